@@ -1,0 +1,277 @@
+"""The noun that joins every page: weights (safetensors) plus `card.json`, in one folder. Never a pickle.
+
+Reading cards needs neither torch nor safetensors; only `load_checkpoint` and `save_checkpoint` do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.data.dataset import DatasetCard
+from core.errors import LabError
+from core.paths import lab_home, write_atomic
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+MAX_CARD_BYTES = 4_000_000
+MAX_WEIGHTS_BYTES = 2_000_000_000
+CARD = "card.json"
+_SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What turns logits into honest numbers; set on validation images, never on test images."""
+
+    temperature: float = 1.0
+    """Logits are divided by this before softmax (Guo et al., arXiv:1706.04599)."""
+    energy_threshold: float | None = None
+    """A picture whose free energy -T·logsumexp(logits/T), T=1, is above this is probably none of the classes
+    (Liu et al., arXiv:2010.03759). None: not calibrated, so no warning is given."""
+    false_alarm_rate: float | None = None
+    """Share (0..1) of ordinary validation images that the threshold would flag."""
+    images: int = 0
+    """Validation images that both were set on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What a checkpoint says about itself."""
+
+    title: str
+    """Name for people."""
+    model: str
+    """Architecture, a key of `core.models.MODELS`."""
+    model_config: dict[str, Any]
+    """All fields of the architecture's config."""
+    dataset: DatasetCard
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Measured figures: `val_accuracy`, `test_accuracy` (0..1), …, each with what is needed to read it."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The TrainConfig as a mapping."""
+    calibration: Calibration = field(default_factory=Calibration)
+    seed: int | None = None
+    parameters: int = 0
+    tta: str = "none"
+    """Test-time augmentation that the recipe was evaluated with; classification uses it by default."""
+    step: int = 0
+    """Optimizer steps done."""
+    epoch: float = 0.0
+    parent: str | None = None
+    """Name of the checkpoint this one was made from."""
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    created: str = ""
+    """UTC, ISO 8601."""
+    notes: str = ""
+    """What a reader must know, in sentences."""
+    weights_file: str = "weights.safetensors"
+    weights_sha256: str = ""
+    size_bytes: int = 0
+    """Size of the weights file."""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        values = json.loads(text)
+        known = {item.name for item in dataclasses.fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
+        values["dataset"] = DatasetCard.from_dict(values["dataset"])
+        values["calibration"] = Calibration(**values.get("calibration") or {})
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRef:
+    """A checkpoint that exists on disk, before anything heavy is read."""
+
+    name: str
+    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, or a folder."""
+    folder: Path
+    card: Card
+    origin: str
+    """`shipped`, `run` or `folder`."""
+
+    @property
+    def label(self) -> str:
+        return self.card.title
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint: the model is in eval mode, float32, with gradients off."""
+
+    name: str
+    card: Card
+    model: nn.Module
+
+
+def read_card(folder: Path) -> Card:
+    """Read `card.json`. Raises LabError where it is missing or broken."""
+    path = folder / CARD
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
+        card = Card.from_json(path.read_text())
+    except FileNotFoundError as error:
+        raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
+    except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        if isinstance(error, LabError):
+            raise
+        raise LabError(f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged.") from error
+    if not _SAFE_FILE.fullmatch(card.weights_file):
+        raise LabError(f"The card {path} names a weights file that is not allowed: the checkpoint is damaged.")
+    return card
+
+
+def list_checkpoints(runs_folder: Path | None = None) -> list[CheckpointRef]:
+    """All checkpoints: those that ship first, then the best one of every run, newest first. Damaged ones are left out."""
+    found: list[CheckpointRef] = []
+    for folder in sorted(PRETRAINED.iterdir()) if PRETRAINED.is_dir() else []:
+        found.extend(_reference(folder.name, folder, "shipped"))
+    found.sort(key=lambda ref: -(ref.card.metrics.get("test_accuracy") or 0))
+    runs = runs_folder or lab_home() / "runs"
+    try:
+        folders = sorted((item for item in runs.iterdir() if item.is_dir()), key=lambda item: item.name, reverse=True)
+    except OSError:
+        folders = []
+    for folder in folders:
+        found.extend(_reference(folder.name, folder / "best", "run"))
+    return found
+
+
+def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef:
+    """Look a checkpoint up by name (see CheckpointRef.name). Raises LabError with the known names."""
+    runs = runs_folder or lab_home() / "runs"
+    run_id, _, which = name.partition("/")
+    if re.fullmatch(r"[A-Za-z0-9_-]+", run_id) and which in ("", "best", "last"):
+        candidates = [(runs / run_id / (which or "best"), "run")]
+        if not which:
+            candidates.insert(0, (PRETRAINED / run_id, "shipped"))
+        for folder, origin in candidates:
+            if (folder / CARD).is_file():
+                return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
+    folder = Path(name).expanduser()
+    if len(name) < 4096 and "\0" not in name and (folder / CARD).is_file():
+        return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin="folder")
+    known = ", ".join(ref.name for ref in list_checkpoints(runs_folder)[:12]) or "none yet"
+    raise LabError(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
+
+
+def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Checkpoint:
+    """Rebuild the model from the card and load its weights. Raises LabError where the two do not match.
+
+    A run may replace its checkpoint while this reads (new weights file, then new card), hence the second try.
+    """
+    if isinstance(reference, str):
+        reference = find_checkpoint(reference)
+    card = reference.card
+    for attempt in (1, 2, 3):
+        try:
+            tensors = _read_weights(reference.folder, card)
+            break
+        except FileNotFoundError as error:
+            if attempt == 3:
+                raise LabError(f"The weights of {reference.name} are missing: the checkpoint is damaged.") from error
+            time.sleep(0.05)
+            card = read_card(reference.folder)
+    return Checkpoint(reference.name, card, _build(reference.name, card, tensors, device))
+
+
+def save_checkpoint(folder: Path, model: nn.Module, card: Card, *, dtype: str = "float32") -> Card:
+    """Write weights and card so that a reader sees the old pair or the new one; returns the card as written.
+
+    dtype: `float32` or `float16` for the stored floating-point weights.
+    """
+    import torch
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    target = getattr(torch, dtype)
+    tensors = {
+        name: (value.detach().to(target) if value.is_floating_point() else value.detach()).cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    data = save(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    card = dataclasses.replace(
+        card,
+        weights_file=f"weights-{digest[:16]}.safetensors",
+        weights_sha256=digest,
+        size_bytes=len(data),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    write_atomic(folder / card.weights_file, data)
+    write_atomic(folder / CARD, card.to_json())
+    for old in folder.glob("weights*.safetensors"):
+        if old.name != card.weights_file:
+            old.unlink(missing_ok=True)
+    return card
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on: this project, Python, torch, numpy."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import core
+
+    found = {"bottleneck_lab": core.__version__, "python": platform.python_version()}
+    for package in ("torch", "torchvision", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
+    try:
+        yield CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
+    except LabError:
+        return
+
+
+def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = folder / card.weights_file
+    if path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise LabError(f"{path.name} is larger than {MAX_WEIGHTS_BYTES // 10**9} GB: it is not read.")
+    data = path.read_bytes()
+    if card.weights_sha256 and hashlib.sha256(data).hexdigest() != card.weights_sha256:
+        raise LabError(f"{path.name} does not match the checksum on its card: the checkpoint is damaged, get it again.")
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise LabError(f"{path.name} is not a safetensors file: weights in any other format are not opened.") from error
+
+
+def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str) -> nn.Module:
+    from core.models import build_model
+
+    try:
+        model = build_model(card.model, card.model_config)
+        model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()})
+    except LabError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise LabError(
+            f"The weights of {name[:100]} do not fit the {card.model} that its card describes: the checkpoint is damaged."
+        ) from error
+    return model.eval().requires_grad_(False).to(device)

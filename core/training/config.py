@@ -1,0 +1,162 @@
+"""The full description of a training run. A run folder holds one as JSON; nothing else is needed to repeat the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import LabError
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
+SCHEDULES = ("constant", "cosine", "triangular")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+FLIPS = ("none", "random", "alternating")
+AVERAGES = ("none", "ema", "lookahead")
+TTA_LEVELS = ("none", "flip", "flip+shift")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """One training run. Raises LabError (a ValueError) with the valid range for any value outside it."""
+
+    model: str = "simple_cnn"
+    """Name in `core.models.MODELS`."""
+    model_config: dict[str, Any] = field(default_factory=dict)
+    """Fields of that model's config that differ from its defaults; class count and image size come from the dataset."""
+    dataset: str = "cifar10"
+    """Name in `core.data.DATASETS`, or `folder:<path>`."""
+    recipe: str = "default"
+    """The preset this config started from; for people, it changes nothing."""
+    seed: int = 0
+    """Seeds initial weights, data order, augmentation and dropout."""
+
+    epochs: float = 10.0
+    """Passes over the training images; may be a fraction."""
+    train_images: int = 0
+    """Use only this many training images (stratified, seeded); 0 = all."""
+    train_on: str = "train"
+    """`train`, or `train+validation` for a recipe that was fixed on validation before (its validation figures then
+    say nothing)."""
+    batch_size: int = 128
+    """Images per optimizer step."""
+    grad_accumulation: int = 1
+    """Split each batch into this many pieces to save memory; the step stays the same but for batch-norm statistics."""
+
+    optimizer: str = "adamw"
+    """`adam`, `adamw`, `sgd` (Nesterov) or `muon` (conv filters by Muon, the rest by SGD)."""
+    lr: float = 1e-3
+    """Peak learning rate (for Muon: that of the conv filters)."""
+    momentum: float = 0.9
+    """Momentum of SGD and Muon, beta1 of Adam(W)."""
+    weight_decay: float = 0.0
+    """Decoupled for AdamW; L2 for the others."""
+    bias_lr: float = 0.0
+    """`muon` and `sgd`: learning rate of biases and norms; 0 = same as `lr`."""
+    head_lr: float = 0.0
+    """`muon`: learning rate of the linear head; 0 = same as `lr`."""
+    schedule: str = "cosine"
+    """`constant`, `cosine` or `triangular` (linear up, linear down); all after the warm-up."""
+    warmup: float = 0.0
+    """Fraction of all steps spent raising the learning rate linearly from 0."""
+    grad_clip: float = 0.0
+    """Largest gradient norm; 0 = off."""
+    label_smoothing: float = 0.0
+    """Probability mass spread over all classes."""
+
+    flip: str = "none"
+    """Horizontal flips: `none`, `random`, or `alternating` (random in epoch 0, then every image in turn;
+    arXiv:2404.00498)."""
+    crop_padding: int = 0
+    """Random shifts by up to this many pixels with reflected borders."""
+    cutout: int = 0
+    """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
+
+    average: str = "none"
+    """Averaged weights for evaluation: `none`, `ema`, or `lookahead` (arXiv:1907.08610)."""
+    average_decay: float = 0.999
+    """Decay of the average, per update."""
+    average_every: int = 1
+    """Optimizer steps between updates of the average."""
+    early_stopping: int = 0
+    """Stop after this many evaluations without a better validation accuracy; 0 = off."""
+    eval_every: float = 1.0
+    """Epochs between evaluations on validation."""
+    tta: str = "none"
+    """Test-time augmentation in evaluations: `none`, `flip`, `flip+shift`."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N`, `mps`."""
+    precision: str = "auto"
+    """Arithmetic of the forward and backward pass; `auto` = bfloat16 on CUDA, float32 elsewhere."""
+    compile: bool = False
+    """`torch.compile` the model: worth it on a GPU for runs over a minute."""
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, name: str, valid: str) -> None:
+            if not ok:
+                raise LabError(f"{name}={getattr(self, name)!r} is not valid: {name} must be {valid}.")
+
+        def number(name: str, low: float, high: float, *, whole: bool = False, open_low: bool = False) -> None:
+            value = getattr(self, name)
+            kind = int if whole else (int, float)
+            fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+            low_ok = fits and (value > low if open_low else value >= low)
+            bound = f"{'above' if open_low else 'at least'} {low:g} and at most {high:g}"
+            need(low_ok and value <= high, name, f"{'a whole number' if whole else 'a number'} {bound}")
+
+        for name in ("model", "dataset", "recipe"):
+            value = getattr(self, name)
+            need(isinstance(value, str) and 0 < len(value) <= 1000, name, "a name")
+        need(isinstance(self.model_config, dict), "model_config", "a mapping of names to values")
+        need(isinstance(self.compile, bool), "compile", "true or false")
+        need(
+            self.device in ("auto", "cpu", "cuda", "mps")
+            or (isinstance(self.device, str) and self.device.startswith("cuda:") and self.device[5:].isdigit()),
+            "device",
+            "auto, cpu, cuda, cuda:N or mps",
+        )
+        for name, options in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("flip", FLIPS),
+            ("average", AVERAGES),
+            ("tta", TTA_LEVELS),
+            ("precision", PRECISIONS),
+            ("train_on", ("train", "train+validation")),
+        ):
+            need(getattr(self, name) in options, name, "one of " + ", ".join(options))
+        number("seed", 0, 2**31 - 1, whole=True)
+        number("epochs", 0, 10_000, open_low=True)
+        number("train_images", 0, 10**9, whole=True)
+        number("batch_size", 1, 100_000, whole=True)
+        number("grad_accumulation", 1, self.batch_size, whole=True)
+        number("lr", 0, 1000, open_low=True)
+        number("momentum", 0, 0.9999)
+        number("weight_decay", 0, 100)
+        number("bias_lr", 0, 1000)
+        number("head_lr", 0, 1000)
+        number("warmup", 0, 1)
+        number("grad_clip", 0, 1e9)
+        number("label_smoothing", 0, 0.999)
+        number("crop_padding", 0, 16, whole=True)
+        number("cutout", 0, 64, whole=True)
+        number("average_decay", 0, 0.999999)
+        number("average_every", 1, 10**6, whole=True)
+        number("early_stopping", 0, 10**6, whole=True)
+        number("eval_every", 0, 10_000, open_low=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Rebuild from JSON. Raises LabError for a field this version does not know."""
+        unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
+        if unknown:
+            raise LabError(f"The configuration has unknown fields ({', '.join(unknown)}): remove them.")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        return dataclasses.replace(self, **changes)
