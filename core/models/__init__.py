@@ -1,0 +1,97 @@
+"""Architectures: a name, a frozen config, and a builder, in a plain dict. Importing this does not import torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from core.errors import LabError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelEntry:
+    title: str
+    description: str
+    source: str
+    module: str
+    config: str
+    build: str
+    parameters: int
+    """With the default config."""
+
+
+MODELS: dict[str, ModelEntry] = {
+    "simple_cnn": ModelEntry(
+        title="Simple CNN",
+        description="The textbook network: two convolutions, two poolings, one dense layer.",
+        source="TensorFlow and PyTorch CIFAR-10 tutorials",
+        module="core.models.simple_cnn",
+        config="SimpleCNNConfig",
+        build="SimpleCNN",
+        parameters=42_442,
+    ),
+    "fast_resnet": ModelEntry(
+        title="Fast ResNet",
+        description="Whitened input and three wide blocks: 94% in seconds on a GPU, in most of an hour on two CPU cores.",
+        source="Jordan, arXiv:2404.00498; Page, ResNet-9",
+        module="core.models.fast_resnet",
+        config="FastResNetConfig",
+        build="FastResNet",
+        parameters=1_972_792,
+    ),
+    "resnet18": ModelEntry(
+        title="ResNet-18",
+        description="torchvision's ResNet-18 with a 3x3 stem: the standard to compare with; slow without a GPU.",
+        source="He et al., arXiv:1512.03385",
+        module="core.models.resnet18",
+        config="ResNet18Config",
+        build="resnet18",
+        parameters=11_173_962,
+    ),
+}
+
+
+def build_model(name: str, config: dict[str, Any]) -> nn.Module:
+    """A new model with fresh weights (from torch's global generator).
+
+    config: fields of the architecture's config class that differ from its defaults. Raises LabError for an unknown
+    name, field or value.
+    """
+    entry, values = full_config(name, config)
+    builder = getattr(import_module(entry.module), entry.build)
+    return builder(values)
+
+
+def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
+    """The registry entry and the checked config object. Raises LabError as build_model does."""
+    if name not in MODELS:
+        raise LabError(f"There is no model named {name[:60]!r}: choose one of {', '.join(MODELS)}.")
+    entry = MODELS[name]
+    kind = getattr(import_module(entry.module), entry.config)
+    known = {item.name: item.type for item in dataclasses.fields(kind)}
+    unknown = sorted(set(config) - set(known))
+    if unknown:
+        raise LabError(f"{name} has no setting named {', '.join(unknown)[:100]}: it knows {', '.join(known)}.")
+    try:
+        return entry, kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()})
+    except TypeError as error:
+        raise LabError(f"The settings of {name} are not valid: check the types of {', '.join(config)[:100]}.") from error
+
+
+def model_info() -> list[dict[str, Any]]:
+    """The registry as rows for a table."""
+    return [
+        {
+            "name": name,
+            "title": entry.title,
+            "parameters": entry.parameters,
+            "description": entry.description,
+            "source": entry.source,
+        }
+        for name, entry in MODELS.items()
+    ]

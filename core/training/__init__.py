@@ -1,0 +1,1 @@
+"""Training: a config in, a stream of typed results out."""

@@ -51,7 +51,7 @@ class TrainConfig:
     momentum: float = 0.9
     """Momentum of SGD and Muon, beta1 of Adam(W)."""
     weight_decay: float = 0.0
-    """Decoupled for AdamW; L2 for the others."""
+    """Decoupled for AdamW (shrinks by lr x this a step) and Muon (by lr/peak x this); an L2 gradient for the others."""
     bias_lr: float = 0.0
     """`muon` and `sgd`: learning rate of biases and norms; 0 = same as `lr`."""
     head_lr: float = 0.0
@@ -69,7 +69,7 @@ class TrainConfig:
     """Horizontal flips: `none`, `random`, or `alternating` (random in epoch 0, then every image in turn;
     arXiv:2404.00498)."""
     crop_padding: int = 0
-    """Random shifts by up to this many pixels with reflected borders."""
+    """Random crops: shifts by up to this many pixels, with reflected borders."""
     cutout: int = 0
     """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
 
@@ -132,11 +132,11 @@ class TrainConfig:
         number("train_images", 0, 10**9, whole=True)
         number("batch_size", 1, 100_000, whole=True)
         number("grad_accumulation", 1, self.batch_size, whole=True)
-        number("lr", 0, 1000, open_low=True)
+        number("lr", 0, 10_000, open_low=True)
         number("momentum", 0, 0.9999)
         number("weight_decay", 0, 100)
-        number("bias_lr", 0, 1000)
-        number("head_lr", 0, 1000)
+        number("bias_lr", 0, 10_000)
+        number("head_lr", 0, 10_000)
         number("warmup", 0, 1)
         number("grad_clip", 0, 1e9)
         number("label_smoothing", 0, 0.999)

@@ -1,0 +1,59 @@
+"""The textbook network: two valid 3x3 convolutions, two poolings, one dense layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from core.errors import LabError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimpleCNNConfig:
+    classes: int = 10
+    """Number of labels."""
+    image_size: int = 32
+    """Height and width of the input, pixels."""
+    widths: tuple[int, int] = (32, 64)
+    """Output channels of the two convolutions."""
+    dropout: float = 0.0
+    """Dropout probability before the dense layer."""
+    batch_norm: bool = False
+    """Batch normalisation after each convolution."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise LabError(f"dropout={self.dropout} is not valid: it must be at least 0 and below 1.")
+        if self.image_size < 10:
+            raise LabError(f"image_size={self.image_size} is not valid for simple_cnn: it must be at least 10 pixels.")
+        if len(self.widths) != 2 or min(self.widths) < 1:
+            raise LabError(f"widths={self.widths} is not valid: simple_cnn needs two positive channel counts.")
+
+
+class SimpleCNN(nn.Module):
+    """Normalised images (N, 3, H, W) to logits (N, classes). 42,442 parameters with the default config.
+
+    Source: the convolutional network of the TensorFlow/Keras and PyTorch CIFAR-10 tutorials.
+    """
+
+    def __init__(self, config: SimpleCNNConfig) -> None:
+        super().__init__()
+        first, second = config.widths
+        side = ((config.image_size - 2) // 2 - 2) // 2
+        self.conv1 = nn.Conv2d(3, first, 3)
+        self.norm1 = nn.BatchNorm2d(first) if config.batch_norm else nn.Identity()
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(first, second, 3)
+        self.norm2 = nn.BatchNorm2d(second) if config.batch_norm else nn.Identity()
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.head = nn.Linear(second * side * side, config.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool1(self.relu1(self.norm1(self.conv1(x))))  # (N, 32, 15, 15)
+        x = self.pool2(self.relu2(self.norm2(self.conv2(x))))  # (N, 64, 6, 6)
+        return self.head(self.dropout(self.flatten(x)))

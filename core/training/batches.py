@@ -1,0 +1,87 @@
+"""Training images as they live on the device: uint8, augmented and normalised there, a batch in one gather.
+
+Order and augmentation derive from (seed, epoch) on the CPU generator, so they are the same on every device and for a
+resumed run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.data.dataset import DatasetCard, Split
+from core.training.config import TrainConfig
+
+
+class DeviceImages:
+    """One split on one device. images: (N, H, W, 3) uint8; labels: (N,) int64."""
+
+    def __init__(self, split: Split, card: DatasetCard, device: str, dtype: torch.dtype = torch.float32) -> None:
+        self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
+        self.labels = torch.from_numpy(np.ascontiguousarray(split.labels)).to(device)
+        self.scale = (1.0 / (255.0 * torch.tensor(card.std))).to(device)
+        self.shift = (torch.tensor(card.mean) / torch.tensor(card.std)).to(device)
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 to (N, 3, H, W) normalised, in channels_last memory order."""
+        return (pixels * self.scale - self.shift).to(self.dtype).permute(0, 3, 1, 2)
+
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, not augmented: (n, 3, H, W) and (n,)."""
+        for start in range(0, len(self), size):
+            yield self.normalise(self.images[start : start + size]), self.labels[start : start + size]
+
+
+def epoch_batches(
+    data: DeviceImages, config: TrainConfig, epoch: int, batch_size: int, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches `first`, `first`+1, … of an epoch; a last, smaller batch is dropped. Yields (B, 3, H, W) and (B,)."""
+    total, side = len(data), data.images.shape[1]
+    device = data.images.device
+    random = torch.Generator().manual_seed(_mix(config.seed, epoch))
+    order = torch.randperm(total, generator=random)
+    shifts = torch.randint(-config.crop_padding, config.crop_padding + 1, (total, 2), generator=random)
+    flips = torch.rand(total, generator=random) < 0.5
+    if config.flip == "alternating":
+        first_flips = torch.rand(total, generator=torch.Generator().manual_seed(_mix(config.seed, -1))) < 0.5
+        flips = first_flips[order] ^ (epoch % 2 == 1)
+    corners = torch.randint(0, side, (total, 2), generator=random) - config.cutout // 2
+    order, shifts, flips, corners = (item.to(device, non_blocking=True) for item in (order, shifts, flips, corners))
+    pixels = torch.arange(side, device=device)
+    for index in range(first, total // batch_size):
+        part = slice(index * batch_size, (index + 1) * batch_size)
+        chosen = order[part]
+        rows = pixels.expand(len(chosen), side)
+        columns = pixels.expand(len(chosen), side)
+        if config.flip != "none":
+            columns = torch.where(flips[part, None], side - 1 - columns, columns)
+        if config.crop_padding:
+            rows = _reflect(rows + shifts[part, :1], side)
+            columns = _reflect(columns + shifts[part, 1:], side)
+        flat = (chosen[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]  # (B, H, W)
+        images = data.normalise(data.images.view(-1, 3)[flat])
+        if config.cutout:
+            inside = (pixels >= corners[part, :, None]) & (pixels < corners[part, :, None] + config.cutout)  # (B, 2, S)
+            images = images.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)
+        yield images, data.labels[chosen]
+
+
+def _reflect(index: Tensor, side: int) -> Tensor:
+    """Mirror indices that fall off the picture back into it, border pixel not repeated."""
+    index = index.abs()
+    return torch.where(index > side - 1, 2 * (side - 1) - index, index)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One well-spread 63-bit seed from two small numbers (the mixing step of splitmix64)."""
+    value = (seed * 0x9E3779B97F4A7C15 + (epoch + 2) * 0xD1B54A32D192ED03) & (2**64 - 1)
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+    return (value ^ (value >> 31)) >> 1

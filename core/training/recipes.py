@@ -1,0 +1,111 @@
+"""Recipes: named TrainConfigs, each with the result it was measured to give. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from core.errors import LabError
+from core.training.config import TrainConfig
+
+_SIMPLE = TrainConfig(
+    model="simple_cnn",
+    epochs=25,
+    batch_size=128,
+    optimizer="adamw",
+    lr=4e-3,
+    weight_decay=0.02,
+    schedule="triangular",
+    warmup=0.2,
+    flip="alternating",
+    crop_padding=2,
+    average="ema",
+    average_decay=0.998,
+    tta="flip",
+)
+
+_FAST = TrainConfig(
+    model="fast_resnet",
+    epochs=10,
+    batch_size=2000,
+    optimizer="muon",
+    lr=0.24,
+    momentum=0.6,
+    bias_lr=106.0,
+    head_lr=0.0204,
+    weight_decay=4e-3,
+    schedule="triangular",
+    label_smoothing=0.2,
+    flip="alternating",
+    crop_padding=2,
+    tta="flip+shift",
+)
+
+_RESNET18 = TrainConfig(
+    model="resnet18",
+    epochs=30,
+    batch_size=512,
+    optimizer="sgd",
+    lr=0.4,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="triangular",
+    warmup=0.2,
+    label_smoothing=0.1,
+    flip="alternating",
+    crop_padding=4,
+    tta="flip",
+)
+
+RECIPES: dict[str, dict[str, TrainConfig]] = {
+    "simple_cnn": {
+        "default": _SIMPLE,
+        "quick": _SIMPLE.replace(recipe="quick", epochs=3, lr=6e-3, average_decay=0.99),
+        "long": _SIMPLE.replace(recipe="long", epochs=100, lr=4e-3, average_decay=0.9995, crop_padding=4),
+        "textbook": TrainConfig(
+            model="simple_cnn", recipe="textbook", epochs=10, batch_size=32, optimizer="adam", schedule="constant"
+        ),
+    },
+    "fast_resnet": {
+        "default": _FAST,
+        "quick": _FAST.replace(recipe="quick", epochs=2, batch_size=500, lr=0.12, bias_lr=26.5, head_lr=0.0051, weight_decay=1e-3),
+        "speedrun": _FAST.replace(
+            recipe="speedrun",
+            epochs=8,
+            train_on="train+validation",
+            model_config={"activation": "gelu"},
+            eval_every=8,
+            compile=True,
+        ),
+        "long": _FAST.replace(
+            recipe="long",
+            model_config={"widths": [96, 256, 384], "depth": 3},
+            epochs=80,
+            batch_size=1000,
+            lr=0.15,
+            bias_lr=53.0,
+            head_lr=0.0102,
+            weight_decay=2e-3,
+            crop_padding=4,
+            cutout=12,
+            eval_every=2,
+        ),
+    },
+    "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+}
+
+DESCRIPTIONS: dict[tuple[str, str], str] = {}
+
+
+def get_recipe(model: str, recipe: str) -> TrainConfig:
+    """The config of a recipe. Raises LabError with the known names."""
+    if model not in RECIPES:
+        raise LabError(f"There is no recipe for a model named {model[:60]!r}: choose one of {', '.join(RECIPES)}.")
+    if recipe not in RECIPES[model]:
+        raise LabError(f"{model} has no recipe named {recipe[:60]!r}: choose one of {', '.join(RECIPES[model])}.")
+    return RECIPES[model][recipe]
+
+
+def describe_recipe(model: str, recipe: str) -> str:
+    """What the recipe does and what it was measured to give, in a sentence or two."""
+    config = get_recipe(model, recipe)
+    described = DESCRIPTIONS.get((model, recipe))
+    passes = f"{config.epochs:g} epochs, batches of {config.batch_size}, {config.optimizer}."
+    return f"{described} {passes}" if described else passes

@@ -1,0 +1,227 @@
+"""The mutable half of a training run: model, optimizer, averages and counters, saved and restored as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.checkpoints import Card, versions
+from core.data import subset
+from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.devices import hardware, pick_device
+from core.errors import LabError
+from core.models import build_model, full_config
+from core.paths import write_atomic
+from core.training.batches import DeviceImages, epoch_batches
+from core.training.config import TrainConfig
+from core.training.optimizers import Average, build_optimizers
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WHITENING_IMAGES = 5000
+
+
+@dataclasses.dataclass(slots=True)
+class Counters:
+    """Everything about a run's progress that is a plain number. Sums are over images."""
+
+    step: int = 0
+    evaluated_step: int = 0
+    images: int = 0
+    read_images: int = 0
+    """Images since the device's sums were last read."""
+    eval_images: int = 0
+    """Images read since the last evaluation."""
+    eval_loss: float = 0.0
+    eval_correct: float = 0.0
+    best_val_accuracy: float | None = None
+    evaluations_without_gain: int = 0
+
+
+class TrainSession:
+    """Build with `TrainSession.start`, run with `core.training.trainer.train`."""
+
+    def __init__(self, config: TrainConfig, dataset: ImageDataset, device: str) -> None:
+        self.config = config
+        self.device = device
+        self.dataset_card: DatasetCard = dataset.card
+        train = dataset.train
+        if config.train_on == "train+validation":
+            train = Split(
+                images=np.concatenate([train.images, dataset.validation.images]),
+                labels=np.concatenate([train.labels, dataset.validation.labels]),
+            )
+        if config.train_images:
+            train = subset(train, config.train_images, config.seed)
+        if len(train) == 0 or len(dataset.validation) == 0:
+            raise LabError(f"{dataset.card.title} has no training or no validation images: add some to each class.")
+        kind = device.split(":")[0]
+        precision = config.precision if config.precision != "auto" else ("bfloat16" if kind == "cuda" else "float32")
+        self.dtype = DTYPES[precision]
+        self.amp = torch.autocast(kind, dtype=self.dtype, enabled=precision != "float32")
+        self.scaler = torch.amp.GradScaler(kind, enabled=precision == "float16")
+        if kind == "cuda":
+            torch.backends.cudnn.benchmark = True
+        self.train_data = DeviceImages(train, dataset.card, device, self.dtype)
+        self.validation_data = DeviceImages(dataset.validation, dataset.card, device, self.dtype)
+        self.batch_size = min(config.batch_size, len(train))
+        self.steps_per_epoch = len(train) // self.batch_size
+        self.total_steps = max(1, math.ceil(config.epochs * self.steps_per_epoch))
+        self.eval_every = max(1, round(config.eval_every * self.steps_per_epoch))
+        # A reading makes the device wait, so a GPU is read rarely; about a thousand points draw a curve.
+        self.read_every = max(25 if kind == "cuda" else 1, math.ceil(self.total_steps / 1000))
+        self.model_config = dict(config.model_config) | {
+            "classes": len(dataset.card.classes),
+            "image_size": dataset.card.image_size,
+        }
+        self.model = self._new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.model.modules())
+        self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self._loss
+        if config.compile:
+            self.forward = torch.compile(self._loss, mode="max-autotune", fullgraph=True)
+        self._begin()
+
+    @classmethod
+    def start(
+        cls, config: TrainConfig, dataset: ImageDataset, device: str | None = None, threads: int | None = None
+    ) -> TrainSession:
+        """A session at step 0. device: None picks the config's. threads: CPU threads for this process, None = as is."""
+        if threads:
+            torch.set_num_threads(threads)
+        return cls(config, dataset, device or pick_device(config.device))
+
+    def restart(self, seed: int) -> None:
+        """Back to step 0 with another seed, keeping data on the device and compiled code: for repeated measurements."""
+        self.config = self.config.replace(seed=seed)
+        self.model.load_state_dict(self._new_model().state_dict())
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        self._begin()
+
+    def _new_model(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            model = build_model(self.config.model, self.model_config)
+        self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return model
+
+    def _begin(self) -> None:
+        if hasattr(self.model, "initialise_from_data"):
+            self.model.initialise_from_data(self.train_data.normalise(self.train_data.images[:WHITENING_IMAGES]))
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in self.trainable)
+        self.optimizers = build_optimizers(self.model, self.config)
+        self.average = Average(self.model, self.config) if self.config.average != "none" else None
+        self.counters = Counters()
+        self.sums = torch.zeros(2, device=self.device)  # loss and correct answers since the last reading
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss (nats, scalar) and number of right answers (scalar) of one batch."""
+        logits = self.model(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        return loss, (logits.detach().argmax(1) == labels).sum()
+
+    def freeze(self) -> None:
+        """Stop training the parameters whose time is over (see FastResNet.frozen_after)."""
+        if hasattr(self.model, "frozen_after"):
+            for name, epochs in self.model.frozen_after().items():
+                if self.epoch >= epochs:
+                    parameter = self.model.get_parameter(name)
+                    parameter.requires_grad_(False)
+                    parameter.grad = None
+
+    @property
+    def epoch(self) -> float:
+        return self.counters.step / self.steps_per_epoch
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches from the current step on, epoch after epoch."""
+        epoch, first = divmod(self.counters.step, self.steps_per_epoch)
+        for index in itertools.count(epoch):
+            yield from epoch_batches(self.train_data, self.config, index, self.batch_size, first)
+            first = 0
+
+    def reading_due(self) -> bool:
+        return self.counters.step % self.read_every == 0 or self.evaluation_due()
+
+    def evaluation_due(self) -> bool:
+        step = self.counters.step
+        at_end = step == self.total_steps
+        return step != self.counters.evaluated_step and (at_end or step % self.eval_every == 0)
+
+    def eval_model(self) -> nn.Module:
+        """The weights as they would be used: the exponential average if there is one. In eval mode."""
+        if self.average is not None and self.config.average == "ema":
+            return self.average.model
+        return self.model.eval()
+
+    def card(self, title: str, metrics: dict[str, Any] | None = None) -> Card:
+        """A card for the model as it is now."""
+        _, values = full_config(self.config.model, self.model_config)
+        return Card(
+            title=title,
+            model=self.config.model,
+            model_config=dataclasses.asdict(values),
+            dataset=self.dataset_card,
+            metrics=metrics or {},
+            recipe=self.config.to_dict(),
+            seed=self.config.seed,
+            tta=self.config.tta,
+            step=self.counters.step,
+            epoch=round(self.epoch, 4),
+            versions=versions(),
+            hardware=hardware(self.device),
+        )
+
+    def healthy(self) -> bool:
+        """Whether the loss and all weights are finite numbers; what is not is never saved."""
+        tensors = [self.sums, *(p for p in self.model.parameters())]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on as if nothing had happened. Randomness is not in it: it derives from the seed and
+        the step."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "average": {"model": self.average.model.state_dict(), "updates": self.average.updates} if self.average else {},
+            "scaler": self.scaler.state_dict(),
+            "sums": self.sums,
+            "counters": dataclasses.asdict(self.counters),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        if self.average:
+            self.average.model.load_state_dict(state["average"]["model"])
+            self.average.updates = state["average"]["updates"]
+        self.scaler.load_state_dict(state["scaler"])
+        self.sums.copy_(state["sums"])
+        self.counters = Counters(**state["counters"])
+
+    def save_state(self, path: Path) -> bool:
+        """Write the training state atomically. False, with nothing written, if the run has diverged."""
+        if not self.healthy():
+            return False
+        buffer = io.BytesIO()
+        torch.save(self.state_dict(), buffer)
+        write_atomic(path, buffer.getvalue())
+        return True
+
+    def load_state(self, path: Path) -> None:
+        """Go on from a saved state. Raises LabError where the file does not fit this configuration."""
+        try:
+            self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
+        except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError) as error:
+            raise LabError(f"The training state {path} does not fit this run: start the run again.") from error

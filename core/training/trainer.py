@@ -1,0 +1,167 @@
+"""The training loop: a generator of results. The worker, the command line, a notebook and a test all consume this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.errors import LabError
+from core.models.tta import tta_logits
+from core.training.optimizers import lr_factor
+from core.training.results import EvalResult, Finished, StepResult, TrainResult
+from core.training.session import TrainSession
+
+
+def train(session: TrainSession) -> Iterator[TrainResult]:
+    """Train to the end of the config, yielding after every step and every evaluation, then once `Finished`.
+
+    While the caller handles a result the session is consistent: it may be saved, and a session restored from that
+    state yields what this one would have. Raises LabError when memory runs out.
+    """
+    config, counters = session.config, session.counters
+    batches = session.batches()
+    while True:
+        if session.evaluation_due() and counters.step > 0:
+            result = evaluate(session)
+            yield result
+            if not math.isfinite(result.val_loss_nats):
+                yield _diverged(session)
+                return
+            if config.early_stopping and counters.evaluations_without_gain >= config.early_stopping:
+                yield _finished(session, "early_stopping", f"No gain in {config.early_stopping} evaluations.")
+                return
+        if counters.step >= session.total_steps:
+            yield _finished(session, "completed", f"Trained for {session.epoch:g} epochs.")
+            return
+        lr = train_step(session, *next(batches))
+        loss, accuracy = _read(session) if session.reading_due() else (None, None)
+        yield StepResult(
+            step=counters.step,
+            total_steps=session.total_steps,
+            epoch=session.epoch,
+            images=counters.images,
+            train_loss_nats=loss,
+            train_accuracy=accuracy,
+            lr=lr,
+        )
+        if loss is not None and not math.isfinite(loss):
+            yield _diverged(session)
+            return
+
+
+def train_step(session: TrainSession, images: Tensor, labels: Tensor) -> float:
+    """One optimizer step on a batch (B, 3, H, W), (B,). Returns the learning rate used."""
+    config, model, counters = session.config, session.model, session.counters
+    session.freeze()
+    model.train()
+    factor = lr_factor(config, counters.step, session.total_steps)
+    for optimizer in session.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+    if session.has_dropout:
+        torch.manual_seed(config.seed * 1_000_003 + counters.step)  # so that a resumed run drops the same units
+    try:
+        pieces = zip(images.chunk(config.grad_accumulation), labels.chunk(config.grad_accumulation), strict=True)
+        for part, targets in pieces:
+            share = len(part) / len(images)
+            with session.amp:
+                loss, correct = session.forward(part, targets)
+            session.scaler.scale(loss * share).backward()
+            session.sums += torch.stack([loss.detach() * len(part), correct])
+    except RuntimeError as error:
+        raise _out_of_memory(error, config.batch_size) from error
+    if config.grad_clip:
+        for optimizer in session.optimizers:
+            session.scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+    for optimizer in session.optimizers:
+        session.scaler.step(optimizer)
+        optimizer.zero_grad(set_to_none=True)
+    session.scaler.update()
+    counters.step += 1
+    counters.images += len(images)
+    counters.read_images += len(images)
+    if session.average and counters.step % config.average_every == 0:
+        session.average.update()
+    return config.lr * factor
+
+
+@torch.no_grad()
+def evaluate(session: TrainSession) -> EvalResult:
+    """Loss and accuracy on the validation split, with the weights as they would be used."""
+    counters, data = session.counters, session.validation_data
+    model = session.eval_model()
+    loss = torch.zeros((), device=session.device)
+    correct = torch.zeros((), device=session.device, dtype=torch.long)
+    for images, labels in data.chunks(500 if session.device == "cpu" else 2000):
+        with session.amp:
+            logits = tta_logits(model, images, session.config.tta).float()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    accuracy = int(correct) / len(data)
+    best = counters.best_val_accuracy
+    is_best = best is None or accuracy > best
+    counters.best_val_accuracy = accuracy if is_best else best
+    counters.evaluations_without_gain = 0 if is_best else counters.evaluations_without_gain + 1
+    seen = max(1, counters.eval_images)
+    result = EvalResult(
+        step=counters.step,
+        total_steps=session.total_steps,
+        epoch=session.epoch,
+        images=counters.images,
+        train_loss_nats=counters.eval_loss / seen,
+        train_accuracy=counters.eval_correct / seen,
+        val_loss_nats=float(loss) / len(data),
+        val_accuracy=accuracy,
+        is_best=is_best,
+        lr=session.config.lr * lr_factor(session.config, counters.step, session.total_steps),
+    )
+    counters.eval_images, counters.eval_loss, counters.eval_correct = 0, 0.0, 0.0
+    counters.evaluated_step = counters.step
+    return result
+
+
+def _read(session: TrainSession) -> tuple[float, float]:
+    """Mean loss and accuracy since the last reading; the device finishes its work first."""
+    counters = session.counters
+    loss, correct = (float(value) for value in session.sums.tolist())
+    images = counters.read_images
+    session.sums.zero_()
+    counters.read_images = 0
+    counters.eval_images += images
+    counters.eval_loss += loss
+    counters.eval_correct += correct
+    return loss / images, correct / images
+
+
+def _finished(session: TrainSession, reason: str, message: str) -> Finished:
+    return Finished(
+        reason=reason,
+        message=message,
+        step=session.counters.step,
+        epoch=session.epoch,
+        best_val_accuracy=session.counters.best_val_accuracy,
+    )
+
+
+def _diverged(session: TrainSession) -> Finished:
+    lr = session.config.lr
+    return _finished(
+        session,
+        "diverged",
+        f"The loss was no longer a finite number at step {session.counters.step}, so training stopped: "
+        f"try a learning rate below {lr:g}, for example {lr / 10:g}, or gradient clipping.",
+    )
+
+
+def _out_of_memory(error: RuntimeError, batch_size: int) -> RuntimeError | LabError:
+    text = str(error).lower()
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in text and "out of memory" not in text:
+        return error
+    if batch_size == 1:
+        return LabError("Memory ran out even with a batch of one image: choose a smaller model or another device.")
+    return LabError(f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or grad_accumulation=2.")
