@@ -1,0 +1,38 @@
+"""What all tests share: a LAB_HOME of their own, one thread, and a data set that is learned in seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Set while pytest collects, before any test module can import torch or read LAB_HOME: threads are fixed when torch is
+# imported, and no test may touch the datasets and runs of the person who runs it.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["GOMP_SPINCOUNT"] = "0"
+_HOME = Path(tempfile.mkdtemp(prefix="bottleneck-lab-tests-"))
+os.environ["LAB_HOME"] = str(_HOME)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def lab_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty LAB_HOME for this test alone (not created yet, as on a first start)."""
+    home = tmp_path / "lab"
+    monkeypatch.setenv("LAB_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of class folders with 3 × 60 training and 3 × 20 test pictures; its dataset name is `folder:<path>`."""
+    from tests.tiny import write_class_folders
+
+    return write_class_folders(tmp_path_factory.mktemp("shapes"))
