@@ -1,0 +1,60 @@
+"""Journeys through the real app in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect
+
+from tests.browser.chromium import FLAGS, find_chromium
+from tests.browser.lab import Lab
+
+WAIT_MS = 30_000
+"""A cold server imports torch before its first answer, on a machine that may be busy."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    path = find_chromium()
+    assert path, "There is no Chromium: run `make test`, or `python tests/browser/chromium.py`."
+    return {"executable_path": path, "args": list(FLAGS), "headless": True}
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One server for the whole session."""
+    folder = tmp_path_factory.mktemp("lab")
+    running = Lab(home=folder / "home", log=folder / "server.log")
+    running.start()
+    yield running
+    running.stop()
+    running.end_workers()
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any], lab: Lab) -> dict[str, Any]:
+    return browser_context_args | {"base_url": lab.url, "viewport": {"width": 1280, "height": 900}, "locale": "en-GB"}
+
+
+@pytest.fixture
+def page(page: Page, lab: Lab) -> Iterator[Page]:
+    """A page in a context of its own. At the end of each test neither the browser's console nor the server's log may
+    hold an error, and no page may show an exception."""
+    complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(WAIT_MS)
+    expect.set_options(timeout=WAIT_MS)
+    before = lab.log.stat().st_size
+    yield page
+    expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1000)
+    assert not complaints, "\n".join(complaints)
+    log = lab.log.read_bytes()[before:].decode(errors="replace")
+    assert "Traceback" not in log, log

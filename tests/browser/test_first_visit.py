@@ -1,0 +1,63 @@
+"""The first thing that a newcomer does: open the app, upload a photo, get an answer from a checkpoint that ships."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.tiny import photo
+
+JPEG = {"name": "car.jpg", "mimeType": "image/jpeg", "buffer": photo()}
+
+
+def upload(page: Page, file: dict[str, object]) -> None:
+    page.locator(".st-key-upload input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+
+
+def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
+    page.goto("/")
+    expect(page.get_by_role("heading", name="Bottleneck Lab")).to_be_visible()
+    for bottleneck in ("Data", "Trust", "Compute"):
+        expect(page.get_by_role("heading", name=bottleneck)).to_be_visible()
+    page.get_by_role("link", name="Classify an image").first.click()
+    expect(page.get_by_role("heading", name="Images")).to_be_visible()
+    expect(page).to_have_url(re.compile("/images"))
+
+
+def test_a_photo_gets_a_label_and_a_probability(page: Page) -> None:
+    page.goto("/images")
+    upload(page, JPEG)
+    answer = page.get_by_role("heading", name=re.compile(r"\w+ · \d+(\.\d+)?%"))
+    expect(answer).to_be_visible()
+    expect(page.get_by_text(re.compile(r"What the model sees: 32×32 pixels"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"car\.jpg, 640×480 JPEG"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Answered in \d+ ms by"))).to_be_visible()
+
+
+def test_the_answer_survives_a_visit_to_another_page(page: Page) -> None:
+    page.goto("/images")
+    upload(page, JPEG)
+    answer = page.get_by_role("heading", name=re.compile(r"\d+(\.\d+)?%"))
+    expect(answer).to_be_visible()
+    said = answer.inner_text()
+    page.get_by_role("link", name="Runs").first.click()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Images").first.click()
+    expect(answer).to_have_text(said)
+
+
+def test_every_page_opens_by_its_address(page: Page) -> None:
+    for address, title in (("/", "Bottleneck Lab"), ("/images?view=Train", "Images"), ("/runs", "Runs")):
+        page.goto(address)
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def test_it_works_on_a_narrow_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/images")
+    upload(page, JPEG)
+    expect(page.get_by_role("heading", name=re.compile(r"\d+(\.\d+)?%"))).to_be_visible()
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
