@@ -22,6 +22,12 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first, those in a browser last."""
+    order = ("unit", "app", "browser")
+    items.sort(key=lambda item: next((place for place, part in enumerate(order) if part in item.path.parts), 0))
+
+
 @pytest.fixture
 def lab_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty LAB_HOME for this test alone (not created yet, as on a first start)."""
