@@ -202,4 +202,4 @@ def _stored_bytes(array: Array) -> int:
 
 
 def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(memoryview(np.ascontiguousarray(array)).cast("B")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
