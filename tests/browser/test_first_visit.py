@@ -6,13 +6,10 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.steps import answer, upload
 from tests.tiny import photo
 
-JPEG = {"name": "car.jpg", "mimeType": "image/jpeg", "buffer": photo()}
-
-
-def upload(page: Page, file: dict[str, object]) -> None:
-    page.locator(".st-key-upload input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+JPEG = ("car.jpg", "image/jpeg", photo())
 
 
 def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
@@ -27,9 +24,8 @@ def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
 
 def test_a_photo_gets_a_label_and_a_probability(page: Page) -> None:
     page.goto("/images")
-    upload(page, JPEG)
-    answer = page.get_by_role("heading", name=re.compile(r"\w+ · \d+(\.\d+)?%"))
-    expect(answer).to_be_visible()
+    upload(page, *JPEG)
+    expect(answer(page)).to_be_visible()
     expect(page.get_by_text(re.compile(r"What the model sees: 32×32 pixels"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"car\.jpg, 640×480 JPEG"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"Answered in \d+ ms by"))).to_be_visible()
@@ -37,14 +33,13 @@ def test_a_photo_gets_a_label_and_a_probability(page: Page) -> None:
 
 def test_the_answer_survives_a_visit_to_another_page(page: Page) -> None:
     page.goto("/images")
-    upload(page, JPEG)
-    answer = page.get_by_role("heading", name=re.compile(r"\d+(\.\d+)?%"))
-    expect(answer).to_be_visible()
-    said = answer.inner_text()
+    upload(page, *JPEG)
+    expect(answer(page)).to_be_visible()
+    said = answer(page).inner_text()
     page.get_by_role("link", name="Runs").first.click()
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
     page.get_by_role("link", name="Images").first.click()
-    expect(answer).to_have_text(said)
+    expect(answer(page)).to_have_text(said)
 
 
 def test_every_page_opens_by_its_address(page: Page) -> None:
@@ -57,7 +52,7 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
 def test_it_works_on_a_narrow_screen(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto("/images")
-    upload(page, JPEG)
-    expect(page.get_by_role("heading", name=re.compile(r"\d+(\.\d+)?%"))).to_be_visible()
+    upload(page, *JPEG)
+    expect(answer(page)).to_be_visible()
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"

@@ -1,0 +1,51 @@
+"""What a person does on these pages, by the keys that the pages give their widgets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+ANSWER = re.compile(r"\w+ · <?>?\s?\d+(\.\d+)?\s?%")
+"""The line that names a class and its probability."""
+
+
+def upload(page: Page, name: str, mime: str, data: bytes) -> None:
+    """Choose a file in the upload box of Images / Classify."""
+    file: Any = {"name": name, "mimeType": mime, "buffer": data}
+    page.locator(".st-key-upload input[type=file]").set_input_files(file)
+
+
+def answer(page: Page) -> Locator:
+    return page.get_by_role("heading", name=ANSWER)
+
+
+def choose(page: Page, key: str, option: str) -> None:
+    """Pick an option of a select box."""
+    page.locator(f".st-key-{key}").get_by_role("combobox").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def enter(page: Page, key: str, text: str) -> None:
+    """Type into a text or number field and leave it."""
+    field = page.locator(f".st-key-{key} input")
+    field.fill(text)
+    field.press("Tab")
+
+
+def press(page: Page, key: str) -> None:
+    page.locator(f".st-key-{key}").get_by_role("button").click()
+
+
+def metric(page: Page, label: str) -> Locator:
+    """The value under a metric's label."""
+    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
+
+
+def run_id(page: Page) -> str:
+    """The run that the address names."""
+    expect(page).to_have_url(re.compile(r"[?&]run=[A-Za-z0-9_-]+"))
+    found = re.search(r"[?&]run=([A-Za-z0-9_-]+)", page.url)
+    assert found
+    return found.group(1)

@@ -1,0 +1,107 @@
+"""Uploads that break other apps: each is shown right or refused in one sentence, and the next one is answered."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.steps import answer, upload
+from tests.tiny import photo
+
+JPEG = photo()
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A valid 1-bit PNG of any size, written without holding its pixels: the classic decompression bomb."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    row = bytes(1 + (width + 7) // 8)
+    body = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def sixteen_bit() -> bytes:
+    return encoded(Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)))
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(Image.open(io.BytesIO(JPEG)), "JPEG", exif=exif.tobytes())
+
+
+def animated() -> bytes:
+    frames = [Image.new("RGB", (48, 48), (shade, 80, 160)) for shade in (0, 120, 240)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+def see_through() -> bytes:
+    picture = Image.new("RGBA", (60, 40), (200, 40, 40, 0))
+    picture.paste((40, 90, 200, 255), (10, 10, 50, 30))
+    return encoded(picture.quantize(8))
+
+
+REFUSED = {
+    "truncated.jpg": JPEG[: len(JPEG) // 3],
+    "empty.png": b"",
+    "text.png": b"This is a shopping list, not a picture.\n" * 40,
+    "bomb.png": png_of_zeros(30_000, 30_000),
+}
+SHOWN = {
+    "cmyk.jpg": encoded(Image.new("CMYK", (80, 60), (120, 20, 0, 30)), "JPEG"),
+    "deep.png": sixteen_bit(),
+    "palette.png": see_through(),
+    "turned.jpg": turned(),
+    "moving.gif": animated(),
+    "dot.png": encoded(Image.new("RGB", (1, 1), (9, 200, 30))),
+    "line.png": encoded(Image.new("RGB", (1, 5000), (9, 200, 30))),
+    "really-a-png.jpg": encoded(Image.new("RGB", (64, 64), (90, 100, 200))),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_picture_is_refused_in_a_sentence(page: Page, name: str) -> None:
+    page.goto("/images")
+    upload(page, name, "image/png" if name.endswith("png") else "image/jpeg", REFUSED[name])
+    alert = page.get_by_test_id("stMain").get_by_test_id("stAlert")
+    expect(alert).to_have_count(1)
+    sentence = alert.inner_text()
+    assert 20 < len(sentence) < 300
+    assert "Error" not in sentence, "a sentence for people names no exception"
+    upload(page, "car.jpg", "image/jpeg", JPEG)
+    expect(answer(page)).to_be_visible()
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_unusual_pictures_are_answered(page: Page, name: str) -> None:
+    kind = {"gif": "image/gif", "jpg": "image/jpeg", "png": "image/png"}[name.rpartition(".")[2]]
+    page.goto("/images")
+    upload(page, name, kind, SHOWN[name])
+    expect(answer(page)).to_be_visible()
+    size = {"turned.jpg": "480×640", "line.png": "1×5000", "dot.png": "1×1"}.get(name)
+    if size:
+        expect(page.get_by_text(size)).to_be_visible()
+
+
+def test_a_file_of_another_kind_is_not_taken(page: Page) -> None:
+    page.goto("/images")
+    upload(page, "notes.txt", "text/plain", b"hello")
+    expect(page.get_by_text("not allowed")).to_be_visible()
+    upload(page, "car.jpg", "image/jpeg", JPEG)
+    expect(answer(page)).to_be_visible()

@@ -1,0 +1,133 @@
+"""Train on a folder of pictures, leave, come back, stop, resume, lose the worker, and classify with what was trained."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import psutil
+from playwright.sync_api import Page, expect
+
+from core.runs import RunStore
+from tests.browser.lab import Lab
+from tests.browser.steps import answer, choose, enter, metric, press, run_id, upload
+from tests.tiny import draw
+
+EPOCHS = "5000"
+"""Two steps each: minutes of work, so that the run is still under way at every step of the journey."""
+GOOD = re.compile(r"^(9\d|100)\.\d%$")
+LEARNED_MS = 120_000
+
+
+def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
+    """Fill in the form and start; returns the run's id."""
+    page.goto("/images?view=Train")
+    choose(page, "model", "Simple CNN")
+    choose(page, "dataset", "A folder of mine")
+    enter(page, "folder", str(folder))
+    enter(page, "epochs-simple_cnn-default", epochs)
+    enter(page, "run-name", name)
+    press(page, "start")
+    return run_id(page)
+
+
+def badge(page: Page, text: str) -> None:
+    """The state that the page shows for the run."""
+    expect(page.get_by_test_id("stMain").get_by_text(text, exact=True).first).to_be_visible(timeout=60_000)
+
+
+def circle() -> bytes:
+    buffer = io.BytesIO()
+    draw("circle", np.random.default_rng(99)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_train_leave_return_stop_resume_and_classify(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
+    started = start_run(page, tiny_dataset_folder, "Shapes")
+    runs = RunStore(lab.home / "runs")
+    badge(page, "Running")
+    expect(metric(page, "Best validation")).to_have_text(GOOD, timeout=LEARNED_MS)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    address = page.url
+
+    # Close the tab; the run goes on, and a new tab finds it by its address.
+    page.goto("about:blank")
+    left_at = runs.get(started).step
+    page.goto(address)
+    badge(page, "Running")
+    expect(page.get_by_role("heading", name="Shapes")).to_be_visible()
+    assert runs.get(started).step > left_at
+
+    press(page, "stop")
+    badge(page, "Stopped")
+    stopped = runs.get(started)
+    assert stopped.status == "stopped"
+    assert stopped.resumable
+    assert not lab.workers()
+
+    # A stopped run is where it was after the server came back.
+    page.goto("about:blank")
+    lab.stop()
+    lab.start()
+    page.goto(address)
+    badge(page, "Stopped")
+    assert runs.get(started).step == stopped.step
+
+    press(page, "resume")
+    badge(page, "Running")
+    page.wait_for_timeout(1000)
+
+    # The worker dies without a word: the page says so and offers to go on.
+    for worker in lab.workers():
+        worker.kill()
+    psutil.wait_procs(lab.workers(), timeout=10)
+    badge(page, "Interrupted")
+    press(page, "resume")
+    badge(page, "Running")
+    page.wait_for_timeout(1000)
+    press(page, "stop")
+    badge(page, "Stopped")
+    assert runs.get(started).step >= stopped.step
+    steps = [row["step"] for row in runs.metrics(started) if row["kind"] == "eval"]
+    assert steps == sorted(set(steps)), "no evaluation may be lost or written twice"
+
+    press(page, "use")
+    upload(page, "circle.png", "image/png", circle())
+    expect(answer(page)).to_have_text(re.compile("circle"))
+
+    page.goto("/runs")
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+
+
+def test_a_second_run_waits_its_turn(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
+    first = start_run(page, tiny_dataset_folder, "First")
+    badge(page, "Running")
+    second = start_run(page, tiny_dataset_folder, "Second", epochs="2")
+    badge(page, "Queued")
+    expect(page.get_by_text("place 1").first).to_be_visible()
+    page.goto(f"/images?view=Train&run={first}")
+    press(page, "stop")
+    badge(page, "Stopped")
+    page.goto(f"/images?view=Train&run={second}")
+    badge(page, "Finished")
+    assert RunStore(lab.home / "runs").get(second).status == "finished"
+
+
+def test_a_wrong_setting_is_answered_in_a_sentence(page: Page) -> None:
+    page.goto("/images?view=Train")
+    choose(page, "model", "Simple CNN")
+    enter(page, "epochs-simple_cnn-default", "-1")
+    alert = page.get_by_test_id("stAlert").first
+    expect(alert).to_contain_text("epochs must be")
+    expect(page.locator(".st-key-start").get_by_role("button")).to_be_disabled()
+    enter(page, "epochs-simple_cnn-default", "2")
+    expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()
+
+
+def test_an_unknown_run_is_answered_in_a_sentence(page: Page) -> None:
+    for name in ("20200101-000000-none-0000", "..%2F..%2Fetc"):
+        page.goto(f"/images?view=Train&run={name}")
+        expect(page.get_by_test_id("stAlert").first).to_be_visible()
+        expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()
