@@ -84,7 +84,7 @@ class TrainConfig:
     eval_every: float = 1.0
     """Epochs between evaluations on validation."""
     tta: str = "none"
-    """Test-time augmentation in evaluations: `none`, `flip`, `flip+shift`."""
+    """Test-time augmentation of the finished checkpoint: `none`, `flip`, `flip+shift`. Training never uses it."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N`, `mps`."""

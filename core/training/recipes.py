@@ -7,7 +7,7 @@ from core.training.config import TrainConfig
 
 _SIMPLE = TrainConfig(
     model="simple_cnn",
-    epochs=25,
+    epochs=40,
     batch_size=128,
     optimizer="adamw",
     lr=4e-3,
@@ -23,14 +23,14 @@ _SIMPLE = TrainConfig(
 
 _FAST = TrainConfig(
     model="fast_resnet",
-    epochs=10,
-    batch_size=2000,
+    epochs=14,
+    batch_size=1000,
     optimizer="muon",
-    lr=0.24,
+    lr=0.17,
     momentum=0.6,
-    bias_lr=106.0,
-    head_lr=0.0204,
-    weight_decay=4e-3,
+    bias_lr=53.0,
+    head_lr=0.0102,
+    weight_decay=2e-3,
     schedule="triangular",
     label_smoothing=0.2,
     flip="alternating",
@@ -65,10 +65,17 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
     },
     "fast_resnet": {
         "default": _FAST,
-        "quick": _FAST.replace(recipe="quick", epochs=2, batch_size=500, lr=0.12, bias_lr=26.5, head_lr=0.0051, weight_decay=1e-3),
+        "quick": _FAST.replace(
+            recipe="quick", epochs=2, batch_size=500, lr=0.12, bias_lr=26.5, head_lr=0.0051, weight_decay=1e-3
+        ),
         "speedrun": _FAST.replace(
             recipe="speedrun",
             epochs=8,
+            batch_size=2000,
+            lr=0.24,
+            bias_lr=106.0,
+            head_lr=0.0204,
+            weight_decay=4e-3,
             train_on="train+validation",
             model_config={"activation": "gelu"},
             eval_every=8,
@@ -78,11 +85,6 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
             recipe="long",
             model_config={"widths": [96, 256, 384], "depth": 3},
             epochs=80,
-            batch_size=1000,
-            lr=0.15,
-            bias_lr=53.0,
-            head_lr=0.0102,
-            weight_decay=2e-3,
             crop_padding=4,
             cutout=12,
             eval_every=2,

@@ -21,6 +21,7 @@ from core.data.dataset import DatasetCard, ImageDataset, Split
 from core.devices import hardware, pick_device
 from core.errors import LabError
 from core.models import build_model, full_config
+from core.models.tta import tta_logits
 from core.paths import write_atomic
 from core.training.batches import DeviceImages, epoch_batches
 from core.training.config import TrainConfig
@@ -86,8 +87,10 @@ class TrainSession:
         self.model = self._new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.model.modules())
         self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self._loss
+        self.predict: Callable[[nn.Module, Tensor, str], Tensor] = tta_logits
         if config.compile:
-            self.forward = torch.compile(self._loss, mode="max-autotune", fullgraph=True)
+            self.forward = torch.compile(self._loss, mode="max-autotune")
+            self.predict = torch.compile(tta_logits, mode="max-autotune")
         self._begin()
 
     @classmethod
@@ -114,9 +117,13 @@ class TrainSession:
         self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         return model
 
-    def _begin(self) -> None:
+    def initialise_from_data(self) -> None:
+        """Let the model see some training images before the first step, if it wants to."""
         if hasattr(self.model, "initialise_from_data"):
             self.model.initialise_from_data(self.train_data.normalise(self.train_data.images[:WHITENING_IMAGES]))
+
+    def _begin(self) -> None:
+        self.initialise_from_data()
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in self.trainable)
         self.optimizers = build_optimizers(self.model, self.config)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import LabError
-from core.models.tta import tta_logits
 from core.training.optimizers import lr_factor
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
@@ -91,15 +90,18 @@ def train_step(session: TrainSession, images: Tensor, labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def evaluate(session: TrainSession) -> EvalResult:
-    """Loss and accuracy on the validation split, with the weights as they would be used."""
+def evaluate(session: TrainSession, tta: str = "none") -> EvalResult:
+    """Loss and accuracy on the validation split, with the weights as they would be used.
+
+    A run follows its progress without test-time augmentation, which would cost up to six forward passes.
+    """
     counters, data = session.counters, session.validation_data
     model = session.eval_model()
     loss = torch.zeros((), device=session.device)
     correct = torch.zeros((), device=session.device, dtype=torch.long)
     for images, labels in data.chunks(500 if session.device == "cpu" else 2000):
         with session.amp:
-            logits = tta_logits(model, images, session.config.tta).float()
+            logits = session.predict(model, images, tta).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     accuracy = int(correct) / len(data)

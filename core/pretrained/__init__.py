@@ -1,0 +1,1 @@
+"""The checkpoints that ship. `python -m core.pretrained NAME` makes one again."""
