@@ -23,7 +23,7 @@ def main(command: list[str]) -> int:
             child.kill()
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # not sys.stdin: Python aborts at its end while a thread holds that one's lock
         end()
 
     signal.signal(signal.SIGTERM, end)

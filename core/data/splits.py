@@ -12,18 +12,20 @@ from core.errors import LabError
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Indices of `labels` (N,) in an order whose every beginning is stratified: (N,) int64.
+    """Indices of `labels` (N,) in an order whose every beginning holds the classes in proportion: (N,) int64.
 
-    The first n indices hold each class in proportion, to within one image, and are part of the first n+1: a learning
+    Classes of equal size differ by at most one image in any beginning. The first n are part of the first n+1: a learning
     curve over n adds images and swaps none.
     """
-    words = np.random.PCG64(seed).random_raw(len(labels))  # (N,) uint64
-    fraction = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    classes, which = np.unique(labels, return_inverse=True)
+    words = np.random.PCG64(seed).random_raw(len(labels) + len(classes))  # uint64
+    place = np.empty(len(labels))
+    for number in range(len(classes)):
+        members = np.flatnonzero(which == number)
         shuffled = members[np.argsort(words[members], kind="stable")]
-        fraction[shuffled] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.lexsort((words, fraction))
+        start = words[len(labels) + number] / 2**64  # spreads small classes instead of adding them all at once
+        place[shuffled] = (np.arange(len(members)) + start) / len(members)
+    return np.lexsort((words[: len(labels)], place))
 
 
 def subset(split: Split, n: int, seed: int) -> Split:
