@@ -27,15 +27,19 @@ def ensure_folder(path: Path) -> Path:
     return path
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace `path` as a whole (write beside it, fsync, rename), so that a crash leaves the old file or the new one."""
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Replace `path` as a whole (write beside it, fsync, rename), so that a crash leaves the old file or the new one.
+
+    durable=False skips the fsync: readers still never see half a file, but a power cut may lose the newest one.
+    """
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""The command line, one file a group of commands. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done, 1 it was tried and failed, 2 bad input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from core.commands import worker
+from core.errors import LabError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
+    subcommands = root.add_subparsers(metavar="COMMAND", required=True)
+    for group in (worker,):
+        group.add(subcommands)
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Errors that a user can cause end as one sentence, never as a traceback."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
+        return 1

@@ -1,0 +1,135 @@
+"""A run as readers see it: what was asked for (`config.json`) and how far it is (`status.json`), in plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from core.errors import LabError
+from core.training.config import TrainConfig
+
+WAITING = "queued"
+ACTIVE = ("queued", "running", "stopping")
+"""States in which a run is in the engine's hands."""
+STATUSES = (*ACTIVE, "stopped", "finished", "failed", "lost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A kind of run: how its configuration is read, and which function does the work in the worker."""
+
+    title: str
+    read_config: Callable[[dict[str, Any]], Any]
+    job: str
+    """`module:function`, imported by the worker only: it may need torch."""
+
+
+KINDS: dict[str, Kind] = {
+    "train": Kind(title="Training", read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run, read from its folder at one moment."""
+
+    id: str
+    name: str
+    """For people; may be changed."""
+    kind: str
+    """A key of KINDS."""
+    config: TrainConfig
+    status: str
+    """One of STATUSES. `lost`: its worker ended without a word. `stopping`: it was asked to stop and has not yet."""
+    message: str = ""
+    """One sentence for people; empty while all is well."""
+    step: int = 0
+    """Optimizer steps done."""
+    total_steps: int = 0
+    """0 while not known."""
+    epoch: float = 0.0
+    created: datetime | None = None
+    """When it was asked for; UTC, like all times here."""
+    started: datetime | None = None
+    """When its worker first started."""
+    ended: datetime | None = None
+    heartbeat: datetime | None = None
+    """Last sign of life of its worker."""
+    seconds: float = 0.0
+    """Time spent training and evaluating, over all resumes."""
+    images_per_s: float | None = None
+    """Training images a second: of the last seconds while it runs, the mean without evaluations afterwards."""
+    best_val_accuracy: float | None = None
+    last_val_accuracy: float | None = None
+    last_train_loss_nats: float | None = None
+    test_accuracy: float | None = None
+    """0..1, of the best checkpoint; measured once, at the end."""
+    device: str = ""
+    threads: int | None = None
+    """CPU threads of the worker; the same again on resume, because sums depend on it."""
+    torch_version: str = ""
+    code_version: str = ""
+    peak_memory_bytes: int | None = None
+    """Of the device on a GPU, of the process elsewhere."""
+    queue_position: int | None = None
+    """1 = next; None unless queued."""
+    seconds_left: float | None = None
+    saved_step: int | None = None
+    """Step of the saved training state that a resume goes on from; None if there is none."""
+    resumable: bool = False
+    has_checkpoint: bool = False
+    stage: str = ""
+    """What its worker is doing, in words: `training`, `download cifar10 (43%)`, …"""
+    stage_fraction: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it is queued or has a living worker."""
+        return self.status in ACTIVE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; times as ISO 8601."""
+        values = dataclasses.asdict(self)
+        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+def read_config(kind: Any, values: Any) -> tuple[Any, str]:
+    """The configuration of a run and an empty string; or what can be shown of it, and why it cannot run."""
+    if kind not in KINDS:
+        return (
+            TrainConfig(),
+            f"This version does not know runs of the kind {str(kind)[:60]!r}: update it, or delete the run.",
+        )
+    if not isinstance(values, dict):
+        return TrainConfig(), "Its configuration is damaged: delete the run and start it again."
+    try:
+        return KINDS[kind].read_config(values), ""
+    except (LabError, TypeError) as error:
+        problem = str(error) if isinstance(error, LabError) else f"Its configuration is damaged: {error}."
+    valid: dict[str, Any] = {}
+    for key, value in values.items():
+        try:
+            KINDS[kind].read_config(valid | {key: value})
+            valid[key] = value
+        except (LabError, TypeError):
+            continue
+    return KINDS[kind].read_config(valid), problem
+
+
+def number(values: dict[str, Any], name: str) -> Any:
+    """A finite number of a status, or None: the file may have been edited or damaged."""
+    value = values.get(name)
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if fits else None
+
+
+def moment(values: dict[str, Any], name: str) -> datetime | None:
+    """A time of a status, stored as seconds since 1970."""
+    try:
+        return datetime.fromtimestamp(number(values, name), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None

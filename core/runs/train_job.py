@@ -1,0 +1,258 @@
+"""A training run in its worker: consume the trainer's results, keep what a resume needs, report the best at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import deque
+from typing import Any
+
+import torch
+
+from core.checkpoints import CARD, Calibration, CheckpointRef, load_checkpoint, read_card, save_checkpoint
+from core.data import ImageDataset, load_dataset
+from core.evaluation import Evaluation, calibrate, evaluate
+from core.paths import write_atomic
+from core.runs.job import Job, Outcome
+from core.runs.store import checkpoint_title
+from core.training.config import TrainConfig
+from core.training.results import EvalResult, Finished, StepResult
+from core.training.session import TrainSession
+from core.training.trainer import train
+
+SAVE_EVERY_S = 60.0
+SAVE_SHARE = 20
+"""The state is saved every epoch, but not before 20 times as long as the last save took has passed: at most 5%."""
+RATE_WINDOW = 20
+
+
+def run_training(config: TrainConfig, job: Job) -> Outcome:
+    """Train, or go on training, until the end, a stop (raises Stopped) or an error."""
+    job.stage("reading the dataset")
+    dataset = load_dataset(config.dataset, job.downloading)
+    job.stage("preparing")
+    session = TrainSession.start(config, dataset, threads=job.run.threads)
+    recorder = Recorder(session, job)
+    if job.state_path.exists():
+        session.load_state(job.state_path)
+    job.rewind(session.counters.step, session.counters.evaluated_step)
+    if session.counters.step == 0:
+        # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
+        job.update(best_val_accuracy=None, last_val_accuracy=None, last_train_loss_nats=None)
+    recorder.begin()
+    outcome = _train(recorder)
+    if outcome.reason == "diverged":
+        kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
+        return Outcome(status="failed", message=outcome.message + kept, final=True)
+    evaluation = _report(session, dataset, job)
+    message = outcome.message
+    if evaluation:
+        low, high = evaluation.interval
+        accuracy = f"{evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {evaluation.n:,} images)"
+        message = f"{message.rstrip('.')}; test accuracy {accuracy}."
+    return Outcome(status="finished", message=message)
+
+
+def _train(recorder: Recorder) -> Finished:
+    session, job = recorder.session, recorder.job
+    for result in train(session):
+        if isinstance(result, Finished):
+            recorder.ended()
+            return result
+        job.interruptible = False
+        recorder.record(result)
+        if job.stop_wanted():
+            recorder.save()
+            job.stop_if_wanted()
+        # Nothing is lost by a stop during an evaluation that follows a save: the state on disk is the one before it.
+        job.interruptible = session.evaluation_due() and recorder.is_saved()
+    raise RuntimeError("the trainer ended without a result")
+
+
+class Recorder:
+    """Turns results into rows, status, checkpoints and saved states, and keeps the clocks."""
+
+    def __init__(self, session: TrainSession, job: Job) -> None:
+        self.session, self.job = session, job
+        self.saved = (-1, -1)
+        self.save_cost_s = 0.0
+        self.saved_at = 0.0
+        self.clock = 0.0
+        self.seconds = job.run.seconds
+        self.step_seconds = float(job.value("step_seconds") or 0.0)
+        self.step_images = int(job.value("step_images") or 0)
+        self.eval_seconds = 0.0
+        self.window: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
+
+    def begin(self) -> None:
+        session, job = self.session, self.job
+        if session.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        self.epoch = int(session.epoch)
+        self.images = session.counters.images
+        self.clock = self.saved_at = time.perf_counter()
+        job.log(
+            f"training on {session.device} with {torch.get_num_threads()} threads from step {session.counters.step}"
+        )
+        job.interruptible = False
+        job.update(
+            now=True,
+            stage="training",
+            stage_fraction=None,
+            step=session.counters.step,
+            epoch=session.epoch,
+            total_steps=session.total_steps,
+            device=session.device,
+            threads=torch.get_num_threads(),
+            torch_version=torch.__version__,
+        )
+
+    def record(self, result: StepResult | EvalResult) -> None:
+        now = time.perf_counter()
+        spent, self.clock = now - self.clock, now
+        self.seconds += spent
+        if isinstance(result, StepResult):
+            self.step_seconds += spent
+            self.step_images += result.images - self.images
+            self.images = result.images
+            self._step(result)
+        else:
+            self.eval_seconds = spent
+            self._evaluation(result)
+
+    def is_saved(self) -> bool:
+        """Whether the state on disk is the one now."""
+        return self.saved == (self.session.counters.step, self.session.counters.evaluated_step)
+
+    def save(self) -> None:
+        """Put the training state on disk, unless it is there already or has diverged."""
+        session, job = self.session, self.job
+        started = time.perf_counter()
+        if self.is_saved():
+            return
+        job.sync_rows()
+        if session.save_state(job.state_path):
+            step = session.counters.step
+            self.saved = (step, session.counters.evaluated_step)
+            job.update(now=True, saved_step=step, step=step, **self._figures())
+        self.saved_at = time.perf_counter()
+        self.save_cost_s = self.saved_at - started
+
+    def ended(self) -> None:
+        """The last state, so that a stop during the report loses nothing; the means of the whole run."""
+        self.save()
+        self.job.interruptible = self.is_saved()
+        rate = self.step_images / self.step_seconds if self.step_seconds else None
+        self.job.update(now=True, **self._figures() | {"images_per_s": rate, "seconds_left": None})
+
+    def _step(self, result: StepResult) -> None:
+        session, job = self.session, self.job
+        if result.train_loss_nats is not None:
+            values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
+            job.row("train", {key: value for key, value in values.items() if key != "total_steps"})
+            job.update(last_train_loss_nats=result.train_loss_nats)
+        if job.update(step=result.step, epoch=result.epoch):
+            self.window.append((self.step_seconds, self.step_images))
+            job.update(**self._figures())
+        since_save = time.perf_counter() - self.saved_at
+        new_epoch = int(result.epoch + 1e-9) > self.epoch
+        if since_save > SAVE_EVERY_S or (
+            (new_epoch or session.evaluation_due()) and since_save > SAVE_SHARE * self.save_cost_s
+        ):
+            self.save()
+        self.epoch = int(result.epoch + 1e-9)
+
+    def _evaluation(self, result: EvalResult) -> None:
+        session, job = self.session, self.job
+        values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
+        job.row("eval", {key: value for key, value in values.items() if key != "total_steps"})
+        if math.isfinite(result.val_loss_nats):
+            keys = ("train_loss_nats", "train_accuracy", "val_loss_nats", "val_accuracy")
+            measured = {key: getattr(result, key) for key in keys}
+            # A recipe that also trains on the validation images cannot choose by them: its best is its last.
+            best = result.is_best or session.config.train_on == "train+validation"
+            for which in ("best", "last") if best else ("last",):
+                title = checkpoint_title(job.name, which)
+                save_checkpoint(job.folder / which, session.eval_model(), session.card(title, measured))
+        job.update(
+            now=True,
+            best_val_accuracy=session.counters.best_val_accuracy,
+            last_val_accuracy=result.val_accuracy,
+            **self._figures(),
+        )
+        job.log(
+            f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "
+            f"validation loss {result.val_loss_nats:.4f}, accuracy {result.val_accuracy:.4f}"
+        )
+
+    def _figures(self) -> dict[str, Any]:
+        """Clocks, rate and memory, for the status."""
+        session, rate, left = self.session, None, None
+        if self.window:
+            first = self.window[0] if len(self.window) > 1 else (0.0, 0)
+            seconds, images = self.window[-1][0] - first[0], self.window[-1][1] - first[1]
+            rate = images / seconds if seconds > 0 else None
+        if rate:
+            steps = session.total_steps - session.counters.step
+            evaluations = math.ceil(steps / session.eval_every)
+            left = steps * session.batch_size / rate + evaluations * self.eval_seconds
+        return {
+            "seconds": round(self.seconds, 3),
+            "step_seconds": round(self.step_seconds, 3),
+            "step_images": self.step_images,
+            "images_per_s": rate,
+            "seconds_left": left,
+            "peak_memory_bytes": peak_memory_bytes(session.device),
+        }
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Most memory used so far: of the device for a GPU, else of this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated()
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluation | None:
+    """Calibrate the best checkpoint on validation, then measure it once on test; both go on its card."""
+    folder = job.folder / "best"
+    if not (folder / CARD).is_file():
+        return None
+    card = read_card(folder)
+    reference = CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run")
+    checkpoint = load_checkpoint(reference, session.device)
+    calibration, notes = Calibration(), card.notes
+    if session.config.train_on == "train":
+        job.stage("calibrating on the validation images")
+        calibration = calibrate(checkpoint, dataset.validation)
+    else:
+        notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
+    card = dataclasses.replace(card, calibration=calibration, notes=notes)
+    metrics = dict(card.metrics) | {
+        "seconds": job.value("seconds"),
+        "images_per_s": job.value("images_per_s"),
+        "run": job.run.id,
+        "code_version": job.value("code_version"),
+    }
+    evaluation = None
+    if len(dataset.test):
+        checkpoint = dataclasses.replace(checkpoint, card=card)
+        stage = "measuring on the test images"
+        job.stage(stage)
+        evaluation = evaluate(checkpoint, dataset.test, on_progress=lambda share: job.stage(stage, share))
+        metrics |= {
+            "test_accuracy": evaluation.accuracy,
+            "test_interval": list(evaluation.interval),
+            "test_images": evaluation.n,
+            "test_loss_nats": evaluation.loss_nats,
+            "test_ece": evaluation.ece,
+        }
+    title = checkpoint_title(job.name, "best")
+    write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
+    job.update(test_accuracy=evaluation.accuracy if evaluation else None)
+    return evaluation
