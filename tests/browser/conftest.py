@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from tests.browser.lab import Lab
 
 WAIT_MS = 30_000
 """A cold server imports torch before its first answer, on a machine that may be busy."""
+
+PROBE = re.compile(r"/\w+/_stcore/(health|host-config)$")
+"""On a deep link Streamlit's own script looks for its server under the page's path first, and is told 404."""
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +49,9 @@ def page(page: Page, lab: Lab) -> Iterator[Page]:
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            complaints.append(message.text)
+        address = message.location.get("url", "")
+        if message.type == "error" and not PROBE.search(address):
+            complaints.append(f"{message.text} {address}".strip())
 
     page.on("console", on_console)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -42,7 +42,7 @@ class Lab:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"LAB_HOME": str(self.home), "PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"LAB_HOME": str(self.home), "LAB_SLOTS": "1", "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
