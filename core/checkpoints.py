@@ -131,7 +131,9 @@ def read_card(folder: Path) -> Card:
     except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
         if isinstance(error, LabError):
             raise
-        raise LabError(f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged.") from error
+        raise LabError(
+            f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged."
+        ) from error
     if not _SAFE_FILE.fullmatch(card.weights_file):
         raise LabError(f"The card {path} names a weights file that is not allowed: the checkpoint is damaged.")
     return card
@@ -157,15 +159,15 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     """Look a checkpoint up by name (see CheckpointRef.name). Raises LabError with the known names."""
     runs = runs_folder or lab_home() / "runs"
     run_id, _, which = name.partition("/")
-    if re.fullmatch(r"[A-Za-z0-9_-]+", run_id) and which in ("", "best", "last"):
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and which in ("", "best", "last"):
         candidates = [(runs / run_id / (which or "best"), "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))
         for folder, origin in candidates:
             if (folder / CARD).is_file():
                 return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
-    folder = Path(name).expanduser()
-    if len(name) < 4096 and "\0" not in name and (folder / CARD).is_file():
+    if _has_card(name):
+        folder = Path(name).expanduser()
         return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin="folder")
     known = ", ".join(ref.name for ref in list_checkpoints(runs_folder)[:12]) or "none yet"
     raise LabError(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
@@ -239,6 +241,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _has_card(name: str) -> bool:
+    try:
+        return bool(name) and (Path(name).expanduser() / CARD).is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
+        return False
+
+
 def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
     try:
         yield CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
@@ -267,7 +276,9 @@ def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str)
 
     try:
         model = build_model(card.model, card.model_config)
-        model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()})
+        model.load_state_dict(
+            {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+        )
     except LabError:
         raise
     except (RuntimeError, TypeError, ValueError) as error:

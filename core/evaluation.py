@@ -144,8 +144,11 @@ def calibrate(checkpoint: Checkpoint, validation: Split, tta: str | None = None)
 
 
 def best_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The temperature in 0.05..20 with the least cross-entropy, which is convex in 1/T. logits: (N, C); labels: (N,)."""
-    low, high = math.log(1 / 20), math.log(20)
+    """The temperature in 0.2..20 with the least cross-entropy, which is convex in 1/T. logits: (N, C); labels: (N,).
+
+    Where every answer is right the best temperature would be 0, hence the lower bound.
+    """
+    low, high = math.log(1 / 20), math.log(1 / 0.2)
     for _ in range(60):
         third = (high - low) / 3
         left, right = low + third, high - third

@@ -80,7 +80,9 @@ def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
     try:
         return entry, kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()})
     except TypeError as error:
-        raise LabError(f"The settings of {name} are not valid: check the types of {', '.join(config)[:100]}.") from error
+        raise LabError(
+            f"The settings of {name} are not valid: check the types of {', '.join(config)[:100]}."
+        ) from error
 
 
 def model_info() -> list[dict[str, Any]]:

@@ -25,12 +25,12 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            shapes: dict[tuple[int, int], list[nn.Parameter]] = {}
+            shapes: dict[tuple[int, int], list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     shapes.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
             for shape, parameters in shapes.items():
-                grads = [parameter.grad for parameter in parameters]
+                grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
                 for parameter in parameters:
                     if not self.state[parameter]:
                         self.state[parameter]["momentum"] = torch.zeros_like(parameter)
@@ -87,7 +87,11 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
                 decay = config.weight_decay / lr if muon else config.weight_decay
                 groups.append({"params": list(parameters.values()), "lr": lr, "weight_decay": decay})
         momentum = 0.85 if muon else config.momentum
-        made = [torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)] if groups else []
+        made = (
+            [torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)]
+            if groups
+            else []
+        )
         if muon and filters:
             made.append(Muon(list(filters.values()), lr=config.lr, momentum=config.momentum))
     for optimizer in made:

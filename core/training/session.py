@@ -200,7 +200,9 @@ class TrainSession:
         return {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "average": {"model": self.average.model.state_dict(), "updates": self.average.updates} if self.average else {},
+            "average": {"model": self.average.model.state_dict(), "updates": self.average.updates}
+            if self.average
+            else {},
             "scaler": self.scaler.state_dict(),
             "sums": self.sums,
             "counters": dataclasses.asdict(self.counters),

@@ -162,8 +162,14 @@ def _diverged(session: TrainSession) -> Finished:
 
 def _out_of_memory(error: RuntimeError, batch_size: int) -> RuntimeError | LabError:
     text = str(error).lower()
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in text and "out of memory" not in text:
+    if (
+        not isinstance(error, torch.OutOfMemoryError)
+        and "can't allocate memory" not in text
+        and "out of memory" not in text
+    ):
         return error
     if batch_size == 1:
         return LabError("Memory ran out even with a batch of one image: choose a smaller model or another device.")
-    return LabError(f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or grad_accumulation=2.")
+    return LabError(
+        f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or grad_accumulation=2."
+    )

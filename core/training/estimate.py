@@ -1,0 +1,84 @@
+"""How long a run will take, before it starts. Learned from runs on this machine; nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from core.errors import LabError
+from core.paths import ensure_folder, lab_home, write_atomic
+from core.training.config import TrainConfig
+
+START_SECONDS = 8.0
+"""Importing torch and loading data, before the first step."""
+SCALED = {
+    # Multiply-adds of one forward pass of one 32x32 picture, and the share of a core's 100 GFLOP/s that training
+    # reached here, both with the default config. They give a first guess for a model that never ran on a machine.
+    "simple_cnn": (3.9e6, 0.35),
+    "fast_resnet": (118e6, 0.75),
+    "resnet18": (556e6, 0.6),
+}
+CORE_FLOPS = 100e9
+
+
+def estimate_seconds(config: TrainConfig, device: str, train_images: int) -> float | None:
+    """Seconds for the whole run, start-up included. device: `cpu`, `cuda:0`, …; None where nothing is known."""
+    speed = measured_speed(config, device) or guessed_speed(config, device)
+    if speed is None:
+        return None
+    images = min(train_images, config.train_images or train_images) * config.epochs
+    return START_SECONDS + images / speed
+
+
+def is_measured(config: TrainConfig, device: str) -> bool:
+    """Whether the estimate rests on an earlier run of this model on this machine."""
+    return measured_speed(config, device) is not None
+
+
+def measured_speed(config: TrainConfig, device: str) -> float | None:
+    """Training images per second of the last such run here: same batch size if there was one, else any."""
+    speeds = _read().get(_key(config, device), {})
+    values = speeds.get(str(config.batch_size)) or (list(speeds.values()) or [None])[-1]
+    return float(values) if isinstance(values, int | float) and values > 0 else None
+
+
+def guessed_speed(config: TrainConfig, device: str) -> float | None:
+    """Images per second from the model's size, on a CPU; None for a GPU or a model that was resized."""
+    from core.devices import cores
+
+    if device.split(":")[0] != "cpu" or config.model not in SCALED or config.model_config:
+        return None
+    multiply_adds, share = SCALED[config.model]
+    # Forward and backward together cost three forward passes, at two operations per multiply-add.
+    return cores() * CORE_FLOPS * share / (6 * multiply_adds)
+
+
+def record_speed(config: TrainConfig, device: str, images_per_s: float) -> None:
+    """Remember what a run reached. A cache: a failure to write it is nothing to stop for."""
+    if images_per_s <= 0:
+        return
+    try:
+        speeds = _read()
+        speeds.setdefault(_key(config, device), {})[str(config.batch_size)] = round(images_per_s, 1)
+        ensure_folder(lab_home())
+        write_atomic(_path(), json.dumps(speeds, indent=1))
+    except (OSError, LabError):
+        return
+
+
+def _key(config: TrainConfig, device: str) -> str:
+    settings = json.dumps(config.model_config, sort_keys=True) if config.model_config else ""
+    return f"{device} {config.model} {settings}".strip()
+
+
+def _path() -> Path:
+    return lab_home() / "speed.json"
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    try:
+        found = json.loads(_path().read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,165 @@
+"""Checkpoints: what comes back is what was saved, and what is damaged or hostile is refused in a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.checkpoints import (
+    PRETRAINED,
+    Card,
+    find_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+)
+from core.errors import LabError
+from core.models import build_model
+from tests.unit.synthetic import synthetic
+
+
+def card(**changes: object) -> Card:
+    base = Card(title="A test", model="simple_cnn", model_config={"classes": 4}, dataset=synthetic(8, 8).card)
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "made", build_model("simple_cnn", {"classes": 4}), card())
+    return tmp_path / "made"
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
+    model = build_model("simple_cnn", {"classes": 4, "batch_norm": True})
+    given = card(model_config={"classes": 4, "batch_norm": True}, metrics={"test_accuracy": 0.5}, seed=3)
+    written = save_checkpoint(tmp_path / "x", model, given)
+    loaded = load_checkpoint(str(tmp_path / "x"))
+    assert loaded.card == written
+    assert loaded.card.dataset == given.dataset
+    assert written.size_bytes == (tmp_path / "x" / written.weights_file).stat().st_size
+    assert written.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert not loaded.model.training
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    expected = model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.model.state_dict().items())
+
+
+def test_half_precision_on_disk_is_half_the_size_and_float32_in_use(tmp_path: Path) -> None:
+    model = build_model("simple_cnn", {"classes": 4})
+    full = save_checkpoint(tmp_path / "full", model, card())
+    half = save_checkpoint(tmp_path / "half", model, card(), dtype="float16")
+    assert half.size_bytes < 0.55 * full.size_bytes
+    weight = load_checkpoint(str(tmp_path / "half")).model.get_parameter("conv1.weight")
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, model.conv1.weight.half().float())
+
+
+def test_a_reader_never_sees_half_a_replacement(tmp_path: Path) -> None:
+    models = [build_model("simple_cnn", {"classes": 4}) for _ in range(2)]
+    for index, model in enumerate(models):
+        torch.nn.init.constant_(model.head.bias, float(index))
+    save_checkpoint(tmp_path / "x", models[0], card(step=0))
+    problems: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for round_ in range(1, 60):
+                save_checkpoint(tmp_path / "x", models[round_ % 2], card(step=round_ % 2))
+        except BaseException as error:
+            problems.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reads = 0
+    while writer.is_alive():
+        loaded = load_checkpoint(str(tmp_path / "x"))
+        assert (loaded.model.head.bias == loaded.card.step).all()
+        reads += 1
+    assert not problems
+    assert reads > 3
+    assert len(list((tmp_path / "x").iterdir())) == 2
+
+
+def test_a_card_that_does_not_match_its_weights(folder: Path) -> None:
+    values = json.loads((folder / "card.json").read_text())
+    for change in ({"model_config": {"classes": 7}}, {"model": "fast_resnet"}):
+        (folder / "card.json").write_text(json.dumps(values | change))
+        with pytest.raises(LabError, match="do not fit"):
+            load_checkpoint(str(folder))
+
+
+def test_damaged_weights_are_found_by_their_checksum(folder: Path) -> None:
+    path = folder / read_card(folder).weights_file
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(LabError, match="checksum"):
+        load_checkpoint(str(folder))
+    path.unlink()
+    with pytest.raises(LabError, match="missing"):
+        load_checkpoint(str(folder))
+
+
+def test_a_pickle_named_safetensors_is_not_opened(folder: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (pytest.fail, ("the pickle was opened",))
+
+    written = read_card(folder)
+    (folder / written.weights_file).write_bytes(pickle.dumps(Trap()))
+    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256="").to_json())
+    with pytest.raises(LabError, match="not a safetensors file"):
+        load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"title": 3}', '{"model": "simple_cnn", "dataset": 5}', "\xff"])
+def test_a_broken_card_is_one_sentence(folder: Path, text: str) -> None:
+    (folder / "card.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(LabError, match="damaged"):
+        load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.safetensors", "/etc/passwd", "a/b.safetensors", "weights.pt", ".safetensors"]
+)
+def test_a_card_cannot_name_a_file_elsewhere(folder: Path, name: str) -> None:
+    (folder / "card.json").write_text(dataclasses.replace(read_card(folder), weights_file=name).to_json())
+    with pytest.raises(LabError, match="not allowed"):
+        load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "nothing", "../x", "a/b/c", "run/../../etc", "\0", "x" * 5000, "fast_resnet/../.."]
+)
+def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_home: Path) -> None:
+    with pytest.raises(LabError, match="There is no checkpoint named"):
+        find_checkpoint(name)
+
+
+def test_runs_are_listed_newest_first_and_damaged_ones_left_out(folder: Path, lab_home: Path) -> None:
+    for run_id in ("20260101-a", "20260102-b", "20260103-c"):
+        target = lab_home / "runs" / run_id / "best"
+        target.mkdir(parents=True)
+        for file in folder.iterdir():
+            (target / file.name).write_bytes(file.read_bytes())
+    (lab_home / "runs" / "20260103-c" / "best" / "card.json").write_text("{")
+    names = [reference.name for reference in list_checkpoints() if reference.origin == "run"]
+    assert names == ["20260102-b", "20260101-a"]
+    assert find_checkpoint("20260102-b").folder == lab_home / "runs" / "20260102-b" / "best"
+
+
+def test_what_ships_loads_and_is_small() -> None:
+    shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
+    assert {"simple_cnn", "fast_resnet"} <= {reference.name for reference in shipped}
+    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 20_000_000
+    for reference in shipped:
+        loaded = load_checkpoint(reference)
+        assert loaded.card.dataset.name == "cifar10"
+        assert loaded.card.calibration.energy_threshold is not None
+        assert loaded.card.metrics["test_accuracy"] > 0.75

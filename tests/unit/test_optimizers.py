@@ -1,0 +1,114 @@
+"""Optimizers, schedules and averages against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from core.models import build_model
+from core.training.config import TrainConfig
+from core.training.optimizers import Average, Muon, build_optimizers, lr_factor, orthogonalise
+from core.training.recipes import RECIPES, describe_recipe
+
+
+def test_orthogonalise_keeps_directions_and_levels_singular_values() -> None:
+    torch.manual_seed(0)
+    for shape in ((3, 20, 60), (2, 60, 20)):
+        matrices = torch.randn(shape)
+        result = orthogonalise(matrices, steps=5)
+        for before, after in zip(matrices, result, strict=True):
+            u, _, v = torch.linalg.svd(before, full_matrices=False)
+            core = u.T @ after @ v.T
+            values = core.diagonal()
+            assert ((values > 0.6) & (values < 1.3)).all()
+            assert (core - torch.diag(values)).abs().max() < 1e-3
+
+
+def test_muon_treats_filters_in_a_batch_as_it_would_alone() -> None:
+    torch.manual_seed(0)
+    start = [torch.randn(8, 4, 3, 3) for _ in range(3)]
+    grads = [torch.randn(8, 4, 3, 3) for _ in range(3)]
+    together = [nn.Parameter(item.clone()) for item in start]
+    alone = [nn.Parameter(item.clone()) for item in start]
+    for parameters, optimizers in (
+        (together, [Muon(together, lr=0.1)]),
+        (alone, [Muon([parameter], lr=0.1) for parameter in alone]),
+    ):
+        for _ in range(3):
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad.clone()
+            for optimizer in optimizers:
+                optimizer.step()
+    for first, second in zip(together, alone, strict=True):
+        assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_muon_by_hand_for_one_step() -> None:
+    torch.manual_seed(0)
+    weight, grad = torch.randn(6, 2, 3, 3), torch.randn(6, 2, 3, 3)
+    parameter = nn.Parameter(weight.clone())
+    parameter.grad = grad.clone()
+    Muon([parameter], lr=0.05, momentum=0.6).step()
+    update = orthogonalise((1.6 * grad).reshape(1, 6, 18)).view_as(weight)
+    assert torch.allclose(parameter, weight * 6**0.5 / weight.norm() - 0.05 * update, atol=1e-5)
+
+
+def test_decoupled_decay_is_the_closed_form() -> None:
+    model = nn.Linear(5, 4, bias=False)
+    before = model.weight.detach().clone()
+    config = TrainConfig(optimizer="adamw", lr=0.1, weight_decay=0.3)
+    (optimizer,) = build_optimizers(model, config)
+    model.weight.grad = torch.zeros_like(model.weight)
+    optimizer.step()
+    assert torch.allclose(model.weight, before * (1 - 0.1 * 0.3))
+
+
+def test_muon_gets_filters_only_and_whitening_is_left_alone() -> None:
+    model = build_model("fast_resnet", {})
+    sgd, muon = build_optimizers(model, RECIPES["fast_resnet"]["default"])
+    filters = [parameter for group in muon.param_groups for parameter in group["params"]]
+    others = [parameter for group in sgd.param_groups for parameter in group["params"]]
+    assert len(filters) == 6
+    assert all(parameter.ndim == 4 for parameter in filters)
+    trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert {id(parameter) for parameter in filters + others} == trained
+    assert id(model.whiten.weight) not in trained
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "triangular"])
+def test_schedules_rise_to_one_and_end_near_zero(schedule: str) -> None:
+    config = TrainConfig(schedule=schedule, warmup=0.25)
+    factors = [lr_factor(config, step, 100) for step in range(100)]
+    rise, fall = factors[:26], factors[25:]
+    assert rise == sorted(rise)
+    assert max(factors) == 1.0
+    assert factors[0] == pytest.approx(1 / 26)
+    assert fall == sorted(fall, reverse=True)
+    assert fall[-1] == pytest.approx({"constant": 1.0, "cosine": 0.0, "triangular": 1 / 75}[schedule], abs=1e-3)
+
+
+def test_average_equals_the_recursion_and_lookahead_pulls_back() -> None:
+    fast = nn.Linear(3, 2)
+    ema = Average(fast, TrainConfig(average="ema", average_decay=0.5))
+    expected = fast.weight.detach().clone()
+    for update in range(1, 4):
+        with torch.no_grad():
+            fast.weight.add_(1.0)
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * fast.weight.detach()
+        ema.update()
+    assert torch.allclose(ema.model.weight, expected, atol=1e-6)
+    assert not torch.equal(ema.model.weight, fast.weight)
+    lookahead = Average(fast, TrainConfig(average="lookahead", average_decay=0.5))
+    with torch.no_grad():
+        fast.weight.add_(1.0)
+    lookahead.update()
+    assert torch.equal(lookahead.model.weight, fast.weight)
+
+
+def test_every_recipe_is_described() -> None:
+    for model, recipes in RECIPES.items():
+        for name, config in recipes.items():
+            assert (config.model, config.recipe) == (model, name)
+            assert f"{config.epochs:g} epochs" in describe_recipe(model, name)
