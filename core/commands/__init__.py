@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from core.commands import worker
+from core.commands import benchmark, data, inference, runs, training, worker
 from core.errors import LabError
 
 
@@ -25,14 +25,18 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
     subcommands = root.add_subparsers(metavar="COMMAND", required=True)
-    for group in (worker,):
+    for group in (data, training, runs, inference, worker, benchmark):
         group.add(subcommands)
     return root
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can cause end as one sentence, never as a traceback."""
-    options = parser().parse_args(arguments)
+    root = parser()
+    options, rest = root.parse_known_args(arguments)
+    if rest and not getattr(options, "takes_rest", False):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         return int(options.command(options))
     except LabError as error:

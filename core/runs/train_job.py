@@ -17,6 +17,7 @@ from core.paths import write_atomic
 from core.runs.job import Job, Outcome
 from core.runs.store import checkpoint_title
 from core.training.config import TrainConfig
+from core.training.estimate import record_speed
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
 from core.training.trainer import train
@@ -25,6 +26,7 @@ SAVE_EVERY_S = 60.0
 SAVE_SHARE = 20
 """The state is saved every epoch, but not before 20 times as long as the last save took has passed: at most 5%."""
 RATE_WINDOW = 20
+LEAST_SPEED_S = 5.0
 
 
 def run_training(config: TrainConfig, job: Job) -> Outcome:
@@ -64,6 +66,7 @@ def _train(recorder: Recorder) -> Finished:
         recorder.record(result)
         if job.stop_wanted():
             recorder.save()
+            recorder.remember_speed()
             job.stop_if_wanted()
         # Nothing is lost by a stop during an evaluation that follows a save: the state on disk is the one before it.
         job.interruptible = session.evaluation_due() and recorder.is_saved()
@@ -139,10 +142,16 @@ class Recorder:
         self.saved_at = time.perf_counter()
         self.save_cost_s = self.saved_at - started
 
+    def remember_speed(self) -> None:
+        """For the estimate of the next run's duration, evaluations included. A few seconds of training say too little."""
+        if self.step_seconds >= LEAST_SPEED_S and self.seconds > 0:
+            record_speed(self.session.config, self.session.device, self.step_images / self.seconds)
+
     def ended(self) -> None:
         """The last state, so that a stop during the report loses nothing; the means of the whole run."""
         self.save()
         self.job.interruptible = self.is_saved()
+        self.remember_speed()
         rate = self.step_images / self.step_seconds if self.step_seconds else None
         self.job.update(now=True, **self._figures() | {"images_per_s": rate, "seconds_left": None})
 
@@ -234,7 +243,7 @@ def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluatio
         notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
     card = dataclasses.replace(card, calibration=calibration, notes=notes)
     metrics = dict(card.metrics) | {
-        "seconds": job.value("seconds"),
+        "training_seconds": job.value("seconds"),
         "images_per_s": job.value("images_per_s"),
         "run": job.run.id,
         "code_version": job.value("code_version"),
@@ -251,6 +260,7 @@ def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluatio
             "test_images": evaluation.n,
             "test_loss_nats": evaluation.loss_nats,
             "test_ece": evaluation.ece,
+            "test_flagged": evaluation.flagged,
         }
     title = checkpoint_title(job.name, "best")
     write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())

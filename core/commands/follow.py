@@ -1,0 +1,110 @@
+"""A run in the foreground: the same run folder, queue and worker as everywhere, with a terminal that watches it.
+
+The terminal holds a lock on the run: if it goes away, even by kill -9, the run stops, saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from core.commands.output import Bar, duration, note, print_json
+from core.errors import LabError
+from core.runs import locks
+from core.runs.engine import LocalEngine
+from core.runs.run import Run
+from core.runs.store import FOREGROUND_LOCK
+
+LOOK_EVERY_S = 0.2
+
+
+def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int:
+    """Start or resume a run, show how it goes until it ends, and return the exit code."""
+    with _attached(engine, run_id):
+        engine.submit(run_id, attached=True)
+        interrupted = _watch(engine, run_id)
+    run = engine.state(run_id)
+    if as_json:
+        print_json(report(run))
+    if run.status == "finished":
+        note(run.message)
+        if not as_json:
+            print(run.id)
+            note(f"Use it: python -m core classify IMAGE --checkpoint {run.id}")
+        return 0
+    note(run.message)
+    if run.resumable:
+        note(f"Resume it: python -m core resume {run.id}")
+    return 128 + interrupted if interrupted else 1
+
+
+def report(run: Run) -> dict[str, object]:
+    """A run for `--json`: everything that is known of it, and the name of its checkpoint."""
+    return run.to_dict() | {"run_id": run.id, "checkpoint": run.id if run.has_checkpoint else None}
+
+
+def describe(run: Run) -> tuple[float | None, str]:
+    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left."""
+    if run.status == "queued":
+        return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
+    if run.stage and run.stage != "training":
+        return run.stage_fraction, run.stage
+    parts = [f"epoch {run.epoch:.2f}"]
+    if run.images_per_s:
+        parts.append(f"{run.images_per_s:,.0f} images/s")
+    if run.last_train_loss_nats is not None:
+        parts.append(f"loss {run.last_train_loss_nats:.3f}")
+    if run.last_val_accuracy is not None:
+        parts.append(f"validation {run.last_val_accuracy:.1%}")
+    if run.seconds_left is not None:
+        parts.append(f"{duration(run.seconds_left)} left")
+    if run.status == "stopping":
+        parts.append("stopping")
+    return (run.step / run.total_steps if run.total_steps else None), ", ".join(parts)
+
+
+def _watch(engine: LocalEngine, run_id: str) -> int:
+    """Show the run until it has ended. Returns the signal that ended it, 0 for none."""
+    received: list[int] = []
+
+    def note_signal(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handled, shown, bar = 0, "", Bar()
+    try:
+        while True:
+            run = engine.state(run_id)
+            if not run.active:
+                return received[0] if received and run.status != "finished" else 0
+            if len(received) > handled:
+                handled = len(received)
+                bar.close()
+                note("Stopping after this batch; once more ends it at once." if handled == 1 else "Ending it.")
+                engine.stop(run_id, now=handled > 1)
+            fraction, words = describe(run)
+            news = f"{run.status} {run.stage.split('(')[0]} {run.last_val_accuracy}"
+            bar.show(fraction, words, now=news != shown)
+            shown = news
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        bar.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _attached(engine: LocalEngine, run_id: str) -> Iterator[None]:
+    path = engine.store.folder(run_id) / FOREGROUND_LOCK
+    handle = locks.take(path, wait_s=0.5)
+    if handle is None:
+        raise LabError(f"The run {run_id} is in the foreground of another terminal: watch it there.")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)

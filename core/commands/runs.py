@@ -1,0 +1,82 @@
+"""`runs`: the list, one run, its rows and log; rename and delete."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core.commands.follow import describe, report
+from core.commands.output import duration, note, print_json, print_table
+from core.errors import LabError
+from core.runs import LocalEngine
+from core.runs.run import Run
+
+
+def add(subcommands: Any) -> None:
+    parser = subcommands.add_parser("runs", help="list runs, or look at one")
+    parser.add_argument("run_id", metavar="RUN_ID", nargs="?", help="show this run only")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--metrics", action="store_true", help="print the run's metrics rows (as JSON)")
+    what.add_argument("--log", action="store_true", help="print the end of the run's log")
+    what.add_argument("--rename", metavar="NAME", help="give the run another name")
+    what.add_argument("--delete", action="store_true", help="remove the run and its checkpoints")
+    parser.set_defaults(command=runs)
+
+
+def runs(options: argparse.Namespace) -> int:
+    engine = LocalEngine()
+    store, run_id = engine.store, options.run_id
+    if run_id is None:
+        if options.metrics or options.log or options.rename or options.delete:
+            raise LabError("Which run? Give its id, as listed by: python -m core runs")
+        engine.tick()
+        _print_all(store.list(), options.json)
+    elif options.metrics:
+        print_json(store.metrics(run_id))
+    elif options.log:
+        print(store.log(run_id), end="")
+    elif options.delete:
+        store.delete(run_id)
+        note(f"Deleted {run_id}.")
+    else:
+        if options.rename:
+            store.rename(run_id, options.rename)
+        _print_one(engine.state(run_id), options.json)
+    return 0
+
+
+def _print_all(found: list[Run], as_json: bool) -> None:
+    if as_json:
+        print_json([report(run) for run in found])
+        return
+    if not found:
+        note("No runs yet. Start one: python -m core train")
+    rows = [
+        {
+            "run": run.id,
+            "name": run.name,
+            "status": f"queued ({run.queue_position})" if run.status == "queued" else run.status,
+            "done": f"{run.step / run.total_steps:.0%}" if run.total_steps else "-",
+            "validation": f"{run.best_val_accuracy:.2%}" if run.best_val_accuracy is not None else "-",
+            "test": f"{run.test_accuracy:.2%}" if run.test_accuracy is not None else "-",
+            "time": duration(run.seconds),
+        }
+        for run in found
+    ]
+    print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
+
+
+def _print_one(run: Run, as_json: bool) -> None:
+    if as_json:
+        print_json(report(run))
+        return
+    values = report(run)
+    config = values.pop("config")
+    for key, value in values.items():
+        if value not in (None, "") and key not in ("run_id", "stage", "stage_fraction"):
+            print(f"{key}: {value}")
+    print("config: " + ", ".join(f"{key}={value}" for key, value in dict(config).items()))  # type: ignore[call-overload]
+    if run.active:
+        fraction, words = describe(run)
+        print(f"now: {f'{fraction:.0%} ' if fraction is not None else ''}{words}")

@@ -1,0 +1,159 @@
+"""`train`, `resume`, `stop`."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from core.commands.follow import describe, report, run_in_foreground
+from core.commands.output import Bar, note, print_json
+from core.errors import LabError
+from core.runs import LocalEngine, Run
+from core.training import recipes
+from core.training.config import TrainConfig
+
+TYPES = {"int": int, "float": float, "str": str}
+
+
+def add(subcommands: Any) -> None:
+    names = "; ".join(f"{model}: {', '.join(found)}" for model, found in recipes.RECIPES.items())
+    parser = subcommands.add_parser(
+        "train",
+        help="train a model, in the foreground or queued",
+        description="Train a model on the device at hand. A recipe gives every setting; flags change single ones.",
+        epilog=f"Recipes of each model: {names}.",
+    )
+    parser.add_argument("--model", default="simple_cnn", help="architecture (default: simple_cnn)")
+    parser.add_argument("--recipe", default="default", help="named settings to start from (default: default)")
+    parser.add_argument("--name", help="name of the run, for people")
+    parser.add_argument("--detach", action="store_true", help="queue the run and return at once")
+    parser.add_argument("--json", action="store_true", help="print the run as JSON when it has ended, or was queued")
+    settings = parser.add_argument_group("settings (default: the recipe's)")
+    documented = field_docs(TrainConfig)
+    for item in dataclasses.fields(TrainConfig):
+        if item.name in ("model", "recipe"):
+            continue
+        flag, text = "--" + item.name.replace("_", "-"), documented.get(item.name, "").replace("%", "%%")
+        if item.name == "model_config":
+            settings.add_argument(
+                flag, action="append", metavar="KEY=VALUE", help=text + " May be given several times."
+            )
+        elif item.type == "bool":
+            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            settings.add_argument(flag, type=TYPES[str(item.type)], metavar=str(item.type).upper(), help=text)
+    parser.set_defaults(command=train)
+
+    parser = subcommands.add_parser("resume", help="go on with a run that stopped, failed or was lost")
+    parser.add_argument("run_id", metavar="RUN_ID")
+    parser.add_argument("--detach", action="store_true", help="queue it and return at once")
+    parser.add_argument("--json", action="store_true", help="print the run as JSON when it has ended, or was queued")
+    parser.set_defaults(command=resume)
+
+    parser = subcommands.add_parser(
+        "stop", help="stop a run within one batch, its state saved; or take it out of the queue"
+    )
+    parser.add_argument("run_id", metavar="RUN_ID")
+    parser.add_argument("--now", action="store_true", help="end it at once, going back to its last saved state")
+    parser.add_argument("--json", action="store_true", help="print the run as JSON")
+    parser.set_defaults(command=stop)
+
+
+def train(options: argparse.Namespace) -> int:
+    from core.data import dataset_status
+
+    changes = {
+        item.name: value
+        for item in dataclasses.fields(TrainConfig)
+        if item.name not in ("model", "recipe") and (value := getattr(options, item.name)) is not None
+    }
+    recipe = recipes.get_recipe(options.model, options.recipe)
+    if "model_config" in changes:
+        changes["model_config"] = dict(recipe.model_config) | _model_config(changes["model_config"])
+    if str(changes.get("dataset", "")).startswith("folder:"):
+        # The worker has another working directory.
+        changes["dataset"] = f"folder:{Path(changes['dataset'].removeprefix('folder:')).expanduser().absolute()}"
+    config = recipe.replace(**changes)
+    dataset_status(config.dataset)  # an unknown one is told before there is a run
+    engine = LocalEngine()
+    run_id = engine.store.create(config, options.name)
+    return _start(engine, run_id, options)
+
+
+def resume(options: argparse.Namespace) -> int:
+    engine = LocalEngine()
+    run = engine.state(options.run_id)
+    if run.active:
+        raise LabError(f"The run {run.id} is {run.status} already: see python -m core runs {run.id}")
+    return _start(engine, run.id, options)
+
+
+def stop(options: argparse.Namespace) -> int:
+    engine = LocalEngine()
+    was = engine.state(options.run_id)
+    run = engine.stop(options.run_id, now=options.now) if was.active else was
+    bar = Bar()
+    while run.active:
+        bar.show(*describe(run))
+        time.sleep(0.1)
+        run = engine.state(run.id)
+    bar.close()
+    if options.json:
+        print_json(report(run))
+    elif was.active:
+        note(run.message)
+    else:
+        note(f"It was not running ({run.status}).")
+    return 0
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, as one line."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    found, name = {}, ""
+    for node in body.body if isinstance(body, ast.ClassDef) else []:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
+            found[name] = " ".join(str(node.value.value).replace("`", "").split())
+            name = ""
+        else:
+            name = ""
+    return found
+
+
+def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int:
+    if not options.detach:
+        return run_in_foreground(engine, run_id, as_json=options.json)
+    run = engine.submit(run_id)
+    if options.json:
+        print_json(report(run))
+    else:
+        print(run.id)
+        note(_what_now(run))
+    return 0 if run.active or run.status == "finished" else 1
+
+
+def _what_now(run: Run) -> str:
+    if run.status == "queued":
+        return f"Queued at place {run.queue_position}. Look: python -m core runs {run.id}"
+    return f"{run.message or 'Started.'} Look: python -m core runs {run.id}"
+
+
+def _model_config(pairs: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise LabError(f"--model-config {pair[:60]!r} is not valid: write it as KEY=VALUE, as in dropout=0.2.")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
