@@ -1,0 +1,1 @@
+"""Results in, Plotly figures out. Neither torch nor Streamlit is imported here."""

@@ -1,0 +1,45 @@
+"""The answer of a classifier as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from core.plots.theme import BLUE, MUTED, faded, new_figure
+
+
+def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE) -> go.Figure:
+    """Horizontal bars of the most likely classes, likeliest on top. top: (label, probability 0..1)."""
+    labels = [label for label, _ in top]
+    values = [100 * probability for _, probability in top]
+    figure = new_figure(dark=dark, height=44 + 34 * max(1, len(top)))
+    figure.add_bar(
+        x=values,
+        y=labels,
+        orientation="h",
+        marker_color=[colour if index == 0 else faded(colour, 0.45) for index in range(len(top))],
+        text=[percent(value / 100) for value in values],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.2f}%<extra></extra>",
+    )
+    figure.update_xaxes(
+        range=[0, 112],
+        tickvals=[0, 25, 50, 75, 100],
+        ticksuffix="%",
+        title_text="calibrated probability",
+        fixedrange=True,
+    )
+    figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="", showgrid=False)
+    figure.update_layout(margin={"t": 4}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
+    return figure
+
+
+def percent(value: float) -> str:
+    """A probability for people: `87%`, `99.8%`, `< 1%`; never 0% or 100%, which no model can know."""
+    if value >= 0.995:
+        return f"{min(99.9, 100 * value):.1f}%"
+    if value < 0.005:
+        return "< 1%"
+    return f"{100 * value:.0f}%"

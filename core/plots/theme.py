@@ -1,0 +1,85 @@
+"""One look for every figure, light and dark. Colours are Okabe and Ito's, told apart with any colour vision.
+
+Source: Okabe & Ito, "Color Universal Design", 2008; sequential maps: cividis (Nuñez et al., doi:10.1371/journal.pone.0199239).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import plotly.graph_objects as go
+
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442",
+)  # fmt: skip
+CATEGORICAL = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW)
+"""Order in which series take their colours; yellow last, it is faint on white."""
+
+FIXED = {
+    "train": ORANGE,
+    "validation": BLUE,
+    "test": GREEN,
+    "simple_cnn": ORANGE,
+    "fast_resnet": BLUE,
+    "resnet18": GREEN,
+}
+"""A model, a split or an arm keeps its colour on every page."""
+
+FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+TEXT = {False: "#1c2430", True: "#e4e9ee"}
+MUTED = {False: "#5b6673", True: "#9aa6b2"}
+GRID = {False: "#e3e8ed", True: "#2b343e"}
+PAPER = {False: "#ffffff", True: "#12171d"}
+
+SEQUENTIAL_LIGHT = ((0.0, "#ffffff"), (0.25, "#c6dcec"), (0.5, "#7fb2d6"), (0.75, "#2f82bb"), (1.0, "#00446b"))
+SEQUENTIAL_DARK = ((0.0, "#12171d"), (0.25, "#16394f"), (0.5, "#1b6795"), (0.75, "#4fa3d6"), (1.0, "#cfe9fb"))
+
+
+def colour_of(name: str) -> str:
+    """The colour of a model, split or arm: fixed where known, else the same one for the same name every time."""
+    return FIXED.get(name) or CATEGORICAL[zlib.crc32(name.encode()) % (len(CATEGORICAL) - 1)]
+
+
+def faded(colour: str, alpha: float) -> str:
+    """`#rrggbb` as `rgba(...)`; alpha: 0..1."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def sequential(dark: bool) -> list[list[object]]:
+    """A colour scale from the page's background to one strong blue, even in lightness."""
+    return [list(stop) for stop in (SEQUENTIAL_DARK if dark else SEQUENTIAL_LIGHT)]
+
+
+def template(dark: bool) -> go.layout.Template:
+    """The Plotly template of the lab; transparent, so that it sits on the page it is shown on."""
+    axis = {
+        "gridcolor": GRID[dark],
+        "linecolor": GRID[dark],
+        "zerolinecolor": GRID[dark],
+        "tickcolor": GRID[dark],
+        "tickfont": {"color": MUTED[dark], "size": 12},
+        "title": {"font": {"color": MUTED[dark], "size": 12}, "standoff": 6},
+        "automargin": True,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 13, "color": TEXT[dark]},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": list(CATEGORICAL),
+            "xaxis": axis,
+            "yaxis": axis,
+            "margin": {"l": 8, "r": 8, "t": 34, "b": 8},
+            # Above the plot, so that it never covers data.
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+            "title": {"font": {"size": 14}, "x": 0, "xref": "paper"},
+            "hoverlabel": {"font": {"family": FONT, "size": 12}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED[dark], "activecolor": BLUE},
+        }
+    )
+
+
+def new_figure(*, dark: bool, height: int = 320) -> go.Figure:
+    """An empty figure with the lab's template. height: pixels."""
+    return go.Figure(layout={"template": template(dark), "height": height})

@@ -1,0 +1,106 @@
+"""Learning curves of one run, live or finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from core.plots.theme import FIXED, TEXT, faded, new_figure
+
+POINTS = 400
+"""Readings drawn per curve; more are averaged in groups, the eye could not tell them apart."""
+
+Row = Mapping[str, Any]
+
+
+def loss_curves(rows: Sequence[Row], *, dark: bool, revision: str, height: int = 300) -> go.Figure:
+    """Training and validation loss (nats) over epochs. rows: a run's metrics; revision: keeps the viewer's zoom."""
+    return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, height=height)
+
+
+def accuracy_curves(rows: Sequence[Row], *, dark: bool, revision: str, height: int = 300) -> go.Figure:
+    """Training and validation accuracy (percent) over epochs, with the best validation value marked."""
+    figure = _curves(rows, "accuracy", "accuracy (%)", 100.0, dark=dark, revision=revision, height=height)
+    known = [row for row in evaluations(rows) if row.get("val_accuracy") is not None]
+    best = max(known, key=lambda row: row["val_accuracy"], default=None)
+    if best is not None:
+        value = 100 * best["val_accuracy"]
+        figure.add_scatter(
+            x=[best["epoch"]],
+            y=[value],
+            mode="markers+text",
+            marker={"symbol": "circle-open", "size": 13, "color": FIXED["validation"], "line": {"width": 2}},
+            text=[f"best {value:.1f}"],
+            textposition="bottom left" if len(known) > 1 else "bottom right",
+            textfont={"color": TEXT[dark], "size": 12},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    return figure
+
+
+def evaluations(rows: Sequence[Row]) -> list[Row]:
+    """The rows that hold validation figures."""
+    return [row for row in rows if row.get("kind") == "eval"]
+
+
+def readings(rows: Sequence[Row], field: str) -> tuple[list[float], list[float]]:
+    """(epochs, values) of the training rows that were read, at most POINTS of them, neighbours averaged."""
+    pairs = [
+        (float(row["epoch"]), float(row[field]))
+        for row in rows
+        if row.get("kind") == "train" and row.get(field) is not None
+    ]
+    size = -(-len(pairs) // POINTS) or 1
+    groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    return (
+        [sum(epoch for epoch, _ in group) / len(group) for group in groups],
+        [sum(value for _, value in group) / len(group) for group in groups],
+    )
+
+
+def _curves(
+    rows: Sequence[Row], field: str, title: str, scale: float, *, dark: bool, revision: str, height: int
+) -> go.Figure:
+    figure = new_figure(dark=dark, height=height)
+    train, validation = FIXED["train"], FIXED["validation"]
+    epochs, values = readings(rows, f"train_{field}")
+    figure.add_scatter(
+        x=epochs,
+        y=[scale * value for value in values],
+        mode="lines",
+        name="train, each reading",
+        line={"color": faded(train, 0.35), "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    evaluated = evaluations(rows)
+    at = [row["epoch"] for row in evaluated]
+    markers = "lines+markers" if len(evaluated) <= 60 else "lines"
+    unit = "%{y:.1f}%" if scale == 100 else "%{y:.3f} nats"
+    for name, colour, fill in (("train", train, None), ("validation", validation, "tonexty")):
+        figure.add_scatter(
+            x=at,
+            y=[_scaled(row, f"{'val' if name == 'validation' else 'train'}_{field}", scale) for row in evaluated],
+            mode=markers,
+            name=name,
+            line={"color": colour, "width": 2},
+            marker={"size": 5},
+            fill=fill,
+            fillcolor=faded(validation, 0.12),
+            hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",
+        )
+    figure.update_xaxes(title_text="epoch", rangemode="tozero")
+    figure.update_yaxes(title_text=title)
+    if scale == 1.0:
+        figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(uirevision=revision, hovermode="x unified", transition_duration=0)
+    return figure
+
+
+def _scaled(row: Row, field: str, scale: float) -> float | None:
+    """A diverged run has no number there."""
+    value = row.get(field)
+    return None if value is None else scale * float(value)

@@ -1,0 +1,101 @@
+"""Pick a checkpoint: those that ship, the best of every run, and the last of a run still training."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
+from core.errors import LabError
+from pages.components.resources import store
+
+
+def checkpoint_picker(label: str, key: str, *, param: str, start: int = 0) -> CheckpointRef | None:
+    """The chosen checkpoint, or None (with a sentence on the page) where there is none yet.
+
+    param: query parameter that carries the name, so that a link opens with the same choice.
+    start: which of the list is chosen at first.
+    """
+    references = {reference.name: reference for reference in list_checkpoints()}
+    names = _run_names()
+    for run_id, (_, active) in names.items():
+        if active:
+            _add(references, f"{run_id}/last")
+    wanted = st.query_params.get(param)
+    if wanted and wanted not in references:
+        try:
+            _add(references, wanted, strict=True)
+        except LabError as error:
+            st.warning(str(error))
+            del st.query_params[param]
+            wanted = None
+    if not references:
+        st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
+        return None
+    options = list(references)
+    # A link wins once, when it changes; afterwards the widget is the truth and the URL follows it.
+    seen = f"{key}-from-url"
+    if wanted and (key not in st.session_state or st.session_state.get(seen) != wanted):
+        st.session_state[key] = wanted
+    if st.session_state.get(key) not in references:
+        st.session_state[key] = options[min(start, len(options) - 1)]
+    labels = _labels(references, names)
+    chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
+    if wanted != chosen and (wanted or chosen != options[min(start, len(options) - 1)]):
+        st.query_params[param] = chosen
+    st.session_state[seen] = st.query_params.get(param)
+    return references[chosen]
+
+
+def describe(reference: CheckpointRef) -> str:
+    """One line about a checkpoint: parameters, size, accuracy and where it comes from."""
+    card = reference.card
+    parts = [f"{card.parameters:,} parameters"] if card.parameters else []
+    if card.size_bytes:
+        parts.append(f"{card.size_bytes / 1e6:.1f} MB")
+    parts.append(accuracy(reference))
+    parts.append(
+        f"trained on {card.dataset.title}" + ("" if reference.origin == "shipped" else f", epoch {card.epoch:g}")
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def accuracy(reference: CheckpointRef) -> str:
+    """`94.1% test` or `71.3% validation`, whichever the card knows."""
+    metrics = reference.card.metrics
+    for field, name in (("test_accuracy", "test"), ("val_accuracy", "validation")):
+        if isinstance(metrics.get(field), int | float):
+            return f"{100 * metrics[field]:.1f}% {name}"
+    return ""
+
+
+def _add(references: dict[str, CheckpointRef], name: str, *, strict: bool = False) -> None:
+    try:
+        references[name] = find_checkpoint(name)
+    except LabError:
+        if strict:
+            raise
+
+
+def _run_names() -> dict[str, tuple[str, bool]]:
+    try:
+        return {run.id: (run.name, run.status in ("running", "stopping")) for run in store().list()}
+    except LabError:
+        return {}
+
+
+def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bool]]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, reference in references.items():
+        run_id, _, which = name.partition("/")
+        title, active = names.get(run_id, (reference.label, False))
+        parts = [title]
+        if which == "last":
+            parts.append("still training" if active else "last state")
+        elif reference.origin == "run":
+            parts.append("best so far" if active else "best")
+        label = " · ".join([*parts, accuracy(reference)]).removesuffix(" · ")
+        # Two options may not read the same: the widget tells them apart by what they say.
+        labels[name] = label if label not in taken else f"{label} · {name}"
+        taken.add(labels[name])
+    return labels

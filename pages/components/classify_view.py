@@ -1,0 +1,170 @@
+"""Images / Classify: one picture, one or two checkpoints, and how sure each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.checkpoints import Checkpoint, CheckpointRef
+from core.errors import LabError
+from core.images import decode_image, fit_to_model
+from core.plots.classification import percent, top_bars
+from core.plots.pixels import enlarge, preview
+from core.plots.theme import colour_of
+from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.resources import dark, loaded
+from pages.components.upload_box import Picture, example_row, upload_box
+from pages.components.warmup import until_ready
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """An upload after decoding. pixels: (size, size, 3) uint8, what the model gets."""
+
+    pixels: np.ndarray
+    preview: bytes
+    enlarged: bytes
+    width: int
+    height: int
+    format: str
+    notes: tuple[str, ...]
+
+
+def classify_view() -> None:
+    """The whole of the tab."""
+    controls, answer = st.columns([1, 2], gap="large")
+    with controls:
+        first = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
+        compare = st.toggle("Compare with a second one", key="compare", persist_state="session")
+        second = (
+            checkpoint_picker("Second checkpoint", "second", param="second", start=1) if first and compare else None
+        )
+        picture = upload_box()
+    with answer:
+        if first is None:
+            return
+        if picture is None:
+            st.markdown("**Upload a photo, or try one of these drawings:**")
+            example_row()
+            st.caption(f"The checkpoint knows {len(first.card.dataset.classes)} classes: {_classes(first)}.")
+        else:
+            _answers(picture, [first] + ([second] if second else []))
+    how_it_works(first)
+
+
+def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
+    try:
+        seen = look(picture.data, references[0].card.dataset.image_size)
+    except LabError as error:
+        st.error(f"{picture.title}: {error}" if picture.title else str(error))
+        return
+    for column, reference in zip(st.columns(len(references), gap="medium"), references, strict=True):
+        with column:
+            _one_answer(picture, reference)
+    _pictures(picture, seen)
+
+
+def _one_answer(picture: Picture, reference: CheckpointRef) -> None:
+    until_ready()
+    try:
+        seen = look(picture.data, reference.card.dataset.image_size)
+        prediction = predict(reference.card.weights_sha256, seen.pixels, _checkpoint=loaded(reference))
+    except LabError as error:
+        st.error(str(error))
+        return
+    label, probability = prediction.top[0]
+    if prediction.likely_none_of_these:
+        st.warning(_warning(reference), icon=":material/help:")
+        st.markdown(f"## nearest: {label} · {percent(probability)}")
+    else:
+        st.markdown(f"## {label} · {percent(probability)}")
+    if picture.label:
+        right = picture.label == label
+        icon = ":material/check: right" if right else ":material/close: wrong"
+        st.caption(f"{icon}, the test set says {picture.label}")
+    st.plotly_chart(
+        top_bars(prediction.top, dark=dark(), colour=colour_of(reference.card.model)),
+        theme=None,
+        key=f"top-{reference.name}",
+        config={"displayModeBar": False},
+        alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
+    )
+    st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {reference.label}: {describe(reference)}.")
+
+
+def _pictures(picture: Picture, seen: Seen) -> None:
+    side = seen.pixels.shape[0]
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width=230, gap="xsmall"):
+            st.image(seen.preview, width=224, alt=f"The picture as it came: {picture.title}")
+            notes = "".join(f", {note}" for note in seen.notes)
+            st.caption(f"What you gave: {picture.title}, {seen.width}×{seen.height} {seen.format}{notes}")
+        with st.container(width=230, gap="xsmall"):
+            st.image(seen.enlarged, width=224, alt=f"The same picture as {side} by {side} large pixels")
+            st.caption(f"What the model sees: {side}×{side} pixels")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def look(data: bytes, size: int) -> Seen:
+    """Decode and shrink. Raises LabError for what cannot be shown right."""
+    decoded = decode_image(data)
+    height, width = decoded.rgb.shape[:2]
+    pixels = fit_to_model(decoded.rgb, size)
+    return Seen(
+        pixels=pixels,
+        preview=preview(decoded.rgb, 448),
+        enlarged=enlarge(pixels, 224),
+        width=width,
+        height=height,
+        format=decoded.format,
+        notes=decoded.notes,
+    )
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def predict(sha256: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
+    """The answer of these weights to these pixels; the same question is answered once."""
+    from core.inference import classify
+
+    return classify(_checkpoint, pixels[None])[0]
+
+
+def _classes(reference: CheckpointRef) -> str:
+    names = reference.card.dataset.classes
+    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+
+
+def _warning(reference: CheckpointRef) -> str:
+    rate = reference.card.calibration.false_alarm_rate
+    text = f"This is probably none of the {len(reference.card.dataset.classes)} classes ({_classes(reference)})."
+    if rate is None:
+        return text
+    return f"{text} About {max(1, round(100 * rate))} in 100 pictures that are one of them get this warning too."
+
+
+def how_it_works(reference: CheckpointRef | None) -> None:
+    """The folded explanation, with this checkpoint's own numbers."""
+    with st.expander("How this works", icon=":material/school:"):
+        st.markdown(
+            "The picture is cut to its central square and shrunk to the size the model was trained on; the model turns it "
+            "into one score (logit) $z_k$ for each class $k$.\n\n"
+            "**Probability.** Networks are too sure of themselves, so the scores are divided by a temperature $T$ before "
+            "they become probabilities: $p_k = e^{z_k/T} / \\sum_j e^{z_j/T}$. $T$ is fitted on validation pictures "
+            "([Guo et al. 2017, On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)).\n\n"
+            "**None of these.** The model must pick one of its classes, whatever you show it. The free energy "
+            "$E = -\\log \\sum_j e^{z_j}$ is low for pictures like those it was trained on; above a threshold set on "
+            "validation pictures the page warns "
+            "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759))."
+        )
+        if reference is None:
+            return
+        calibration = reference.card.calibration
+        if calibration.energy_threshold is None:
+            st.caption("This checkpoint has no energy threshold, so it never warns.")
+        else:
+            st.caption(
+                f"This checkpoint: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
+                f"set on {calibration.images:,} validation pictures."
+            )

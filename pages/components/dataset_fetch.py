@@ -1,0 +1,46 @@
+"""A button that fetches a dataset, with percent, rate and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.data import DATASETS, Progress, dataset_status, load_dataset
+from core.errors import LabError
+from pages.components import tasks
+from pages.components.tasks import duration, size
+
+
+def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
+    """True if the dataset is on disk. Otherwise offers to fetch it (or shows how far that is) and returns False.
+
+    purpose: ends the sentence "CIFAR-10 is not on this machine yet; it is needed to …".
+    """
+    try:
+        if dataset_status(name).ready:
+            return True
+    except LabError as error:
+        st.error(str(error))
+        return False
+    task_key = f"fetch-{name}"
+    if tasks.watch(task_key):
+        return False
+    task = tasks.find(task_key)
+    if task and task.error:
+        st.error(task.error)
+    source = DATASETS[name]
+    st.info(f"{source.title} is not on this machine yet; it is needed to {purpose}.", icon=":material/download:")
+    if st.button(f"Fetch {source.title} ({size(source.download_bytes)})", key=f"fetch-{key}", type="primary"):
+        tasks.start(task_key, lambda report: load_dataset(name, on_progress=_forward(report)) and True)
+        st.rerun()
+    return False
+
+
+def _forward(report: Callable[..., None]) -> Callable[[Progress], None]:
+    def on_progress(progress: Progress) -> None:
+        rate = f"{size(progress.bytes_per_s)}/s" if progress.bytes_per_s else ""
+        left = f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+        report(progress.stage, progress.fraction, ", ".join(part for part in (rate, left) if part))
+
+    return on_progress

@@ -1,0 +1,177 @@
+"""One run, live: where it is, how fast, how long still, its curves, and Stop or Resume."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.plots.training import accuracy_curves, evaluations, loss_curves
+from core.runs import Run
+from pages.components.resources import dark, engine, store
+from pages.components.tasks import duration
+
+POLL_S = 1.0
+STATUS = {
+    "queued": ("Queued", "gray", ":material/schedule:"),
+    "running": ("Running", "blue", ":material/play_arrow:"),
+    "stopping": ("Stopping", "orange", ":material/pause:"),
+    "stopped": ("Stopped", "orange", ":material/stop:"),
+    "finished": ("Finished", "green", ":material/check:"),
+    "failed": ("Failed", "red", ":material/error:"),
+    "lost": ("Interrupted", "red", ":material/power_off:"),
+}
+
+
+def job_line(run: Run) -> None:
+    """A run in two lines: a link to its live view and a bar."""
+    st.page_link(
+        "pages/learn/images.py",
+        label=f"{run.name} · {run.config.model}",
+        icon=STATUS[run.status][2],
+        query_params={"view": "Train", "run": run.id},
+    )
+    st.progress(fraction(run), text=where(run))
+
+
+def fraction(run: Run) -> float:
+    """Share done, 0..1."""
+    if run.stage_fraction is not None and run.step == 0:
+        return min(1.0, max(0.0, run.stage_fraction))
+    return min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
+
+
+def where(run: Run) -> str:
+    """Percent, epoch, rate and time left in one line."""
+    if run.status == "queued":
+        place = f", place {run.queue_position}" if run.queue_position else ""
+        return f"Waiting in the queue{place}"
+    if run.status == "running" and run.step == 0:
+        return (run.stage or "starting").capitalize()
+    parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
+    if run.images_per_s:
+        parts.append(f"{run.images_per_s:,.0f} images/s")
+    if run.status == "running" and run.seconds_left is not None:
+        parts.append(f"{duration(run.seconds_left)} left")
+    elif run.seconds:
+        parts.append(f"trained for {duration(run.seconds)}")
+    return " · ".join(parts)
+
+
+def job_panel(run_id: str) -> None:
+    """The live view of a run; refreshes itself while the run is under way."""
+    try:
+        run = store().get(run_id)
+    except LabError as error:
+        st.error(str(error))
+        return
+    st.fragment(_live, run_every=POLL_S if run.active else None)(run_id, run.active)
+
+
+def _live(run_id: str, polling: bool) -> None:
+    try:
+        run = engine().state(run_id)
+        rows = store().metrics(run_id)
+    except LabError as error:
+        st.error(str(error))
+        return
+    if run.active != polling:
+        st.rerun()
+    name, colour, icon = STATUS[run.status]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"### {run.name}", width="content")
+        st.badge(name, color=colour, icon=icon)
+    st.progress(fraction(run), text=where(run))
+    if run.message:
+        (st.error if run.status in ("failed", "lost") else st.caption)(run.message)
+    _buttons(run)
+    _figures(run, rows)
+    _facts(run)
+
+
+def _buttons(run: Run) -> None:
+    with st.container(horizontal=True, gap="small"):
+        if run.status in ("queued", "running"):
+            st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=("stop", run.id))
+        elif run.status == "stopping":
+            st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
+        elif run.resumable:
+            st.button(
+                "Resume",
+                key="resume",
+                icon=":material/play_arrow:",
+                type="primary",
+                on_click=_act,
+                args=("submit", run.id),
+            )
+        if run.has_checkpoint:
+            st.button(
+                "Classify with this checkpoint", key="use", icon=":material/image_search:", on_click=_use, args=(run,)
+            )
+            if st.session_state.pop("leave-train", False):
+                st.rerun()
+    problem = st.session_state.pop("job-problem", None)
+    if problem:
+        st.error(problem)
+
+
+def _act(verb: str, run_id: str) -> None:
+    try:
+        getattr(engine(), verb)(run_id)
+    except LabError as error:
+        st.session_state["job-problem"] = str(error)
+
+
+def _use(run: Run) -> None:
+    st.query_params["checkpoint"] = f"{run.id}/last" if run.status == "running" else run.id
+    st.session_state["view"] = "Classify"
+    st.session_state["leave-train"] = True
+
+
+def _figures(run: Run, rows: list[dict]) -> None:
+    evaluated = evaluations(rows)
+    best, last, loss, gap = st.columns(4)
+    best.metric("Best validation", _percent(run.best_val_accuracy))
+    last.metric("Last validation", _percent(run.last_val_accuracy))
+    loss.metric("Training loss", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f} nats")
+    if evaluated:
+        points = 100 * (evaluated[-1]["train_accuracy"] - evaluated[-1]["val_accuracy"])
+        gap.metric("Gap", f"{points:+.1f} points", help="Training accuracy minus validation accuracy, last evaluation.")
+    else:
+        gap.metric("Gap", "–")
+    if not rows:
+        st.caption("Curves appear with the first figures.")
+        return
+    left, right = st.columns(2)
+    options = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+    left.plotly_chart(
+        accuracy_curves(rows, dark=dark(), revision=run.id),
+        theme=None,
+        key="accuracy-curves",
+        config=options,
+        alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
+    )
+    right.plotly_chart(
+        loss_curves(rows, dark=dark(), revision=run.id),
+        theme=None,
+        key="loss-curves",
+        config=options,
+        alt="Training and validation loss over epochs",
+    )
+
+
+def _facts(run: Run) -> None:
+    config = run.config
+    parts = [f"{config.model}, recipe {config.recipe}", f"dataset {config.dataset}", f"seed {config.seed}"]
+    parts += [f"on {run.device}, {run.threads} threads"] if run.device else []
+    parts += [f"torch {run.torch_version}"] if run.torch_version else []
+    parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []
+    st.caption(" · ".join(parts))
+    st.caption(
+        "Training figures are taken on augmented pictures while the weights still move"
+        + (", and its loss includes label smoothing" if config.label_smoothing else "")
+        + "; validation on plain pictures it never trains on. So training may look worse at first."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"

@@ -1,0 +1,47 @@
+"""What every page shares: the run store, the engine, loaded checkpoints and datasets. Live objects stay in here."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.checkpoints import Checkpoint, CheckpointRef, find_checkpoint, load_checkpoint
+from core.data import load_dataset
+from core.data.dataset import ImageDataset
+from core.runs import RunStore
+from core.runs.engine import LocalEngine
+
+
+def store() -> RunStore:
+    """The runs on disk; holds no state of its own."""
+    return RunStore()
+
+
+def engine() -> LocalEngine:
+    """What starts and stops workers; the truth is in the run folders, so any number of these agree."""
+    return LocalEngine(store())
+
+
+def loaded(reference: CheckpointRef) -> Checkpoint:
+    """The checkpoint with its model, from memory if these very weights were loaded before."""
+    return _loaded(str(reference.folder), reference.card.weights_sha256, reference)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _loaded(folder: str, sha256: str, _reference: CheckpointRef) -> Checkpoint:
+    return load_checkpoint(_reference)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def dataset(name: str) -> ImageDataset:
+    """A dataset that is on disk already, in memory once per server."""
+    return load_dataset(name)
+
+
+def dark() -> bool:
+    """Whether the page is shown on a dark background."""
+    return st.context.theme.type == "dark"
+
+
+def find(name: str) -> CheckpointRef:
+    """A checkpoint by name, with its card as it is now."""
+    return find_checkpoint(name)

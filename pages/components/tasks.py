@@ -1,0 +1,142 @@
+"""Work of seconds to minutes that a page starts and any tab may watch: fetching a dataset, evaluating a checkpoint.
+
+A task is a thread of the server: closing the tab does not end it, and a second tab joins it instead of starting another.
+Training is no task but a run: it must outlive the server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.errors import LabError
+
+KEEP = 32
+"""Finished tasks remembered by the server."""
+
+
+class Stopped(Exception):
+    """Raised inside a task by its own progress report after someone pressed Stop."""
+
+
+class Task:
+    """One piece of work. `fraction` is 0..1 or None while unknown; `result` or `error` is set once `done`."""
+
+    def __init__(self, work: Callable[[Callable[..., None]], Any]) -> None:
+        self.stage = "starting"
+        self.fraction: float | None = None
+        self.detail = ""
+        self.result: Any = None
+        self.error: str | None = None
+        self.stopped = False
+        self._stop = threading.Event()
+        self._begun = time.monotonic()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to end at its next progress report."""
+        self._stop.set()
+
+    def report(self, stage: str, fraction: float | None, detail: str = "") -> None:
+        """What the work calls as it goes on."""
+        if self._stop.is_set():
+            raise Stopped
+        self.stage, self.fraction, self.detail = stage, fraction, detail
+
+    def sentence(self) -> str:
+        """`download cifar10: 43%, 12 MB/s, 9 s left`."""
+        parts = [] if self.fraction is None else [f"{100 * self.fraction:.0f}%"]
+        if self.detail:
+            parts.append(self.detail)
+        elif self.fraction and self.fraction > 0.02:
+            spent = time.monotonic() - self._begun
+            parts.append(f"{duration(spent / self.fraction - spent)} left")
+        return f"{self.stage}: {', '.join(parts)}" if parts else self.stage
+
+    def _run(self, work: Callable[[Callable[..., None]], Any]) -> None:
+        try:
+            self.result = work(self.report)
+        except Stopped:
+            self.stopped = True
+        except LabError as error:
+            self.error = str(error)
+        except Exception as error:  # A thread has nobody above it to tell; the page shows this sentence.
+            self.error = f"This did not work ({type(error).__name__}: {error})."
+
+
+@st.cache_resource(show_spinner=False)
+def _tasks() -> dict[str, Task]:
+    return {}
+
+
+_LOCK = threading.Lock()
+
+
+def start(key: str, work: Callable[[Callable[..., None]], Any]) -> Task:
+    """Start `work` under `key`, or join the one that is under way."""
+    with _LOCK:
+        tasks = _tasks()
+        found = tasks.get(key)
+        if found is None or found.done:
+            tasks[key] = found = Task(work)
+        for old in [name for name, task in tasks.items() if task.done][:-KEEP]:
+            del tasks[old]
+        return found
+
+
+def find(key: str) -> Task | None:
+    """The task under `key`, under way or finished."""
+    return _tasks().get(key)
+
+
+def forget(key: str) -> None:
+    """Drop a finished task."""
+    _tasks().pop(key, None)
+
+
+def watch(key: str) -> bool:
+    """Show progress and a Stop button for the task under `key`, if it is under way; True while it is."""
+    task = find(key)
+    if task is None or task.done:
+        return False
+    st.fragment(_progress, run_every=0.5)(key)
+    return True
+
+
+def _progress(key: str) -> None:
+    task = find(key)
+    if task is None or task.done:
+        st.rerun()
+        return
+    st.progress(min(1.0, task.fraction or 0.0), text=task.sentence())
+    st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people, decimal units: `170 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

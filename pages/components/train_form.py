@@ -1,0 +1,114 @@
+"""The settings of a new run: a recipe, the few that matter, and all others under Advanced."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from core.data import DATASETS
+from core.models import MODELS
+from core.training import config as config_module
+from core.training.config import TrainConfig
+from core.training.recipes import RECIPES, describe_recipe
+
+SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
+CHOICES = {
+    "optimizer": config_module.OPTIMIZERS,
+    "schedule": config_module.SCHEDULES,
+    "precision": config_module.PRECISIONS,
+    "flip": config_module.FLIPS,
+    "average": config_module.AVERAGES,
+    "tta": config_module.TTA_LEVELS,
+    "train_on": ("train", "train+validation"),
+}
+FOLDER = "A folder of mine"
+
+
+def train_form() -> TrainConfig:
+    """The form as a checked config. Raises LabError for a value outside its range."""
+    model = st.selectbox("Model", list(MODELS), format_func=lambda name: MODELS[name].title, key="model")
+    recipes = RECIPES[model]
+    recipe = st.selectbox("Recipe", list(recipes), format_func=str.capitalize, key=f"recipe-{model}")
+    st.caption(f"{MODELS[model].description} {describe_recipe(model, recipe)}")
+    preset = recipes[recipe]
+    changes: dict[str, Any] = {"dataset": _dataset()}
+    # A key per recipe: choosing another one brings its own values, and coming back finds the edited ones.
+    left, right = st.columns(2)
+    changes["epochs"] = left.number_input(
+        "Epochs",
+        value=float(preset.epochs),
+        step=1.0,
+        format="%g",
+        key=f"epochs-{model}-{recipe}",
+        help=field_help("epochs"),
+    )
+    changes["seed"] = right.number_input(
+        "Seed", value=preset.seed, step=1, key=f"seed-{model}-{recipe}", help=field_help("seed")
+    )
+    changes["device"] = _device(preset)
+    with st.expander("Advanced"):
+        for field in dataclasses.fields(TrainConfig):
+            if field.name not in SHOWN:
+                changes[field.name] = _field(field.name, getattr(preset, field.name), f"{field.name}-{model}-{recipe}")
+    return preset.replace(**changes)
+
+
+def _dataset() -> str:
+    options = [*DATASETS, FOLDER]
+    chosen = st.selectbox(
+        "Dataset", options, format_func=lambda name: DATASETS[name].title if name in DATASETS else name, key="dataset"
+    )
+    if chosen != FOLDER:
+        return chosen
+    path = st.text_input(
+        "Path of the folder on this server",
+        key="folder",
+        placeholder="/home/me/pictures",
+        help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
+    )
+    return f"folder:{(path or '').strip()}"
+
+
+def _device(preset: TrainConfig) -> str:
+    from core.devices import nvidia_gpus
+
+    gpus = [f"cuda:{index}" for index in range(nvidia_gpus())]
+    return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_help("device"))
+
+
+def _field(name: str, value: Any, key: str) -> Any:
+    label, help_text = name.replace("_", " ").capitalize(), field_help(name)
+    if name in CHOICES:
+        options = list(CHOICES[name])
+        return st.selectbox(label, options, index=options.index(value), key=key, help=help_text)
+    if isinstance(value, bool):
+        return st.checkbox(label, value=value, key=key, help=help_text)
+    if isinstance(value, int):
+        return st.number_input(label, value=value, step=1, key=key, help=help_text)
+    return st.number_input(label, value=float(value), step=_step(value), format="%g", key=key, help=help_text)
+
+
+def _step(value: float) -> float:
+    return 10 ** (len(f"{value:g}".split("e")[0].split(".")[0]) - 2) if value >= 1 else max(value / 10, 1e-4)
+
+
+@cache
+def _helps() -> dict[str, str]:
+    """The sentence under each field of TrainConfig, which lives in its source only."""
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return found
+
+
+def field_help(name: str) -> str:
+    """What a field of TrainConfig means, in its author's words."""
+    return _helps().get(name, "")

@@ -1,0 +1,117 @@
+"""Images / Train: settings on the left, the run of this URL on the right."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data import dataset_status
+from core.devices import nvidia_gpus
+from core.errors import LabError
+from core.training.config import TrainConfig
+from core.training.estimate import estimate_seconds
+from pages.components.frame import active_runs
+from pages.components.job_panel import job_line, job_panel
+from pages.components.resources import engine, store
+from pages.components.tasks import duration
+from pages.components.train_form import train_form
+
+PARAM = "run"
+
+
+def train_view() -> None:
+    """The whole of the tab."""
+    run_id = st.query_params.get(PARAM)
+    settings, live = st.columns([1, 2], gap="large")
+    with settings:
+        _new_run()
+    with live:
+        if run_id:
+            job_panel(run_id)
+        else:
+            _nothing_chosen()
+        others = [run for run in active_runs() if run.id != run_id]
+        if others:
+            st.markdown("**Also under way**")
+            for run in others:
+                job_line(run)
+    _how_it_works()
+
+
+def _new_run() -> None:
+    try:
+        config = train_form()
+        problem = None
+    except LabError as error:
+        config, problem = None, str(error)
+    if problem:
+        st.error(problem)
+    if config:
+        st.caption(_expectation(config))
+    name = st.text_input("Name of the run", key="run-name", placeholder="optional", max_chars=80)
+    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
+        assert config is not None
+        try:
+            run_id = store().create(config, (name or "").strip() or None)
+            engine().submit(run_id)
+        except LabError as error:
+            st.error(str(error))
+            return
+        st.query_params[PARAM] = run_id
+        st.rerun()
+
+
+def _expectation(config: TrainConfig) -> str:
+    """How long it will take, and what has to be fetched first; says so where nobody knows."""
+    sentences = []
+    seconds = None
+    if config.dataset == "cifar10":
+        images = config.train_images or (50_000 if config.train_on == "train+validation" else 45_000)
+        device = config.device if config.device != "auto" else ("cuda:0" if nvidia_gpus() else "cpu")
+        seconds = estimate_seconds(config, device, images)
+    if seconds is None:
+        sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
+    else:
+        sentences.append(f"Time: about {duration(seconds)} on this machine.")
+    try:
+        status = dataset_status(config.dataset)
+        if not status.ready:
+            sentences.append(status.sentence)
+    except LabError as error:
+        sentences.append(str(error))
+    return " ".join(sentences)
+
+
+def _nothing_chosen() -> None:
+    st.markdown("**Pick a recipe and press Start training.**")
+    st.markdown(
+        "The run works in a process of its own: you may close this tab, come back by the same address or from Runs, "
+        "stop it and resume it exactly where it was. Its checkpoint can be used on every page from the first evaluation on."
+    )
+    try:
+        recent = store().list()[:5]
+    except LabError as error:
+        st.error(str(error))
+        return
+    if recent:
+        st.markdown("**Recent runs**")
+        for run in recent:
+            job_line(run)
+
+
+def _how_it_works() -> None:
+    with st.expander("How this works", icon=":material/school:"):
+        st.markdown(
+            "**What training does.** For a batch of $B$ pictures the network gives scores $z$; the loss is the mean "
+            "cross-entropy $-\\frac{1}{B}\\sum_i \\log p_{i,y_i}$ in nats, with $p = \\mathrm{softmax}(z)$. Guessing among ten "
+            "classes costs $\\ln 10 \\approx 2.303$ nats. The optimizer moves the weights against the gradient, step by step; "
+            "one epoch shows every training picture once.\n\n"
+            "**The gap.** 5,000 of the 50,000 training pictures are held out. Where training gets better and this validation "
+            "set does not, the network is learning its pictures by heart: the shaded gap. Flips, shifts, weight decay and "
+            "averaged weights narrow it. Choices are made on validation; the 10,000 test pictures are for the report only.\n\n"
+            "**The recipes.** Fast ResNet follows [Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU]"
+            "(https://arxiv.org/abs/2404.00498); Muon is described at [kellerjordan.github.io/posts/muon]"
+            "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"
+            "(https://arxiv.org/abs/1803.05407); ResNet-18 in [He et al. 2015](https://arxiv.org/abs/1512.03385).\n\n"
+            "**Resume.** A run saves weights, optimizer, averages, schedule and random state at least every epoch. Order and "
+            "augmentation follow from (seed, epoch), so on a CPU a resumed run ends in the very same weights."
+        )

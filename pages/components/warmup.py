@@ -1,0 +1,116 @@
+"""Loads what the first answer needs while nobody waits for it: never on the way to the first paint.
+
+Importing torch takes 5-7 s on 2 cores and torchvision as long again. A thread started after the first page was sent
+imports them one after the other; a page that needs torch sooner waits for that same thread and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import streamlit as st
+
+from core.checkpoints import list_checkpoints
+from core.errors import LabError
+
+PAUSE_S = 1.0
+"""Between the first page and the first import: the browser fetches its scripts in that time."""
+EXPECTED_S = 12.0
+"""Import of torch and the first checkpoint on a slow machine, for the progress bar."""
+
+
+class Warmup:
+    """Started once per server. `stage` is for people; `ready` is set once a checkpoint can answer."""
+
+    def __init__(self) -> None:
+        self.stage = "Starting"
+        self.ready = threading.Event()
+        self.done = threading.Event()
+        self.devices: list[str] = []
+        self.error: str | None = None
+        self._hurry = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self, pause_s: float = PAUSE_S) -> None:
+        """Begin in the background; a second call does nothing."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, args=(pause_s,), name="warm-up", daemon=True)
+                self._thread.start()
+
+    def wait(self) -> Iterator[float]:
+        """Start if needed, and yield the fraction done (0..1, estimated) a few times a second until ready."""
+        self._hurry.set()
+        self.start(0)
+        begun = time.monotonic()
+        while not self.ready.wait(0.2):
+            yield min(0.97, (time.monotonic() - begun) / EXPECTED_S)
+
+    def _run(self, pause_s: float) -> None:
+        from pages.components.resources import loaded
+
+        self._hurry.wait(pause_s)
+        try:
+            self.stage = "Loading PyTorch"
+            import torch  # noqa: F401
+
+            from core.devices import describe_devices
+
+            self.devices = [device.title for device in describe_devices()]
+            self.stage = "Loading the first checkpoint"
+            for reference in list_checkpoints()[:1]:
+                _answer_once(loaded(reference))
+        except (ImportError, OSError, LabError) as error:
+            # The page that needs it meets the same error with a user there to read it.
+            self.error = f"{error}"
+        finally:
+            self.ready.set()
+        try:
+            self.stage = "Loading the rest"
+            import plotly.graph_objects  # noqa: F401
+            import pyarrow  # noqa: F401
+            import torchvision  # noqa: F401
+        except ImportError as error:
+            self.error = self.error or f"{error}"
+        finally:
+            self.stage = "Ready"
+            self.done.set()
+
+
+def _answer_once(checkpoint: object) -> None:
+    """The first forward pass builds kernels and memory pools: let it be a blank picture's."""
+    import numpy as np
+
+    from core.checkpoints import Checkpoint
+    from core.inference import classify
+
+    assert isinstance(checkpoint, Checkpoint)
+    side = checkpoint.card.dataset.image_size
+    classify(checkpoint, np.full((1, side, side, 3), 128, np.uint8))
+
+
+@st.cache_resource(show_spinner=False)
+def warmup() -> Warmup:
+    """The one of this server."""
+    return Warmup()
+
+
+def warm_up_in_background() -> None:
+    """Start once per server, unless LAB_WARM=0 (tests that need no torch)."""
+    if os.environ.get("LAB_WARM") != "0":
+        warmup().start()
+
+
+def until_ready() -> None:
+    """Hold the page until torch is there, showing how far it is. Returns at once when warm."""
+    warm = warmup()
+    if warm.ready.is_set():
+        return
+    place = st.empty()
+    for fraction in warm.wait():
+        place.progress(fraction, text=f"{warm.stage}. Only the first answer of a fresh server waits for this.")
+    place.empty()

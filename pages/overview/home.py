@@ -1,0 +1,87 @@
+"""Home: what one can do here, in one screen, and one obvious first thing to do."""
+
+import streamlit as st
+
+from core.checkpoints import CheckpointRef, list_checkpoints
+from pages.components.frame import active_runs, device_line
+from pages.components.job_panel import job_line
+
+BOTTLENECKS = (
+    (
+        "Data",
+        ":material/database:",
+        "Does it work on pictures it has not seen?",
+        "Train on real CIFAR-10 or a folder of yours and watch the gap between training and validation; "
+        "test accuracy comes with its interval.",
+        "Coming: regularization and augmentation, compared over seeds.",
+    ),
+    (
+        "Trust",
+        ":material/visibility:",
+        "Why did it say that, and how sure is it?",
+        "Calibrated probabilities, a warning for pictures that are none of the classes, "
+        "and a gallery of the most confident mistakes.",
+        "Coming: attribution maps with evidence beside them.",
+    ),
+    (
+        "Compute",
+        ":material/speed:",
+        "How small and how fast can it get?",
+        "Images per second and time left of every run, milliseconds of every answer, bytes of every checkpoint.",
+        "Coming: pruning, quantization and distillation.",
+    ),
+)
+
+
+def shipped_table(references: list[CheckpointRef]) -> str:
+    """Markdown; a table widget would load pandas before the first paint."""
+    rows = ["| Ships with the lab | Test accuracy | Parameters | Size |", "|---|---:|---:|---:|"]
+    for reference in references:
+        card = reference.card
+        accuracy = card.metrics.get("test_accuracy")
+        shown = f"{100 * accuracy:.1f}%" if isinstance(accuracy, int | float) else "not measured"
+        rows.append(f"| {reference.label} | {shown} | {card.parameters:,} | {card.size_bytes / 1e6:.1f} MB |")
+    return "\n".join(rows)
+
+
+st.title("Bottleneck Lab")
+text, action = st.columns([3, 1], vertical_alignment="center")
+text.markdown(
+    "One network, three questions. Train a checkpoint or take one that ships, and put that same checkpoint "
+    "through each of them."
+)
+with action:
+    if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
+        st.switch_page("pages/learn/images.py")
+
+for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENECKS, strict=True):
+    with column.container(border=True, height="stretch"):
+        st.markdown(f"#### {icon} {name}")
+        st.markdown(f"**{question}**")
+        st.markdown(today)
+        st.caption(later)
+
+ships, machine = st.columns([3, 2], gap="large")
+with ships:
+    shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
+    if shipped:
+        st.markdown(shipped_table(shipped))
+        st.caption("Measured on the 10,000 CIFAR-10 test images with each recipe's own test-time augmentation.")
+    else:
+        st.markdown("**No checkpoint ships with this copy.** Train one under Images, and every page can use it.")
+with machine:
+    st.markdown("**This machine**")
+    st.markdown(f":material/memory: {device_line()}")
+    runs = active_runs()
+    for run in runs[:3]:
+        job_line(run)
+    if len(runs) > 3:
+        st.caption(f"and {len(runs) - 3} more")
+    if not runs:
+        st.caption("Nothing is being trained.")
+        st.page_link(
+            "pages/learn/images.py",
+            label="Train a network",
+            icon=":material/model_training:",
+            query_params={"view": "Train"},
+        )
