@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC_APPS = (
@@ -18,13 +17,8 @@ FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-
 
 def find_chromium() -> str | None:
     """Path of a Chromium that starts: `LAB_CHROMIUM`, one that is installed, or Playwright's own. None if there is none."""
-    candidates = [
-        os.environ.get("LAB_CHROMIUM"),
-        *(shutil.which(name) for name in NAMES),
-        *MAC_APPS,
-        _playwrights_own(),
-    ]
-    return next((path for path in candidates if path and _starts(path)), None)
+    installed = (os.environ.get("LAB_CHROMIUM"), *(shutil.which(name) for name in NAMES), *MAC_APPS)
+    return next((path for path in installed if path and _starts(path)), None) or _playwrights_own()
 
 
 def install_chromium() -> None:
@@ -47,11 +41,14 @@ def _starts(path: str) -> bool:
 
 
 def _playwrights_own() -> str | None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if Path(path).exists() else None
+    """In a process of its own, since Playwright refuses to be started twice in one."""
+    script = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as playwright: print(playwright.chromium.executable_path)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    path = found.stdout.strip()
+    return path if path and _starts(path) else None
 
 
 if __name__ == "__main__":
