@@ -164,12 +164,12 @@ def _to_rgb(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16-bit grey, whatever the byte order
-        grey = np.asarray(image).astype(np.int64)  # (H, W)
-        eight = (np.clip(grey, 0, 65535) * 255 + 32767) // 65535
+        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)  # (H, W)
+        to_eight = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
         if "transparency" in image.info:
-            eight = np.where(grey == image.info["transparency"], 255, eight)
+            to_eight[image.info["transparency"] & 0xFFFF] = 255
             notes.append("transparency on white")
-        return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(to_eight[grey]).convert("RGB")
     if image.mode == "CMYK":
         notes.append("CMYK converted to RGB")
     if image.has_transparency_data:

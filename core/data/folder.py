@@ -109,9 +109,10 @@ def _list(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
         folders = {"train": root}
     classes = _class_names(folders["train"])
     if len(classes) < 2:
+        found = "1 class folder" if classes else "no class folders"
         raise LabError(
-            f"{folders['train']} holds {len(classes) or 'no'} class folder{'s' * (len(classes) != 1)} and at least 2 are needed: "
-            "put the pictures of each class into a folder of its own."
+            f"{folders['train']} holds {found} and at least 2 are needed: put the pictures of each class into a folder of "
+            "its own."
         )
     if len(classes) > MAX_CLASSES:
         raise LabError(
@@ -250,7 +251,7 @@ def _dataset(root: Path, classes: list[str], splits: dict[str, Split], left_out:
         needed = 1 + (len(taken) if split == "train" else 0)
         if counts.min() < needed:
             worst = int(counts.argmin())
-            have = f"{counts[worst]} readable picture{'s' * (counts[worst] != 1)}"
+            have = f"{counts[worst]} readable picture{'' if counts[worst] == 1 else 's'}"
             raise LabError(
                 f"The class {classes[worst]!r} has {have} for {split} in {root} and at least {needed} "
                 f"{'are' if needed > 1 else 'is'} needed: add some, or remove the class."

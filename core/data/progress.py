@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 RATE_WINDOW_S = 5.0
 REPORT_EVERY_S = 0.1
+TOO_EARLY = 0.005
+"""Share of a stage before which no time left is given: it would be in days."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +60,9 @@ class Meter:
             self._seen.popleft()
         elapsed, gained = moment - self._seen[0][0], done - self._seen[0][1]
         rate = gained / elapsed if elapsed > 0 else 0.0
-        left = max(0, self._total - done) / rate if self._total is not None and rate > 0 else None
+        left = None
+        if self._total is not None and rate > 0 and done >= self._total * TOO_EARLY:
+            left = max(0, self._total - done) / rate
         self._report(
             Progress(
                 stage=self._stage,

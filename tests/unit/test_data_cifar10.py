@@ -189,7 +189,7 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
 
 def test_lab_cifar10_that_names_nothing_is_said(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_CIFAR10", "/nowhere/archive.tgz")
-    with pytest.raises(LabError, match="LAB_CIFAR10 names /nowhere/archive.tgz, which is no file"):
+    with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is no file"):
         cifar10.load(spec=tiny.spec)
 
 

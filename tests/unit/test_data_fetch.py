@@ -136,8 +136,16 @@ def test_a_host_that_swallows_connections_costs_only_the_connect_timeout(
         assert time.monotonic() - started < 4
 
 
-def test_the_address_comes_from_torchvision() -> None:
-    assert AUTHORS_URL().endswith("/cifar-10-python.tar.gz")
+def test_the_address_is_the_one_of_torchvision() -> None:
+    from torchvision.datasets import CIFAR10
+
+    assert AUTHORS_URL() == CIFAR10.url
+
+
+def test_without_torchvision_there_is_still_npm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(fetch.Unreachable, match="torchvision is not installed"):
+        AUTHORS_URL()
 
 
 def use_npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -194,7 +202,7 @@ def test_each_way_npm_fails_has_its_words(
     assert leftovers() == []
 
 
-def test_a_disk_that_fills_up_under_npm_is_said_as_such(
+def test_a_disk_that_fills_up_under_npm_is_said(
     tiny: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_npm(tmp_path / "bin", "echo 'npm error code ENOSPC' >&2; exit 1", monkeypatch)
