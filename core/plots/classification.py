@@ -27,11 +27,10 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
     figure.update_xaxes(
         range=[0, 112],
         tickvals=[0, 25, 50, 75, 100],
-        ticksuffix="%",
-        title_text="calibrated probability",
+        title_text="calibrated probability (%)",
         fixedrange=True,
     )
-    figure.update_yaxes(autorange="reversed", fixedrange=True, ticks="", showgrid=False)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 4}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
     return figure
 

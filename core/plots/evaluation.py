@@ -39,9 +39,14 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
     )
     figure.add_vline(x=100 * overall, line={"color": MUTED[dark], "width": 1.5, "dash": "dot"})
     figure.add_annotation(
-        x=100 * overall, y=1.0, yref="paper", yanchor="bottom", text=f"all {100 * overall:.1f}", showarrow=False,
+        x=100 * overall,
+        y=1.0,
+        yref="paper",
+        yanchor="bottom",
+        text=f"all {100 * overall:.1f}",
+        showarrow=False,
         font={"color": MUTED[dark], "size": 12},
-    )  # fmt: skip
+    )
     figure.update_xaxes(range=[0, 100], title_text="accuracy (%)", fixedrange=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 24}, bargap=0.35)
@@ -80,9 +85,13 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
     """Share of right answers against stated probability; on the diagonal 70% sure is right 70% of the time. ece: 0..1."""
     figure = new_figure(dark=dark, height=340)
     figure.add_scatter(
-        x=[0, 100], y=[0, 100], mode="lines", name="perfectly calibrated", line={"color": MUTED[dark], "dash": "dot", "width": 1.5},
+        x=[0, 100],
+        y=[0, 100],
+        mode="lines",
+        name="perfectly calibrated",
+        line={"color": MUTED[dark], "dash": "dot", "width": 1.5},
         hoverinfo="skip",
-    )  # fmt: skip
+    )
     most = max((item.n for item in bins), default=1)
     figure.add_scatter(
         x=[100 * item.confidence for item in bins],

@@ -15,14 +15,23 @@ POINTS = 400
 Row = Mapping[str, Any]
 
 
-def loss_curves(rows: Sequence[Row], *, dark: bool, revision: str, height: int = 300) -> go.Figure:
-    """Training and validation loss (nats) over epochs. rows: a run's metrics; revision: keeps the viewer's zoom."""
-    return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, height=height)
+def loss_curves(
+    rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None, height: int = 300
+) -> go.Figure:
+    """Training and validation loss (nats) over epochs. rows: a run's metrics.
+
+    revision: while it stays the same, so does the viewer's zoom. epochs: length of the whole run, for the axis.
+    """
+    return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
 
 
-def accuracy_curves(rows: Sequence[Row], *, dark: bool, revision: str, height: int = 300) -> go.Figure:
+def accuracy_curves(
+    rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None, height: int = 300
+) -> go.Figure:
     """Training and validation accuracy (percent) over epochs, with the best validation value marked."""
-    figure = _curves(rows, "accuracy", "accuracy (%)", 100.0, dark=dark, revision=revision, height=height)
+    figure = _curves(
+        rows, "accuracy", "accuracy (%)", 100.0, dark=dark, revision=revision, epochs=epochs, height=height
+    )
     known = [row for row in evaluations(rows) if row.get("val_accuracy") is not None]
     best = max(known, key=lambda row: row["val_accuracy"], default=None)
     if best is not None:
@@ -62,21 +71,29 @@ def readings(rows: Sequence[Row], field: str) -> tuple[list[float], list[float]]
 
 
 def _curves(
-    rows: Sequence[Row], field: str, title: str, scale: float, *, dark: bool, revision: str, height: int
+    rows: Sequence[Row],
+    field: str,
+    title: str,
+    scale: float,
+    *,
+    dark: bool,
+    revision: str,
+    epochs: float | None,
+    height: int,
 ) -> go.Figure:
     figure = new_figure(dark=dark, height=height)
     train, validation = FIXED["train"], FIXED["validation"]
-    epochs, values = readings(rows, f"train_{field}")
+    evaluated = evaluations(rows)
+    read_at, values = readings(rows, f"train_{field}")
     figure.add_scatter(
-        x=epochs,
+        x=read_at,
         y=[scale * value for value in values],
         mode="lines",
         name="train, each reading",
-        line={"color": faded(train, 0.35), "width": 1},
+        line={"color": faded(train, 0.45 if evaluated else 0.9), "width": 1},
         hoverinfo="skip",
         showlegend=False,
     )
-    evaluated = evaluations(rows)
     at = [row["epoch"] for row in evaluated]
     markers = "lines+markers" if len(evaluated) <= 60 else "lines"
     unit = "%{y:.1f}%" if scale == 100 else "%{y:.3f} nats"
@@ -92,7 +109,7 @@ def _curves(
             fillcolor=faded(validation, 0.12),
             hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",
         )
-    figure.update_xaxes(title_text="epoch", rangemode="tozero")
+    figure.update_xaxes(title_text="epoch", rangemode="tozero", range=[0, epochs] if epochs else None)
     figure.update_yaxes(title_text=title)
     if scale == 1.0:
         figure.update_yaxes(rangemode="tozero")

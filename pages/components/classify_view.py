@@ -15,6 +15,7 @@ from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
 from pages.components.checkpoint_picker import checkpoint_picker, describe
 from pages.components.resources import dark, loaded
+from pages.components.text import plain
 from pages.components.upload_box import Picture, example_row, upload_box
 from pages.components.warmup import until_ready
 
@@ -77,9 +78,9 @@ def _one_answer(picture: Picture, reference: CheckpointRef) -> None:
     label, probability = prediction.top[0]
     if prediction.likely_none_of_these:
         st.warning(_warning(reference), icon=":material/help:")
-        st.markdown(f"## nearest: {label} · {percent(probability)}")
+        st.markdown(f"## nearest: {plain(label)} · {percent(probability)}")
     else:
-        st.markdown(f"## {label} · {percent(probability)}")
+        st.markdown(f"## {plain(label)} · {percent(probability)}")
     if picture.label:
         right = picture.label == label
         icon = ":material/check: right" if right else ":material/close: wrong"
@@ -91,7 +92,7 @@ def _one_answer(picture: Picture, reference: CheckpointRef) -> None:
         config={"displayModeBar": False},
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
-    st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {reference.label}: {describe(reference)}.")
+    st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:
@@ -100,7 +101,7 @@ def _pictures(picture: Picture, seen: Seen) -> None:
         with st.container(width=230, gap="xsmall"):
             st.image(seen.preview, width=224, alt=f"The picture as it came: {picture.title}")
             notes = "".join(f", {note}" for note in seen.notes)
-            st.caption(f"What you gave: {picture.title}, {seen.width}×{seen.height} {seen.format}{notes}")
+            st.caption(f"What you gave: {plain(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}")
         with st.container(width=230, gap="xsmall"):
             st.image(seen.enlarged, width=224, alt=f"The same picture as {side} by {side} large pixels")
             st.caption(f"What the model sees: {side}×{side} pixels")

@@ -9,7 +9,7 @@ import streamlit as st
 from core.data import DATASETS, Progress, dataset_status, load_dataset
 from core.errors import LabError
 from pages.components import tasks
-from pages.components.tasks import duration, size
+from pages.components.text import duration, size
 
 
 def dataset_or_offer(name: str, purpose: str, key: str) -> bool:

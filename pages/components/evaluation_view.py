@@ -18,6 +18,7 @@ from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.downloads import downloads
 from pages.components.evaluation_task import evaluation_work, kept, task_key
 from pages.components.resources import dark, dataset
+from pages.components.text import duration
 from pages.components.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
         flagged = (
             f" The none-of-these warning flags {100 * result.flagged:.1f}% of these pictures, all of them false alarms."
         )
-    st.caption(f"Took {tasks.duration(result.seconds)}.{extra}{flagged}")
+    st.caption(f"Took {duration(result.seconds)}.{extra}{flagged}")
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:

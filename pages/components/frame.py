@@ -10,6 +10,7 @@ from core.devices import cores, processor_name
 from core.errors import LabError
 from core.runs import Run
 from pages.components.resources import engine, store
+from pages.components.text import plain
 from pages.components.warmup import warmup
 
 POLL_S = 3.0
@@ -58,7 +59,7 @@ def _panel(polling: bool) -> None:
         for run in runs[:4]:
             st.page_link(
                 "pages/learn/images.py",
-                label=f"{run.name} · {_state(run)}",
+                label=f"{plain(run.name)} · {_state(run)}",
                 icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
                 query_params={"view": "Train", "run": run.id},
             )

@@ -8,7 +8,7 @@ from core.errors import LabError
 from core.plots.training import accuracy_curves, evaluations, loss_curves
 from core.runs import Run
 from pages.components.resources import dark, engine, store
-from pages.components.tasks import duration
+from pages.components.text import duration, plain
 
 POLL_S = 1.0
 STATUS = {
@@ -26,7 +26,7 @@ def job_line(run: Run) -> None:
     """A run in two lines: a link to its live view and a bar."""
     st.page_link(
         "pages/learn/images.py",
-        label=f"{run.name} · {run.config.model}",
+        label=f"{plain(run.name)} · {run.config.model}",
         icon=STATUS[run.status][2],
         query_params={"view": "Train", "run": run.id},
     )
@@ -77,9 +77,7 @@ def _live(run_id: str, polling: bool) -> None:
     if run.active != polling:
         st.rerun()
     name, colour, icon = STATUS[run.status]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"### {run.name}", width="content")
-        st.badge(name, color=colour, icon=icon)
+    st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
     st.progress(fraction(run), text=where(run))
     if run.message:
         (st.error if run.status in ("failed", "lost") else st.caption)(run.message)
@@ -132,26 +130,25 @@ def _figures(run: Run, rows: list[dict]) -> None:
     best, last, loss, gap = st.columns(4)
     best.metric("Best validation", _percent(run.best_val_accuracy))
     last.metric("Last validation", _percent(run.last_val_accuracy))
-    loss.metric("Training loss", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f} nats")
+    loss.metric("Train loss (nats)", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}")
     if evaluated:
         points = 100 * (evaluated[-1]["train_accuracy"] - evaluated[-1]["val_accuracy"])
-        gap.metric("Gap", f"{points:+.1f} points", help="Training accuracy minus validation accuracy, last evaluation.")
+        gap.metric("Gap", f"{points:+.1f} pts", help="Training accuracy minus validation accuracy, last evaluation.")
     else:
         gap.metric("Gap", "–")
     if not rows:
         st.caption("Curves appear with the first figures.")
         return
-    left, right = st.columns(2)
     options = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-    left.plotly_chart(
-        accuracy_curves(rows, dark=dark(), revision=run.id),
+    st.plotly_chart(
+        accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=270),
         theme=None,
         key="accuracy-curves",
         config=options,
         alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
     )
-    right.plotly_chart(
-        loss_curves(rows, dark=dark(), revision=run.id),
+    st.plotly_chart(
+        loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=240),
         theme=None,
         key="loss-curves",
         config=options,

@@ -14,7 +14,7 @@ from core.runs import Run
 from pages.components.job_panel import STATUS
 from pages.components.resources import dark, engine, store
 from pages.components.runs_actions import actions
-from pages.components.tasks import duration
+from pages.components.text import duration
 
 
 def runs_view() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import LabError
+from pages.components.text import duration
 
 KEEP = 32
 """Finished tasks remembered by the server."""
@@ -119,24 +120,3 @@ def _progress(key: str) -> None:
         return
     st.progress(min(1.0, task.fraction or 0.0), text=task.sentence())
     st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def size(count: float) -> str:
-    """Bytes for people, decimal units: `170 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError

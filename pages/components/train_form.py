@@ -9,8 +9,11 @@ from functools import cache
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core.data import DATASETS
+from core.data import DATASETS, FOLDER_PREFIX
+from core.devices import nvidia_gpus
+from core.errors import LabError
 from core.models import MODELS
 from core.training import config as config_module
 from core.training.config import TrainConfig
@@ -29,54 +32,59 @@ CHOICES = {
 FOLDER = "A folder of mine"
 
 
-def train_form() -> TrainConfig:
-    """The form as a checked config. Raises LabError for a value outside its range."""
-    model = st.selectbox("Model", list(MODELS), format_func=lambda name: MODELS[name].title, key="model")
+def train_form(advanced: DeltaGenerator) -> TrainConfig:
+    """The form as a checked config; what few people change goes into `advanced`. Raises LabError for a bad value."""
+    left, right = st.columns(2)
+    model = left.selectbox("Model", list(MODELS), format_func=lambda name: MODELS[name].title, key="model")
     recipes = RECIPES[model]
-    recipe = st.selectbox("Recipe", list(recipes), format_func=str.capitalize, key=f"recipe-{model}")
+    # A key per model and recipe: choosing another one brings its own values, and coming back finds the edited ones.
+    recipe = right.selectbox("Recipe", list(recipes), format_func=str.capitalize, key=f"recipe-{model}")
     st.caption(f"{MODELS[model].description} {describe_recipe(model, recipe)}")
-    preset = recipes[recipe]
-    changes: dict[str, Any] = {"dataset": _dataset()}
-    # A key per recipe: choosing another one brings its own values, and coming back finds the edited ones.
+    preset, key = recipes[recipe], f"{model}-{recipe}"
+    changes: dict[str, Any] = {}
+    left, right = st.columns(2)
+    with left:
+        changes["dataset"] = _dataset()
+    with right:
+        changes["device"] = _device()
+    if changes["dataset"] == FOLDER:
+        changes["dataset"] = _folder()
     left, right = st.columns(2)
     changes["epochs"] = left.number_input(
-        "Epochs",
-        value=float(preset.epochs),
-        step=1.0,
-        format="%g",
-        key=f"epochs-{model}-{recipe}",
-        help=field_help("epochs"),
+        "Epochs", value=float(preset.epochs), step=1.0, format="%g", key=f"epochs-{key}", help=field_help("epochs")
     )
-    changes["seed"] = right.number_input(
-        "Seed", value=preset.seed, step=1, key=f"seed-{model}-{recipe}", help=field_help("seed")
-    )
-    changes["device"] = _device(preset)
-    with st.expander("Advanced"):
+    changes["seed"] = right.number_input("Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_help("seed"))
+    with advanced:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN:
-                changes[field.name] = _field(field.name, getattr(preset, field.name), f"{field.name}-{model}-{recipe}")
+                changes[field.name] = _field(field.name, getattr(preset, field.name), f"{field.name}-{key}")
+    if None in changes.values():
+        raise LabError("A field is empty: give it a number.")
     return preset.replace(**changes)
 
 
 def _dataset() -> str:
-    options = [*DATASETS, FOLDER]
-    chosen = st.selectbox(
-        "Dataset", options, format_func=lambda name: DATASETS[name].title if name in DATASETS else name, key="dataset"
+    return st.selectbox(
+        "Dataset",
+        [*DATASETS, FOLDER],
+        format_func=lambda name: DATASETS[name].title if name in DATASETS else name,
+        key="dataset",
     )
-    if chosen != FOLDER:
-        return chosen
+
+
+def _folder() -> str:
     path = st.text_input(
         "Path of the folder on this server",
         key="folder",
         placeholder="/home/me/pictures",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )
-    return f"folder:{(path or '').strip()}"
+    if not (path or "").strip():
+        raise LabError("Give the path of a folder that holds one folder of pictures per class.")
+    return f"{FOLDER_PREFIX}{path.strip()}"
 
 
-def _device(preset: TrainConfig) -> str:
-    from core.devices import nvidia_gpus
-
+def _device() -> str:
     gpus = [f"cuda:{index}" for index in range(nvidia_gpus())]
     return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_help("device"))
 

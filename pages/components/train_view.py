@@ -12,7 +12,7 @@ from core.training.estimate import estimate_seconds
 from pages.components.frame import active_runs
 from pages.components.job_panel import job_line, job_panel
 from pages.components.resources import engine, store
-from pages.components.tasks import duration
+from pages.components.text import duration
 from pages.components.train_form import train_form
 
 PARAM = "run"
@@ -21,8 +21,9 @@ PARAM = "run"
 def train_view() -> None:
     """The whole of the tab."""
     run_id = st.query_params.get(PARAM)
-    settings, live = st.columns([1, 2], gap="large")
+    settings, live = st.columns([2, 3], gap="large")
     with settings:
+        st.markdown("#### New run")
         _new_run()
     with live:
         if run_id:
@@ -38,20 +39,22 @@ def train_view() -> None:
 
 
 def _new_run() -> None:
-    try:
-        config = train_form()
-        problem = None
-    except LabError as error:
-        config, problem = None, str(error)
-    if problem:
-        st.error(problem)
-    if config:
-        st.caption(_expectation(config))
-    name = st.text_input("Name of the run", key="run-name", placeholder="optional", max_chars=80)
+    config = None
+    with st.container():
+        form, below = st.container(), st.container()
+        with below.expander("Advanced"):
+            st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=80)
+            advanced = st.container()
+    with form:
+        try:
+            config = train_form(advanced)
+            st.caption(_expectation(config))
+        except LabError as error:
+            st.error(str(error))
     if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
         assert config is not None
         try:
-            run_id = store().create(config, (name or "").strip() or None)
+            run_id = store().create(config, st.session_state.get("run-name", "").strip() or None)
             engine().submit(run_id)
         except LabError as error:
             st.error(str(error))

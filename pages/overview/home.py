@@ -5,6 +5,7 @@ import streamlit as st
 from core.checkpoints import CheckpointRef, list_checkpoints
 from pages.components.frame import active_runs, device_line
 from pages.components.job_panel import job_line
+from pages.components.text import plain
 
 BOTTLENECKS = (
     (
@@ -40,7 +41,7 @@ def shipped_table(references: list[CheckpointRef]) -> str:
         card = reference.card
         accuracy = card.metrics.get("test_accuracy")
         shown = f"{100 * accuracy:.1f}%" if isinstance(accuracy, int | float) else "not measured"
-        rows.append(f"| {reference.label} | {shown} | {card.parameters:,} | {card.size_bytes / 1e6:.1f} MB |")
+        rows.append(f"| {plain(reference.label)} | {shown} | {card.parameters:,} | {card.size_bytes / 1e6:.1f} MB |")
     return "\n".join(rows)
 
 

@@ -1,0 +1,31 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import re
+
+
+def plain(text: str) -> str:
+    """A name as it is, inside Markdown: whoever calls a run `*a*` sees just that."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&-])", r"\\\1", text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def size(count: float) -> str:
+    """Bytes for people, decimal units: `170 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
