@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from core.data.progress import Progress
+from core.errors import LabError
 from core.paths import write_atomic
 from core.runs import locks, metrics
 from core.runs.run import Run
-from core.runs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore
+from core.runs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore, title_checkpoints
 
 WRITE_EVERY_S = 0.5
 RESERVE = ".reserve"
@@ -153,6 +154,10 @@ class Job:
             self._flush_rows()
         except OSError:
             self._rows.clear()  # a resume writes them again
+        try:
+            title_checkpoints(self.folder, self.name)
+        except (OSError, LabError):
+            pass  # they keep the name they have
         try:
             write_atomic(self.folder / STATUS, self._status_text())
         except OSError:

@@ -134,12 +134,8 @@ class RunStore:
             folder = self.folder(run_id)
             values = _read_json(folder / CONFIG) | {"name": name}
             write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
-            if locks.is_held(folder / WORKER_LOCK):
-                return  # the worker writes its checkpoints with the new name from now on
-            for which in ("best", "last"):
-                if (folder / which / CARD).is_file():
-                    card = dataclasses.replace(read_card(folder / which), title=checkpoint_title(name, which))
-                    write_atomic(folder / which / CARD, card.to_json())
+            if not locks.is_held(folder / WORKER_LOCK):  # else the worker does it
+                title_checkpoints(folder, name)
 
     def delete(self, run_id: str) -> None:
         """Remove a run with its checkpoints. Raises LabError while it runs."""
@@ -240,6 +236,15 @@ class RunStore:
 def checkpoint_title(name: str, which: str) -> str:
     """Title of a run's checkpoint, for people."""
     return name if which == "best" else f"{name} ({which})"
+
+
+def title_checkpoints(folder: Path, name: str) -> None:
+    """Bring the titles of a run's checkpoints up to date with its name. Only for who holds the run."""
+    for which in ("best", "last"):
+        if (folder / which / CARD).is_file():
+            card, title = read_card(folder / which), checkpoint_title(name, which)
+            if card.title != title:
+                write_atomic(folder / which / CARD, dataclasses.replace(card, title=title).to_json())
 
 
 def lost_message(saved_step: int | None) -> str:

@@ -21,7 +21,7 @@ from core.runs import locks
 from core.runs.engine import ROOT, LocalEngine, write_owner
 from core.runs.job import Job, Stopped
 from core.runs.run import KINDS, Run
-from core.runs.store import WORKER_LOCK, RunStore
+from core.runs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK, RunStore
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -53,6 +53,8 @@ def _claim(store: RunStore, run_id: str) -> int:
             os.close(handle)
             raise LabError(f"The run {run_id} cannot go on ({run.status}): {run.message or 'start a new one.'}")
         write_owner(handle, os.getpid())
+        for asked in (STOP, FOREGROUND_LOCK):
+            (store.folder(run_id) / asked).unlink(missing_ok=True)
         started = run.started.timestamp() if run.started else time.time()
         store.write_status(
             run_id, status="running", stage="starting", message="", started=started, heartbeat=time.time()
