@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.data import cifar10
 from core.data import folder as folders
 from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.folder import FOLDER_PREFIX
 from core.data.progress import OnProgress, Progress
 from core.data.source import DatasetSource, DatasetStatus
 from core.data.splits import subset
@@ -13,6 +14,7 @@ from core.errors import LabError
 
 __all__ = [
     "DATASETS",
+    "FOLDER_PREFIX",
     "DatasetCard",
     "DatasetSource",
     "DatasetStatus",
@@ -62,6 +64,6 @@ def dataset_status(name: str) -> DatasetStatus:
 def _source(name: str) -> DatasetSource:
     if name in DATASETS:
         return DATASETS[name]
-    if name.startswith(folders.PREFIX):
+    if name.startswith(FOLDER_PREFIX):
         return folders.source(name)
     raise LabError(f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or folder:<path>.")

@@ -171,6 +171,8 @@ def _read(spec: Cifar10Spec) -> dict[str, np.ndarray] | None:
             f"{folder(spec)} cannot be read ({error.strerror or error}): change its permissions, or set LAB_HOME to a "
             "folder you own."
         ) from error
+    except (MemoryError, ImportError):
+        raise
     except Exception:  # a damaged header makes numpy raise nearly anything; it is damaged in every case
         return None
     return arrays

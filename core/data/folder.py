@@ -25,7 +25,7 @@ from core.errors import LabError
 from core.images import decode_image, fit_to_model
 from core.paths import lab_home
 
-PREFIX = "folder:"
+FOLDER_PREFIX = "folder:"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 IMAGE_SIZE = 32
@@ -48,7 +48,7 @@ class _File:
 
 def root_of(name: str) -> Path:
     """The folder that `folder:<path>` names. Raises LabError where there is none."""
-    text = name.removeprefix(PREFIX).strip()
+    text = name.removeprefix(FOLDER_PREFIX).strip()
     if not text or "\0" in text or len(text) > 4096:
         raise LabError("folder: needs the path of a folder behind it, as in folder:/home/me/pictures.")
     root = Path(text).expanduser().absolute()
@@ -65,7 +65,7 @@ def source(name: str) -> DatasetSource:
     """The entry that the registry would have for `folder:<path>`. Raises LabError where there is no such folder."""
     root = root_of(name)
     return DatasetSource(
-        name=f"{PREFIX}{root}",
+        name=f"{FOLDER_PREFIX}{root}",
         title=root.name or str(root),
         description=f"Class folders in {root}.",
         download_bytes=0,
@@ -271,7 +271,7 @@ def _dataset(root: Path, classes: list[str], splits: dict[str, Split], left_out:
             "image), picked by a fixed seed."
         )
     card = DatasetCard(
-        name=f"{PREFIX}{root}",
+        name=f"{FOLDER_PREFIX}{root}",
         title=root.name or str(root),
         classes=tuple(classes),
         image_size=IMAGE_SIZE,
