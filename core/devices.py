@@ -37,7 +37,8 @@ def cores() -> int:
 def worker_environment(slots: int = 1) -> dict[str, str]:
     """Environment variables for a worker process when `slots` workers may share the machine."""
     threads = max(1, cores() // max(1, slots))
-    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **_polite_waiting()}
+    count = str(threads)
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, **_polite_waiting(), **_kept_memory()}
 
 
 def prepare_server(threads: int = 1) -> None:
@@ -51,6 +52,13 @@ def prepare_server(threads: int = 1) -> None:
 def _polite_waiting() -> dict[str, str]:
     # GNU's and LLVM's OpenMP runtimes: a waiting thread yields its core at once instead of spinning on it.
     return {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
+
+def _kept_memory() -> dict[str, str]:
+    # glibc gives blocks of a few MB back to the system when they are freed, so every step would fault its activations
+    # in again, page by page. Keeping them took a step of simple_cnn from 22 to 14 ms of processor time here.
+    kept = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 16 << 30, "MALLOC_TOP_PAD_": 256 << 20}
+    return {name: str(value) for name, value in kept.items()}
 
 
 @cache
