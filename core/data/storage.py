@@ -14,6 +14,7 @@ import numpy as np
 from core.data.progress import Meter, OnProgress
 from core.errors import LabError
 
+WRITE_BYTES = 1 << 24
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -32,8 +33,14 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnPro
     folder.mkdir()
     meter, done = Meter(on_progress, "write", sum(array.nbytes for array in arrays.values())), 0
     for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
         with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            # Not by np.save: on a full disk its error does not say so.
+            pixels = array.data.cast("B")
+            for start in range(0, len(pixels), WRITE_BYTES):
+                file.write(pixels[start : start + WRITE_BYTES])
+                meter.update(done + start)
             file.flush()
             os.fsync(file.fileno())
         done += array.nbytes

@@ -288,6 +288,14 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
     assert leftovers() == []
 
 
+def test_a_full_device_is_recognised_while_pixels_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full refuses every byte, as a full disk does."""
+    monkeypatch.setattr(Path, "open", lambda _, mode: open("/dev/full", mode))
+    pixels = {"train_images": np.zeros((1000, 32, 32, 3), np.uint8)}
+    with pytest.raises(LabError, match="is full"), storage.readable_disk_errors(tmp_path):
+        storage.write_arrays(tmp_path / "new", pixels, None)
+
+
 def test_batches_build_arrays_and_nothing_else() -> None:
     pixels = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
     good = archives._read_python_member("data_batch_1", lambda: python2_batch(pixels, [3, 4]))
