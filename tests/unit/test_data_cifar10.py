@@ -290,7 +290,8 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
 
 def test_a_full_device_is_recognised_while_pixels_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """/dev/full refuses every byte, as a full disk does."""
-    monkeypatch.setattr(Path, "open", lambda _, mode: open("/dev/full", mode))
+    real_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda _, mode: real_open(Path("/dev/full"), mode))
     pixels = {"train_images": np.zeros((1000, 32, 32, 3), np.uint8)}
     with pytest.raises(LabError, match="is full"), storage.readable_disk_errors(tmp_path):
         storage.write_arrays(tmp_path / "new", pixels, None)
