@@ -7,7 +7,6 @@ augmentation. Not timed: loading data to the device, and one whole warm-up run, 
 from __future__ import annotations
 
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from core.benchmark import Figure, figure
 from core.data.dataset import ImageDataset, Split
+from core.errors import LabError
 from core.training.config import TrainConfig
 from core.training.recipes import get_recipe
 from core.training.session import TrainSession
@@ -56,11 +57,15 @@ def speedrun(
             yield SpeedrunResult(seed=seed, seconds=seconds, accuracy=accuracy)
 
 
-def summary(results: list[SpeedrunResult]) -> str:
-    """Mean and spread in a line."""
-    seconds, accuracies = [item.seconds for item in results], [item.accuracy for item in results]
-    spread = (statistics.stdev(seconds), statistics.stdev(accuracies)) if len(results) > 1 else (0.0, 0.0)
-    return (
-        f"{len(results)} runs: {statistics.mean(seconds):.3f} s (sd {spread[0]:.3f}), "
-        f"accuracy {statistics.mean(accuracies):.4f} (sd {spread[1]:.4f})"
-    )
+def measure(rounds: int) -> Iterator[Figure]:
+    """The part of `python -m core benchmark`. Raises LabError without a CUDA GPU."""
+    if not torch.cuda.is_available():
+        raise LabError(
+            "The speedrun needs a CUDA GPU: on a CPU, `python -m core train --model fast_resnet` takes an hour."
+        )
+    from core.data import load_dataset
+
+    results = list(speedrun(load_dataset("cifar10"), rounds))
+    device = torch.cuda.get_device_name()
+    yield figure("speedrun", f"time to 94% recipe on {device}", [item.seconds for item in results], "s")
+    yield figure("speedrun", "test accuracy of those runs", [item.accuracy for item in results], "of 1")

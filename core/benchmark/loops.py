@@ -1,0 +1,137 @@
+"""The training loops that are compared, each a generator that does a step per `next` and yields the images it saw.
+
+Run as a module it is a process of its own with its own thread policy: `python -m core.benchmark.loops NAME SECONDS`
+prints images per second. `tutorial` is what an unprepared script has: no environment, DataLoader workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+EPOCHS = 20
+"""Long enough not to end while it is measured; it also sets how often the loss is read."""
+
+
+def lab(model: str, **changes: Any) -> Iterator[int]:
+    """This project's loop: the trainer's own step on images that live on the device."""
+    from core.data import load_dataset
+    from core.training.recipes import get_recipe
+    from core.training.session import TrainSession
+    from core.training.trainer import train_step
+
+    recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
+    session = TrainSession.start(recipe.replace(**changes), load_dataset("cifar10"))
+    for images, labels in session.batches():
+        train_step(session, images, labels)
+        yield len(images)
+
+
+def generator(model: str, **changes: Any) -> Iterator[int]:
+    """The same through the generator that runs consume, with its readings."""
+    from core.data import load_dataset
+    from core.training.recipes import get_recipe
+    from core.training.results import StepResult
+    from core.training.session import TrainSession
+    from core.training.trainer import train
+
+    recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
+    session = TrainSession.start(recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, **changes), load_dataset("cifar10"))
+    for result in train(session):
+        if isinstance(result, StepResult):
+            yield session.batch_size
+
+
+def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int]:
+    """The loop of PyTorch's CIFAR-10 tutorial: torchvision transforms per picture, DataLoader, the same model, Adam."""
+    import numpy as np
+    import torch
+    import torchvision.transforms as transforms
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+
+    from core.data import load_dataset
+    from core.models import build_model
+
+    data = load_dataset("cifar10")
+    prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.card.mean, data.card.std)])
+
+    class Pictures(Dataset):  # as torchvision.datasets.CIFAR10 does it
+        def __len__(self) -> int:
+            return len(data.train)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            picture = Image.fromarray(np.asarray(data.train.images[index]))
+            return prepare(picture), int(data.train.labels[index])
+
+    loader = DataLoader(Pictures(), batch_size=batch_size, shuffle=True, num_workers=workers)
+    network = build_model(model, {})
+    criterion = torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in itertools.count():
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = criterion(network(images), labels)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            yield len(labels)
+
+
+def keras(batch_size: int = 32) -> Iterator[int]:
+    """The textbook Keras script: the same network and `fit`. Needs TensorFlow; yields an epoch at a time."""
+    import tensorflow as tf  # type: ignore[import-not-found,unused-ignore]
+
+    from core.data import load_dataset
+
+    data = load_dataset("cifar10")
+    layers = tf.keras.layers
+    network = tf.keras.Sequential(
+        [
+            tf.keras.Input((32, 32, 3)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    images, labels = data.train.images[:16_000] / 255.0, data.train.labels[:16_000]
+    while True:
+        network.fit(images, labels, batch_size=batch_size, verbose=0)
+        yield len(labels)
+
+
+LOOPS: dict[str, Callable[..., Iterator[int]]] = {
+    "lab": lab,
+    "generator": generator,
+    "tutorial": tutorial,
+    "keras": keras,
+}
+
+
+def images_per_s(steps: Iterator[int], seconds: float, warm_steps: int = 5) -> float:
+    """Speed over at least `seconds`, after a few steps that are not counted."""
+    for _ in itertools.islice(steps, warm_steps):
+        pass
+    done, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds or done == 0:
+        done += next(steps)
+    return done / elapsed
+
+
+def main() -> None:
+    name, seconds, options = sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])
+    warm = 1 if name == "keras" or options.get("batch_size", 0) >= 500 else 20
+    print(json.dumps(images_per_s(LOOPS[name](**options), seconds, warm)))
+
+
+if __name__ == "__main__":
+    main()

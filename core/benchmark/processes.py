@@ -1,0 +1,45 @@
+"""Start the loops as processes, each under the thread policy that is to be measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from core.devices import worker_environment
+from core.errors import LabError
+
+POLICY = tuple(worker_environment())
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment of a script that sets nothing."""
+    return {name: value for name, value in os.environ.items() if name not in POLICY}
+
+
+def start(loop: str, seconds: float, environment: dict[str, str], **options: Any) -> subprocess.Popen[str]:
+    """Start a loop (see core.benchmark.loops) in a process of its own."""
+    command = [sys.executable, "-m", "core.benchmark.loops", loop, str(seconds), json.dumps(options)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def speed(process: subprocess.Popen[str]) -> float:
+    """Images per second, once it is done. Raises LabError with its last words if it failed."""
+    out, err = process.communicate()
+    if process.returncode:
+        last = (err.strip().splitlines() or ["no output"])[-1]
+        raise LabError(
+            f"A measured process ended with an error ({last}): run `python -m core data fetch cifar10` first."
+        )
+    return float(json.loads(out.strip().splitlines()[-1]))
+
+
+def run(loop: str, seconds: float, environment: dict[str, str] | None = None, **options: Any) -> float:
+    """Images per second of one loop alone, by default under the policy of a worker that has the machine to itself."""
+    return speed(
+        start(
+            loop, seconds, bare_environment() | worker_environment(1) if environment is None else environment, **options
+        )
+    )
