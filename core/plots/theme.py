@@ -72,7 +72,14 @@ def template(dark: bool) -> go.layout.Template:
             "yaxis": axis,
             "margin": {"l": 8, "r": 8, "t": 34, "b": 8},
             # Above the plot, so that it never covers data.
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "y": 1.02,
+                "yanchor": "bottom",
+                "font": {"size": 12},
+                "traceorder": "normal",
+            },
             "title": {"font": {"size": 14}, "x": 0, "xref": "paper"},
             "hoverlabel": {"font": {"family": FONT, "size": 12}},
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED[dark], "activecolor": BLUE},

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.plots.theme import FIXED, TEXT, faded, new_figure
+from core.plots.theme import FIXED, faded, new_figure
 
 POINTS = 400
 """Readings drawn per curve; more are averaged in groups, the eye could not tell them apart."""
@@ -35,16 +35,13 @@ def accuracy_curves(
     known = [row for row in evaluations(rows) if row.get("val_accuracy") is not None]
     best = max(known, key=lambda row: row["val_accuracy"], default=None)
     if best is not None:
-        value = 100 * best["val_accuracy"]
         figure.add_scatter(
             x=[best["epoch"]],
-            y=[value],
-            mode="markers+text",
+            y=[100 * best["val_accuracy"]],
+            mode="markers",
+            name="best",
             marker={"symbol": "circle-open", "size": 13, "color": FIXED["validation"], "line": {"width": 2}},
-            text=[f"best {value:.1f}"],
-            textposition="bottom left" if len(known) > 1 else "bottom right",
-            textfont={"color": TEXT[dark], "size": 12},
-            showlegend=False,
+            cliponaxis=False,
             hoverinfo="skip",
         )
     return figure
@@ -53,6 +50,22 @@ def accuracy_curves(
 def evaluations(rows: Sequence[Row]) -> list[Row]:
     """The rows that hold validation figures."""
     return [row for row in rows if row.get("kind") == "eval"]
+
+
+def train_at_evaluations(rows: Sequence[Row], field: str) -> list[float | None]:
+    """The training figure to hold against each validation figure: the mean of the readings in the last quarter before it.
+
+    The mean over the whole interval would compare validation with weights that are half an epoch older on average.
+    """
+    found: list[float | None] = []
+    start = 0.0
+    pairs = [(row["epoch"], row[field]) for row in rows if row.get("kind") == "train" and row.get(field) is not None]
+    for row in evaluations(rows):
+        end = row["epoch"]
+        recent = [value for epoch, value in pairs if end - (end - start) / 4 <= epoch <= end]
+        found.append(sum(recent) / len(recent) if recent else row.get(field))
+        start = end
+    return found
 
 
 def readings(rows: Sequence[Row], field: str) -> tuple[list[float], list[float]]:
@@ -97,10 +110,14 @@ def _curves(
     at = [row["epoch"] for row in evaluated]
     markers = "lines+markers" if len(evaluated) <= 60 else "lines"
     unit = "%{y:.1f}%" if scale == 100 else "%{y:.3f} nats"
+    compared = {
+        "train": train_at_evaluations(rows, f"train_{field}"),
+        "validation": [row.get(f"val_{field}") for row in evaluated],
+    }
     for name, colour, fill in (("train", train, None), ("validation", validation, "tonexty")):
         figure.add_scatter(
             x=at,
-            y=[_scaled(row, f"{'val' if name == 'validation' else 'train'}_{field}", scale) for row in evaluated],
+            y=[None if value is None else scale * value for value in compared[name]],
             mode=markers,
             name=name,
             line={"color": colour, "width": 2},
@@ -115,9 +132,3 @@ def _curves(
         figure.update_yaxes(rangemode="tozero")
     figure.update_layout(uirevision=revision, hovermode="x unified", transition_duration=0)
     return figure
-
-
-def _scaled(row: Row, field: str, scale: float) -> float | None:
-    """A diverged run has no number there."""
-    value = row.get(field)
-    return None if value is None else scale * float(value)

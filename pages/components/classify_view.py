@@ -116,7 +116,7 @@ def look(data: bytes, size: int) -> Seen:
     return Seen(
         pixels=pixels,
         preview=preview(decoded.rgb, 448),
-        enlarged=enlarge(pixels, 224),
+        enlarged=enlarge(pixels),  # twice what is shown, for sharp edges on dense screens too
         width=width,
         height=height,
         format=decoded.format,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
     """Download buttons for the checkpoint and, if there is one, its evaluation."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", reference.name).strip("-") or "checkpoint"
-    with st.container(gap="small"):
+    with st.container(horizontal=True, gap="small"):
         try:
             st.download_button(
                 f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",

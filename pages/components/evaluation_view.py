@@ -9,6 +9,7 @@ import streamlit as st
 from core.checkpoints import CheckpointRef
 from core.data import DATASETS, dataset_status
 from core.errors import LabError
+from core.plots.classification import percent
 from core.plots.evaluation import confusion_matrix, per_class_bars, reliability
 from core.plots.pixels import enlarge
 from core.plots.theme import colour_of
@@ -24,7 +25,7 @@ from pages.components.warmup import until_ready
 if TYPE_CHECKING:
     from core.evaluation import Evaluation
 
-GALLERY = 24
+GALLERY = 12
 
 
 def evaluation_view() -> None:
@@ -44,7 +45,6 @@ def evaluation_view() -> None:
             _offer(reference)
         else:
             _headline(reference, result)
-    with left:
         downloads(reference, result)
     if result is not None:
         _evidence(reference, result)
@@ -159,13 +159,13 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
     shown = st.session_state.get("mistakes-shown", GALLERY)
     with st.container(horizontal=True, gap="small"):
         for mistake in result.mistakes[:shown]:
-            with st.container(width=84, gap="xxsmall"):
+            with st.container(width=100, gap="xxsmall"):
                 st.image(
-                    enlarge(images[mistake.index], 96),
-                    width=80,
+                    enlarge(images[mistake.index], 192),
+                    width=96,
                     alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
                 )
-                st.caption(f"{mistake.true} → {mistake.predicted} {100 * mistake.confidence:.0f}%")
+                st.caption(f"{mistake.true} → {mistake.predicted} {percent(mistake.confidence)}")
     if shown < len(result.mistakes):
         st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import LabError
-from core.plots.training import accuracy_curves, evaluations, loss_curves
+from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
 from pages.components.resources import dark, engine, store
 from pages.components.text import duration, plain
@@ -126,14 +126,18 @@ def _use(run: Run) -> None:
 
 
 def _figures(run: Run, rows: list[dict]) -> None:
-    evaluated = evaluations(rows)
     best, last, loss, gap = st.columns(4)
     best.metric("Best validation", _percent(run.best_val_accuracy))
     last.metric("Last validation", _percent(run.last_val_accuracy))
     loss.metric("Train loss (nats)", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}")
-    if evaluated:
-        points = 100 * (evaluated[-1]["train_accuracy"] - evaluated[-1]["val_accuracy"])
-        gap.metric("Gap", f"{points:+.1f} pts", help="Training accuracy minus validation accuracy, last evaluation.")
+    train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
+    validation = run.last_val_accuracy
+    if train is not None and validation is not None:
+        gap.metric(
+            "Gap",
+            f"{100 * (train - validation):+.1f} pts",
+            help="Training accuracy shortly before the last evaluation, minus validation accuracy.",
+        )
     else:
         gap.metric("Gap", "–")
     if not rows:

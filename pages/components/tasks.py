@@ -61,7 +61,7 @@ class Task:
         elif self.fraction and self.fraction > 0.02:
             spent = time.monotonic() - self._begun
             parts.append(f"{duration(spent / self.fraction - spent)} left")
-        return f"{self.stage}: {', '.join(parts)}" if parts else self.stage
+        return f"{self.stage.capitalize()}: {', '.join(parts)}" if parts else self.stage.capitalize()
 
     def _run(self, work: Callable[[Callable[..., None]], Any]) -> None:
         try:
