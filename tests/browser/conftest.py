@@ -59,7 +59,7 @@ def page(page: Page, lab: Lab) -> Iterator[Page]:
     expect.set_options(timeout=WAIT_MS)
     before = lab.log.stat().st_size
     yield page
-    expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1000)
-    assert not complaints, "\n".join(complaints)
     log = lab.log.read_bytes()[before:].decode(errors="replace")
     assert "Traceback" not in log, log
+    assert not complaints, "\n".join(complaints)
+    expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1000)

@@ -28,6 +28,7 @@ def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
     choose(page, "dataset", "A folder of mine")
     enter(page, "folder", str(folder))
     enter(page, "epochs-simple_cnn-default", epochs)
+    page.get_by_text("Advanced", exact=True).click()
     enter(page, "run-name", name)
     press(page, "start")
     return run_id(page)
@@ -35,7 +36,9 @@ def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
 
 def badge(page: Page, text: str) -> None:
     """The state that the page shows for the run."""
-    expect(page.get_by_test_id("stMain").get_by_text(text, exact=True).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
+        re.compile(rf"{text}$"), timeout=60_000
+    )
 
 
 def circle() -> bytes:
@@ -57,7 +60,7 @@ def test_train_leave_return_stop_resume_and_classify(page: Page, lab: Lab, tiny_
     left_at = runs.get(started).step
     page.goto(address)
     badge(page, "Running")
-    expect(page.get_by_role("heading", name="Shapes")).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("^Shapes"))).to_be_visible()
     assert runs.get(started).step > left_at
 
     press(page, "stop")
@@ -65,7 +68,7 @@ def test_train_leave_return_stop_resume_and_classify(page: Page, lab: Lab, tiny_
     stopped = runs.get(started)
     assert stopped.status == "stopped"
     assert stopped.resumable
-    assert not lab.workers()
+    assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a stopped run's worker must end"
 
     # A stopped run is where it was after the server came back.
     page.goto("about:blank")
