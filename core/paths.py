@@ -23,7 +23,9 @@ def ensure_folder(path: Path) -> Path:
             f"The folder {path} cannot be used ({error.strerror or error}): free it, or set LAB_HOME to a folder you own."
         ) from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise LabError(f"The folder {path} is not writable: change its permissions, or set LAB_HOME to a folder you own.")
+        raise LabError(
+            f"The folder {path} is not writable: change its permissions, or set LAB_HOME to a folder you own."
+        )
     return path
 
 

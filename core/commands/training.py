@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def train(options: argparse.Namespace) -> int:
         changes["model_config"] = dict(recipe.model_config) | _model_config(changes["model_config"])
     if str(changes.get("dataset", "")).startswith("folder:"):
         # The worker has another working directory.
-        changes["dataset"] = f"folder:{Path(changes['dataset'].removeprefix('folder:')).expanduser().absolute()}"
+        changes["dataset"] = "folder:" + os.path.abspath(Path(changes["dataset"].removeprefix("folder:")).expanduser())
     config = recipe.replace(**changes)
     dataset_status(config.dataset)  # an unknown one is told before there is a run
     engine = LocalEngine()

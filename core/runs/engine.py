@@ -21,7 +21,7 @@ from core import devices
 from core.errors import LabError
 from core.runs import locks
 from core.runs.run import Run
-from core.runs.store import FOREGROUND_LOCK, LOG, STOP, WORKER_LOCK, RunStore, lost_message
+from core.runs.store import FOREGROUND_LOCK, LOG, STOP, WORKER_LOCK, RunStore
 
 GRACE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,23 +130,16 @@ class LocalEngine:
                 return True
             if run.status == "stopping" and self._overdue(run):
                 return True
-            if run.status == "lost" and self.store.status(run.id).get("status") != "lost":
+            if not run.settled:
                 return True
         return False
 
     def _settle(self, run: Run) -> None:
         """Bring one run's status up to date with what is the case."""
         folder = self.store.folder(run.id)
-        if run.status == "lost" and not self.store.worker_alive(run.id):
-            asked = (folder / STOP).exists()
-            goes_on = f"step {run.saved_step}" if run.saved_step else "the beginning"
-            message = f"It was ended before it could save: resume it to go on from {goes_on}."
-            self.store.write_status(
-                run.id,
-                status="stopped" if asked else "lost",
-                message=message if asked else lost_message(run.saved_step),
-                ended=run.heartbeat.timestamp() if run.heartbeat else time.time(),
-            )
+        if not run.settled:
+            ended = run.heartbeat.timestamp() if run.heartbeat else time.time()
+            self.store.write_status(run.id, status=run.status, message=run.message, ended=ended)
         elif run.status == "stopping" and self._overdue(run):
             _signal(folder, signal.SIGKILL)
         elif run.status == "queued" and _abandoned(folder):

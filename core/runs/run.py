@@ -85,6 +85,8 @@ class Run:
     stage: str = ""
     """What its worker is doing, in words: `training`, `download cifar10 (43%)`, …"""
     stage_fraction: float | None = None
+    settled: bool = True
+    """False: its worker ended without a word, and no engine has written that down yet."""
 
     @property
     def active(self) -> bool:

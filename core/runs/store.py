@@ -107,8 +107,7 @@ class RunStore:
 
     def config(self, run_id: str) -> TrainConfig:
         """What the run is to do. Raises LabError where that is not valid, as after an edit by hand."""
-        asked = _read_json(self.folder(run_id) / CONFIG)
-        config, problem = read_config(asked.get("kind"), asked.get("config"))
+        config, problem = _read_config(self.folder(run_id) / CONFIG)
         if problem:
             raise LabError(problem)
         return config
@@ -165,9 +164,6 @@ class RunStore:
         values = self.status(run_id) | changes
         write_atomic(self.folder(run_id) / STATUS, json.dumps(values, indent=1) + "\n")
 
-    def worker_alive(self, run_id: str) -> bool:
-        return locks.is_held(self.folder(run_id) / WORKER_LOCK)
-
     def _read(self, run_id: str) -> tuple[Run, int]:
         """The run without its place in the queue, and its ticket there."""
         folder = self.folder(run_id)
@@ -175,19 +171,24 @@ class RunStore:
         now = _read_json(folder / STATUS)
         status = now.get("status")
         if status == "running" and not locks.is_held(folder / WORKER_LOCK):
-            now = _read_json(folder / STATUS)  # it may have ended between the two looks
-            status = "lost" if now.get("status") == "running" else now.get("status")
+            now = _read_json(folder / STATUS)  # it may have ended, or started again, between the two looks
+            status = now.get("status")
+            if status == "running" and not locks.is_held(folder / WORKER_LOCK):
+                status = "stopped" if (folder / STOP).exists() else "lost"
         elif status == "running" and (folder / STOP).exists():
             status = "stopping"
         message = str(now.get("message") or "")
         saved_step = number(now, "saved_step") if (folder / STATE).is_file() else None
-        if not now:
+        if not now and locks.is_held(folder / WORKER_LOCK):
+            status = "running"  # its worker will soon write the next one
+        elif not now:
             status, message = "lost", "Its status cannot be read: resume it to go on from the last saved state."
         elif status not in (*ACTIVE, "stopped", "finished", "failed", "lost"):
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
-        elif status == "lost":
-            message = lost_message(saved_step)
-        config, problem = read_config(asked.get("kind"), asked.get("config"))
+        settled = status in ACTIVE or status == now.get("status")
+        if not settled and now.get("status") == "running":
+            message = _ended_message(status == "stopped", saved_step)
+        config, problem = _read_config(folder / CONFIG)
         if problem and status not in ACTIVE:
             status, message = "failed", problem
         run = Run(
@@ -221,6 +222,7 @@ class RunStore:
             has_checkpoint=(folder / "best" / CARD).is_file(),
             stage=str(now.get("stage") or "") if status in ("running", "stopping") else "",
             stage_fraction=number(now, "stage_fraction") if status in ("running", "stopping") else None,
+            settled=settled,
         )
         return run, int(number(now, "ticket") or 0)
 
@@ -247,10 +249,14 @@ def title_checkpoints(folder: Path, name: str) -> None:
                 write_atomic(folder / which / CARD, dataclasses.replace(card, title=title).to_json())
 
 
-def lost_message(saved_step: int | None) -> str:
-    """What to say of a run whose worker ended without a word."""
-    ended = "Its worker ended without a word (killed, out of memory, or the machine restarted)"
-    return f"{ended}: resume it to go on from {f'step {saved_step}' if saved_step else 'the beginning'}."
+def _ended_message(asked: bool, saved_step: int | None) -> str:
+    """What to say of a run whose worker ended without a word. asked: somebody had asked it to stop."""
+    how = (
+        "It was ended before it could save"
+        if asked
+        else "Its worker ended without a word (killed, out of memory, or the machine restarted)"
+    )
+    return f"{how}: resume it to go on from {f'step {saved_step}' if saved_step else 'the beginning'}."
 
 
 def _checked_name(name: str) -> str:
@@ -262,23 +268,38 @@ def _checked_name(name: str) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none that can be read."""
+    return _read_cached(path)[0]
+
+
+def _read_config(path: Path) -> tuple[TrainConfig, str]:
+    """The configuration in a `config.json`, and why it cannot run if it cannot."""
+    values, checked = _read_cached(path)
+    if not checked:
+        checked.append(read_config(values.get("kind"), values.get("config")))
+    return checked[0]
+
+
+def _read_cached(path: Path) -> tuple[dict[str, Any], list[Any]]:
     try:
         seen = path.stat()
         if seen.st_size > _MAX_JSON_BYTES:
-            return {}
+            return {}, []
         # A file changed a moment ago may change again within one tick of the clock, with the same inode and size.
         settled = time.time_ns() - seen.st_mtime_ns > _SETTLED_NS
         parse = _parse if settled else _parse.__wrapped__
         return parse(str(path), seen.st_ino, seen.st_mtime_ns, seen.st_size)
     except OSError:
-        return {}
+        return {}, []
 
 
 @lru_cache(maxsize=4096)
-def _parse(path: str, inode: int, changed_ns: int, size: int) -> dict[str, Any]:
-    """Cached by what changes when a file is replaced: a list of runs is read every few seconds. Never mutate the result."""
+def _parse(path: str, inode: int, changed_ns: int, size: int) -> tuple[dict[str, Any], list[Any]]:
+    """The object in a file, and room for what is made of it. Never mutate the object.
+
+    Cached by what changes when a file is replaced: the list of runs is read every few seconds.
+    """
     try:
         values = json.loads(Path(path).read_bytes())
     except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
+        return {}, []
+    return (values if isinstance(values, dict) else {}), []

@@ -110,7 +110,7 @@ def pair(store: RunStore, engine: LocalEngine, config: TrainConfig) -> tuple[str
     engine.stop(rough)
     run = wait(engine, rough, ended)
     assert run.status == "stopped", run.message
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 45  # within a batch; the grace period is 60 s
     assert run.resumable
     assert run.saved_step == run.step >= 100
     assert f"go on from step {run.step}" in run.message
