@@ -33,7 +33,7 @@ def overlay(
             x=[row[against] for row in points],
             y=[scale * row[metric] for row in points],
             mode="lines+markers" if len(points) <= 60 else "lines",
-            name=name,
+            name=name.replace("<", "&lt;"),
             line={
                 "color": CATEGORICAL[index % len(CATEGORICAL)],
                 "width": 2,

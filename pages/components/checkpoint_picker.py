@@ -6,14 +6,14 @@ import streamlit as st
 
 from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
-from pages.components.resources import store
+from pages.components.resources import runs_now
 
 
-def checkpoint_picker(label: str, key: str, *, param: str, start: int = 0) -> CheckpointRef | None:
+def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = None) -> CheckpointRef | None:
     """The chosen checkpoint, or None (with a sentence on the page) where there is none yet.
 
     param: query parameter that carries the name, so that a link opens with the same choice.
-    start: which of the list is chosen at first.
+    other: name of a checkpoint to compare with, so not the one to start from.
     """
     references = {reference.name: reference for reference in list_checkpoints()}
     names = _run_names()
@@ -32,15 +32,16 @@ def checkpoint_picker(label: str, key: str, *, param: str, start: int = 0) -> Ch
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
+    default = next((name for name in options if name != other), options[0])
     # A link wins once, when it changes; afterwards the widget is the truth and the URL follows it.
     seen = f"{key}-from-url"
     if wanted and (key not in st.session_state or st.session_state.get(seen) != wanted):
         st.session_state[key] = wanted
     if st.session_state.get(key) not in references:
-        st.session_state[key] = options[min(start, len(options) - 1)]
+        st.session_state[key] = default
     labels = _labels(references, names)
     chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
-    if wanted != chosen and (wanted or chosen != options[min(start, len(options) - 1)]):
+    if wanted != chosen and (wanted or chosen != default):
         st.query_params[param] = chosen
     st.session_state[seen] = st.query_params.get(param)
     return references[chosen]
@@ -78,7 +79,7 @@ def _add(references: dict[str, CheckpointRef], name: str, *, strict: bool = Fals
 
 def _run_names() -> dict[str, tuple[str, bool]]:
     try:
-        return {run.id: (run.name, run.status in ("running", "stopping")) for run in store().list()}
+        return {run.id: (run.name, run.status in ("running", "stopping")) for run in runs_now()}
     except LabError:
         return {}
 

@@ -39,9 +39,9 @@ def classify_view() -> None:
     with controls:
         first = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
         compare = st.toggle("Compare with a second one", key="compare", persist_state="session")
-        second = (
-            checkpoint_picker("Second checkpoint", "second", param="second", start=1) if first and compare else None
-        )
+        second = None
+        if first and compare:
+            second = checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
         picture = upload_box()
     with answer:
         if first is None:
@@ -61,13 +61,15 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     except LabError as error:
         st.error(f"{picture.title}: {error}" if picture.title else str(error))
         return
-    for column, reference in zip(st.columns(len(references), gap="medium"), references, strict=True):
+    for place, (column, reference) in enumerate(
+        zip(st.columns(len(references), gap="medium"), references, strict=True)
+    ):
         with column:
-            _one_answer(picture, reference)
+            _one_answer(picture, reference, key=f"top-{place}")
     _pictures(picture, seen)
 
 
-def _one_answer(picture: Picture, reference: CheckpointRef) -> None:
+def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None:
     until_ready()
     try:
         seen = look(picture.data, reference.card.dataset.image_size)
@@ -88,7 +90,7 @@ def _one_answer(picture: Picture, reference: CheckpointRef) -> None:
     st.plotly_chart(
         top_bars(prediction.top, dark=dark(), colour=colour_of(reference.card.model)),
         theme=None,
-        key=f"top-{reference.name}",
+        key=key,
         config={"displayModeBar": False},
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )

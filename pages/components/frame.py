@@ -9,7 +9,7 @@ import streamlit as st
 from core.devices import cores, processor_name
 from core.errors import LabError
 from core.runs import Run
-from pages.components.resources import engine, store
+from pages.components.resources import runs_now
 from pages.components.text import plain
 from pages.components.warmup import warmup
 
@@ -23,10 +23,9 @@ ICON = (
 
 
 def active_runs() -> list[Run]:
-    """Runs that are queued or at work, the one at work first. Also lets the engine notice dead workers."""
+    """Runs that are queued or at work, the one at work first."""
     try:
-        engine().tick()
-        runs = [run for run in store().list() if run.active]
+        runs = [run for run in runs_now() if run.active]
     except LabError:
         return []
     return sorted(runs, key=lambda run: (run.status == "queued", run.queue_position or 0))

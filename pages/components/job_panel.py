@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
-from pages.components.resources import dark, engine, store
+from pages.components.resources import act, dark, runs_now, store
 from pages.components.text import duration, plain
 
 POLL_S = 1.0
@@ -60,16 +60,21 @@ def where(run: Run) -> str:
 def job_panel(run_id: str) -> None:
     """The live view of a run; refreshes itself while the run is under way."""
     try:
-        run = store().get(run_id)
+        run = find_run(run_id)
     except LabError as error:
         st.error(str(error))
         return
     st.fragment(_live, run_every=POLL_S if run.active else None)(run_id, run.active)
 
 
+def find_run(run_id: str) -> Run:
+    """The run as it is now. Raises LabError for an id that is not valid or not there."""
+    return next((run for run in runs_now() if run.id == run_id), None) or store().get(run_id)
+
+
 def _live(run_id: str, polling: bool) -> None:
     try:
-        run = engine().state(run_id)
+        run = find_run(run_id)
         rows = store().metrics(run_id)
     except LabError as error:
         st.error(str(error))
@@ -89,7 +94,7 @@ def _live(run_id: str, polling: bool) -> None:
 def _buttons(run: Run) -> None:
     with st.container(horizontal=True, gap="small"):
         if run.status in ("queued", "running"):
-            st.button("Stop", key="stop", icon=":material/stop:", on_click=_act, args=("stop", run.id))
+            st.button("Stop", key="stop", icon=":material/stop:", on_click=_press, args=("stop", run.id))
         elif run.status == "stopping":
             st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
         elif run.resumable:
@@ -98,23 +103,21 @@ def _buttons(run: Run) -> None:
                 key="resume",
                 icon=":material/play_arrow:",
                 type="primary",
-                on_click=_act,
+                on_click=_press,
                 args=("submit", run.id),
             )
-        if run.has_checkpoint:
-            st.button(
-                "Classify with this checkpoint", key="use", icon=":material/image_search:", on_click=_use, args=(run,)
-            )
-            if st.session_state.pop("leave-train", False):
-                st.rerun()
+        if run.has_checkpoint and st.button(
+            "Classify with this checkpoint", key="use", icon=":material/image_search:", on_click=_use, args=(run,)
+        ):
+            st.rerun()  # this fragment alone would stay on Train
     problem = st.session_state.pop("job-problem", None)
     if problem:
         st.error(problem)
 
 
-def _act(verb: str, run_id: str) -> None:
+def _press(verb: str, run_id: str) -> None:
     try:
-        getattr(engine(), verb)(run_id)
+        act(verb, run_id)
     except LabError as error:
         st.session_state["job-problem"] = str(error)
 
@@ -122,7 +125,6 @@ def _act(verb: str, run_id: str) -> None:
 def _use(run: Run) -> None:
     st.query_params["checkpoint"] = f"{run.id}/last" if run.status == "running" else run.id
     st.session_state["view"] = "Classify"
-    st.session_state["leave-train"] = True
 
 
 def _figures(run: Run, rows: list[dict]) -> None:

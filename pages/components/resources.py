@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.checkpoints import Checkpoint, CheckpointRef, find_checkpoint, load_checkpoint
+from core.checkpoints import Checkpoint, CheckpointRef, load_checkpoint
 from core.data import load_dataset
 from core.data.dataset import ImageDataset
-from core.runs import RunStore
-from core.runs.engine import LocalEngine
+from core.runs import LocalEngine, Run, RunStore
 
 
 def store() -> RunStore:
@@ -19,6 +18,28 @@ def store() -> RunStore:
 def engine() -> LocalEngine:
     """What starts and stops workers; the truth is in the run folders, so any number of these agree."""
     return LocalEngine(store())
+
+
+def forget_runs() -> None:
+    """After a change: the next look reads the disk again."""
+    _runs_now.clear()
+
+
+def runs_now() -> list[Run]:
+    """All runs, newest first, after a push to the queue; at most a blink old. Raises LabError."""
+    return _runs_now(str(store().root))
+
+
+@st.cache_resource(ttl=0.7, show_spinner=False)
+def _runs_now(root: str) -> list[Run]:
+    engine().tick()
+    return store().list()
+
+
+def act(verb: str, run_id: str) -> None:
+    """`submit` or `stop` a run, and see the effect at once. Raises LabError."""
+    {"submit": engine().submit, "stop": engine().stop}[verb](run_id)
+    forget_runs()
 
 
 def loaded(reference: CheckpointRef) -> Checkpoint:
@@ -40,8 +61,3 @@ def dataset(name: str) -> ImageDataset:
 def dark() -> bool:
     """Whether the page is shown on a dark background."""
     return st.context.theme.type == "dark"
-
-
-def find(name: str) -> CheckpointRef:
-    """A checkpoint by name, with its card as it is now."""
-    return find_checkpoint(name)

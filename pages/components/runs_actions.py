@@ -6,27 +6,24 @@ import streamlit as st
 
 from core.errors import LabError
 from core.runs import Run
-from pages.components.resources import engine, store
+from pages.components.resources import act, forget_runs, store
+from pages.components.text import plain
 
 
 def actions(chosen: list[Run]) -> None:
     """Buttons for what fits all or the one of the chosen runs."""
-    with st.container(horizontal=True, gap="small"):
-        if len(chosen) == 1:
-            run = chosen[0]
-            if st.button("Open", key="open", icon=":material/open_in_new:"):
-                st.switch_page("pages/learn/images.py", query_params={"view": "Train", "run": run.id})
-            if st.button("Rename", key="rename", icon=":material/edit:"):
-                _rename(run)
-        if any(run.resumable and not run.active for run in chosen):
-            st.button("Resume", key="resume", icon=":material/play_arrow:", on_click=_each, args=("submit", chosen))
-        if any(run.status in ("queued", "running") for run in chosen):
-            st.button("Stop", key="stop", icon=":material/stop:", on_click=_each, args=("stop", chosen))
-        if st.button("Delete", key="delete", icon=":material/delete:"):
-            _delete(chosen)
-    problem = st.session_state.pop("runs-problem", None)
-    if problem:
-        st.error(problem)
+    if len(chosen) == 1:
+        run = chosen[0]
+        if st.button("Open", key="open", icon=":material/open_in_new:"):
+            st.switch_page("pages/learn/images.py", query_params={"view": "Train", "run": run.id})
+        if st.button("Rename", key="rename", icon=":material/edit:"):
+            _rename(run)
+    if any(run.resumable and not run.active for run in chosen):
+        st.button("Resume", key="resume", icon=":material/play_arrow:", on_click=_each, args=("submit", chosen))
+    if any(run.status in ("queued", "running") for run in chosen):
+        st.button("Stop", key="stop", icon=":material/stop:", on_click=_each, args=("stop", chosen))
+    if st.button("Delete", key="delete", icon=":material/delete:"):
+        _delete(chosen)
 
 
 def _each(verb: str, chosen: list[Run]) -> None:
@@ -36,7 +33,7 @@ def _each(verb: str, chosen: list[Run]) -> None:
         if verb == "stop" and run.status not in ("queued", "running"):
             continue
         try:
-            getattr(engine(), verb)(run.id)
+            act(verb, run.id)
         except LabError as error:
             st.session_state["runs-problem"] = str(error)
 
@@ -50,16 +47,19 @@ def _rename(run: Run) -> None:
         except LabError as error:
             st.error(str(error))
             return
+        forget_runs()
         st.rerun()
 
 
 @st.dialog("Delete for good?")
 def _delete(chosen: list[Run]) -> None:
-    names = ", ".join(run.name for run in chosen[:5]) + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
+    names = ", ".join(plain(run.name) for run in chosen[:5]) + (
+        f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
+    )
     st.markdown(f"This removes {names}: figures, logs and checkpoints. It cannot be undone.")
     active = [run.name for run in chosen if run.active]
     if active:
-        st.warning(f"Stop first what still runs: {', '.join(active)}.")
+        st.warning(f"Stop first what still runs: {', '.join(map(plain, active))}.")
     if st.button("Delete", key="confirm-delete", type="primary", disabled=bool(active)):
         for run in chosen:
             try:
@@ -67,5 +67,5 @@ def _delete(chosen: list[Run]) -> None:
             except LabError as error:
                 st.error(str(error))
                 return
-        st.session_state.pop("runs-table", None)
+        forget_runs()
         st.rerun()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from typing import Any
 
 import streamlit as st
@@ -12,16 +13,15 @@ from core.errors import LabError
 from core.plots.runs import METRICS, X_AXES, overlay
 from core.runs import Run
 from pages.components.job_panel import STATUS
-from pages.components.resources import dark, engine, store
+from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
-from pages.components.text import duration
+from pages.components.text import duration, plain
 
 
 def runs_view() -> None:
     """The whole of the page."""
     try:
-        engine().tick()
-        runs = store().list()
+        runs = runs_now()
     except LabError as error:
         st.error(str(error))
         return
@@ -36,16 +36,16 @@ def runs_view() -> None:
         return
     busy = any(run.active for run in runs)
     chosen = [run for run in _table(runs) if run]
-    st.download_button(
-        "Download the table (CSV)",
-        _csv(map(row, runs)),
-        "runs.csv",
-        "text/csv",
-        key="table-csv",
-        icon=":material/download:",
-    )
+    with st.container(horizontal=True, gap="small"):
+        if chosen:
+            actions(chosen)
+        st.download_button(
+            "Table (CSV)", _csv(map(row, runs)), "runs.csv", "text/csv", key="table-csv", icon=":material/download:"
+        )
+    problem = st.session_state.pop("runs-problem", None)
+    if problem:
+        st.error(problem)
     if chosen:
-        actions(chosen)
         _compare(chosen)
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
@@ -56,7 +56,7 @@ def runs_view() -> None:
 def _refresh(before: list[str]) -> None:
     """Draw the page again when a run changed its state; figures alone are not worth losing a scroll position."""
     try:
-        if [run.status for run in store().list()] != before:
+        if [run.status for run in runs_now()] != before:
             st.rerun()
     except LabError:
         return
@@ -98,9 +98,11 @@ def _table(runs: list[Run]) -> list[Run]:
         }
     )
     percent = st.column_config.NumberColumn(format="%.1f%%")
+    # A new key for another list of runs: the selection is by position, and must never slide on to another run.
+    version = zlib.crc32(" ".join(run.id for run in runs).encode())
     state = st.dataframe(
         frame,
-        key="runs-table",
+        key=f"runs-table-{version}",
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -131,7 +133,7 @@ def _compare(chosen: list[Run]) -> None:
             alt=f"{METRICS[metric][0]} of {len(chosen)} runs against {X_AXES[against]}",
         )
         st.download_button(
-            "Download the curves (CSV)",
+            "Curves (CSV)",
             _csv({"run": run.id, "name": run.name} | row for run in chosen for row in rows[run.id]),
             "curves.csv",
             "text/csv",
@@ -151,7 +153,7 @@ def _differences(chosen: list[Run], names: dict[str, str]) -> None:
         return
     st.markdown("**Settings that differ**")
     table = {"setting": fields} | {
-        names[run.id]: [_text(run.config.to_dict()[field]) for field in fields] for run in chosen
+        plain(names[run.id]): [_text(run.config.to_dict()[field]) for field in fields] for run in chosen
     }
     st.table(table, border="horizontal", hide_index=True)
 

@@ -11,7 +11,7 @@ from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from pages.components.frame import active_runs
 from pages.components.job_panel import job_line, job_panel
-from pages.components.resources import engine, store
+from pages.components.resources import act, runs_now, store
 from pages.components.text import duration
 from pages.components.train_form import train_form
 
@@ -21,6 +21,9 @@ PARAM = "run"
 def train_view() -> None:
     """The whole of the tab."""
     run_id = st.query_params.get(PARAM)
+    if run_id:
+        # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
+        st.query_params[PARAM] = run_id
     settings, live = st.columns([2, 3], gap="large")
     with settings:
         st.markdown("#### New run")
@@ -55,7 +58,7 @@ def _new_run() -> None:
         assert config is not None
         try:
             run_id = store().create(config, st.session_state.get("run-name", "").strip() or None)
-            engine().submit(run_id)
+            act("submit", run_id)
         except LabError as error:
             st.error(str(error))
             return
@@ -91,7 +94,7 @@ def _nothing_chosen() -> None:
         "stop it and resume it exactly where it was. Its checkpoint can be used on every page from the first evaluation on."
     )
     try:
-        recent = store().list()[:5]
+        recent = runs_now()[:5]
     except LabError as error:
         st.error(str(error))
         return

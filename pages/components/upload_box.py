@@ -31,9 +31,8 @@ class Picture:
 
 def upload_box() -> Picture | None:
     """The controls; returns the picture to classify, if there is one. It stays when pages or checkpoints change."""
-    source = st.segmented_control(
-        "Picture from", SOURCES, default=SOURCES[0], required=True, key="source", persist_state="session"
-    )
+    st.session_state.setdefault("source", SOURCES[0])
+    source = st.segmented_control("Picture from", SOURCES, required=True, key="source", persist_state="session")
     if source == "Upload":
         st.file_uploader(
             "A photo or drawing",
@@ -56,8 +55,8 @@ def example_row() -> None:
     """Thumbnails to click, for who has no photo at hand."""
     with st.container(horizontal=True, gap="small"):
         for title, data in examples().items():
-            with st.container(width=96, gap="xsmall"):
-                st.image(data, width=96, alt=f"Example drawing: {title}")
+            with st.container(width=92, gap="xsmall"):
+                st.image(data, width=92, alt=f"Example drawing: {title}")
                 picture = Picture(data=data, title=f"drawn example, {title}")
                 st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(picture,), width="stretch")
 
