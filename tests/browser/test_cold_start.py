@@ -1,0 +1,34 @@
+"""What the very first visitor of a fresh server meets, when it comes by an address and not by the front door."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.lab import Lab
+
+FIRST_PAGE_LIMIT_S = 15
+"""Far above the aim of 3 s on an idle machine: what fails here is an import of torch before the first paint."""
+
+
+@pytest.mark.parametrize(("address", "title"), [("/images?view=Train", "Images"), ("/runs", "Runs")])
+def test_the_first_visit_by_an_address_finds_its_page(
+    browser: Browser, tmp_path: Path, address: str, title: str
+) -> None:
+    """A run's address, opened again after a restart of the server, leads to the page and not to a dialog over it."""
+    fresh = Lab(home=tmp_path / "home", log=tmp_path / "server.log")
+    fresh.start()
+    try:
+        page = browser.new_page()
+        begun = time.monotonic()
+        page.goto(fresh.url + address)
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
+        seconds = time.monotonic() - begun
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.close()
+    finally:
+        fresh.stop()
+    assert seconds < FIRST_PAGE_LIMIT_S
