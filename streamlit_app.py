@@ -6,19 +6,19 @@ from core.devices import prepare_server
 
 prepare_server()  # Thread counts must be set before anything imports torch.
 
-from pages.components.frame import ICON, sidebar  # noqa: E402
-from pages.components.warmup import warm_up_in_background  # noqa: E402
+from app.components.frame import ICON, sidebar  # noqa: E402
+from app.components.warmup import warm_up_in_background  # noqa: E402
 
 st.set_page_config(page_title="Bottleneck Lab", page_icon=ICON, layout="wide")
 
 page = st.navigation(
     {
         "Overview": [
-            st.Page("pages/overview/home.py", title="Home", icon=":material/home:", default=True),
-            st.Page("pages/overview/runs.py", title="Runs", icon=":material/list_alt:", url_path="runs"),
+            st.Page("app/overview/home.py", title="Home", icon=":material/home:", default=True),
+            st.Page("app/overview/runs.py", title="Runs", icon=":material/list_alt:", url_path="runs"),
         ],
         "Learn": [
-            st.Page("pages/learn/images.py", title="Images", icon=":material/image:", url_path="images"),
+            st.Page("app/learn/images.py", title="Images", icon=":material/image:", url_path="images"),
         ],
     }
 )

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from app.components.frame import active_runs, device_line
+from app.components.job_panel import job_line
+from app.components.text import plain
 from core.checkpoints import CheckpointRef, list_checkpoints
-from pages.components.frame import active_runs, device_line
-from pages.components.job_panel import job_line
-from pages.components.text import plain
 
 BOTTLENECKS = (
     (
@@ -53,7 +53,7 @@ text.markdown(
 )
 with action:
     if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
-        st.switch_page("pages/learn/images.py")
+        st.switch_page("app/learn/images.py")
 
 for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENECKS, strict=True):
     with column.container(border=True, height="stretch"):
@@ -81,7 +81,7 @@ with machine:
     if not runs:
         st.caption("Nothing is being trained.")
         st.page_link(
-            "pages/learn/images.py",
+            "app/learn/images.py",
             label="Train a network",
             icon=":material/model_training:",
             query_params={"view": "Train"},
