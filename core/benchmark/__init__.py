@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m core benchmark", description="Measure speed, side by side in one run."
     )
-    described = "; ".join(f"{name}: {text}" for name, text in PARTS.items())
+    described = "; ".join(f"{name}: {text}" for name, text in PARTS.items()).replace("%", "%%")
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, []], help=f"which (default: all but speedrun). {described}"
     )

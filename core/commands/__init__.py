@@ -51,3 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
         return 1
+    except Exception as error:
+        if os.environ.get("LAB_DEBUG"):
+            raise
+        hint = "run it again with LAB_DEBUG=1 to see where"
+        print(f"An error that was not foreseen ({type(error).__name__}: {error}): {hint}.", file=sys.stderr)
+        return 1

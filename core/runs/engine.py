@@ -96,8 +96,8 @@ class LocalEngine:
                 message = "It was taken out of the queue: resume it to queue it again."
                 self.store.write_status(run_id, status="stopped", message=message, ended=time.time())
             elif run.status in ("running", "stopping"):
-                if not (folder / STOP).exists():
-                    (folder / STOP).touch()
+                with contextlib.suppress(OSError):  # on a full disk the signal alone must do
+                    (folder / STOP).touch(exist_ok=False)
                 _signal(folder, signal.SIGKILL if now else signal.SIGTERM)
         self.tick()
         return self.store.get(run_id)
@@ -114,7 +114,8 @@ class LocalEngine:
         with self.store.locked():
             runs = self.store.list()
             for run in runs:
-                self._settle(run)
+                with contextlib.suppress(OSError):  # a full disk: readers see what is the case without it
+                    self._settle(run)
             working = [run for run in runs if run.status in ("running", "stopping")]
             queue = sorted((run for run in runs if run.status == "queued"), key=lambda run: run.queue_position or 0)
             for run in queue:

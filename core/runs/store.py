@@ -151,9 +151,16 @@ class RunStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the store-wide lock: whoever queues, claims or removes a run holds it, in whichever process."""
+        """Hold the store-wide lock: whoever queues, claims or removes a run holds it, in whichever process.
+
+        Raises LabError where a file in the block cannot be written.
+        """
         with locks.held(ensure_folder(self.root) / ".lock"):
-            yield
+            try:
+                yield
+            except OSError as error:
+                reason = error.strerror or error
+                raise LabError(f"The runs in {self.root} cannot be changed ({reason}): free space there.") from error
 
     def status(self, run_id: str) -> dict[str, Any]:
         """The raw status, for those who write it: the worker while it lives, else whoever holds the store's lock."""

@@ -78,7 +78,7 @@ def _do(store: RunStore, run: Run) -> str:
     try:
         job = Job(store, run)
     except OSError as error:
-        with store.locked(), contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, LabError), store.locked():
             store.write_status(run.id, status="failed", message=sentence(error, run), ended=time.time())
         return "failed"
     try:
