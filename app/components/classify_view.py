@@ -19,6 +19,9 @@ from core.plots.classification import percent, top_bars
 from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
 
+SHOWN_PX = 224
+"""Side of both pictures on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
@@ -61,12 +64,12 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     except LabError as error:
         st.error(f"{picture.title}: {error}" if picture.title else str(error))
         return
-    for place, (column, reference) in enumerate(
-        zip(st.columns(len(references), gap="medium"), references, strict=True)
-    ):
+    columns = st.columns(len(references), gap="medium")
+    # The pictures stand below, but need no model: they are there at once, also where the answer has to wait for it.
+    _pictures(picture, seen)
+    for place, (column, reference) in enumerate(zip(columns, references, strict=True)):
         with column:
             _one_answer(picture, reference, key=f"top-{place}")
-    _pictures(picture, seen)
 
 
 def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None:
@@ -100,12 +103,12 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
 def _pictures(picture: Picture, seen: Seen) -> None:
     side = seen.pixels.shape[0]
     with st.container(horizontal=True, gap="medium"):
-        with st.container(width=230, gap="xsmall"):
-            st.image(seen.preview, width=224, alt=f"The picture as it came: {picture.title}")
+        with st.container(width=SHOWN_PX + 6, gap="xsmall"):
+            st.image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
             notes = "".join(f", {note}" for note in seen.notes)
             st.caption(f"What you gave: {plain(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}")
-        with st.container(width=230, gap="xsmall"):
-            st.image(seen.enlarged, width=224, alt=f"The same picture as {side} by {side} large pixels")
+        with st.container(width=SHOWN_PX + 6, gap="xsmall"):
+            st.image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
             st.caption(f"What the model sees: {side}×{side} pixels")
 
 
@@ -117,8 +120,8 @@ def look(data: bytes, size: int) -> Seen:
     pixels = fit_to_model(decoded.rgb, size)
     return Seen(
         pixels=pixels,
-        preview=preview(decoded.rgb, 448),
-        enlarged=enlarge(pixels),  # twice what is shown, for sharp edges on dense screens too
+        preview=preview(decoded.rgb, 2 * SHOWN_PX),
+        enlarged=enlarge(pixels, SHOWN_PX),
         width=width,
         height=height,
         format=decoded.format,

@@ -161,7 +161,7 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
         for mistake in result.mistakes[:shown]:
             with st.container(width=100, gap="xxsmall"):
                 st.image(
-                    enlarge(images[mistake.index], 192),
+                    enlarge(images[mistake.index], 96),
                     width=96,
                     alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
                 )

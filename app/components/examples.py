@@ -110,5 +110,5 @@ _DRAWINGS: dict[str, Callable[[], Image.Image]] = {
     "ship": _ship,
     "car": _car,
     "bird": _bird,
-    "page of text": _page,
+    "text": _page,
 }

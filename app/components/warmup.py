@@ -18,6 +18,8 @@ from core.errors import LabError
 
 PAUSE_S = 1.0
 """Between the first page and the first import: the browser fetches its scripts in that time."""
+IDLE_S = 3.0
+"""What no answer waits for is loaded when nobody has asked for a page for so long."""
 EXPECTED_S = 12.0
 """Import of torch and the first checkpoint on a slow machine, for the progress bar."""
 
@@ -31,6 +33,8 @@ class Warmup:
         self.done = threading.Event()
         self.devices: list[str] = []
         self.error: str | None = None
+        self.seen = time.monotonic()
+        """When a page was last drawn."""
         self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -69,6 +73,8 @@ class Warmup:
             self.error = f"{error}"
         finally:
             self.ready.set()
+        while time.monotonic() - self.seen < IDLE_S:
+            time.sleep(0.2)
         try:
             self.stage = "Loading the rest"
             import plotly.graph_objects  # noqa: F401
@@ -100,7 +106,8 @@ def warmup() -> Warmup:
 
 
 def warm_up_in_background() -> None:
-    """Start once per server, unless LAB_WARM=0 (tests that need no torch)."""
+    """Called after each page; starts once per server, unless LAB_WARM=0 (tests that need no torch)."""
+    warmup().seen = time.monotonic()
     if os.environ.get("LAB_WARM") != "0":
         warmup().start()
 
@@ -111,6 +118,7 @@ def until_ready() -> None:
     if warm.ready.is_set():
         return
     place = st.empty()
+    place.progress(0.0, text="Getting ready for the first answer")
     for fraction in warm.wait():
         place.progress(fraction, text=f"{warm.stage}. Only the first answer of a fresh server waits for this.")
     place.empty()

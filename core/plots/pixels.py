@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 
-def enlarge(rgb: np.ndarray, side: int = 448) -> bytes:
+def enlarge(rgb: np.ndarray, side: int = 224) -> bytes:
     """PNG of `rgb` with every pixel a hard square. rgb: (H, W, 3) uint8; side: least longer side of the result, pixels."""
     from PIL import Image
 
