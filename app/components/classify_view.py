@@ -134,7 +134,7 @@ def predict(sha256: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # typ
     """The answer of these weights to these pixels; the same question is answered once."""
     from core.inference import classify
 
-    return classify(_checkpoint, pixels[None])[0]
+    return classify(_checkpoint, pixels[None].copy())[0]
 
 
 def _classes(reference: CheckpointRef) -> str:

@@ -17,13 +17,13 @@ def actions(chosen: list[Run]) -> None:
         if st.button("Open", key="open", icon=":material/open_in_new:"):
             st.switch_page("app/learn/images.py", query_params={"view": "Train", "run": run.id})
         if st.button("Rename", key="rename", icon=":material/edit:"):
-            _rename(run)
+            ask_rename(run)
     if any(run.resumable and not run.active for run in chosen):
         st.button("Resume", key="resume", icon=":material/play_arrow:", on_click=_each, args=("submit", chosen))
     if any(run.status in ("queued", "running") for run in chosen):
         st.button("Stop", key="stop", icon=":material/stop:", on_click=_each, args=("stop", chosen))
     if st.button("Delete", key="delete", icon=":material/delete:"):
-        _delete(chosen)
+        ask_delete(chosen)
 
 
 def _each(verb: str, chosen: list[Run]) -> None:
@@ -39,7 +39,7 @@ def _each(verb: str, chosen: list[Run]) -> None:
 
 
 @st.dialog("Rename the run")
-def _rename(run: Run) -> None:
+def ask_rename(run: Run) -> None:
     name = st.text_input("Name", value=run.name, key="new-name", max_chars=80)
     if st.button("Save", key="save-name", type="primary"):
         try:
@@ -52,7 +52,7 @@ def _rename(run: Run) -> None:
 
 
 @st.dialog("Delete for good?")
-def _delete(chosen: list[Run]) -> None:
+def ask_delete(chosen: list[Run]) -> None:
     names = ", ".join(plain(run.name) for run in chosen[:5]) + (
         f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
     )

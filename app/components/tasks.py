@@ -20,6 +20,10 @@ KEEP = 32
 """Finished tasks remembered by the server."""
 
 
+Report = Callable[..., None]
+"""What the work calls as it goes on: report(stage, fraction, detail="")."""
+
+
 class Stopped(Exception):
     """Raised inside a task by its own progress report after someone pressed Stop."""
 
@@ -27,7 +31,7 @@ class Stopped(Exception):
 class Task:
     """One piece of work. `fraction` is 0..1 or None while unknown; `result` or `error` is set once `done`."""
 
-    def __init__(self, work: Callable[[Callable[..., None]], Any]) -> None:
+    def __init__(self, work: Callable[[Report], Any]) -> None:
         self.stage = "starting"
         self.fraction: float | None = None
         self.detail = ""
@@ -63,7 +67,7 @@ class Task:
             parts.append(f"{duration(spent / self.fraction - spent)} left")
         return f"{self.stage.capitalize()}: {', '.join(parts)}" if parts else self.stage.capitalize()
 
-    def _run(self, work: Callable[[Callable[..., None]], Any]) -> None:
+    def _run(self, work: Callable[[Report], Any]) -> None:
         try:
             self.result = work(self.report)
         except Stopped:
@@ -82,7 +86,7 @@ def _tasks() -> dict[str, Task]:
 _LOCK = threading.Lock()
 
 
-def start(key: str, work: Callable[[Callable[..., None]], Any]) -> Task:
+def start(key: str, work: Callable[[Report], Any]) -> Task:
     """Start `work` under `key`, or join the one that is under way."""
     with _LOCK:
         tasks = _tasks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 from functools import cache
 from typing import Any
 
@@ -102,7 +103,8 @@ def _field(name: str, value: Any, key: str) -> Any:
 
 
 def _step(value: float) -> float:
-    return 10 ** (len(f"{value:g}".split("e")[0].split(".")[0]) - 2) if value >= 1 else max(value / 10, 1e-4)
+    """A tenth of the value's order of magnitude, for the plus and minus buttons."""
+    return float(10.0 ** (math.floor(math.log10(abs(value))) - 1)) if value else 0.01
 
 
 @cache

@@ -1,0 +1,93 @@
+"""Pages without a browser: Streamlit's AppTest runs the real entry script, on a LAB_HOME of each test's own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import core.checkpoints
+from core.checkpoints import Calibration, Card
+from core.data.dataset import DatasetCard
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {"home": "app/overview/home.py", "runs": "app/overview/runs.py", "images": "app/learn/images.py"}
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it."""
+    monkeypatch.setenv("LAB_WARM", "0")
+    monkeypatch.setattr(core.checkpoints, "PRETRAINED", lab_home / "none")
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def open_page() -> Open:
+    """Open a page as a link would: its name, and query parameters. Fails where the page shows an exception."""
+
+    def opened(page: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.switch_page(PAGES[page])
+        at.run()
+        assert not at.exception, at.exception
+        return at
+
+    return opened
+
+
+def write_checkpoint(folder: Path, *, seed: int = 0, threshold: float | None = None, title: str = "Tiny") -> Card:
+    """An untrained simple_cnn on CIFAR-10's classes."""
+    import torch
+
+    from core.checkpoints import save_checkpoint
+    from core.models import build_model
+
+    torch.manual_seed(seed)
+    dataset = DatasetCard(
+        name="cifar10",
+        title="CIFAR-10",
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        sizes={"train": 45_000, "validation": 5_000, "test": 10_000},
+    )
+    card = Card(
+        title=title,
+        model="simple_cnn",
+        model_config={},
+        dataset=dataset,
+        metrics={"test_accuracy": 0.1234},
+        calibration=Calibration(temperature=2.0, energy_threshold=threshold, false_alarm_rate=0.05, images=5000),
+    )
+    return save_checkpoint(folder, build_model("simple_cnn", {}), card)
+
+
+@pytest.fixture
+def shipped(lab_home: Path) -> Card:
+    """One checkpoint that ships, called `tiny`."""
+    return write_checkpoint(lab_home / "none" / "tiny")
+
+
+def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
+    """A picture from a seed."""
+    pixels = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def texts(at: AppTest) -> str:
+    """All that the page says in words, titles and notes included."""
+    kinds = (at.title, at.markdown, at.caption, at.info, at.warning, at.error)
+    return "\n".join(element.value for kind in kinds for element in kind)

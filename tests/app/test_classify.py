@@ -1,0 +1,141 @@
+"""Images / Classify."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.checkpoints import Card, load_checkpoint
+from core.data import DATASETS
+from core.images import decode_image, fit_to_model
+from tests.app.conftest import Open, picture, texts, write_checkpoint
+from tests.unit.synthetic import synthetic
+
+BAD = {
+    "zero bytes": b"",
+    "text called png": b"not a picture at all",
+    "truncated": picture()[:200],
+    "a pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07os\nname\x94.",
+}
+
+
+def headline(at: AppTest) -> str:
+    found = [element.value for element in at.markdown if element.value.startswith("## ")]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def give(at: AppTest, data: bytes, name: str = "photo.png") -> AppTest:
+    at.file_uploader(key="upload").set_value((name, data, "image/png"))
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
+    assert "train one under Train" in texts(open_page("images"))
+
+
+def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    from core.inference import classify
+
+    at = give(open_page("images"), picture())
+    rgb = decode_image(picture()).rgb
+    expected = classify(load_checkpoint(str(lab_home / "none" / "tiny")), fit_to_model(rgb)[None])[0]
+    label, probability = expected.top[0]
+    assert headline(at) == f"## {label} · {100 * probability:.0f}%"
+    said = texts(at).replace("\\", "")
+    assert "photo.png, 64×48 PNG" in said
+    assert "What the model sees: 32×32 pixels" in said
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_files_are_answered_in_one_sentence_and_the_app_goes_on(open_page: Open, shipped: Card, what: str) -> None:
+    at = give(open_page("images"), BAD[what])
+    assert len(at.error) == 1
+    assert "\n" not in at.error[0].value
+    give(at, picture())
+    assert not at.error
+    assert headline(at)
+
+
+def test_an_example_can_be_tried_without_a_photo(open_page: Open, shipped: Card) -> None:
+    at = open_page("images")
+    at.button(key="example-ship").click().run()
+    assert headline(at)
+    at.button(key="clear-picture").click().run()
+    assert at.button(key="example-ship")
+
+
+def test_a_picture_unlike_the_training_pictures_is_warned_about(open_page: Open, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "tiny", threshold=-1000.0)
+    at = give(open_page("images"), picture())
+    assert "probably none of the 10 classes" in at.warning[0].value
+    assert "About 5 in 100" in at.warning[0].value
+    assert headline(at).startswith("## nearest: ")
+
+
+def test_an_ordinary_picture_is_not_warned_about(open_page: Open, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "tiny", threshold=1000.0)
+    assert not give(open_page("images"), picture()).warning
+
+
+def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
+    at = give(open_page("images"), picture())
+    at.toggle(key="compare").set_value(True).run()
+    assert not at.exception
+    assert at.selectbox(key="checkpoint").value != at.selectbox(key="second").value
+    answers = [element.value for element in at.markdown if element.value.startswith("## ")]
+    assert len(answers) == 2
+
+
+def test_comparing_with_the_only_checkpoint_there_is(open_page: Open, shipped: Card) -> None:
+    at = give(open_page("images"), picture())
+    at.toggle(key="compare").set_value(True).run()
+    assert not at.exception
+    first, second = (element.value for element in at.markdown if element.value.startswith("## "))
+    assert first == second
+
+
+@pytest.mark.parametrize("name", ["nothing", "../../etc", "x\0y", "a" * 5000])
+def test_a_link_to_no_checkpoint_falls_back_with_a_sentence(open_page: Open, shipped: Card, name: str) -> None:
+    at = open_page("images", checkpoint=name)
+    assert "There is no checkpoint named" in at.warning[0].value
+    assert at.selectbox(key="checkpoint").value == "tiny"
+
+
+def test_a_link_opens_with_its_checkpoint(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
+    for name in ("tiny", "other"):
+        assert open_page("images", checkpoint=name).selectbox(key="checkpoint").value == name
+
+
+def test_damaged_weights_are_answered_in_one_sentence(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    (lab_home / "none" / "tiny" / shipped.weights_file).write_bytes(b"\x80\x04pickle")
+    at = give(open_page("images"), picture())
+    assert "does not match the checksum" in at.error[0].value
+
+
+def test_a_test_picture_is_offered_to_be_fetched_where_there_is_none(open_page: Open, shipped: Card) -> None:
+    at = open_page("images")
+    at.segmented_control(key="source").set_value("Test set").run()
+    assert "not on this machine yet" in at.info[0].value
+    assert at.button(key="fetch-test-picture").label.startswith("Fetch CIFAR-10 (")
+
+
+def test_a_test_picture_comes_with_its_label(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = synthetic()
+    source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
+    monkeypatch.setitem(DATASETS, "cifar10", source)
+    at = open_page("images")
+    at.segmented_control(key="source").set_value("Test set").run()
+    at.number_input(key="test-index").set_value(7).run()
+    assert not at.exception, at.exception
+    assert f"the test set says {data.card.classes[int(data.test.labels[7])]}" in texts(at)
+    assert "test picture 7" in texts(at)
+    at.button(key="another").click().run()
+    assert f"test picture {at.number_input(key='test-index').value}" in texts(at)

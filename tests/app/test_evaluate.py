@@ -1,0 +1,145 @@
+"""Images / Evaluate, and the tasks that pages run in the background."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from app.components import tasks
+from app.components.downloads import checkpoint_zip, per_class_csv
+from app.components.evaluation_task import evaluation_work, kept, task_key
+from core.checkpoints import Card, find_checkpoint, load_checkpoint
+from core.data import DATASETS
+from core.errors import LabError
+from tests.app.conftest import Open
+from tests.unit.synthetic import synthetic
+
+
+@pytest.fixture
+def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
+    """A small dataset in CIFAR-10's place, with its classes."""
+    data = synthetic(train=40, held_out=80, classes=6)
+    card = dataclasses.replace(data.card, name="cifar10", classes=shipped.dataset.classes)
+    data = dataclasses.replace(data, card=card)
+    source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
+    monkeypatch.setitem(DATASETS, "cifar10", source)
+
+
+def wait_for(task: tasks.Task) -> None:
+    deadline = time.monotonic() + 60
+    while not task.done:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_without_the_pictures_they_are_offered(open_page: Open, shipped: Card) -> None:
+    at = open_page("images", view="Evaluate")
+    assert "evaluate on its test images" in at.info[0].value
+    assert at.button(key="fetch-evaluate")
+
+
+def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_home: Path) -> None:
+    from core.evaluation import evaluate
+
+    at = open_page("images", view="Evaluate")
+    at.button(key="evaluate").click().run()
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    task = tasks.find(task_key(reference))
+    assert task
+    wait_for(task)
+    assert task.error is None
+    at.run()
+    assert not at.exception, at.exception
+    expected = evaluate(load_checkpoint(reference), DATASETS["cifar10"].load(None).test)
+    figures = {metric.label: metric.value for metric in at.metric}
+    assert figures["Test accuracy on 80 pictures"] == f"{100 * expected.accuracy:.1f}%"
+    assert figures["Test loss"] == f"{expected.loss_nats:.3f} nats"
+    again = kept(reference)
+    assert again is not None
+    assert dataclasses.replace(again, seconds=0) == dataclasses.replace(expected, seconds=0)
+    rows = list(csv.DictReader(io.StringIO(per_class_csv(again))))
+    assert [row["class"] for row in rows] == list(reference.card.dataset.classes)
+    assert float(rows[0]["accuracy"]) == pytest.approx(expected.per_class[0].accuracy, abs=1e-6)
+
+
+def test_a_kept_result_belongs_to_these_weights_only(ten_classes: None, lab_home: Path) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    evaluation_work(reference)(lambda *_: None)
+    assert kept(reference) is not None
+    other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, weights_sha256="0" * 64))
+    assert kept(other) is None
+
+
+def test_a_damaged_result_is_evaluated_again(open_page: Open, ten_classes: None, lab_home: Path) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    evaluation_work(reference)(lambda *_: None)
+    [path] = (lab_home / "evaluations").iterdir()
+    path.write_text('{"n": ')
+    assert kept(reference) is None
+    assert open_page("images", view="Evaluate").button(key="evaluate")
+
+
+def test_the_downloaded_checkpoint_loads(ten_classes: None, lab_home: Path, tmp_path: Path) -> None:
+    import torch
+
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    data = checkpoint_zip(str(reference.folder), reference.card.weights_sha256, _reference=reference)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    mine, theirs = load_checkpoint(reference).model, load_checkpoint(str(tmp_path / "unpacked")).model
+    for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_classes_that_do_not_match_are_refused(ten_classes: None, lab_home: Path) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    data = DATASETS["cifar10"].load(None)
+    changed = dataclasses.replace(data, card=dataclasses.replace(data.card, classes=("a", "b")))
+    DATASETS["cifar10"] = dataclasses.replace(DATASETS["cifar10"], load=lambda _: changed)
+    with pytest.raises(LabError, match="other classes"):
+        evaluation_work(reference)(lambda *_: None)
+
+
+def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
+    begun = []
+    go = threading.Event()
+
+    def work(report: tasks.Report) -> None:
+        begun.append(1)
+        while True:
+            report("counting", 0.5)
+            go.set()
+            time.sleep(0.005)
+
+    first, second = tasks.start("test", work), tasks.start("test", work)
+    assert first is second
+    assert go.wait(10)
+    assert first.sentence().startswith("Counting: 50%")
+    first.stop()
+    wait_for(first)
+    assert first.stopped
+    assert first.error is None
+    assert begun == [1]
+
+
+def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
+    def refuse(report: tasks.Report) -> None:
+        raise LabError("No network: connect, then try again.")
+
+    def crash(report: tasks.Report) -> None:
+        raise RuntimeError("deep inside")
+
+    for key, work, said in (
+        ("refuse", refuse, "No network: connect, then try again."),
+        ("crash", crash, "deep inside"),
+    ):
+        task = tasks.start(key, work)
+        wait_for(task)
+        assert said in (task.error or "")

@@ -1,0 +1,65 @@
+"""Home, and the frame around every page."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from core.checkpoints import Card
+from tests.app.conftest import Open, texts
+
+
+@pytest.mark.parametrize("page", ["home", "runs", "images"])
+def test_every_page_opens_on_an_empty_machine(open_page: Open, page: str) -> None:
+    at = open_page(page)
+    assert len(at.title) == 1
+    assert not at.error
+
+
+@pytest.mark.parametrize("view", ["Classify", "Train", "Evaluate"])
+def test_every_view_of_images_opens_on_an_empty_machine(open_page: Open, view: str) -> None:
+    at = open_page("images", view=view)
+    assert at.title[0].value == "Images"
+    assert not at.error
+
+
+def test_home_names_the_three_bottlenecks_and_one_first_action(open_page: Open) -> None:
+    at = open_page("home")
+    said = texts(at)
+    assert all(f"{name}\n" in said for name in ("Data", "Trust", "Compute"))
+    assert [button.key for button in at.button] == ["classify"]
+    at.button(key="classify").click().run()
+    assert at.title[0].value == "Images"
+
+
+def test_home_shows_what_ships_with_its_measured_accuracy(open_page: Open, shipped: Card) -> None:
+    said = texts(open_page("home"))
+    assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
+
+
+def test_home_says_so_where_nothing_ships(open_page: Open) -> None:
+    assert "No checkpoint ships with this copy" in texts(open_page("home"))
+
+
+def test_the_sidebar_names_the_device(open_page: Open) -> None:
+    at = open_page("home")
+    assert any("core" in caption.value for caption in at.sidebar.caption)
+
+
+def test_home_and_runs_need_no_torch() -> None:
+    """In a process of its own: others have imported torch in this one."""
+    import subprocess
+
+    script = (
+        "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "at = AppTest.from_file('streamlit_app.py', default_timeout=60).run()\n"
+        "for page in ('app/overview/runs.py', 'app/learn/images.py'):\n"
+        "    at.switch_page(page).run()\n"
+        "assert not at.exception\n"
+        "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split("\n")[-2] == "[]"

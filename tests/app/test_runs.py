@@ -1,0 +1,150 @@
+"""The Runs page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.components.runs_view import differences, unique_names
+from core.runs import RunStore
+from core.training.config import TrainConfig
+from tests.app.conftest import Open, texts
+from tests.app.test_train import finished_run
+
+
+def mark(at: AppTest, *rows: int) -> AppTest:
+    """Mark rows for the next run of the page; AppTest forgets a selection after it."""
+    at.session_state[at.dataframe[0].key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    return at
+
+
+def select(at: AppTest, *rows: int) -> AppTest:
+    mark(at, *rows).run()
+    assert not at.exception, at.exception
+    return at
+
+
+def rename_dialog() -> None:
+    from app.components.runs_actions import ask_rename
+    from core.runs import RunStore
+
+    ask_rename(RunStore().list()[0])
+
+
+def delete_dialog() -> None:
+    import streamlit as st
+
+    from app.components.runs_actions import ask_delete
+    from core.runs import RunStore
+
+    ask_delete([run for run in RunStore().list() if run.name == st.session_state["doomed"]])
+
+
+def test_an_empty_table_says_what_to_do(open_page: Open) -> None:
+    assert "Nothing was trained here yet" in texts(open_page("runs"))
+
+
+def test_the_table_shows_each_run(open_page: Open, lab_home: Path) -> None:
+    finished_run(lab_home, "First")
+    RunStore().create(TrainConfig(), "Second")
+    table = open_page("runs").dataframe[0].value
+    assert sorted(table["Name"]) == ["First", "Second"]
+    by_name = table.set_index("Name")
+    assert by_name.loc["First", "Best validation"] == pytest.approx(75.0)
+    assert by_name.loc["First", "Status"] == "Finished"
+    assert by_name.loc["Second", "Status"] == "Stopped"
+
+
+def test_selected_runs_show_what_differs_and_only_that(open_page: Open, lab_home: Path) -> None:
+    finished_run(lab_home, "Low", lr=0.001)
+    finished_run(lab_home, "High", lr=0.1, seed=4)
+    at = select(open_page("runs"), 0, 1)
+    table = at.table[0].value
+    assert sorted(table["setting"]) == ["lr", "seed"]
+    assert set(table.columns) == {"setting", "Low", "High"}
+    assert table.set_index("setting").loc["lr", "Low"] == "0.001"
+
+
+def test_rename(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home, "Old")
+    at = mark(select(open_page("runs"), 0), 0)
+    at.button(key="rename").click().run()
+    assert at.text_input(key="new-name").value == "Old"
+
+    at = AppTest.from_function(rename_dialog).run()
+    at.text_input(key="new-name").set_value("New").run()
+    at.button(key="save-name").click().run()
+    assert not at.exception, at.exception
+    assert RunStore().get(run_id).name == "New"
+    at.text_input(key="new-name").set_value("").run()
+    at.button(key="save-name").click().run()
+    assert len(at.error) == 1
+    assert RunStore().get(run_id).name == "New"
+
+
+def test_delete_asks_first(open_page: Open, lab_home: Path) -> None:
+    kept, gone = finished_run(lab_home, "Kept"), finished_run(lab_home, "Gone")
+    at = open_page("runs")
+    place = list(at.dataframe[0].value["Name"]).index("Gone")
+    mark(select(at, place), place)
+    at.button(key="delete").click().run()
+    assert "This removes Gone: figures, logs and checkpoints. It cannot be undone." in texts(at)
+    assert {run.id for run in RunStore().list()} == {kept, gone}
+
+    at = AppTest.from_function(delete_dialog)
+    at.session_state["doomed"] = "Gone"
+    at.run()
+    at.button(key="confirm-delete").click().run()
+    assert not at.exception, at.exception
+    assert [run.id for run in RunStore().list()] == [kept]
+
+
+def test_a_selection_never_slides_to_another_run(open_page: Open, lab_home: Path) -> None:
+    """Positions shift when a run appears on top; what was selected by position must not name another run then."""
+    finished_run(lab_home, "Chosen")
+    at = select(open_page("runs"), 0)
+    assert at.button(key="delete")
+    RunStore().create(TrainConfig(), "Newcomer")
+    from app.components.resources import forget_runs
+
+    forget_runs()
+    at.run()
+    assert "delete" not in [button.key for button in at.button]
+
+
+def test_a_damaged_run_is_in_the_table_and_can_be_deleted(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home, "Broken")
+    path = lab_home / "runs" / run_id / "config.json"
+    values = json.loads(path.read_text())
+    values["config"]["epochs"] = -1
+    path.write_text(json.dumps(values))
+    at = select(open_page("runs"), 0)
+    assert list(at.dataframe[0].value["Name"]) == ["Broken"]
+    assert at.button(key="delete")
+    assert not at.error
+
+
+def test_differences_and_names() -> None:
+    configs = [TrainConfig(lr=0.1).to_dict(), TrainConfig(lr=0.2).to_dict(), TrainConfig(lr=0.1).to_dict()]
+    assert differences(configs) == ["lr"]
+    assert differences(configs[:1]) == []
+
+
+def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
+    store = RunStore()
+    for _ in range(2):
+        store.create(TrainConfig(), "Same")
+    names = unique_names(store.list())
+    assert len(set(names.values())) == 2
+
+
+def test_csv_reads_back() -> None:
+    from app.components.runs_view import _csv
+
+    rows = list(csv.DictReader(io.StringIO(_csv([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
+    assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

@@ -1,0 +1,156 @@
+"""Images / Train: from the form to a run on disk, and back from an address to its live view."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import LabError
+from core.runs import LocalEngine, RunStore
+from core.training.config import TrainConfig
+from core.training.recipes import RECIPES
+from tests.app.conftest import Open, texts, write_checkpoint
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs that the page handed to the engine; no worker is started."""
+    found: list[str] = []
+    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: found.append(run_id))
+    return found
+
+
+def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
+    """A run as a worker leaves it: three epochs of figures, and a checkpoint."""
+    store = RunStore()
+    run_id = store.create(RECIPES["simple_cnn"]["quick"].replace(**changes), name)
+    folder = lab_home / "runs" / run_id
+    rows = []
+    for epoch in (1, 2, 3):
+        rows += [
+            {
+                "kind": "train",
+                "step": 10 * epoch - 1,
+                "epoch": epoch - 0.1,
+                "seconds": 5.0 * epoch,
+                "images": 1000 * epoch,
+            }
+            | {"train_loss_nats": 2.0 / epoch, "train_accuracy": 0.3 * epoch, "lr": 0.1, "total_steps": 30},
+            {"kind": "eval", "step": 10 * epoch, "epoch": float(epoch), "seconds": 6.0 * epoch, "images": 1000 * epoch}
+            | {"train_loss_nats": 2.2 / epoch, "train_accuracy": 0.28 * epoch, "val_loss_nats": 2.1 / epoch}
+            | {"val_accuracy": 0.25 * epoch, "is_best": True, "lr": 0.1, "total_steps": 30},
+        ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status = json.loads((folder / "status.json").read_text())
+    status |= {"status": "finished", "message": "Trained for 3 epochs.", "final": True, "step": 30, "total_steps": 30}
+    status |= {"epoch": 3.0, "best_val_accuracy": 0.75, "last_val_accuracy": 0.75, "last_train_loss_nats": 0.667}
+    (folder / "status.json").write_text(json.dumps(status))
+    write_checkpoint(folder / "best", title=name)
+    return run_id
+
+
+@pytest.mark.parametrize(("model", "recipe"), [(model, recipe) for model in RECIPES for recipe in RECIPES[model]])
+def test_start_makes_exactly_the_run_that_the_recipe_describes(
+    open_page: Open, submitted: list[str], model: str, recipe: str
+) -> None:
+    at = open_page("images", view="Train")
+    at.selectbox(key="model").set_value(model).run()
+    at.selectbox(key=f"recipe-{model}").set_value(recipe).run()
+    at.button(key="start").click().run()
+    assert not at.exception, at.exception
+    assert not at.error
+    assert submitted == [run.id for run in RunStore().list()]
+    assert RunStore().config(submitted[0]) == RECIPES[model][recipe]
+    assert at.query_params["run"] == submitted[0]
+
+
+def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) -> None:
+    at = open_page("images", view="Train")
+    at.number_input(key="epochs-simple_cnn-default").set_value(2.5)
+    at.number_input(key="seed-simple_cnn-default").set_value(7)
+    at.selectbox(key="device").set_value("cpu")
+    at.selectbox(key="optimizer-simple_cnn-default").set_value("sgd")
+    at.number_input(key="lr-simple_cnn-default").set_value(0.05)
+    at.checkbox(key="compile-simple_cnn-default").set_value(True)
+    at.text_input(key="run-name").set_value("My *run*")
+    at.button(key="start").click().run()
+    run = RunStore().get(submitted[0])
+    expected = {"epochs": 2.5, "seed": 7, "device": "cpu", "optimizer": "sgd", "lr": 0.05, "compile": True}
+    assert run.config == RECIPES["simple_cnn"]["default"].replace(**expected)
+    assert run.name == "My *run*"
+    assert "My \\*run\\*" in texts(at)
+
+
+def test_every_field_of_the_config_has_a_widget_with_its_explanation(open_page: Open) -> None:
+    import dataclasses
+
+    at = open_page("images", view="Train")
+    widgets = [*at.selectbox, *at.number_input, *at.checkbox]
+    helped = {widget.key.split("-")[0] for widget in widgets if widget.help}
+    missing = {field.name for field in dataclasses.fields(TrainConfig)} - helped
+    assert missing == {"model", "recipe", "dataset", "model_config"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("epochs", -1.0), ("epochs", 0.0), ("lr", -0.1), ("batch_size", 0)])
+def test_a_wrong_value_is_one_sentence_and_nothing_starts(
+    open_page: Open, submitted: list[str], field: str, value: float
+) -> None:
+    at = open_page("images", view="Train")
+    at.number_input(key=f"{field}-simple_cnn-default").set_value(value).run()
+    assert f"{field} must be" in at.error[0].value
+    assert at.button(key="start").disabled
+    assert not submitted
+
+
+def test_a_folder_needs_a_path(open_page: Open, submitted: list[str], tiny_dataset_folder: Path) -> None:
+    at = open_page("images", view="Train")
+    at.selectbox(key="dataset").set_value("A folder of mine").run()
+    assert "Give the path of a folder" in at.error[0].value
+    at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
+    at.button(key="start").click().run()
+    assert RunStore().config(submitted[0]).dataset == f"folder:{tiny_dataset_folder}"
+
+
+def test_what_the_engine_refuses_is_one_sentence(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: LocalEngine, run_id: str) -> None:
+        raise LabError("There is no room: stop a run first.")
+
+    monkeypatch.setattr(LocalEngine, "submit", refuse)
+    at = open_page("images", view="Train")
+    at.button(key="start").click().run()
+    assert at.error[0].value == "There is no room: stop a run first."
+
+
+@pytest.mark.parametrize("run_id", ["20200101-000000-none-0000", "../../etc/passwd", "a" * 300, "x\0y"])
+def test_an_address_of_no_run_is_one_sentence(open_page: Open, run_id: str) -> None:
+    at = open_page("images", view="Train", run=run_id)
+    assert len(at.error) == 1
+    assert not at.button(key="start").disabled
+
+
+def test_an_address_finds_its_run(open_page: Open, lab_home: Path) -> None:
+    at = open_page("images", view="Train", run=finished_run(lab_home))
+    said = texts(at)
+    assert "#### Mine :green-badge[" in said
+    assert "Trained for 3 epochs." in said
+    figures = {metric.label: metric.value for metric in at.metric}
+    assert figures["Best validation"] == "75.0%"
+    # Training accuracy in the last quarter before the evaluation was 90%, validation 75%.
+    assert figures["Gap"] == "+15.0 pts"
+
+
+def test_a_trained_checkpoint_is_one_press_from_classifying(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    at = open_page("images", view="Train", run=run_id)
+    at.button(key="use").click().run()
+    assert not at.exception, at.exception
+    assert at.selectbox(key="checkpoint").value == run_id
+
+
+def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open) -> None:
+    at = open_page("images", view="Train")
+    at.selectbox(key="dataset").set_value("A folder of mine").run()
+    at.text_input(key="folder").set_value("/nowhere").run()
+    assert "unknown until" in texts(at)
