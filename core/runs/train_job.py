@@ -143,8 +143,10 @@ class Recorder:
         self.save_cost_s = self.saved_at - started
 
     def remember_speed(self) -> None:
-        """For the estimate of the next run's duration, evaluations included. A few seconds of training say too little."""
-        if self.step_seconds >= LEAST_SPEED_S and self.seconds > 0:
+        """For the estimate of the next run's duration, evaluations included: from a whole epoch on all images, because
+        less says too little of how the two go together."""
+        whole = self.session.epoch >= 1 and not self.session.config.train_images
+        if whole and self.step_seconds >= LEAST_SPEED_S:
             record_speed(self.session.config, self.session.device, self.step_images / self.seconds)
 
     def ended(self) -> None:

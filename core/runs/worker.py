@@ -93,8 +93,12 @@ def _do(store: RunStore, run: Run) -> str:
         return str(outcome.status)
     except Stopped as stop:
         step, saved = job.value("step") or 0, job.value("saved_step")
-        goes_on = f"step {saved} of {job.value('total_steps')}" if saved else "the beginning"
-        job.end("stopped", f"{stop} at step {step}: resume it to go on from {goes_on}.")
+        total = job.value("total_steps")
+        if saved and saved == total:
+            job.end("stopped", f"{stop} after its last step: resume it to have it measured on the test images.")
+        else:
+            goes_on = f"step {saved} of {total}" if saved else "the beginning"
+            job.end("stopped", f"{stop} at step {step}: resume it to go on from {goes_on}.")
         return "stopped"
     except BaseException as error:
         if not isinstance(error, LabError):
