@@ -162,7 +162,9 @@ def how_it_works(reference: CheckpointRef | None) -> None:
             "**None of these.** The model must pick one of its classes, whatever you show it. The free energy "
             "$E = -\\log \\sum_j e^{z_j}$ is low for pictures like those it was trained on; above a threshold set on "
             "validation pictures the page warns "
-            "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759))."
+            "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
+            "It notices what looks like nothing in particular, and misses what has strong edges like a class it knows: a "
+            "chequerboard is a truck to it. No warning is no proof."
         )
         if reference is None:
             return

@@ -85,17 +85,13 @@ def _bird() -> Image.Image:
     return picture
 
 
-def _page() -> Image.Image:
-    picture = Image.new("RGB", (SIDE, SIDE), (252, 252, 250))
+def _apple() -> Image.Image:
+    picture = Image.new("RGB", (SIDE, SIDE), (235, 230, 220))
     draw = ImageDraw.Draw(picture)
-    for row, y in enumerate(range(24, 240, 18)):
-        x = 20
-        for word in range(7):
-            width = 14 + (row * 31 + word * 47) % 34
-            if x + width > 236:
-                break
-            draw.rectangle((x, y, x + width, y + 6), fill=(40, 40, 44))
-            x += width + 8
+    draw.ellipse((60, 70, 150, 220), fill=(190, 40, 40))
+    draw.ellipse((106, 70, 196, 220), fill=(190, 40, 40))
+    draw.rectangle((124, 40, 132, 90), fill=(90, 60, 40))
+    draw.ellipse((132, 45, 175, 70), fill=(80, 140, 60))
     return picture
 
 
@@ -110,5 +106,5 @@ _DRAWINGS: dict[str, Callable[[], Image.Image]] = {
     "ship": _ship,
     "car": _car,
     "bird": _bird,
-    "text": _page,
+    "apple": _apple,
 }

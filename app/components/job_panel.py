@@ -23,14 +23,18 @@ STATUS = {
 
 
 def job_line(run: Run) -> None:
-    """A run in two lines: a link to its live view and a bar."""
+    """A run in two lines: a link to its view, and how far it is or what it gave."""
     st.page_link(
         "app/learn/images.py",
         label=f"{plain(run.name)} · {run.config.model}",
         icon=STATUS[run.status][2],
         query_params={"view": "Train", "run": run.id},
     )
-    st.progress(fraction(run), text=where(run))
+    if run.active:
+        st.progress(fraction(run), text=where(run))
+        return
+    best = f" · best validation {_percent(run.best_val_accuracy)}" if run.best_val_accuracy is not None else ""
+    st.caption(f"{STATUS[run.status][0]}{best} · {where(run)}")
 
 
 def fraction(run: Run) -> float:
@@ -145,16 +149,17 @@ def _figures(run: Run, rows: list[dict]) -> None:
     if not rows:
         st.caption("Curves appear with the first figures.")
         return
+    left, right = st.columns(2, gap="medium")
     options = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
-    st.plotly_chart(
-        accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=270),
+    left.plotly_chart(
+        accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
         theme=None,
         key="accuracy-curves",
         config=options,
         alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
     )
-    st.plotly_chart(
-        loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=240),
+    right.plotly_chart(
+        loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
         theme=None,
         key="loss-curves",
         config=options,

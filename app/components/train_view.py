@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components.frame import active_runs
-from app.components.job_panel import job_line, job_panel
+from app.components.job_panel import find_run, job_line, job_panel
 from app.components.resources import act, runs_now, store
 from app.components.text import duration
 from app.components.train_form import train_form
@@ -20,25 +20,37 @@ PARAM = "run"
 
 def train_view() -> None:
     """The whole of the tab."""
-    run_id = st.query_params.get(PARAM)
-    if run_id:
+    run_id, problem = st.query_params.get(PARAM), ""
+    try:
+        known = bool(run_id) and find_run(run_id).id == run_id
+    except LabError as error:
+        known, problem = False, str(error)
+    if run_id and known:
         # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
         st.query_params[PARAM] = run_id
-    settings, live = st.columns([2, 3], gap="large")
-    with settings:
-        st.markdown("#### New run")
-        _new_run()
-    with live:
-        if run_id:
-            job_panel(run_id)
-        else:
+        # The run is what one came for, on a phone too: it takes the width, and the form steps back.
+        with st.expander("New run", icon=":material/add:"):
+            _new_run()
+        job_panel(run_id)
+        _others(run_id)
+    else:
+        settings, live = st.columns([2, 3], gap="large")
+        with settings:
+            st.markdown("#### New run")
+            _new_run()
+        with live:
+            if problem:
+                st.error(problem)
             _nothing_chosen()
-        others = [run for run in active_runs() if run.id != run_id]
-        if others:
-            st.markdown("**Also under way**")
-            for run in others:
-                job_line(run)
     _how_it_works()
+
+
+def _others(run_id: str) -> None:
+    others = [run for run in active_runs() if run.id != run_id]
+    if others:
+        st.markdown("**Also under way**")
+        for run in others:
+            job_line(run)
 
 
 def _new_run() -> None:

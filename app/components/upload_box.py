@@ -37,10 +37,11 @@ def upload_box() -> Picture | None:
         st.file_uploader(
             "A photo or drawing",
             type=list(TYPES),
+            max_upload_size=20,
             key="upload",
             on_change=_take,
             args=("upload",),
-            help="Up to 20 MB. It is read in memory on this server and not stored.",
+            help="It is read in memory on this server and not stored.",
         )
     elif source == "Camera":
         st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))

@@ -1,5 +1,7 @@
 """Home: what one can do here, in one screen, and one obvious first thing to do."""
 
+from typing import Any
+
 import streamlit as st
 
 from app.components.frame import active_runs, device_line
@@ -34,14 +36,27 @@ BOTTLENECKS = (
 )
 
 
+def measured(metrics: dict[str, Any]) -> str:
+    """Test accuracy of the checkpoint and, where its recipe was run with several seeds, their mean and spread."""
+    accuracy, mean, spread = (metrics.get(f"test_accuracy{end}") for end in ("", "_mean", "_sd"))
+    if not isinstance(accuracy, int | float):
+        return "not measured"
+    if not isinstance(mean, int | float) or not isinstance(spread, int | float):
+        return f"{100 * accuracy:.1f}%"
+    seeds = metrics.get("seeds")
+    over = f" over {len(seeds)} seeds" if isinstance(seeds, list) else ""
+    return f"{100 * accuracy:.1f}% ({100 * mean:.1f} ± {100 * spread:.1f}{over})"
+
+
 def shipped_table(references: list[CheckpointRef]) -> str:
     """Markdown; a table widget would load pandas before the first paint."""
     rows = ["| Ships with the lab | Test accuracy | Parameters | Size |", "|---|---:|---:|---:|"]
     for reference in references:
         card = reference.card
-        accuracy = card.metrics.get("test_accuracy")
-        shown = f"{100 * accuracy:.1f}%" if isinstance(accuracy, int | float) else "not measured"
-        rows.append(f"| {plain(reference.label)} | {shown} | {card.parameters:,} | {card.size_bytes / 1e6:.1f} MB |")
+        rows.append(
+            f"| {plain(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
+            f"| {card.size_bytes / 1e6:.1f} MB |"
+        )
     return "\n".join(rows)
 
 

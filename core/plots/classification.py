@@ -25,7 +25,7 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
         hovertemplate="%{y}: %{x:.2f}%<extra></extra>",
     )
     figure.update_xaxes(
-        range=[0, 112],
+        range=[0, 120],
         tickvals=[0, 25, 50, 75, 100],
         title_text="calibrated probability (%)",
         fixedrange=True,
