@@ -97,7 +97,8 @@ class FastResNet(nn.Module):
         """
         patches = images.float().unfold(2, 2, 1).unfold(3, 2, 1)  # (N, 3, H-1, W-1, 2, 2)
         flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
-        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        # 12x12, on the CPU: not every device has eigenvectors.
+        values, vectors = (item.to(images.device) for item in torch.linalg.eigh((flat.T @ flat / len(flat)).cpu()))
         filters = (vectors / (values + eps).sqrt()).T.reshape(12, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
 

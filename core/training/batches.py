@@ -53,7 +53,9 @@ def epoch_batches(
         first_flips = torch.rand(total, generator=torch.Generator().manual_seed(_mix(config.seed, -1))) < 0.5
         flips = first_flips[order] ^ (epoch % 2 == 1)
     corners = torch.randint(0, side, (total, 2), generator=random) - config.cutout // 2
-    order, shifts, flips, corners = (item.to(device, non_blocking=True) for item in (order, shifts, flips, corners))
+    # Elsewhere than on CUDA, a copy that is not waited for may read memory that was given back already.
+    at_once = device.type == "cuda"
+    order, shifts, flips, corners = (t.to(device, non_blocking=at_once) for t in (order, shifts, flips, corners))
     pixels = torch.arange(side, device=device)
     for index in range(first, total // batch_size):
         part = slice(index * batch_size, (index + 1) * batch_size)

@@ -74,9 +74,10 @@ class TrainConfig:
     """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
 
     average: str = "none"
-    """Averaged weights for evaluation: `none`, `ema`, or `lookahead` (arXiv:1907.08610)."""
+    """Averaged weights: `none`, `ema` (for evaluation only), or `lookahead` (training goes on from them;
+    arXiv:1907.08610)."""
     average_decay: float = 0.999
-    """Decay of the average, per update."""
+    """Share of the old average kept at an update; for `lookahead` at most 0.95, 0.5 is usual."""
     average_every: int = 1
     """Optimizer steps between updates of the average."""
     early_stopping: int = 0
@@ -144,6 +145,8 @@ class TrainConfig:
         number("cutout", 0, 64, whole=True)
         number("average_decay", 0, 0.999999)
         number("average_every", 1, 10**6, whole=True)
+        if self.average == "lookahead":
+            number("average_decay", 0, 0.95)  # above that, every update would undo almost all steps since the last
         number("early_stopping", 0, 10**6, whole=True)
         number("eval_every", 0, 10_000, open_low=True)
 

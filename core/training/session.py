@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class TrainSession:
         self.amp = torch.autocast(kind, dtype=self.dtype, enabled=precision != "float32")
         self.scaler = torch.amp.GradScaler(kind, enabled=precision == "float16")
         if kind == "cuda":
+            torch.cuda.set_device(device)
             torch.backends.cudnn.benchmark = True
         self.train_data = DeviceImages(train, dataset.card, device, self.dtype)
         self.validation_data = DeviceImages(dataset.validation, dataset.card, device, self.dtype)
@@ -166,8 +168,8 @@ class TrainSession:
         return step != self.counters.evaluated_step and (at_end or step % self.eval_every == 0)
 
     def eval_model(self) -> nn.Module:
-        """The weights as they would be used: the exponential average if there is one. In eval mode."""
-        if self.average is not None and self.config.average == "ema":
+        """The weights as they would be used: the average if there is one. In eval mode."""
+        if self.average is not None and self.average.updates:
             return self.average.model
         return self.model.eval()
 
@@ -232,5 +234,7 @@ class TrainSession:
         """Go on from a saved state. Raises LabError where the file does not fit this configuration."""
         try:
             self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
-        except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError, UnpicklingError) as error:
             raise LabError(f"The training state {path} does not fit this run: start the run again.") from error

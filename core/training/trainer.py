@@ -30,9 +30,9 @@ def train(session: TrainSession) -> Iterator[TrainResult]:
             if not math.isfinite(result.val_loss_nats):
                 yield _diverged(session)
                 return
-            if config.early_stopping and counters.evaluations_without_gain >= config.early_stopping:
-                yield _finished(session, "early_stopping", f"No gain in {config.early_stopping} evaluations.")
-                return
+        if config.early_stopping and counters.evaluations_without_gain >= config.early_stopping:
+            yield _finished(session, "early_stopping", f"No gain in {config.early_stopping} evaluations.")
+            return
         if counters.step >= session.total_steps:
             yield _finished(session, "completed", f"Trained for {session.epoch:g} epochs.")
             return

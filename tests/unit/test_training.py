@@ -28,6 +28,7 @@ CONFIGS = {
         grad_clip=1.0,
         grad_accumulation=2,
         average="lookahead",
+        average_decay=0.5,
         average_every=2,
         model_config={"widths": [8, 16, 16], "depth": 3},
     ),
@@ -117,6 +118,22 @@ def test_divergence_is_told_and_never_saved(tmp_path: Path) -> None:
     assert not (tmp_path / "state.pt").exists()
 
 
+def test_a_run_resumed_after_its_deciding_evaluation_stops_too(tmp_path: Path) -> None:
+    config = SMALL.replace(optimizer="sgd", lr=1e-12, epochs=30, early_stopping=2)
+    first = session(config)
+    results = train(first)
+    evaluations = 0
+    for result in results:
+        evaluations += isinstance(result, EvalResult)
+        if evaluations == 3:
+            break
+    assert first.save_state(tmp_path / "state.pt")
+    second = session(config)
+    second.load_state(tmp_path / "state.pt")
+    assert list(train(second)) == list(results)
+    assert second.counters.step == first.counters.step == 15
+
+
 def test_early_stopping_waits_as_long_as_asked() -> None:
     flat = SMALL.replace(optimizer="sgd", lr=1e-12, epochs=30, early_stopping=3)
     results = list(train(session(flat)))
@@ -136,9 +153,18 @@ def test_whitening_bias_is_trained_for_three_epochs_and_then_frozen() -> None:
     assert torch.equal(seen[4], seen[5])
 
 
-def test_bfloat16_and_small_sets_train() -> None:
-    results = list(train(session(SMALL.replace(precision="bfloat16", epochs=1, batch_size=1000, train_images=40))))
-    assert [result.step for result in results if isinstance(result, StepResult)] == [1]
+def test_small_sets_train_in_one_batch() -> None:
+    results = list(train(session(SMALL.replace(epochs=1, batch_size=1000, train_images=40))))
+    assert [result.images for result in results if isinstance(result, StepResult)] == [40]
+
+
+def test_bfloat16_is_used_for_the_layers_and_not_for_the_weights() -> None:
+    run = session(SMALL.replace(precision="bfloat16", epochs=1))
+    seen = []
+    run.model.conv2.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    list(train(run))
+    assert set(seen) == {torch.bfloat16}
+    assert run.model.conv2.weight.dtype == torch.float32
 
 
 def test_training_on_all_images_uses_them() -> None:
@@ -171,11 +197,18 @@ def test_out_of_memory_names_the_batch_size_to_try(monkeypatch: pytest.MonkeyPat
         ("device", "tpu"),
         ("seed", -1),
         ("grad_accumulation", 10_000),
+        ("average_decay", 1.0),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_valid_range(field: str, value: object) -> None:
     with pytest.raises(LabError, match=f"^{field}=.* is not valid: {field} must be .*\\.$"):
         TrainConfig(**{field: value})
+
+
+def test_lookahead_needs_a_decay_that_lets_it_move() -> None:
+    with pytest.raises(LabError, match="at most 0.95"):
+        TrainConfig(average="lookahead")
+    assert TrainConfig(average="lookahead", average_decay=0.5).average_decay == 0.5
 
 
 def test_a_config_survives_json_and_unknown_fields_do_not() -> None:
