@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.dataset import DatasetCard
 from core.errors import LabError
+from core.models import TTA_LEVELS
 from core.paths import lab_home, write_atomic
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
 CARD = "card.json"
+_HASH = re.compile(r"[0-9a-f]{64}")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
 
 
@@ -78,8 +81,14 @@ class Card:
     """What a reader must know, in sentences."""
     weights_file: str = "weights.safetensors"
     weights_sha256: str = ""
+    """Checked whenever the weights are read."""
     size_bytes: int = 0
     """Size of the weights file."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all a card says, weights, calibration and dataset included: what results may be cached by."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}, indent=1) + "\n"
@@ -126,6 +135,7 @@ def read_card(folder: Path) -> Card:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
         card = Card.from_json(path.read_text())
+        problem = _contradiction(card)
     except FileNotFoundError as error:
         raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
     except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
@@ -134,8 +144,8 @@ def read_card(folder: Path) -> Card:
         raise LabError(
             f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged."
         ) from error
-    if not _SAFE_FILE.fullmatch(card.weights_file):
-        raise LabError(f"The card {path} names a weights file that is not allowed: the checkpoint is damaged.")
+    if problem:
+        raise LabError(f"The card {path} {problem}: the checkpoint is damaged, get it again.")
     return card
 
 
@@ -255,15 +265,47 @@ def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
         return
 
 
+def _contradiction(card: Card) -> str:
+    """What is wrong with the values of a card that has the right fields; empty if nothing is. A card may come from
+    anyone, so nothing that a page or a model computes with is taken on trust."""
+    data, calibration = card.dataset, card.calibration
+    numbers = [*data.mean, *data.std, calibration.temperature, calibration.energy_threshold or 0.0]
+    texts = [card.title, card.model, card.notes, data.name, data.title, *data.classes]
+    if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
+        return "has a list or a number where a mapping belongs"
+    if not all(isinstance(value, str) for value in texts) or not data.classes:
+        return "has no class names, or texts that are none"
+    if not isinstance(card.weights_file, str) or not _SAFE_FILE.fullmatch(card.weights_file):
+        return "names a weights file that is not allowed"
+    if not isinstance(card.weights_sha256, str) or not _HASH.fullmatch(card.weights_sha256):
+        return "has no checksum of its weights"
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+        return "has figures that are no finite numbers"
+    if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0 or calibration.temperature <= 0:
+        return "has a mean, a standard deviation or a temperature that cannot be"
+    if card.model_config.get("classes", 10) != len(data.classes):
+        return f"names {len(data.classes)} classes for a network of another number"
+    if card.tta not in TTA_LEVELS:
+        return "asks for a test-time augmentation that does not exist"
+    return ""
+
+
 def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     path = folder / card.weights_file
-    if path.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise LabError(f"{path.name} is larger than {MAX_WEIGHTS_BYTES // 10**9} GB: it is not read.")
-    data = path.read_bytes()
-    if card.weights_sha256 and hashlib.sha256(data).hexdigest() != card.weights_sha256:
+    try:
+        if path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise LabError(f"{path.name} is larger than {MAX_WEIGHTS_BYTES // 10**9} GB: it is not read.")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LabError(
+            f"The weights {path} cannot be read ({error.strerror or error}): check its permissions."
+        ) from error
+    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
         raise LabError(f"{path.name} does not match the checksum on its card: the checkpoint is damaged, get it again.")
     try:
         return load(data)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+TTA_LEVELS = ("none", "flip", "flip+shift")
+"""Test-time augmentations, see core.models.tta."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelEntry:
     title: str

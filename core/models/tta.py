@@ -5,13 +5,18 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.errors import LabError
+from core.models import TTA_LEVELS
+
 
 def tta_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
     """Logits (N, classes) for normalised images (N, 3, H, W).
 
     tta: `none`; `flip` (the picture and its mirror image); `flip+shift` (also both moved by one pixel up-left and
-    down-right, the unmoved pair counting half). Source: arXiv:2404.00498, section 3.5.
+    down-right, the unmoved pair counting half). Raises LabError for any other. Source: arXiv:2404.00498, section 3.5.
     """
+    if tta not in TTA_LEVELS:
+        raise LabError(f"There is no test-time augmentation {tta[:40]!r}: choose one of {', '.join(TTA_LEVELS)}.")
     if tta == "none":
         return model(images)
     logits = _flipped(model, images)

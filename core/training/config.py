@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import LabError
+from core.models import TTA_LEVELS
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
 SCHEDULES = ("constant", "cosine", "triangular")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 FLIPS = ("none", "random", "alternating")
 AVERAGES = ("none", "ema", "lookahead")
-TTA_LEVELS = ("none", "flip", "flip+shift")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pickle
 import threading
@@ -90,7 +91,7 @@ def test_a_reader_never_sees_half_a_replacement(tmp_path: Path) -> None:
 
 def test_a_card_that_does_not_match_its_weights(folder: Path) -> None:
     values = json.loads((folder / "card.json").read_text())
-    for change in ({"model_config": {"classes": 7}}, {"model": "fast_resnet"}):
+    for change in ({"model_config": {"classes": 4, "widths": [8, 8]}}, {"model": "fast_resnet"}):
         (folder / "card.json").write_text(json.dumps(values | change))
         with pytest.raises(LabError, match="do not fit"):
             load_checkpoint(str(folder))
@@ -112,8 +113,10 @@ def test_a_pickle_named_safetensors_is_not_opened(folder: Path) -> None:
             return (pytest.fail, ("the pickle was opened",))
 
     written = read_card(folder)
-    (folder / written.weights_file).write_bytes(pickle.dumps(Trap()))
-    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256="").to_json())
+    trap = pickle.dumps(Trap())
+    (folder / written.weights_file).write_bytes(trap)
+    digest = hashlib.sha256(trap).hexdigest()
+    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256=digest).to_json())
     with pytest.raises(LabError, match="not a safetensors file"):
         load_checkpoint(str(folder))
 
@@ -140,6 +143,41 @@ def test_a_card_cannot_name_a_file_elsewhere(folder: Path, name: str) -> None:
 def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_home: Path) -> None:
     with pytest.raises(LabError, match="There is no checkpoint named"):
         find_checkpoint(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_config": {"classes": 7}}, "names 4 classes"),
+        ({"model_config": []}, "mapping"),
+        ({"metrics": []}, "mapping"),
+        ({"title": 3}, "texts"),
+        ({"weights_file": 3}, "not allowed"),
+        ({"weights_sha256": ""}, "no checksum"),
+        ({"tta": "banana"}, "test-time augmentation"),
+        ({"calibration": {"temperature": 0.0}}, "cannot be"),
+        ({"calibration": {"temperature": float("nan")}}, "no finite numbers"),
+        ({"calibration": {"warmth": 1}}, "cannot be read"),
+    ],
+)
+def test_a_card_with_values_that_cannot_be_is_one_sentence(
+    folder: Path, lab_home: Path, change: dict, words: str
+) -> None:
+    values = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(values | change))
+    with pytest.raises(LabError, match=words):
+        load_checkpoint(str(folder))
+    (lab_home / "runs" / "one").mkdir(parents=True)
+    (lab_home / "runs" / "one" / "best").symlink_to(folder)
+    assert all(reference.origin == "shipped" for reference in list_checkpoints())
+
+
+def test_a_dataset_on_a_card_that_cannot_be_is_one_sentence(folder: Path) -> None:
+    values = json.loads((folder / "card.json").read_text())
+    for change in ({"std": [0.2, 0.0, 0.2]}, {"mean": [0.5]}, {"classes": ["a", "b", "c"]}, {"classes": []}):
+        (folder / "card.json").write_text(json.dumps(values | {"dataset": values["dataset"] | change}))
+        with pytest.raises(LabError, match="damaged"):
+            load_checkpoint(str(folder))
 
 
 def test_runs_are_listed_newest_first_and_damaged_ones_left_out(folder: Path, lab_home: Path) -> None:
