@@ -49,7 +49,7 @@ benchmark: $(APP) ## measure training, sharing the machine, and answering, side 
 
 clean: ## remove the environment and caches (datasets and runs stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache test-results
-	find core app tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find core pages tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):
 	@python=; for name in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

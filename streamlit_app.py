@@ -1,29 +1,7 @@
-"""Bottleneck Lab in the browser: page config, navigation, the frame. Start with `make run`."""
+"""Bottleneck Lab in the browser: start with `make run`, or `streamlit run streamlit_app.py`."""
 
 import streamlit as st
 
-from core.devices import prepare_server
-
-prepare_server()  # Thread counts must be set before anything imports torch.
-
-from app.components.frame import ICON, sidebar  # noqa: E402
-from app.components.warmup import warm_up_in_background  # noqa: E402
-
-st.set_page_config(page_title="Bottleneck Lab", page_icon=ICON, layout="wide")
-
-page = st.navigation(
-    {
-        "Overview": [
-            st.Page("app/overview/home.py", title="Home", icon=":material/home:", default=True),
-            st.Page("app/overview/runs.py", title="Runs", icon=":material/list_alt:", url_path="runs"),
-        ],
-        "Learn": [
-            st.Page("app/learn/images.py", title="Images", icon=":material/image:", url_path="images"),
-        ],
-    }
-)
-sidebar()
-try:
-    page.run()
-finally:
-    warm_up_in_background()
+# The script of every visit is one folder down: with a folder called pages beside it, Streamlit starts its first session
+# in the old multipage mode, which greets a cold link to any page but Home with "Page not found".
+app = st.App("pages/main.py")

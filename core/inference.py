@@ -43,7 +43,7 @@ def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None
             f"{'x'.join(map(str, images.shape))}: resize them first."
         )
     device = next(checkpoint.model.parameters()).device
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
     return tta_logits(checkpoint.model, normalise(pixels, card), card.tta if tta is None else tta).float().cpu()
 
 

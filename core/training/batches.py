@@ -20,8 +20,8 @@ class DeviceImages:
     """One split on one device. images: (N, H, W, 3) uint8; labels: (N,) int64."""
 
     def __init__(self, split: Split, card: DatasetCard, device: str, dtype: torch.dtype = torch.float32) -> None:
-        self.images = torch.from_numpy(np.ascontiguousarray(split.images)).to(device)
-        self.labels = torch.from_numpy(np.ascontiguousarray(split.labels)).to(device)
+        self.images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(device)
+        self.labels = torch.from_numpy(np.require(split.labels, requirements=["C", "W"])).to(device)
         self.scale = (1.0 / (255.0 * torch.tensor(card.std))).to(device)
         self.shift = (torch.tensor(card.mean) / torch.tensor(card.std)).to(device)
         self.dtype = dtype

@@ -17,7 +17,7 @@ from core.checkpoints import Calibration, Card
 from core.data.dataset import DatasetCard
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"home": "app/overview/home.py", "runs": "app/overview/runs.py", "images": "app/learn/images.py"}
+PAGES = {"home": "overview/home.py", "runs": "overview/runs.py", "images": "learn/images.py"}
 Open = Callable[..., AppTest]
 
 
@@ -35,7 +35,7 @@ def open_page() -> Open:
     """Open a page as a link would: its name, and query parameters. Fails where the page shows an exception."""
 
     def opened(page: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=60)
+        at = AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=60)
         for name, value in query.items():
             at.query_params[name] = value
         at.switch_page(PAGES[page])

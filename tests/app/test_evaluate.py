@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from app.components import tasks
-from app.components.downloads import checkpoint_zip, per_class_csv
-from app.components.evaluation_task import evaluation_work, kept, task_key
 from core.checkpoints import Card, find_checkpoint, load_checkpoint
 from core.data import DATASETS
 from core.errors import LabError
+from pages.components import tasks
+from pages.components.downloads import checkpoint_zip, per_class_csv
+from pages.components.evaluation_task import evaluation_work, kept, task_key
 from tests.app.conftest import Open
 from tests.unit.synthetic import synthetic
 

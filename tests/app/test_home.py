@@ -54,8 +54,8 @@ def test_home_and_runs_need_no_torch() -> None:
     script = (
         "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
         "from streamlit.testing.v1 import AppTest\n"
-        "at = AppTest.from_file('streamlit_app.py', default_timeout=60).run()\n"
-        "for page in ('app/overview/runs.py', 'app/learn/images.py'):\n"
+        "at = AppTest.from_file('pages/main.py', default_timeout=60).run()\n"
+        "for page in ('overview/runs.py', 'learn/images.py'):\n"
         "    at.switch_page(page).run()\n"
         "assert not at.exception\n"
         "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"

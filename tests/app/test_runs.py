@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.components.runs_view import differences, unique_names
 from core.runs import RunStore
 from core.training.config import TrainConfig
+from pages.components.runs_view import differences, unique_names
 from tests.app.conftest import Open, texts
 from tests.app.test_train import finished_run
 
@@ -30,8 +30,8 @@ def select(at: AppTest, *rows: int) -> AppTest:
 
 
 def rename_dialog() -> None:
-    from app.components.runs_actions import ask_rename
     from core.runs import RunStore
+    from pages.components.runs_actions import ask_rename
 
     ask_rename(RunStore().list()[0])
 
@@ -39,8 +39,8 @@ def rename_dialog() -> None:
 def delete_dialog() -> None:
     import streamlit as st
 
-    from app.components.runs_actions import ask_delete
     from core.runs import RunStore
+    from pages.components.runs_actions import ask_delete
 
     ask_delete([run for run in RunStore().list() if run.name == st.session_state["doomed"]])
 
@@ -110,7 +110,7 @@ def test_a_selection_never_slides_to_another_run(open_page: Open, lab_home: Path
     at = select(open_page("runs"), 0)
     assert at.button(key="delete")
     RunStore().create(TrainConfig(), "Newcomer")
-    from app.components.resources import forget_runs
+    from pages.components.resources import forget_runs
 
     forget_runs()
     at.run()
@@ -144,7 +144,7 @@ def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
 
 
 def test_csv_reads_back() -> None:
-    from app.components.runs_view import _csv
+    from pages.components.runs_view import _csv
 
     rows = list(csv.DictReader(io.StringIO(_csv([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
     assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

@@ -100,7 +100,7 @@ def told(found: list[tuple[Path, int, str]]) -> str:
 
 
 def test_core_never_imports_streamlit_or_pages() -> None:
-    wrong = [arrow for arrow in arrows("core") if arrow[2].split(".")[0] in ("streamlit", "app", "streamlit_app")]
+    wrong = [arrow for arrow in arrows("core") if arrow[2].split(".")[0] in ("streamlit", "pages", "streamlit_app")]
     assert not wrong, told(wrong)
 
 
@@ -128,23 +128,24 @@ def test_plots_read_results_only() -> None:
 def test_pages_do_not_import_each_other() -> None:
     wrong = [
         (path, line, module)
-        for path, line, module in arrows("app")
-        if module.split(".")[0] in ("app", "streamlit_app")
-        and module != "app"
-        and not is_within(module, "app.components")
+        for path, line, module in arrows("pages")
+        if module.split(".")[0] in ("pages", "streamlit_app")
+        and module != "pages"
+        and not is_within(module, "pages.components")
     ]
     assert not wrong, told(wrong)
 
 
-def test_no_folder_is_called_pages() -> None:
-    """One beside streamlit_app.py makes Streamlit's first session start in its old multipage mode, which greets a link
-    to any page but Home with "Page not found"."""
-    assert not (ROOT / "pages").exists()
-    assert [path.name for path in (ROOT / "app").glob("*.py")] == ["__init__.py"]
+def test_the_script_of_a_visit_has_no_folder_called_pages_beside_it() -> None:
+    """One would make Streamlit's first session start in its old multipage mode, which greets a link to any page but
+    Home with "Page not found": see tests/browser/test_cold_start.py."""
+    assert 'st.App("pages/main.py")' in (ROOT / "streamlit_app.py").read_text()
+    assert not (ROOT / "pages" / "pages").exists()
+    assert sorted(path.name for path in (ROOT / "pages").glob("*.py")) == ["__init__.py", "main.py"]
 
 
 def test_pages_load_nothing_heavy_when_imported() -> None:
-    files = [*sources("app"), ROOT / "streamlit_app.py"]
+    files = [*sources("pages"), ROOT / "streamlit_app.py"]
     wrong = [
         (path, line, module)
         for path in files
@@ -154,7 +155,7 @@ def test_pages_load_nothing_heavy_when_imported() -> None:
     assert not wrong, told(wrong)
 
 
-@pytest.mark.parametrize(("folder", "limit"), [("core", 400), ("tests", 400), ("app", 199)])
+@pytest.mark.parametrize(("folder", "limit"), [("core", 400), ("tests", 400), ("pages", 199)])
 def test_files_stay_readable(folder: str, limit: int) -> None:
     lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in sources(folder)}
     long = {str(path): lines for path, lines in lengths.items() if lines > limit}
@@ -168,16 +169,16 @@ def test_no_raw_html_and_no_pickle() -> None:
         "use_container" + "_width",
         "pickle" + ".load",
     )
-    files = [*sources("core", "app"), ROOT / "streamlit_app.py"]
+    files = [*sources("core", "pages"), ROOT / "streamlit_app.py"]
     found = {str(path.relative_to(ROOT)): word for path in files for word in forbidden if word in path.read_text()}
     assert not found
 
 
 def imported_by_pages() -> set[str]:
-    """Modules of core and app/components that the pages import before they draw anything."""
-    files = [*sources("app"), ROOT / "streamlit_app.py"]
+    """Modules of core and pages/components that the pages import before they draw anything."""
+    files = [*sources("pages"), ROOT / "streamlit_app.py"]
     names = {module for path in files for module, _ in imports(path, at_import_time=True)}
-    ours = {name for name in names if name.split(".")[0] == "core" or is_within(name, "app.components")}
+    ours = {name for name in names if name.split(".")[0] == "core" or is_within(name, "pages.components")}
     return {
         name for name in ours if any((ROOT / name.replace(".", "/")).with_suffix(end).exists() for end in ("", ".py"))
     }

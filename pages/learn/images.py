@@ -16,14 +16,14 @@ view = st.segmented_control(
 st.markdown(QUESTIONS[view])
 
 if view == "Classify":
-    from app.components.classify_view import classify_view
+    from pages.components.classify_view import classify_view
 
     classify_view()
 elif view == "Train":
-    from app.components.train_view import train_view
+    from pages.components.train_view import train_view
 
     train_view()
 else:
-    from app.components.evaluation_view import evaluation_view
+    from pages.components.evaluation_view import evaluation_view
 
     evaluation_view()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.resources import runs_now
 from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
+from pages.components.resources import runs_now
 
 
 def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = None) -> CheckpointRef | None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.frame import active_runs, device_line
-from app.components.job_panel import job_line
-from app.components.text import plain
 from core.checkpoints import CheckpointRef, list_checkpoints
+from pages.components.frame import active_runs, device_line
+from pages.components.job_panel import job_line
+from pages.components.text import plain
 
 BOTTLENECKS = (
     (
@@ -68,7 +68,7 @@ text.markdown(
 )
 with action:
     if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
-        st.switch_page("app/learn/images.py")
+        st.switch_page("learn/images.py")
 
 for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENECKS, strict=True):
     with column.container(border=True, height="stretch"):
@@ -96,7 +96,7 @@ with machine:
     if not runs:
         st.caption("Nothing is being trained.")
         st.page_link(
-            "app/learn/images.py",
+            "learn/images.py",
             label="Train a network",
             icon=":material/model_training:",
             query_params={"view": "Train"},

@@ -6,12 +6,12 @@ import os
 
 import streamlit as st
 
-from app.components.resources import runs_now
-from app.components.text import plain
-from app.components.warmup import warmup
 from core.devices import cores, processor_name
 from core.errors import LabError
 from core.runs import Run
+from pages.components.resources import runs_now
+from pages.components.text import plain
+from pages.components.warmup import warmup
 
 POLL_S = 3.0
 ICON = (
@@ -57,13 +57,13 @@ def _panel(polling: bool) -> None:
             st.caption(f":material/hourglass_top: {warmup().stage} in the background")
         for run in runs[:4]:
             st.page_link(
-                "app/learn/images.py",
+                "learn/images.py",
                 label=f"{plain(run.name)} · {_state(run)}",
                 icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
                 query_params={"view": "Train", "run": run.id},
             )
         if len(runs) > 4:
-            st.page_link("app/overview/runs.py", label=f"{len(runs) - 4} more in the queue")
+            st.page_link("overview/runs.py", label=f"{len(runs) - 4} more in the queue")
     if polling and not runs and not _warming():
         st.rerun()
 

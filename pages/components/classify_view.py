@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app.components.checkpoint_picker import checkpoint_picker, describe
-from app.components.resources import dark, loaded
-from app.components.text import plain
-from app.components.upload_box import Picture, example_row, upload_box
-from app.components.warmup import until_ready
 from core.checkpoints import Checkpoint, CheckpointRef
 from core.errors import LabError
 from core.images import decode_image, fit_to_model
 from core.plots.classification import percent, top_bars
 from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
+from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.resources import dark, loaded
+from pages.components.text import plain
+from pages.components.upload_box import Picture, example_row, upload_box
+from pages.components.warmup import until_ready
 
 SHOWN_PX = 224
 """Side of both pictures on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""

@@ -6,14 +6,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.components import tasks
-from app.components.checkpoint_picker import checkpoint_picker, describe
-from app.components.dataset_fetch import dataset_or_offer
-from app.components.downloads import downloads
-from app.components.evaluation_task import evaluation_work, kept, task_key
-from app.components.resources import dark, dataset
-from app.components.text import duration
-from app.components.warmup import until_ready
 from core.checkpoints import CheckpointRef
 from core.data import DATASETS, dataset_status
 from core.errors import LabError
@@ -21,6 +13,14 @@ from core.plots.classification import percent
 from core.plots.evaluation import confusion_matrix, per_class_bars, reliability
 from core.plots.pixels import enlarge
 from core.plots.theme import colour_of
+from pages.components import tasks
+from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.dataset_fetch import dataset_or_offer
+from pages.components.downloads import downloads
+from pages.components.evaluation_task import evaluation_work, kept, task_key
+from pages.components.resources import dark, dataset
+from pages.components.text import duration
+from pages.components.warmup import until_ready
 
 if TYPE_CHECKING:
     from core.evaluation import Evaluation

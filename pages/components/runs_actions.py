@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.resources import act, forget_runs, store
-from app.components.text import plain
 from core.errors import LabError
 from core.runs import Run
+from pages.components.resources import act, forget_runs, store
+from pages.components.text import plain
 
 
 def actions(chosen: list[Run]) -> None:
@@ -15,7 +15,7 @@ def actions(chosen: list[Run]) -> None:
     if len(chosen) == 1:
         run = chosen[0]
         if st.button("Open", key="open", icon=":material/open_in_new:"):
-            st.switch_page("app/learn/images.py", query_params={"view": "Train", "run": run.id})
+            st.switch_page("learn/images.py", query_params={"view": "Train", "run": run.id})
         if st.button("Rename", key="rename", icon=":material/edit:"):
             ask_rename(run)
     if any(run.resumable and not run.active for run in chosen):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.components.dataset_fetch import dataset_or_offer
-from app.components.examples import examples
-from app.components.resources import dataset
 from core.errors import LabError
+from pages.components.dataset_fetch import dataset_or_offer
+from pages.components.examples import examples
+from pages.components.resources import dataset
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")

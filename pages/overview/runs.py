@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.components.runs_view import runs_view
+from pages.components.runs_view import runs_view
 
 st.title("Runs")
 st.markdown("What was tried here, what did it give, and what differed?")

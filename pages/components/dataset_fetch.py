@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.components import tasks
-from app.components.text import duration, size
 from core.data import DATASETS, Progress, dataset_status, load_dataset
 from core.errors import LabError
+from pages.components import tasks
+from pages.components.text import duration, size
 
 
 def dataset_or_offer(name: str, purpose: str, key: str) -> bool:

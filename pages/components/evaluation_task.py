@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.components.resources import dataset, loaded
 from core.checkpoints import CheckpointRef
 from core.errors import LabError
 from core.paths import ensure_folder, lab_home, write_atomic
+from pages.components.resources import dataset, loaded
 
 if TYPE_CHECKING:
     from pathlib import Path

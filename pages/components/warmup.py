@@ -55,7 +55,7 @@ class Warmup:
             yield min(0.97, (time.monotonic() - begun) / EXPECTED_S)
 
     def _run(self, pause_s: float) -> None:
-        from app.components.resources import loaded
+        from pages.components.resources import loaded
 
         self._hurry.wait(pause_s)
         try:

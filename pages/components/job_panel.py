@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.resources import act, dark, runs_now, store
-from app.components.text import duration, plain
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
+from pages.components.resources import act, dark, runs_now, store
+from pages.components.text import duration, plain
 
 POLL_S = 1.0
 STATUS = {
@@ -25,7 +25,7 @@ STATUS = {
 def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
     st.page_link(
-        "app/learn/images.py",
+        "learn/images.py",
         label=f"{plain(run.name)} · {run.config.model}",
         icon=STATUS[run.status][2],
         query_params={"view": "Train", "run": run.id},

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components.frame import active_runs
-from app.components.job_panel import find_run, job_line, job_panel
-from app.components.resources import act, runs_now, store
-from app.components.text import duration
-from app.components.train_form import train_form
 from core.data import dataset_status
 from core.devices import nvidia_gpus
 from core.errors import LabError
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
+from pages.components.frame import active_runs
+from pages.components.job_panel import find_run, job_line, job_panel
+from pages.components.resources import act, runs_now, store
+from pages.components.text import duration
+from pages.components.train_form import train_form
 
 PARAM = "run"
 

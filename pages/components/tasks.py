@@ -13,8 +13,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.text import duration
 from core.errors import LabError
+from pages.components.text import duration
 
 KEEP = 32
 """Finished tasks remembered by the server."""

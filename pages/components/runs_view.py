@@ -9,13 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.job_panel import STATUS
-from app.components.resources import dark, runs_now, store
-from app.components.runs_actions import actions
-from app.components.text import duration, plain
 from core.errors import LabError
 from core.plots.runs import METRICS, X_AXES, overlay
 from core.runs import Run
+from pages.components.job_panel import STATUS
+from pages.components.resources import dark, runs_now, store
+from pages.components.runs_actions import actions
+from pages.components.text import duration, plain
 
 
 def runs_view() -> None:
@@ -28,7 +28,7 @@ def runs_view() -> None:
     if not runs:
         st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
         st.page_link(
-            "app/learn/images.py",
+            "learn/images.py",
             label="Train a network",
             icon=":material/model_training:",
             query_params={"view": "Train"},
