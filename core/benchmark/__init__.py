@@ -83,7 +83,9 @@ def main(arguments: list[str]) -> int:
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     from core.checkpoints import versions
-    from core.devices import cores, processor_name
+    from core.devices import cores, prepare_server, processor_name
+
+    prepare_server()  # what is classified in this process is classified as the server does it
 
     machine = f"{processor_name()}, {cores()} cores"
     found: list[Figure] = []

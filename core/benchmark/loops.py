@@ -25,7 +25,7 @@ def lab(model: str, **changes: Any) -> Iterator[int]:
     from core.training.trainer import train_step
 
     recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
-    session = TrainSession.start(recipe.replace(**changes), load_dataset("cifar10"))
+    session = TrainSession.start(recipe.replace(device="cpu", **changes), load_dataset("cifar10"))
     for images, labels in session.batches():
         train_step(session, images, labels)
         yield len(images)
@@ -40,7 +40,9 @@ def generator(model: str, **changes: Any) -> Iterator[int]:
     from core.training.trainer import train
 
     recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
-    session = TrainSession.start(recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, **changes), load_dataset("cifar10"))
+    session = TrainSession.start(
+        recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu", **changes), load_dataset("cifar10")
+    )
     for result in train(session):
         if isinstance(result, StepResult):
             yield session.batch_size

@@ -40,7 +40,7 @@ def _run_speed(watch: Callable[[str], object]) -> float:
     """Images/s of a real run in its worker over SECONDS, from its own rows; `watch` is called once it trains."""
     store = RunStore()
     engine = LocalEngine(store)
-    config = get_recipe("simple_cnn", "textbook").replace(epochs=EPOCHS, eval_every=EPOCHS)
+    config = get_recipe("simple_cnn", "textbook").replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu")
     run_id = store.create(config, "benchmark: observed")
     try:
         engine.submit(run_id)

@@ -31,7 +31,7 @@ def speed(process: subprocess.Popen[str]) -> float:
     if process.returncode:
         last = (err.strip().splitlines() or ["no output"])[-1]
         raise LabError(
-            f"A measured process ended with an error ({last}): run `python -m core data fetch cifar10` first."
+            f"A measured process ended with an error ({last}): is CIFAR-10 here? `python -m core data cifar10 --fetch`."
         )
     return float(json.loads(out.strip().splitlines()[-1]))
 

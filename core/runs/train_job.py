@@ -222,6 +222,8 @@ def peak_memory_bytes(device: str) -> int:
     """Most memory used so far: of the device for a GPU, else of this process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated()
+    if device == "mps":
+        return torch.mps.driver_allocated_memory()
     import resource
     import sys
 
