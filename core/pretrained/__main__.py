@@ -82,11 +82,21 @@ def ship(name: str, seeds: int) -> None:
     card = dataclasses.replace(
         first.card,
         metrics=metrics,
-        notes=f"Made by `python -m core.pretrained {name} --seeds {seeds}`. The checkpoint is seed 0; mean and standard "
-        "deviation are over all seeds. Trained on 45,000 images; temperature and warning threshold are set on the other "
-        "5,000; the test images were used for the figures only.",
+        notes=_notes(name, seeds),
     )
     save_checkpoint(PRETRAINED / name, first.model, card, dtype=dtype)
+
+
+def _notes(name: str, seeds: int) -> str:
+    spread = (
+        "The checkpoint is seed 0; mean and standard deviation are over all seeds."
+        if seeds > 1
+        else "One seed was trained, so the spread over seeds is not known."
+    )
+    return (
+        f"Made by `python -m core.pretrained {name} --seeds {seeds}`. {spread} Trained on 45,000 images; temperature and "
+        "warning threshold are set on the other 5,000; the test images were used for the figures only."
+    )
 
 
 def _train(model: str, recipe: str, seed: int, dataset: Any, work: Path) -> tuple[float, Any]:
