@@ -7,6 +7,7 @@ import streamlit as st
 from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
 from pages.components.resources import runs_now
+from pages.components.text import plain
 
 
 def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = None) -> CheckpointRef | None:
@@ -25,7 +26,7 @@ def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = N
         try:
             _add(references, wanted, strict=True)
         except LabError as error:
-            st.warning(str(error))
+            st.warning(plain(error))
             del st.query_params[param]
             wanted = None
     if not references:
@@ -48,14 +49,14 @@ def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = N
 
 
 def describe(reference: CheckpointRef) -> str:
-    """One line about a checkpoint: parameters, size, accuracy and where it comes from."""
+    """One line of Markdown about a checkpoint: parameters, size, accuracy and where it comes from."""
     card = reference.card
     parts = [f"{card.parameters:,} parameters"] if card.parameters else []
     if card.size_bytes:
         parts.append(f"{card.size_bytes / 1e6:.1f} MB")
     parts.append(accuracy(reference))
     parts.append(
-        f"trained on {card.dataset.title}" + ("" if reference.origin == "shipped" else f", epoch {card.epoch:g}")
+        f"trained on {plain(card.dataset.title)}" + ("" if reference.origin == "shipped" else f", epoch {card.epoch:g}")
     )
     return " · ".join(part for part in parts if part)
 

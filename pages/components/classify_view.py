@@ -15,7 +15,7 @@ from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
 from pages.components.checkpoint_picker import checkpoint_picker, describe
 from pages.components.resources import dark, loaded
-from pages.components.text import plain
+from pages.components.text import plain, show_error
 from pages.components.upload_box import Picture, example_row, upload_box
 from pages.components.warmup import until_ready
 
@@ -62,7 +62,7 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     try:
         seen = look(picture.data, references[0].card.dataset.image_size)
     except LabError as error:
-        st.error(f"{picture.title}: {error}" if picture.title else str(error))
+        show_error(f"{picture.title}: {error}" if picture.title else error)
         return
     columns = st.columns(len(references), gap="medium")
     # The pictures stand below, but need no model: they are there at once, also where the answer has to wait for it.
@@ -76,9 +76,9 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
     until_ready()
     try:
         seen = look(picture.data, reference.card.dataset.image_size)
-        prediction = predict(reference.card.weights_sha256, seen.pixels, _checkpoint=loaded(reference))
+        prediction = predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     label, probability = prediction.top[0]
     if prediction.likely_none_of_these:
@@ -89,7 +89,7 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
     if picture.label:
         right = picture.label == label
         icon = ":material/check: right" if right else ":material/close: wrong"
-        st.caption(f"{icon}, the test set says {picture.label}")
+        st.caption(f"{icon}, the test set says {plain(picture.label)}")
     st.plotly_chart(
         top_bars(prediction.top, dark=dark(), colour=colour_of(reference.card.model)),
         theme=None,
@@ -105,7 +105,7 @@ def _pictures(picture: Picture, seen: Seen) -> None:
     with st.container(horizontal=True, gap="medium"):
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
             st.image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
-            notes = "".join(f", {note}" for note in seen.notes)
+            notes = "".join(f", {plain(note)}" for note in seen.notes)
             st.caption(f"What you gave: {plain(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}")
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
             st.image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
@@ -130,8 +130,8 @@ def look(data: bytes, size: int) -> Seen:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def predict(sha256: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
-    """The answer of these weights to these pixels; the same question is answered once."""
+def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
+    """The answer of this checkpoint to these pixels; the same question is answered once."""
     from core.inference import classify
 
     return classify(_checkpoint, pixels[None].copy())[0]
@@ -139,7 +139,7 @@ def predict(sha256: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # typ
 
 def _classes(reference: CheckpointRef) -> str:
     names = reference.card.dataset.classes
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    return ", ".join(map(plain, names[:20])) + (" …" if len(names) > 20 else "")
 
 
 def _warning(reference: CheckpointRef) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from core.data import DATASETS, Progress, dataset_status, load_dataset
 from core.errors import LabError
 from pages.components import tasks
-from pages.components.text import duration, size
+from pages.components.text import duration, show_error, size
 
 
 def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
@@ -21,14 +21,14 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
         if dataset_status(name).ready:
             return True
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return False
     task_key = f"fetch-{name}"
     if tasks.watch(task_key):
         return False
     task = tasks.find(task_key)
     if task and task.error:
-        st.error(task.error)
+        show_error(task.error)
     source = DATASETS[name]
     st.info(f"{source.title} is not on this machine yet; it is needed to {purpose}.", icon=":material/download:")
     if st.button(f"Fetch {source.title} ({size(source.download_bytes)})", key=f"fetch-{key}", type="primary"):

@@ -13,6 +13,7 @@ import streamlit as st
 
 from core.checkpoints import CARD, CheckpointRef
 from core.errors import LabError
+from pages.components.text import show_error
 
 if TYPE_CHECKING:
     from core.evaluation import Evaluation
@@ -25,7 +26,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
         try:
             st.download_button(
                 f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",
-                checkpoint_zip(str(reference.folder), reference.card.weights_sha256, _reference=reference),
+                checkpoint_zip(str(reference.folder), reference.card.fingerprint, _reference=reference),
                 f"{name}.zip",
                 "application/zip",
                 key="download-checkpoint",
@@ -34,7 +35,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
                 help="card.json and the weights as safetensors: unpack it and give the folder as --checkpoint.",
             )
         except LabError as error:
-            st.error(str(error))
+            show_error(error)
         if result is None:
             return
         st.download_button(
@@ -58,7 +59,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def checkpoint_zip(folder: str, sha256: str, *, _reference: CheckpointRef) -> bytes:
+def checkpoint_zip(folder: str, fingerprint: str, *, _reference: CheckpointRef) -> bytes:
     """card.json and the weights, stored as they are. Raises LabError where they cannot be read."""
     buffer = io.BytesIO()
     try:

@@ -1,9 +1,8 @@
-"""Evaluating a checkpoint in the background, once: the result is kept by the hash of the weights."""
+"""Evaluating a checkpoint in the background, once: the result is kept by the card's fingerprint."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def task_key(reference: CheckpointRef) -> str:
-    """Under which name the task of these weights is known to all tabs."""
-    return f"evaluate-{reference.card.weights_sha256[:16]}-{reference.card.tta}"
+    """Under which name the task of this checkpoint is known to all tabs."""
+    return f"evaluate-{reference.card.fingerprint}"
 
 
 def kept(reference: CheckpointRef) -> Evaluation | None:
-    """The result of an earlier evaluation of these very weights, or None."""
+    """The result of an earlier evaluation of these weights with this card, or None."""
     try:
         values = json.loads(_path(reference).read_text())
         return _from_dict(values)
@@ -57,8 +56,7 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Callable[..., None]],
 
 
 def _path(reference: CheckpointRef) -> Path:
-    name = re.sub(r"[^A-Za-z0-9+-]", "", f"{reference.card.weights_sha256[:32]}-{reference.card.tta}")
-    return lab_home() / "evaluations" / f"{name}.json"
+    return lab_home() / "evaluations" / f"{reference.card.fingerprint[:32]}.json"
 
 
 def _from_dict(values: dict[str, Any]) -> Evaluation:

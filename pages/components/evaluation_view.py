@@ -19,10 +19,11 @@ from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.downloads import downloads
 from pages.components.evaluation_task import evaluation_work, kept, task_key
 from pages.components.resources import dark, dataset
-from pages.components.text import duration
+from pages.components.text import duration, plain, show_error
 from pages.components.warmup import until_ready
 
 if TYPE_CHECKING:
+    from core.data.dataset import ImageDataset
     from core.evaluation import Evaluation
 
 GALLERY = 12
@@ -37,7 +38,7 @@ def evaluation_view() -> None:
             return
         st.caption(describe(reference))
         if reference.card.notes:
-            st.caption(reference.card.notes)
+            st.caption(plain(reference.card.notes))
     until_ready()
     result = kept(reference)
     with right:
@@ -58,12 +59,12 @@ def _offer(reference: CheckpointRef) -> None:
         return
     task = tasks.find(key)
     if task and task.error:
-        st.error(task.error)
+        show_error(task.error)
     elif task and task.stopped:
         st.caption("The evaluation was stopped.")
     count = card.dataset.sizes.get("test")
     st.markdown(
-        f"**These weights were not evaluated here yet.** {card.dataset.title} holds back test pictures for this."
+        f"**These weights were not evaluated here yet.** {plain(card.dataset.title)} holds back test pictures for this."
     )
     if card.dataset.name in DATASETS and not dataset_or_offer(
         card.dataset.name, "evaluate on its test images", "evaluate"
@@ -149,25 +150,34 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
         if not dataset_status(name).ready:
             st.caption("The pictures are not on this machine any more.")
             return
-        images = dataset(name).test.images
+        now = dataset(name)
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if not result.mistakes:
         st.caption("None: every answer was right.")
+        return
+    if not same_pictures(result, now):
+        st.caption("The dataset has changed since: its pictures are not those of these mistakes any more.")
         return
     shown = st.session_state.get("mistakes-shown", GALLERY)
     with st.container(horizontal=True, gap="small"):
         for mistake in result.mistakes[:shown]:
             with st.container(width=100, gap="xxsmall"):
                 st.image(
-                    enlarge(images[mistake.index], 96),
+                    enlarge(now.test.images[mistake.index], 96),
                     width=96,
                     alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
                 )
-                st.caption(f"{mistake.true} → {mistake.predicted} {percent(mistake.confidence)}")
+                st.caption(f"{plain(mistake.true)} → {plain(mistake.predicted)} {percent(mistake.confidence)}")
     if shown < len(result.mistakes):
         st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
+
+
+def same_pictures(result: Evaluation, now: ImageDataset) -> bool:
+    """Whether the mistakes of a kept result can be those of the test pictures as they are now: a folder may change."""
+    labels, classes = now.test.labels, now.card.classes
+    return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
 
 
 def _more(count: int) -> None:

@@ -73,4 +73,4 @@ def _state(run: Run) -> str:
         return f"queued, place {run.queue_position}" if run.queue_position else "queued"
     if run.total_steps:
         return f"{100 * run.step / run.total_steps:.0f}%"
-    return run.stage or run.status
+    return plain(run.stage or run.status)

@@ -8,7 +8,7 @@ from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
 from pages.components.resources import act, dark, runs_now, store
-from pages.components.text import duration, plain
+from pages.components.text import duration, plain, show_error
 
 POLL_S = 1.0
 STATUS = {
@@ -26,7 +26,7 @@ def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
     st.page_link(
         "learn/images.py",
-        label=f"{plain(run.name)} · {run.config.model}",
+        label=f"{plain(run.name)} · {plain(run.config.model)}",
         icon=STATUS[run.status][2],
         query_params={"view": "Train", "run": run.id},
     )
@@ -45,12 +45,12 @@ def fraction(run: Run) -> float:
 
 
 def where(run: Run) -> str:
-    """Percent, epoch, rate and time left in one line."""
+    """Percent, epoch, rate and time left in one line of Markdown."""
     if run.status == "queued":
         place = f", place {run.queue_position}" if run.queue_position else ""
         return f"Waiting in the queue{place}"
     if run.status == "running" and run.step == 0:
-        return (run.stage or "starting").capitalize()
+        return plain((run.stage or "starting").capitalize())
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
     if run.images_per_s:
         parts.append(f"{run.images_per_s:,.0f} images/s")
@@ -66,7 +66,7 @@ def job_panel(run_id: str) -> None:
     try:
         run = find_run(run_id)
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     st.fragment(_live, run_every=POLL_S if run.active else None)(run_id, run.active)
 
@@ -81,7 +81,7 @@ def _live(run_id: str, polling: bool) -> None:
         run = find_run(run_id)
         rows = store().metrics(run_id)
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if run.active != polling:
         st.rerun()
@@ -89,7 +89,7 @@ def _live(run_id: str, polling: bool) -> None:
     st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
     st.progress(fraction(run), text=where(run))
     if run.message:
-        (st.error if run.status in ("failed", "lost") else st.caption)(run.message)
+        (st.error if run.status in ("failed", "lost") else st.caption)(plain(run.message))
     _buttons(run)
     _figures(run, rows)
     _facts(run)
@@ -116,7 +116,7 @@ def _buttons(run: Run) -> None:
             st.rerun()  # this fragment alone would stay on Train
     problem = st.session_state.pop("job-problem", None)
     if problem:
-        st.error(problem)
+        show_error(problem)
 
 
 def _press(verb: str, run_id: str) -> None:
@@ -173,7 +173,7 @@ def _facts(run: Run) -> None:
     parts += [f"on {run.device}, {run.threads} threads"] if run.device else []
     parts += [f"torch {run.torch_version}"] if run.torch_version else []
     parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []
-    st.caption(" · ".join(parts))
+    st.caption(plain(" · ".join(parts)))
     st.caption(
         "Training figures are taken on augmented pictures while the weights still move"
         + (", and its loss includes label smoothing" if config.label_smoothing else "")

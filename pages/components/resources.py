@@ -43,12 +43,12 @@ def act(verb: str, run_id: str) -> None:
 
 
 def loaded(reference: CheckpointRef) -> Checkpoint:
-    """The checkpoint with its model, from memory if these very weights were loaded before."""
-    return _loaded(str(reference.folder), reference.card.weights_sha256, reference)
+    """The checkpoint with its model, from memory if it was loaded before and its card still says the same."""
+    return _loaded(str(reference.folder), reference.card.fingerprint, reference)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _loaded(folder: str, sha256: str, _reference: CheckpointRef) -> Checkpoint:
+def _loaded(folder: str, fingerprint: str, _reference: CheckpointRef) -> Checkpoint:
     return load_checkpoint(_reference)
 
 

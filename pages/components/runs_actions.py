@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.runs import Run
 from pages.components.resources import act, forget_runs, store
-from pages.components.text import plain
+from pages.components.text import plain, show_error
 
 
 def actions(chosen: list[Run]) -> None:
@@ -45,7 +45,7 @@ def ask_rename(run: Run) -> None:
         try:
             store().rename(run.id, name or "")
         except LabError as error:
-            st.error(str(error))
+            show_error(error)
             return
         forget_runs()
         st.rerun()
@@ -65,7 +65,7 @@ def ask_delete(chosen: list[Run]) -> None:
             try:
                 store().delete(run.id)
             except LabError as error:
-                st.error(str(error))
+                show_error(error)
                 return
         forget_runs()
         st.rerun()

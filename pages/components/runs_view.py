@@ -15,7 +15,7 @@ from core.runs import Run
 from pages.components.job_panel import STATUS
 from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
-from pages.components.text import duration, plain
+from pages.components.text import duration, plain, show_error
 
 
 def runs_view() -> None:
@@ -23,7 +23,7 @@ def runs_view() -> None:
     try:
         runs = runs_now()
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if not runs:
         st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
@@ -44,7 +44,7 @@ def runs_view() -> None:
         )
     problem = st.session_state.pop("runs-problem", None)
     if problem:
-        st.error(problem)
+        show_error(problem)
     if chosen:
         _compare(chosen)
     else:
@@ -153,7 +153,7 @@ def _differences(chosen: list[Run], names: dict[str, str]) -> None:
         return
     st.markdown("**Settings that differ**")
     table = {"setting": fields} | {
-        plain(names[run.id]): [_text(run.config.to_dict()[field]) for field in fields] for run in chosen
+        plain(names[run.id]): [plain(_text(run.config.to_dict()[field])) for field in fields] for run in chosen
     }
     st.table(table, border="horizontal", hide_index=True)
 

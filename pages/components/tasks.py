@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import LabError
-from pages.components.text import duration
+from pages.components.text import duration, plain
 
 KEEP = 32
 """Finished tasks remembered by the server."""
@@ -122,5 +122,5 @@ def _progress(key: str) -> None:
     if task is None or task.done:
         st.rerun()
         return
-    st.progress(min(1.0, task.fraction or 0.0), text=task.sentence())
+    st.progress(min(1.0, task.fraction or 0.0), text=plain(task.sentence()))
     st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 
+import streamlit as st
 
-def plain(text: str) -> str:
-    """A name as it is, inside Markdown: whoever calls a run `*a*` sees just that."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&-])", r"\\\1", text)
+
+def plain(text: object) -> str:
+    """A text as it is, inside Markdown: whoever calls a run `*a*` sees just that.
+
+    For everything that a link, a file, a folder or a person names: as Markdown it could plant links and pictures.
+    """
+    line = re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&=-])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"^(\d+)\.(?= |$)", r"\1\\.", line)  # no list
+
+
+def show_error(error: object) -> None:
+    """What went wrong, in the sentence of its error; it may quote anything, so nothing in it is Markdown."""
+    st.error(plain(error))
 
 
 def duration(seconds: float) -> str:

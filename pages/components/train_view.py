@@ -12,7 +12,7 @@ from core.training.estimate import estimate_seconds
 from pages.components.frame import active_runs
 from pages.components.job_panel import find_run, job_line, job_panel
 from pages.components.resources import act, runs_now, store
-from pages.components.text import duration
+from pages.components.text import duration, plain, show_error
 from pages.components.train_form import train_form
 
 PARAM = "run"
@@ -40,7 +40,7 @@ def train_view() -> None:
             _new_run()
         with live:
             if problem:
-                st.error(problem)
+                show_error(problem)
             _nothing_chosen()
     _how_it_works()
 
@@ -63,16 +63,16 @@ def _new_run() -> None:
     with form:
         try:
             config = train_form(advanced)
-            st.caption(_expectation(config))
+            st.caption(plain(_expectation(config)))
         except LabError as error:
-            st.error(str(error))
+            show_error(error)
     if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
         assert config is not None
         try:
             run_id = store().create(config, st.session_state.get("run-name", "").strip() or None)
             act("submit", run_id)
         except LabError as error:
-            st.error(str(error))
+            show_error(error)
             return
         st.query_params[PARAM] = run_id
         st.rerun()
@@ -108,7 +108,7 @@ def _nothing_chosen() -> None:
     try:
         recent = runs_now()[:5]
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if recent:
         st.markdown("**Recent runs**")

@@ -12,6 +12,7 @@ from core.errors import LabError
 from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.examples import examples
 from pages.components.resources import dataset
+from pages.components.text import show_error
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
@@ -68,7 +69,7 @@ def _test_picture() -> None:
     try:
         loaded = dataset("cifar10")
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     count = len(loaded.test)
     st.session_state.setdefault("test-index", random.randrange(count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,7 +88,17 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
     return buffer.getvalue()
 
 
-def texts(at: AppTest) -> str:
-    """All that the page says in words, titles and notes included."""
+def read(markdown: str) -> str:
+    """Markdown as a person reads it: without the backslashes that keep names from being markup."""
+    return re.sub(r"\\([^\w\s])", r"\1", markdown)
+
+
+def sources(at: AppTest) -> str:
+    """The Markdown of all that the page says in words, titles and notes included."""
     kinds = (at.title, at.markdown, at.caption, at.info, at.warning, at.error)
     return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def texts(at: AppTest) -> str:
+    """All that the page says in words, as a person reads it."""
+    return read(sources(at))

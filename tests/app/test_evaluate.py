@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from core.checkpoints import Card, find_checkpoint, load_checkpoint
 from core.data import DATASETS
@@ -18,7 +19,7 @@ from core.errors import LabError
 from pages.components import tasks
 from pages.components.downloads import checkpoint_zip, per_class_csv
 from pages.components.evaluation_task import evaluation_work, kept, task_key
-from tests.app.conftest import Open
+from tests.app.conftest import Open, texts
 from tests.unit.synthetic import synthetic
 
 
@@ -69,12 +70,27 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
     assert float(rows[0]["accuracy"]) == pytest.approx(expected.per_class[0].accuracy, abs=1e-6)
 
 
-def test_a_kept_result_belongs_to_these_weights_only(ten_classes: None, lab_home: Path) -> None:
+def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Path) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     evaluation_work(reference)(lambda *_: None)
     assert kept(reference) is not None
-    other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, weights_sha256="0" * 64))
-    assert kept(other) is None
+    calibration = dataclasses.replace(reference.card.calibration, temperature=1.5)
+    for change in ({"weights_sha256": "0" * 64}, {"calibration": calibration}, {"tta": "flip"}):
+        other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, **change))
+        assert kept(other) is None
+        assert task_key(other) != task_key(reference)
+
+
+def test_mistakes_on_pictures_that_have_changed_are_not_shown(
+    open_page: Open, ten_classes: None, lab_home: Path
+) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    evaluation_work(reference)(lambda *_: None)
+    assert "has changed since" not in texts(open_page("images", view="Evaluate"))
+    fewer = synthetic(train=40, held_out=4, classes=4)
+    DATASETS["cifar10"] = dataclasses.replace(DATASETS["cifar10"], load=lambda _: fewer)
+    st.cache_resource.clear()
+    assert "The dataset has changed since" in texts(open_page("images", view="Evaluate"))
 
 
 def test_a_damaged_result_is_evaluated_again(open_page: Open, ten_classes: None, lab_home: Path) -> None:
@@ -90,7 +106,7 @@ def test_the_downloaded_checkpoint_loads(ten_classes: None, lab_home: Path, tmp_
     import torch
 
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
-    data = checkpoint_zip(str(reference.folder), reference.card.weights_sha256, _reference=reference)
+    data = checkpoint_zip(str(reference.folder), reference.card.fingerprint, _reference=reference)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(tmp_path / "unpacked")
     mine, theirs = load_checkpoint(reference).model, load_checkpoint(str(tmp_path / "unpacked")).model

@@ -11,7 +11,7 @@ from core.errors import LabError
 from core.runs import LocalEngine, RunStore
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES
-from tests.app.conftest import Open, texts, write_checkpoint
+from tests.app.conftest import Open, read, sources, texts, write_checkpoint
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) ->
     expected = {"epochs": 2.5, "seed": 7, "device": "cpu", "optimizer": "sgd", "lr": 0.05, "compile": True}
     assert run.config == RECIPES["simple_cnn"]["default"].replace(**expected)
     assert run.name == "My *run*"
-    assert "My \\*run\\*" in texts(at)
+    assert "My \\*run\\*" in sources(at)
 
 
 def test_every_field_of_the_config_has_a_widget_with_its_explanation(open_page: Open) -> None:
@@ -99,7 +99,7 @@ def test_a_wrong_value_is_one_sentence_and_nothing_starts(
 ) -> None:
     at = open_page("images", view="Train")
     at.number_input(key=f"{field}-simple_cnn-default").set_value(value).run()
-    assert f"{field} must be" in at.error[0].value
+    assert f"{field} must be" in read(at.error[0].value)
     assert at.button(key="start").disabled
     assert not submitted
 
@@ -107,7 +107,7 @@ def test_a_wrong_value_is_one_sentence_and_nothing_starts(
 def test_a_folder_needs_a_path(open_page: Open, submitted: list[str], tiny_dataset_folder: Path) -> None:
     at = open_page("images", view="Train")
     at.selectbox(key="dataset").set_value("A folder of mine").run()
-    assert "Give the path of a folder" in at.error[0].value
+    assert "Give the path of a folder" in read(at.error[0].value)
     at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
     at.button(key="start").click().run()
     assert RunStore().config(submitted[0]).dataset == f"folder:{tiny_dataset_folder}"
@@ -120,7 +120,7 @@ def test_what_the_engine_refuses_is_one_sentence(open_page: Open, monkeypatch: p
     monkeypatch.setattr(LocalEngine, "submit", refuse)
     at = open_page("images", view="Train")
     at.button(key="start").click().run()
-    assert at.error[0].value == "There is no room: stop a run first."
+    assert read(at.error[0].value) == "There is no room: stop a run first."
 
 
 @pytest.mark.parametrize("run_id", ["20200101-000000-none-0000", "../../etc/passwd", "a" * 300, "x\0y"])
@@ -128,6 +128,20 @@ def test_an_address_of_no_run_is_one_sentence(open_page: Open, run_id: str) -> N
     at = open_page("images", view="Train", run=run_id)
     assert len(at.error) == 1
     assert not at.button(key="start").disabled
+
+
+def test_an_address_of_a_run_is_no_markup(open_page: Open) -> None:
+    assert "![" not in sources(open_page("images", view="Train", run="![x](http://evil.example/x.png)"))
+
+
+def test_what_a_run_says_is_no_markup(open_page: Open, lab_home: Path) -> None:
+    hostile = "![x](http://evil.example/x.png)"
+    run_id = finished_run(lab_home, hostile, dataset=f"folder:/{hostile}")
+    path = lab_home / "runs" / run_id / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"message": hostile}))
+    at = open_page("images", view="Train", run=run_id)
+    assert texts(at).count(hostile) >= 3
+    assert "![" not in sources(at)
 
 
 def test_an_address_finds_its_run(open_page: Open, lab_home: Path) -> None:
