@@ -9,6 +9,12 @@ from core.errors import LabError
 from pages.components.resources import runs_now
 from pages.components.text import plain
 
+UNCALIBRATED = (
+    "This checkpoint is uncalibrated: its probabilities are as the network gives them, often too sure, and no warning can "
+    "be given for a picture that is none of its classes. A run calibrates its best checkpoint when it finishes, on "
+    "validation pictures that it did not train on."
+)
+
 
 def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = None) -> CheckpointRef | None:
     """The chosen checkpoint, or None (with a sentence on the page) where there is none yet.

@@ -13,7 +13,7 @@ from core.images import decode_image, fit_to_model
 from core.plots.classification import percent, top_bars
 from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
-from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.components.resources import dark, loaded
 from pages.components.text import plain, show_error
 from pages.components.upload_box import Picture, example_row, upload_box
@@ -91,13 +91,20 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
         icon = ":material/check: right" if right else ":material/close: wrong"
         st.caption(f"{icon}, the test set says {plain(picture.label)}")
     st.plotly_chart(
-        top_bars(prediction.top, dark=dark(), colour=colour_of(reference.card.model)),
+        top_bars(
+            prediction.top,
+            dark=dark(),
+            colour=colour_of(reference.card.model),
+            calibrated=reference.card.calibration.images > 0,
+        ),
         theme=None,
         key=key,
         config={"displayModeBar": False},
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
+    if not reference.card.calibration.images:
+        st.caption(UNCALIBRATED)
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:
@@ -169,7 +176,9 @@ def how_it_works(reference: CheckpointRef | None) -> None:
         if reference is None:
             return
         calibration = reference.card.calibration
-        if calibration.energy_threshold is None:
+        if not calibration.images:
+            st.caption(UNCALIBRATED)
+        elif calibration.energy_threshold is None:
             st.caption("This checkpoint has no energy threshold, so it never warns.")
         else:
             st.caption(

@@ -14,7 +14,7 @@ from core.plots.evaluation import confusion_matrix, per_class_bars, reliability
 from core.plots.pixels import enlarge
 from core.plots.theme import colour_of
 from pages.components import tasks
-from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.downloads import downloads
 from pages.components.evaluation_task import evaluation_work, kept, task_key
@@ -39,6 +39,8 @@ def evaluation_view() -> None:
         st.caption(describe(reference))
         if reference.card.notes:
             st.caption(plain(reference.card.notes))
+        if not reference.card.calibration.images:
+            st.caption(UNCALIBRATED)
     until_ready()
     result = kept(reference)
     with right:
@@ -86,7 +88,8 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
         delta_color="off",
         delta_arrow="off",
     )
-    loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help="Cross-entropy of the calibrated probabilities.")
+    kind = "calibrated" if reference.card.calibration.images else "uncalibrated"
+    loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help=f"Cross-entropy of the {kind} probabilities.")
     error.metric(
         "Calibration error",
         f"{100 * result.ece:.1f}%",
@@ -138,7 +141,8 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
             config=options,
             alt=f"Reliability diagram; expected calibration error {100 * result.ece:.1f}%",
         )
-        st.caption("Larger dots hold more pictures. Under the diagonal the checkpoint is too sure of itself.")
+        uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
+        st.caption(f"{uncalibrated}Larger dots hold more pictures. Under the diagonal the checkpoint is too sure of itself.")
     with right:
         st.markdown("#### Most confident mistakes")
         _gallery(reference, result)

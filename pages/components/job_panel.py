@@ -8,9 +8,11 @@ from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
 from pages.components.resources import act, dark, runs_now, store
-from pages.components.text import duration, plain, show_error
+from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 
 POLL_S = 1.0
+LATER_POLL_S = 2.0
+"""After the first minute: drawing both curves costs some 20 ms of a core that the run could use."""
 STATUS = {
     "queued": ("Queued", "gray", ":material/schedule:"),
     "running": ("Running", "blue", ":material/play_arrow:"),
@@ -50,7 +52,7 @@ def where(run: Run) -> str:
         place = f", place {run.queue_position}" if run.queue_position else ""
         return f"Waiting in the queue{place}"
     if run.status == "running" and run.step == 0:
-        return plain((run.stage or "starting").capitalize())
+        return plain((run.stage or "starting").capitalize()) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
     if run.images_per_s:
         parts.append(f"{run.images_per_s:,.0f} images/s")
@@ -58,7 +60,11 @@ def where(run: Run) -> str:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
         parts.append(f"trained for {duration(run.seconds)}")
-    return " · ".join(parts)
+    return " · ".join(parts) + _silence(run)
+
+
+def _silence(run: Run) -> str:
+    return "" if run.silent_s is None else f" · no sign of life for {duration(run.silent_s)}"
 
 
 def job_panel(run_id: str) -> None:
@@ -68,7 +74,8 @@ def job_panel(run_id: str) -> None:
     except LabError as error:
         show_error(error)
         return
-    st.fragment(_live, run_every=POLL_S if run.active else None)(run_id, run.active)
+    every = POLL_S if run.seconds < 60 else LATER_POLL_S
+    st.fragment(_live, run_every=every if run.active else None)(run_id, run.active)
 
 
 def find_run(run_id: str) -> Run:
@@ -88,10 +95,17 @@ def _live(run_id: str, polling: bool) -> None:
     name, colour, icon = STATUS[run.status]
     st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
     st.progress(fraction(run), text=where(run))
+    if run.silent_s is not None:
+        st.warning(
+            f"No sign of life for {duration(run.silent_s)}: a slow machine may be in the middle of an evaluation, else its "
+            "process hangs. Stop ends it, and Resume goes on from its last saved state."
+        )
     if run.message:
         (st.error if run.status in ("failed", "lost") else st.caption)(plain(run.message))
     _buttons(run)
     _figures(run, rows)
+    if run.test_accuracy is not None and run.config.tta != "none":
+        st.caption(f"The test accuracy is with test-time augmentation ({plain(run.config.tta)}). {VALIDATION_PLAIN}")
     _facts(run)
 
 
@@ -133,8 +147,8 @@ def _use(run: Run) -> None:
 
 def _figures(run: Run, rows: list[dict]) -> None:
     best, last, loss, gap = st.columns(4)
-    best.metric("Best validation", _percent(run.best_val_accuracy))
-    last.metric("Last validation", _percent(run.last_val_accuracy))
+    best.metric("Best validation", _percent(run.best_val_accuracy), help=VALIDATION_PLAIN)
+    last.metric("Last validation", _percent(run.last_val_accuracy), help=VALIDATION_PLAIN)
     loss.metric("Train loss (nats)", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}")
     train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
     validation = run.last_val_accuracy

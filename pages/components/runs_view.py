@@ -15,7 +15,7 @@ from core.runs import Run
 from pages.components.job_panel import STATUS
 from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
-from pages.components.text import duration, plain, show_error
+from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 
 
 def runs_view() -> None:
@@ -50,16 +50,21 @@ def runs_view() -> None:
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:
-        st.fragment(_refresh, run_every=5.0)([run.status for run in runs])
+        st.fragment(_refresh, run_every=5.0)([_state(run) for run in runs])
 
 
 def _refresh(before: list[str]) -> None:
     """Draw the page again when a run changed its state; figures alone are not worth losing a scroll position."""
     try:
-        if [run.status for run in runs_now()] != before:
+        if [_state(run) for run in runs_now()] != before:
             st.rerun()
     except LabError:
         return
+
+
+def _state(run: Run) -> str:
+    silent = f", silent for {duration(60 * (run.silent_s // 60))}" if run.silent_s is not None else ""
+    return STATUS[run.status][0] + silent
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -71,7 +76,9 @@ def row(run: Run) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "best_val_accuracy": run.best_val_accuracy,
         "last_val_accuracy": run.last_val_accuracy,
+        "val_tta": "none",
         "test_accuracy": run.test_accuracy,
+        "test_tta": run.config.tta,
         "epoch": round(run.epoch, 3),
         "seconds": round(run.seconds, 1),
         "images_per_s": run.images_per_s,
@@ -87,17 +94,19 @@ def _table(runs: list[Run]) -> list[Run]:
     frame = pd.DataFrame(
         {
             "Name": [run.name for run in runs],
-            "Status": [STATUS[run.status][0] for run in runs],
+            "Status": [_state(run) for run in runs],
             "Model": [run.config.model for run in runs],
             "Best validation": [_percent(run.best_val_accuracy) for run in runs],
             "Last validation": [_percent(run.last_val_accuracy) for run in runs],
+            "Test": [_percent(run.test_accuracy) for run in runs],
             "Epoch": [f"{run.epoch:.3g} of {run.config.epochs:g}" for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Images/s": [round(run.images_per_s) if run.images_per_s else None for run in runs],
             "Created": [run.created for run in runs],
         }
     )
-    percent = st.column_config.NumberColumn(format="%.1f%%")
+    percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
+    test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
     # A new key for another list of runs: the selection is by position, and must never slide on to another run.
     version = zlib.crc32(" ".join(run.id for run in runs).encode())
     state = st.dataframe(
@@ -109,6 +118,7 @@ def _table(runs: list[Run]) -> list[Run]:
         column_config={
             "Best validation": percent,
             "Last validation": percent,
+            "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
             "Images/s": st.column_config.NumberColumn(format="localized"),
             "Created": st.column_config.DatetimeColumn(format="distance"),
         },

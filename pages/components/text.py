@@ -6,6 +6,9 @@ import re
 
 import streamlit as st
 
+VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time augmentation."
+"""Said wherever it stands beside a test accuracy, which is measured with the recipe's."""
+
 
 def plain(text: object) -> str:
     """A text as it is, inside Markdown: whoever calls a run `*a*` sees just that.

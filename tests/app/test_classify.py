@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints import Card, load_checkpoint
-from core.data import DATASETS
+from core.data import DATASETS, ImageDataset, OnProgress, Progress
 from core.images import decode_image, fit_to_model
+from pages.components import tasks
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.unit.synthetic import synthetic
 
@@ -170,6 +173,41 @@ def test_a_test_picture_is_offered_to_be_fetched_where_there_is_none(open_page: 
     at.segmented_control(key="source").set_value("Test set").run()
     assert "not on this machine yet" in at.info[0].value
     assert at.button(key="fetch-test-picture").label.startswith("Fetch CIFAR-10 (")
+
+
+def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
+    open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def slow(on_progress: OnProgress | None) -> ImageDataset:
+        assert on_progress
+        while True:
+            on_progress(
+                Progress(
+                    stage="download cifar10", done_bytes=43, total_bytes=100, bytes_per_s=12_000_000.0, seconds_left=9.0
+                )
+            )
+            told.set()
+            time.sleep(0.01)
+
+    monkeypatch.setitem(DATASETS, "cifar10", dataclasses.replace(DATASETS["cifar10"], load=slow))
+    at = open_page("images")
+    at.segmented_control(key="source").set_value("Test set").run()
+    at.button(key="fetch-test-picture").click().run()
+    assert told.wait(10)
+    at.run()
+    assert at.get("progress")[0].proto.text.replace("\\", "") == "Download cifar10: 43%, 12 MB/s, 9 s left"
+    at.button(key="stop-fetch-cifar10").click().run()
+    task = tasks.find("fetch-cifar10")
+    assert task
+    deadline = time.monotonic() + 10
+    while not task.done and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert task.stopped
+    at.run()
+    assert at.button(key="fetch-test-picture")
+    assert not at.exception
 
 
 def test_a_test_picture_comes_with_its_label(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
