@@ -45,7 +45,7 @@ class Calibration:
     false_alarm_rate: float | None = None
     """Share (0..1) of ordinary validation images that the threshold would flag."""
     images: int = 0
-    """Validation images that both were set on."""
+    """Validation images that both were set on; 0: they are not set, so probabilities are not calibrated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -81,6 +81,13 @@ def nvidia_gpus() -> int:
     return len(re.findall(r"^GPU \d+:", found, flags=re.MULTILINE))
 
 
+def apple_gpu() -> bool:
+    """Whether this is a Mac whose GPU torch calls `mps`, without importing torch."""
+    import platform
+
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
 def default_slots() -> int:
     """Runs that may be active at once: one per GPU, else one."""
     return max(1, nvidia_gpus())

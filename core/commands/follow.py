@@ -51,8 +51,9 @@ def describe(run: Run) -> tuple[float | None, str]:
     """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left."""
     if run.status == "queued":
         return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
+    silence = f", no sign of life for {duration(run.silent_s)}" if run.silent_s is not None else ""
     if run.stage and run.stage != "training":
-        return run.stage_fraction, run.stage
+        return run.stage_fraction, run.stage + silence
     parts = [f"epoch {run.epoch:.2f}"]
     if run.images_per_s:
         parts.append(f"{run.images_per_s:,.0f} images/s")
@@ -64,7 +65,7 @@ def describe(run: Run) -> tuple[float | None, str]:
         parts.append(f"{duration(run.seconds_left)} left")
     if run.status == "stopping":
         parts.append("stopping")
-    return (run.step / run.total_steps if run.total_steps else None), ", ".join(parts)
+    return (run.step / run.total_steps if run.total_steps else None), ", ".join(parts) + silence
 
 
 def _watch(engine: LocalEngine, run_id: str) -> int:

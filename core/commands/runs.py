@@ -65,6 +65,8 @@ def _print_all(found: list[Run], as_json: bool) -> None:
         for run in found
     ]
     print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
+    if any(run.test_accuracy is not None and run.config.tta != "none" for run in found):
+        note("Validation is measured without test-time augmentation, test with that of the recipe.")
 
 
 def _print_one(run: Run, as_json: bool) -> None:

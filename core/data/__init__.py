@@ -22,6 +22,7 @@ __all__ = [
     "OnProgress",
     "Progress",
     "Split",
+    "canonical_name",
     "dataset_status",
     "load_dataset",
     "subset",
@@ -53,12 +54,20 @@ def dataset_status(name: str) -> DatasetStatus:
     """What is on disk of a dataset, without loading it. Raises LabError for a name that is not known."""
     source = _source(name)
     folder, ready = source.folder(), source.is_ready()
-    size = folder_bytes(folder)
+    # A folder of the user's own may be anything, /usr too: a walk through it would hold up every look at it.
+    own = name.startswith(FOLDER_PREFIX)
+    size = 0 if own else folder_bytes(folder)
     if ready:
-        sentence = f"{source.title} is on this machine ({size / 1e6:.0f} MB in {folder})."
+        place = f"in {folder}" if own else f"{size / 1e6:.0f} MB in {folder}"
+        sentence = f"{source.title} is on this machine ({place})."
     else:
         sentence = f"{source.title} is fetched when it is first needed (up to {source.download_bytes / 1e6:.0f} MB)."
     return DatasetStatus(ready=ready, size_bytes=size, folder=folder, sentence=sentence)
+
+
+def canonical_name(name: str) -> str:
+    """The name that cards have for a dataset: of a folder, its whole path. Raises LabError for a name that is not known."""
+    return _source(name).name
 
 
 def _source(name: str) -> DatasetSource:

@@ -17,7 +17,7 @@ class DatasetStatus:
     ready: bool
     """Whether a load needs no network."""
     size_bytes: int
-    """Taken on disk now."""
+    """Taken on disk now; 0 for a folder of the user's own, which is not walked through."""
     folder: Path
     sentence: str
     """The same for people."""

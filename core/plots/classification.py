@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.plots.theme import BLUE, MUTED, faded, new_figure
+from core.plots.theme import BLUE, MUTED, as_text, faded, new_figure
 
 
-def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE) -> go.Figure:
-    """Horizontal bars of the most likely classes, likeliest on top. top: (label, probability 0..1)."""
-    labels = [label for label, _ in top]
+def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE, calibrated: bool = True) -> go.Figure:
+    """Horizontal bars of the most likely classes, likeliest on top. top: (label, probability 0..1).
+
+    calibrated: whether a temperature was fitted, so that the axis may say so.
+    """
+    labels = [as_text(label) for label, _ in top]
     values = [100 * probability for _, probability in top]
     figure = new_figure(dark=dark, height=44 + 34 * max(1, len(top)))
     figure.add_bar(
@@ -27,10 +30,10 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
     figure.update_xaxes(
         range=[0, 120],
         tickvals=[0, 25, 50, 75, 100],
-        title_text="calibrated probability (%)",
+        title_text=f"{'calibrated' if calibrated else 'uncalibrated'} probability (%)",
         fixedrange=True,
     )
-    figure.update_yaxes(autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
+    figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 4}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
     return figure
 

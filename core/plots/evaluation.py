@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from core.plots.theme import BLUE, MUTED, PAPER, TEXT, faded, new_figure, sequential
+from core.plots.theme import BLUE, MUTED, PAPER, TEXT, as_text, faded, new_figure, sequential
 
 if TYPE_CHECKING:
     from core.evaluation import CalibrationBin, ClassResult, Evaluation
@@ -21,7 +21,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
     figure = new_figure(dark=dark, height=70 + ROW_PX * len(ordered))
     figure.add_bar(
         x=[100 * item.accuracy for item in ordered],
-        y=[item.label for item in ordered],
+        y=[as_text(item.label) for item in ordered],
         orientation="h",
         marker_color=faded(colour, 0.75),
         error_x={
@@ -48,14 +48,14 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         font={"color": MUTED[dark], "size": 12},
     )
     figure.update_xaxes(range=[0, 100], title_text="accuracy (%)", fixedrange=True)
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, ticklabelstandoff=6)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, fixedrange=True, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 24}, bargap=0.35)
     return figure
 
 
 def confusion_matrix(evaluation: Evaluation, *, dark: bool) -> go.Figure:
     """Counts, one row per true class, coloured by the share of the row; the diagonal is what is right."""
-    labels = [item.label for item in evaluation.per_class]
+    labels = [as_text(item.label) for item in evaluation.per_class]
     shares = [[count / max(1, sum(row)) for count in row] for row in evaluation.confusion]
     figure = new_figure(dark=dark, height=max(300, 110 + ROW_PX * len(labels)))
     figure.add_heatmap(
@@ -75,8 +75,10 @@ def confusion_matrix(evaluation: Evaluation, *, dark: bool) -> go.Figure:
         showscale=False,
         hovertemplate="%{y} taken for %{x}: %{customdata} (%{z:.1f}%)<extra></extra>",
     )
-    figure.update_xaxes(title_text="answer", side="bottom", tickangle=-45, showgrid=False, fixedrange=True)
-    figure.update_yaxes(title_text="true class", autorange="reversed", showgrid=False, fixedrange=True)
+    figure.update_xaxes(
+        type="category", title_text="answer", side="bottom", tickangle=-45, showgrid=False, fixedrange=True
+    )
+    figure.update_yaxes(type="category", title_text="true class", autorange="reversed", showgrid=False, fixedrange=True)
     figure.update_layout(margin={"t": 8})
     return figure
 

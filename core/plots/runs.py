@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.plots.theme import CATEGORICAL, new_figure
+from core.plots.theme import CATEGORICAL, as_text, new_figure
 from core.plots.training import evaluations
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -33,14 +33,14 @@ def overlay(
             x=[row[against] for row in points],
             y=[scale * row[metric] for row in points],
             mode="lines+markers" if len(points) <= 60 else "lines",
-            name=name.replace("<", "&lt;"),
+            name=as_text(name),
             line={
                 "color": CATEGORICAL[index % len(CATEGORICAL)],
                 "width": 2,
                 "dash": DASHES[index // len(CATEGORICAL) % len(DASHES)],
             },
             marker={"size": 5},
-            hovertemplate="%{y:.3g} at %{x:.4g}<extra>" + name.replace("<", "&lt;") + "</extra>",
+            hovertemplate="%{y:.3g} at %{x:.4g}<extra>" + as_text(name) + "</extra>",
         )
     figure.update_xaxes(title_text=X_AXES[against], rangemode="tozero")
     figure.update_yaxes(title_text=title)

@@ -46,6 +46,11 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
+def as_text(name: str) -> str:
+    """A name for an axis or a hover box, where Plotly would take `<b>` and the like for markup."""
+    return name.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def sequential(dark: bool) -> list[list[object]]:
     """A colour scale from the page's background to one strong blue, even in lightness."""
     return [list(stop) for stop in (SEQUENTIAL_DARK if dark else SEQUENTIAL_LIGHT)]

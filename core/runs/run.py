@@ -17,6 +17,9 @@ ACTIVE = ("queued", "running", "stopping")
 """States in which a run is in the engine's hands."""
 STATUSES = (*ACTIVE, "stopped", "finished", "failed", "lost")
 
+SILENT_AFTER_S = 60.0
+"""A worker writes its status twice a second; only one long step or evaluation, or a hang, keeps it from that for so long."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
@@ -92,6 +95,14 @@ class Run:
     def active(self) -> bool:
         """Whether it is queued or has a living worker."""
         return self.status in ACTIVE
+
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds since the last sign of life of a worker that is alive, once they are too many; None while all is well."""
+        if self.status not in ("running", "stopping") or self.heartbeat is None:
+            return None
+        silent_s = (datetime.now(UTC) - self.heartbeat).total_seconds()
+        return silent_s if silent_s > SILENT_AFTER_S else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times as ISO 8601."""

@@ -14,6 +14,7 @@ from pages.components.resources import dataset, loaded
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.data.dataset import ImageDataset
     from core.evaluation import Evaluation
 
 
@@ -53,6 +54,12 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Callable[..., None]],
         return result
 
     return work
+
+
+def same_pictures(result: Evaluation, now: ImageDataset) -> bool:
+    """Whether the mistakes of a kept result can be those of the test pictures as they are now: a folder may change."""
+    labels, classes = now.test.labels, now.card.classes
+    return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
 
 
 def _path(reference: CheckpointRef) -> Path:

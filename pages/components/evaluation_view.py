@@ -17,13 +17,12 @@ from pages.components import tasks
 from pages.components.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.downloads import downloads
-from pages.components.evaluation_task import evaluation_work, kept, task_key
+from pages.components.evaluation_task import evaluation_work, kept, same_pictures, task_key
 from pages.components.resources import dark, dataset
 from pages.components.text import duration, plain, show_error
 from pages.components.warmup import until_ready
 
 if TYPE_CHECKING:
-    from core.data.dataset import ImageDataset
     from core.evaluation import Evaluation
 
 GALLERY = 12
@@ -142,7 +141,9 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
             alt=f"Reliability diagram; expected calibration error {100 * result.ece:.1f}%",
         )
         uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
-        st.caption(f"{uncalibrated}Larger dots hold more pictures. Under the diagonal the checkpoint is too sure of itself.")
+        st.caption(
+            f"{uncalibrated}Larger dots hold more pictures. Under the diagonal the checkpoint is too sure of itself."
+        )
     with right:
         st.markdown("#### Most confident mistakes")
         _gallery(reference, result)
@@ -176,12 +177,6 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
                 st.caption(f"{plain(mistake.true)} → {plain(mistake.predicted)} {percent(mistake.confidence)}")
     if shown < len(result.mistakes):
         st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
-
-
-def same_pictures(result: Evaluation, now: ImageDataset) -> bool:
-    """Whether the mistakes of a kept result can be those of the test pictures as they are now: a folder may change."""
-    labels, classes = now.test.labels, now.card.classes
-    return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
 
 
 def _more(count: int) -> None:

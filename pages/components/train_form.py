@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.data import DATASETS, FOLDER_PREFIX
-from core.devices import nvidia_gpus
+from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.models import MODELS
 from core.training import config as config_module
@@ -86,7 +86,7 @@ def _folder() -> str:
 
 
 def _device() -> str:
-    gpus = [f"cuda:{index}" for index in range(nvidia_gpus())]
+    gpus = [f"cuda:{index}" for index in range(nvidia_gpus())] + (["mps"] if apple_gpu() else [])
     return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_help("device"))
 
 

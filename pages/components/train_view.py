@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.data import dataset_status
-from core.devices import nvidia_gpus
+from core.checkpoints import list_checkpoints
+from core.data import canonical_name, dataset_status
+from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
@@ -81,11 +82,10 @@ def _new_run() -> None:
 def _expectation(config: TrainConfig) -> str:
     """How long it will take, and what has to be fetched first; says so where nobody knows."""
     sentences = []
-    seconds = None
-    if config.dataset == "cifar10":
-        images = config.train_images or (50_000 if config.train_on == "train+validation" else 45_000)
-        device = config.device if config.device != "auto" else ("cuda:0" if nvidia_gpus() else "cpu")
-        seconds = estimate_seconds(config, device, images)
+    seconds, images = None, _training_images(config)
+    if images:
+        best = "cuda:0" if nvidia_gpus() else "mps" if apple_gpu() else "cpu"
+        seconds = estimate_seconds(config, best if config.device == "auto" else config.device, images)
     if seconds is None:
         sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
     else:
@@ -97,6 +97,21 @@ def _expectation(config: TrainConfig) -> str:
     except LabError as error:
         sentences.append(str(error))
     return " ".join(sentences)
+
+
+def _training_images(config: TrainConfig) -> int | None:
+    """How many pictures an epoch has; of a folder only the card of an earlier run on it knows, without a walk through it."""
+    if config.dataset == "cifar10":
+        sizes = {"train": 45_000, "validation": 5_000}
+    else:
+        try:
+            name = canonical_name(config.dataset)
+        except LabError:
+            return None
+        cards = (reference.card.dataset for reference in list_checkpoints())
+        sizes = next((card.sizes for card in cards if card.name == name), {})
+    used = [sizes.get(part) for part in config.train_on.split("+")]
+    return sum(used) if all(isinstance(count, int) for count in used) else None
 
 
 def _nothing_chosen() -> None:
@@ -130,6 +145,8 @@ def _how_it_works() -> None:
             "(https://arxiv.org/abs/2404.00498); Muon is described at [kellerjordan.github.io/posts/muon]"
             "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"
             "(https://arxiv.org/abs/1803.05407); ResNet-18 in [He et al. 2015](https://arxiv.org/abs/1512.03385).\n\n"
-            "**Resume.** A run saves weights, optimizer, averages, schedule and random state at least every epoch. Order and "
-            "augmentation follow from (seed, epoch), so on a CPU a resumed run ends in the very same weights."
+            "**Resume.** A run saves weights, optimizer, averages and its place in the data when it is stopped, every minute, "
+            "and at the end of an epoch (less often where epochs are so short that saving would cost over 5% of the time). All "
+            "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "
+            "run ends in the very same weights."
         )

@@ -90,7 +90,7 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
 
 def read(markdown: str) -> str:
     """Markdown as a person reads it: without the backslashes that keep names from being markup."""
-    return re.sub(r"\\([^\w\s])", r"\1", markdown)
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown)
 
 
 def sources(at: AppTest) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Card, load_checkpoint
+from core.checkpoints import Calibration, Card, load_checkpoint
 from core.data import DATASETS, ImageDataset, OnProgress, Progress
 from core.images import decode_image, fit_to_model
 from pages.components import tasks
@@ -134,6 +134,19 @@ def test_the_name_of_an_upload_is_no_markup(open_page: Open, shipped: Card, data
     at = give(open_page("images"), data, hostile)
     assert hostile in texts(at)
     assert "![" not in sources(at)
+
+
+def test_without_a_calibration_none_is_claimed(open_page: Open, lab_home: Path) -> None:
+    folder = lab_home / "none" / "tiny"
+    card = write_checkpoint(folder)
+    claim = "This checkpoint is uncalibrated"
+    assert claim not in texts(give(open_page("images"), picture()))
+    assert claim not in texts(open_page("images", view="Evaluate"))
+    (folder / "card.json").write_text(dataclasses.replace(card, calibration=Calibration()).to_json())
+    at = give(open_page("images"), picture())
+    assert claim in texts(at)
+    assert "uncalibrated probability (%)" in at.get("plotly_chart")[0].proto.spec
+    assert claim in texts(open_page("images", view="Evaluate"))
 
 
 def test_what_a_card_says_is_no_markup(open_page: Open, lab_home: Path) -> None:

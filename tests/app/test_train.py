@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import platform
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from core.errors import LabError
 from core.runs import LocalEngine, RunStore
@@ -168,3 +172,50 @@ def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open) -> None:
     at.selectbox(key="dataset").set_value("A folder of mine").run()
     at.text_input(key="folder").set_value("/nowhere").run()
     assert "unknown until" in texts(at)
+
+
+def test_the_time_of_a_folder_is_known_once_a_run_has_counted_its_pictures(
+    open_page: Open, lab_home: Path, tiny_dataset_folder: Path
+) -> None:
+    at = open_page("images", view="Train")
+    at.selectbox(key="device").set_value("cpu")
+    at.selectbox(key="dataset").set_value("A folder of mine").run()
+    at.text_input(key="folder").set_value(f"{tiny_dataset_folder}/").run()
+    assert "unknown until" in texts(at)
+    card = write_checkpoint(lab_home / "none" / "earlier")
+    data = dataclasses.replace(card.dataset, name=f"folder:{tiny_dataset_folder}", sizes={"train": 162})
+    (lab_home / "none" / "earlier" / "card.json").write_text(dataclasses.replace(card, dataset=data).to_json())
+    at.run()
+    assert "Time: about" in texts(at)
+
+
+@pytest.mark.parametrize(("system", "machine", "offered"), [("Darwin", "arm64", True), ("Linux", "aarch64", False)])
+def test_the_gpu_of_a_mac_is_offered(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, system: str, machine: str, offered: bool
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert ("mps" in open_page("images", view="Train").selectbox(key="device").options) is offered
+
+
+def test_a_worker_without_a_sign_of_life_is_told_of(
+    open_page: Open, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = finished_run(lab_home)
+    for silent_s, told in ((5, False), (600, True)):
+        heartbeat = datetime.now(UTC) - timedelta(seconds=silent_s)
+        run = dataclasses.replace(RunStore().get(run_id), status="running", heartbeat=heartbeat)
+        monkeypatch.setattr(RunStore, "list", lambda self, run=run: [run])
+        st.cache_resource.clear()
+        assert ("No sign of life for 10 min" in texts(open_page("images", view="Train", run=run_id))) is told
+        status = open_page("runs").dataframe[0].value["Status"][0]
+        assert status == ("Running, silent for 10 min" if told else "Running")
+
+
+def test_a_test_accuracy_is_told_from_validation(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home, tta="flip")
+    assert "without test-time" not in texts(open_page("images", view="Train", run=run_id))
+    path = lab_home / "runs" / run_id / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test_accuracy": 0.7}))
+    st.cache_resource.clear()
+    assert "without test-time augmentation" in texts(open_page("images", view="Train", run=run_id))

@@ -182,6 +182,24 @@ def test_the_confusion_matrix_shows_counts_and_shares_of_the_true_class() -> Non
     assert list(heat.x) == list(heat.y) == ["cat", "dog"]
 
 
+def test_classes_called_by_digits_are_names_and_not_places_on_an_axis() -> None:
+    digits = (FakeClass("10", 5, 0.5, 0.4, 0.6), FakeClass("2", 5, 0.9, 0.8, 0.95))
+    matrix = confusion_matrix(FakeEvaluation(digits, ((1, 0), (0, 1))), dark=False)  # type: ignore[arg-type]
+    bars = (top_bars([("7", 0.7), ("3", 0.2)], dark=False), per_class_bars(digits, overall=0.7, dark=False))
+    axes = [matrix.layout.xaxis, *(figure.layout.yaxis for figure in (matrix, *bars))]
+    assert [axis.type for axis in axes] == ["category"] * 4
+
+
+def test_class_names_are_no_markup() -> None:
+    assert list(top_bars([("<b>cat</b>", 0.7)], dark=False).data[0].y) == ["&lt;b>cat&lt;/b>"]
+
+
+def test_probabilities_are_called_calibrated_only_where_they_are() -> None:
+    title = top_bars([("cat", 0.7)], dark=False, calibrated=False).layout.xaxis.title.text
+    assert title == "uncalibrated probability (%)"
+    assert top_bars([("cat", 0.7)], dark=False).layout.xaxis.title.text == "calibrated probability (%)"
+
+
 def test_reliability_plots_bins_where_they_are() -> None:
     figure = reliability([FakeBin(0.3, 0.2, 10), FakeBin(0.9, 0.8, 90)], ece=0.1, dark=False)
     line = figure.data[1]
