@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.plots.theme import CATEGORICAL, as_text, new_figure
+from core.plots.theme import CATEGORICAL, as_text, new_figure, seen
 from core.plots.training import evaluations
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -35,7 +35,7 @@ def overlay(
             mode="lines+markers" if len(points) <= 60 else "lines",
             name=as_text(name),
             line={
-                "color": CATEGORICAL[index % len(CATEGORICAL)],
+                "color": seen(CATEGORICAL[index % len(CATEGORICAL)], dark),
                 "width": 2,
                 "dash": DASHES[index // len(CATEGORICAL) % len(DASHES)],
             },

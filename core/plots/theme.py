@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442",
 )  # fmt: skip
+DARK_BLUE = "#2f8fce"
 CATEGORICAL = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW)
 """Order in which series take their colours; yellow last, it is faint on white."""
 
@@ -35,9 +36,14 @@ SEQUENTIAL_LIGHT = ((0.0, "#ffffff"), (0.25, "#c6dcec"), (0.5, "#7fb2d6"), (0.75
 SEQUENTIAL_DARK = ((0.0, "#12171d"), (0.25, "#16394f"), (0.5, "#1b6795"), (0.75, "#4fa3d6"), (1.0, "#cfe9fb"))
 
 
-def colour_of(name: str) -> str:
+def colour_of(name: str, *, dark: bool = False) -> str:
     """The colour of a model, split or arm: fixed where known, else the same one for the same name every time."""
-    return FIXED.get(name) or CATEGORICAL[zlib.crc32(name.encode()) % (len(CATEGORICAL) - 1)]
+    return seen(FIXED.get(name) or CATEGORICAL[zlib.crc32(name.encode()) % (len(CATEGORICAL) - 1)], dark)
+
+
+def seen(colour: str, dark: bool) -> str:
+    """The colour as it is drawn: blue is lifted on a dark page, where it would sink."""
+    return DARK_BLUE if dark and colour == BLUE else colour
 
 
 def faded(colour: str, alpha: float) -> str:
@@ -72,7 +78,7 @@ def template(dark: bool) -> go.layout.Template:
             "font": {"family": FONT, "size": 13, "color": TEXT[dark]},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "colorway": list(CATEGORICAL),
+            "colorway": [seen(colour, dark) for colour in CATEGORICAL],
             "xaxis": axis,
             "yaxis": axis,
             "margin": {"l": 8, "r": 8, "t": 34, "b": 8},

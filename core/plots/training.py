@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.plots.theme import FIXED, faded, new_figure
+from core.plots.theme import colour_of, faded, new_figure
 
 POINTS = 400
 """Readings drawn per curve; more are averaged in groups, the eye could not tell them apart."""
@@ -40,7 +40,12 @@ def accuracy_curves(
             y=[100 * best["val_accuracy"]],
             mode="markers",
             name="best",
-            marker={"symbol": "circle-open", "size": 13, "color": FIXED["validation"], "line": {"width": 2}},
+            marker={
+                "symbol": "circle-open",
+                "size": 13,
+                "color": colour_of("validation", dark=dark),
+                "line": {"width": 2},
+            },
             cliponaxis=False,
             hoverinfo="skip",
         )
@@ -95,7 +100,7 @@ def _curves(
     height: int,
 ) -> go.Figure:
     figure = new_figure(dark=dark, height=height)
-    train, validation = FIXED["train"], FIXED["validation"]
+    train, validation = colour_of("train", dark=dark), colour_of("validation", dark=dark)
     evaluated = evaluations(rows)
     read_at, values = readings(rows, f"train_{field}")
     figure.add_scatter(

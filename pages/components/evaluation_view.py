@@ -104,7 +104,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
-    colour = colour_of(reference.card.model)
+    colour = colour_of(reference.card.model, dark=dark())
     options = {"displayModeBar": False}
     left, right = st.columns(2, gap="medium")
     with left:

@@ -35,8 +35,11 @@ def job_line(run: Run) -> None:
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    best = f" · best validation {_percent(run.best_val_accuracy)}" if run.best_val_accuracy is not None else ""
-    st.caption(f"{STATUS[run.status][0]}{best} · {where(run)}")
+    parts = [STATUS[run.status][0], f"epoch {run.epoch:.3g} of {run.config.epochs:g}"]
+    if run.best_val_accuracy is not None:
+        parts.insert(1, f"best validation {_percent(run.best_val_accuracy)}")
+    parts += [duration(run.seconds)] if run.seconds else []
+    st.caption(" · ".join(parts))
 
 
 def fraction(run: Run) -> float:
@@ -164,7 +167,7 @@ def _figures(run: Run, rows: list[dict]) -> None:
         st.caption("Curves appear with the first figures.")
         return
     left, right = st.columns(2, gap="medium")
-    options = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+    options = {"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]}
     left.plotly_chart(
         accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
         theme=None,

@@ -60,6 +60,21 @@ def shipped_table(references: list[CheckpointRef]) -> str:
     return "\n".join(rows)
 
 
+def under_way() -> None:
+    """The device and what runs on it; refreshes itself while something does."""
+    st.markdown(f":material/memory: {plain(device_line())}")
+    runs = active_runs()
+    for run in runs[:3]:
+        job_line(run)
+    if len(runs) > 3:
+        st.caption(f"and {len(runs) - 3} more")
+    if not runs:
+        st.caption("Nothing is being trained.")
+        st.page_link(
+            "learn/images.py", label="Train a network", icon=":material/model_training:", query_params={"view": "Train"}
+        )
+
+
 st.title("Bottleneck Lab")
 text, action = st.columns([3, 1], vertical_alignment="center")
 text.markdown(
@@ -87,17 +102,4 @@ with ships:
         st.markdown("**No checkpoint ships with this copy.** Train one under Images, and every page can use it.")
 with machine:
     st.markdown("**This machine**")
-    st.markdown(f":material/memory: {device_line()}")
-    runs = active_runs()
-    for run in runs[:3]:
-        job_line(run)
-    if len(runs) > 3:
-        st.caption(f"and {len(runs) - 3} more")
-    if not runs:
-        st.caption("Nothing is being trained.")
-        st.page_link(
-            "learn/images.py",
-            label="Train a network",
-            icon=":material/model_training:",
-            query_params={"view": "Train"},
-        )
+    st.fragment(under_way, run_every=3.0 if active_runs() else None)()

@@ -18,7 +18,22 @@ from core.plots.classification import percent, top_bars
 from core.plots.evaluation import confusion_matrix, per_class_bars, reliability
 from core.plots.pixels import enlarge, preview
 from core.plots.runs import METRICS, X_AXES, overlay
-from core.plots.theme import CATEGORICAL, FIXED, MUTED, PAPER, TEXT, colour_of, faded, new_figure, sequential
+from core.plots.theme import (
+    CATEGORICAL,
+    FIXED,
+    MUTED,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    SKY,
+    TEXT,
+    YELLOW,
+    colour_of,
+    faded,
+    new_figure,
+    seen,
+    sequential,
+)
 from core.plots.training import POINTS, accuracy_curves, loss_curves, readings, train_at_evaluations
 
 
@@ -91,9 +106,17 @@ def test_series_have_colours_of_their_own() -> None:
         assert all(FIXED[left] != FIXED[right] for left, right in combinations(names, 2))
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_lines_can_be_seen_on_their_background(dark: bool) -> None:
+    strong = [colour for colour in CATEGORICAL if dark or colour not in (YELLOW, SKY, ORANGE, PURPLE)]
+    assert min(contrast(seen(colour, dark), PAPER[dark]) for colour in strong) >= 3
+    assert len({seen(colour, dark) for colour in CATEGORICAL}) == len(CATEGORICAL)
+
+
 def test_a_name_keeps_its_colour() -> None:
     assert colour_of("fast_resnet") == FIXED["fast_resnet"]
     assert colour_of("something new") == colour_of("something new")
+    assert colour_of("simple_cnn", dark=True) == FIXED["simple_cnn"]
     assert faded("#0072b2", 0.5) == "rgba(0,114,178,0.5)"
 
 
