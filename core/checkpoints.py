@@ -270,6 +270,8 @@ def _contradiction(card: Card) -> str:
     anyone, so nothing that a page or a model computes with is taken on trust."""
     data, calibration = card.dataset, card.calibration
     numbers = [*data.mean, *data.std, calibration.temperature, calibration.energy_threshold or 0.0]
+    numbers += [calibration.false_alarm_rate or 0.0, calibration.images, data.image_size, *data.sizes.values()]
+    numbers += [card.parameters, card.size_bytes, card.step, card.epoch]
     texts = [card.title, card.model, card.notes, data.name, data.title, *data.classes]
     if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
         return "has a list or a number where a mapping belongs"

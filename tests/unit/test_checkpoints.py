@@ -158,6 +158,9 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"calibration": {"temperature": 0.0}}, "cannot be"),
         ({"calibration": {"temperature": float("nan")}}, "no finite numbers"),
         ({"calibration": {"warmth": 1}}, "cannot be read"),
+        ({"calibration": {"images": "many"}}, "no finite numbers"),
+        ({"parameters": "many"}, "no finite numbers"),
+        ({"size_bytes": None}, "no finite numbers"),
     ],
 )
 def test_a_card_with_values_that_cannot_be_is_one_sentence(
