@@ -1,0 +1,50 @@
+"""The state of a run in words: for its view, for lists of runs, and for the table."""
+
+from __future__ import annotations
+
+from core.runs import Run
+from pages.components.text import duration, plain
+
+STATUS = {
+    "queued": ("Queued", "gray", ":material/schedule:"),
+    "running": ("Running", "blue", ":material/play_arrow:"),
+    "stopping": ("Stopping", "orange", ":material/pause:"),
+    "stopped": ("Stopped", "orange", ":material/stop:"),
+    "finished": ("Finished", "green", ":material/check:"),
+    "failed": ("Failed", "red", ":material/error:"),
+    "lost": ("Interrupted", "red", ":material/power_off:"),
+}
+
+
+def fraction(run: Run) -> float:
+    """Share done, 0..1."""
+    if run.stage_fraction is not None and run.step == 0:
+        return min(1.0, max(0.0, run.stage_fraction))
+    return min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
+
+
+def where(run: Run) -> str:
+    """Percent, epoch, rate and time left in one line of Markdown."""
+    if run.status == "queued":
+        place = f", place {run.queue_position}" if run.queue_position else ""
+        return f"Waiting in the queue{place}"
+    if run.status == "running" and run.step == 0:
+        return plain((run.stage or "starting").capitalize()) + _silence(run)
+    parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
+    if run.images_per_s:
+        parts.append(f"{run.images_per_s:,.0f} images/s")
+    if run.status == "running" and run.seconds_left is not None:
+        parts.append(f"{duration(run.seconds_left)} left")
+    elif run.seconds:
+        parts.append(f"trained for {duration(run.seconds)}")
+    return " · ".join(parts) + _silence(run)
+
+
+def _silence(run: Run) -> str:
+    return "" if run.silent_s is None else f" · no sign of life for {duration(run.silent_s)}"
+
+
+def state(run: Run) -> str:
+    """Status for a table; a silence in whole minutes, so that it does not change at every look."""
+    silent = f", silent for {duration(60 * (run.silent_s // 60))}" if run.silent_s is not None else ""
+    return STATUS[run.status][0] + silent
