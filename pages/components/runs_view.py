@@ -12,7 +12,7 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.runs import METRICS, X_AXES, overlay
 from core.runs import Run
-from pages.components.job_words import STATUS, state
+from pages.components.job_words import STATUS, state_words
 from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
@@ -50,13 +50,13 @@ def runs_view() -> None:
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:
-        st.fragment(_refresh, run_every=5.0)([state(run) for run in runs])
+        st.fragment(_refresh, run_every=5.0)([state_words(run) for run in runs])
 
 
 def _refresh(before: list[str]) -> None:
     """Draw the page again when a run changed its state; figures alone are not worth losing a scroll position."""
     try:
-        if [state(run) for run in runs_now()] != before:
+        if [state_words(run) for run in runs_now()] != before:
             st.rerun()
     except LabError:
         return
@@ -89,7 +89,7 @@ def _table(runs: list[Run]) -> list[Run]:
     frame = pd.DataFrame(
         {
             "Name": [run.name for run in runs],
-            "Status": [state(run) for run in runs],
+            "Status": [state_words(run) for run in runs],
             "Model": [run.config.model for run in runs],
             "Best validation": [_percent(run.best_val_accuracy) for run in runs],
             "Last validation": [_percent(run.last_val_accuracy) for run in runs],
