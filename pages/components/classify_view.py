@@ -170,8 +170,8 @@ def how_it_works(reference: CheckpointRef | None) -> None:
             "$E = -\\log \\sum_j e^{z_j}$ is low for pictures like those it was trained on; above a threshold set on "
             "validation pictures the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "It notices what looks like nothing in particular, and misses what has strong edges like a class it knows: a "
-            "chequerboard is a truck to it. No warning is no proof."
+            "It notices pictures like nothing in particular and misses some with strong edges, the more so in a small network: "
+            "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
         )
         if reference is None:
             return
