@@ -81,6 +81,9 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
             eval_every=8,
             compile=True,
         ),
+        # On all 50,000 images. Two half batches stay in a processor's cache, where one whole batch does not: a step
+        # took 4.1 s instead of 5.2 on 2 cores.
+        "full": _FAST.replace(recipe="full", epochs=18, train_on="train+validation", grad_accumulation=2),
         "long": _FAST.replace(
             recipe="long",
             model_config={"widths": [96, 256, 384], "depth": 3},
