@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
-import inspect
 import json
 import os
 import time
@@ -17,7 +15,7 @@ from core.commands.output import Bar, note, print_json
 from core.errors import LabError
 from core.runs import LocalEngine, Run
 from core.training import recipes
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, field_docs
 
 TYPES = {"int": int, "float": float, "str": str}
 
@@ -36,11 +34,11 @@ def add(subcommands: Any) -> None:
     parser.add_argument("--detach", action="store_true", help="queue the run and return at once")
     parser.add_argument("--json", action="store_true", help="print the run as JSON when it has ended, or was queued")
     settings = parser.add_argument_group("settings (default: the recipe's)")
-    documented = field_docs(TrainConfig)
+    documented = field_docs()
     for item in dataclasses.fields(TrainConfig):
         if item.name in ("model", "recipe"):
             continue
-        flag, text = "--" + item.name.replace("_", "-"), documented.get(item.name, "").replace("%", "%%")
+        flag, text = "--" + item.name.replace("_", "-"), documented[item.name].replace("%", "%%")
         if item.name == "model_config":
             settings.add_argument(
                 flag, action="append", metavar="KEY=VALUE", help=text + " May be given several times."
@@ -112,21 +110,6 @@ def stop(options: argparse.Namespace) -> int:
     else:
         note(f"It was not running ({run.status}).")
     return 0
-
-
-def field_docs(kind: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass, as one line."""
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    found, name = {}, ""
-    for node in body.body if isinstance(body, ast.ClassDef) else []:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name = node.target.id
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
-            found[name] = " ".join(str(node.value.value).replace("`", "").split())
-            name = ""
-        else:
-            name = ""
-    return found
 
 
 def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from core.errors import LabError
@@ -163,3 +166,15 @@ class TrainConfig:
 
     def replace(self, **changes: Any) -> TrainConfig:
         return dataclasses.replace(self, **changes)
+
+
+@cache
+def field_docs() -> dict[str, str]:
+    """The sentence under each field of TrainConfig, as one line: what pages and commands say about it."""
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for item, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(text, ast.Expr):
+            found[item.target.id] = " ".join(str(ast.literal_eval(text.value)).replace("`", "").split())
+    return found

@@ -159,6 +159,9 @@ def _facts(run: Run) -> None:
         "Training figures are taken on augmented pictures while the weights still move"
         + (", and its loss includes label smoothing" if config.label_smoothing else "")
         + "; validation on plain pictures it never trains on. So training may look worse at first."
+        if config.train_on == "train"
+        else "This run trains on the validation pictures too, so its validation figures say nothing about pictures it has "
+        "not seen; only the test accuracy at its end does."
     )
 
 

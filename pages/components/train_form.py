@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import math
-from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -17,7 +14,7 @@ from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.models import MODELS
 from core.training import config as config_module
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, field_docs
 from core.training.recipes import RECIPES, describe_recipe
 
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
@@ -52,9 +49,11 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
         changes["dataset"] = _folder()
     left, right = st.columns(2)
     changes["epochs"] = left.number_input(
-        "Epochs", value=float(preset.epochs), step=1.0, format="%g", key=f"epochs-{key}", help=field_help("epochs")
+        "Epochs", value=float(preset.epochs), step=1.0, format="%g", key=f"epochs-{key}", help=field_docs()["epochs"]
     )
-    changes["seed"] = right.number_input("Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_help("seed"))
+    changes["seed"] = right.number_input(
+        "Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_docs()["seed"]
+    )
     with advanced:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN:
@@ -87,11 +86,11 @@ def _folder() -> str:
 
 def _device() -> str:
     gpus = [f"cuda:{index}" for index in range(nvidia_gpus())] + (["mps"] if apple_gpu() else [])
-    return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_help("device"))
+    return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_docs()["device"])
 
 
 def _field(name: str, value: Any, key: str) -> Any:
-    label, help_text = name.replace("_", " ").capitalize(), field_help(name)
+    label, help_text = name.replace("_", " ").capitalize(), field_docs()[name]
     if name in CHOICES:
         options = list(CHOICES[name])
         return st.selectbox(label, options, index=options.index(value), key=key, help=help_text)
@@ -105,20 +104,3 @@ def _field(name: str, value: Any, key: str) -> Any:
 def _step(value: float) -> float:
     """A tenth of the value's order of magnitude, for the plus and minus buttons."""
     return float(10.0 ** (math.floor(math.log10(abs(value))) - 1)) if value else 0.01
-
-
-@cache
-def _helps() -> dict[str, str]:
-    """The sentence under each field of TrainConfig, which lives in its source only."""
-    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
-    return found
-
-
-def field_help(name: str) -> str:
-    """What a field of TrainConfig means, in its author's words."""
-    return _helps().get(name, "")

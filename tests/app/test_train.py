@@ -219,3 +219,11 @@ def test_a_test_accuracy_is_told_from_validation(open_page: Open, lab_home: Path
     path.write_text(json.dumps(json.loads(path.read_text()) | {"test_accuracy": 0.7}))
     st.cache_resource.clear()
     assert "without test-time augmentation" in texts(open_page("images", view="Train", run=run_id))
+
+
+@pytest.mark.parametrize(("train_on", "told"), [("train", False), ("train+validation", True)])
+def test_validation_figures_of_a_run_that_trains_on_it_are_called_void(
+    open_page: Open, lab_home: Path, train_on: str, told: bool
+) -> None:
+    at = open_page("images", view="Train", run=finished_run(lab_home, train_on=train_on))
+    assert ("say nothing about pictures it has not seen" in texts(at)) is told

@@ -18,9 +18,8 @@ import pytest
 
 from core.commands import main
 from core.commands.output import Bar, duration
-from core.commands.training import field_docs
 from core.runs import LocalEngine, Run, RunStore
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, field_docs
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120.0
@@ -269,7 +268,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:
-    documented = field_docs(TrainConfig)
+    documented = field_docs()
     _, output, _ = run_main(capsys, "train", "--help")
     for item in dataclasses.fields(TrainConfig):
         assert f"--{item.name.replace('_', '-')}" in output
