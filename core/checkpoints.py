@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from core.data.dataset import DatasetCard
 from core.errors import LabError
 from core.models import TTA_LEVELS
 from core.paths import lab_home, write_atomic
+from core.values import finite, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
+MAX_IMAGE_SIZE = 512
 CARD = "card.json"
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
@@ -87,15 +88,18 @@ class Card:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all a card says, weights, calibration and dataset included: what results may be cached by."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """Hash of all that results depend on, weights, calibration and dataset included, so that they may be cached by it.
+
+        The title is left out: a checkpoint keeps its results when its run gets another name.
+        """
+        return hashlib.sha256(dataclasses.replace(self, title="").to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        values = json.loads(text)
+        values = read_json(text)
         known = {item.name for item in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
         values["dataset"] = DatasetCard.from_dict(values["dataset"])
@@ -281,8 +285,15 @@ def _contradiction(card: Card) -> str:
         return "names a weights file that is not allowed"
     if not isinstance(card.weights_sha256, str) or not _HASH.fullmatch(card.weights_sha256):
         return "has no checksum of its weights"
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in numbers):
+    if not all(finite(value) for value in numbers):
         return "has figures that are no finite numbers"
+    if not isinstance(data.image_size, int) or not 8 <= data.image_size <= MAX_IMAGE_SIZE:
+        return f"has an image size that is no whole number from 8 to {MAX_IMAGE_SIZE}"
+    if card.model_config.get("image_size", data.image_size) != data.image_size:
+        return f"gives pictures of {data.image_size} pixels to a network for another size"
+    shares = [value for key, value in card.metrics.items() if key in ("val_accuracy", "test_accuracy")]
+    if not all(value is None or (finite(value) and 0 <= value <= 1) for value in shares):
+        return "has an accuracy that is none"
     if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0 or calibration.temperature <= 0:
         return "has a mean, a standard deviation or a temperature that cannot be"
     if card.model_config.get("classes", 10) != len(data.classes):
@@ -316,12 +327,21 @@ def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
 
 
 def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str) -> nn.Module:
+    import torch
+
     from core.models import build_model
 
     try:
-        model = build_model(card.model, card.model_config)
+        # A network on the meta device has shapes and no memory: however large a card calls it, what is allocated is what
+        # the weights file holds.
+        with torch.device("meta"):
+            model = build_model(card.model, card.model_config)
         model.load_state_dict(
-            {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+            {
+                key: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+                for key, value in tensors.items()
+            },
+            assign=True,
         )
     except LabError:
         raise

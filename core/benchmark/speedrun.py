@@ -7,6 +7,7 @@ augmentation. Not timed: loading data to the device, and one whole warm-up run, 
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,11 +62,15 @@ def measure(rounds: int) -> Iterator[Figure]:
     """The part of `python -m core benchmark`. Raises LabError without a CUDA GPU."""
     if not torch.cuda.is_available():
         raise LabError(
-            "The speedrun needs a CUDA GPU: on a CPU, `python -m core train --model fast_resnet` takes an hour."
+            "The speedrun needs a CUDA GPU: on a CPU, `python -m core train --model fast_resnet` takes about an hour on 2 cores."
         )
     from core.data import load_dataset
 
     results = list(speedrun(load_dataset("cifar10"), rounds))
     device = torch.cuda.get_device_name()
     yield figure("speedrun", f"speedrun recipe on {device}", [item.seconds for item in results], "s")
-    yield figure("speedrun", "test accuracy of those runs, six views", [item.accuracy for item in results], "of 1")
+    accuracies = [item.accuracy for item in results]
+    yield figure("speedrun", "test accuracy of those runs, six views", accuracies, "of 1")
+    mean = statistics.mean(accuracies)
+    reached = "94% reached" if mean >= 0.94 else "94% missed: the time above is not a time to 94%"
+    yield figure("speedrun", "their mean test accuracy", [mean], "of 1", reached)

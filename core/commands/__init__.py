@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it was tried and failed, 2 bad input or usage, 130 interru
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can cause end as one sentence, never as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name must not end an answer with a traceback
+            stream.reconfigure(errors="backslashreplace")
     root = parser()
     options, rest = root.parse_known_args(arguments)
     if rest and not getattr(options, "takes_rest", False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.output import Bar, duration, note, print_json, print_table
+from core.commands.output import Bar, note, print_json, print_table
 from core.data.progress import Progress
 
 
@@ -102,11 +102,7 @@ def load_with_bar(name: str) -> Any:
     bar, stage = Bar(), [""]
 
     def show(progress: Progress) -> None:
-        words = progress.stage
-        if progress.bytes_per_s:
-            words += f", {progress.bytes_per_s / 1e6:.1f} MB/s"
-        if progress.seconds_left is not None:
-            words += f", {duration(progress.seconds_left)} left"
+        words = ", ".join(part for part in (progress.stage, progress.detail) if part)
         bar.show(progress.fraction, words, now=progress.stage != stage[0])
         stage[0] = progress.stage
 

@@ -13,7 +13,8 @@ REDRAW_EVERY_S = 0.1
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False), flush=True)
+    """ASCII only: a file name may hold bytes that are no text, and every terminal and parser takes this."""
+    print(json.dumps(value, indent=1), flush=True)
 
 
 def note(sentence: str) -> None:

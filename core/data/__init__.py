@@ -23,6 +23,7 @@ __all__ = [
     "Progress",
     "Split",
     "canonical_name",
+    "dataset_state",
     "dataset_status",
     "load_dataset",
     "subset",
@@ -63,6 +64,11 @@ def dataset_status(name: str) -> DatasetStatus:
     else:
         sentence = f"{source.title} is fetched when it is first needed (up to {source.download_bytes / 1e6:.0f} MB)."
     return DatasetStatus(ready=ready, size_bytes=size, folder=folder, sentence=sentence)
+
+
+def dataset_state(name: str) -> str:
+    """A text that is another one whenever the dataset on disk is: what a loaded one may be kept by. Raises LabError."""
+    return _source(name).state()
 
 
 def canonical_name(name: str) -> str:

@@ -42,7 +42,8 @@ KEPT_CACHES = 8
 class _File:
     path: Path
     size_bytes: int
-    changed_ns: int
+    stamp: str
+    """Another one whenever the file is another or was touched: inode, times of content and of permissions."""
     label: int
 
 
@@ -71,6 +72,7 @@ def source(name: str) -> DatasetSource:
         download_bytes=0,
         load=partial(load, name),
         is_ready=root.is_dir,
+        state=partial(state, name),
         folder=lambda: root,
     )
 
@@ -81,12 +83,7 @@ def load(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
     The decoded pixels are kept in `lab_home()/data/folders` until a file is added, removed or changed.
     """
     root = root_of(name)
-    try:
-        classes, listing = _list(root)
-    except OSError as error:
-        raise LabError(
-            f"{error.filename or root} cannot be read ({error.strerror}): change its permissions."
-        ) from error
+    classes, listing = _list(root)
     files = [file for split in listing.values() for file in split]
     pixels, readable = _decoded(root, files, on_progress)
     _check_unreadable(root, files, readable)
@@ -98,8 +95,23 @@ def load(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
     return _dataset(root, classes, splits, _unreadable_sentence(root, files, readable))
 
 
+def state(name: str) -> str:
+    """Another text whenever a picture was added, removed or changed, without opening any. Raises LabError as `load`."""
+    _, listing = _list(root_of(name))
+    return _digest([file for split in listing.values() for file in split])
+
+
 def _list(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
     """Class names, and the files of each split that is there, in an order that depends on nothing but the names."""
+    try:
+        return _listed(root)
+    except OSError as error:
+        raise LabError(
+            f"{error.filename or root} cannot be read ({error.strerror}): change its permissions."
+        ) from error
+
+
+def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
     folders = {
         split: folder for split, names in SPLIT_FOLDERS.items() for each in names if (folder := root / each).is_dir()
     }
@@ -153,7 +165,7 @@ def _pictures(folder: Path, label: int) -> Iterator[_File]:
             path = Path(parent, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
                 stat = path.stat()
-                yield _File(path, stat.st_size, stat.st_mtime_ns, label)
+                yield _File(path, stat.st_size, f"{stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}", label)
 
 
 def _raise(error: OSError) -> None:
@@ -162,37 +174,42 @@ def _raise(error: OSError) -> None:
 
 def _decoded(root: Path, files: list[_File], on_progress: OnProgress | None) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 32, 32, 3) uint8 and whether each file could be read (N,) bool; from the cache where nothing changed."""
-    digest = hashlib.sha256(f"1 {IMAGE_SIZE}\n".encode())  # 1: the way pixels are made; raise it when that changes
-    for file in files:
-        digest.update(
-            f"{file.path.relative_to(root)!s}\0{file.size_bytes}\0{file.changed_ns}\n".encode(errors="surrogateescape")
-        )
-    store = lab_home() / "data" / "folders" / f"{digest.hexdigest()}.npz"
+    store = lab_home() / "data" / "folders" / f"{_digest(files)}.npz"
     kept = _from_store(store, len(files))
     if kept is not None:
         return kept
     pixels, readable = np.zeros((len(files), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8), np.zeros(len(files), bool)
     meter, done = Meter(on_progress, "decode", sum(file.size_bytes for file in files)), 0
+    unopened = 0
     remaining = iter(enumerate(files))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         # In blocks, so that a callback that raises ends the work soon.
         while block := list(islice(remaining, 256)):
             for (index, file), small in zip(block, pool.map(_model_input, [file for _, file in block])):
-                if small is not None:
+                if isinstance(small, np.ndarray):
                     pixels[index], readable[index] = small, True
+                unopened += isinstance(small, OSError)
                 done += file.size_bytes
                 meter.update(done)
-    _to_store(store, pixels, readable)
+    if not unopened:  # what could not be opened now may be opened the next time
+        _to_store(store, pixels, readable)
     return pixels, readable
 
 
-def _model_input(file: _File) -> np.ndarray | None:
+def _digest(files: list[_File]) -> str:
+    digest = hashlib.sha256(f"2 {IMAGE_SIZE}\n".encode())  # 2: the way pixels are made; raise it when that changes
+    for file in files:
+        digest.update(f"{file.path}\0{file.label}\0{file.size_bytes}\0{file.stamp}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _model_input(file: _File) -> np.ndarray | LabError | OSError:
     try:
         # One byte more than is ever decoded is enough to be refused for its size.
         with file.path.open("rb") as opened:
             return fit_to_model(decode_image(opened.read(20_000_001)).rgb, IMAGE_SIZE)
-    except (LabError, OSError):
-        return None
+    except (LabError, OSError) as error:
+        return error
 
 
 def _from_store(store: Path, n: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -33,6 +33,15 @@ class Progress:
         """Share done of this stage, 0..1, or None where the total is not known."""
         return min(1.0, self.done_bytes / self.total_bytes) if self.total_bytes else None
 
+    @property
+    def detail(self) -> str:
+        """Rate and time left for people, as far as they are known: `12.3 MB/s, 1:05 left`."""
+        parts = [f"{self.bytes_per_s / 1e6:.1f} MB/s"] if self.bytes_per_s else []
+        if self.seconds_left is not None:
+            minutes, seconds = divmod(round(self.seconds_left), 60)
+            parts.append(f"{minutes}:{seconds:02} left")
+        return ", ".join(parts)
+
 
 OnProgress = Callable[[Progress], None]
 

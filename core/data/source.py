@@ -35,3 +35,5 @@ class DatasetSource:
     load: Callable[[OnProgress | None], ImageDataset]
     is_ready: Callable[[], bool]
     folder: Callable[[], Path]
+    state: Callable[[], str] = str
+    """Another text whenever what is on disk has changed; the same for ever for data that cannot change."""

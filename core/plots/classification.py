@@ -28,13 +28,13 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
         hovertemplate="%{y}: %{x:.2f}%<extra></extra>",
     )
     figure.update_xaxes(
-        range=[0, 120],
+        range=[0, 100],
         tickvals=[0, 25, 50, 75, 100],
         title_text=f"{'calibrated' if calibrated else 'uncalibrated'} probability (%)",
         fixedrange=True,
     )
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
-    figure.update_layout(margin={"t": 4}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
+    figure.update_layout(margin={"t": 4, "r": 56}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
     return figure
 
 

@@ -6,6 +6,7 @@ disk, and only what a resume needs is forced to it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -55,6 +56,8 @@ class Job:
         self._wanted = ""
         self._written = 0.0
         self._attached = (self.folder / FOREGROUND_LOCK).exists()
+        for half in itertools.chain(self.folder.glob(".*.????????"), self.folder.glob("*/.*.????????")):
+            half.unlink(missing_ok=True)  # files that a worker before this one was writing when it was killed
         # Space that is given back when the disk is full, so that the run can still say why it ended.
         (self.folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
 
@@ -80,7 +83,9 @@ class Job:
 
     def downloading(self, progress: Progress) -> None:
         """The same for a dataset that is fetched. A stop cancels the fetch, which leaves nothing behind."""
-        shown = f" ({progress.fraction:.0%})" if progress.fraction is not None else ""
+        known = [f"{progress.fraction:.0%}"] if progress.fraction is not None else []
+        known += [progress.detail] if progress.detail else []
+        shown = f" ({', '.join(known)})" if known else ""
         self.update(stage=f"{progress.stage}{shown}", stage_fraction=progress.fraction)
         self.stop_if_wanted()
 

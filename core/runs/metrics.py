@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.paths import write_atomic
+from core.values import finite, read_json
 
 METRICS = "metrics.jsonl"
 
@@ -29,12 +30,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in data.splitlines():
         try:
-            row = json.loads(line)
+            row = read_json(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int) and row.get("kind") in ("train", "eval"):
+        if isinstance(row, dict) and row.get("kind") in ("train", "eval") and _is_whole(row):
             rows.append(row)
     return rows
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Whether it has its place in the run, and nothing but numbers where figures belong."""
+    if not all(finite(row.get(name)) for name in ("step", "epoch")) or not isinstance(row["step"], int):
+        return False
+    return all(value is None or isinstance(value, str | bool) or finite(value) for value in row.values())
 
 
 def keep_until(path: Path, step: int, evaluated_step: int) -> None:

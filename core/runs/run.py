@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +10,8 @@ from typing import Any
 
 from core.errors import LabError
 from core.training.config import TrainConfig
+from core.values import finite
 
-WAITING = "queued"
 ACTIVE = ("queued", "running", "stopping")
 """States in which a run is in the engine's hands."""
 STATUSES = (*ACTIVE, "stopped", "finished", "failed", "lost")
@@ -136,8 +135,7 @@ def read_config(kind: Any, values: Any) -> tuple[Any, str]:
 def number(values: dict[str, Any], name: str) -> Any:
     """A finite number of a status, or None: the file may have been edited or damaged."""
     value = values.get(name)
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if fits else None
+    return value if finite(value) else None
 
 
 def moment(values: dict[str, Any], name: str) -> datetime | None:

@@ -20,8 +20,9 @@ from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
 from core.runs import locks
 from core.runs.metrics import METRICS, read_rows
-from core.runs.run import ACTIVE, Run, moment, number, read_config
+from core.runs.run import ACTIVE, STATUSES, Run, moment, number, read_config
 from core.training.config import TrainConfig
+from core.values import read_json
 
 CONFIG, STATUS, LOG, STATE = "config.json", "status.json", "log.txt", "state.pt"
 STOP = "stop"
@@ -33,6 +34,8 @@ FOREGROUND_LOCK = "foreground.lock"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _MAX_JSON_BYTES = 1_000_000
 _SETTLED_NS = 1_000_000_000
+ABANDONED_S = 3600.0
+"""Making a run's folder takes milliseconds: one that is still unnamed after so long has nobody behind it."""
 Runs = list[Run]
 Rows = list[dict[str, Any]]
 
@@ -51,6 +54,7 @@ class RunStore:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         run_id = f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', config.model)[:40]}-{secrets.token_hex(3)}"
         ensure_folder(self.root)
+        self._sweep()
         new = self.root / f".new-{run_id}"
         values = {"kind": kind, "name": name, "created": time.time(), "config": config.to_dict()}
         try:
@@ -171,6 +175,14 @@ class RunStore:
         values = self.status(run_id) | changes
         write_atomic(self.folder(run_id) / STATUS, json.dumps(values, indent=1) + "\n")
 
+    def _sweep(self) -> None:
+        """Remove what a process that was killed left of runs it was making or deleting."""
+        for pattern, age_s in ((".deleted-*", 0.0), (".new-*", ABANDONED_S)):
+            for item in self.root.glob(pattern):
+                with contextlib.suppress(OSError):
+                    if time.time() - item.stat().st_mtime > age_s:
+                        shutil.rmtree(item, ignore_errors=True)
+
     def _read(self, run_id: str) -> tuple[Run, int]:
         """The run without its place in the queue, and its ticket there."""
         folder = self.folder(run_id)
@@ -190,7 +202,7 @@ class RunStore:
             status = "running"  # its worker will soon write the next one
         elif not now:
             status, message = "lost", "Its status cannot be read: resume it to go on from the last saved state."
-        elif status not in (*ACTIVE, "stopped", "finished", "failed", "lost"):
+        elif status not in STATUSES:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
         if not settled and now.get("status") == "running":
@@ -306,7 +318,7 @@ def _parse(path: str, inode: int, changed_ns: int, size: int) -> tuple[dict[str,
     Cached by what changes when a file is replaced: the list of runs is read every few seconds.
     """
     try:
-        values = json.loads(Path(path).read_bytes())
+        values = read_json(Path(path).read_bytes())
     except ValueError:
         return {}, []
     return (values if isinstance(values, dict) else {}), []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import math
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from core.errors import LabError
 from core.models import TTA_LEVELS
+from core.values import finite
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
 SCHEDULES = ("constant", "cosine", "triangular")
@@ -54,7 +54,8 @@ class TrainConfig:
     momentum: float = 0.9
     """Momentum of SGD and Muon, beta1 of Adam(W)."""
     weight_decay: float = 0.0
-    """Decoupled for AdamW (shrinks by lr x this a step) and Muon (by lr/peak x this); an L2 gradient for the others."""
+    """AdamW: decoupled, weights shrink by lr x this a step. Adam and SGD: an L2 gradient. Muon: an L2 gradient of this/lr
+    for biases and head, so that their decay does not depend on their rates; none for conv filters, whose norm is fixed."""
     bias_lr: float = 0.0
     """`muon` and `sgd`: learning rate of biases and norms; 0 = same as `lr`."""
     head_lr: float = 0.0
@@ -100,12 +101,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         def need(ok: bool, name: str, valid: str) -> None:
             if not ok:
-                raise LabError(f"{name}={getattr(self, name)!r} is not valid: {name} must be {valid}.")
+                raise LabError(f"{name}={repr(getattr(self, name))[:60]} is not valid: {name} must be {valid}.")
 
         def number(name: str, low: float, high: float, *, whole: bool = False, open_low: bool = False) -> None:
             value = getattr(self, name)
-            kind = int if whole else (int, float)
-            fits = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+            fits = finite(value) and (isinstance(value, int) or not whole)
             low_ok = fits and (value > low if open_low else value >= low)
             bound = f"{'above' if open_low else 'at least'} {low:g} and at most {high:g}"
             need(low_ok and value <= high, name, f"{'a whole number' if whole else 'a number'} {bound}")

@@ -208,7 +208,12 @@ class TrainSession:
             "scaler": self.scaler.state_dict(),
             "sums": self.sums,
             "counters": dataclasses.asdict(self.counters),
+            "data": self._data(),
         }
+
+    def _data(self) -> dict[str, str]:
+        """What the images were, by class names and checksums: going on with others would be another run."""
+        return {"classes": "\n".join(self.dataset_card.classes), **self.dataset_card.sha256}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -233,8 +238,14 @@ class TrainSession:
     def load_state(self, path: Path) -> None:
         """Go on from a saved state. Raises LabError where the file does not fit this configuration."""
         try:
-            self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
-        except torch.OutOfMemoryError:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            if state["data"] != self._data():
+                raise LabError(
+                    f"The images of {self.dataset_card.title} have changed since this run was interrupted: put them back as "
+                    "they were, or start a new run."
+                )
+            self.load_state_dict(state)
+        except (torch.OutOfMemoryError, LabError):
             raise
         except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError, UnpicklingError) as error:
             raise LabError(f"The training state {path} does not fit this run: start the run again.") from error

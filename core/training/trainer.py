@@ -106,7 +106,7 @@ def evaluate(session: TrainSession, tta: str = "none") -> EvalResult:
         correct += (logits.argmax(1) == labels).sum()
     accuracy = int(correct) / len(data)
     best = counters.best_val_accuracy
-    is_best = best is None or accuracy > best
+    is_best = math.isfinite(float(loss)) and (best is None or accuracy > best)
     counters.best_val_accuracy = accuracy if is_best else best
     counters.evaluations_without_gain = 0 if is_best else counters.evaluations_without_gain + 1
     seen = max(1, counters.eval_images)

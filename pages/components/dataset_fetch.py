@@ -9,7 +9,7 @@ import streamlit as st
 from core.data import DATASETS, Progress, dataset_status, load_dataset
 from core.errors import LabError
 from pages.components import tasks
-from pages.components.text import duration, show_error, size
+from pages.components.text import show_error, size
 
 
 def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
@@ -39,8 +39,6 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
 
 def _forward(report: Callable[..., None]) -> Callable[[Progress], None]:
     def on_progress(progress: Progress) -> None:
-        rate = f"{size(progress.bytes_per_s)}/s" if progress.bytes_per_s else ""
-        left = f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-        report(progress.stage, progress.fraction, ", ".join(part for part in (rate, left) if part))
+        report(progress.stage, progress.fraction, progress.detail)
 
     return on_progress

@@ -26,7 +26,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
         try:
             st.download_button(
                 f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",
-                checkpoint_zip(str(reference.folder), reference.card.fingerprint, _reference=reference),
+                checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference),
                 f"{name}.zip",
                 "application/zip",
                 key="download-checkpoint",
@@ -59,13 +59,14 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def checkpoint_zip(folder: str, fingerprint: str, *, _reference: CheckpointRef) -> bytes:
+def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> bytes:
     """card.json and the weights, stored as they are. Raises LabError where they cannot be read."""
     buffer = io.BytesIO()
     try:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for name in (CARD, _reference.card.weights_file):
-                archive.write(_reference.folder / name, name)
+            # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
+            archive.writestr(CARD, _reference.card.to_json())
+            archive.write(_reference.folder / _reference.card.weights_file, _reference.card.weights_file)
     except OSError as error:
         raise LabError(
             f"The files of {_reference.name} cannot be read ({error.strerror or error}): pick it again."

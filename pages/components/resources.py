@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints import Checkpoint, CheckpointRef, load_checkpoint
-from core.data import load_dataset
+from core.data import dataset_state, load_dataset
 from core.data.dataset import ImageDataset
 from core.runs import LocalEngine, Run, RunStore
 
@@ -52,9 +52,13 @@ def _loaded(folder: str, fingerprint: str, _reference: CheckpointRef) -> Checkpo
     return load_checkpoint(_reference)
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
 def dataset(name: str) -> ImageDataset:
-    """A dataset that is on disk already, in memory once per server."""
+    """A dataset that is on disk already, in memory once per server, and read again when it has changed there."""
+    return _dataset(name, dataset_state(name))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _dataset(name: str, state: str) -> ImageDataset:
     return load_dataset(name)
 
 

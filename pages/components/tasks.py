@@ -103,11 +103,6 @@ def find(key: str) -> Task | None:
     return _tasks().get(key)
 
 
-def forget(key: str) -> None:
-    """Drop a finished task."""
-    _tasks().pop(key, None)
-
-
 def watch(key: str) -> bool:
     """Show progress and a Stop button for the task under `key`, if it is under way; True while it is."""
     task = find(key)

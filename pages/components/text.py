@@ -16,6 +16,8 @@ def plain(text: object) -> str:
     For everything that a link, a file, a folder or a person names: as Markdown it could plant links and pictures.
     """
     line = re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&=-])", r"\\\1", " ".join(str(text).split()))
+    # Streamlit links bare addresses too, escaped or not; a word joiner, which nobody sees, takes them apart.
+    line = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", "\u2060", line, flags=re.IGNORECASE)
     return re.sub(r"^(\d+)\.(?= |$)", r"\1\\.", line)  # no list
 
 

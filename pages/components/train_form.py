@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data import DATASETS, FOLDER_PREFIX
+from core.data import DATASETS, FOLDER_PREFIX, canonical_name
 from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.models import MODELS
@@ -81,7 +81,7 @@ def _folder() -> str:
     )
     if not (path or "").strip():
         raise LabError("Give the path of a folder that holds one folder of pictures per class.")
-    return f"{FOLDER_PREFIX}{path.strip()}"
+    return canonical_name(f"{FOLDER_PREFIX}{path.strip()}")  # whole: the worker has another working directory
 
 
 def _device() -> str:

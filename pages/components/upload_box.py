@@ -49,7 +49,7 @@ def upload_box() -> Picture | None:
     else:
         _test_picture()
     if st.session_state.get(KEY) is not None:
-        st.button("Try an example instead", key="clear-picture", type="tertiary", on_click=_clear)
+        st.button("Back to the examples", key="clear-picture", icon=":material/arrow_back:", on_click=_clear)
     return st.session_state.get(KEY)
 
 

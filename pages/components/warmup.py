@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import streamlit as st
 
 from core.checkpoints import list_checkpoints
-from core.errors import LabError
 
 PAUSE_S = 1.0
 """Between the first page and the first import: the browser fetches its scripts in that time."""
@@ -68,8 +67,7 @@ class Warmup:
             self.stage = "Loading the first checkpoint"
             for reference in list_checkpoints()[:1]:
                 _answer_once(loaded(reference))
-        except (ImportError, OSError, LabError) as error:
-            # The page that needs it meets the same error with a user there to read it.
+        except Exception as error:  # The page that needs it meets the same error with a user there to read it.
             self.error = f"{error}"
         finally:
             self.ready.set()
@@ -80,7 +78,7 @@ class Warmup:
             import plotly.graph_objects  # noqa: F401
             import pyarrow  # noqa: F401
             import torchvision  # noqa: F401
-        except ImportError as error:
+        except Exception as error:
             self.error = self.error or f"{error}"
         finally:
             self.stage = "Ready"

@@ -89,8 +89,8 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def read(markdown: str) -> str:
-    """Markdown as a person reads it: without the backslashes that keep names from being markup."""
-    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown)
+    """Markdown as a person reads it: without the backslashes and joiners that keep names from being markup."""
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown.replace("\u2060", ""))
 
 
 def sources(at: AppTest) -> str:

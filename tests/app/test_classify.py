@@ -210,7 +210,7 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     at.button(key="fetch-test-picture").click().run()
     assert told.wait(10)
     at.run()
-    assert at.get("progress")[0].proto.text.replace("\\", "") == "Download cifar10: 43%, 12 MB/s, 9 s left"
+    assert at.get("progress")[0].proto.text.replace("\\", "") == "Download cifar10: 43%, 12.0 MB/s, 0:09 left"
     at.button(key="stop-fetch-cifar10").click().run()
     task = tasks.find("fetch-cifar10")
     assert task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import shutil
 import threading
 import time
 import zipfile
@@ -19,7 +20,9 @@ from core.errors import LabError
 from pages.components import tasks
 from pages.components.downloads import checkpoint_zip, per_class_csv
 from pages.components.evaluation_task import evaluation_work, kept, task_key
+from pages.components.resources import dataset
 from tests.app.conftest import Open, texts
+from tests.tiny import write_class_folders
 from tests.unit.synthetic import synthetic
 
 
@@ -106,12 +109,21 @@ def test_the_downloaded_checkpoint_loads(ten_classes: None, lab_home: Path, tmp_
     import torch
 
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
-    data = checkpoint_zip(str(reference.folder), reference.card.fingerprint, _reference=reference)
+    data = checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(tmp_path / "unpacked")
     mine, theirs = load_checkpoint(reference).model, load_checkpoint(str(tmp_path / "unpacked")).model
     for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_a_folder_that_changed_is_read_again(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "shapes", train=6, test=2)
+    before = dataset(f"folder:{root}")
+    assert dataset(f"folder:{root}") is before
+    shutil.copytree(root / "train" / "circle", root / "train" / "blob")
+    shutil.copytree(root / "test" / "circle", root / "test" / "blob")
+    assert dataset(f"folder:{root}").card.classes == ("blob", "circle", "cross", "square")
 
 
 def test_classes_that_do_not_match_are_refused(ten_classes: None, lab_home: Path) -> None:

@@ -167,10 +167,13 @@ def test_a_trained_checkpoint_is_one_press_from_classifying(open_page: Open, lab
     assert at.selectbox(key="checkpoint").value == run_id
 
 
-def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open) -> None:
+def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open, tiny_dataset_folder: Path) -> None:
     at = open_page("images", view="Train")
     at.selectbox(key="dataset").set_value("A folder of mine").run()
     at.text_input(key="folder").set_value("/nowhere").run()
+    assert "There is no folder /nowhere" in read(at.error[0].value)
+    assert at.button(key="start").disabled
+    at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
     assert "unknown until" in texts(at)
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.lab import Lab
-
-FIRST_PAGE_LIMIT_S = 15
-"""Far above the aim of 3 s on an idle machine: what fails here is an import of torch before the first paint."""
 
 
 @pytest.mark.parametrize(("address", "title"), [("/images?view=Train", "Images"), ("/runs", "Runs")])
@@ -23,12 +19,9 @@ def test_the_first_visit_by_an_address_finds_its_page(
     fresh.start()
     try:
         page = browser.new_page()
-        begun = time.monotonic()
         page.goto(fresh.url + address)
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
-        seconds = time.monotonic() - begun
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.close()
     finally:
         fresh.stop()
-    assert seconds < FIRST_PAGE_LIMIT_S

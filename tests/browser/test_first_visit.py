@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.steps import answer, upload
@@ -47,6 +49,14 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
         page.goto(address)
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+@pytest.mark.parametrize("param", ["run", "checkpoint"])
+def test_an_address_cannot_plant_a_link(page: Page, param: str) -> None:
+    for hostile in ("https://evil.example/x", "www.evil.example", "someone@evil.example", "[x](//evil.example)"):
+        page.goto(f"/images?view={'Train' if param == 'run' else 'Classify'}&{param}={quote(hostile)}")
+        expect(page.get_by_test_id("stAlert")).to_contain_text("evil.example"[-8:])
+        expect(page.locator("a[href*='evil']")).to_have_count(0)
 
 
 def test_it_works_on_a_narrow_screen(page: Page) -> None:

@@ -97,6 +97,12 @@ def test_a_card_that_does_not_match_its_weights(folder: Path) -> None:
             load_checkpoint(str(folder))
 
 
+def test_a_new_title_leaves_the_fingerprint_and_all_else_changes_it() -> None:
+    assert card(title="Other").fingerprint == card().fingerprint
+    for change in ({"weights_sha256": "0" * 64}, {"tta": "flip"}, {"dataset": synthetic(8, 8, classes=5).card}):
+        assert card(**change).fingerprint != card().fingerprint
+
+
 def test_damaged_weights_are_found_by_their_checksum(folder: Path) -> None:
     path = folder / read_card(folder).weights_file
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -121,7 +127,9 @@ def test_a_pickle_named_safetensors_is_not_opened(folder: Path) -> None:
         load_checkpoint(str(folder))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"title": 3}', '{"model": "simple_cnn", "dataset": 5}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"title": 3}', '{"model": "simple_cnn", "dataset": 5}', "\xff", "[" * 100_000]
+)
 def test_a_broken_card_is_one_sentence(folder: Path, text: str) -> None:
     (folder / "card.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(LabError, match="damaged"):
@@ -161,6 +169,11 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"calibration": {"images": "many"}}, "no finite numbers"),
         ({"parameters": "many"}, "no finite numbers"),
         ({"size_bytes": None}, "no finite numbers"),
+        ({"parameters": 10**400}, "no finite numbers"),
+        ({"metrics": {"test_accuracy": 10**400}}, "an accuracy"),
+        ({"metrics": {"val_accuracy": "high"}}, "an accuracy"),
+        ({"model_config": {"classes": 4, "image_size": 64}}, "for another size"),
+        ({"model_config": {"classes": 4, "widths": [40_000, 40_000]}}, "do not fit"),
     ],
 )
 def test_a_card_with_values_that_cannot_be_is_one_sentence(
@@ -170,6 +183,8 @@ def test_a_card_with_values_that_cannot_be_is_one_sentence(
     (folder / "card.json").write_text(json.dumps(values | change))
     with pytest.raises(LabError, match=words):
         load_checkpoint(str(folder))
+    if words == "do not fit":  # the card alone does not tell
+        return
     (lab_home / "runs" / "one").mkdir(parents=True)
     (lab_home / "runs" / "one" / "best").symlink_to(folder)
     assert all(reference.origin == "shipped" for reference in list_checkpoints())
@@ -177,7 +192,9 @@ def test_a_card_with_values_that_cannot_be_is_one_sentence(
 
 def test_a_dataset_on_a_card_that_cannot_be_is_one_sentence(folder: Path) -> None:
     values = json.loads((folder / "card.json").read_text())
-    for change in ({"std": [0.2, 0.0, 0.2]}, {"mean": [0.5]}, {"classes": ["a", "b", "c"]}, {"classes": []}):
+    sizes = [{"image_size": value} for value in (32.5, 0, 20_000, "32", None)]
+    wrong = ({"std": [0.2, 0.0, 0.2]}, {"mean": [0.5]}, {"classes": ["a", "b", "c"]}, {"classes": []})
+    for change in (*wrong, *sizes):
         (folder / "card.json").write_text(json.dumps(values | {"dataset": values["dataset"] | change}))
         with pytest.raises(LabError, match="damaged"):
             load_checkpoint(str(folder))

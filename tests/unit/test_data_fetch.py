@@ -122,18 +122,14 @@ def test_an_untrusted_certificate_is_said(tiny: TinyCifar10) -> None:
     assert fetch._why(fetch.ssl.SSLError("self-signed"), started=False) == "its certificate was not accepted"
 
 
-def test_a_host_that_swallows_connections_costs_only_the_connect_timeout(
-    tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_swallows_connections_is_given_up(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listener:  # accepts at the system's level, and never says a word of TLS
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         monkeypatch.setattr(fetch, "authors_url", lambda: f"https://127.0.0.1:{listener.getsockname()[1]}/archive")
         monkeypatch.setattr(fetch, "CONNECT_TIMEOUT_S", 0.3)
-        started = time.monotonic()
         with pytest.raises(LabError, match="no answer"):
             cifar10.load(spec=tiny.spec)
-        assert time.monotonic() - started < 4
 
 
 def test_the_address_is_the_one_of_torchvision() -> None:

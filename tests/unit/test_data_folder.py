@@ -115,6 +115,47 @@ def test_the_cache_is_used_until_something_changes(tmp_path: Path, monkeypatch: 
     assert len(decoded) == 22
 
 
+def test_folders_that_look_the_same_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    for name, shade in (("one", 10), ("two", 200)):
+        for label in ("ant", "bee"):
+            for index in range(4):
+                path = tmp_path / name / label / f"{index}.bmp"
+                write(path, (shade, shade, index))
+                os.utime(path, ns=(1, 1))
+    assert {colour[0] for colour in colours(load(tmp_path / "one").train.images)} == {10}
+    assert {colour[0] for colour in colours(load(tmp_path / "two").train.images)} == {200}
+
+
+def test_a_picture_that_was_replaced_with_its_old_time_is_seen(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "d", {"ant": 5, "bee": 5}, suffix=".bmp")
+    before, old = folder.state(f"folder:{root}"), (root / "ant" / "000.bmp").stat()
+    load(root)
+    write(tmp_path / "new.bmp", (77, 77, 77))
+    os.utime(tmp_path / "new.bmp", ns=(old.st_atime_ns, old.st_mtime_ns))
+    os.replace(tmp_path / "new.bmp", root / "ant" / "000.bmp")
+    assert folder.state(f"folder:{root}") != before
+    dataset = load(root)
+    images = np.concatenate([dataset.train.images, dataset.validation.images, dataset.test.images])
+    assert (77, 77, 77) in colours(images)
+
+
+def test_what_cannot_be_opened_now_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_classes(tmp_path / "d", {"ant": 10, "bee": 10})
+    broken = root / "ant" / "003.png"
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if path == broken:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert sum(load(root).card.sizes.values()) == 19
+    monkeypatch.undo()
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
+    assert sum(load(root).card.sizes.values()) == 20
+
+
 def test_a_damaged_cache_is_decoded_again(tmp_path: Path, lab_home: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 5, "bee": 5})
     first = load(root)

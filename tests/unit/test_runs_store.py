@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.data import Progress
 from core.errors import LabError
 from core.runs import LocalEngine, RunStore, job, locks, metrics, store
 from core.runs.engine import gpus, slots_from_environment
@@ -84,7 +85,8 @@ def test_an_unknown_model_makes_no_run(runs: RunStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("epochs", -1), ("lr", float("nan")), ("banana", 1), ("batch_size", "many")]
+    ("field", "value"),
+    [("epochs", -1), ("lr", float("nan")), ("banana", 1), ("batch_size", "many"), ("epochs", 10**400), ("lr", 10**400)],
 )
 def test_a_configuration_broken_by_hand_is_shown_with_the_reason(runs: RunStore, field: str, value: object) -> None:
     run_id = runs.create(TrainConfig(seed=5))
@@ -102,7 +104,8 @@ def test_a_configuration_broken_by_hand_is_shown_with_the_reason(runs: RunStore,
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"status": 3}', '{"status": "odd"}', "\xff", "x" * 2_000_000]
+    "content",
+    ["", "{", "[]", "null", '{"status": 3}', '{"status": "odd"}', "\xff", "x" * 2_000_000, "[" * 100_000],
 )
 def test_a_damaged_status_leaves_a_run_that_can_go_on(runs: RunStore, content: str) -> None:
     run_id = runs.create(TrainConfig())
@@ -117,29 +120,71 @@ def test_numbers_of_a_status_that_make_no_sense_are_left_out(runs: RunStore) -> 
     run_id = runs.create(TrainConfig())
     path = runs.folder(run_id) / "status.json"
     path.write_text(
-        '{"status": "stopped", "step": "many", "seconds": NaN, "started": 1e300, "threads": true, "epoch": null}'
+        '{"status": "stopped", "step": "many", "seconds": NaN, "started": 1e300, "threads": true, "epoch": null, '
+        f'"total_steps": {10**400}}}'
     )
     run = runs.get(run_id)
     assert (run.step, run.seconds, run.started, run.threads, run.epoch) == (0, 0.0, None, None, 0.0)
+    assert run.total_steps == 0
 
 
 def test_a_torn_metrics_line_is_left_out(runs: RunStore) -> None:
     run_id = runs.create(TrainConfig())
     assert runs.metrics(run_id) == []
-    rows = [{"kind": "train", "step": step, "train_loss_nats": 1.0 / step} for step in (1, 2, 3)]
+    rows = [{"kind": "train", "step": step, "epoch": 0.1, "train_loss_nats": 1.0 / step} for step in (1, 2, 3)]
     path = runs.folder(run_id) / "metrics.jsonl"
     path.write_text("".join(map(metrics.to_line, rows)) + '{"kind": "train", "st')
     assert runs.metrics(run_id) == rows
     with path.open("a") as file:
-        file.write('\n\xff{"kind": 1}\n[]\n' + metrics.to_line({"kind": "eval", "step": 4}))
-    assert runs.metrics(run_id) == [*rows, {"kind": "eval", "step": 4}]
+        file.write('\n\xff{"kind": 1}\n[]\n' + metrics.to_line({"kind": "eval", "step": 4, "epoch": 1}))
+    assert runs.metrics(run_id) == [*rows, {"kind": "eval", "step": 4, "epoch": 1}]
+
+
+@pytest.mark.parametrize("change", [{"epoch": None}, {"step": 1.5}, {"kind": "x"}, {"lr": [1]}, {"lr": 10**400}])
+def test_a_row_without_its_place_or_with_no_numbers_is_left_out(tmp_path: Path, change: dict[str, object]) -> None:
+    good = {"kind": "eval", "step": 1, "epoch": 1.0, "lr": None}
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(good) + "\n" + json.dumps(good | change) + "\n" + "[" * 100_000 + "\n")
+    assert metrics.read_rows(path) == [good]
+
+
+def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore) -> None:
+    run_id = runs.create(TrainConfig())
+    for name in (".deleted-old-1", ".new-old", ".new-fresh"):
+        (runs.root / name).mkdir()
+        (runs.root / name / "weights").write_bytes(b"x")
+    os.utime(runs.root / ".new-old", (1, 1))
+    halves = [runs.folder(run_id) / ".state.pt.abcd_123", runs.folder(run_id) / "best" / ".card.json.abcdefgh"]
+    for half in halves:
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b"x")
+    job.Job(runs, runs.get(run_id))
+    assert not any(half.exists() for half in halves)
+    assert {"config.json", "status.json"} <= {item.name for item in runs.folder(run_id).iterdir()}
+    runs.create(TrainConfig())
+    assert sorted(item.name for item in runs.root.glob(".[nd]*")) == [".new-fresh"]
+
+
+def test_a_download_says_its_rate_and_time_left(runs: RunStore) -> None:
+    run_id = runs.create(TrainConfig())
+    set_status(runs, run_id, status="running")
+    handle = locks.take(runs.folder(run_id) / WORKER_LOCK, wait_s=1.0)
+    assert handle is not None
+    working = job.Job(runs, runs.get(run_id))
+    working.downloading(
+        Progress(stage="download cifar10", done_bytes=43, total_bytes=100, bytes_per_s=2.5e6, seconds_left=65)
+    )
+    run = runs.get(run_id)
+    os.close(handle)
+    assert run.stage == "download cifar10 (43%, 2.5 MB/s, 1:05 left)"
+    assert run.stage_fraction == 0.43
 
 
 def test_rewinding_drops_what_will_be_written_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics.keep_until(path, 0, 0)
     assert not path.exists()
-    rows = [{"kind": kind, "step": step} for step in (5, 10, 15) for kind in ("train", "eval")]
+    rows = [{"kind": kind, "step": step, "epoch": 1.0} for step in (5, 10, 15) for kind in ("train", "eval")]
     path.write_text("".join(map(metrics.to_line, rows)) + '{"torn')
     metrics.keep_until(path, 10, 5)
     assert metrics.read_rows(path) == rows[:3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from core.training.config import TrainConfig
 from core.training.recipes import RECIPES
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
-from core.training.trainer import train
+from core.training.trainer import evaluate, train
 from tests.unit.synthetic import synthetic
 
 DATA = synthetic()
@@ -116,6 +117,27 @@ def test_divergence_is_told_and_never_saved(tmp_path: Path) -> None:
     assert len(results) < 40
     assert not wild.save_state(tmp_path / "state.pt")
     assert not (tmp_path / "state.pt").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_the_best() -> None:
+    broken = session(SMALL)
+    with torch.no_grad():
+        next(iter(broken.model.parameters())).fill_(float("nan"))
+    assert not evaluate(broken).is_best
+    assert broken.counters.best_val_accuracy is None
+
+
+def test_a_run_does_not_go_on_with_other_images(tmp_path: Path) -> None:
+    first = session(SMALL)
+    next(train(first))
+    first.save_state(tmp_path / "state.pt")
+    other = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, sha256={"train_images": "0" * 64}))
+    with pytest.raises(LabError, match="have changed since"):
+        session(SMALL, other).load_state(tmp_path / "state.pt")
+    renamed = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, classes=("a", "b", "d", "c")))
+    with pytest.raises(LabError, match="have changed since"):
+        session(SMALL, renamed).load_state(tmp_path / "state.pt")
+    session(SMALL).load_state(tmp_path / "state.pt")
 
 
 def test_a_run_resumed_after_its_deciding_evaluation_stops_too(tmp_path: Path) -> None:

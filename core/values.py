@@ -1,0 +1,25 @@
+"""Plain values out of files that anyone may have written: JSON without surprises, numbers that are numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def read_json(text: bytes | str) -> Any:
+    """The value in a JSON text. Raises ValueError for whatever is none, nesting without end included."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold: no NaN, no infinity, no boolean, no 400-digit integer."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
