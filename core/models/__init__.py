@@ -41,7 +41,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "fast_resnet": ModelEntry(
         title="Fast ResNet",
-        description="Whitened input and three wide blocks: 94% in seconds on a GPU, in most of an hour on two CPU cores.",
+        description="Whitened input and three wide blocks: 94% in seconds on a GPU, in about an hour on two CPU cores.",
         source="Jordan, arXiv:2404.00498; Page, ResNet-9",
         module="core.models.fast_resnet",
         config="FastResNetConfig",

@@ -131,7 +131,9 @@ def _curves(
             fillcolor=faded(validation, 0.12),
             hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",
         )
-    figure.update_xaxes(title_text="epoch", rangemode="tozero", range=[0, epochs] if epochs else None)
+    # Whole batches may carry a run a little past a fraction of an epoch: its last point is still on the picture.
+    end = max([epochs or 0.0, *at, *read_at[-1:]])
+    figure.update_xaxes(title_text="epoch", rangemode="tozero", range=[0, end] if epochs else None)
     figure.update_yaxes(title_text=title)
     if scale == 1.0:
         figure.update_yaxes(rangemode="tozero")

@@ -134,13 +134,13 @@ def _notes(name: str, seeds: int) -> str:
     )
     images = (
         "Trained on all 50,000 training images after the recipe was fixed on validation; temperature and warning "
-        f"threshold come from the same network trained by the recipe `{item.calibrated_by}` on 45,000 images and were set "
+        f"threshold come from the same network trained by the recipe {item.calibrated_by} on 45,000 images and were set "
         "on the other 5,000"
         if item.calibrated_by
         else "Trained on 45,000 images; temperature and warning threshold are set on the other 5,000"
     )
     return (
-        f"Made by `python -m core.pretrained {name} --seeds {seeds}`. {spread} {images}; the test images were used for "
+        f"Made by the command python -m core.pretrained {name} --seeds {seeds}. {spread} {images}; the test images were used for "
         "the figures only."
     )
 

@@ -1,4 +1,8 @@
-"""Recipes: named TrainConfigs, each with the result it was measured to give. Nothing here imports torch."""
+"""Recipes: named TrainConfigs, each with the result it was measured to give. Nothing here imports torch.
+
+Accuracies are on the 10,000 test images of CIFAR-10, mean ± standard deviation where there are several seeds, made with
+torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and the estimate before it starts.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,13 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
 }
 
-DESCRIPTIONS: dict[tuple[str, str], str] = {}
+MEASURED: dict[tuple[str, str], str] = {
+    ("simple_cnn", "default"): "81.4% with flips, 79.5% without (seed 0).",
+    ("simple_cnn", "quick"): "72.6 ± 0.7% with flips (seeds 0 to 2).",
+    ("simple_cnn", "textbook"): "71.1% (seed 0): the usual script, but for normalised pixels.",
+    ("fast_resnet", "default"): "93.7% with six views, 93.0% with one (seed 0).",
+}
+"""Test accuracy; a recipe that is not here was not measured by us yet."""
 
 
 def get_recipe(model: str, recipe: str) -> TrainConfig:
@@ -109,8 +119,8 @@ def get_recipe(model: str, recipe: str) -> TrainConfig:
 
 
 def describe_recipe(model: str, recipe: str) -> str:
-    """What the recipe does and what it was measured to give, in a sentence or two."""
+    """What the recipe does and what it was measured to give."""
     config = get_recipe(model, recipe)
-    described = DESCRIPTIONS.get((model, recipe))
-    passes = f"{config.epochs:g} epochs, batches of {config.batch_size}, {config.optimizer}."
-    return f"{described} {passes}" if described else passes
+    images = ", on training and validation images" if config.train_on != "train" else ""
+    passes = f"{config.epochs:g} epochs, batches of {config.batch_size}, {config.optimizer}{images}."
+    return f"{passes} CIFAR-10: {MEASURED.get((model, recipe), 'not measured by us yet.')}"

@@ -11,6 +11,7 @@ from pages.components.job_words import STATUS, fraction, where
 from pages.components.resources import act, dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 
+METRIC_PX = 160
 POLL_S = 1.0
 LATER_POLL_S = 2.0
 """After the first minute: drawing both curves costs some 20 ms of a core that the run could use."""
@@ -113,20 +114,19 @@ def _use(run: Run) -> None:
 
 
 def _figures(run: Run, rows: list[dict]) -> None:
-    best, last, loss, gap = st.columns(4)
-    best.metric("Best validation", _percent(run.best_val_accuracy), help=VALIDATION_PLAIN)
-    last.metric("Last validation", _percent(run.last_val_accuracy), help=VALIDATION_PLAIN)
-    loss.metric("Train loss (nats)", "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}")
     train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
     validation = run.last_val_accuracy
-    if train is not None and validation is not None:
-        gap.metric(
-            "Gap",
-            f"{100 * (train - validation):+.1f} pts",
-            help="Training accuracy shortly before the last evaluation, minus validation accuracy.",
-        )
-    else:
-        gap.metric("Gap", "–")
+    gap = "–" if train is None or validation is None else f"{100 * (train - validation):+.1f} pts".replace("-", "−")
+    loss = "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}"
+    # A row that wraps: four beside each other, on a phone two and two.
+    with st.container(horizontal=True, gap="medium"):
+        for label, value, meaning in (
+            ("Best validation", _percent(run.best_val_accuracy), VALIDATION_PLAIN),
+            ("Last validation", _percent(run.last_val_accuracy), VALIDATION_PLAIN),
+            ("Train loss (nats)", loss, None),
+            ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
+        ):
+            st.metric(label, value, help=meaning, width=METRIC_PX)
     if not rows:
         st.caption("Curves appear with the first figures.")
         return

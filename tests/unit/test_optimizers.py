@@ -9,7 +9,7 @@ from torch import nn
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.optimizers import Average, Muon, build_optimizers, lr_factor, orthogonalise
-from core.training.recipes import RECIPES, describe_recipe
+from core.training.recipes import MEASURED, RECIPES, describe_recipe
 
 
 def test_orthogonalise_keeps_directions_and_levels_singular_values() -> None:
@@ -112,3 +112,4 @@ def test_every_recipe_is_described() -> None:
         for name, config in recipes.items():
             assert (config.model, config.recipe) == (model, name)
             assert f"{config.epochs:g} epochs" in describe_recipe(model, name)
+    assert all(name in RECIPES[model] for model, name in MEASURED)

@@ -93,6 +93,12 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def test_the_last_point_is_on_the_picture_where_whole_batches_carry_a_run_past_its_end() -> None:
+    long = [*rows(1), {"kind": "eval", "epoch": 1.004, "val_accuracy": 0.5, "val_loss_nats": 1.0}]
+    assert accuracy_curves(long, dark=False, revision="r", epochs=1.0).layout.xaxis.range == (0, 1.004)
+    assert accuracy_curves(rows(1), dark=False, revision="r", epochs=4.0).layout.xaxis.range == (0, 4.0)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_can_be_read_on_its_background(dark: bool) -> None:
     assert contrast(TEXT[dark], PAPER[dark]) >= 7
