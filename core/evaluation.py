@@ -37,6 +37,9 @@ class CalibrationBin:
     """Mean calibrated probability of the answers in this bin, 0..1."""
     accuracy: float
     """Share of them that are right, 0..1."""
+    low: float
+    high: float
+    """95% Wilson interval of the accuracy, 0..1."""
     n: int
 
 
@@ -187,10 +190,13 @@ def _bins(confidence: torch.Tensor, right: torch.Tensor) -> tuple[CalibrationBin
     for index in range(BINS):
         inside = which == index
         if inside.any():
+            low, high = wilson(int(right[inside].sum()), int(inside.sum()))
             found.append(
                 CalibrationBin(
                     confidence=float(confidence[inside].mean()),
                     accuracy=float(right[inside].float().mean()),
+                    low=low,
+                    high=high,
                     n=int(inside.sum()),
                 )
             )

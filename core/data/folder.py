@@ -142,7 +142,10 @@ def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
         counts = np.bincount([file.label for file in listing[split]], minlength=len(classes))
         if not counts.all():
             empty = folder / classes[int(counts.argmin())]
-            raise LabError(f"{empty} holds no {', '.join(SUFFIXES)} picture: add some, or remove the folder.")
+            raise LabError(
+                f"{empty} holds no picture ({', '.join(SUFFIXES)}): each folder in there is a class and needs some, so give "
+                "another folder, or add pictures."
+            )
     total = sum(map(len, listing.values()))
     if total > MAX_IMAGES:
         raise LabError(f"{root} holds {total} pictures and at most {MAX_IMAGES} are loaded: give a smaller folder.")

@@ -10,8 +10,9 @@ from core.plots.theme import BLUE, MUTED, as_text, faded, new_figure
 
 
 def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE, calibrated: bool = True) -> go.Figure:
-    """Horizontal bars of the most likely classes, likeliest on top. top: (label, probability 0..1).
+    """Horizontal bars of the most likely classes, in the order given; the likeliest stands out.
 
+    top: (label, probability 0..1).
     calibrated: whether a temperature was fitted, so that the axis may say so.
     """
     labels = [as_text(label) for label, _ in top]
@@ -21,7 +22,7 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
         x=values,
         y=labels,
         orientation="h",
-        marker_color=[colour if index == 0 else faded(colour, 0.45) for index in range(len(top))],
+        marker_color=[colour if value == max(values) else faded(colour, 0.65 if dark else 0.45) for value in values],
         text=[percent(value / 100) for value in values],
         textposition="outside",
         cliponaxis=False,

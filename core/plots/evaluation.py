@@ -47,7 +47,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         showarrow=False,
         font={"color": MUTED[dark], "size": 12},
     )
-    figure.update_xaxes(range=[0, 100], title_text="accuracy (%)", fixedrange=True)
+    figure.update_xaxes(range=[0, 100], dtick=25, title_text="accuracy (%)", fixedrange=True)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, fixedrange=True, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 24}, bargap=0.35)
     return figure
@@ -106,8 +106,18 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
             "color": colour,
             "line": {"color": PAPER[dark], "width": 1},
         },
-        customdata=[item.n for item in bins],
-        hovertemplate="stated %{x:.0f}%, right %{y:.1f}%, %{customdata} pictures<extra></extra>",
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (item.high - item.accuracy) for item in bins],
+            "arrayminus": [100 * (item.accuracy - item.low) for item in bins],
+            "color": faded(colour, 0.6),
+            "thickness": 1.2,
+            "width": 3,
+        },
+        customdata=[[item.n, 100 * item.low, 100 * item.high] for item in bins],
+        hovertemplate="stated %{x:.0f}%, right %{y:.1f}% (95% interval %{customdata[1]:.1f} to %{customdata[2]:.1f}), "
+        "%{customdata[0]} pictures<extra></extra>",
     )
     figure.update_xaxes(title_text="stated probability (%)", range=[0, 103], fixedrange=True)
     figure.update_yaxes(title_text="right answers (%)", range=[0, 105], fixedrange=True)

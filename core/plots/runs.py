@@ -22,12 +22,21 @@ X_AXES = {"epoch": "epoch", "seconds": "training time (s)", "step": "optimizer s
 
 
 def overlay(
-    curves: Mapping[str, Sequence[Mapping[str, Any]]], *, metric: str, against: str, dark: bool, revision: str = "runs"
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    metric: str,
+    against: str,
+    dark: bool,
+    places: Sequence[int] | None = None,
+    revision: str = "runs",
 ) -> go.Figure:
-    """One line per run. curves: name for people -> the run's metrics; metric: key of METRICS; against: key of X_AXES."""
+    """One line per run. curves: name for people -> the run's metrics; metric: key of METRICS; against: key of X_AXES.
+
+    places: of each run's colour and dash in their order; None counts them off.
+    """
     title, scale = METRICS[metric]
     figure = new_figure(dark=dark, height=380)
-    for index, (name, rows) in enumerate(curves.items()):
+    for index, (name, rows) in zip(places or range(len(curves)), curves.items()):
         points = [row for row in evaluations(rows) if row.get(metric) is not None and row.get(against) is not None]
         figure.add_scatter(
             x=[row[against] for row in points],

@@ -100,4 +100,8 @@ def template(dark: bool) -> go.layout.Template:
 
 def new_figure(*, dark: bool, height: int = 320) -> go.Figure:
     """An empty figure with the lab's template. height: pixels."""
+    # Plotly asks an already imported pandas what a value is, and stumbles where another thread is half-way through
+    # importing it. This import waits for that thread.
+    import pandas  # noqa: F401
+
     return go.Figure(layout={"template": template(dark), "height": height})

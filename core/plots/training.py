@@ -107,10 +107,10 @@ def _curves(
         x=read_at,
         y=[scale * value for value in values],
         mode="lines",
-        name="train, each reading",
+        name="train, each reading" if evaluated else "train",
         line={"color": faded(train, 0.45 if evaluated else 0.9), "width": 1},
         hoverinfo="skip",
-        showlegend=False,
+        showlegend=not evaluated,
     )
     at = [row["epoch"] for row in evaluated]
     markers = "lines+markers" if len(evaluated) <= 60 else "lines"
@@ -127,6 +127,8 @@ def _curves(
             name=name,
             line={"color": colour, "width": 2},
             marker={"size": 5},
+            cliponaxis=False,
+            showlegend=bool(evaluated),
             fill=fill,
             fillcolor=faded(validation, 0.12),
             hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",

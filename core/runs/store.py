@@ -32,6 +32,8 @@ WORKER_LOCK = "worker.lock"
 FOREGROUND_LOCK = "foreground.lock"
 """Held by the terminal that a run belongs to, if it belongs to one: the run stops when the terminal goes away."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+MAX_NAME = 100
+"""Characters of a run's name."""
 _MAX_JSON_BYTES = 1_000_000
 _SETTLED_NS = 1_000_000_000
 ABANDONED_S = 3600.0
@@ -280,8 +282,8 @@ def _ended_message(asked: bool, saved_step: int | None) -> str:
 
 def _checked_name(name: str) -> str:
     name = " ".join("".join(character if character.isprintable() else " " for character in str(name)).split())
-    if not 1 <= len(name) <= 100:
-        raise LabError("A run's name must have 1 to 100 characters: give another one.")
+    if not 1 <= len(name) <= MAX_NAME:
+        raise LabError(f"A run's name must have 1 to {MAX_NAME} characters: give another one.")
     return name
 
 

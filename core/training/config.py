@@ -107,7 +107,8 @@ class TrainConfig:
             value = getattr(self, name)
             fits = finite(value) and (isinstance(value, int) or not whole)
             low_ok = fits and (value > low if open_low else value >= low)
-            bound = f"{'above' if open_low else 'at least'} {low:g} and at most {high:g}"
+            most = f"{high:,}" if isinstance(high, int) else f"{high:,g}"
+            bound = f"{'above' if open_low else 'at least'} {low:g} and at most {most}"
             need(low_ok and value <= high, name, f"{'a whole number' if whole else 'a number'} {bound}")
 
         for name in ("model", "dataset", "recipe"):

@@ -62,7 +62,8 @@ def describe(reference: CheckpointRef) -> str:
         parts.append(f"{card.size_bytes / 1e6:.1f} MB")
     parts.append(accuracy(reference))
     parts.append(
-        f"trained on {plain(card.dataset.title)}" + ("" if reference.origin == "shipped" else f", epoch {card.epoch:g}")
+        f"trained on {plain(card.dataset.title)}"
+        + ("" if reference.origin == "shipped" else f", epoch {card.epoch:.3g}")
     )
     return " · ".join(part for part in parts if part)
 
@@ -97,12 +98,13 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
     for name, reference in references.items():
         run_id, _, which = name.partition("/")
         title, active = names.get(run_id, (reference.label, False))
-        parts = [title]
+        # Short, and what tells two of them apart first: the box is narrow.
+        parts = [title, accuracy(reference).replace("validation", "val.")]
         if which == "last":
             parts.append("still training" if active else "last state")
-        elif reference.origin == "run":
-            parts.append("best so far" if active else "best")
-        label = " · ".join([*parts, accuracy(reference)]).removesuffix(" · ")
+        elif reference.origin == "run" and active:
+            parts.append("best so far")
+        label = " · ".join(part for part in parts if part)
         # Two options may not read the same: the widget tells them apart by what they say.
         labels[name] = label if label not in taken else f"{label} · {name}"
         taken.add(labels[name])

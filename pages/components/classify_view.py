@@ -14,6 +14,7 @@ from core.plots.classification import percent, top_bars
 from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
 from pages.components.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.components.classify_help import how_it_works
 from pages.components.resources import dark, loaded
 from pages.components.text import plain, show_error
 from pages.components.upload_box import Picture, example_row, upload_box
@@ -55,7 +56,7 @@ def classify_view() -> None:
             st.caption(f"The checkpoint knows {len(first.card.dataset.classes)} classes: {_classes(first)}.")
         else:
             _answers(picture, [first] + ([second] if second else []))
-    how_it_works(first)
+    how_it_works([reference for reference in (first, second) if reference])
 
 
 def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
@@ -67,20 +68,31 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     columns = st.columns(len(references), gap="medium")
     # The pictures stand below, but need no model: they are there at once, also where the answer has to wait for it.
     _pictures(picture, seen)
+    rows: list[str] = []
     for place, (column, reference) in enumerate(zip(columns, references, strict=True)):
         with column:
-            _one_answer(picture, reference, key=f"top-{place}")
+            if len(references) > 1:
+                st.markdown(f"**{plain(reference.label)}**")
+            rows = _one_answer(picture, reference, rows, key=f"top-{place}")
 
 
-def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None:
+def _one_answer(picture: Picture, reference: CheckpointRef, above: list[str], *, key: str) -> list[str]:
+    """One checkpoint's answer. above: the classes in the chart beside it, which this one takes up in the same order.
+
+    Returns the classes it shows.
+    """
     until_ready()
     try:
         seen = look(picture.data, reference.card.dataset.image_size)
         prediction = predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)
-        return
+        return above
     label, probability = prediction.top[0]
+    by_class = dict(zip(reference.card.dataset.classes, prediction.probabilities, strict=True))
+    shown = [name for name in above if name in by_class]
+    shown += [name for name, _ in prediction.top if name not in shown]
+    shown = shown[: max(len(above), len(prediction.top)) + 2]
     if prediction.likely_none_of_these:
         st.warning(_warning(reference), icon=":material/help:")
         st.markdown(f"## nearest: {plain(label)} · {percent(probability)}")
@@ -92,7 +104,7 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
         st.caption(f"{icon}, the test set says {plain(picture.label)}")
     st.plotly_chart(
         top_bars(
-            prediction.top,
+            [(name, by_class[name]) for name in shown],
             dark=dark(),
             colour=colour_of(reference.card.model),
             calibrated=reference.card.calibration.images > 0,
@@ -105,6 +117,7 @@ def _one_answer(picture: Picture, reference: CheckpointRef, *, key: str) -> None
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
+    return shown
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:
@@ -155,33 +168,3 @@ def _warning(reference: CheckpointRef) -> str:
     if rate is None:
         return text
     return f"{text} About {max(1, round(100 * rate))} in 100 pictures that are one of them get this warning too."
-
-
-def how_it_works(reference: CheckpointRef | None) -> None:
-    """The folded explanation, with this checkpoint's own numbers."""
-    with st.expander("How this works", icon=":material/school:"):
-        st.markdown(
-            "The picture is cut to its central square and shrunk to the size the model was trained on; the model turns it "
-            "into one score (logit) $z_k$ for each class $k$.\n\n"
-            "**Probability.** Networks are too sure of themselves, so the scores are divided by a temperature $T$ before "
-            "they become probabilities: $p_k = e^{z_k/T} / \\sum_j e^{z_j/T}$. $T$ is fitted on validation pictures "
-            "([Guo et al. 2017, On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)).\n\n"
-            "**None of these.** The model must pick one of its classes, whatever you show it. The free energy "
-            "$E = -\\log \\sum_j e^{z_j}$ is low for pictures like those it was trained on; above a threshold set on "
-            "validation pictures the page warns "
-            "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "It notices pictures like nothing in particular and misses some with strong edges, the more so in a small network: "
-            "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
-        )
-        if reference is None:
-            return
-        calibration = reference.card.calibration
-        if not calibration.images:
-            st.caption(UNCALIBRATED)
-        elif calibration.energy_threshold is None:
-            st.caption("This checkpoint has no energy threshold, so it never warns.")
-        else:
-            st.caption(
-                f"This checkpoint: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
-                f"set on {calibration.images:,} validation pictures."
-            )

@@ -65,7 +65,8 @@ def _offer(reference: CheckpointRef) -> None:
         st.caption("The evaluation was stopped.")
     count = card.dataset.sizes.get("test")
     st.markdown(
-        f"**These weights were not evaluated here yet.** {plain(card.dataset.title)} holds back test pictures for this."
+        f"**Not evaluated on this machine yet.** {plain(card.dataset.title)} holds back test pictures for this; what the card "
+        "says was measured where the checkpoint was made."
     )
     if card.dataset.name in DATASETS and not dataset_or_offer(
         card.dataset.name, "evaluate on its test images", "evaluate"
@@ -142,10 +143,12 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
         uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
         st.caption(
-            f"{uncalibrated}Larger dots hold more pictures. Under the diagonal the checkpoint is too sure of itself."
+            f"{uncalibrated}Larger dots hold more pictures; the lines are 95% intervals. Under the diagonal the checkpoint is "
+            "too sure of itself."
         )
     with right:
         st.markdown("#### Most confident mistakes")
+        st.caption("What the test set says → what the checkpoint says. A few of a test set's own labels are wrong.")
         _gallery(reference, result)
 
 

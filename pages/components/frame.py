@@ -70,7 +70,7 @@ def _panel(polling: bool) -> None:
 
 def _state(run: Run) -> str:
     if run.status == "queued":
-        return f"queued, place {run.queue_position}" if run.queue_position else "queued"
+        return "queued"
     if run.total_steps:
         return f"{100 * run.step / run.total_steps:.0f}%"
-    return plain(run.stage or run.status)
+    return "starting"  # the width of the sidebar holds one short word; its page says more

@@ -85,17 +85,20 @@ def _buttons(run: Run) -> None:
             st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
         elif run.resumable:
             st.button(
-                "Resume",
+                "Resume" if run.saved_step else "Start again",
                 key="resume",
                 icon=":material/play_arrow:",
                 type="primary",
                 on_click=_press,
                 args=("submit", run.id),
             )
-        if run.has_checkpoint and st.button(
-            "Classify with this checkpoint", key="use", icon=":material/image_search:", on_click=_use, args=(run,)
-        ):
-            st.rerun()  # this fragment alone would stay on Train
+        if run.has_checkpoint:
+            for key, label, icon, view in (
+                ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
+                ("evaluate-run", "Evaluate it", ":material/fact_check:", "Evaluate"),
+            ):
+                if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
+                    st.rerun()  # this fragment alone would stay on Train
     problem = st.session_state.pop("job-problem", None)
     if problem:
         show_error(problem)
@@ -108,9 +111,9 @@ def _press(verb: str, run_id: str) -> None:
         st.session_state["job-problem"] = str(error)
 
 
-def _use(run: Run) -> None:
-    st.query_params["checkpoint"] = f"{run.id}/last" if run.status == "running" else run.id
-    st.session_state["view"] = "Classify"
+def _use(run: Run, view: str) -> None:
+    st.query_params["checkpoint"] = f"{run.id}/last" if run.status == "running" and view == "Classify" else run.id
+    st.session_state["view"] = view
 
 
 def _figures(run: Run, rows: list[dict]) -> None:

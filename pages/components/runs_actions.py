@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.runs import Run
+from core.runs.store import MAX_NAME
 from pages.components.resources import act, forget_runs, store
 from pages.components.text import plain, show_error
 
@@ -40,8 +41,10 @@ def _each(verb: str, chosen: list[Run]) -> None:
 
 @st.dialog("Rename the run")
 def ask_rename(run: Run) -> None:
-    name = st.text_input("Name", value=run.name, key="new-name", max_chars=80)
-    if st.button("Save", key="save-name", type="primary"):
+    with st.form("rename-form", border=False):  # a form, so that Enter saves
+        name = st.text_input("Name", value=run.name, key="new-name", max_chars=MAX_NAME)
+        pressed = st.form_submit_button("Save", key="save-name", type="primary")
+    if pressed:
         try:
             store().rename(run.id, name or "")
         except LabError as error:
@@ -60,7 +63,11 @@ def ask_delete(chosen: list[Run]) -> None:
     active = [run.name for run in chosen if run.active]
     if active:
         st.warning(f"Stop first what still runs: {', '.join(map(plain, active))}.")
-    if st.button("Delete", key="confirm-delete", type="primary", disabled=bool(active)):
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Keep", key="keep"):
+            st.rerun()
+        pressed = st.button("Delete", key="confirm-delete", icon=":material/delete:", disabled=bool(active))
+    if pressed:
         for run in chosen:
             try:
                 store().delete(run.id)

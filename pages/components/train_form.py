@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import streamlit as st
@@ -28,6 +29,26 @@ CHOICES = {
     "train_on": ("train", "train+validation"),
 }
 FOLDER = "A folder of mine"
+LABELS = {
+    "train_images": "Training images (0 = all)",
+    "grad_accumulation": "Pieces per batch",
+    "lr": "Learning rate",
+    "bias_lr": "Rate of biases",
+    "head_lr": "Rate of the head",
+    "warmup": "Warm-up (share)",
+    "grad_clip": "Clip gradients at",
+    "crop_padding": "Crop shift (px)",
+    "cutout": "Cutout (px)",
+    "average": "Average weights",
+    "average_decay": "Decay of average",
+    "average_every": "Average every (steps)",
+    "early_stopping": "Early stopping after",
+    "eval_every": "Evaluate every (epochs)",
+    "tta": "Test-time views",
+    "compile": "torch.compile",
+}
+"""Where a field's own name is not the words for it."""
+FIELD_PX = 190
 
 
 def train_form(advanced: DeltaGenerator) -> TrainConfig:
@@ -37,7 +58,7 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
     recipes = RECIPES[model]
     # A key per model and recipe: choosing another one brings its own values, and coming back finds the edited ones.
     recipe = right.selectbox("Recipe", list(recipes), format_func=str.capitalize, key=f"recipe-{model}")
-    st.caption(f"{MODELS[model].description} {describe_recipe(model, recipe)}")
+    st.caption(f"{MODELS[model].description} The recipe: {describe_recipe(model, recipe)}")
     preset, key = recipes[recipe], f"{model}-{recipe}"
     changes: dict[str, Any] = {}
     left, right = st.columns(2)
@@ -57,7 +78,8 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
     with advanced:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN:
-                changes[field.name] = _field(field.name, getattr(preset, field.name), f"{field.name}-{key}")
+                value, widget = getattr(preset, field.name), f"{field.name}-{key}"
+                changes[field.name] = _field(field.name, value, widget, disabled=_without_effect(field.name, changes))
     if None in changes.values():
         raise LabError("A field is empty: give it a number.")
     return preset.replace(**changes)
@@ -89,16 +111,39 @@ def _device() -> str:
     return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_docs()["device"])
 
 
-def _field(name: str, value: Any, key: str) -> Any:
-    label, help_text = name.replace("_", " ").capitalize(), field_docs()[name]
+def in_words(error: LabError) -> str:
+    """A complaint about a field, with the form's label where it has the field's name."""
+    text = str(error)
+    for field in dataclasses.fields(TrainConfig):
+        if text.startswith(f"{field.name}="):
+            return re.sub(rf"\b{field.name}\b", _label(field.name).partition(" (")[0], text).replace("=", " ", 1)
+    return text
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def _without_effect(name: str, chosen: dict[str, Any]) -> bool:
+    """Whether a field does nothing beside what was chosen in those before it."""
+    if name == "head_lr":
+        return chosen["optimizer"] != "muon"
+    if name == "bias_lr":
+        return chosen["optimizer"] not in ("muon", "sgd")
+    return name in ("average_decay", "average_every") and chosen["average"] == "none"
+
+
+def _field(name: str, value: Any, key: str, *, disabled: bool) -> Any:
+    label = _label(name)
+    common: dict[str, Any] = {"key": key, "help": field_docs()[name], "disabled": disabled, "width": FIELD_PX}
     if name in CHOICES:
         options = list(CHOICES[name])
-        return st.selectbox(label, options, index=options.index(value), key=key, help=help_text)
+        return st.selectbox(label, options, index=options.index(value), **common)
     if isinstance(value, bool):
-        return st.checkbox(label, value=value, key=key, help=help_text)
+        return st.checkbox(label, value=value, **common)
     if isinstance(value, int):
-        return st.number_input(label, value=value, step=1, key=key, help=help_text)
-    return st.number_input(label, value=float(value), step=_step(value), format="%g", key=key, help=help_text)
+        return st.number_input(label, value=value, step=1, **common)
+    return st.number_input(label, value=float(value), step=_step(value), format="%g", **common)
 
 
 def _step(value: float) -> float:

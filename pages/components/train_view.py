@@ -8,13 +8,14 @@ from core.checkpoints import list_checkpoints
 from core.data import canonical_name, dataset_status
 from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
+from core.runs.store import MAX_NAME
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from pages.components.frame import active_runs
 from pages.components.job_panel import find_run, job_line, job_panel
 from pages.components.resources import act, runs_now, store
 from pages.components.text import duration, plain, show_error
-from pages.components.train_form import train_form
+from pages.components.train_form import in_words, train_form
 
 PARAM = "run"
 
@@ -30,7 +31,8 @@ def train_view() -> None:
         # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
         st.query_params[PARAM] = run_id
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
-        with st.expander("New run", icon=":material/add:"):
+        # A key of each run's own, so that the box closes when a new run takes its place.
+        with st.expander("New run", icon=":material/add:", key=f"new-run-{run_id}"):
             _new_run()
         job_panel(run_id)
         _others(run_id)
@@ -56,17 +58,17 @@ def _others(run_id: str) -> None:
 
 def _new_run() -> None:
     config = None
-    with st.container():
-        form, below = st.container(), st.container()
-        with below.expander("Advanced"):
-            st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=80)
-            advanced = st.container()
-    with form:
-        try:
+    form, below, verdict = st.container(), st.container(), st.container()
+    with below.expander("Advanced"):
+        st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=MAX_NAME)
+        advanced = st.container(horizontal=True, gap="small")
+    try:
+        with form:
             config = train_form(advanced)
-            st.caption(plain(_expectation(config)))
-        except LabError as error:
-            show_error(error)
+        verdict.caption(plain(_expectation(config)))
+    except LabError as error:
+        with verdict:  # beside the button that it turns grey, wherever the field is
+            show_error(in_words(error))
     if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
         assert config is not None
         try:

@@ -70,9 +70,9 @@ def under_way() -> None:
         st.caption(f"and {len(runs) - 3} more")
     if not runs:
         st.caption("Nothing is being trained.")
-        st.page_link(
-            "learn/images.py", label="Train a network", icon=":material/model_training:", query_params={"view": "Train"}
-        )
+    st.page_link(
+        "learn/images.py", label="Train a network", icon=":material/model_training:", query_params={"view": "Train"}
+    )
 
 
 st.title("Bottleneck Lab")

@@ -55,7 +55,7 @@ def test_the_table_shows_each_run(open_page: Open, lab_home: Path) -> None:
     table = open_page("runs").dataframe[0].value
     assert sorted(table["Name"]) == ["First", "Second"]
     by_name = table.set_index("Name")
-    assert by_name.loc["First", "Best validation"] == pytest.approx(75.0)
+    assert by_name.loc["First", "Best val."] == pytest.approx(75.0)
     assert by_name.loc["First", "Status"] == "Finished"
     assert by_name.loc["Second", "Status"] == "Stopped"
 
@@ -77,11 +77,11 @@ def test_rename(open_page: Open, lab_home: Path) -> None:
     assert at.text_input(key="new-name").value == "Old"
 
     at = AppTest.from_function(rename_dialog).run()
-    at.text_input(key="new-name").set_value("New").run()
+    at.text_input(key="new-name").set_value("New")
     at.button(key="save-name").click().run()
     assert not at.exception, at.exception
     assert RunStore().get(run_id).name == "New"
-    at.text_input(key="new-name").set_value("").run()
+    at.text_input(key="new-name").set_value("")
     at.button(key="save-name").click().run()
     assert len(at.error) == 1
     assert RunStore().get(run_id).name == "New"
@@ -144,7 +144,7 @@ def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
 
 
 def test_csv_reads_back() -> None:
-    from pages.components.runs_view import _csv
+    from pages.components.runs_table import csv_bytes
 
-    rows = list(csv.DictReader(io.StringIO(_csv([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
+    rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
     assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

@@ -97,13 +97,25 @@ def test_every_field_of_the_config_has_a_widget_with_its_explanation(open_page: 
     assert missing == {"model", "recipe", "dataset", "model_config"}
 
 
-@pytest.mark.parametrize(("field", "value"), [("epochs", -1.0), ("epochs", 0.0), ("lr", -0.1), ("batch_size", 0)])
-def test_a_wrong_value_is_one_sentence_and_nothing_starts(
-    open_page: Open, submitted: list[str], field: str, value: float
+@pytest.mark.parametrize(
+    ("field", "label", "value"),
+    [
+        ("epochs", "Epochs", -1.0),
+        ("epochs", "Epochs", 0.0),
+        ("lr", "Learning rate", -0.1),
+        ("batch_size", "Batch size", 0),
+        ("crop_padding", "Crop shift", 99),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_in_the_words_of_the_form_and_nothing_starts(
+    open_page: Open, submitted: list[str], field: str, label: str, value: float
 ) -> None:
     at = open_page("images", view="Train")
     at.number_input(key=f"{field}-simple_cnn-default").set_value(value).run()
-    assert f"{field} must be" in read(at.error[0].value)
+    assert at.number_input(key=f"{field}-simple_cnn-default").label.startswith(label)
+    said = read(at.error[0].value)
+    assert f"{label} must be" in said
+    assert field not in said
     assert at.button(key="start").disabled
     assert not submitted
 
@@ -165,6 +177,23 @@ def test_a_trained_checkpoint_is_one_press_from_classifying(open_page: Open, lab
     at.button(key="use").click().run()
     assert not at.exception, at.exception
     assert at.selectbox(key="checkpoint").value == run_id
+
+
+def test_a_trained_checkpoint_is_one_press_from_its_evaluation(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    write_checkpoint(lab_home / "none" / "other")
+    at = open_page("images", view="Train", run=run_id)
+    at.button(key="evaluate-run").click().run()
+    assert not at.exception, at.exception
+    assert at.selectbox(key="evaluated").value == run_id
+
+
+def test_fields_without_effect_are_greyed(open_page: Open) -> None:
+    at = open_page("images", view="Train")
+    grey = {"bias_lr": True, "head_lr": True, "average_decay": False, "lr": False}
+    assert {name: at.number_input(key=f"{name}-simple_cnn-default").disabled for name in grey} == grey
+    at.selectbox(key="optimizer-simple_cnn-default").set_value("muon").run()
+    assert not at.number_input(key="head_lr-simple_cnn-default").disabled
 
 
 def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open, tiny_dataset_folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -51,6 +53,8 @@ class FakeBin:
     confidence: float
     accuracy: float
     n: int
+    low: float = 0.0
+    high: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -230,10 +234,13 @@ def test_probabilities_are_called_calibrated_only_where_they_are() -> None:
 
 
 def test_reliability_plots_bins_where_they_are() -> None:
-    figure = reliability([FakeBin(0.3, 0.2, 10), FakeBin(0.9, 0.8, 90)], ece=0.1, dark=False)
+    bins = [FakeBin(0.3, 0.2, 10, 0.05, 0.5), FakeBin(0.9, 0.8, 90, 0.7, 0.87)]
+    figure = reliability(bins, ece=0.1, dark=False)
     line = figure.data[1]
     assert list(line.x) == pytest.approx([30, 90])
     assert list(line.y) == pytest.approx([20, 80])
+    assert list(line.error_y.array) == pytest.approx([30, 7])
+    assert list(line.error_y.arrayminus) == pytest.approx([15, 10])
     assert "10.0%" in line.name
     assert list(figure.data[0].x) == list(figure.data[0].y)
 
@@ -271,6 +278,27 @@ def test_every_figure_is_plain_json_and_see_through(dark: bool) -> None:
         values = json.loads(figure.to_json())
         assert values["layout"]["template"]["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
         assert values["layout"]["template"]["layout"]["font"]["color"] == TEXT[dark]
+
+
+def test_a_figure_waits_for_a_pandas_that_another_thread_is_importing() -> None:
+    script = """
+import sys, threading
+from core.plots.theme import new_figure
+thread = threading.Thread(target=lambda: __import__("pandas"))
+thread.start()
+while "pandas" not in sys.modules:
+    pass
+new_figure(dark=False).add_scatter(x=[1, 2], y=[3, 4]).update_layout(height=200)
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_keeps_its_colour_when_another_is_chosen() -> None:
+    alone = overlay({"b": rows(2)}, metric="val_accuracy", against="epoch", dark=False, places=[1])
+    both = overlay({"a": rows(2), "b": rows(2)}, metric="val_accuracy", against="epoch", dark=False, places=[0, 1])
+    assert alone.data[0].line == both.data[1].line != both.data[0].line
 
 
 def test_enlarged_pixels_are_hard_squares() -> None:

@@ -1,0 +1,93 @@
+"""The table of runs, to choose from and to download."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from core.runs import Run
+from pages.components.job_words import STATUS, state_words
+from pages.components.text import VALIDATION_PLAIN, duration
+
+
+def row(run: Run) -> dict[str, Any]:
+    """What the table and its download hold of a run, plain values."""
+    return {
+        "name": run.name,
+        "status": STATUS[run.status][0],
+        "model": run.config.model,
+        "recipe": run.config.recipe,
+        "best_val_accuracy": run.best_val_accuracy,
+        "last_val_accuracy": run.last_val_accuracy,
+        "val_tta": "none",
+        "test_accuracy": run.test_accuracy,
+        "test_tta": run.config.tta,
+        "epoch": round(run.epoch, 3),
+        "seconds": round(run.seconds, 1),
+        "images_per_s": run.images_per_s,
+        "seed": run.config.seed,
+        "created": run.created.isoformat(timespec="seconds") if run.created else None,
+        "id": run.id,
+    }
+
+
+def runs_table(runs: list[Run]) -> list[Run]:
+    """Shows the table; returns the chosen runs."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "Name": [run.name for run in runs],
+            "Status": [state_words(run) for run in runs],
+            "Best val.": [_percent(run.best_val_accuracy) for run in runs],
+            "Last val.": [_percent(run.last_val_accuracy) for run in runs],
+            "Test": [_percent(run.test_accuracy) for run in runs],
+            "Epoch": [f"{run.epoch:.3g} of {run.config.epochs:g}" for run in runs],
+            "Time": [duration(run.seconds) for run in runs],
+            "Created": [run.created for run in runs],
+            "Model": [run.config.model for run in runs],
+            "Images/s": [round(run.images_per_s) if run.images_per_s else None for run in runs],
+        }
+    )
+    percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
+    test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
+    # A new key for another list of runs: the selection is by position, and must never slide on to another run.
+    version = zlib.crc32(" ".join(run.id for run in runs).encode())
+    state = st.dataframe(
+        frame,
+        key=f"runs-table-{version}",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        placeholder="–",
+        column_config={
+            "Name": st.column_config.TextColumn(width=180),
+            "Best val.": percent,
+            "Last val.": percent,
+            "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
+            "Images/s": st.column_config.NumberColumn(format="localized"),
+            "Created": st.column_config.DatetimeColumn(format="distance"),
+        },
+        alt=f"Table of {len(runs)} runs",
+    )
+    return [runs[index] for index in state.selection.rows if index < len(runs)]
+
+
+def csv_bytes(rows: Iterable[dict[str, Any]]) -> bytes:
+    """Rows as CSV, with every field that any of them has."""
+    rows = list(rows)
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fields, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
