@@ -29,7 +29,7 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
         hovertemplate="%{y}: %{x:.2f}%<extra></extra>",
     )
     figure.update_xaxes(
-        range=[0, 100],
+        range=[0, 101],
         tickvals=[0, 25, 50, 75, 100],
         title_text=f"{'calibrated' if calibrated else 'uncalibrated'} probability (%)",
         fixedrange=True,

@@ -47,9 +47,9 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         showarrow=False,
         font={"color": MUTED[dark], "size": 12},
     )
-    figure.update_xaxes(range=[0, 100], dtick=25, title_text="accuracy (%)", fixedrange=True)
+    figure.update_xaxes(range=[0, 101], tickvals=[0, 25, 50, 75, 100], title_text="accuracy (%)", fixedrange=True)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, fixedrange=True, ticklabelstandoff=6)
-    figure.update_layout(margin={"t": 24}, bargap=0.35)
+    figure.update_layout(margin={"t": 24, "r": 18}, bargap=0.35)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -19,6 +20,9 @@ from pages.components.resources import dark, loaded
 from pages.components.text import plain, show_error
 from pages.components.upload_box import Picture, example_row, upload_box
 from pages.components.warmup import until_ready
+
+if TYPE_CHECKING:
+    from core.inference import Prediction
 
 SHOWN_PX = 224
 """Side of both pictures on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
@@ -68,31 +72,38 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     columns = st.columns(len(references), gap="medium")
     # The pictures stand below, but need no model: they are there at once, also where the answer has to wait for it.
     _pictures(picture, seen)
-    rows: list[str] = []
-    for place, (column, reference) in enumerate(zip(columns, references, strict=True)):
+    with columns[0]:
+        until_ready()
+    answers: list[Prediction | None] = []
+    for column, reference in zip(columns, references, strict=True):
         with column:
-            if len(references) > 1:
-                st.markdown(f"**{plain(reference.label)}**")
-            rows = _one_answer(picture, reference, rows, key=f"top-{place}")
+            answers.append(_answer_of(picture, reference))
+    # Two charts show the same classes in the same order, so that they can be read across.
+    rows = list(dict.fromkeys(name for answer in answers if answer for name, _ in answer.top))
+    for place, (column, reference, answer) in enumerate(zip(columns, references, answers, strict=True)):
+        if answer:
+            with column:
+                if len(references) > 1:
+                    st.markdown(f"**{plain(reference.label)}**")
+                _one_answer(picture, reference, answer, rows, key=f"top-{place}")
 
 
-def _one_answer(picture: Picture, reference: CheckpointRef, above: list[str], *, key: str) -> list[str]:
-    """One checkpoint's answer. above: the classes in the chart beside it, which this one takes up in the same order.
-
-    Returns the classes it shows.
-    """
-    until_ready()
+def _answer_of(picture: Picture, reference: CheckpointRef) -> Prediction | None:
+    """What the checkpoint says, or None with a sentence on the page."""
     try:
         seen = look(picture.data, reference.card.dataset.image_size)
-        prediction = predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
+        return predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)
-        return above
+        return None
+
+
+def _one_answer(
+    picture: Picture, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
+) -> None:
+    """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
     by_class = dict(zip(reference.card.dataset.classes, prediction.probabilities, strict=True))
-    shown = [name for name in above if name in by_class]
-    shown += [name for name, _ in prediction.top if name not in shown]
-    shown = shown[: max(len(above), len(prediction.top)) + 2]
     if prediction.likely_none_of_these:
         st.warning(_warning(reference), icon=":material/help:")
         st.markdown(f"## nearest: {plain(label)} · {percent(probability)}")
@@ -104,9 +115,9 @@ def _one_answer(picture: Picture, reference: CheckpointRef, above: list[str], *,
         st.caption(f"{icon}, the test set says {plain(picture.label)}")
     st.plotly_chart(
         top_bars(
-            [(name, by_class[name]) for name in shown],
+            [(name, by_class[name]) for name in rows if name in by_class],
             dark=dark(),
-            colour=colour_of(reference.card.model),
+            colour=colour_of(reference.card.model, dark=dark()),
             calibrated=reference.card.calibration.images > 0,
         ),
         theme=None,
@@ -117,7 +128,6 @@ def _one_answer(picture: Picture, reference: CheckpointRef, above: list[str], *,
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
-    return shown
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:
@@ -150,7 +160,7 @@ def look(data: bytes, size: int) -> Seen:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
+def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint) -> Prediction:
     """The answer of this checkpoint to these pixels; the same question is answered once."""
     from core.inference import classify
 

@@ -30,25 +30,26 @@ CHOICES = {
 }
 FOLDER = "A folder of mine"
 LABELS = {
-    "train_images": "Training images (0 = all)",
+    "train_images": "Images (0 = all)",
     "grad_accumulation": "Pieces per batch",
     "lr": "Learning rate",
     "bias_lr": "Rate of biases",
     "head_lr": "Rate of the head",
-    "warmup": "Warm-up (share)",
+    "warmup": "Warm-up",
     "grad_clip": "Clip gradients at",
     "crop_padding": "Crop shift (px)",
     "cutout": "Cutout (px)",
     "average": "Average weights",
     "average_decay": "Decay of average",
-    "average_every": "Average every (steps)",
-    "early_stopping": "Early stopping after",
-    "eval_every": "Evaluate every (epochs)",
+    "average_every": "Average every",
+    "early_stopping": "Early stopping",
+    "eval_every": "Evaluate every",
     "tta": "Test-time views",
     "compile": "torch.compile",
 }
 """Where a field's own name is not the words for it."""
-FIELD_PX = 190
+FIELD_PX = 128
+"""Two beside each other in the narrow column and on a phone, six above an open run."""
 
 
 def train_form(advanced: DeltaGenerator) -> TrainConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import time
 from pathlib import Path
@@ -94,6 +95,9 @@ def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab
     assert at.selectbox(key="checkpoint").value != at.selectbox(key="second").value
     answers = [element.value for element in at.markdown if element.value.startswith("## ")]
     assert len(answers) == 2
+    left, right = (json.loads(chart.proto.spec)["data"][0]["y"] for chart in at.get("plotly_chart"))
+    assert left == right
+    assert len(left) >= 5
 
 
 def test_comparing_with_the_only_checkpoint_there_is(open_page: Open, shipped: Card) -> None:
