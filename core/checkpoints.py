@@ -289,7 +289,7 @@ def _contradiction(card: Card) -> str:
         return "has figures that are no finite numbers"
     if not isinstance(data.image_size, int) or not 8 <= data.image_size <= MAX_IMAGE_SIZE:
         return f"has an image size that is no whole number from 8 to {MAX_IMAGE_SIZE}"
-    if card.model_config.get("image_size", data.image_size) != data.image_size:
+    if card.model_config.get("image_size", 32) != data.image_size:
         return f"gives pictures of {data.image_size} pixels to a network for another size"
     shares = [value for key, value in card.metrics.items() if key in ("val_accuracy", "test_accuracy")]
     if not all(value is None or (finite(value) and 0 <= value <= 1) for value in shares):
@@ -336,12 +336,9 @@ def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str)
         # the weights file holds.
         with torch.device("meta"):
             model = build_model(card.model, card.model_config)
+        wanted = {key: value.dtype for key, value in model.state_dict().items()}
         model.load_state_dict(
-            {
-                key: value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-                for key, value in tensors.items()
-            },
-            assign=True,
+            {key: value.to(wanted.get(key, value.dtype), copy=True) for key, value in tensors.items()}, assign=True
         )
     except LabError:
         raise

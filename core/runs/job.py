@@ -57,7 +57,9 @@ class Job:
         self._written = 0.0
         self._attached = (self.folder / FOREGROUND_LOCK).exists()
         for half in itertools.chain(self.folder.glob(".*.????????"), self.folder.glob("*/.*.????????")):
-            half.unlink(missing_ok=True)  # files that a worker before this one was writing when it was killed
+            # What a worker before this one was writing when it was killed; a name may be being changed just now.
+            if not half.name.startswith(f".{CONFIG}."):
+                half.unlink(missing_ok=True)
         # Space that is given back when the disk is full, so that the run can still say why it ended.
         (self.folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
 

@@ -42,7 +42,9 @@ def _is_whole(row: dict[str, Any]) -> bool:
     """Whether it has its place in the run, and nothing but numbers where figures belong."""
     if not all(finite(row.get(name)) for name in ("step", "epoch")) or not isinstance(row["step"], int):
         return False
-    return all(value is None or isinstance(value, str | bool) or finite(value) for value in row.values())
+    return all(
+        value is None or isinstance(value, bool) or finite(value) for name, value in row.items() if name != "kind"
+    )
 
 
 def keep_until(path: Path, step: int, evaluated_step: int) -> None:

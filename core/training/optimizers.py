@@ -68,9 +68,11 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     filters = {name: parameter for name, parameter in trained.items() if parameter.ndim == 4}
     vectors = {name: parameter for name, parameter in trained.items() if parameter.ndim == 1}
     matrices = {name: parameter for name, parameter in trained.items() if name not in filters | vectors}
-    bias_lr, head_lr = config.bias_lr or config.lr, config.head_lr or config.lr
+    muon, adaptive = config.optimizer == "muon", config.optimizer in ("adam", "adamw")
+    bias_lr = config.lr if adaptive else config.bias_lr or config.lr
+    head_lr = config.head_lr or config.lr if muon else config.lr
     fused = next(iter(trained.values())).device.type in ("cuda", "cpu")
-    if config.optimizer in ("adam", "adamw"):
+    if adaptive:
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         decayed = [*filters.values(), *matrices.values()]
         groups = [{"params": decayed, "lr": config.lr}]
@@ -79,7 +81,6 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
         betas = (config.momentum, 0.999)
         made: list[Any] = [kind(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused)]
     else:
-        muon = config.optimizer == "muon"
         groups = []
         for parameters, lr in ((vectors, bias_lr), (matrices, head_lr), ({} if muon else filters, config.lr)):
             if parameters:

@@ -34,7 +34,7 @@ def train(session: TrainSession) -> Iterator[TrainResult]:
             yield _finished(session, "early_stopping", f"No gain in {config.early_stopping} evaluations.")
             return
         if counters.step >= session.total_steps:
-            yield _finished(session, "completed", f"Trained for {session.epoch:.3g} epochs.")
+            yield _finished(session, "completed", f"Trained for {round(session.epoch, 2):g} epochs.")
             return
         lr = train_step(session, *next(batches))
         loss, accuracy = _read(session) if session.reading_due() else (None, None)

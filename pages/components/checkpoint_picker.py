@@ -63,7 +63,7 @@ def describe(reference: CheckpointRef) -> str:
     parts.append(accuracy(reference))
     parts.append(
         f"trained on {plain(card.dataset.title)}"
-        + ("" if reference.origin == "shipped" else f", epoch {card.epoch:.3g}")
+        + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
     )
     return " · ".join(part for part in parts if part)
 

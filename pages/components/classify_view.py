@@ -77,14 +77,14 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     answers: list[Prediction | None] = []
     for column, reference in zip(columns, references, strict=True):
         with column:
+            if len(references) > 1:
+                st.markdown(f"**{plain(reference.label)}**")
             answers.append(_answer_of(picture, reference))
-    # Two charts show the same classes in the same order, so that they can be read across.
+    # Two charts show the same classes in the same order, as far as both know them, to be read across.
     rows = list(dict.fromkeys(name for answer in answers if answer for name, _ in answer.top))
     for place, (column, reference, answer) in enumerate(zip(columns, references, answers, strict=True)):
         if answer:
             with column:
-                if len(references) > 1:
-                    st.markdown(f"**{plain(reference.label)}**")
                 _one_answer(picture, reference, answer, rows, key=f"top-{place}")
 
 

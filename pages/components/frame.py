@@ -73,4 +73,5 @@ def _state(run: Run) -> str:
         return "queued"
     if run.total_steps:
         return f"{100 * run.step / run.total_steps:.0f}%"
-    return "starting"  # the width of the sidebar holds one short word; its page says more
+    # The width of the sidebar holds one short word; its page says more.
+    return "stopping" if run.status == "stopping" else "starting"

@@ -28,7 +28,7 @@ def job_line(run: Run) -> None:
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    parts = [STATUS[run.status][0], f"epoch {run.epoch:.3g} of {run.config.epochs:g}"]
+    parts = [STATUS[run.status][0], f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"]
     if run.best_val_accuracy is not None:
         parts.insert(1, f"best validation {_percent(run.best_val_accuracy)}")
     parts += [duration(run.seconds)] if run.seconds else []

@@ -47,7 +47,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Best val.": [_percent(run.best_val_accuracy) for run in runs],
             "Last val.": [_percent(run.last_val_accuracy) for run in runs],
             "Test": [_percent(run.test_accuracy) for run in runs],
-            "Epoch": [f"{run.epoch:.3g} of {run.config.epochs:g}" for run in runs],
+            "Epoch": [f"{round(run.epoch, 2):g} of {run.config.epochs:g}" for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
             "Model": [run.config.model for run in runs],

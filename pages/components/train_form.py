@@ -67,22 +67,34 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
         changes["dataset"] = _dataset()
     with right:
         changes["device"] = _device()
-    if changes["dataset"] == FOLDER:
-        changes["dataset"] = _folder()
+    folder = _folder() if changes["dataset"] == FOLDER else ""
     left, right = st.columns(2)
     changes["epochs"] = left.number_input(
-        "Epochs", value=float(preset.epochs), step=1.0, format="%g", key=f"epochs-{key}", help=field_docs()["epochs"]
+        "Epochs",
+        value=float(preset.epochs),
+        step=1.0,
+        format="%g",
+        key=f"epochs-{key}",
+        help=field_docs()["epochs"],
+        persist_state="session",
     )
     changes["seed"] = right.number_input(
-        "Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_docs()["seed"]
+        "Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_docs()["seed"], persist_state="session"
     )
     with advanced:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN:
                 value, widget = getattr(preset, field.name), f"{field.name}-{key}"
-                changes[field.name] = _field(field.name, value, widget, disabled=_without_effect(field.name, changes))
+                grey = _without_effect(field.name, changes)
+                given = _field(field.name, value, widget, disabled=grey)
+                changes[field.name] = value if grey else given  # what cannot be changed cannot be wrong
     if None in changes.values():
         raise LabError("A field is empty: give it a number.")
+    # Checked last: an error before would take the fields below it away, and what was entered there with them.
+    if changes["dataset"] == FOLDER:
+        if not folder:
+            raise LabError("Give the path of a folder that holds one folder of pictures per class.")
+        changes["dataset"] = canonical_name(f"{FOLDER_PREFIX}{folder}")  # whole: a worker has its own working directory
     return preset.replace(**changes)
 
 
@@ -102,9 +114,7 @@ def _folder() -> str:
         placeholder="/home/me/pictures",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )
-    if not (path or "").strip():
-        raise LabError("Give the path of a folder that holds one folder of pictures per class.")
-    return canonical_name(f"{FOLDER_PREFIX}{path.strip()}")  # whole: the worker has another working directory
+    return (path or "").strip()
 
 
 def _device() -> str:
@@ -137,6 +147,7 @@ def _without_effect(name: str, chosen: dict[str, Any]) -> bool:
 def _field(name: str, value: Any, key: str, *, disabled: bool) -> Any:
     label = _label(name)
     common: dict[str, Any] = {"key": key, "help": field_docs()[name], "disabled": disabled, "width": FIELD_PX}
+    common["persist_state"] = "session"  # also while another recipe is looked at
     if name in CHOICES:
         options = list(CHOICES[name])
         return st.selectbox(label, options, index=options.index(value), **common)

@@ -194,6 +194,26 @@ def test_fields_without_effect_are_greyed(open_page: Open) -> None:
     assert {name: at.number_input(key=f"{name}-simple_cnn-default").disabled for name in grey} == grey
     at.selectbox(key="optimizer-simple_cnn-default").set_value("muon").run()
     assert not at.number_input(key="head_lr-simple_cnn-default").disabled
+    at.number_input(key="head_lr-simple_cnn-default").set_value(-1.0).run()
+    assert at.button(key="start").disabled
+    at.selectbox(key="optimizer-simple_cnn-default").set_value("adamw").run()
+    assert not at.button(key="start").disabled  # what is grey cannot be mended, so it does not count
+
+
+def test_what_was_entered_survives_a_wrong_path_and_a_look_at_another_recipe(
+    open_page: Open, submitted: list[str], tiny_dataset_folder: Path
+) -> None:
+    at = open_page("images", view="Train")
+    at.number_input(key="epochs-simple_cnn-default").set_value(7.0).run()
+    at.number_input(key="lr-simple_cnn-default").set_value(0.25).run()
+    at.selectbox(key="dataset").set_value("A folder of mine").run()
+    at.text_input(key="folder").set_value("/nowhere").run()
+    at.selectbox(key="recipe-simple_cnn").set_value("quick").run()
+    at.selectbox(key="recipe-simple_cnn").set_value("default").run()
+    at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
+    at.button(key="start").click().run()
+    config = RunStore().config(submitted[0])
+    assert (config.recipe, config.epochs, config.lr) == ("default", 7.0, 0.25)
 
 
 def test_the_time_is_said_to_be_unknown_where_it_is(open_page: Open, tiny_dataset_folder: Path) -> None:

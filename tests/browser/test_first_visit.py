@@ -55,7 +55,7 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
 def test_an_address_cannot_plant_a_link(page: Page, param: str) -> None:
     for hostile in ("https://evil.example/x", "www.evil.example", "someone@evil.example", "[x](//evil.example)"):
         page.goto(f"/images?view={'Train' if param == 'run' else 'Classify'}&{param}={quote(hostile)}")
-        expect(page.get_by_test_id("stAlert")).to_contain_text("evil.example"[-8:])
+        expect(page.get_by_test_id("stAlert")).to_contain_text("evil")
         expect(page.locator("a[href*='evil']")).to_have_count(0)
 
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from core.checkpoints import (
@@ -95,6 +96,23 @@ def test_a_card_that_does_not_match_its_weights(folder: Path) -> None:
         (folder / "card.json").write_text(json.dumps(values | change))
         with pytest.raises(LabError, match="do not fit"):
             load_checkpoint(str(folder))
+
+
+def test_weights_of_another_kind_of_number_become_the_networks_own(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    model = build_model("simple_cnn", {"classes": 4, "batch_norm": True})
+    save_checkpoint(folder, model, card(model_config={"classes": 4, "batch_norm": True}))
+    written = read_card(folder)
+    tensors = safetensors.torch.load_file(folder / written.weights_file)
+    odd = {key: value.double() if "running" in key else value for key, value in tensors.items()}
+    data = safetensors.torch.save(odd | {"norm1.running_mean": tensors["norm1.running_mean"].long()})
+    (folder / written.weights_file).write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256=digest).to_json())
+    loaded = load_checkpoint(str(folder)).model
+    assert {value.dtype for key, value in loaded.state_dict().items() if "num_batches" not in key} == {torch.float32}
+    with torch.no_grad():
+        assert loaded(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
 
 
 def test_a_new_title_leaves_the_fingerprint_and_all_else_changes_it() -> None:
@@ -192,7 +210,7 @@ def test_a_card_with_values_that_cannot_be_is_one_sentence(
 
 def test_a_dataset_on_a_card_that_cannot_be_is_one_sentence(folder: Path) -> None:
     values = json.loads((folder / "card.json").read_text())
-    sizes = [{"image_size": value} for value in (32.5, 0, 20_000, "32", None)]
+    sizes = [{"image_size": value} for value in (32.5, 0, 64, 20_000, "32", None)]
     wrong = ({"std": [0.2, 0.0, 0.2]}, {"mean": [0.5]}, {"classes": ["a", "b", "c"]}, {"classes": []})
     for change in (*wrong, *sizes):
         (folder / "card.json").write_text(json.dumps(values | {"dataset": values["dataset"] | change}))

@@ -107,6 +107,25 @@ def test_average_equals_the_recursion_and_lookahead_pulls_back() -> None:
     assert torch.equal(lookahead.model.weight, fast.weight)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "bias", "head"),
+    [("adam", 0.01, 0.01), ("adamw", 0.01, 0.01), ("sgd", 3.0, 0.01), ("muon", 3.0, 0.5)],
+)
+def test_rates_of_their_own_go_to_those_optimizers_that_say_so(optimizer: str, bias: float, head: float) -> None:
+    model = build_model("simple_cnn", {})
+    config = TrainConfig(optimizer=optimizer, lr=0.01, bias_lr=3.0, head_lr=0.5)
+    rates = {
+        id(parameter): group["peak_lr"]
+        for made in build_optimizers(model, config)
+        for group in made.param_groups
+        for parameter in group["params"]
+    }
+    assert len(rates) == 6
+    assert rates[id(model.conv1.bias)] == bias
+    assert rates[id(model.head.weight)] == head
+    assert rates[id(model.conv1.weight)] == 0.01
+
+
 def test_every_recipe_is_described() -> None:
     for model, recipes in RECIPES.items():
         for name, config in recipes.items():

@@ -140,7 +140,9 @@ def test_a_torn_metrics_line_is_left_out(runs: RunStore) -> None:
     assert runs.metrics(run_id) == [*rows, {"kind": "eval", "step": 4, "epoch": 1}]
 
 
-@pytest.mark.parametrize("change", [{"epoch": None}, {"step": 1.5}, {"kind": "x"}, {"lr": [1]}, {"lr": 10**400}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": None}, {"step": 1.5}, {"kind": "x"}, {"lr": [1]}, {"lr": "1"}, {"lr": 10**400}]
+)
 def test_a_row_without_its_place_or_with_no_numbers_is_left_out(tmp_path: Path, change: dict[str, object]) -> None:
     good = {"kind": "eval", "step": 1, "epoch": 1.0, "lr": None}
     path = tmp_path / "metrics.jsonl"
@@ -154,12 +156,15 @@ def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore) ->
         (runs.root / name).mkdir()
         (runs.root / name / "weights").write_bytes(b"x")
     os.utime(runs.root / ".new-old", (1, 1))
+    name = runs.folder(run_id) / ".config.json.abcdefgh"  # a page may be renaming the run at this moment
+    name.write_bytes(b"x")
     halves = [runs.folder(run_id) / ".state.pt.abcd_123", runs.folder(run_id) / "best" / ".card.json.abcdefgh"]
     for half in halves:
         half.parent.mkdir(exist_ok=True)
         half.write_bytes(b"x")
     job.Job(runs, runs.get(run_id))
     assert not any(half.exists() for half in halves)
+    assert name.exists()
     assert {"config.json", "status.json"} <= {item.name for item in runs.folder(run_id).iterdir()}
     runs.create(TrainConfig())
     assert sorted(item.name for item in runs.root.glob(".[nd]*")) == [".new-fresh"]
