@@ -133,9 +133,8 @@ def _notes(name: str, seeds: int) -> str:
         else "One seed was trained, so the spread over seeds is not known."
     )
     images = (
-        "Trained on all 50,000 training images after the recipe was fixed on validation; temperature and warning "
-        f"threshold come from the same network trained by the recipe {item.calibrated_by} on 45,000 images and were set "
-        "on the other 5,000"
+        f"Trained on all 50,000 training images. The recipe {item.calibrated_by}, the same but for its length, was trained on "
+        "45,000 images and tried on the other 5,000; temperature and warning threshold come from its network"
         if item.calibrated_by
         else "Trained on 45,000 images; temperature and warning threshold are set on the other 5,000"
     )

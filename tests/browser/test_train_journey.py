@@ -123,7 +123,7 @@ def test_a_wrong_setting_is_answered_in_a_sentence(page: Page) -> None:
     choose(page, "model", "Simple CNN")
     enter(page, "epochs-simple_cnn-default", "-1")
     alert = page.get_by_test_id("stAlert").first
-    expect(alert).to_contain_text("epochs must be")
+    expect(alert).to_contain_text("Epochs must be")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_disabled()
     enter(page, "epochs-simple_cnn-default", "2")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()

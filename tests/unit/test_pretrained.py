@@ -1,0 +1,68 @@
+"""What ships is what its command makes; and the command on a tiny data set."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+import core.checkpoints
+import core.data
+from core.checkpoints import list_checkpoints, read_card
+from core.pretrained import __main__ as maker
+from core.training.config import TrainConfig
+from core.training.recipes import RECIPES, get_recipe
+from tests.unit.synthetic import synthetic
+
+TINY = TrainConfig(epochs=1, batch_size=64, lr=3e-3, tta="flip")
+
+
+@pytest.mark.parametrize("reference", [r for r in list_checkpoints() if r.origin == "shipped"], ids=lambda r: r.name)
+def test_what_ships_was_made_by_the_recipe_as_it_is_now(reference: core.checkpoints.CheckpointRef) -> None:
+    item = maker.SHIPPED[reference.name]
+    assert reference.card.recipe == get_recipe(item.model, item.recipe).to_dict()
+    metrics = reference.card.metrics
+    accuracies = [seed["test_accuracy"] for seed in metrics["seeds"]]
+    assert [seed["seed"] for seed in metrics["seeds"]] == list(range(len(accuracies)))
+    assert metrics["test_accuracy"] == accuracies[0]
+    assert metrics["test_accuracy_mean"] == pytest.approx(statistics.mean(accuracies))
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path) -> Path:
+    """A folder to ship to, and two recipes that train in seconds on drawn pictures."""
+    monkeypatch.setattr(core.checkpoints, "PRETRAINED", tmp_path / "shipped")
+    monkeypatch.setattr(core.data, "load_dataset", lambda name: synthetic())
+    tiny = {"default": TINY, "full": TINY.replace(recipe="full", train_on="train+validation")}
+    monkeypatch.setitem(RECIPES, "simple_cnn", tiny)
+    item = maker.Shipped(title="Tiny", model="simple_cnn", recipe="full", dtype="float16", calibrated_by="default")
+    monkeypatch.setitem(maker.SHIPPED, "tiny", item)
+    return tmp_path / "shipped" / "tiny"
+
+
+def test_a_network_that_saw_all_images_borrows_its_calibration(places: Path, lab_home: Path) -> None:
+    maker.ship("tiny", seeds=2)
+    card, lender = read_card(places), read_card(lab_home / "shipping" / "simple_cnn-default-0")
+    assert card.calibration == lender.calibration
+    assert card.calibration.images == 80
+    assert card.recipe["train_on"] == "train+validation"
+    first, second = card.metrics["seeds"]
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert card.metrics["test_accuracy_mean"] == pytest.approx((first["test_accuracy"] + second["test_accuracy"]) / 2)
+    assert "val_accuracy" not in card.metrics  # it trained on those images
+    assert 0 < card.metrics["calibrated_by"]["val_accuracy"] <= 1
+
+
+def test_a_finished_seed_is_not_trained_again(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker.ship("tiny", seeds=1)
+    before = read_card(places)
+
+    def trained_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(maker, "_train", trained_again)
+    maker.ship("tiny", seeds=1)
+    assert read_card(places) == before
+    with pytest.raises(AssertionError):
+        maker.ship("tiny", seeds=2)
