@@ -6,6 +6,7 @@ Source: Okabe & Ito, "Color Universal Design", 2008; sequential maps: cividis (N
 from __future__ import annotations
 
 import zlib
+from functools import cache
 
 import plotly.graph_objects as go
 
@@ -62,6 +63,7 @@ def sequential(dark: bool) -> list[list[object]]:
     return [list(stop) for stop in (SEQUENTIAL_DARK if dark else SEQUENTIAL_LIGHT)]
 
 
+@cache
 def template(dark: bool) -> go.layout.Template:
     """The Plotly template of the lab; transparent, so that it sits on the page it is shown on."""
     axis = {

@@ -96,7 +96,7 @@ class TrainConfig:
     precision: str = "auto"
     """Arithmetic of the forward and backward pass; `auto` = bfloat16 on CUDA, float32 elsewhere."""
     compile: bool = False
-    """`torch.compile` the model: worth it on a GPU for runs over a minute."""
+    """`torch.compile` the model: worth it on a GPU for runs over a minute; on a CPU it halved the speed."""
 
     def __post_init__(self) -> None:
         def need(ok: bool, name: str, valid: str) -> None:

@@ -13,7 +13,7 @@ from pages.components.resources import runs_now
 from pages.components.text import plain
 from pages.components.warmup import warmup
 
-POLL_S = 3.0
+POLL_S = 5.0
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
     '<path d="M11 2h10v7c0 4 7 6 7 13v8H4v-8c0-7 7-9 7-13z" fill="#0072b2"/>'

@@ -12,9 +12,9 @@ from pages.components.resources import act, dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 
 METRIC_PX = 160
-POLL_S = 1.0
-LATER_POLL_S = 2.0
-"""After the first minute: drawing both curves costs some 20 ms of a core that the run could use."""
+POLL_S = 2.0
+LATER_POLL_S = 5.0
+"""After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
 
 
 def job_line(run: Run) -> None:
