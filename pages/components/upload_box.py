@@ -35,7 +35,7 @@ def upload_box() -> Picture | None:
     st.session_state.setdefault("source", SOURCES[0])
     source = st.segmented_control("Picture from", SOURCES, required=True, key="source", persist_state="session")
     if source == "Upload":
-        st.file_uploader(
+        file = st.file_uploader(
             "A photo or drawing",
             type=list(TYPES),
             max_upload_size=20,
@@ -44,6 +44,8 @@ def upload_box() -> Picture | None:
             args=("upload",),
             help="It is read in memory on this server and not stored.",
         )
+        if file is not None and file.file_id != st.session_state.get("taken-upload"):
+            _take("upload")  # its callback was lost, as may happen while the server is busy with something else
     elif source == "Camera":
         st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
     else:
@@ -101,6 +103,7 @@ def _take(key: str) -> None:
     if file is None:
         _clear()
     else:
+        st.session_state[f"taken-{key}"] = file.file_id
         _set(Picture(data=file.getvalue(), title=file.name if key == "upload" else "camera picture"))
 
 

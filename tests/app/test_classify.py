@@ -66,6 +66,17 @@ def test_bad_files_are_answered_in_one_sentence_and_the_app_goes_on(open_page: O
     assert headline(at)
 
 
+def test_an_upload_whose_callback_was_lost_is_answered_all_the_same(open_page: Open, shipped: Card) -> None:
+    at = give(open_page("images"), picture())
+    said = headline(at)
+    for key in ("picture", "taken-upload"):
+        del at.session_state[key]
+    at.run()
+    assert headline(at) == said
+    at.button(key="clear-picture").click().run()
+    assert not [element for element in at.markdown if element.value.startswith("## ")]  # and cleared stays cleared
+
+
 def test_an_example_can_be_tried_without_a_photo(open_page: Open, shipped: Card) -> None:
     at = open_page("images")
     at.button(key="example-ship").click().run()
