@@ -190,14 +190,15 @@ def _bins(confidence: torch.Tensor, right: torch.Tensor) -> tuple[CalibrationBin
     for index in range(BINS):
         inside = which == index
         if inside.any():
-            low, high = wilson(int(right[inside].sum()), int(inside.sum()))
+            hits, n = int(right[inside].sum()), int(inside.sum())
+            low, high = wilson(hits, n)
             found.append(
                 CalibrationBin(
                     confidence=float(confidence[inside].mean()),
-                    accuracy=float(right[inside].float().mean()),
+                    accuracy=hits / n,
                     low=low,
                     high=high,
-                    n=int(inside.sum()),
+                    n=n,
                 )
             )
     return tuple(found)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from core.errors import LabError
 
+TEMPORARY_CHARACTERS = 8
+"""That `tempfile.mkstemp` adds to a prefix."""
+
 
 def lab_home() -> Path:
     """The folder for datasets and runs: `LAB_HOME`, or `~/.cache/bottleneck-lab`. It may not exist yet."""
@@ -27,6 +30,11 @@ def ensure_folder(path: Path) -> Path:
             f"The folder {path} is not writable: change its permissions, or set LAB_HOME to a folder you own."
         )
     return path
+
+
+def torn_writes(folder: Path) -> list[Path]:
+    """What `write_atomic` leaves in a folder when its process is killed; also what a living one is writing just now."""
+    return list(folder.glob(f".*.{'?' * TEMPORARY_CHARACTERS}"))
 
 
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:

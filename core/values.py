@@ -1,4 +1,4 @@
-"""Plain values out of files that anyone may have written: JSON without surprises, numbers that are numbers."""
+"""Plain values: JSON and numbers out of files that anyone may have written, and durations as a clock shows them."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def finite(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def duration(seconds: float | None) -> str:
+    """1:05, 2:03:45; empty for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

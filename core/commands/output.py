@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from core.values import duration as duration
+
 PLAIN_EVERY_S = 10.0
 REDRAW_EVERY_S = 0.1
 
@@ -30,15 +32,6 @@ def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     for line in cells:
         print("  ".join(value.ljust(width) for value, width in zip(line, widths)).rstrip())
-
-
-def duration(seconds: float | None) -> str:
-    """1:05, 2:03:45; empty for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Bar:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.values import duration
+
 RATE_WINDOW_S = 5.0
 REPORT_EVERY_S = 0.1
 TOO_EARLY = 0.005
@@ -38,8 +40,7 @@ class Progress:
         """Rate and time left for people, as far as they are known: `12.3 MB/s, 1:05 left`."""
         parts = [f"{self.bytes_per_s / 1e6:.1f} MB/s"] if self.bytes_per_s else []
         if self.seconds_left is not None:
-            minutes, seconds = divmod(round(self.seconds_left), 60)
-            parts.append(f"{minutes}:{seconds:02} left")
+            parts.append(f"{duration(self.seconds_left)} left")
         return ", ".join(parts)
 
 

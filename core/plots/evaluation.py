@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
@@ -24,15 +24,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         y=[as_text(item.label) for item in ordered],
         orientation="h",
         marker_color=faded(colour, 0.75),
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (item.high - item.accuracy) for item in ordered],
-            "arrayminus": [100 * (item.accuracy - item.low) for item in ordered],
-            "color": TEXT[dark],
-            "thickness": 1.2,
-            "width": 4,
-        },
+        error_x=_intervals(ordered, TEXT[dark], width=4),
         customdata=[[100 * item.low, 100 * item.high, item.n] for item in ordered],
         hovertemplate="%{y}: %{x:.1f}%, 95% interval %{customdata[0]:.1f} to %{customdata[1]:.1f}, "
         "%{customdata[2]} pictures<extra></extra>",
@@ -106,15 +98,7 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
             "color": colour,
             "line": {"color": PAPER[dark], "width": 1},
         },
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (item.high - item.accuracy) for item in bins],
-            "arrayminus": [100 * (item.accuracy - item.low) for item in bins],
-            "color": faded(colour, 0.6),
-            "thickness": 1.2,
-            "width": 3,
-        },
+        error_y=_intervals(bins, faded(colour, 0.6), width=3),
         customdata=[[item.n, 100 * item.low, 100 * item.high] for item in bins],
         hovertemplate="stated %{x:.0f}%, right %{y:.1f}% (95% interval %{customdata[1]:.1f} to %{customdata[2]:.1f}), "
         "%{customdata[0]} pictures<extra></extra>",
@@ -122,6 +106,19 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
     figure.update_xaxes(title_text="stated probability (%)", range=[0, 103], fixedrange=True)
     figure.update_yaxes(title_text="right answers (%)", range=[0, 105], fixedrange=True)
     return figure
+
+
+def _intervals(results: Sequence[ClassResult | CalibrationBin], colour: str, *, width: int) -> dict[str, Any]:
+    """Error bars from each accuracy to the ends of its interval, in percent. width: of the end strokes, pixels."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (item.high - item.accuracy) for item in results],
+        "arrayminus": [100 * (item.accuracy - item.low) for item in results],
+        "color": colour,
+        "thickness": 1.2,
+        "width": width,
+    }
 
 
 def _counts(confusion: Sequence[Sequence[int]]) -> list[list[str]]:

@@ -6,7 +6,6 @@ disk, and only what a resume needs is forced to it.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from core.data.progress import Progress
 from core.errors import LabError
-from core.paths import write_atomic
+from core.paths import torn_writes, write_atomic
 from core.runs import locks, metrics
 from core.runs.run import Run
 from core.runs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore, title_checkpoints
@@ -56,10 +55,11 @@ class Job:
         self._wanted = ""
         self._written = 0.0
         self._attached = (self.folder / FOREGROUND_LOCK).exists()
-        for half in itertools.chain(self.folder.glob(".*.????????"), self.folder.glob("*/.*.????????")):
-            # What a worker before this one was writing when it was killed; a name may be being changed just now.
-            if not half.name.startswith(f".{CONFIG}."):
-                half.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder / "best", self.folder / "last"):
+            for half in torn_writes(folder):
+                # Of a worker before this one that was killed; but a page may be renaming the run just now.
+                if not half.name.startswith(f".{CONFIG}."):
+                    half.unlink(missing_ok=True)
         # Space that is given back when the disk is full, so that the run can still say why it ended.
         (self.folder / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
 

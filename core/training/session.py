@@ -239,7 +239,7 @@ class TrainSession:
         """Go on from a saved state. Raises LabError where the file does not fit this configuration."""
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            if state.get("data", self._data()) != self._data():  # states of before November 2026 have none
+            if state["data"] != self._data():
                 raise LabError(
                     f"The images of {self.dataset_card.title} have changed since this run was interrupted: put them back as "
                     "they were, or start a new run."

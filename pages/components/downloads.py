@@ -65,7 +65,7 @@ def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> byte
     try:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
-            archive.writestr(CARD, _reference.card.to_json())
+            archive.writestr(CARD, card)
             archive.write(_reference.folder / _reference.card.weights_file, _reference.card.weights_file)
     except OSError as error:
         raise LabError(

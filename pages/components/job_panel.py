@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
-from pages.components.job_words import STATUS, fraction, where
+from pages.components.job_words import STATUS, epochs_done, fraction, where
 from pages.components.resources import act, dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 
@@ -28,7 +28,7 @@ def job_line(run: Run) -> None:
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    parts = [STATUS[run.status][0], f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"]
+    parts = [STATUS[run.status][0], f"epoch {epochs_done(run)}"]
     if run.best_val_accuracy is not None:
         parts.insert(1, f"best validation {_percent(run.best_val_accuracy)}")
     parts += [duration(run.seconds)] if run.seconds else []

@@ -44,6 +44,11 @@ def _silence(run: Run) -> str:
     return "" if run.silent_s is None else f" · no sign of life for {duration(run.silent_s)}"
 
 
+def epochs_done(run: Run) -> str:
+    """`3.5 of 10`."""
+    return f"{round(run.epoch, 2):g} of {run.config.epochs:g}"
+
+
 def state_words(run: Run) -> str:
     """Status for a table; a silence in whole minutes, so that it does not change at every look."""
     silent = f", silent for {duration(60 * (run.silent_s // 60))}" if run.silent_s is not None else ""

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs import Run
-from pages.components.job_words import STATUS, state_words
+from pages.components.job_words import STATUS, epochs_done, state_words
 from pages.components.text import VALIDATION_PLAIN, duration
 
 
@@ -47,7 +47,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Best val.": [_percent(run.best_val_accuracy) for run in runs],
             "Last val.": [_percent(run.last_val_accuracy) for run in runs],
             "Test": [_percent(run.test_accuracy) for run in runs],
-            "Epoch": [f"{round(run.epoch, 2):g} of {run.config.epochs:g}" for run in runs],
+            "Epoch": [epochs_done(run) for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
             "Model": [run.config.model for run in runs],

@@ -35,7 +35,7 @@ def runs_view() -> None:
         )
         return
     busy = any(run.active for run in runs)
-    chosen = [run for run in runs_table(runs) if run]
+    chosen = runs_table(runs)
     with st.container(horizontal=True, gap="small"):
         if chosen:
             actions(chosen)

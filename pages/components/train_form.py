@@ -146,8 +146,13 @@ def _without_effect(name: str, chosen: dict[str, Any]) -> bool:
 
 def _field(name: str, value: Any, key: str, *, disabled: bool) -> Any:
     label = _label(name)
-    common: dict[str, Any] = {"key": key, "help": field_docs()[name], "disabled": disabled, "width": FIELD_PX}
-    common["persist_state"] = "session"  # also while another recipe is looked at
+    common: dict[str, Any] = {
+        "key": key,
+        "help": field_docs()[name],
+        "disabled": disabled,
+        "width": FIELD_PX,
+        "persist_state": "session",  # also while another recipe is looked at
+    }
     if name in CHOICES:
         options = list(CHOICES[name])
         return st.selectbox(label, options, index=options.index(value), **common)

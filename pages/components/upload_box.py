@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import LabError
 from pages.components.dataset_fetch import dataset_or_offer
@@ -44,10 +45,10 @@ def upload_box() -> Picture | None:
             args=("upload",),
             help="It is read in memory on this server and not stored.",
         )
-        if file is not None and file.file_id != st.session_state.get("taken-upload"):
-            _take("upload")  # its callback was lost, as may happen while the server is busy with something else
+        _take_if_new("upload", file)
     elif source == "Camera":
-        st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
+        file = st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
+        _take_if_new("camera", file)
     else:
         _test_picture()
     if st.session_state.get(KEY) is not None:
@@ -105,6 +106,12 @@ def _take(key: str) -> None:
     else:
         st.session_state[f"taken-{key}"] = file.file_id
         _set(Picture(data=file.getvalue(), title=file.name if key == "upload" else "camera picture"))
+
+
+def _take_if_new(key: str, file: UploadedFile | None) -> None:
+    """Take a file whose callback was lost, as may happen while the server is busy with something else."""
+    if file is not None and file.file_id != st.session_state.get(f"taken-{key}"):
+        _take(key)
 
 
 def _set(picture: Picture) -> None:

@@ -75,6 +75,7 @@ class Warmup:
             time.sleep(0.2)
         try:
             self.stage = "Loading the rest"
+            import pandas  # noqa: F401
             import plotly.graph_objects  # noqa: F401
             import pyarrow  # noqa: F401
             import torchvision  # noqa: F401
