@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.dataset import DatasetCard
+from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.errors import LabError
-from core.models import TTA_LEVELS
+from core.models import MODELS, TTA_LEVELS
 from core.paths import lab_home, write_atomic
 from core.values import finite, read_json
 
@@ -87,6 +87,25 @@ class Card:
     """Size of the weights file."""
 
     @property
+    def task(self) -> str:
+        """`images` or `text`: what it was trained on."""
+        return "text" if isinstance(self.dataset, TextCard) else "images"
+
+    @property
+    def image_data(self) -> ImageCard:
+        """The dataset of an image classifier. Raises LabError for a language model."""
+        if not isinstance(self.dataset, ImageCard):
+            raise LabError(f"{self.title[:100]} writes text and knows no pictures: choose an image classifier.")
+        return self.dataset
+
+    @property
+    def text_data(self) -> TextCard:
+        """The dataset of a language model. Raises LabError for an image classifier."""
+        if not isinstance(self.dataset, TextCard):
+            raise LabError(f"{self.title[:100]} classifies pictures and cannot write: choose a language model.")
+        return self.dataset
+
+    @property
     def fingerprint(self) -> str:
         """Hash of all that results depend on, weights, calibration and dataset included, so that they may be cached by it.
 
@@ -153,12 +172,15 @@ def read_card(folder: Path) -> Card:
     return card
 
 
-def list_checkpoints(runs_folder: Path | None = None) -> list[CheckpointRef]:
-    """All checkpoints: those that ship first, then the best one of every run, newest first. Damaged ones are left out."""
+def list_checkpoints(runs_folder: Path | None = None, *, task: str | None = None) -> list[CheckpointRef]:
+    """All checkpoints, or those of one task (`images`, `text`): those that ship first, then the best one of every run,
+    newest first. Damaged ones are left out."""
     found: list[CheckpointRef] = []
     for folder in sorted(PRETRAINED.iterdir()) if PRETRAINED.is_dir() else []:
         found.extend(_reference(folder.name, folder, "shipped"))
-    found.sort(key=lambda ref: -(ref.card.metrics.get("test_accuracy") or 0))
+    found.sort(
+        key=lambda ref: (-(ref.card.metrics.get("test_accuracy") or 0), ref.card.metrics.get("val_loss_nats") or 0)
+    )
     runs = runs_folder or lab_home() / "runs"
     try:
         folders = sorted((item for item in runs.iterdir() if item.is_dir()), key=lambda item: item.name, reverse=True)
@@ -166,7 +188,7 @@ def list_checkpoints(runs_folder: Path | None = None) -> list[CheckpointRef]:
         folders = []
     for folder in folders:
         found.extend(_reference(folder.name, folder / "best", "run"))
-    return found
+    return [reference for reference in found if task in (None, reference.card.task)]
 
 
 def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef:
@@ -273,33 +295,53 @@ def _contradiction(card: Card) -> str:
     """What is wrong with the values of a card that has the right fields; empty if nothing is. A card may come from
     anyone, so nothing that a page or a model computes with is taken on trust."""
     data, calibration = card.dataset, card.calibration
-    numbers = [*data.mean, *data.std, calibration.temperature, calibration.energy_threshold or 0.0]
-    numbers += [calibration.false_alarm_rate or 0.0, calibration.images, data.image_size, *data.sizes.values()]
-    numbers += [card.parameters, card.size_bytes, card.step, card.epoch]
-    texts = [card.title, card.model, card.notes, data.name, data.title, *data.classes]
+    numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
+    numbers += [calibration.images, *data.sizes.values(), card.parameters, card.size_bytes, card.step, card.epoch]
     if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
         return "has a list or a number where a mapping belongs"
-    if not all(isinstance(value, str) for value in texts) or not data.classes:
-        return "has no class names, or texts that are none"
+    if not all(isinstance(value, str) for value in (card.title, card.model, card.notes, data.name, data.title)):
+        return "has texts that are none"
     if not isinstance(card.weights_file, str) or not _SAFE_FILE.fullmatch(card.weights_file):
         return "names a weights file that is not allowed"
     if not isinstance(card.weights_sha256, str) or not _HASH.fullmatch(card.weights_sha256):
         return "has no checksum of its weights"
     if not all(finite(value) for value in numbers):
         return "has figures that are no finite numbers"
+    if calibration.temperature <= 0:
+        return "has a temperature that cannot be"
+    if card.model in MODELS and MODELS[card.model].task != card.task:
+        return f"names a {MODELS[card.model].title} for data of another kind"
+    for key, value in card.metrics.items():
+        if key in ("val_accuracy", "test_accuracy") and value is not None and not (finite(value) and 0 <= value <= 1):
+            return "has an accuracy that is none"
+        if key == "val_loss_nats" and value is not None and not (finite(value) and value >= 0):
+            return "has a loss that is none"
+    if card.tta not in TTA_LEVELS:
+        return "asks for a test-time augmentation that does not exist"
+    return _wrong_pictures(card, data) if isinstance(data, ImageCard) else _wrong_text(card, card.text_data)
+
+
+def _wrong_pictures(card: Card, data: ImageCard) -> str:
+    if not data.classes or not all(isinstance(value, str) for value in data.classes):
+        return "has no class names, or texts that are none"
+    if not all(finite(value) for value in (*data.mean, *data.std, data.image_size)):
+        return "has figures that are no finite numbers"
     if not isinstance(data.image_size, int) or not 8 <= data.image_size <= MAX_IMAGE_SIZE:
         return f"has an image size that is no whole number from 8 to {MAX_IMAGE_SIZE}"
     if card.model_config.get("image_size", 32) != data.image_size:
         return f"gives pictures of {data.image_size} pixels to a network for another size"
-    shares = [value for key, value in card.metrics.items() if key in ("val_accuracy", "test_accuracy")]
-    if not all(value is None or (finite(value) and 0 <= value <= 1) for value in shares):
-        return "has an accuracy that is none"
-    if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0 or calibration.temperature <= 0:
-        return "has a mean, a standard deviation or a temperature that cannot be"
+    if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
+        return "has a mean or a standard deviation that cannot be"
     if card.model_config.get("classes", 10) != len(data.classes):
         return f"names {len(data.classes)} classes for a network of another number"
-    if card.tta not in TTA_LEVELS:
-        return "asks for a test-time augmentation that does not exist"
+    return ""
+
+
+def _wrong_text(card: Card, data: TextCard) -> str:
+    if not isinstance(data.vocabulary, str) or len(set(data.vocabulary)) != len(data.vocabulary):
+        return "has a vocabulary that is none"
+    if card.model_config.get("vocabulary") != len(data.vocabulary):
+        return f"has {len(data.vocabulary)} characters for a network of another number"
     return ""
 
 

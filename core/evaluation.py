@@ -90,7 +90,7 @@ def evaluate(
     """Evaluate on a split. tta: None takes the card's. on_progress gets the share done, 0..1."""
     started = time.perf_counter()
     card = checkpoint.card
-    classes = card.dataset.classes
+    classes = card.image_data.classes
     logits = split_logits(checkpoint, split, tta, on_progress)
     labels = torch.from_numpy(np.asarray(split.labels, dtype=np.int64))
     scaled = logits / card.calibration.temperature

@@ -36,7 +36,7 @@ def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None
     Raises LabError where the pictures do not have the model's input size.
     """
     card = checkpoint.card
-    side = card.dataset.image_size
+    side = card.image_data.image_size
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
         raise LabError(
             f"{card.title} takes pictures of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape "
@@ -49,7 +49,7 @@ def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None
 
 def normalise(pixels: torch.Tensor, card: Card) -> torch.Tensor:
     """(N, H, W, 3) uint8 to the model's input (N, 3, H, W) float32, in channels_last memory order."""
-    mean, std = (torch.tensor(values, device=pixels.device) for values in (card.dataset.mean, card.dataset.std))
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (card.image_data.mean, card.image_data.std))
     return ((pixels / 255.0 - mean) / std).permute(0, 3, 1, 2)
 
 
@@ -59,7 +59,7 @@ def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None)
         return []
     started = time.perf_counter()
     logits = logits_of(checkpoint, images, tta)
-    calibration, classes = checkpoint.card.calibration, checkpoint.card.dataset.classes
+    calibration, classes = checkpoint.card.calibration, checkpoint.card.image_data.classes
     probabilities = torch.softmax(logits / calibration.temperature, dim=1)
     energies = free_energy(logits)
     latency_ms = (time.perf_counter() - started) * 1000 / len(images)

@@ -19,13 +19,13 @@ EPOCHS = 20
 
 def lab(model: str, **changes: Any) -> Iterator[int]:
     """This project's loop: the trainer's own step on images that live on the device."""
-    from core.data import load_dataset
+    from core.data import load_images
     from core.training.recipes import get_recipe
     from core.training.session import TrainSession
     from core.training.trainer import train_step
 
     recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
-    session = TrainSession.start(recipe.replace(device="cpu", **changes), load_dataset("cifar10"))
+    session = TrainSession.start(recipe.replace(device="cpu", **changes), load_images("cifar10"))
     for images, labels in session.batches():
         train_step(session, images, labels)
         yield len(images)
@@ -33,7 +33,7 @@ def lab(model: str, **changes: Any) -> Iterator[int]:
 
 def generator(model: str, **changes: Any) -> Iterator[int]:
     """The same through the generator that runs consume, with its readings."""
-    from core.data import load_dataset
+    from core.data import load_images
     from core.training.recipes import get_recipe
     from core.training.results import StepResult
     from core.training.session import TrainSession
@@ -41,7 +41,7 @@ def generator(model: str, **changes: Any) -> Iterator[int]:
 
     recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
     session = TrainSession.start(
-        recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu", **changes), load_dataset("cifar10")
+        recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu", **changes), load_images("cifar10")
     )
     for result in train(session):
         if isinstance(result, StepResult):
@@ -56,10 +56,10 @@ def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
-    from core.data import load_dataset
+    from core.data import load_images
     from core.models import build_model
 
-    data = load_dataset("cifar10")
+    data = load_images("cifar10")
     prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.card.mean, data.card.std)])
 
     class Pictures(Dataset):  # as torchvision.datasets.CIFAR10 does it
@@ -88,9 +88,9 @@ def keras(batch_size: int = 32) -> Iterator[int]:
     """The textbook Keras script: the same network and `fit`. Needs TensorFlow; yields an epoch at a time."""
     import tensorflow as tf  # type: ignore[import-not-found,unused-ignore]
 
-    from core.data import load_dataset
+    from core.data import load_images
 
-    data = load_dataset("cifar10")
+    data = load_images("cifar10")
     layers = tf.keras.layers
     network = tf.keras.Sequential(
         [

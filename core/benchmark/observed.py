@@ -52,7 +52,7 @@ def _run_speed(watch: Callable[[str], object]) -> float:
         first = store.metrics(run_id)[-1]
         time.sleep(SECONDS)
         last = store.metrics(run_id)[-1]
-        return float((last["images"] - first["images"]) / (last["seconds"] - first["seconds"]))
+        return float((last["examples"] - first["examples"]) / (last["seconds"] - first["seconds"]))
     finally:
         engine.stop(run_id, now=True)
         while engine.state(run_id).status in ("running", "stopping"):

@@ -19,9 +19,10 @@ from core.benchmark import Figure, figure
 from core.data.dataset import ImageDataset, Split
 from core.errors import LabError
 from core.training.config import TrainConfig
+from core.training.image_task import ImageTask
 from core.training.recipes import get_recipe
 from core.training.session import TrainSession
-from core.training.trainer import evaluate, train_step
+from core.training.trainer import train_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +49,11 @@ def speedrun(
         session.restart(seed)
         wait()
         started = time.perf_counter()
-        session.initialise_from_data()
+        session.task.begin(session.model)
         for images, labels in itertools.islice(session.batches(), session.total_steps):
             train_step(session, images, labels)
-        accuracy = evaluate(session, session.config.tta).val_accuracy
+        assert isinstance(session.task, ImageTask)
+        accuracy = session.task.validate(session.eval_model(), session.config.tta).accuracy
         wait()
         seconds = time.perf_counter() - started
         if seed > 0:
@@ -64,9 +66,9 @@ def measure(rounds: int) -> Iterator[Figure]:
         raise LabError(
             "The speedrun needs a CUDA GPU: on a CPU, `python -m core train --model fast_resnet` takes about an hour on 2 cores."
         )
-    from core.data import load_dataset
+    from core.data import load_images
 
-    results = list(speedrun(load_dataset("cifar10"), rounds))
+    results = list(speedrun(load_images("cifar10"), rounds))
     device = torch.cuda.get_device_name()
     yield figure("speedrun", f"speedrun recipe on {device}", [item.seconds for item in results], "s")
     accuracies = [item.accuracy for item in results]

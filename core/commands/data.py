@@ -11,7 +11,9 @@ from core.data.progress import Progress
 
 def add(subcommands: Any) -> None:
     parser = subcommands.add_parser("data", help="list datasets, or fetch one")
-    parser.add_argument("name", nargs="?", help="a dataset: cifar10, or folder:PATH")
+    parser.add_argument(
+        "name", nargs="?", help="a dataset: cifar10, tiny_shakespeare, shakespeare_complete, folder:PATH or text:PATH"
+    )
     parser.add_argument("--fetch", action="store_true", help="fetch it if it is not on this machine, and check it")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(command=data)

@@ -34,7 +34,8 @@ def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int
         note(run.message)
         if not as_json:
             print(run.id)
-            note(f"Use it: python -m core classify IMAGE --checkpoint {run.id}")
+            verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
+            note(f"Use it: python -m core {verb} --checkpoint {run.id}")
         return 0
     note(run.message)
     if run.resumable:
@@ -55,11 +56,13 @@ def describe(run: Run) -> tuple[float | None, str]:
     if run.stage and run.stage != "training":
         return run.stage_fraction, run.stage + silence
     parts = [f"epoch {run.epoch:.2f}"]
-    if run.images_per_s:
-        parts.append(f"{run.images_per_s:,.0f} images/s")
+    if run.examples_per_s:
+        parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
     if run.last_train_loss_nats is not None:
         parts.append(f"loss {run.last_train_loss_nats:.3f}")
-    if run.last_val_accuracy is not None:
+    if run.task == "text" and run.last_val_loss_nats is not None:
+        parts.append(f"validation {run.last_val_loss_nats:.3f} nats")
+    elif run.last_val_accuracy is not None:
         parts.append(f"validation {run.last_val_accuracy:.1%}")
     if run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
@@ -88,7 +91,7 @@ def _watch(engine: LocalEngine, run_id: str) -> int:
                 note("Stopping after this batch; once more ends it at once." if handled == 1 else "Ending it.")
                 engine.stop(run_id, now=handled > 1)
             fraction, words = describe(run)
-            news = f"{run.status} {run.stage.split('(')[0]} {run.last_val_accuracy}"
+            news = f"{run.status} {run.stage.split('(')[0]} {run.last_val_accuracy} {run.last_val_loss_nats}"
             bar.show(fraction, words, now=news != shown)
             shown = news
             time.sleep(LOOK_EVERY_S)

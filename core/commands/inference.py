@@ -30,7 +30,7 @@ def classify(options: argparse.Namespace) -> int:
     checkpoint = _load(options)
     from core.inference import classify as answer
 
-    side = checkpoint.card.dataset.image_size
+    side = checkpoint.card.image_data.image_size
     # The first call also chooses kernels and allocates: what is reported is what a warm model takes.
     answer(checkpoint, np.zeros((1, side, side, 3), np.uint8), options.tta)
     rows: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from core.evaluation import evaluate as measure
 
     dataset = load_with_bar(checkpoint.card.dataset.name)
-    if dataset.card.classes != checkpoint.card.dataset.classes:
+    if dataset.card.classes != checkpoint.card.image_data.classes:
         raise LabError(f"{dataset.card.title} no longer has the classes that {options.checkpoint} was trained on.")
     bar = Bar()
     try:

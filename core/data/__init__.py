@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
-from core.data import cifar10
+import os
+from functools import partial
+
+from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
-from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.dataset import UNKNOWN, Dataset, DatasetCard, ImageCard, ImageDataset, Split, TextCard, TextDataset
 from core.data.folder import FOLDER_PREFIX
 from core.data.progress import OnProgress, Progress
 from core.data.source import DatasetSource, DatasetStatus
 from core.data.splits import subset
 from core.data.storage import folder_bytes
+from core.data.text import MAX_TEXT_BYTES, encode
+from core.data.texts import TEXT_PREFIX, store_upload, stored_texts
 from core.errors import LabError
 
 __all__ = [
     "DATASETS",
     "FOLDER_PREFIX",
+    "MAX_TEXT_BYTES",
+    "TEXT_PREFIX",
+    "UNKNOWN",
+    "Dataset",
     "DatasetCard",
     "DatasetSource",
     "DatasetStatus",
+    "ImageCard",
     "ImageDataset",
     "OnProgress",
     "Progress",
     "Split",
+    "TextCard",
+    "TextDataset",
     "canonical_name",
     "dataset_state",
     "dataset_status",
+    "encode",
     "load_dataset",
+    "load_images",
+    "load_text",
+    "store_upload",
+    "stored_texts",
     "subset",
 ]
+
+
+def _text_source(spec: shakespeare.TextSpec, description: str) -> DatasetSource:
+    return DatasetSource(
+        name=spec.name,
+        title=spec.title,
+        description=description,
+        task="text",
+        download_bytes=spec.archive.size_bytes,
+        load=partial(shakespeare.load, spec=spec),
+        is_ready=partial(shakespeare.is_ready, spec),
+        folder=partial(shakespeare.folder, spec),
+    )
 
 
 DATASETS: dict[str, DatasetSource] = {
@@ -35,20 +65,49 @@ DATASETS: dict[str, DatasetSource] = {
         name="cifar10",
         title="CIFAR-10",
         description="60,000 colour pictures of 32×32 pixels in ten classes, from airplane to truck.",
+        task="images",
         download_bytes=cifar10.SPEC.python_archive.size_bytes,
         load=cifar10.load,
         is_ready=cifar10.is_ready,
         folder=cifar10.folder,
     ),
+    "tiny_shakespeare": _text_source(
+        shakespeare.TINY, "1.1 million characters out of the plays, the text on which character models are compared."
+    ),
+    "shakespeare_complete": _text_source(
+        shakespeare.COMPLETE, "5 million characters: 37 plays and 5 poems in modern spelling."
+    ),
 }
 
 
-def load_dataset(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
-    """Load a dataset of the registry or `folder:<path>`, fetching it first where needed. Raises LabError.
+def load_dataset(name: str, on_progress: OnProgress | None = None) -> Dataset:
+    """Load a dataset of the registry, `folder:<path>` or `text:<path>`, fetching it first where needed. Raises LabError.
 
     Each call reads the disk: callers that load often keep the result.
     """
     return _source(name).load(on_progress)
+
+
+def load_images(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
+    """`load_dataset` for what needs pictures. Raises LabError, before anything is fetched, where the name is of a text."""
+    source = _source(name)
+    dataset = source.load(on_progress) if source.task == "images" else None
+    if not isinstance(dataset, ImageDataset):
+        raise LabError(
+            f"{source.title} is a text and pictures are needed here: choose {_names('images')}, or {FOLDER_PREFIX}<path>."
+        )
+    return dataset
+
+
+def load_text(name: str, on_progress: OnProgress | None = None) -> TextDataset:
+    """`load_dataset` for what needs text. Raises LabError, before anything is fetched, where the name is of pictures."""
+    source = _source(name)
+    dataset = source.load(on_progress) if source.task == "text" else None
+    if not isinstance(dataset, TextDataset):
+        raise LabError(
+            f"{source.title} holds pictures and a text is needed here: choose {_names('text')}, or {TEXT_PREFIX}<path>."
+        )
+    return dataset
 
 
 def dataset_status(name: str) -> DatasetStatus:
@@ -56,7 +115,7 @@ def dataset_status(name: str) -> DatasetStatus:
     source = _source(name)
     folder, ready = source.folder(), source.is_ready()
     # A folder of the user's own may be anything, /usr too: a walk through it would hold up every look at it.
-    own = name.startswith(FOLDER_PREFIX)
+    own = source.name not in DATASETS
     size = 0 if own else folder_bytes(folder)
     if ready:
         place = f"in {folder}" if own else f"{size / 1e6:.0f} MB in {folder}"
@@ -72,7 +131,8 @@ def dataset_state(name: str) -> str:
 
 
 def canonical_name(name: str) -> str:
-    """The name that cards have for a dataset: of a folder, its whole path. Raises LabError for a name that is not known."""
+    """The name that cards have for a dataset: of a folder or a text file, its whole path. The path of a .txt file alone
+    is enough. Raises LabError for a name that is not known."""
     return _source(name).name
 
 
@@ -81,4 +141,15 @@ def _source(name: str) -> DatasetSource:
         return DATASETS[name]
     if name.startswith(FOLDER_PREFIX):
         return folders.source(name)
-    raise LabError(f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or folder:<path>.")
+    if name.startswith(TEXT_PREFIX):
+        return texts.source(name)
+    if name.lower().endswith(".txt") and os.path.isfile(os.path.expanduser(name)):
+        return texts.source(f"{TEXT_PREFIX}{name}")
+    raise LabError(
+        f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}<path>, or "
+        f"{TEXT_PREFIX}<path>."
+    )
+
+
+def _names(task: str) -> str:
+    return " or ".join(name for name, source in DATASETS.items() if source.task == task)

@@ -26,7 +26,7 @@ class Archive:
     """A published archive, known by its checksum."""
 
     kind: str
-    """`python` (the authors' pickled batches) or `npm` (PNG sheets)."""
+    """How it is read: `python` (the authors' pickled batches), `npm` (PNG sheets), `text` or `works` (see shakespeare.py)."""
     filename: str
     size_bytes: int
     sha256: str

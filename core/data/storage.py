@@ -1,4 +1,4 @@
-"""Writing arrays so that a crash leaves all of them or none, and saying in a sentence what a disk refuses."""
+"""Storing datasets so that a crash leaves all of one or nothing, and saying in a sentence what a disk refuses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from core.data.progress import Meter, OnProgress
 from core.errors import LabError
+from core.paths import ensure_folder
 
 WRITE_BYTES = 1 << 24
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -26,6 +29,59 @@ def folder_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(parent, name)).st_size
     return total
+
+
+def fill_once(
+    folder: Path,
+    make: Callable[[Path], Path],
+    *,
+    is_whole: Callable[[], bool],
+    needed_bytes: int,
+    on_progress: OnProgress | None,
+) -> None:
+    """Put the folder that `make(temporary)` returns in the place of `folder`, once even where several processes ask.
+
+    make works below the temporary folder that it gets, which is removed whatever happens; is_whole tells whether another
+    process was faster. needed_bytes must be free on the disk. Raises LabError.
+    """
+    home = ensure_folder(folder.parent)
+    lock = FileLock(home / f"{folder.name}.lock")
+    waiting: Meter | None = None
+    with readable_disk_errors(home):
+        while True:
+            try:
+                lock.acquire(timeout=0.2)
+                break
+            except Timeout:
+                waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")
+                waiting.update(0)
+        try:
+            if not is_whole():
+                _fill_locked(folder, make, needed_bytes)
+        finally:
+            lock.release()
+
+
+def _fill_locked(folder: Path, make: Callable[[Path], Path], needed_bytes: int) -> None:
+    home = folder.parent
+    for leftover in home.glob(f".{folder.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    require_space(home, needed_bytes)
+    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{folder.name}-"))
+    try:
+        damaged = folder.exists()
+        try:
+            made = make(temporary)
+        except LabError as error:
+            if damaged:
+                raise LabError(f"The copy in {folder} is damaged, and {error}") from error
+            raise
+        if damaged:
+            folder.rename(temporary / "old")
+        made.rename(folder)
+        sync_folder(home)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnProgress | None) -> None:

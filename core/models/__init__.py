@@ -20,18 +20,21 @@ TTA_LEVELS = ("none", "flip", "flip+shift")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelEntry:
     title: str
+    task: str
+    """`images`: pictures to logits of classes; `text`: characters to logits of the next character."""
     description: str
     source: str
     module: str
     config: str
     build: str
     parameters: int
-    """With the default config."""
+    """With the default config (for text: of Tiny Shakespeare's 65 characters)."""
 
 
 MODELS: dict[str, ModelEntry] = {
     "simple_cnn": ModelEntry(
         title="Simple CNN",
+        task="images",
         description="The textbook network: two convolutions, two poolings, one dense layer.",
         source="TensorFlow and PyTorch CIFAR-10 tutorials",
         module="core.models.simple_cnn",
@@ -41,6 +44,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "fast_resnet": ModelEntry(
         title="Fast ResNet",
+        task="images",
         description="Whitened input and three wide blocks: 94% in seconds on a GPU, in about an hour on two CPU cores.",
         source="Jordan, arXiv:2404.00498; Page, ResNet-9",
         module="core.models.fast_resnet",
@@ -50,12 +54,53 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "resnet18": ModelEntry(
         title="ResNet-18",
+        task="images",
         description="torchvision's ResNet-18 with a 3x3 stem: the standard to compare with; slow without a GPU.",
         source="He et al., arXiv:1512.03385",
         module="core.models.resnet18",
         config="ResNet18Config",
         build="resnet18",
         parameters=11_173_962,
+    ),
+    "char_lstm": ModelEntry(
+        title="LSTM",
+        task="text",
+        description="Long short-term memory: a gated cell state that gradients pass through unharmed.",
+        source="Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate)",
+        module="core.models.char_rnn",
+        config="CharRNNConfig",
+        build="char_lstm",
+        parameters=3_457_729,
+    ),
+    "char_gru": ModelEntry(
+        title="GRU",
+        task="text",
+        description="Gated recurrent unit: two gates and no separate cell, three quarters of the LSTM's weights.",
+        source="Cho et al., arXiv:1406.1078",
+        module="core.models.char_rnn",
+        config="CharRNNConfig",
+        build="char_gru",
+        parameters=2_603_713,
+    ),
+    "char_rnn": ModelEntry(
+        title="RNN",
+        task="text",
+        description="The textbook recurrence h = tanh(W x + U h + b): small, and forgets quickly.",
+        source="Elman 1990",
+        module="core.models.char_rnn",
+        config="CharRNNConfig",
+        build="char_rnn",
+        parameters=895_681,
+    ),
+    "char_gpt": ModelEntry(
+        title="GPT",
+        task="text",
+        description="A small decoder-only Transformer: every character attends to those before it.",
+        source="Vaswani et al., arXiv:1706.03762; Radford et al. 2019 (GPT-2)",
+        module="core.models.char_gpt",
+        config="CharGPTConfig",
+        build="CharGPT",
+        parameters=2_718_336,
     ),
 }
 
@@ -95,6 +140,7 @@ def model_info() -> list[dict[str, Any]]:
         {
             "name": name,
             "title": entry.title,
+            "task": entry.task,
             "parameters": entry.parameters,
             "description": entry.description,
             "source": entry.source,

@@ -18,7 +18,12 @@ METRICS = {
     "train_accuracy": ("training accuracy (%)", 100.0),
     "train_loss_nats": ("training loss (nats)", 1.0),
 }
-X_AXES = {"epoch": "epoch", "seconds": "training time (s)", "step": "optimizer step", "images": "training images seen"}
+X_AXES = {
+    "epoch": "epoch",
+    "seconds": "training time (s)",
+    "step": "optimizer step",
+    "examples": "training examples seen",
+}
 
 
 def overlay(

@@ -1,8 +1,8 @@
 """Make a checkpoint that ships: `python -m core.pretrained fast_resnet --seeds 3`.
 
 Trains the recipe once per seed (each resumable, and a finished one is kept: run the command again after an
-interruption), evaluates every one on the test images, and ships the first seed with the mean and spread over all of
-them on its card: never the best of several.
+interruption), evaluates every one on the test images or the validation part of the text, and ships the first seed with
+the mean and spread over all of them on its card: never the best of several.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.devices import worker_environment
+from core.models import MODELS
 
 if TYPE_CHECKING:
     from core.checkpoints import Calibration, Checkpoint
-    from core.data.dataset import ImageDataset
+    from core.data.dataset import Dataset, ImageDataset, TextDataset
     from core.training.config import TrainConfig
 
 
@@ -43,6 +44,8 @@ SHIPPED: dict[str, Shipped] = {
     "fast_resnet": Shipped(
         title="Fast ResNet", model="fast_resnet", recipe="full", dtype="float16", calibrated_by="default"
     ),
+    "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", dtype="float16"),
+    "char_rnn": Shipped(title="RNN, Shakespeare", model="char_rnn", recipe="quick", dtype="float16"),
     "fast_resnet_long": Shipped(title="Fast ResNet, long recipe", model="fast_resnet", recipe="long", dtype="float16"),
 }
 
@@ -65,11 +68,11 @@ def ship(name: str, seeds: int) -> None:
     from core.training.recipes import get_recipe
 
     item = SHIPPED[name]
-    dataset = load_dataset("cifar10")
+    recipe = get_recipe(item.model, item.recipe)
+    dataset = load_dataset(recipe.dataset)
     lender = None
     if item.calibrated_by:
         lender = _make(item, get_recipe(item.model, item.calibrated_by), dataset, None)
-    recipe = get_recipe(item.model, item.recipe)
     made = [
         _make(item, recipe.replace(seed=seed), dataset, lender.card.calibration if lender else None)
         for seed in range(seeds)
@@ -84,17 +87,18 @@ def ship(name: str, seeds: int) -> None:
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """The first seed's figures, all seeds' figures, and mean and standard deviation over them (None for one seed)."""
     metrics = dict(results[0]) | {"seeds": results}
-    for key in [key for key in results[0] if key.startswith("test_accuracy")]:
+    for key in [key for key in results[0] if key.startswith("test_accuracy") or key == "val_loss_nats"]:
         values = [result[key] for result in results]
         metrics[f"{key}_mean"] = statistics.mean(values)
         metrics[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
     return metrics
 
 
-def _make(item: Shipped, config: TrainConfig, dataset: ImageDataset, lent: Calibration | None) -> Checkpoint:
+def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibration | None) -> Checkpoint:
     """Train and measure one seed of one recipe. lent: the calibration to use; None sets it on validation."""
     from core.checkpoints import CARD, load_checkpoint, save_checkpoint
-    from core.evaluation import calibrate, evaluate
+    from core.data.dataset import TextDataset
+    from core.evaluation import calibrate
     from core.paths import ensure_folder, lab_home
 
     work = ensure_folder(lab_home() / "shipping" / f"{item.model}-{config.recipe}-{config.seed}")
@@ -105,24 +109,46 @@ def _make(item: Shipped, config: TrainConfig, dataset: ImageDataset, lent: Calib
     seconds, session = _train(config, dataset, work)
     save_checkpoint(work, session.eval_model(), session.card(item.title), dtype=item.dtype)
     checkpoint = load_checkpoint(str(work))
-    calibration = lent or calibrate(checkpoint, dataset.validation)
-    checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
+    if isinstance(dataset, TextDataset):
+        metrics = _measure_text(checkpoint, dataset)
+    else:
+        calibration = lent or calibrate(checkpoint, dataset.validation)
+        checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
+        metrics = _measure_pictures(checkpoint, dataset, config)
+    card = checkpoint.card
+    metrics = {"seed": config.seed} | metrics | {"training_seconds": round(seconds, 1)}
+    print(json.dumps(metrics), flush=True)
+    card = save_checkpoint(work, checkpoint.model, dataclasses.replace(card, metrics=metrics), dtype=item.dtype)
+    return dataclasses.replace(checkpoint, card=card)
+
+
+def _measure_pictures(checkpoint: Checkpoint, dataset: ImageDataset, config: TrainConfig) -> dict[str, Any]:
+    from core.evaluation import evaluate
+
     card = checkpoint.card
     tests = {tta: evaluate(checkpoint, dataset.test, tta) for tta in dict.fromkeys(("none", "flip", card.tta))}
     metrics = {
-        "seed": config.seed,
         "test_accuracy": tests[card.tta].accuracy,
         "test_interval": tests[card.tta].interval,
         **{f"test_accuracy_tta_{tta}": result.accuracy for tta, result in tests.items()},
         "test_ece": tests[card.tta].ece,
         "test_flagged": tests[card.tta].flagged,
-        "training_seconds": round(seconds, 1),
     }
     if config.train_on == "train":  # otherwise the network has seen the validation images, and the figure says nothing
         metrics["val_accuracy"] = evaluate(checkpoint, dataset.validation).accuracy
-    print(json.dumps(metrics), flush=True)
-    card = save_checkpoint(work, checkpoint.model, dataclasses.replace(card, metrics=metrics), dtype=item.dtype)
-    return dataclasses.replace(checkpoint, card=card)
+    return metrics
+
+
+def _measure_text(checkpoint: Checkpoint, dataset: TextDataset) -> dict[str, Any]:
+    from core.language import evaluate_text
+
+    result = evaluate_text(checkpoint, dataset.validation)
+    return {
+        "val_loss_nats": result.loss_nats,
+        "val_bits_per_character": result.bits_per_character,
+        "val_accuracy": result.accuracy,
+        "val_characters": result.characters,
+    }
 
 
 def _notes(name: str, seeds: int) -> str:
@@ -132,6 +158,12 @@ def _notes(name: str, seeds: int) -> str:
         if seeds > 1
         else "One seed was trained, so the spread over seeds is not known."
     )
+    if MODELS[item.model].task == "text":
+        return (
+            f"Made by the command python -m core.pretrained {name} --seeds {seeds}. {spread} Trained on the first 90% of the "
+            "characters; the loss is over all of the last 10%, the state carried from one character to the next. The weights are "
+            "those of the last step: nothing was chosen by the validation part but the recipe itself."
+        )
     images = (
         f"Trained on all 50,000 training images. The recipe {item.calibrated_by}, the same but for its length, was trained on "
         "45,000 images and tried on the other 5,000; temperature and warning threshold come from its network"
@@ -144,7 +176,7 @@ def _notes(name: str, seeds: int) -> str:
     )
 
 
-def _train(config: TrainConfig, dataset: ImageDataset, work: Path) -> tuple[float, Any]:
+def _train(config: TrainConfig, dataset: Dataset, work: Path) -> tuple[float, Any]:
     """Train, saving the state at every evaluation. Returns training seconds and the finished session."""
     from core.training.results import EvalResult
     from core.training.session import TrainSession

@@ -111,6 +111,12 @@ class Job:
         """Append a metrics row; it is on disk after the next `update` that writes."""
         self._rows.append(metrics.to_line({"kind": kind} | values))
 
+    def sample(self, step: int, epoch: float, text: str) -> None:
+        """Keep what a language model wrote at this point of its training."""
+        line = json.dumps({"step": step, "epoch": epoch, "text": text}) + "\n"
+        with (self.folder / metrics.SAMPLES).open("ab", buffering=0) as file:
+            file.write(line.encode())
+
     def sync_rows(self) -> None:
         """Force all rows to the disk: before the state that they belong to."""
         self._flush_rows()

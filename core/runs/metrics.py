@@ -11,6 +11,8 @@ from core.paths import write_atomic
 from core.values import finite, read_json
 
 METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+"""What a language model wrote at each evaluation: `step`, `epoch`, `text`."""
 
 
 def to_line(row: dict[str, Any]) -> str:
@@ -53,3 +55,21 @@ def keep_until(path: Path, step: int, evaluated_step: int) -> None:
     kept = [row for row in read_rows(path) if row["step"] <= last[row["kind"]]]
     if kept or path.exists():
         write_atomic(path, "".join(map(to_line, kept)))
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """What was written at each evaluation, in order of steps. A run that went back to a saved state writes some again:
+    the later one counts."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found: dict[int, dict[str, Any]] = {}
+    for line in data.splitlines():
+        try:
+            row = read_json(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("text"), str) and _is_whole({**row, "text": None}):
+            found[row["step"]] = row
+    return [found[step] for step in sorted(found)]

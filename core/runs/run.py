@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.errors import LabError
+from core.models import MODELS
 from core.training.config import TrainConfig
 from core.values import finite
 
@@ -63,10 +64,13 @@ class Run:
     """Last sign of life of its worker."""
     seconds: float = 0.0
     """Time spent training and evaluating, over all resumes."""
-    images_per_s: float | None = None
-    """Training images a second: of the last seconds while it runs, the mean without evaluations afterwards."""
+    examples_per_s: float | None = None
+    """Training images or characters a second: of the last seconds while it runs, the mean without evaluations afterwards."""
     best_val_accuracy: float | None = None
     last_val_accuracy: float | None = None
+    best_val_loss_nats: float | None = None
+    """Validation loss of the best checkpoint: the least one for text, that of the best accuracy for pictures."""
+    last_val_loss_nats: float | None = None
     last_train_loss_nats: float | None = None
     test_accuracy: float | None = None
     """0..1, of the best checkpoint; measured once, at the end."""
@@ -89,6 +93,16 @@ class Run:
     stage_fraction: float | None = None
     settled: bool = True
     """False: its worker ended without a word, and no engine has written that down yet."""
+
+    @property
+    def task(self) -> str:
+        """`images` or `text`."""
+        return MODELS[self.config.model].task if self.config.model in MODELS else "images"
+
+    @property
+    def unit(self) -> str:
+        """What it counts when it says how fast it is: `images` or `characters`."""
+        return "characters" if self.task == "text" else "images"
 
     @property
     def active(self) -> bool:

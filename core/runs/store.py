@@ -19,7 +19,7 @@ from core.errors import LabError
 from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
 from core.runs import locks
-from core.runs.metrics import METRICS, read_rows
+from core.runs.metrics import METRICS, SAMPLES, read_rows, read_samples
 from core.runs.run import ACTIVE, STATUSES, Run, moment, number, read_config
 from core.training.config import TrainConfig
 from core.values import read_json
@@ -121,6 +121,10 @@ class RunStore:
     def metrics(self, run_id: str) -> Rows:
         """All rows so far, in order: `kind` is `train` or `eval`, `seconds` the training time."""
         return read_rows(self.folder(run_id) / METRICS)
+
+    def samples(self, run_id: str) -> Rows:
+        """What a language model wrote at each evaluation so far: `step`, `epoch`, `text`."""
+        return read_samples(self.folder(run_id) / SAMPLES)
 
     def log(self, run_id: str, most_bytes: int = 20_000) -> str:
         """The end of the worker's log."""
@@ -227,9 +231,11 @@ class RunStore:
             ended=None if status in ACTIVE else moment(now, "ended") or moment(now, "heartbeat"),
             heartbeat=moment(now, "heartbeat"),
             seconds=float(number(now, "seconds") or 0.0),
-            images_per_s=number(now, "images_per_s"),
+            examples_per_s=number(now, "examples_per_s"),
             best_val_accuracy=number(now, "best_val_accuracy"),
             last_val_accuracy=number(now, "last_val_accuracy"),
+            best_val_loss_nats=number(now, "best_val_loss_nats"),
+            last_val_loss_nats=number(now, "last_val_loss_nats"),
             last_train_loss_nats=number(now, "last_train_loss_nats"),
             test_accuracy=number(now, "test_accuracy"),
             device=str(now.get("device") or ""),

@@ -10,9 +10,13 @@ from typing import Any
 
 import torch
 
-from core.checkpoints import CARD, Calibration, CheckpointRef, load_checkpoint, read_card, save_checkpoint
-from core.data import ImageDataset, load_dataset
+from core.checkpoints import CARD, Calibration, Checkpoint, CheckpointRef, load_checkpoint, read_card, save_checkpoint
+from core.data import load_dataset
+from core.data.dataset import ImageDataset, TextCard, TextDataset
 from core.evaluation import Evaluation, calibrate, evaluate
+from core.generation.sampling import SamplingConfig
+from core.generation.writing import write
+from core.language import evaluate_text
 from core.paths import write_atomic
 from core.runs.job import Job, Outcome
 from core.runs.store import checkpoint_title
@@ -26,6 +30,15 @@ SAVE_EVERY_S = 60.0
 SAVE_SHARE = 20
 """The state is saved every epoch, but not before 20 times as long as the last save took has passed: at most 5%."""
 RATE_WINDOW = 20
+FIGURES = (
+    "best_val_accuracy",
+    "last_val_accuracy",
+    "best_val_loss_nats",
+    "last_val_loss_nats",
+    "last_train_loss_nats",
+)
+SAMPLE = SamplingConfig(length=300, temperature=0.8)
+"""What a language model writes at every evaluation, always with the same seed, so that one sees it learn."""
 LEAST_SPEED_S = 5.0
 
 
@@ -41,18 +54,23 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     job.rewind(session.counters.step, session.counters.evaluated_step)
     if session.counters.step == 0:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
-        job.update(best_val_accuracy=None, last_val_accuracy=None, last_train_loss_nats=None)
+        nothing: dict[str, Any] = dict.fromkeys(FIGURES)
+        job.update(**nothing)
     recorder.begin()
     outcome = _train(recorder)
     if outcome.reason == "diverged":
         kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
         return Outcome(status="failed", message=outcome.message + kept, final=True)
-    evaluation = _report(session, dataset, job)
-    message = outcome.message
-    if evaluation:
-        low, high = evaluation.interval
-        accuracy = f"{evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {evaluation.n:,} images)"
-        message = f"{message.rstrip('.')}; test accuracy {accuracy}."
+    result = ""
+    if isinstance(dataset, TextDataset):
+        result = _report_text(dataset, job)
+    else:
+        evaluation = _report(session, dataset, job)
+        if evaluation:
+            low, high = evaluation.interval
+            accuracy = f"{evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {evaluation.n:,} images)"
+            result = f"test accuracy {accuracy}"
+    message = f"{outcome.message.rstrip('.')}; {result}." if result else outcome.message
     return Outcome(status="finished", message=message)
 
 
@@ -84,7 +102,7 @@ class Recorder:
         self.clock = 0.0
         self.seconds = job.run.seconds
         self.step_seconds = float(job.value("step_seconds") or 0.0)
-        self.step_images = int(job.value("step_images") or 0)
+        self.step_examples = int(job.value("step_examples") or 0)
         self.eval_seconds = 0.0
         self.window: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
 
@@ -93,7 +111,7 @@ class Recorder:
         if session.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats()
         self.epoch = int(session.epoch)
-        self.images = session.counters.images
+        self.examples = session.counters.examples
         self.clock = self.saved_at = time.perf_counter()
         job.log(
             f"training on {session.device} with {torch.get_num_threads()} threads from step {session.counters.step}"
@@ -117,8 +135,8 @@ class Recorder:
         self.seconds += spent
         if isinstance(result, StepResult):
             self.step_seconds += spent
-            self.step_images += result.images - self.images
-            self.images = result.images
+            self.step_examples += result.examples - self.examples
+            self.examples = result.examples
             self._step(result)
         else:
             self.eval_seconds = spent
@@ -147,15 +165,15 @@ class Recorder:
         less says too little of how the two go together."""
         whole = self.session.epoch >= 1 and not self.session.config.train_images
         if whole and self.step_seconds >= LEAST_SPEED_S:
-            record_speed(self.session.config, self.session.device, self.step_images / self.seconds)
+            record_speed(self.session.config, self.session.device, self.step_examples / self.seconds)
 
     def ended(self) -> None:
         """The last state, so that a stop during the report loses nothing; the means of the whole run."""
         self.save()
         self.job.interruptible = self.is_saved()
         self.remember_speed()
-        rate = self.step_images / self.step_seconds if self.step_seconds else None
-        self.job.update(now=True, **self._figures() | {"images_per_s": rate, "seconds_left": None})
+        rate = self.step_examples / self.step_seconds if self.step_seconds else None
+        self.job.update(now=True, **self._figures() | {"examples_per_s": rate, "seconds_left": None})
 
     def _step(self, result: StepResult) -> None:
         session, job = self.session, self.job
@@ -164,7 +182,7 @@ class Recorder:
             job.row("train", {key: value for key, value in values.items() if key != "total_steps"})
             job.update(last_train_loss_nats=result.train_loss_nats)
         if job.update(step=result.step, epoch=result.epoch):
-            self.window.append((self.step_seconds, self.step_images))
+            self.window.append((self.step_seconds, self.step_examples))
             job.update(**self._figures())
         since_save = time.perf_counter() - self.saved_at
         new_epoch = int(result.epoch + 1e-9) > self.epoch
@@ -189,9 +207,15 @@ class Recorder:
         job.update(
             now=True,
             best_val_accuracy=session.counters.best_val_accuracy,
+            best_val_loss_nats=session.counters.best_val_loss_nats,
             last_val_accuracy=result.val_accuracy,
+            last_val_loss_nats=result.val_loss_nats,
             **self._figures(),
         )
+        if isinstance(session.dataset_card, TextCard) and math.isfinite(result.val_loss_nats):
+            checkpoint = Checkpoint(job.run.id, session.card(job.name), session.eval_model())
+            text = "".join(character.character for character in write(checkpoint, "", SAMPLE))
+            job.sample(result.step, result.epoch, text)
         job.log(
             f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "
             f"validation loss {result.val_loss_nats:.4f}, accuracy {result.val_accuracy:.4f}"
@@ -202,17 +226,17 @@ class Recorder:
         session, rate, left = self.session, None, None
         if self.window:
             first = self.window[0] if len(self.window) > 1 else (0.0, 0)
-            seconds, images = self.window[-1][0] - first[0], self.window[-1][1] - first[1]
-            rate = images / seconds if seconds > 0 else None
+            seconds, examples = self.window[-1][0] - first[0], self.window[-1][1] - first[1]
+            rate = examples / seconds if seconds > 0 else None
         if rate:
             steps = session.total_steps - session.counters.step
             evaluations = math.ceil(steps / session.eval_every)
-            left = steps * session.batch_size / rate + evaluations * self.eval_seconds
+            left = steps * session.task.step_examples / rate + evaluations * self.eval_seconds
         return {
             "seconds": round(self.seconds, 3),
             "step_seconds": round(self.step_seconds, 3),
-            "step_images": self.step_images,
-            "images_per_s": rate,
+            "step_examples": self.step_examples,
+            "examples_per_s": rate,
             "seconds_left": left,
             "peak_memory_bytes": peak_memory_bytes(session.device),
         }
@@ -248,7 +272,7 @@ def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluatio
     card = dataclasses.replace(card, calibration=calibration, notes=notes)
     metrics = dict(card.metrics) | {
         "training_seconds": job.value("seconds"),
-        "images_per_s": job.value("images_per_s"),
+        "examples_per_s": job.value("examples_per_s"),
         "run": job.run.id,
         "code_version": job.value("code_version"),
     }
@@ -270,3 +294,28 @@ def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluatio
     write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
     job.update(test_accuracy=evaluation.accuracy if evaluation else None)
     return evaluation
+
+
+def _report_text(dataset: TextDataset, job: Job) -> str:
+    """Measure the best checkpoint once more on the whole validation part, put that on its card, and say it."""
+    folder = job.folder / "best"
+    if not (folder / CARD).is_file():
+        return ""
+    stage = "measuring on the validation part"
+    job.stage(stage)
+    card = read_card(folder)
+    checkpoint = load_checkpoint(CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run"))
+    result = evaluate_text(checkpoint, dataset.validation, lambda share: job.stage(stage, share))
+    metrics = dict(card.metrics) | {
+        "val_loss_nats": result.loss_nats,
+        "val_accuracy": result.accuracy,
+        "val_bits_per_character": result.bits_per_character,
+        "val_characters": result.characters,
+        "training_seconds": job.value("seconds"),
+        "examples_per_s": job.value("examples_per_s"),
+        "run": job.run.id,
+        "code_version": job.value("code_version"),
+    }
+    title = checkpoint_title(job.name, "best")
+    write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
+    return f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"

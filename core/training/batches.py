@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.dataset import DatasetCard, Split
+from core.data.dataset import ImageCard, Split
 from core.training.config import TrainConfig
 
 
 class DeviceImages:
     """One split on one device. images: (N, H, W, 3) uint8; labels: (N,) int64."""
 
-    def __init__(self, split: Split, card: DatasetCard, device: str, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, split: Split, card: ImageCard, device: str, dtype: torch.dtype = torch.float32) -> None:
         self.images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(device)
         self.labels = torch.from_numpy(np.require(split.labels, requirements=["C", "W"])).to(device)
         self.scale = (1.0 / (255.0 * torch.tensor(card.std))).to(device)
@@ -45,12 +45,12 @@ def epoch_batches(
     """Batches `first`, `first`+1, … of an epoch; a last, smaller batch is dropped. Yields (B, 3, H, W) and (B,)."""
     total, side = len(data), data.images.shape[1]
     device = data.images.device
-    random = torch.Generator().manual_seed(_mix(config.seed, epoch))
+    random = torch.Generator().manual_seed(mix(config.seed, epoch))
     order = torch.randperm(total, generator=random)
     shifts = torch.randint(-config.crop_padding, config.crop_padding + 1, (total, 2), generator=random)
     flips = torch.rand(total, generator=random) < 0.5
     if config.flip == "alternating":
-        first_flips = torch.rand(total, generator=torch.Generator().manual_seed(_mix(config.seed, -1))) < 0.5
+        first_flips = torch.rand(total, generator=torch.Generator().manual_seed(mix(config.seed, -1))) < 0.5
         flips = first_flips[order] ^ (epoch % 2 == 1)
     corners = torch.randint(0, side, (total, 2), generator=random) - config.cutout // 2
     # Elsewhere than on CUDA, a copy that is not waited for may read memory that was given back already.
@@ -81,7 +81,7 @@ def _reflect(index: Tensor, side: int) -> Tensor:
     return torch.where(index > side - 1, 2 * (side - 1) - index, index)
 
 
-def _mix(seed: int, epoch: int) -> int:
+def mix(seed: int, epoch: int) -> int:
     """One well-spread 63-bit seed from two small numbers (the mixing step of splitmix64)."""
     value = (seed * 0x9E3779B97F4A7C15 + (epoch + 2) * 0xD1B54A32D192ED03) & (2**64 - 1)
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)

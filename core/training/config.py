@@ -27,23 +27,26 @@ class TrainConfig:
     model: str = "simple_cnn"
     """Name in `core.models.MODELS`."""
     model_config: dict[str, Any] = field(default_factory=dict)
-    """Fields of that model's config that differ from its defaults; class count and image size come from the dataset."""
+    """Fields of that model's config that differ from its defaults; class count and image size, or the vocabulary, come from
+    the dataset."""
     dataset: str = "cifar10"
-    """Name in `core.data.DATASETS`, or `folder:<path>`."""
+    """Name in `core.data.DATASETS`, `folder:<path>` for pictures, or `text:<path>` for a text."""
     recipe: str = "default"
     """The preset this config started from; for people, it changes nothing."""
     seed: int = 0
     """Seeds initial weights, data order, augmentation and dropout."""
 
     epochs: float = 10.0
-    """Passes over the training images; may be a fraction."""
+    """Passes over the training images or characters; may be a fraction."""
     train_images: int = 0
     """Use only this many training images (stratified, seeded); 0 = all."""
     train_on: str = "train"
     """`train`, or `train+validation` for a recipe that was fixed on validation before (its validation figures then
     say nothing)."""
     batch_size: int = 128
-    """Images per optimizer step."""
+    """Images per optimizer step; for text, streams that are read side by side."""
+    window: int = 128
+    """Text: characters of each stream per optimizer step; gradients go back no further."""
     grad_accumulation: int = 1
     """Split each batch into this many pieces to save memory; the step stays the same but for batch-norm statistics."""
 
@@ -67,7 +70,7 @@ class TrainConfig:
     grad_clip: float = 0.0
     """Largest gradient norm; 0 = off."""
     label_smoothing: float = 0.0
-    """Probability mass spread over all classes."""
+    """Probability mass spread over all classes or characters."""
 
     flip: str = "none"
     """Horizontal flips: `none`, `random`, or `alternating` (random in epoch 0, then every image in turn;
@@ -85,7 +88,7 @@ class TrainConfig:
     average_every: int = 1
     """Optimizer steps between updates of the average."""
     early_stopping: int = 0
-    """Stop after this many evaluations without a better validation accuracy; 0 = off."""
+    """Stop after this many evaluations without a better validation accuracy (text: loss); 0 = off."""
     eval_every: float = 1.0
     """Epochs between evaluations on validation."""
     tta: str = "none"
@@ -136,6 +139,7 @@ class TrainConfig:
         number("epochs", 0, 10_000, open_low=True)
         number("train_images", 0, 10**9, whole=True)
         number("batch_size", 1, 100_000, whole=True)
+        number("window", 1, 8192, whole=True)
         number("grad_accumulation", 1, self.batch_size, whole=True)
         number("lr", 0, 10_000, open_low=True)
         number("momentum", 0, 0.9999)

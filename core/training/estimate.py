@@ -22,13 +22,14 @@ SCALED = {
 CORE_FLOPS = 100e9
 
 
-def estimate_seconds(config: TrainConfig, device: str, train_images: int) -> float | None:
-    """Seconds for the whole run, start-up included. device: `cpu`, `cuda:0`, …; None where nothing is known."""
+def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> float | None:
+    """Seconds for the whole run, start-up included. device: `cpu`, `cuda:0`, …; train_examples: images or characters of an
+    epoch. None where nothing is known."""
     speed = measured_speed(config, device) or guessed_speed(config, device)
     if speed is None:
         return None
-    images = min(train_images, config.train_images or train_images) * config.epochs
-    return START_SECONDS + images / speed
+    examples = min(train_examples, config.train_images or train_examples) * config.epochs
+    return START_SECONDS + examples / speed
 
 
 def is_measured(config: TrainConfig, device: str) -> bool:
@@ -37,14 +38,14 @@ def is_measured(config: TrainConfig, device: str) -> bool:
 
 
 def measured_speed(config: TrainConfig, device: str) -> float | None:
-    """Training images per second of the last such run here: same batch size if there was one, else any."""
+    """Training images or characters per second of the last such run here: same batch size if there was one, else any."""
     speeds = _read().get(_key(config, device), {})
     values = speeds.get(str(config.batch_size)) or (list(speeds.values()) or [None])[-1]
     return float(values) if isinstance(values, int | float) and values > 0 else None
 
 
 def guessed_speed(config: TrainConfig, device: str) -> float | None:
-    """Images per second from the model's size, on a CPU; None for a GPU or a model that was resized."""
+    """Images or characters per second from the model's size, on a CPU; None for a GPU or a model that was resized."""
     from core.devices import cores
 
     if device.split(":")[0] != "cpu" or config.model not in SCALED or config.model_config:
@@ -54,13 +55,13 @@ def guessed_speed(config: TrainConfig, device: str) -> float | None:
     return cores() * CORE_FLOPS * share / (6 * multiply_adds)
 
 
-def record_speed(config: TrainConfig, device: str, images_per_s: float) -> None:
+def record_speed(config: TrainConfig, device: str, examples_per_s: float) -> None:
     """Remember what a run reached. A cache: a failure to write it is nothing to stop for."""
-    if images_per_s <= 0:
+    if examples_per_s <= 0:
         return
     try:
         speeds = _read()
-        speeds.setdefault(_key(config, device), {})[str(config.batch_size)] = round(images_per_s, 1)
+        speeds.setdefault(_key(config, device), {})[str(config.batch_size)] = round(examples_per_s, 1)
         ensure_folder(lab_home())
         write_atomic(_path(), json.dumps(speeds, indent=1))
     except (OSError, LabError):

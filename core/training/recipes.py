@@ -58,6 +58,38 @@ _RESNET18 = TrainConfig(
     tta="flip",
 )
 
+# Text. The published tricks at this size: dropout between layers, an open forget gate, gradients clipped to norm 1, and a
+# learning rate that falls to 0 in a straight line.
+_LSTM = TrainConfig(
+    model="char_lstm",
+    model_config={"dropout": 0.4, "weight_drop": 0.2},
+    dataset="tiny_shakespeare",
+    epochs=14,
+    batch_size=32,
+    window=128,
+    optimizer="adamw",
+    lr=3e-3,
+    weight_decay=0.01,
+    schedule="triangular",
+    warmup=0.02,
+    grad_clip=1.0,
+)
+_SMALL = {"width": 256, "layers": 1, "embedding": 64, "dropout": 0.1}
+
+_GPT = TrainConfig(
+    model="char_gpt",
+    dataset="tiny_shakespeare",
+    epochs=15,
+    batch_size=16,
+    window=256,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.1,
+    schedule="cosine",
+    warmup=0.05,
+    grad_clip=1.0,
+)
+
 RECIPES: dict[str, dict[str, TrainConfig]] = {
     "simple_cnn": {
         "default": _SIMPLE,
@@ -98,6 +130,33 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+    "char_lstm": {
+        "default": _LSTM,
+        "quick": _LSTM.replace(recipe="quick", epochs=3, lr=5e-3, model_config=_SMALL, eval_every=0.25),
+    },
+    "char_gru": {
+        "default": _LSTM.replace(model="char_gru", lr=2e-3, model_config={"dropout": 0.4}),
+        "quick": _LSTM.replace(
+            model="char_gru", recipe="quick", epochs=3, lr=5e-3, model_config=_SMALL, eval_every=0.25
+        ),
+    },
+    "char_rnn": {
+        "default": _LSTM.replace(model="char_rnn", lr=1e-3, model_config={"dropout": 0.2}),
+        "quick": _LSTM.replace(
+            model="char_rnn", recipe="quick", epochs=3, lr=2e-3, model_config=_SMALL, eval_every=0.25
+        ),
+    },
+    "char_gpt": {
+        "default": _GPT,
+        "quick": _GPT.replace(
+            recipe="quick",
+            epochs=3,
+            window=128,
+            lr=3e-3,
+            model_config={"width": 128, "layers": 4, "heads": 4, "context": 128, "dropout": 0.0},
+            eval_every=0.25,
+        ),
+    },
 }
 
 MEASURED: dict[tuple[str, str], str] = {

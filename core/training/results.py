@@ -14,12 +14,12 @@ class StepResult:
     total_steps: int
     epoch: float
     """Epochs done, a fraction."""
-    images: int
-    """Training images seen since the start of the run."""
+    examples: int
+    """Training images, or characters, seen since the start of the run."""
     train_loss_nats: float | None
     """Mean loss since the last reading; None where it was not read from the device at this step."""
     train_accuracy: float | None
-    """0..1, on augmented training images, same interval as the loss."""
+    """0..1, on augmented training images or on characters, same interval as the loss."""
     lr: float
 
 
@@ -30,7 +30,7 @@ class EvalResult:
     step: int
     total_steps: int
     epoch: float
-    images: int
+    examples: int
     train_loss_nats: float
     """Mean over the steps since the last evaluation."""
     train_accuracy: float
@@ -51,6 +51,7 @@ class Finished:
     step: int
     epoch: float
     best_val_accuracy: float | None
+    best_val_loss_nats: float | None
 
 
 TrainResult = StepResult | EvalResult | Finished

@@ -4,68 +4,61 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.checkpoints import Card, versions
-from core.data import subset
-from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.dataset import Dataset, ImageDataset, TextCard
 from core.devices import hardware, pick_device
 from core.errors import LabError
-from core.models import build_model, full_config
-from core.models.tta import tta_logits
+from core.models import MODELS, build_model, full_config
 from core.paths import write_atomic
-from core.training.batches import DeviceImages, epoch_batches
 from core.training.config import TrainConfig
+from core.training.image_task import ImageTask
 from core.training.optimizers import Average, build_optimizers
+from core.training.task import Batch, Task
+from core.training.text_task import TextTask
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-WHITENING_IMAGES = 5000
 
 
 @dataclasses.dataclass(slots=True)
 class Counters:
-    """Everything about a run's progress that is a plain number. Sums are over images."""
+    """Everything about a run's progress that is a plain number. Sums are over examples: images or
+    characters."""
 
     step: int = 0
     evaluated_step: int = 0
-    images: int = 0
-    read_images: int = 0
-    """Images since the device's sums were last read."""
-    eval_images: int = 0
-    """Images read since the last evaluation."""
+    examples: int = 0
+    read_examples: int = 0
+    """Examples since the device's sums were last read."""
+    eval_examples: int = 0
+    """Examples read since the last evaluation."""
     eval_loss: float = 0.0
     eval_correct: float = 0.0
     best_val_accuracy: float | None = None
+    best_val_loss_nats: float | None = None
     evaluations_without_gain: int = 0
 
 
 class TrainSession:
     """Build with `TrainSession.start`, run with `core.training.trainer.train`."""
 
-    def __init__(self, config: TrainConfig, dataset: ImageDataset, device: str) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: str) -> None:
         self.config = config
         self.device = device
-        self.dataset_card: DatasetCard = dataset.card
-        train = dataset.train
-        if config.train_on == "train+validation":
-            train = Split(
-                images=np.concatenate([train.images, dataset.validation.images]),
-                labels=np.concatenate([train.labels, dataset.validation.labels]),
+        self.dataset_card = dataset.card
+        if config.model in MODELS and MODELS[config.model].task != ("images" if _has_images(dataset) else "text"):
+            kind = "pictures" if _has_images(dataset) else "a text"
+            raise LabError(
+                f"{MODELS[config.model].title} cannot learn {dataset.card.title}, which is {kind}: choose another of both."
             )
-        if config.train_images:
-            train = subset(train, config.train_images, config.seed)
-        if len(train) == 0 or len(dataset.validation) == 0:
-            raise LabError(f"{dataset.card.title} has no training or no validation images: add some to each class.")
         kind = device.split(":")[0]
         precision = config.precision if config.precision != "auto" else ("bfloat16" if kind == "cuda" else "float32")
         self.dtype = DTYPES[precision]
@@ -74,30 +67,30 @@ class TrainSession:
         if kind == "cuda":
             torch.cuda.set_device(device)
             torch.backends.cudnn.benchmark = True
-        self.train_data = DeviceImages(train, dataset.card, device, self.dtype)
-        self.validation_data = DeviceImages(dataset.validation, dataset.card, device, self.dtype)
-        self.batch_size = min(config.batch_size, len(train))
-        self.steps_per_epoch = len(train) // self.batch_size
+        self.task: Task = (
+            ImageTask(config, dataset, device, self.dtype, self.amp)
+            if isinstance(dataset, ImageDataset)
+            else TextTask(config, dataset, device, self.amp)
+        )
+        self.batch_size = self.task.batch_size
+        self.steps_per_epoch = self.task.steps_per_epoch
         self.total_steps = max(1, math.ceil(config.epochs * self.steps_per_epoch))
         self.eval_every = max(1, round(config.eval_every * self.steps_per_epoch))
         # A reading makes the device wait, so a GPU is read rarely; about a thousand points draw a curve.
         self.read_every = max(25 if kind == "cuda" else 1, math.ceil(self.total_steps / 1000))
-        self.model_config = dict(config.model_config) | {
-            "classes": len(dataset.card.classes),
-            "image_size": dataset.card.image_size,
-        }
+        self.model_config = self.task.model_config
         self.model = self._new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.model.modules())
+        self.has_dropout = getattr(self.model, "random_in_training", False) or any(
+            isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.model.modules()
+        )
         self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self._loss
-        self.predict: Callable[[nn.Module, Tensor, str], Tensor] = tta_logits
         if config.compile:
             self.forward = torch.compile(self._loss, mode="max-autotune")
-            self.predict = torch.compile(tta_logits, mode="max-autotune")
         self._begin()
 
     @classmethod
     def start(
-        cls, config: TrainConfig, dataset: ImageDataset, device: str | None = None, threads: int | None = None
+        cls, config: TrainConfig, dataset: Dataset, device: str | None = None, threads: int | None = None
     ) -> TrainSession:
         """A session at step 0. device: None picks the config's. threads: CPU threads for this process, None = as is."""
         if threads:
@@ -106,7 +99,7 @@ class TrainSession:
 
     def restart(self, seed: int) -> None:
         """Back to step 0 with another seed, keeping data on the device and compiled code: for repeated measurements."""
-        self.config = self.config.replace(seed=seed)
+        self.config = self.task.config = self.config.replace(seed=seed)
         self.model.load_state_dict(self._new_model().state_dict())
         for parameter in self.model.parameters():
             parameter.grad = None
@@ -119,13 +112,8 @@ class TrainSession:
         self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         return model
 
-    def initialise_from_data(self) -> None:
-        """Let the model see some training images before the first step, if it wants to."""
-        if hasattr(self.model, "initialise_from_data"):
-            self.model.initialise_from_data(self.train_data.normalise(self.train_data.images[:WHITENING_IMAGES]))
-
     def _begin(self) -> None:
-        self.initialise_from_data()
+        self.task.begin(self.model)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in self.trainable)
         self.optimizers = build_optimizers(self.model, self.config)
@@ -133,11 +121,9 @@ class TrainSession:
         self.counters = Counters()
         self.sums = torch.zeros(2, device=self.device)  # loss and correct answers since the last reading
 
-    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss (nats, scalar) and number of right answers (scalar) of one batch."""
-        logits = self.model(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        return loss, (logits.detach().argmax(1) == labels).sum()
+        return self.task.loss(self.model, inputs, targets)
 
     def freeze(self) -> None:
         """Stop training the parameters whose time is over (see FastResNet.frozen_after)."""
@@ -152,12 +138,9 @@ class TrainSession:
     def epoch(self) -> float:
         return self.counters.step / self.steps_per_epoch
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[Batch]:
         """Training batches from the current step on, epoch after epoch."""
-        epoch, first = divmod(self.counters.step, self.steps_per_epoch)
-        for index in itertools.count(epoch):
-            yield from epoch_batches(self.train_data, self.config, index, self.batch_size, first)
-            first = 0
+        return self.task.batches(self.counters.step)
 
     def reading_due(self) -> bool:
         return self.counters.step % self.read_every == 0 or self.evaluation_due()
@@ -207,13 +190,16 @@ class TrainSession:
             else {},
             "scaler": self.scaler.state_dict(),
             "sums": self.sums,
+            "task": self.task.state_dict(),
             "counters": dataclasses.asdict(self.counters),
             "data": self._data(),
         }
 
     def _data(self) -> dict[str, str]:
-        """What the images were, by class names and checksums: going on with others would be another run."""
-        return {"classes": "\n".join(self.dataset_card.classes), **self.dataset_card.sha256}
+        """What the data were, by class names or vocabulary and checksums: going on with others would be another run."""
+        card = self.dataset_card
+        names = {"vocabulary": card.vocabulary} if isinstance(card, TextCard) else {"classes": "\n".join(card.classes)}
+        return names | card.sha256
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -224,6 +210,7 @@ class TrainSession:
             self.average.updates = state["average"]["updates"]
         self.scaler.load_state_dict(state["scaler"])
         self.sums.copy_(state["sums"])
+        self.task.load_state_dict(state["task"])
         self.counters = Counters(**state["counters"])
 
     def save_state(self, path: Path) -> bool:
@@ -241,7 +228,7 @@ class TrainSession:
             state = torch.load(path, map_location=self.device, weights_only=True)
             if state["data"] != self._data():
                 raise LabError(
-                    f"The images of {self.dataset_card.title} have changed since this run was interrupted: put them back as "
+                    f"The data of {self.dataset_card.title} have changed since this run was interrupted: put them back as "
                     "they were, or start a new run."
                 )
             self.load_state_dict(state)
@@ -249,3 +236,7 @@ class TrainSession:
             raise
         except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError, UnpicklingError) as error:
             raise LabError(f"The training state {path} does not fit this run: start the run again.") from error
+
+
+def _has_images(dataset: Dataset) -> bool:
+    return isinstance(dataset, ImageDataset)

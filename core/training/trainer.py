@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import LabError
@@ -42,7 +41,7 @@ def train(session: TrainSession) -> Iterator[TrainResult]:
             step=counters.step,
             total_steps=session.total_steps,
             epoch=session.epoch,
-            images=counters.images,
+            examples=counters.examples,
             train_loss_nats=loss,
             train_accuracy=accuracy,
             lr=lr,
@@ -52,8 +51,8 @@ def train(session: TrainSession) -> Iterator[TrainResult]:
             return
 
 
-def train_step(session: TrainSession, images: Tensor, labels: Tensor) -> float:
-    """One optimizer step on a batch (B, 3, H, W), (B,). Returns the learning rate used."""
+def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
+    """One optimizer step on a batch (see core.training.task.Batch). Returns the learning rate used."""
     config, model, counters = session.config, session.model, session.counters
     session.freeze()
     model.train()
@@ -64,13 +63,13 @@ def train_step(session: TrainSession, images: Tensor, labels: Tensor) -> float:
     if session.has_dropout:
         torch.manual_seed(config.seed * 1_000_003 + counters.step)  # so that a resumed run drops the same units
     try:
-        pieces = zip(images.chunk(config.grad_accumulation), labels.chunk(config.grad_accumulation), strict=True)
-        for part, targets in pieces:
-            share = len(part) / len(images)
+        pieces = zip(inputs.chunk(config.grad_accumulation), targets.chunk(config.grad_accumulation), strict=True)
+        for part, wanted in pieces:
+            share = len(part) / len(inputs)
             with session.amp:
-                loss, correct = session.forward(part, targets)
+                loss, correct = session.forward(part, wanted)
             session.scaler.scale(loss * share).backward()
-            session.sums += torch.stack([loss.detach() * len(part), correct])
+            session.sums += torch.stack([loss.detach() * wanted.numel(), correct])
     except RuntimeError as error:
         raise _out_of_memory(error, config.batch_size) from error
     if config.grad_clip:
@@ -82,47 +81,35 @@ def train_step(session: TrainSession, images: Tensor, labels: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
     session.scaler.update()
     counters.step += 1
-    counters.images += len(images)
-    counters.read_images += len(images)
+    counters.examples += targets.numel()
+    counters.read_examples += targets.numel()
     if session.average and counters.step % config.average_every == 0:
         session.average.update()
     return config.lr * factor
 
 
-@torch.no_grad()
-def evaluate(session: TrainSession, tta: str = "none") -> EvalResult:
-    """Loss and accuracy on the validation split, with the weights as they would be used.
-
-    A run follows its progress without test-time augmentation, which would cost up to six forward passes.
-    """
-    counters, data = session.counters, session.validation_data
-    model = session.eval_model()
-    loss = torch.zeros((), device=session.device)
-    correct = torch.zeros((), device=session.device, dtype=torch.long)
-    for images, labels in data.chunks(500 if session.device == "cpu" else 2000):
-        with session.amp:
-            logits = session.predict(model, images, tta).float()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    accuracy = int(correct) / len(data)
-    best = counters.best_val_accuracy
-    is_best = math.isfinite(float(loss)) and (best is None or accuracy > best)
-    counters.best_val_accuracy = accuracy if is_best else best
+def evaluate(session: TrainSession) -> EvalResult:
+    """Loss and accuracy on the validation split, with the weights as they would be used."""
+    counters, task = session.counters, session.task
+    found = task.validate(session.eval_model())
+    is_best = task.is_better(found, counters.best_val_accuracy, counters.best_val_loss_nats)
+    if is_best:
+        counters.best_val_accuracy, counters.best_val_loss_nats = found.accuracy, found.loss_nats
     counters.evaluations_without_gain = 0 if is_best else counters.evaluations_without_gain + 1
-    seen = max(1, counters.eval_images)
+    seen = max(1, counters.eval_examples)
     result = EvalResult(
         step=counters.step,
         total_steps=session.total_steps,
         epoch=session.epoch,
-        images=counters.images,
+        examples=counters.examples,
         train_loss_nats=counters.eval_loss / seen,
         train_accuracy=counters.eval_correct / seen,
-        val_loss_nats=float(loss) / len(data),
-        val_accuracy=accuracy,
+        val_loss_nats=found.loss_nats,
+        val_accuracy=found.accuracy,
         is_best=is_best,
         lr=session.config.lr * lr_factor(session.config, counters.step, session.total_steps),
     )
-    counters.eval_images, counters.eval_loss, counters.eval_correct = 0, 0.0, 0.0
+    counters.eval_examples, counters.eval_loss, counters.eval_correct = 0, 0.0, 0.0
     counters.evaluated_step = counters.step
     return result
 
@@ -131,13 +118,13 @@ def _read(session: TrainSession) -> tuple[float, float]:
     """Mean loss and accuracy since the last reading; the device finishes its work first."""
     counters = session.counters
     loss, correct = (float(value) for value in session.sums.tolist())
-    images = counters.read_images
+    examples = counters.read_examples
     session.sums.zero_()
-    counters.read_images = 0
-    counters.eval_images += images
+    counters.read_examples = 0
+    counters.eval_examples += examples
     counters.eval_loss += loss
     counters.eval_correct += correct
-    return loss / images, correct / images
+    return loss / examples, correct / examples
 
 
 def _finished(session: TrainSession, reason: str, message: str) -> Finished:
@@ -147,6 +134,7 @@ def _finished(session: TrainSession, reason: str, message: str) -> Finished:
         step=session.counters.step,
         epoch=session.epoch,
         best_val_accuracy=session.counters.best_val_accuracy,
+        best_val_loss_nats=session.counters.best_val_loss_nats,
     )
 
 
@@ -169,7 +157,7 @@ def _out_of_memory(error: RuntimeError, batch_size: int) -> RuntimeError | LabEr
     ):
         return error
     if batch_size == 1:
-        return LabError("Memory ran out even with a batch of one image: choose a smaller model or another device.")
+        return LabError("Memory ran out even with batch_size=1: choose a smaller model or another device.")
     return LabError(
         f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or grad_accumulation=2."
     )

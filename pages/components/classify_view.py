@@ -57,7 +57,7 @@ def classify_view() -> None:
         if picture is None:
             st.markdown("**Upload a photo, or try one of these drawings:**")
             example_row()
-            st.caption(f"The checkpoint knows {len(first.card.dataset.classes)} classes: {_classes(first)}.")
+            st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
         else:
             _answers(picture, [first] + ([second] if second else []))
     how_it_works([reference for reference in (first, second) if reference])
@@ -65,7 +65,7 @@ def classify_view() -> None:
 
 def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     try:
-        seen = look(picture.data, references[0].card.dataset.image_size)
+        seen = look(picture.data, references[0].card.image_data.image_size)
     except LabError as error:
         show_error(f"{picture.title}: {error}" if picture.title else error)
         return
@@ -91,7 +91,7 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
 def _answer_of(picture: Picture, reference: CheckpointRef) -> Prediction | None:
     """What the checkpoint says, or None with a sentence on the page."""
     try:
-        seen = look(picture.data, reference.card.dataset.image_size)
+        seen = look(picture.data, reference.card.image_data.image_size)
         return predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)
@@ -103,7 +103,7 @@ def _one_answer(
 ) -> None:
     """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
-    by_class = dict(zip(reference.card.dataset.classes, prediction.probabilities, strict=True))
+    by_class = dict(zip(reference.card.image_data.classes, prediction.probabilities, strict=True))
     if prediction.likely_none_of_these:
         st.warning(_warning(reference), icon=":material/help:")
         st.markdown(f"## nearest: {plain(label)} · {percent(probability)}")
@@ -168,13 +168,13 @@ def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint) ->
 
 
 def _classes(reference: CheckpointRef) -> str:
-    names = reference.card.dataset.classes
+    names = reference.card.image_data.classes
     return ", ".join(map(plain, names[:20])) + (" …" if len(names) > 20 else "")
 
 
 def _warning(reference: CheckpointRef) -> str:
     rate = reference.card.calibration.false_alarm_rate
-    text = f"This is probably none of the {len(reference.card.dataset.classes)} classes ({_classes(reference)})."
+    text = f"This is probably none of the {len(reference.card.image_data.classes)} classes ({_classes(reference)})."
     if rate is None:
         return text
     return f"{text} About {max(1, round(100 * rate))} in 100 pictures that are one of them get this warning too."

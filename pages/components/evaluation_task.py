@@ -43,7 +43,7 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Callable[..., None]],
         test = dataset(reference.card.dataset.name).test
         if len(test) == 0:
             raise LabError(f"{reference.card.dataset.title} has no test images: add a test folder with some.")
-        if checkpoint.card.dataset.classes != dataset(reference.card.dataset.name).card.classes:
+        if checkpoint.card.image_data.classes != dataset(reference.card.dataset.name).card.classes:
             raise LabError("The dataset has other classes now than when this checkpoint was trained: train it again.")
         result = evaluate(checkpoint, test, on_progress=lambda done: report("evaluating", done))
         try:

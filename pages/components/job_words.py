@@ -31,8 +31,8 @@ def where(run: Run) -> str:
     if run.status == "running" and run.step == 0:
         return plain((run.stage or "starting").capitalize()) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
-    if run.images_per_s:
-        parts.append(f"{run.images_per_s:,.0f} images/s")
+    if run.examples_per_s:
+        parts.append(f"{run.examples_per_s:,.0f} images/s")
     if run.status == "running" and run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:

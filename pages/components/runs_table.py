@@ -29,7 +29,7 @@ def row(run: Run) -> dict[str, Any]:
         "test_tta": run.config.tta,
         "epoch": round(run.epoch, 3),
         "seconds": round(run.seconds, 1),
-        "images_per_s": run.images_per_s,
+        "examples_per_s": run.examples_per_s,
         "seed": run.config.seed,
         "created": run.created.isoformat(timespec="seconds") if run.created else None,
         "id": run.id,
@@ -51,7 +51,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
             "Model": [run.config.model for run in runs],
-            "Images/s": [round(run.images_per_s) if run.images_per_s else None for run in runs],
+            "Images/s": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
         }
     )
     percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)

@@ -101,7 +101,7 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
 def _dataset() -> str:
     return st.selectbox(
         "Dataset",
-        [*DATASETS, FOLDER],
+        [*(name for name in DATASETS if DATASETS[name].task == "images"), FOLDER],
         format_func=lambda name: DATASETS[name].title if name in DATASETS else name,
         key="dataset",
     )

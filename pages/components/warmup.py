@@ -94,7 +94,7 @@ def _answer_once(checkpoint: object) -> None:
     from core.inference import classify
 
     assert isinstance(checkpoint, Checkpoint)
-    side = checkpoint.card.dataset.image_size
+    side = checkpoint.card.image_data.image_size
     classify(checkpoint, np.full((1, side, side, 3), 128, np.uint8))
 
 

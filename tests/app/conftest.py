@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import core.checkpoints
 from core.checkpoints import Calibration, Card
-from core.data.dataset import DatasetCard
+from core.data.dataset import ImageCard
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"home": "overview/home.py", "runs": "overview/runs.py", "images": "learn/images.py"}
@@ -55,7 +55,7 @@ def write_checkpoint(folder: Path, *, seed: int = 0, threshold: float | None = N
     from core.models import build_model
 
     torch.manual_seed(seed)
-    dataset = DatasetCard(
+    dataset = ImageCard(
         name="cifar10",
         title="CIFAR-10",
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),

@@ -168,7 +168,7 @@ def test_what_a_card_says_is_no_markup(open_page: Open, lab_home: Path) -> None:
     hostile = "![x](http://evil.example/x.png)"
     folder = lab_home / "none" / "tiny"
     card = write_checkpoint(folder, title=hostile, threshold=-1000.0)
-    data = dataclasses.replace(card.dataset, title=hostile, classes=(hostile, *card.dataset.classes[1:]))
+    data = dataclasses.replace(card.dataset, title=hostile, classes=(hostile, *card.image_data.classes[1:]))
     (folder / "card.json").write_text(dataclasses.replace(card, dataset=data, notes=hostile).to_json())
     for view in ("Classify", "Evaluate"):
         at = open_page("images", view=view)

@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
     assert again is not None
     assert dataclasses.replace(again, seconds=0) == dataclasses.replace(expected, seconds=0)
     rows = list(csv.DictReader(io.StringIO(per_class_csv(again))))
-    assert [row["class"] for row in rows] == list(reference.card.dataset.classes)
+    assert [row["class"] for row in rows] == list(reference.card.image_data.classes)
     assert float(rows[0]["accuracy"]) == pytest.approx(expected.per_class[0].accuracy, abs=1e-6)
 
 

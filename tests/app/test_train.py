@@ -39,10 +39,10 @@ def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
                 "step": 10 * epoch - 1,
                 "epoch": epoch - 0.1,
                 "seconds": 5.0 * epoch,
-                "images": 1000 * epoch,
+                "examples": 1000 * epoch,
             }
             | {"train_loss_nats": 2.0 / epoch, "train_accuracy": 0.3 * epoch, "lr": 0.1, "total_steps": 30},
-            {"kind": "eval", "step": 10 * epoch, "epoch": float(epoch), "seconds": 6.0 * epoch, "images": 1000 * epoch}
+            {"kind": "eval", "step": 10 * epoch, "epoch": float(epoch), "seconds": 6.0 * epoch, "examples": 1000 * epoch}
             | {"train_loss_nats": 2.2 / epoch, "train_accuracy": 0.28 * epoch, "val_loss_nats": 2.1 / epoch}
             | {"val_accuracy": 0.25 * epoch, "is_best": True, "lr": 0.1, "total_steps": 30},
         ]

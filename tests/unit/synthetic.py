@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.data.dataset import ImageCard, ImageDataset, Split
 
 
 def synthetic(train: int = 320, held_out: int = 80, classes: int = 4, side: int = 32, seed: int = 0) -> ImageDataset:
@@ -17,7 +17,7 @@ def synthetic(train: int = 320, held_out: int = 80, classes: int = 4, side: int 
         images[np.arange(n), 4 + 5 * labels] = 255
         return Split(images=images.astype(np.uint8), labels=labels.astype(np.int64))
 
-    card = DatasetCard(
+    card = ImageCard(
         name="synthetic",
         title="Synthetic",
         classes=tuple("abcdefghij"[:classes]),

@@ -15,7 +15,10 @@ from core.models.tta import tta_logits
 def test_parameter_counts_are_as_stated(name: str) -> None:
     model = build_model(name, {})
     assert sum(parameter.numel() for parameter in model.parameters()) == MODELS[name].parameters
-    assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    if MODELS[name].task == "text":
+        assert model.eval()(torch.zeros(2, 7, dtype=torch.long))[0].shape == (2, 7, 65)
+    else:
+        assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_simple_cnn_is_the_textbook_network() -> None:

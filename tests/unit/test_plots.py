@@ -75,7 +75,7 @@ def rows(epochs: int = 3) -> list[dict[str, Any]]:
                 {"kind": "train", "epoch": epoch - 1 + part, "train_loss_nats": 2 - part, "train_accuracy": part}
             )
         found.append(
-            {"kind": "eval", "epoch": float(epoch), "step": 10 * epoch, "seconds": 3.0 * epoch, "images": 100 * epoch}
+            {"kind": "eval", "epoch": float(epoch), "step": 10 * epoch, "seconds": 3.0 * epoch, "examples": 100 * epoch}
             | {"train_loss_nats": 9.0, "train_accuracy": 0.0, "val_loss_nats": 1.0 / epoch, "val_accuracy": 0.2 * epoch}
         )
     return found

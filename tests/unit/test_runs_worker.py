@@ -183,8 +183,8 @@ def test_a_finished_run_tells_what_it_was_and_gave(pair: tuple[str, str], store:
     assert run.test_accuracy is not None
     assert f"test accuracy {run.test_accuracy:.1%}" in run.message
     assert run.seconds > 0.5
-    assert run.images_per_s is not None
-    assert run.images_per_s > 0
+    assert run.examples_per_s is not None
+    assert run.examples_per_s > 0
     assert run.device == "cpu"
     assert run.threads
     assert run.torch_version
@@ -210,7 +210,7 @@ def test_rows_are_complete_and_seconds_grow_over_resumes(pair: tuple[str, str], 
         train = [row for row in rows if row["kind"] == "train"]
         assert [row["step"] for row in rows if row["kind"] == "eval"] == [*range(28, 1000, 28), 1000]
         assert [row["step"] for row in train] == sorted({row["step"] for row in train})
-        assert {"epoch", "images", "lr", "train_loss_nats", "train_accuracy"} <= set(train[0])
+        assert {"epoch", "examples", "lr", "train_loss_nats", "train_accuracy"} <= set(train[0])
         seconds = [row["seconds"] for row in rows]
         assert seconds == sorted(seconds)
 
@@ -218,7 +218,7 @@ def test_rows_are_complete_and_seconds_grow_over_resumes(pair: tuple[str, str], 
 def test_a_run_gives_checkpoints_that_load(pair: tuple[str, str], store: RunStore) -> None:
     found = {reference.name: reference for reference in list_checkpoints(store.root)}
     checkpoint = load_checkpoint(found[pair[1]])
-    assert checkpoint.card.dataset.classes == ("circle", "cross", "square")
+    assert checkpoint.card.image_data.classes == ("circle", "cross", "square")
     store.rename(pair[1], "afterwards")
     assert read_card(store.folder(pair[1]) / "best").title == "afterwards"
     assert read_card(store.folder(pair[1]) / "last").title == "afterwards (last)"

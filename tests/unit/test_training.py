@@ -78,7 +78,7 @@ def test_it_learns_and_reports_every_step_and_evaluation() -> None:
     evaluations = [result for result in results if isinstance(result, EvalResult)]
     assert [result.step for result in steps] == list(range(1, 16))
     assert [result.step for result in evaluations] == [5, 10, 15]
-    assert steps[-1].images == 15 * 64
+    assert steps[-1].examples == 15 * 64
     assert evaluations[-1].val_accuracy > 0.9
     assert evaluations[-1].train_loss_nats == pytest.approx(sum(r.train_loss_nats or 0 for r in steps[-5:]) / 5)
     best = max(result.val_accuracy for result in evaluations)
@@ -177,7 +177,7 @@ def test_whitening_bias_is_trained_for_three_epochs_and_then_frozen() -> None:
 
 def test_small_sets_train_in_one_batch() -> None:
     results = list(train(session(SMALL.replace(epochs=1, batch_size=1000, train_images=40))))
-    assert [result.images for result in results if isinstance(result, StepResult)] == [40]
+    assert [result.examples for result in results if isinstance(result, StepResult)] == [40]
 
 
 def test_bfloat16_is_used_for_the_layers_and_not_for_the_weights() -> None:
@@ -191,7 +191,7 @@ def test_bfloat16_is_used_for_the_layers_and_not_for_the_weights() -> None:
 
 def test_training_on_all_images_uses_them() -> None:
     both = session(SMALL.replace(train_on="train+validation"))
-    assert len(both.train_data) == len(DATA.train) + len(DATA.validation)
+    assert len(both.task.train_data) == len(DATA.train) + len(DATA.validation)
 
 
 def test_out_of_memory_names_the_batch_size_to_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,122 @@
+"""From bytes to a text dataset: decoding files of unknown origin, the vocabulary, tokens, and the split."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from core.data.dataset import UNKNOWN, TextCard, TextDataset
+from core.errors import LabError
+
+TRAIN_SHARE = 0.9
+"""Of the characters, from the beginning: the usual split of Tiny Shakespeare."""
+MAX_TEXT_BYTES = 20_000_000
+MIN_CHARACTERS = 1000
+MAX_VOCABULARY = 10_000
+MAX_CONTROL_SHARE = 0.01
+"""A larger share (0..1) of control characters means that a file is no text. A few occur in texts: form feeds, bells."""
+MAX_TITLE = 100
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def encode(text: str, vocabulary: str) -> np.ndarray:
+    """Tokens (N,) int64 of a text of N characters: each character's place in the vocabulary, or UNKNOWN."""
+    known = _code_points(vocabulary)
+    table = np.full(int(known.max(initial=0)) + 2, UNKNOWN, dtype=np.int64)
+    table[known] = np.arange(len(known))
+    return table[np.minimum(_code_points(text), len(table) - 1)]  # the last place stands for all that lies behind
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, in hex: what `TextCard.sha256["text"]` holds."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def clean_title(title: str) -> str:
+    """A title on one line: printable, at most 100 characters, whatever a person or a file gave."""
+    printable = "".join(each if each.isprintable() else " " for each in title[: 10 * MAX_TITLE])
+    return " ".join(printable.split())[:MAX_TITLE].strip() or "Untitled text"
+
+
+def decode_file(data: bytes, title: str) -> str:
+    """The text in a file of unknown origin: UTF-8, without a byte order mark, lines ended by \\n. Raises LabError.
+
+    A caller needs to read no more than MAX_TEXT_BYTES + 1 bytes of it.
+    """
+    title = clean_title(title)
+    if len(data) > MAX_TEXT_BYTES:
+        raise LabError(f"{title} is larger than {MAX_TEXT_BYTES / 1e6:.0f} MB: give a part of it.")
+    if data.startswith(UTF16_MARKS):
+        raise LabError(f"{title} is saved as UTF-16: save it as UTF-8 and try again.")
+    if _looks_binary(data):
+        raise LabError(
+            f"{title} is not plain text (it holds bytes that only programs, pictures and documents have): export it as plain "
+            "text in UTF-8 and try again."
+        )
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise LabError(
+            f"{title} is not UTF-8 (byte {error.start + 1:,} is {data[error.start]:#04x}; Latin-1 or Windows-1252, perhaps): "
+            "save it as UTF-8 and try again."
+        ) from error
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise LabError(f"{title} is empty: give a file with text in it.")
+    return text
+
+
+def _looks_binary(data: bytes) -> bool:
+    # UTF-8 and Latin-1 use these bytes for control characters only, so this needs no decoding.
+    counts = np.bincount(np.frombuffer(data, dtype=np.uint8), minlength=256)
+    control = counts[:32].sum() - counts[[*b"\t\n\v\f\r"]].sum() + counts[127]
+    return bool(counts[0] or control > MAX_CONTROL_SHARE * len(data))
+
+
+def build(text: str, *, name: str, title: str, source: str, sha256: str) -> TextDataset:
+    """A text as a dataset: the first 90% of its characters for training, the rest for validation. Raises LabError.
+
+    sha256: `digest(text)`, which callers have at hand.
+    """
+    title = clean_title(title)
+    if len(text) < MIN_CHARACTERS:
+        raise LabError(
+            f"{title} has {len(text)} character{'' if len(text) == 1 else 's'} and at least {MIN_CHARACTERS:,} are needed: "
+            "give a longer text."
+        )
+    n = int(TRAIN_SHARE * len(text))
+    vocabulary = "".join(sorted(set(text[:n])))
+    if len(vocabulary) < 2:
+        raise LabError(
+            f"{title} repeats one character and at least 2 different ones are needed to learn anything: give another text."
+        )
+    if len(vocabulary) > MAX_VOCABULARY:
+        raise LabError(
+            f"{title} has {len(vocabulary):,} different characters and at most {MAX_VOCABULARY:,} can be told apart: give a "
+            "text in one language."
+        )
+    tokens = encode(text, vocabulary)
+    train, validation = tokens[:n], tokens[n:]
+    strange, counts = np.unique(_code_points(text[n:])[validation == UNKNOWN], return_counts=True)
+    unknown = {chr(code): int(count) for code, count in zip(strange, counts)}
+    split = "The first 90% of the characters are for training, the rest for validation."
+    if unknown:
+        split += (
+            f" Characters that training never saw ({sum(unknown.values()):,} of the {len(validation):,} of validation, "
+            f"{len(unknown):,} different) are read as the stand-in that prompts use too, and are not scored."
+        )
+    card = TextCard(
+        name=name,
+        title=title,
+        vocabulary=vocabulary,
+        sizes={"train": len(train), "validation": len(validation)},
+        split=split,
+        source=source,
+        sha256={"text": sha256},
+    )
+    return TextDataset(card=card, text=text, train=train, validation=validation, unknown=unknown)

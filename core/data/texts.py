@@ -1,0 +1,139 @@
+"""A text file of the user's own as a dataset, `text:<path>`, and the texts that were uploaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from functools import partial
+from pathlib import Path
+
+from core.data import storage, text
+from core.data.dataset import TextDataset
+from core.data.progress import Meter, OnProgress
+from core.data.source import DatasetSource, path_behind
+from core.errors import LabError
+from core.paths import ensure_folder, lab_home, write_atomic
+from core.values import read_json
+
+TEXT_PREFIX = "text:"
+MAX_NOTE_BYTES = 10_000
+
+
+def folder() -> Path:
+    """Where uploaded texts are kept: `<start of the checksum>.txt`, beside it a .json with the title."""
+    return lab_home() / "data" / "texts"
+
+
+def path_of(name: str) -> Path:
+    """The file that `text:<path>` names. Raises LabError where there is none."""
+    path = path_behind(TEXT_PREFIX, name, what="text file", example="/home/me/book.txt")
+    if not str(path).isprintable():  # it will stand in cards, tables and terminals
+        raise LabError(
+            f"The path {str(path)[:200]!a} holds characters that cannot be shown: rename the file or its folder."
+        )
+    _stat(path)
+    return path
+
+
+def source(name: str) -> DatasetSource:
+    """The entry that the registry would have for `text:<path>`. Raises LabError where there is no such file."""
+    path = path_of(name)
+    return DatasetSource(
+        name=f"{TEXT_PREFIX}{path}",
+        title=_title(path),
+        description=f"The text file {path}.",
+        task="text",
+        download_bytes=0,
+        load=partial(load, name),
+        is_ready=path.is_file,
+        state=partial(state, name),
+        folder=lambda: path.parent,
+    )
+
+
+def load(name: str, on_progress: OnProgress | None = None) -> TextDataset:
+    """Read a text file. Raises LabError for anything that cannot become a dataset."""
+    path = path_of(name)
+    try:
+        with path.open("rb") as file:
+            # One byte more than is ever decoded is enough to be refused for its size.
+            data = file.read(text.MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}): change its permissions.") from error
+    Meter(on_progress, "read", len(data)).update(len(data), now=True)
+    title = _title(path)
+    content = text.decode_file(data, title)
+    return text.build(
+        content, name=f"{TEXT_PREFIX}{path}", title=title, source=f"The file {path}", sha256=text.digest(content)
+    )
+
+
+def state(name: str) -> str:
+    """Another text whenever the file was changed or replaced, without opening it. Raises LabError as `load`."""
+    found = _stat(path_of(name))
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def store_upload(data: bytes, title: str) -> str:
+    """Check an uploaded text and keep it; the name of its dataset. Raises LabError where it cannot become one.
+
+    A text that is there already is kept once, under its newest title.
+    """
+    content = text.decode_file(data, title)
+    sha256 = text.digest(content)
+    text.build(content, name="", title=title, source="", sha256=sha256)
+    # The path comes from the checksum alone: whatever a title holds, it stays inside the note.
+    path = ensure_folder(folder()) / f"{sha256[:16]}.txt"
+    with storage.readable_disk_errors(path.parent):
+        # The note first: a crash between the two leaves a note without a text, which nobody sees.
+        write_atomic(path.with_suffix(".json"), json.dumps({"title": text.clean_title(title)}))
+        # Not written again where it is there: its new time would make everyone read it again.
+        if not path.is_file() or path.read_bytes() != content.encode():
+            write_atomic(path, content.encode())
+    return f"{TEXT_PREFIX}{path}"
+
+
+def stored_texts() -> list[DatasetSource]:
+    """The texts that were uploaded, the newest first."""
+    found = []
+    for path in folder().glob("*.txt"):
+        try:
+            if re.fullmatch(r"[0-9a-f]{16}\.txt", path.name):
+                found.append((_uploaded_ns(path), source(f"{TEXT_PREFIX}{path}")))
+        except (LabError, OSError):  # removed just now
+            continue
+    return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
+
+
+def _uploaded_ns(path: Path) -> int:
+    note = path.with_suffix(".json")
+    return (note if note.is_file() else path).stat().st_mtime_ns
+
+
+def _title(path: Path) -> str:
+    """The title that an uploaded text was given; of any other file its name."""
+    title = path.name
+    if path.parent == folder():
+        try:
+            with path.with_suffix(".json").open("rb") as file:
+                note = read_json(file.read(MAX_NOTE_BYTES))
+            if isinstance(note, dict) and isinstance(note.get("title"), str):
+                title = note["title"]
+        except (OSError, ValueError):
+            pass
+    return text.clean_title(title)
+
+
+def _stat(path: Path) -> os.stat_result:
+    """Of a regular file. Raises LabError where there is none, or where it can't be looked at."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no disk can hold
+        found = None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}): correct it, or change its permissions.") from error
+    if found is None or not stat.S_ISREG(found.st_mode):
+        raise LabError(f"There is no text file {path}: give the path of a .txt file.")
+    return found

@@ -1,0 +1,1 @@
+"""Generation: a language model in, sampled text and what can be said about it out."""

@@ -1,0 +1,135 @@
+"""A small decoder-only Transformer over characters, with a cache of keys and values for sampling.
+
+Layer norm before each part, learned positions, output weights tied to the embedding. Sources: Vaswani et al.,
+arXiv:1706.03762; Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import LabError
+
+State = list[tuple[Tensor, ...]]
+"""Per layer (keys, values), each (B, heads, T, width / heads) of the characters read so far."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharGPTConfig:
+    vocabulary: int = 65
+    """Number of characters."""
+    context: int = 256
+    """Characters that attention can reach, this one included."""
+    width: int = 192
+    """Width of the residual stream."""
+    layers: int = 6
+    """Blocks of attention and feed-forward network."""
+    heads: int = 6
+    """Attention heads of each block; must divide the width."""
+    dropout: float = 0.2
+    """Dropout probability of embeddings, attention and both branches."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("vocabulary", 2, 10_000),
+            ("context", 2, 8192),
+            ("width", 2, 4096),
+            ("layers", 1, 48),
+            ("heads", 1, 64),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise LabError(f"{name}={value!r} is not valid: it must be a whole number from {low} to {high:,}.")
+        if self.width % self.heads:
+            raise LabError(f"heads={self.heads} is not valid: it must divide the width, {self.width}.")
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise LabError(f"dropout={self.dropout!r} is not valid: it must be at least 0 and below 1.")
+
+
+class Attention(nn.Module):
+    """Causal self-attention. (B, T, width) to the same; the cache holds what came before."""
+
+    def __init__(self, config: CharGPTConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        batch, time, width = x.shape
+        parts = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
+        mask = None
+        if past is not None and past[0].shape[2]:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+            if time > 1:
+                mask = torch.ones(time, key.shape[2], dtype=torch.bool, device=x.device).tril(key.shape[2] - time)
+        causal = key.shape[2] == time and time > 1
+        p = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p, is_causal=causal)
+        return self.out(y.transpose(1, 2).reshape(batch, time, width)), (key, value)
+
+
+class Block(nn.Module):
+    """Attention, then a feed-forward network of four times the width; each adds to what came in."""
+
+    def __init__(self, config: CharGPTConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, bias=False)
+        self.attention = Attention(config)
+        self.norm2 = nn.LayerNorm(config.width, bias=False)
+        self.feed = nn.Linear(config.width, 4 * config.width, bias=False)
+        self.act = nn.GELU()
+        self.back = nn.Linear(4 * config.width, config.width, bias=False)
+        self.drop1 = nn.Dropout(config.dropout)
+        self.drop2 = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        attended, kept = self.attention(self.norm1(x), past)
+        x = x + self.drop1(attended)
+        return x + self.drop2(self.back(self.act(self.feed(self.norm2(x))))), kept
+
+
+class CharGPT(nn.Module):
+    """Tokens (B, T) int64 and a cache to logits (B, T, vocabulary) and the cache after the last of them."""
+
+    recurrent = False
+
+    def __init__(self, config: CharGPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.position = nn.Embedding(config.context, config.width)
+        self.drop = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width, bias=False)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                # Branches that add to the residual stream start smaller, the more of them there are (GPT-2).
+                small = (2 * config.layers) ** -0.5 if name.endswith(("out.weight", "back.weight")) else 1.0
+                nn.init.normal_(parameter, std=0.02 * small)
+        self.random_in_training = config.dropout > 0
+
+    def initial_state(self, batch: int) -> State:
+        """An empty cache for `batch` streams."""
+        size = self.config.width // self.config.heads
+        empty = self.embed.weight.new_zeros(batch, self.config.heads, 0, size)
+        return [(empty, empty) for _ in self.blocks]
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Raises LabError where cache and tokens together are longer than the context."""
+        before = state[0][0].shape[2] if state else 0
+        time = tokens.shape[1]
+        if before + time > self.config.context:
+            raise LabError(f"{before + time} characters do not fit a context of {self.config.context}: shorten them.")
+        places = torch.arange(before, before + time, device=tokens.device)
+        x = self.drop(self.embed(tokens) + self.position(places))  # (B, T, width)
+        after: State = []
+        for index, block in enumerate(self.blocks):
+            x, kept = block(x, state[index] if state else None)
+            after.append(kept)
+        return F.linear(self.norm(x), self.embed.weight), after  # tied: arXiv:1608.05859

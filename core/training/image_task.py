@@ -1,0 +1,93 @@
+"""Training a classifier of pictures."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.data import subset
+from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.errors import LabError
+from core.models.tta import tta_logits
+from core.training.batches import DeviceImages, epoch_batches
+from core.training.config import TrainConfig
+from core.training.task import Batch, Validation
+
+WHITENING_IMAGES = 5000
+
+
+class ImageTask:
+    """See core.training.task.Task."""
+
+    def __init__(
+        self, config: TrainConfig, dataset: ImageDataset, device: str, dtype: torch.dtype, amp: torch.autocast
+    ) -> None:
+        train = dataset.train
+        if config.train_on == "train+validation":
+            train = Split(
+                images=np.concatenate([train.images, dataset.validation.images]),
+                labels=np.concatenate([train.labels, dataset.validation.labels]),
+            )
+        if config.train_images:
+            train = subset(train, config.train_images, config.seed)
+        if len(train) == 0 or len(dataset.validation) == 0:
+            raise LabError(f"{dataset.card.title} has no training or no validation images: add some to each class.")
+        self.config, self.device, self.amp = config, device, amp
+        self.card: DatasetCard = dataset.card
+        self.train_data = DeviceImages(train, dataset.card, device, dtype)
+        self.validation_data = DeviceImages(dataset.validation, dataset.card, device, dtype)
+        self.batch_size = self.step_examples = min(config.batch_size, len(train))
+        self.steps_per_epoch = len(train) // self.batch_size
+        self.model_config = dict(config.model_config) | {
+            "classes": len(dataset.card.classes),
+            "image_size": dataset.card.image_size,
+        }
+        self.predict: Callable[[nn.Module, Tensor, str], Tensor] = tta_logits
+        if config.compile:
+            self.predict = torch.compile(tta_logits, mode="max-autotune")
+
+    def begin(self, model: nn.Module) -> None:
+        """Let the model see some training images before the first step, if it wants to."""
+        initialise = getattr(model, "initialise_from_data", None)
+        if initialise is not None:
+            initialise(self.train_data.normalise(self.train_data.images[:WHITENING_IMAGES]))
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        epoch, first = divmod(step, self.steps_per_epoch)
+        for index in itertools.count(epoch):
+            yield from epoch_batches(self.train_data, self.config, index, self.batch_size, first)
+            first = 0
+
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(inputs).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
+        return loss, (logits.detach().argmax(1) == targets).sum()
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, tta: str = "none") -> Validation:
+        """A run follows its progress without test-time augmentation, which would cost up to six forward passes."""
+        loss = torch.zeros((), device=self.device)
+        correct = torch.zeros((), device=self.device, dtype=torch.long)
+        for images, labels in self.validation_data.chunks(500 if self.device == "cpu" else 2000):
+            with self.amp:
+                logits = self.predict(model, images, tta).float()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            correct += (logits.argmax(1) == labels).sum()
+        count = len(self.validation_data)
+        return Validation(loss_nats=float(loss) / count, accuracy=int(correct) / count)
+
+    def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:
+        return math.isfinite(new.loss_nats) and (best_accuracy is None or new.accuracy > best_accuracy)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        return
