@@ -29,6 +29,8 @@ CHUNK = 256
 LOOKALIKES = {
     "‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "−": "-", "…": ".", "\t": " ",
     "ß": "s", "æ": "a", "œ": "o", "Æ": "A", "Œ": "O", "ø": "o", "Ø": "O", '"': "'", "'": '"',
+    "«": '"', "»": '"', "‹": "'", "›": "'", "`": "'", "‐": "-", "‑": "-", "―": "-",
+    "\v": "\n", "\f": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n",
 }  # fmt: skip
 """What a character is most like, for those that Unicode itself takes for something else."""
 
@@ -68,7 +70,8 @@ def stand_in(character: str, vocabulary: str) -> str:
     other case, or a sign that looks alike; else a space, where it knows one, else its first character."""
     plain = unicodedata.normalize("NFKD", character)[:1]
     alike = LOOKALIKES.get(character, "")
-    for candidate in (plain, alike, plain.swapcase(), alike.swapcase()):
+    next_best = LOOKALIKES.get(alike, "")  # a curly quote is like a straight one, or else like one of the other kind
+    for candidate in (plain, alike, plain.swapcase(), alike.swapcase(), next_best):
         if len(candidate) == 1 and candidate in vocabulary:
             return candidate
     return " " if " " in vocabulary else vocabulary[0]
@@ -138,6 +141,10 @@ def character_losses(
     (a long text is read in 16 parts side by side, each warmed up on the 512 characters before it); a Transformer reads
     windows that overlap by half, and what is scored has at least half a context before it.
     """
+    import torch
+
+    if len(tokens) < 2:
+        return tokens.new_zeros(0, dtype=torch.float32), tokens.new_zeros(0, dtype=torch.bool)
     inputs = tokens.masked_fill(tokens == UNKNOWN, stand_in_token)
     step = _recurrent_losses if getattr(model, "recurrent", False) else _window_losses
     return step(model, inputs, tokens, on_progress or (lambda share: None))

@@ -19,6 +19,7 @@ page = st.navigation(
         ],
         "Learn": [
             st.Page("learn/images.py", title="Images", icon=":material/image:", url_path="images"),
+            st.Page("learn/text.py", title="Text", icon=":material/edit_note:", url_path="text"),
         ],
     }
 )

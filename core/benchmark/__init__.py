@@ -23,6 +23,7 @@ PARTS = {
     "observed": "a run with its dashboard open beside the bare generator",
     "answer": "from upload to label in core",
     "app": "first page of a cold server, first answer, page switch, upload to label in the browser",
+    "text": "characters/s written and trained beside the textbook's loops, and the first character in the browser",
     "speedrun": "time to 94% on CIFAR-10 (needs a CUDA GPU)",
 }
 

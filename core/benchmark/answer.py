@@ -24,7 +24,7 @@ def measure(rounds: int) -> Iterator[Figure]:
         buffer = io.BytesIO()
         smooth.resize(size).save(buffer, "JPEG", quality=90)
         uploads[label] = buffer.getvalue()
-    for reference in list_checkpoints():
+    for reference in list_checkpoints(task="images"):
         if reference.origin != "shipped":
             continue
         checkpoint = load_checkpoint(reference)

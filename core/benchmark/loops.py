@@ -1,7 +1,8 @@
-"""The training loops that are compared, each a generator that does a step per `next` and yields the images it saw.
+"""The training loops that are compared, each a generator that does a step per `next` and yields the images or characters
+it saw.
 
-Run as a module it is a process of its own with its own thread policy: `python -m core.benchmark.loops NAME SECONDS`
-prints images per second. `tutorial` is what an unprepared script has: no environment, DataLoader workers.
+Run as a module it is a process of its own with its own thread policy: `python -m core.benchmark.loops NAME SECONDS OPTIONS`
+prints examples per second. `tutorial` is what an unprepared script has: no environment, DataLoader workers.
 """
 
 from __future__ import annotations
@@ -111,15 +112,51 @@ def keras(batch_size: int = 32) -> Iterator[int]:
         yield len(labels)
 
 
+def plain_text(recipe: str) -> Iterator[int]:
+    """The usual PyTorch script for characters with the network and settings of a recipe of char_lstm: nn.LSTM with all its
+    layers, the state carried from window to window, the norm of the gradients clipped. No learning-rate schedule."""
+    import torch
+
+    from core.benchmark.writing import TextbookLSTM
+    from core.data import load_text
+    from core.models import full_config
+    from core.training.recipes import get_recipe
+
+    config = get_recipe("char_lstm", recipe)
+    data = load_text(config.dataset)
+    vocabulary = len(data.card.vocabulary)
+    _, shape = full_config(config.model, config.model_config | {"vocabulary": vocabulary})
+    network = TextbookLSTM(vocabulary, shape.embedding, shape.width, shape.layers, shape.dropout)
+    criterion = torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    tokens = torch.from_numpy(data.train.copy())
+    streams = tokens[: len(tokens) // config.batch_size * config.batch_size].view(config.batch_size, -1)
+    while True:
+        state = None
+        for start in range(0, streams.shape[1] - config.window, config.window):
+            part = streams[:, start : start + config.window + 1]
+            optimizer.zero_grad()
+            logits, (hidden, cell) = network(part[:, :-1], state)
+            state = hidden.detach(), cell.detach()
+            loss = criterion(logits.flatten(0, 1), part[:, 1:].flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+            optimizer.step()
+            loss.item()
+            yield logits.shape[0] * logits.shape[1]
+
+
 LOOPS: dict[str, Callable[..., Iterator[int]]] = {
     "lab": lab,
     "generator": generator,
     "tutorial": tutorial,
     "keras": keras,
+    "plain_text": plain_text,
 }
+WARM_STEPS = {"keras": 1, "plain_text": 3}
 
 
-def images_per_s(steps: Iterator[int], seconds: float, warm_steps: int = 5) -> float:
+def examples_per_s(steps: Iterator[int], seconds: float, warm_steps: int = 5) -> float:
     """Speed over at least `seconds`, after a few steps that are not counted."""
     for _ in itertools.islice(steps, warm_steps):
         pass
@@ -131,8 +168,8 @@ def images_per_s(steps: Iterator[int], seconds: float, warm_steps: int = 5) -> f
 
 def main() -> None:
     name, seconds, options = sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])
-    warm = 1 if name == "keras" or options.get("batch_size", 0) >= 500 else 20
-    print(json.dumps(images_per_s(LOOPS[name](**options), seconds, warm)))
+    warm = 1 if options.get("batch_size", 0) >= 500 else WARM_STEPS.get(name, 20)
+    print(json.dumps(examples_per_s(LOOPS[name](**options), seconds, warm)))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from core.benchmark import Figure, figure, ratio
 from core.benchmark.browser import Server, browser
 from core.benchmark.loops import EPOCHS
 from core.benchmark.processes import run
-from core.errors import LabError
-from core.runs.engine import LocalEngine
-from core.runs.store import RunStore
+from core.benchmark.tracked import run_speed
 from core.training.recipes import get_recipe
 
 SECONDS = 15.0
@@ -39,30 +36,5 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 
 def _run_speed(watch: Callable[[str], object]) -> float:
-    """Images/s of a real run in its worker over SECONDS, from its own rows; `watch` is called once it trains."""
-    store = RunStore()
-    engine = LocalEngine(store)
     config = get_recipe("simple_cnn", "textbook").replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu")
-    run_id = store.create(config, "benchmark: observed")
-    try:
-        engine.submit(run_id)
-        _wait_for_step(engine, run_id, 100)
-        watch(run_id)
-        time.sleep(SETTLE_S)
-        first = store.metrics(run_id)[-1]
-        time.sleep(SECONDS)
-        last = store.metrics(run_id)[-1]
-        return float((last["examples"] - first["examples"]) / (last["seconds"] - first["seconds"]))
-    finally:
-        engine.stop(run_id, now=True)
-        while engine.state(run_id).status in ("running", "stopping"):
-            time.sleep(0.1)
-        store.delete(run_id)
-
-
-def _wait_for_step(engine: LocalEngine, run_id: str, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while (run := engine.state(run_id)).step < step:
-        if run.status not in ("queued", "running") or time.monotonic() > deadline:
-            raise LabError(f"The measured run did not start ({run.message or run.status}): stop other runs first.")
-        time.sleep(0.2)
+    return run_speed(config, SECONDS, first_step=100, settle_s=SETTLE_S, watch=watch)

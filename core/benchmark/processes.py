@@ -21,23 +21,33 @@ def bare_environment() -> dict[str, str]:
 
 def start(loop: str, seconds: float, environment: dict[str, str], **options: Any) -> subprocess.Popen[str]:
     """Start a loop (see core.benchmark.loops) in a process of its own."""
-    command = [sys.executable, "-m", "core.benchmark.loops", loop, str(seconds), json.dumps(options)]
+    return launch("core.benchmark.loops", [loop, str(seconds), json.dumps(options)], environment)
+
+
+def launch(module: str, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a module that prints what it measured as JSON."""
+    command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def speed(process: subprocess.Popen[str]) -> float:
-    """Images per second, once it is done. Raises LabError with its last words if it failed."""
+def result(process: subprocess.Popen[str]) -> Any:
+    """What it printed, once it is done. Raises LabError with its last words if it failed."""
     out, err = process.communicate()
     if process.returncode:
         last = (err.strip().splitlines() or ["no output"])[-1]
         raise LabError(
-            f"A measured process ended with an error ({last}): is CIFAR-10 here? `python -m core data cifar10 --fetch`."
+            f"A measured process ended with an error ({last}): are its data here? `python -m core data` tells."
         )
-    return float(json.loads(out.strip().splitlines()[-1]))
+    return json.loads(out.strip().splitlines()[-1])
+
+
+def speed(process: subprocess.Popen[str]) -> float:
+    """Images or characters per second, once it is done. Raises LabError as `result` does."""
+    return float(result(process))
 
 
 def run(loop: str, seconds: float, environment: dict[str, str] | None = None, **options: Any) -> float:
-    """Images per second of one loop alone, by default under the policy of a worker that has the machine to itself."""
+    """Examples per second of one loop alone, by default under the policy of a worker that has the machine to itself."""
     return speed(
         start(
             loop, seconds, bare_environment() | worker_environment(1) if environment is None else environment, **options

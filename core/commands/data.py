@@ -64,7 +64,9 @@ def models(options: argparse.Namespace) -> int:
         print_json(rows)
         return 0
     for row in rows:
-        print(f"{row['name']}: {row['description']} {row['parameters']:,} parameters. Source: {row['source']}.")
+        print(
+            f"{row['name']} ({row['task']}): {row['description']} {row['parameters']:,} parameters. Source: {row['source']}."
+        )
         for name, described in row["recipes"].items():
             print(f"  {name}: {described}")
     return 0
@@ -78,10 +80,12 @@ def checkpoints(options: argparse.Namespace) -> int:
             "name": ref.name,
             "title": ref.card.title,
             "origin": ref.origin,
+            "task": ref.card.task,
             "model": ref.card.model,
             "dataset": ref.card.dataset.name,
             "test_accuracy": ref.card.metrics.get("test_accuracy"),
             "val_accuracy": ref.card.metrics.get("val_accuracy"),
+            "val_loss_nats": ref.card.metrics.get("val_loss_nats"),
             "parameters": ref.card.parameters,
             "size_bytes": ref.card.size_bytes,
             "folder": str(ref.folder),
@@ -93,14 +97,17 @@ def checkpoints(options: argparse.Namespace) -> int:
         return 0
     if not rows:
         note("No checkpoints yet. Train one: python -m core train")
-    print_table(rows, ["name", "title", "origin", "model", "test_accuracy", "parameters", "size_bytes"])
+    columns = ["name", "title", "origin", "task", "model", "test_accuracy", "val_loss_nats", "parameters", "size_bytes"]
+    print_table(rows, columns)
     return 0
 
 
-def load_with_bar(name: str) -> Any:
-    """Load a dataset; where it has to be fetched, with progress on stderr. Raises LabError."""
-    from core.data import load_dataset
+def load_with_bar(name: str, task: str | None = None) -> Any:
+    """Load a dataset; where it has to be fetched, with progress on stderr. task: `images` or `text`, what it must hold;
+    None: anything. Raises LabError."""
+    from core.data import load_dataset, load_images, load_text
 
+    load = {None: load_dataset, "images": load_images, "text": load_text}[task]
     bar, stage = Bar(), [""]
 
     def show(progress: Progress) -> None:
@@ -109,6 +116,6 @@ def load_with_bar(name: str) -> Any:
         stage[0] = progress.stage
 
     try:
-        return load_dataset(name, show)
+        return load(name, show)
     finally:
         bar.close()

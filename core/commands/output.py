@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -22,6 +23,11 @@ def print_json(value: Any) -> None:
 def note(sentence: str) -> None:
     """A sentence for the person at the terminal, out of the way of results."""
     print(sentence, file=sys.stderr, flush=True)
+
+
+def harmless(text: str) -> str:
+    """A text for a terminal: control characters, which might steer it, as escapes; newlines and tabs as they are."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from core.commands.follow import describe, report
-from core.commands.output import duration, note, print_json, print_table
+from core.commands.output import duration, harmless, note, print_json, print_table
 from core.errors import LabError
 from core.runs import LocalEngine
 from core.runs.run import Run
@@ -18,6 +18,7 @@ def add(subcommands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print as JSON")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--metrics", action="store_true", help="print the run's metrics rows (as JSON)")
+    what.add_argument("--samples", action="store_true", help="print what a language model wrote at each evaluation")
     what.add_argument("--log", action="store_true", help="print the end of the run's log")
     what.add_argument("--rename", metavar="NAME", help="give the run another name")
     what.add_argument("--delete", action="store_true", help="remove the run and its checkpoints")
@@ -28,12 +29,14 @@ def runs(options: argparse.Namespace) -> int:
     engine = LocalEngine()
     store, run_id = engine.store, options.run_id
     if run_id is None:
-        if options.metrics or options.log or options.rename or options.delete:
+        if options.metrics or options.samples or options.log or options.rename or options.delete:
             raise LabError("Which run? Give its id, as listed by: python -m core runs")
         engine.tick()
         _print_all(store.list(), options.json)
     elif options.metrics:
         print_json(store.metrics(run_id))
+    elif options.samples:
+        _print_samples(store.samples(run_id), options.json)
     elif options.log:
         print(store.log(run_id), end="")
     elif options.delete:
@@ -58,7 +61,7 @@ def _print_all(found: list[Run], as_json: bool) -> None:
             "name": run.name,
             "status": f"queued ({run.queue_position})" if run.status == "queued" else run.status,
             "done": f"{run.step / run.total_steps:.0%}" if run.total_steps else "-",
-            "validation": f"{run.best_val_accuracy:.2%}" if run.best_val_accuracy is not None else "-",
+            "validation": _validation(run),
             "test": f"{run.test_accuracy:.2%}" if run.test_accuracy is not None else "-",
             "time": duration(run.seconds),
         }
@@ -67,6 +70,23 @@ def _print_all(found: list[Run], as_json: bool) -> None:
     print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
     if any(run.test_accuracy is not None and run.config.tta != "none" for run in found):
         note("Validation is measured without test-time augmentation, test with that of the recipe.")
+
+
+def _validation(run: Run) -> str:
+    """The figure that its best checkpoint was chosen by."""
+    if run.task == "text":
+        return f"{run.best_val_loss_nats:.3f} nats" if run.best_val_loss_nats is not None else "-"
+    return f"{run.best_val_accuracy:.2%}" if run.best_val_accuracy is not None else "-"
+
+
+def _print_samples(samples: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(samples)
+    elif not samples:
+        note("Nothing written: a language model writes at each evaluation, an image classifier never.")
+    else:
+        for row in samples:
+            print(f"--- epoch {row['epoch']:g}, step {row['step']:,} ---\n{harmless(row['text'])}")
 
 
 def _print_one(run: Run, as_json: bool) -> None:

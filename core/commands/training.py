@@ -7,12 +7,12 @@ import dataclasses
 import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from core.commands.follow import describe, report, run_in_foreground
 from core.commands.output import Bar, note, print_json
 from core.errors import LabError
+from core.models import MODELS
 from core.runs import LocalEngine, Run
 from core.training import recipes
 from core.training.config import TrainConfig, field_docs
@@ -65,8 +65,6 @@ def add(subcommands: Any) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    from core.data import dataset_status
-
     changes = {
         item.name: value
         for item in dataclasses.fields(TrainConfig)
@@ -75,11 +73,8 @@ def train(options: argparse.Namespace) -> int:
     recipe = recipes.get_recipe(options.model, options.recipe)
     if "model_config" in changes:
         changes["model_config"] = dict(recipe.model_config) | _model_config(changes["model_config"])
-    if str(changes.get("dataset", "")).startswith("folder:"):
-        # The worker has another working directory.
-        changes["dataset"] = "folder:" + os.path.abspath(Path(changes["dataset"].removeprefix("folder:")).expanduser())
     config = recipe.replace(**changes)
-    dataset_status(config.dataset)  # an unknown one is told before there is a run
+    config = config.replace(dataset=_dataset(config))
     engine = LocalEngine()
     run_id = engine.store.create(config, options.name)
     return _start(engine, run_id, options)
@@ -122,6 +117,27 @@ def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int
         print(run.id)
         note(_what_now(run))
     return 0 if run.active or run.status == "finished" else 1
+
+
+def _dataset(config: TrainConfig) -> str:
+    """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
+    from core.data import DATASETS, TEXT_PREFIX, canonical_name, dataset_task, load_text
+
+    # Whole, because the worker has another working directory.
+    prefix, colon, path = canonical_name(config.dataset).partition(":")
+    name = prefix + colon + (os.path.normpath(path) if colon else "")
+    model, task = MODELS[config.model], dataset_task(name)
+    if model.task != task:
+        kind = {"images": "pictures", "text": "text"}
+        title = DATASETS[name].title if name in DATASETS else name[:200]
+        others = " or ".join(other for other, entry in MODELS.items() if entry.task == task)
+        raise LabError(
+            f"{model.title} learns {kind[model.task]} and {title} holds {kind[task]}: choose another --dataset, or "
+            f"--model {others}."
+        )
+    if name.startswith(TEXT_PREFIX):
+        load_text(name)  # takes a moment, and says what no text can be made of
+    return name
 
 
 def _what_now(run: Run) -> str:

@@ -10,7 +10,7 @@ from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, DatasetCard, ImageCard, ImageDataset, Split, TextCard, TextDataset
 from core.data.folder import FOLDER_PREFIX
 from core.data.progress import OnProgress, Progress
-from core.data.source import DatasetSource, DatasetStatus
+from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
 from core.data.storage import folder_bytes
 from core.data.text import MAX_TEXT_BYTES, encode
@@ -37,6 +37,7 @@ __all__ = [
     "canonical_name",
     "dataset_state",
     "dataset_status",
+    "dataset_task",
     "encode",
     "load_dataset",
     "load_images",
@@ -128,6 +129,11 @@ def dataset_status(name: str) -> DatasetStatus:
 def dataset_state(name: str) -> str:
     """A text that is another one whenever the dataset on disk is: what a loaded one may be kept by. Raises LabError."""
     return _source(name).state()
+
+
+def dataset_task(name: str) -> Task:
+    """`images` or `text`: what it holds, known without loading it. Raises LabError for a name that is not known."""
+    return _source(name).task
 
 
 def canonical_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""How the next character is chosen from a model's logits: temperature, top-k, top-p, and no repeats, in that order."""
+"""How the next character is chosen from a model's logits: no repeats, temperature, top-k, top-p, in that order."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def distribution(logits: np.ndarray, config: SamplingConfig, banned: Any = ()) -
         chosen = np.zeros(len(scores))
         chosen[scores.argmax()] = 1.0
         return chosen
-    scores = (scores - scores.max()) / config.temperature
+    with np.errstate(over="ignore"):  # close to temperature 0, what is not the likeliest goes to -inf, as it should
+        scores = (scores - scores.max()) / config.temperature
     if config.top_k and config.top_k < len(scores):
         scores[np.argsort(-scores, kind="stable")[config.top_k :]] = -np.inf
     probabilities = softmax(scores)
     if config.top_p < 1:
         order = np.argsort(-probabilities, kind="stable")
-        before = np.cumsum(probabilities[order]) - probabilities[order]
-        probabilities[order[before >= config.top_p]] = 0.0  # the likeliest always stays: nothing is before it
-        if config.top_p == 0:
-            probabilities[order[1:]] = 0.0
+        rest = order[1:]  # the likeliest always stays
+        before = np.cumsum(probabilities[order])[:-1]
+        probabilities[rest[before >= config.top_p]] = 0.0
         probabilities /= probabilities.sum()
     return probabilities
 

@@ -43,11 +43,13 @@ class CharGPTConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise LabError(f"{name}={value!r} is not valid: it must be a whole number from {low} to {high:,}.")
+                raise LabError(
+                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
+                )
         if self.width % self.heads:
             raise LabError(f"heads={self.heads} is not valid: it must divide the width, {self.width}.")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise LabError(f"dropout={self.dropout!r} is not valid: it must be at least 0 and below 1.")
+            raise LabError(f"dropout={repr(self.dropout)[:60]} is not valid: it must be at least 0 and below 1.")
 
 
 class Attention(nn.Module):

@@ -48,11 +48,16 @@ class CharRNNConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise LabError(f"{name}={value!r} is not valid: it must be a whole number from {low} to {high:,}.")
+                raise LabError(
+                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
+                )
         for name in ("dropout", "weight_drop"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-                raise LabError(f"{name}={value!r} is not valid: it must be at least 0 and below 1.")
+                raise LabError(f"{name}={repr(value)[:60]} is not valid: it must be at least 0 and below 1.")
+        for name in ("variational", "tied"):
+            if not isinstance(getattr(self, name), bool):
+                raise LabError(f"{name}={repr(getattr(self, name))[:60]} is not valid: it must be true or false.")
         if self.tied and self.embedding != self.width:
             raise LabError(
                 f"tied=True needs embedding={self.width}, not {self.embedding}: output and input share weights."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,39 @@ def loss_curves(
     revision: while it stays the same, so does the viewer's zoom. epochs: length of the whole run, for the axis.
     """
     return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
+
+
+def text_loss_curves(
+    rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None, height: int = 320
+) -> go.Figure:
+    """Training and validation loss of a language model over epochs, in nats on the left and bits per character on the right.
+
+    The first readings, of a network that knows nothing yet, may lie above the picture.
+    """
+    figure = _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
+    read = readings(rows, "train_loss_nats")[1]
+    known = [row["val_loss_nats"] for row in evaluations(rows) if row.get("val_loss_nats") is not None]
+    known += [value for value in train_at_evaluations(rows, "train_loss_nats") if value is not None]
+    if read or known:
+        low, high = min([*read, *known]), max(known or read)
+        room = max(0.1 * (high - low), 0.05)
+        bounds = [max(0.0, low - room), high + room]
+        figure.update_yaxes(range=bounds, rangemode="normal")
+        # An axis is drawn only where a trace is on it: an empty one will do.
+        figure.add_scatter(x=[None], y=[None], yaxis="y2", showlegend=False, hoverinfo="skip")
+        figure.update_layout(
+            yaxis2={
+                "title": {"text": "bits per character"},
+                "overlaying": "y",
+                "side": "right",
+                "range": [bound / math.log(2) for bound in bounds],
+                "showgrid": False,
+                "tickmode": "auto",
+                "nticks": 6,
+                "automargin": True,
+            }
+        )
+    return figure
 
 
 def accuracy_curves(

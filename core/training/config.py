@@ -18,6 +18,10 @@ SCHEDULES = ("constant", "cosine", "triangular")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 FLIPS = ("none", "random", "alternating")
 AVERAGES = ("none", "ema", "lookahead")
+IMAGES_ONLY = ("train_images", "train_on", "grad_accumulation", "flip", "crop_padding", "cutout", "tta")
+"""Fields that mean nothing for a text."""
+TEXT_ONLY = ("window", "state_reset")
+"""Fields that mean nothing for pictures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +51,9 @@ class TrainConfig:
     """Images per optimizer step; for text, streams that are read side by side."""
     window: int = 128
     """Text: characters of each stream per optimizer step; gradients go back no further."""
+    state_reset: float = 0.02
+    """Text: probability that a recurrent model forgets a stream's state before a window. Without it, it would hardly ever see
+    a text begin, and start every prompt with nonsense."""
     grad_accumulation: int = 1
     """Split each batch into this many pieces to save memory; the step stays the same but for batch-norm statistics."""
 
@@ -140,6 +147,7 @@ class TrainConfig:
         number("train_images", 0, 10**9, whole=True)
         number("batch_size", 1, 100_000, whole=True)
         number("window", 1, 8192, whole=True)
+        number("state_reset", 0, 1)
         number("grad_accumulation", 1, self.batch_size, whole=True)
         number("lr", 0, 10_000, open_low=True)
         number("momentum", 0, 0.9999)
@@ -174,9 +182,9 @@ class TrainConfig:
 
 
 @cache
-def field_docs() -> dict[str, str]:
-    """The sentence under each field of TrainConfig, as one line: what pages and commands say about it."""
-    body = ast.parse(inspect.getsource(TrainConfig)).body[0]
+def field_docs(kind: type = TrainConfig) -> dict[str, str]:
+    """The sentence under each field of a config, as one line: what pages and commands say about it."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}
     for item, text in zip(body.body, body.body[1:], strict=False):

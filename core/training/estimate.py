@@ -20,6 +20,9 @@ SCALED = {
     "resnet18": (556e6, 0.6),
 }
 CORE_FLOPS = 100e9
+TEXT_SHARE = 0.5
+"""The same share for language models: 0.75 was seen for 2x512, less for small ones."""
+GATES = {"char_rnn": 1, "char_gru": 3, "char_lstm": 4}
 
 
 def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> float | None:
@@ -45,14 +48,34 @@ def measured_speed(config: TrainConfig, device: str) -> float | None:
 
 
 def guessed_speed(config: TrainConfig, device: str) -> float | None:
-    """Images or characters per second from the model's size, on a CPU; None for a GPU or a model that was resized."""
+    """Images or characters per second from the model's size, on a CPU; None for a GPU, or a classifier that was resized."""
     from core.devices import cores
 
-    if device.split(":")[0] != "cpu" or config.model not in SCALED or config.model_config:
+    if device.split(":")[0] != "cpu":
         return None
-    multiply_adds, share = SCALED[config.model]
+    if config.model.startswith("char_"):
+        multiply_adds, share = _of_a_character(config), TEXT_SHARE
+    elif config.model in SCALED and not config.model_config:
+        multiply_adds, share = SCALED[config.model]
+    else:
+        return None
     # Forward and backward together cost three forward passes, at two operations per multiply-add.
     return cores() * CORE_FLOPS * share / (6 * multiply_adds)
+
+
+def _of_a_character(config: TrainConfig) -> float:
+    """Multiply-adds of one character's forward pass, roughly. The defaults are those of core.models, which need torch."""
+
+    def setting(name: str, usual: int) -> int:
+        value = config.model_config.get(name, usual)
+        return value if isinstance(value, int) else usual
+
+    if config.model == "char_gpt":
+        width, layers = setting("width", 192), setting("layers", 6)
+        return layers * width * (12 * width + config.window)
+    width, layers = setting("width", 512), setting("layers", 2)
+    inner = width * (setting("embedding", 128) + width) + (layers - 1) * 2 * width * width
+    return GATES.get(config.model, 4) * inner + 65 * width
 
 
 def record_speed(config: TrainConfig, device: str, examples_per_s: float) -> None:

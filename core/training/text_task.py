@@ -21,7 +21,7 @@ from core.errors import LabError
 from core.language import character_losses
 from core.models import full_config
 from core.training.batches import mix
-from core.training.config import TrainConfig
+from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.task import Batch, Validation
 
 
@@ -29,9 +29,12 @@ class TextTask:
     """See core.training.task.Task. One epoch reads the training part once, but for a remainder at its ends."""
 
     def __init__(self, config: TrainConfig, dataset: TextDataset, device: str, amp: torch.autocast) -> None:
-        for name, usual in (("grad_accumulation", 1), ("train_on", "train"), ("train_images", 0), ("tta", "none")):
-            if getattr(config, name) != usual:
+        usual = TrainConfig()
+        for name in IMAGES_ONLY:
+            if getattr(config, name) != getattr(usual, name):
                 raise LabError(f"{name}={getattr(config, name)!r} is for pictures: leave it out for a text.")
+        if config.optimizer == "muon":
+            raise LabError("optimizer='muon' is for convolutions: choose adamw, adam or sgd for a text.")
         self.config, self.device, self.amp = config, device, amp
         self.card: DatasetCard = dataset.card
         self.tokens = torch.from_numpy(dataset.train.copy()).to(device)
@@ -47,6 +50,9 @@ class TextTask:
         self.recurrent = context is None
         usable = len(self.tokens) - 1  # the last character has none to follow it
         self.window = min(config.window, max(1, usable // 4))
+        if context is not None:
+            # Places in the context that no window reaches would keep their random vectors: the model gets none of them.
+            self.model_config["context"] = max(2, min(context, self.window))
         # Every epoch starts at another place of the first window, so that its edges fall elsewhere.
         windows = (usable - (self.window - 1)) // self.window
         self.batch_size = min(config.batch_size, max(1, windows // 2))
@@ -74,9 +80,13 @@ class TextTask:
             count = self.steps_per_epoch * self.batch_size
             order = offset + self.window * torch.randperm(count, generator=random).view(-1, self.batch_size)
         reach = torch.arange(self.window + 1)
+        forgotten = torch.rand(self.steps_per_epoch, self.batch_size, generator=random) < self.config.state_reset
         for index in range(first, self.steps_per_epoch):
             if index == 0:
                 self.carried = None
+            elif self.carried and forgotten[index].any():
+                kept = (~forgotten[index]).to(self.device)[:, None]
+                self.carried = [tuple(part * kept for part in parts) for parts in self.carried]
             part = self.tokens[(order[index][:, None] + reach).to(self.device)]  # (B, T + 1)
             yield part[:, :-1], part[:, 1:]
 

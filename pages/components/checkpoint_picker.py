@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
-from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
+from core.checkpoints import Card, CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
 from pages.components.resources import runs_now
 from pages.components.text import plain
@@ -16,21 +18,23 @@ UNCALIBRATED = (
 )
 
 
-def checkpoint_picker(label: str, key: str, *, param: str, other: str | None = None) -> CheckpointRef | None:
-    """The chosen checkpoint, or None (with a sentence on the page) where there is none yet.
+def checkpoint_picker(
+    label: str, key: str, *, param: str, other: str | None = None, task: str = "images"
+) -> CheckpointRef | None:
+    """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
 
     param: query parameter that carries the name, so that a link opens with the same choice.
     other: name of a checkpoint to compare with, so not the one to start from.
     """
-    references = {reference.name: reference for reference in list_checkpoints()}
+    references = {reference.name: reference for reference in list_checkpoints(task=task)}
     names = _run_names()
     for run_id, (_, active) in names.items():
         if active:
-            _add(references, f"{run_id}/last")
+            _add(references, f"{run_id}/last", task)
     wanted = st.query_params.get(param)
     if wanted and wanted not in references:
         try:
-            _add(references, wanted, strict=True)
+            _add(references, wanted, task, strict=True)
         except LabError as error:
             st.warning(plain(error))
             del st.query_params[param]
@@ -60,7 +64,7 @@ def describe(reference: CheckpointRef) -> str:
     parts = [f"{card.parameters:,} parameters"] if card.parameters else []
     if card.size_bytes:
         parts.append(f"{card.size_bytes / 1e6:.1f} MB")
-    parts.append(accuracy(reference))
+    parts.append(accuracy(reference.card))
     parts.append(
         f"trained on {plain(card.dataset.title)}"
         + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
@@ -68,18 +72,23 @@ def describe(reference: CheckpointRef) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def accuracy(reference: CheckpointRef) -> str:
-    """`94.1% test` or `71.3% validation`, whichever the card knows."""
-    metrics = reference.card.metrics
+def accuracy(card: Card) -> str:
+    """`94.1% test` or `71.3% validation`, whichever the card knows; of a language model `2.09 bits/character`."""
+    metrics = card.metrics
+    if card.task == "text":
+        loss = metrics.get("val_loss_nats")
+        return "" if loss is None else f"{loss / math.log(2):.2f} bits/character"
     for field, name in (("test_accuracy", "test"), ("val_accuracy", "validation")):
         if isinstance(metrics.get(field), int | float):
             return f"{100 * metrics[field]:.1f}% {name}"
     return ""
 
 
-def _add(references: dict[str, CheckpointRef], name: str, *, strict: bool = False) -> None:
+def _add(references: dict[str, CheckpointRef], name: str, task: str, *, strict: bool = False) -> None:
     try:
-        references[name] = find_checkpoint(name)
+        found = find_checkpoint(name)
+        _ = found.card.text_data if task == "text" else found.card.image_data  # says so where it is of the other kind
+        references[name] = found
     except LabError:
         if strict:
             raise
@@ -99,7 +108,7 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
         run_id, _, which = name.partition("/")
         title, active = names.get(run_id, (reference.label, False))
         # Short, and what tells two of them apart first: the box is narrow.
-        parts = [title, accuracy(reference).replace("validation", "val.")]
+        parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
         if which == "last":
             parts.append("still training" if active else "last state")
         elif reference.origin == "run" and active:

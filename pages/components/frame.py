@@ -9,6 +9,7 @@ import streamlit as st
 from core.devices import cores, processor_name
 from core.errors import LabError
 from core.runs import Run
+from pages.components.job_words import PAGES
 from pages.components.resources import runs_now
 from pages.components.text import plain
 from pages.components.warmup import warmup
@@ -57,7 +58,7 @@ def _panel(polling: bool) -> None:
             st.caption(f":material/hourglass_top: {warmup().stage} in the background")
         for run in runs[:4]:
             st.page_link(
-                "learn/images.py",
+                PAGES[run.task],
                 label=f"{plain(run.name)} · {_state(run)}",
                 icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
                 query_params={"view": "Train", "run": run.id},

@@ -7,11 +7,22 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
-from pages.components.job_words import STATUS, epochs_done, fraction, where
+from pages.components.job_words import PAGES, STATUS, best, epochs_done, fraction, where
 from pages.components.resources import act, dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
+from pages.components.text_run import METRIC_PX, text_figures
 
-METRIC_PX = 160
+USES = {
+    "images": (
+        ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
+        ("evaluate-run", "Evaluate it", ":material/fact_check:", "Evaluate"),
+    ),
+    "text": (
+        ("use", "Write with this checkpoint", ":material/edit:", "Write"),
+        ("compare-run", "Side by side", ":material/compare_arrows:", "Side by side"),
+    ),
+}
+"""What a run's checkpoint is good for: key, label, icon, view."""
 POLL_S = 2.0
 LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
@@ -20,7 +31,7 @@ LATER_POLL_S = 5.0
 def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
     st.page_link(
-        "learn/images.py",
+        PAGES[run.task],
         label=f"{plain(run.name)} · {plain(run.config.model)}",
         icon=STATUS[run.status][2],
         query_params={"view": "Train", "run": run.id},
@@ -29,8 +40,8 @@ def job_line(run: Run) -> None:
         st.progress(fraction(run), text=where(run))
         return
     parts = [STATUS[run.status][0], f"epoch {epochs_done(run)}"]
-    if run.best_val_accuracy is not None:
-        parts.insert(1, f"best validation {_percent(run.best_val_accuracy)}")
+    if run.best_val_loss_nats is not None or run.best_val_accuracy is not None:
+        parts.insert(1, f"best validation {best(run)}")
     parts += [duration(run.seconds)] if run.seconds else []
     st.caption(" · ".join(parts))
 
@@ -71,7 +82,10 @@ def _live(run_id: str, polling: bool) -> None:
     if run.message:
         (st.error if run.status in ("failed", "lost") else st.caption)(plain(run.message))
     _buttons(run)
-    _figures(run, rows)
+    if run.task == "text":
+        text_figures(run, rows)
+    else:
+        _figures(run, rows)
     if run.test_accuracy is not None and run.config.tta != "none":
         st.caption(f"The test accuracy is with test-time augmentation ({plain(run.config.tta)}). {VALIDATION_PLAIN}")
     _facts(run)
@@ -93,10 +107,7 @@ def _buttons(run: Run) -> None:
                 args=("submit", run.id),
             )
         if run.has_checkpoint:
-            for key, label, icon, view in (
-                ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
-                ("evaluate-run", "Evaluate it", ":material/fact_check:", "Evaluate"),
-            ):
+            for key, label, icon, view in USES[run.task]:
                 if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
                     st.rerun()  # this fragment alone would stay on Train
     problem = st.session_state.pop("job-problem", None)
@@ -112,7 +123,9 @@ def _press(verb: str, run_id: str) -> None:
 
 
 def _use(run: Run, view: str) -> None:
-    st.query_params["checkpoint"] = f"{run.id}/last" if run.status == "running" and view == "Classify" else run.id
+    st.query_params["checkpoint"] = (
+        f"{run.id}/last" if run.status == "running" and view in ("Classify", "Write") else run.id
+    )
     st.session_state["view"] = view
 
 
@@ -158,6 +171,12 @@ def _facts(run: Run) -> None:
     parts += [f"torch {run.torch_version}"] if run.torch_version else []
     parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []
     st.caption(plain(" · ".join(parts)))
+    if run.task == "text":
+        st.caption(
+            "Training figures are taken with dropout on and while the weights still move, validation with all units on: training "
+            "may look worse at first."
+        )
+        return
     st.caption(
         "Training figures are taken on augmented pictures while the weights still move"
         + (", and its loss includes label smoothing" if config.label_smoothing else "")

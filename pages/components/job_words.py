@@ -15,6 +15,9 @@ STATUS = {
     "lost": ("Interrupted", "red", ":material/power_off:"),
 }
 
+PAGES = {"images": "learn/images.py", "text": "learn/text.py"}
+"""Where a run of a task is looked at, in the view Train."""
+
 
 def fraction(run: Run) -> float:
     """Share done, 0..1."""
@@ -32,7 +35,7 @@ def where(run: Run) -> str:
         return plain((run.stage or "starting").capitalize()) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
     if run.examples_per_s:
-        parts.append(f"{run.examples_per_s:,.0f} images/s")
+        parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
     if run.status == "running" and run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
@@ -53,3 +56,10 @@ def state_words(run: Run) -> str:
     """Status for a table; a silence in whole minutes, so that it does not change at every look."""
     silent = f", silent for {duration(60 * (run.silent_s // 60))}" if run.silent_s is not None else ""
     return STATUS[run.status][0] + silent
+
+
+def best(run: Run) -> str:
+    """The best validation figure: `71.3%` for pictures, `1.52 nats` for text; a dash where there is none yet."""
+    if run.task == "text":
+        return "–" if run.best_val_loss_nats is None else f"{run.best_val_loss_nats:.3f} nats"
+    return "–" if run.best_val_accuracy is None else f"{100 * run.best_val_accuracy:.1f}%"

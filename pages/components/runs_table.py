@@ -24,6 +24,7 @@ def row(run: Run) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "best_val_accuracy": run.best_val_accuracy,
         "last_val_accuracy": run.last_val_accuracy,
+        "best_val_loss_nats": run.best_val_loss_nats,
         "val_tta": "none",
         "test_accuracy": run.test_accuracy,
         "test_tta": run.config.tta,
@@ -46,12 +47,13 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Status": [state_words(run) for run in runs],
             "Best val.": [_percent(run.best_val_accuracy) for run in runs],
             "Last val.": [_percent(run.last_val_accuracy) for run in runs],
+            "Val. loss": [run.best_val_loss_nats for run in runs],
             "Test": [_percent(run.test_accuracy) for run in runs],
             "Epoch": [epochs_done(run) for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
             "Model": [run.config.model for run in runs],
-            "Images/s": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
+            "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
         }
     )
     percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
@@ -70,7 +72,10 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Best val.": percent,
             "Last val.": percent,
             "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
-            "Images/s": st.column_config.NumberColumn(format="localized"),
+            "Val. loss": st.column_config.NumberColumn(
+                format="%.3f", help="Nats, of the best checkpoint: per image, or per character of a text."
+            ),
+            "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
             "Created": st.column_config.DatetimeColumn(format="distance"),
         },
         alt=f"Table of {len(runs)} runs",

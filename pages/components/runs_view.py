@@ -27,12 +27,8 @@ def runs_view() -> None:
         return
     if not runs:
         st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
-        st.page_link(
-            "learn/images.py",
-            label="Train a network",
-            icon=":material/model_training:",
-            query_params={"view": "Train"},
-        )
+        for page, label in (("learn/images.py", "Train a classifier"), ("learn/text.py", "Train a language model")):
+            st.page_link(page, label=label, icon=":material/model_training:", query_params={"view": "Train"})
         return
     busy = any(run.active for run in runs)
     chosen = runs_table(runs)

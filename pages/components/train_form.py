@@ -10,13 +10,21 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.data import DATASETS, FOLDER_PREFIX, canonical_name
+from core.data import FOLDER_PREFIX, canonical_name
 from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.models import MODELS
 from core.training import config as config_module
 from core.training.config import TrainConfig, field_docs
 from core.training.recipes import RECIPES, describe_recipe
+from pages.components.dataset_field import (
+    FOLDER,
+    TEXT_FILE,
+    dataset_field,
+    folder_field,
+    text_field,
+    text_upload,
+)
 
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
 CHOICES = {
@@ -28,7 +36,8 @@ CHOICES = {
     "tta": config_module.TTA_LEVELS,
     "train_on": ("train", "train+validation"),
 }
-FOLDER = "A folder of mine"
+OTHER_TASK = {"images": config_module.TEXT_ONLY, "text": config_module.IMAGES_ONLY}
+"""Fields that mean nothing for a task."""
 LABELS = {
     "train_images": "Images (0 = all)",
     "grad_accumulation": "Pieces per batch",
@@ -46,28 +55,33 @@ LABELS = {
     "eval_every": "Evaluate every",
     "tta": "Test-time views",
     "compile": "torch.compile",
+    "window": "Window (characters)",
 }
 """Where a field's own name is not the words for it."""
 FIELD_PX = 128
 """Two beside each other in the narrow column and on a phone, six above an open run."""
 
 
-def train_form(advanced: DeltaGenerator) -> TrainConfig:
+def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
     """The form as a checked config; what few people change goes into `advanced`. Raises LabError for a bad value."""
     left, right = st.columns(2)
-    model = left.selectbox("Model", list(MODELS), format_func=lambda name: MODELS[name].title, key="model")
+    models = [name for name, entry in MODELS.items() if entry.task == task]
+    prefix = "" if task == "images" else f"{task}-"
+    model = left.selectbox("Model", models, format_func=lambda name: MODELS[name].title, key=f"{prefix}model")
     recipes = RECIPES[model]
     # A key per model and recipe: choosing another one brings its own values, and coming back finds the edited ones.
-    recipe = right.selectbox("Recipe", list(recipes), format_func=str.capitalize, key=f"recipe-{model}")
+    names = sorted(recipes, key=lambda name: name != "quick") if task == "text" else list(recipes)
+    recipe = right.selectbox("Recipe", names, format_func=str.capitalize, key=f"recipe-{model}")
     st.caption(f"{MODELS[model].description} The recipe: {describe_recipe(model, recipe)}")
     preset, key = recipes[recipe], f"{model}-{recipe}"
     changes: dict[str, Any] = {}
     left, right = st.columns(2)
     with left:
-        changes["dataset"] = _dataset()
+        changes["dataset"] = dataset_field() if task == "images" else text_field()
     with right:
         changes["device"] = _device()
-    folder = _folder() if changes["dataset"] == FOLDER else ""
+    folder = folder_field() if changes["dataset"] == FOLDER else ""
+    uploaded, problem = text_upload() if changes["dataset"] == TEXT_FILE else ("", "")
     left, right = st.columns(2)
     changes["epochs"] = left.number_input(
         "Epochs",
@@ -83,10 +97,10 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
     )
     with advanced:
         for field in dataclasses.fields(TrainConfig):
-            if field.name not in SHOWN:
+            if field.name not in SHOWN and field.name not in OTHER_TASK[task]:
                 value, widget = getattr(preset, field.name), f"{field.name}-{key}"
                 grey = _without_effect(field.name, changes)
-                given = _field(field.name, value, widget, disabled=grey)
+                given = _field(field.name, value, widget, disabled=grey, task=task)
                 changes[field.name] = value if grey else given  # what cannot be changed cannot be wrong
     if None in changes.values():
         raise LabError("A field is empty: give it a number.")
@@ -95,26 +109,11 @@ def train_form(advanced: DeltaGenerator) -> TrainConfig:
         if not folder:
             raise LabError("Give the path of a folder that holds one folder of pictures per class.")
         changes["dataset"] = canonical_name(f"{FOLDER_PREFIX}{folder}")  # whole: a worker has its own working directory
+    if changes["dataset"] == TEXT_FILE:
+        if not uploaded:
+            raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")
+        changes["dataset"] = uploaded
     return preset.replace(**changes)
-
-
-def _dataset() -> str:
-    return st.selectbox(
-        "Dataset",
-        [*(name for name in DATASETS if DATASETS[name].task == "images"), FOLDER],
-        format_func=lambda name: DATASETS[name].title if name in DATASETS else name,
-        key="dataset",
-    )
-
-
-def _folder() -> str:
-    path = st.text_input(
-        "Path of the folder on this server",
-        key="folder",
-        placeholder="/home/me/pictures",
-        help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
-    )
-    return (path or "").strip()
 
 
 def _device() -> str:
@@ -144,8 +143,8 @@ def _without_effect(name: str, chosen: dict[str, Any]) -> bool:
     return name in ("average_decay", "average_every") and chosen["average"] == "none"
 
 
-def _field(name: str, value: Any, key: str, *, disabled: bool) -> Any:
-    label = _label(name)
+def _field(name: str, value: Any, key: str, *, disabled: bool, task: str) -> Any:
+    label = "Streams" if name == "batch_size" and task == "text" else _label(name)
     common: dict[str, Any] = {
         "key": key,
         "help": field_docs()[name],
@@ -154,7 +153,7 @@ def _field(name: str, value: Any, key: str, *, disabled: bool) -> Any:
         "persist_state": "session",  # also while another recipe is looked at
     }
     if name in CHOICES:
-        options = list(CHOICES[name])
+        options = [option for option in CHOICES[name] if not (option == "muon" and task == "text")]
         return st.selectbox(label, options, index=options.index(value), **common)
     if isinstance(value, bool):
         return st.checkbox(label, value=value, **common)

@@ -1,11 +1,13 @@
-"""Images / Train: settings on the left, the run of this URL on the right."""
+"""Images / Train and Text / Train: settings on the left, the run of this URL on the right."""
 
 from __future__ import annotations
+
+import os
 
 import streamlit as st
 
 from core.checkpoints import list_checkpoints
-from core.data import canonical_name, dataset_status
+from core.data import TEXT_PREFIX, canonical_name, dataset_status
 from core.devices import apple_gpu, nvidia_gpus
 from core.errors import LabError
 from core.runs.store import MAX_NAME
@@ -16,11 +18,18 @@ from pages.components.job_panel import find_run, job_line, job_panel
 from pages.components.resources import act, runs_now, store
 from pages.components.text import duration, plain, show_error
 from pages.components.train_form import in_words, train_form
+from pages.components.train_help import train_help
 
 PARAM = "run"
+SIZES = {
+    "cifar10": {"train": 45_000, "validation": 5_000},
+    "tiny_shakespeare": {"train": 1_003_854},
+    "shakespeare_complete": {"train": 4_546_931},
+}
+"""Images or characters of the known datasets, to estimate by before they are here."""
 
 
-def train_view() -> None:
+def train_view(task: str = "images") -> None:
     """The whole of the tab."""
     run_id, problem = st.query_params.get(PARAM), ""
     try:
@@ -33,19 +42,19 @@ def train_view() -> None:
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
         # A key of each run's own, so that the box closes when a new run takes its place.
         with st.expander("New run", icon=":material/add:", key=f"new-run-{run_id}"):
-            _new_run()
+            _new_run(task)
         job_panel(run_id)
         _others(run_id)
     else:
         settings, live = st.columns([2, 3], gap="large")
         with settings:
             st.markdown("#### New run")
-            _new_run()
+            _new_run(task)
         with live:
             if problem:
                 show_error(problem)
-            _nothing_chosen()
-    _how_it_works()
+            _nothing_chosen(task)
+    train_help(task)
 
 
 def _others(run_id: str) -> None:
@@ -56,7 +65,7 @@ def _others(run_id: str) -> None:
             job_line(run)
 
 
-def _new_run() -> None:
+def _new_run(task: str) -> None:
     config = None
     form, below, verdict = st.container(), st.container(), st.container()
     with below.expander("Advanced"):
@@ -64,7 +73,7 @@ def _new_run() -> None:
         advanced = st.container(horizontal=True, gap="small")
     try:
         with form:
-            config = train_form(advanced)
+            config = train_form(advanced, task)
         verdict.caption(plain(_expectation(config)))
     except LabError as error:
         with verdict:  # beside the button that it turns grey, wherever the field is
@@ -84,10 +93,10 @@ def _new_run() -> None:
 def _expectation(config: TrainConfig) -> str:
     """How long it will take, and what has to be fetched first; says so where nobody knows."""
     sentences = []
-    seconds, images = None, _training_images(config)
-    if images:
+    seconds, examples = None, _training_examples(config)
+    if examples:
         best = "cuda:0" if nvidia_gpus() else "mps" if apple_gpu() else "cpu"
-        seconds = estimate_seconds(config, best if config.device == "auto" else config.device, images)
+        seconds = estimate_seconds(config, best if config.device == "auto" else config.device, examples)
     if seconds is None:
         sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
     else:
@@ -101,14 +110,17 @@ def _expectation(config: TrainConfig) -> str:
     return " ".join(sentences)
 
 
-def _training_images(config: TrainConfig) -> int | None:
-    """How many pictures an epoch has; of a folder only the card of an earlier run on it knows, without a walk through it."""
-    if config.dataset == "cifar10":
-        sizes = {"train": 45_000, "validation": 5_000}
+def _training_examples(config: TrainConfig) -> int | None:
+    """How many pictures or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
+    the size of the text file."""
+    if config.dataset in SIZES:
+        sizes = SIZES[config.dataset]
     else:
         try:
             name = canonical_name(config.dataset)
-        except LabError:
+            if name.startswith(TEXT_PREFIX):
+                return round(0.9 * os.path.getsize(name.removeprefix(TEXT_PREFIX)))
+        except (LabError, OSError):
             return None
         cards = (reference.card.dataset for reference in list_checkpoints())
         sizes = next((card.sizes for card in cards if card.name == name), {})
@@ -116,14 +128,14 @@ def _training_images(config: TrainConfig) -> int | None:
     return sum(used) if all(isinstance(count, int) for count in used) else None
 
 
-def _nothing_chosen() -> None:
+def _nothing_chosen(task: str) -> None:
     st.markdown("**Pick a recipe and press Start training.**")
     st.markdown(
         "The run works in a process of its own: you may close this tab, come back by the same address or from Runs, "
         "stop it and resume it exactly where it was. Its checkpoint can be used on every page from the first evaluation on."
     )
     try:
-        recent = runs_now()[:5]
+        recent = [run for run in runs_now() if run.task == task][:5]
     except LabError as error:
         show_error(error)
         return
@@ -131,24 +143,3 @@ def _nothing_chosen() -> None:
         st.markdown("**Recent runs**")
         for run in recent:
             job_line(run)
-
-
-def _how_it_works() -> None:
-    with st.expander("How this works", icon=":material/school:"):
-        st.markdown(
-            "**What training does.** For a batch of $B$ pictures the network gives scores $z$; the loss is the mean "
-            "cross-entropy $-\\frac{1}{B}\\sum_i \\log p_{i,y_i}$ in nats, with $p = \\mathrm{softmax}(z)$. Guessing among ten "
-            "classes costs $\\ln 10 \\approx 2.303$ nats. The optimizer moves the weights against the gradient, step by step; "
-            "one epoch shows every training picture once.\n\n"
-            "**The gap.** 5,000 of the 50,000 training pictures are held out. Where training gets better and this validation "
-            "set does not, the network is learning its pictures by heart: the shaded gap. Flips, shifts, weight decay and "
-            "averaged weights narrow it. Choices are made on validation; the 10,000 test pictures are for the report only.\n\n"
-            "**The recipes.** Fast ResNet follows [Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU]"
-            "(https://arxiv.org/abs/2404.00498); Muon is described at [kellerjordan.github.io/posts/muon]"
-            "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"
-            "(https://arxiv.org/abs/1803.05407); ResNet-18 in [He et al. 2015](https://arxiv.org/abs/1512.03385).\n\n"
-            "**Resume.** A run saves weights, optimizer, averages and its place in the data when it is stopped, every minute, "
-            "and at the end of an epoch (less often where epochs are so short that saving would cost over 5% of the time). All "
-            "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "
-            "run ends in the very same weights."
-        )

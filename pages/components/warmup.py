@@ -65,7 +65,7 @@ class Warmup:
 
             self.devices = [device.title for device in describe_devices()]
             self.stage = "Loading the first checkpoint"
-            for reference in list_checkpoints()[:1]:
+            for reference in list_checkpoints(task="images")[:1]:
                 _answer_once(loaded(reference))
         except Exception as error:  # The page that needs it meets the same error with a user there to read it.
             self.error = f"{error}"
@@ -79,6 +79,9 @@ class Warmup:
             import plotly.graph_objects  # noqa: F401
             import pyarrow  # noqa: F401
             import torchvision  # noqa: F401
+
+            for reference in list_checkpoints(task="text")[:1]:
+                _write_once(loaded(reference))
         except Exception as error:
             self.error = self.error or f"{error}"
         finally:
@@ -96,6 +99,16 @@ def _answer_once(checkpoint: object) -> None:
     assert isinstance(checkpoint, Checkpoint)
     side = checkpoint.card.image_data.image_size
     classify(checkpoint, np.full((1, side, side, 3), 128, np.uint8))
+
+
+def _write_once(checkpoint: object) -> None:
+    """The same for a language model: two characters."""
+    from core.checkpoints import Checkpoint
+    from core.generation.sampling import SamplingConfig
+    from core.generation.writing import write
+
+    assert isinstance(checkpoint, Checkpoint)
+    list(write(checkpoint, "", SamplingConfig(length=2)))
 
 
 @st.cache_resource(show_spinner=False)

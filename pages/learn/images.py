@@ -22,7 +22,7 @@ if view == "Classify":
 elif view == "Train":
     from pages.components.train_view import train_view
 
-    train_view()
+    train_view("images")
 else:
     from pages.components.evaluation_view import evaluation_view
 

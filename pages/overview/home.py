@@ -1,5 +1,6 @@
 """Home: what one can do here, in one screen, and one obvious first thing to do."""
 
+import math
 from typing import Any
 
 import streamlit as st
@@ -13,31 +14,35 @@ BOTTLENECKS = (
     (
         "Data",
         ":material/database:",
-        "Does it work on pictures it has not seen?",
-        "Train on real CIFAR-10 or a folder of yours and watch the gap between training and validation; "
-        "test accuracy comes with its interval.",
+        "Does it work on what it has not seen?",
+        "Train on CIFAR-10, on Shakespeare, or on pictures and texts of yours, and watch the gap between training and "
+        "validation; what a language model copied word for word is underlined.",
         "Coming: regularization and augmentation, compared over seeds.",
     ),
     (
         "Trust",
         ":material/visibility:",
         "Why did it say that, and how sure is it?",
-        "Calibrated probabilities, a warning for pictures that are none of the classes, "
-        "and a gallery of the most confident mistakes.",
+        "Calibrated probabilities, a warning for pictures that are none of the classes, the most confident mistakes; "
+        "the surprise of every written character, and the cells that remember.",
         "Coming: attribution maps with evidence beside them.",
     ),
     (
         "Compute",
         ":material/speed:",
         "How small and how fast can it get?",
-        "Images per second and time left of every run, milliseconds of every answer, bytes of every checkpoint.",
+        "Rate and time left of every run, milliseconds of every answer, bytes of every checkpoint.",
         "Coming: pruning, quantization and distillation.",
     ),
 )
 
 
 def measured(metrics: dict[str, Any]) -> str:
-    """Test accuracy of the checkpoint and, where its recipe was run with several seeds, their mean and spread."""
+    """Test accuracy of the checkpoint and, where its recipe was run with several seeds, their mean and spread; of a language
+    model its bits per character."""
+    loss = metrics.get("val_loss_nats")
+    if isinstance(loss, int | float):
+        return f"{loss / math.log(2):.2f} bits/character"
     accuracy, mean, spread = (metrics.get(f"test_accuracy{end}") for end in ("", "_mean", "_sd"))
     if not isinstance(accuracy, int | float):
         return "not measured"
@@ -50,7 +55,7 @@ def measured(metrics: dict[str, Any]) -> str:
 
 def shipped_table(references: list[CheckpointRef]) -> str:
     """Markdown; a table widget would load pandas before the first paint."""
-    rows = ["| Ships with the lab | Test accuracy | Parameters | Size |", "|---|---:|---:|---:|"]
+    rows = ["| Ships with the lab | Measured | Parameters | Size |", "|---|---:|---:|---:|"]
     for reference in references:
         card = reference.card
         rows.append(
@@ -70,9 +75,9 @@ def under_way() -> None:
         st.caption(f"and {len(runs) - 3} more")
     if not runs:
         st.caption("Nothing is being trained.")
-    st.page_link(
-        "learn/images.py", label="Train a network", icon=":material/model_training:", query_params={"view": "Train"}
-    )
+    with st.container(horizontal=True, gap="small"):
+        for page, label in (("learn/images.py", "Train a classifier"), ("learn/text.py", "Train a language model")):
+            st.page_link(page, label=label, icon=":material/model_training:", query_params={"view": "Train"})
 
 
 st.title("Bottleneck Lab")
@@ -84,6 +89,8 @@ text.markdown(
 with action:
     if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
         st.switch_page("learn/images.py")
+    if st.button("Write like Shakespeare", icon=":material/edit_note:", key="go-write", width="stretch"):
+        st.switch_page("learn/text.py")
 
 for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENECKS, strict=True):
     with column.container(border=True, height="stretch"):
@@ -97,7 +104,10 @@ with ships:
     shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
     if shipped:
         st.markdown(shipped_table(shipped))
-        st.caption("Measured on the 10,000 CIFAR-10 test images with each recipe's own test-time augmentation.")
+        st.caption(
+            "Accuracy on the 10,000 CIFAR-10 test images with each recipe's own test-time augmentation; bits per character on "
+            "the last tenth of Tiny Shakespeare, which training never saw: less is better."
+        )
     else:
         st.markdown("**No checkpoint ships with this copy.** Train one under Images, and every page can use it.")
 with machine:

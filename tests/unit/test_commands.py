@@ -150,7 +150,8 @@ def test_what_there_is_can_be_listed(trained: tuple[dict[str, Any], str], capsys
         code, plain, _ = run_main(capsys, command)
         assert code == 0
         assert rows[0][key] in plain
-    assert {"cifar10"} == {row["name"] for row in json.loads(run_main(capsys, "data", "--json")[1])}
+    datasets = {row["name"] for row in json.loads(run_main(capsys, "data", "--json")[1])}
+    assert datasets == {"cifar10", "tiny_shakespeare", "shakespeare_complete"}
     models = {row["name"]: row for row in json.loads(run_main(capsys, "models", "--json")[1])}
     assert models["simple_cnn"]["parameters"] == 42_442
     assert "default" in models["simple_cnn"]["recipes"]
@@ -158,6 +159,9 @@ def test_what_there_is_can_be_listed(trained: tuple[dict[str, Any], str], capsys
     rows = json.loads(run_main(capsys, "runs", run_id, "--metrics")[1])
     assert [row["step"] for row in rows if row["kind"] == "eval"] == [20, 40, 60, 80]
     assert "finished" in run_main(capsys, "runs", run_id, "--log")[1]
+    code, output, said = run_main(capsys, "runs", run_id, "--samples")
+    assert (code, output) == (0, "")
+    assert "an image classifier never" in said
     assert "name: new name" in run_main(capsys, "runs", run_id, "--rename", "new name")[1]
 
 
@@ -258,6 +262,7 @@ MISTAKES = [
     (("stop", "/etc"), "run id"),
     (("runs", "a" * 200), "run id"),
     (("runs", "--delete"), "Which run"),
+    (("runs", "--samples"), "Which run"),
     (("data", "imagenet"), "imagenet"),
     (("classify", "a.png", "--checkpoint", "nobody"), "nobody"),
     (("classify", "--checkpoint", "nobody"), "IMAGE"),
@@ -280,7 +285,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["data", "models", "checkpoints", "train", "runs", "resume", "stop", "evaluate", "classify", "worker"]
+    "command",
+    ["data", "models", "checkpoints", "train", "runs", "resume", "stop", "evaluate", "classify", "generate", "worker"],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = run_main(capsys, command, "--help")

@@ -1,0 +1,57 @@
+"""What of a written text was copied word for word from the text that the model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.checkpoints import Checkpoint
+from core.data import dataset_state
+from core.errors import LabError
+from core.generation.memorised import Passage, TextIndex, longest
+from pages.components.dataset_fetch import dataset_or_offer
+from pages.components.resources import dataset
+from pages.components.text import plain, show_error
+
+LEAST = 20
+"""Characters; shorter ones are common turns of phrase."""
+
+
+def copied_passages(checkpoint: Checkpoint, text: str, *, key: str) -> list[Passage]:
+    """Passages of 20 characters or more that stand in the training text too. Where that text is not on this machine, the
+    page offers to fetch it and the list is empty. key: of the widgets."""
+    card = checkpoint.card.text_data
+    if not text or not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
+        return []
+    try:
+        if dataset(card.name).card.sha256 != card.sha256:
+            st.caption(f"{plain(card.title)} has changed since the model was trained: copies cannot be told.")
+            return []
+        return _index(card.name, dataset_state(card.name)).passages(text, LEAST)
+    except LabError as error:
+        show_error(error)
+        return []
+
+
+def copied_words(passages: Sequence[Passage], text: str) -> str:
+    """A sentence about the longest of them, in Markdown."""
+    found = longest(passages)
+    if found is None:
+        return f"Nothing of {LEAST} characters or more is copied from the training text."
+    share = sum(passage.length for passage in passages) / max(1, len(text))
+    quote = plain(text[found.start : found.start + min(found.length, 60)].strip())
+    more = "…" if found.length > 60 else ""
+    return (
+        f"The longest passage copied word for word from the training text has {found.length} characters: “{quote}{more}”; "
+        f"{100 * share:.0f}% of the text is in passages of {LEAST} or more."
+    )
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _index(name: str, state: str) -> TextIndex:
+    from core.data.dataset import TextDataset
+
+    text = dataset(name)
+    assert isinstance(text, TextDataset)
+    return TextIndex.build(text.train_text)

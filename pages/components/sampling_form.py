@@ -1,0 +1,98 @@
+"""Prompt and settings of a piece of writing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.errors import LabError
+from core.generation.sampling import SamplingConfig
+from core.training.config import field_docs
+from pages.components.text import show_error
+
+PROMPTS = ("ROMEO:\n", "To be, or not to be", "JULIET:\nO ", "First Citizen:\n")
+PROMPT = "prompt"
+DEFAULT = SamplingConfig()
+
+
+def first_prompt() -> str:
+    """What stands in the box of a first visit."""
+    return PROMPTS[0]
+
+
+def prompt_box() -> str:
+    """The prompt as it was typed."""
+    text = st.text_area(
+        "Prompt",
+        value=first_prompt(),
+        key=PROMPT,
+        height=110,
+        persist_state="session",
+        help="The text that the model goes on from. It was trained on plays: a name in capitals and a colon begin a speech.",
+    )
+    return text or ""
+
+
+def sampling_form(key: str) -> SamplingConfig | None:
+    """The settings, checked; None, with a sentence on the page, where one is not valid. key: of the widgets."""
+    values: dict[str, Any] = {
+        "temperature": st.slider(
+            "Temperature",
+            0.0,
+            2.0,
+            DEFAULT.temperature,
+            0.05,
+            key=f"{key}-temperature",
+            help=field_docs(SamplingConfig)["temperature"],
+            persist_state="session",
+        )
+    }
+    with st.expander("More settings"):
+        with st.container(horizontal=True, gap="small"):
+            for name, label in (
+                ("length", "Characters"),
+                ("seed", "Seed"),
+                ("top_k", "Top-k"),
+                ("no_repeat", "No repeats of"),
+            ):
+                values[name] = st.number_input(
+                    label,
+                    value=getattr(DEFAULT, name),
+                    step=100 if name == "length" else 1,
+                    key=f"{key}-{name}",
+                    help=field_docs(SamplingConfig)[name],
+                    width=128,
+                    persist_state="session",
+                )
+            values["top_p"] = st.number_input(
+                "Top-p",
+                value=1.0,
+                step=0.05,
+                format="%g",
+                key=f"{key}-top_p",
+                help=field_docs(SamplingConfig)["top_p"],
+                width=128,
+                persist_state="session",
+            )
+        st.segmented_control(
+            "Pace",
+            ("To read along", "As fast as it can"),
+            default="To read along",
+            required=True,
+            key=f"{key}-pace",
+            persist_state="session",
+        )
+        st.toggle(
+            "Weights in 8 bits",
+            key=f"{key}-int8",
+            help="Recurrent models on a processor: a quarter of the memory to read for each character, and nearly the same text.",
+            persist_state="session",
+        )
+    try:
+        if None in values.values():
+            raise LabError("A field is empty: give it a number.")
+        return SamplingConfig(**values)
+    except LabError as error:
+        show_error(error)
+        return None

@@ -1,0 +1,49 @@
+"""What training does, in short: for Images / Train and Text / Train."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def train_help(task: str) -> None:
+    """The folded explanation."""
+    with st.expander("How this works", icon=":material/school:"):
+        st.markdown(HELP[task] + RESUME)
+
+
+RESUME = (
+    "\n\n**Resume.** A run saves weights, optimizer, averages and its place in the data when it is stopped, every minute, "
+    "and at the end of an epoch (less often where epochs are so short that saving would cost over 5% of the time). All "
+    "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "
+    "run ends in the very same weights."
+)
+HELP = {
+    "images": (
+        "**What training does.** For a batch of $B$ pictures the network gives scores $z$; the loss is the mean "
+        "cross-entropy $-\\frac{1}{B}\\sum_i \\log p_{i,y_i}$ in nats, with $p = \\mathrm{softmax}(z)$. Guessing among ten "
+        "classes costs $\\ln 10 \\approx 2.303$ nats. The optimizer moves the weights against the gradient, step by step; "
+        "one epoch shows every training picture once.\n\n"
+        "**The gap.** 5,000 of the 50,000 training pictures are held out. Where training gets better and this validation "
+        "set does not, the network is learning its pictures by heart: the shaded gap. Flips, shifts, weight decay and "
+        "averaged weights narrow it. Choices are made on validation; the 10,000 test pictures are for the report only.\n\n"
+        "**The recipes.** Fast ResNet follows [Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU]"
+        "(https://arxiv.org/abs/2404.00498); Muon is described at [kellerjordan.github.io/posts/muon]"
+        "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"
+        "(https://arxiv.org/abs/1803.05407); ResNet-18 in [He et al. 2015](https://arxiv.org/abs/1512.03385)."
+    ),
+    "text": (
+        "**What training does.** At every place of the text the network gives each character of the vocabulary a probability "
+        "for being the next one; the loss is the mean of $-\\log p$ of the one that came, in nats (divided by $\\ln 2$: bits "
+        "per character). Knowing nothing costs $\\ln 65 \\approx 4.17$ nats on Shakespeare, knowing how often each character "
+        "occurs about 3.3, spelling most words right about 1.6.\n\n"
+        "**Back through time.** The text is read in a few streams side by side, a window at a time. Gradients go back to the "
+        "window's edge and no further (truncated back-propagation, [Williams & Peng 1990]"
+        "(https://doi.org/10.1162/neco.1990.2.4.490)); the state of a recurrent network is carried on. Long products of "
+        "Jacobians explode, so gradients are clipped, or vanish, which the LSTM's gates are for "
+        "([Pascanu et al. 2012](https://arxiv.org/abs/1211.5063)).\n\n"
+        "**The gap.** The first 90% of the characters train, the last 10% validate. Dropout between layers, the same mask along "
+        "time ([Gal & Ghahramani 2015](https://arxiv.org/abs/1512.05287)) or on the recurrent weights "
+        "([Merity et al. 2017](https://arxiv.org/abs/1708.02182)) keeps the network from learning its text by heart. The "
+        "checkpoint that is kept is the one with the least validation loss, which flatters that figure a little."
+    ),
+}

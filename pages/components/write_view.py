@@ -1,0 +1,172 @@
+"""Text / Write: a prompt, and a text that appears as the model makes it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.checkpoints import CheckpointRef
+from core.errors import LabError
+from core.generation.sampling import SamplingConfig
+from core.generation.writing import Character
+from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.copied import copied_passages, copied_words
+from pages.components.resources import loaded
+from pages.components.sampling_form import prompt_box, sampling_form
+from pages.components.text import plain, show_error
+from pages.components.verse import branch, verse
+from pages.components.warmup import until_ready
+from pages.components.write_help import how_it_works
+from pages.components.writer import STEADY, Writing
+from pages.components.written import figures, replaced_characters, text_downloads
+
+POLL_S = 0.15
+KEY, HISTORY = "writing", "written-before"
+KEPT = 20
+"""Texts that Undo goes back to."""
+
+
+def write_view() -> None:
+    """The whole of the tab."""
+    controls, paper = st.columns([1, 2], gap="large")
+    with controls:
+        reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
+        if reference is None:
+            return
+        prompt = prompt_box()
+        button = st.container()
+        config = sampling_form("write")
+        with button:
+            _buttons(reference, prompt, config)
+        st.caption(f"{plain(reference.label)}: {describe(reference)}.")
+    with paper:
+        writing: Writing | None = st.session_state.get(KEY)
+        if writing is None:
+            st.markdown("**Press Write, and the model goes on from the prompt.**")
+            st.caption(
+                "It knows nothing but which character tends to follow: no dictionary, no grammar. What looks like English it "
+                "has picked up one character at a time."
+            )
+        else:
+            st.fragment(_live, run_every=None if writing.done else POLL_S)(writing.done)
+    how_it_works(reference)
+
+
+def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | None) -> None:
+    with st.container(horizontal=True, gap="small"):
+        pressed = st.button("Write", key="write", type="primary", icon=":material/edit:", disabled=config is None)
+    if pressed and config is not None:
+        until_ready()
+        try:
+            writing = Writing(
+                loaded(reference),
+                prompt,
+                config,
+                pace=STEADY if st.session_state.get("write-pace") == "To read along" else None,
+                precision="int8" if st.session_state.get("write-int8") else "float32",
+            )
+        except LabError as error:
+            show_error(error)
+            return
+        _replace(writing)
+        writing.wait(0.2)
+
+
+def _replace(writing: Writing | None) -> None:
+    """Put a new text in place of the one that is there, which Undo brings back."""
+    before: Writing | None = st.session_state.get(KEY)
+    history: list[Writing] = st.session_state.setdefault(HISTORY, [])
+    if before is not None:
+        before.stop()
+        history.append(before)
+        del history[:-KEPT]
+    st.session_state[KEY] = writing
+
+
+def _undo() -> None:
+    history: list[Writing] = st.session_state.get(HISTORY, [])
+    if history:
+        st.session_state[KEY].stop()
+        st.session_state[KEY] = history.pop()
+
+
+def _live(settled: bool) -> None:
+    writing: Writing = st.session_state[KEY]
+    if writing.done != settled:
+        st.rerun()
+    replaced_characters(writing)
+    _bar(writing)
+    passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else []
+    verse(
+        "verse",
+        writing.prompt,
+        list(writing.characters),
+        busy=not writing.done,
+        colour=st.session_state.get("write-colour", True),
+        passages=passages,
+        on_branch=_take_branch,
+    )
+    if writing.error:
+        show_error(writing.error)
+    if writing.done and writing.characters:
+        st.caption(figures(writing) + copied_words(passages, writing.text))
+        text_downloads(writing)
+
+
+def _bar(writing: Writing) -> None:
+    """Stop while it writes, and afterwards what can be done with the text."""
+    with st.container(horizontal=True, gap="small"):
+        if not writing.done:
+            st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
+            return
+        st.button("Continue", key="continue", icon=":material/more_horiz:", on_click=_go_on, args=(writing,))
+        st.button("Another one", key="reseed", icon=":material/casino:", on_click=_again, args=(writing,))
+        if st.session_state.get(HISTORY):
+            st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, help="Back to the text before.")
+        st.toggle("Colour by surprise", value=True, key="write-colour", persist_state="session")
+
+
+def _go_on(writing: Writing) -> None:
+    _restart(writing, writing.characters, writing.config)
+
+
+def _again(writing: Writing) -> None:
+    """The same prompt with the next seed, which the form then shows."""
+    seed = (writing.config.seed + 1) % 2**31
+    st.session_state["write-seed"] = seed
+    _restart(writing, (), SamplingConfig(**_values(writing.config) | {"seed": seed}))
+
+
+def _take_branch() -> None:
+    """Go on from a character that the model might have written instead."""
+    writing: Writing = st.session_state[KEY]
+    wanted = branch("verse")
+    if wanted is None or not writing.done or not 0 <= wanted[0] < len(writing.characters):
+        return
+    index, character = wanted
+    old = writing.characters[index]
+    share = dict(old.alternatives).get(character)
+    if share is None:
+        return
+    new = Character(
+        character=character,
+        probability=share,
+        drawn_with=share,
+        alternatives=old.alternatives,
+        entropy_bits=old.entropy_bits,
+    )
+    _restart(writing, [*writing.characters[:index], new], writing.config)
+
+
+def _restart(writing: Writing, before: list[Character] | tuple[Character, ...], config: SamplingConfig) -> None:
+    # Another stretch of the seed's numbers, or a text that goes on would repeat the draws it began with.
+    seed = (config.seed + len(before)) % 2**31
+    settings = SamplingConfig(**_values(config) | {"seed": seed})
+    new = Writing(
+        writing.checkpoint, writing.prompt, settings, before=before, precision=writing.precision, pace=writing.pace
+    )
+    new.config = config
+    _replace(new)
+
+
+def _values(config: SamplingConfig) -> dict[str, float]:
+    return {name: getattr(config, name) for name in config.__slots__}

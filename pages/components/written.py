@@ -1,0 +1,60 @@
+"""What there is to say about a written text: characters read as others, figures, files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import streamlit as st
+
+from pages.components.text import plain
+from pages.components.writer import Writing
+
+
+def replaced_characters(writing: Writing) -> None:
+    """Say which characters of the prompt the model does not know, and what it reads instead."""
+    if writing.replaced:
+        shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in writing.replaced[:12])
+        more = f" and {len(writing.replaced) - 12} more" if len(writing.replaced) > 12 else ""
+        st.info(
+            f"The model never saw some characters of the prompt and reads them as others: {shown}{more}.",
+            icon=":material/swap_horiz:",
+        )
+
+
+def _sign(character: str) -> str:
+    names = {" ": "a space", "\n": "a new line", "\t": "a tab"}
+    return names.get(character) or (f"“{plain(character)}”" if character.isprintable() else f"U+{ord(character):04X}")
+
+
+def figures(writing: Writing) -> str:
+    """One line: length, bits per character, rate, time to the first character."""
+    parts = [f"{len(writing.characters):,} characters"]
+    if writing.bits_per_character is not None:
+        parts.append(f"{writing.bits_per_character:.2f} bits per character by the model's own count")
+    if writing.rate:
+        parts.append(f"{writing.rate:,.0f} characters/s")
+    if writing.first_ms is not None:
+        parts.append(f"the first after {writing.first_ms:.0f} ms")
+    return " · ".join(parts) + (" · stopped. " if writing.stopped else ". ")
+
+
+def text_downloads(writing: Writing) -> None:
+    """The text, and every character with its figures."""
+    rows = io.StringIO()
+    table = csv.writer(rows)
+    table.writerow(["character", "probability", "drawn_with", "surprise_bits", "entropy_bits", "alternatives"])
+    for item in writing.characters:
+        options = json.dumps(dict(item.alternatives))
+        table.writerow(
+            [item.character, item.probability, item.drawn_with, item.surprise_bits, item.entropy_bits, options]
+        )
+    with st.container(horizontal=True, gap="small"):
+        for label, data, name, mime in (
+            ("Text", writing.prompt + writing.text, "text.txt", "text/plain"),
+            ("Every character (CSV)", rows.getvalue(), "characters.csv", "text/csv"),
+        ):
+            st.download_button(
+                label, data, name, mime, key=f"download-{name}", icon=":material/download:", on_click="ignore"
+            )
