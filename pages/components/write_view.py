@@ -10,6 +10,7 @@ from core.generation.sampling import SamplingConfig
 from core.generation.writing import Character
 from pages.components.checkpoint_picker import checkpoint_picker, describe
 from pages.components.copied import copied_passages, copied_words
+from pages.components.downloads import downloads
 from pages.components.resources import loaded
 from pages.components.sampling_form import prompt_box, sampling_form
 from pages.components.text import plain, show_error
@@ -38,6 +39,7 @@ def write_view() -> None:
         with button:
             _buttons(reference, prompt, config)
         st.caption(f"{plain(reference.label)}: {describe(reference)}.")
+        downloads(reference, None)
     with paper:
         writing: Writing | None = st.session_state.get(KEY)
         if writing is None:

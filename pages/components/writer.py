@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from core.checkpoints import Checkpoint
 from core.errors import LabError
 from core.generation.sampling import SamplingConfig
-from core.generation.writing import Character, read_prompt, write
+from core.generation.writing import MAX_PROMPT, Character, read_prompt, write
 
 STEADY = 120.0
 """Characters a second that can just be read along."""
@@ -38,7 +38,7 @@ class Writing:
         self.replaced = read_prompt(checkpoint, prompt).replaced
         written = "".join(item.character for item in before)
         # A prompt that has grown too long to be read whole is read from its end on.
-        self._given = written if not prompt and written else (prompt + written)[-20_000:]
+        self._given = (prompt + written)[-MAX_PROMPT:]
         self.characters: list[Character] = list(before)
         self.first_ms: float | None = None
         self.compute_s = 0.0

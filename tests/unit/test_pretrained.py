@@ -9,10 +9,13 @@ import pytest
 
 import core.checkpoints
 import core.data
-from core.checkpoints import list_checkpoints, read_card
+from core.checkpoints import CheckpointRef, list_checkpoints, load_checkpoint, read_card
+from core.data import load_text
+from core.language import evaluate_text
 from core.pretrained import __main__ as maker
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, get_recipe
+from tests.tiny_text import write_text
 from tests.unit.synthetic import synthetic
 
 TINY = TrainConfig(epochs=1, batch_size=64, lr=3e-3, tta="flip")
@@ -67,3 +70,30 @@ def test_a_finished_seed_is_not_trained_again(places: Path, monkeypatch: pytest.
     assert read_card(places) == before
     with pytest.raises(AssertionError):
         maker.ship("tiny", seeds=2)
+
+
+def test_a_language_model_ships_with_its_loss_over_the_whole_validation_part(
+    places: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = load_text(f"text:{write_text(tmp_path)}")
+    monkeypatch.setattr(core.data, "load_dataset", lambda name: text)
+    recipe = TrainConfig(
+        model="char_lstm",
+        model_config={"width": 16, "layers": 1, "embedding": 8},
+        dataset="tiny",
+        epochs=1,
+        batch_size=8,
+        window=32,
+        lr=1e-2,
+    )
+    monkeypatch.setitem(RECIPES, "char_lstm", {"default": recipe})
+    item = maker.Shipped(title="Tiny", model="char_lstm", recipe="default", dtype="float16")
+    monkeypatch.setitem(maker.SHIPPED, "tiny", item)
+    maker.ship("tiny", seeds=2)
+    card = read_card(places)
+    shipped = load_checkpoint(CheckpointRef(name="tiny", folder=places, card=card, origin="folder"))
+    # What is on the card is what comes out of the weights as they are on disk, rounded to 16 bits.
+    assert card.metrics["val_loss_nats"] == evaluate_text(shipped, text.validation).loss_nats
+    assert card.metrics["val_characters"] == len(text.validation) - 1
+    assert card.metrics["val_loss_nats_sd"] > 0
+    assert "last 10%" in card.notes
