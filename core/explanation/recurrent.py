@@ -51,6 +51,10 @@ class HiddenStates:
     cells: np.ndarray | None
     """(layers, T, width) float32: c, the memory behind h, without bounds. LSTM only, else None."""
 
+    def of(self, symbol: str) -> np.ndarray:
+        """`h` or, where there is one, `c`: (layers, T, width)."""
+        return self.cells if symbol == "c" and self.cells is not None else self.states
+
 
 def require_recurrent(card: Card) -> None:
     """Raises LabError where a card is no recurrent language model's. Needs no torch."""
@@ -112,6 +116,29 @@ def ordering(values: np.ndarray, by: str, text: str) -> np.ndarray:
     return np.argsort(-np.abs(correlations(values, known[by])), kind="stable")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Follower:
+    """The cell that follows a tracker best."""
+
+    tracker: str
+    cell: int
+    r: float
+    """Its correlation with the tracker, -1..1."""
+    chance: float
+    """|r| of the best cell of an untrained network: so well one of many cells follows by chance, or for being near."""
+
+
+def followers(values: np.ndarray, untrained_values: np.ndarray, text: str) -> list[Follower]:
+    """The best cell for each tracker that changes within the text. values: (T, n); untrained_values: (T, m)."""
+    found = []
+    for name, feature in trackers(text).items():
+        if np.ptp(feature) > 0:
+            r, chance = correlations(values, feature), correlations(untrained_values, feature)
+            cell = int(np.abs(r).argmax())
+            found.append(Follower(tracker=name, cell=cell, r=float(r[cell]), chance=float(np.abs(chance).max())))
+    return found
+
+
 def gradient_norms(checkpoint: Checkpoint, text: str, *, lags: int = LAGS, windows: int = WINDOWS) -> np.ndarray:
     """How much of the gradient is left k characters back: (K + 1,) float64, 1 at lag 0; K is `lags`, less in a short text.
 
@@ -130,7 +157,7 @@ def gradient_norms(checkpoint: Checkpoint, text: str, *, lags: int = LAGS, windo
     reading = _read(checkpoint, text)
     count = len(reading.tokens)
     if count < 3:
-        raise LabError(f"The text has {count} characters and gradients need at least 3: give a longer one.")
+        raise LabError("The text is too short to follow gradients through: give at least 3 characters.")
     lags = min(lags, count - 2)
     model = _reader(checkpoint)
     tokens = torch.from_numpy(reading.tokens).to(model.embed.weight.device)

@@ -29,6 +29,8 @@ class ModelEntry:
     build: str
     parameters: int
     """With the default config (for text: of Tiny Shakespeare's 65 characters)."""
+    recurrent: bool = False
+    """Whether it reads with a state that it carries on."""
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -71,6 +73,7 @@ MODELS: dict[str, ModelEntry] = {
         config="CharRNNConfig",
         build="char_lstm",
         parameters=3_457_729,
+        recurrent=True,
     ),
     "char_gru": ModelEntry(
         title="GRU",
@@ -81,6 +84,7 @@ MODELS: dict[str, ModelEntry] = {
         config="CharRNNConfig",
         build="char_gru",
         parameters=2_603_713,
+        recurrent=True,
     ),
     "char_rnn": ModelEntry(
         title="RNN",
@@ -91,6 +95,7 @@ MODELS: dict[str, ModelEntry] = {
         config="CharRNNConfig",
         build="char_rnn",
         parameters=895_681,
+        recurrent=True,
     ),
     "char_gpt": ModelEntry(
         title="GPT",

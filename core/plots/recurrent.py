@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from core.plots.theme import CATEGORICAL, GRID, MUTED, TEXT, as_text, colour_of, faded, new_figure, seen
+from core.plots.theme import CATEGORICAL, GRID, MUTED, as_text, colour_of, faded, new_figure, seen
 
 DIVERGING_LIGHT = ((0.0, "#00446b"), (0.25, "#3f92c6"), (0.5, "#ffffff"), (0.75, "#e08a3c"), (1.0, "#7f3500"))
 DIVERGING_DARK = ((0.0, "#b5defa"), (0.25, "#2b7fb5"), (0.5, "#12171d"), (0.75, "#b5651d"), (1.0, "#ffd2a1"))
@@ -16,6 +16,8 @@ SPELLED_OUT = 120
 PER_ROW = 60
 """Characters beside each other that can still be told apart on a telephone."""
 LINE_TICKS = 12
+HEAD_PX = 44
+"""Height of the colour bar and its labels."""
 FLOOR = 1e-12
 """Gradients below this share are off the picture; the rounding of float32 is far above it."""
 MONOSPACE = "ui-monospace, 'SF Mono', Menlo, Consolas, 'Liberation Mono', monospace"
@@ -32,10 +34,12 @@ def sign(character: str) -> str:
     return SIGNS.get(character) or (as_text(character) if character.isprintable() else "\ufffd")
 
 
-def reach(values: np.ndarray) -> float:
-    """End of a colour scale around zero: 1 where nothing is beyond, as for every h; else what 99% of values are within."""
-    most = float(np.abs(values).max(initial=0))
-    return 1.0 if most <= 1 else max(1.0, float(np.quantile(np.abs(values), 0.99)))
+def ends(values: np.ndarray, symbol: str) -> np.ndarray:
+    """Where the colours of each row end, (n,): 1 for h, which is never beyond; the row's own largest |c|, for c has no
+    bounds and every cell another size. values: (n, T)."""
+    if symbol == "h":
+        return np.ones(len(values))
+    return np.maximum(np.abs(values).max(1, initial=0).astype(np.float64), 1e-9)
 
 
 def hidden_heatmap(
@@ -53,53 +57,54 @@ def hidden_heatmap(
     a strip above them.
     """
     rows = [as_text(label) for label in labels]
-    above = [as_text(tracked[0]), " "] if tracked else []
+    strip = 2 if tracked else 0  # rows that it takes above the cells, one of them empty
     pixels = min(16.0, max(10.0, 440 / max(1, len(rows))))
     parts = _parts(text)
-    foot = 22 if len(text) <= SPELLED_OUT else 84  # ticks: single signs, or the beginnings of lines
-    inner = pixels * (len(rows) + len(above))
-    height = 44 + (inner + foot) * len(parts)
+    columns = max(end - start for start, end in parts)  # both halves to one scale
+    inner = pixels * (len(rows) + strip)
+    foot = 22 if len(text) <= SPELLED_OUT else 72  # ticks: single signs, or the beginnings of lines
+    height = HEAD_PX + (inner + foot) * len(parts)
     figure = new_figure(dark=dark, height=round(height))
-    names = _places(text)
-    limit = reach(states)
+    places, limits = _places(text), ends(states.T, symbol)[:, None]
     for number, (start, end) in enumerate(parts):
         axis = str(number + 1) if number else ""
-        shared = {"x": names[start:end], "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+        shared = {"x": places[start:end], "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
         if tracked:
             figure.add_heatmap(
                 **shared,
-                y=above[:1],
+                y=[-strip],
                 z=tracked[1][None, start:end],
                 colorscale=[[0, GRID[dark]], [1, MUTED[dark]]],
                 zmin=0,
                 zmax=1,
                 showscale=False,
-                hovertemplate="%{y} %{z:.2g}<br>%{x}<extra></extra>",
+                hovertemplate="%{y}: %{z:.2g}<br>%{x}<extra></extra>",
             )
+        # Rows are numbers, not names: Plotly sorts the values of named rows, but not what customdata says of them.
         figure.add_heatmap(
             **shared,
-            y=rows,
-            z=states[start:end].T,
+            y=list(range(len(rows))),
+            z=states[start:end].T / limits,
+            customdata=states[start:end].T,
             colorscale=diverging(dark),
-            zmin=-limit,
-            zmax=limit,
+            zmin=-1,
+            zmax=1,
             showscale=number == 0,
-            colorbar=_scale(limit, symbol),
-            hovertemplate=f"cell %{{y}}<br>%{{x}}<br>{symbol} = %{{z:.3f}}<extra></extra>",
+            colorbar=_scale("1" if symbol == "h" else "row's max", symbol),
+            hovertemplate=f"cell %{{y}}<br>%{{x}}<br>{symbol} = %{{customdata:.3f}}<extra></extra>",
         )
-        top = 1 - number * (inner + foot) / (height - 44)
+        top = 1 - number * (inner + foot) / (height - HEAD_PX)
         axes = {"showgrid": False, "zeroline": False, "ticks": ""}
-        figure.layout[f"xaxis{axis}"] = axes | {"type": "category", "anchor": f"y{axis}"} | _ticks(text, start, end)
+        figure.layout[f"xaxis{axis}"] = (
+            axes | {"type": "category", "anchor": f"y{axis}"} | _ticks(text, start, end, columns)
+        )
         figure.layout[f"yaxis{axis}"] = axes | {
-            "type": "category",
             "anchor": f"x{axis}",
-            "domain": [max(0.0, top - inner / (height - 44)), top],
-            "categoryorder": "array",
-            "categoryarray": above + rows,
-            "range": [len(above + rows) - 0.5, -0.5],
+            "domain": [max(0.0, top - inner / (height - HEAD_PX)), top],
+            "range": [len(rows) - 0.5, -strip - 0.5],
             "tickmode": "array",
-            "tickvals": [index for index in range(len(above + rows)) if not (above and index == 1)],
-            "ticktext": above[:1] + rows,
+            "tickvals": [*([-strip] if tracked else []), *range(len(rows))],
+            "ticktext": [as_text(tracked[0]), *rows] if tracked else rows,
             "tickfont": {"size": min(11, round(pixels) - 1)},
             "ticklabelstandoff": 4,
             "fixedrange": True,
@@ -122,24 +127,24 @@ def cell_over_text(values: np.ndarray, text: str, *, dark: bool, symbol: str = "
         grid[row, : end - start] = values[start:end]
         signs[row][: end - start] = ["" if character == " " else sign(character) for character in text[start:end]]
         places[row, : end - start] = np.arange(start + 1, end + 1)
-    limit = reach(values)
+    limit = float(ends(values[None], symbol)[0])
     figure = new_figure(dark=dark, height=round(48 + 21 * len(rows)))
     figure.add_heatmap(
-        z=grid,
+        z=grid / limit,
         text=signs,
         texttemplate="%{text}",
         textfont={"family": MONOSPACE, "size": 11},
-        customdata=places,
+        customdata=np.dstack([places, grid]),
         colorscale=diverging(dark),
-        zmin=-limit,
-        zmax=limit,
-        colorbar=_scale(limit, symbol),
+        zmin=-1,
+        zmax=1,
+        colorbar=_scale(f"{limit:.3g}", symbol),
         hoverongaps=False,
-        hovertemplate=f"%{{text}} character %{{customdata}}<br>{symbol} = %{{z:.3f}}<extra></extra>",
+        hovertemplate=f"%{{text}} character %{{customdata[0]:d}}<br>{symbol} = %{{customdata[1]:.3f}}<extra></extra>",
     )
     figure.update_xaxes(visible=False, fixedrange=True, range=[-0.5, width - 0.5])
     figure.update_yaxes(visible=False, fixedrange=True, range=[len(rows) - 0.5, -0.5])
-    figure.update_layout(margin={"t": 40, "l": 0, "r": 0, "b": 4})
+    figure.update_layout(margin={"t": 40, "l": 0, "r": 8, "b": 4})
     return figure
 
 
@@ -175,7 +180,11 @@ def gradient_curves(
     most = max((float(norms.max()) for norms in shown if norms.size), default=1.0)
     low, high = np.floor(np.log10(min(least, 0.1)) + 1e-9), np.log10(max(most, 1.0)) + 0.15
     figure.update_xaxes(
-        title_text="characters back in time", range=[0, max(1, longest - 1)], fixedrange=True, hoverformat="d"
+        title_text="characters back in time",
+        range=[0, max(1, longest - 1)],
+        fixedrange=True,
+        showspikes=False,
+        unifiedhovertitle_text="%{x} characters back",
     )
     figure.update_yaxes(
         type="log",
@@ -183,14 +192,15 @@ def gradient_curves(
         range=[low, high],
         dtick=max(1, -(-int(high - low) // 6)),
         exponentformat="power",
+        tickfont_size=10,  # which Plotly enlarges for powers
         fixedrange=True,
     )
-    figure.update_layout(hovermode="x unified", hoverlabel={"font": {"color": TEXT[dark]}})
+    figure.update_layout(hovermode="x unified")
     return figure
 
 
-def _scale(limit: float, symbol: str) -> dict[str, object]:
-    """A thin colour bar above the plot, on the right."""
+def _scale(most: str, symbol: str) -> dict[str, object]:
+    """A thin colour bar above the plot, on the right. most: what the colours end at."""
     return {
         "orientation": "h",
         "x": 1,
@@ -198,14 +208,14 @@ def _scale(limit: float, symbol: str) -> dict[str, object]:
         "y": 1,
         "yanchor": "bottom",
         "ypad": 4,
-        "xpad": 0,
-        "len": 160,
+        "xpad": 8 + 3 * len(most),  # room for half of the last label
+        "len": 176 + 6 * len(most),
         "lenmode": "pixels",
         "thickness": 8,
         "outlinewidth": 0,
         "ticklabelposition": "outside top",
-        "tickvals": [-limit, 0, limit],
-        "ticktext": [f"{symbol} = {-limit:.3g}".replace("-", "−"), "0", f"{limit:.3g}"],
+        "tickvals": [-1, 0, 1],
+        "ticktext": [f"−{most}", f"{symbol} = 0", most],
         "tickfont": {"size": 11},
     }
 
@@ -214,11 +224,11 @@ def _parts(text: str) -> list[tuple[int, int]]:
     """The text in one piece, or in two below each other where that lets every character be read."""
     if not PER_ROW < len(text) <= SPELLED_OUT:
         return [(0, len(text))]
-    for gap in "\n ":
-        cut = text.rfind(gap, len(text) - PER_ROW - 1, PER_ROW) + 1
-        if cut:
-            return [(0, cut), (cut, len(text))]
-    return [(0, PER_ROW), (PER_ROW, len(text))]
+    half = len(text) / 2
+    cuts = [cut for cut in range(len(text) - PER_ROW, PER_ROW + 1) if text[cut - 1] in "\n "] or [PER_ROW]
+    # The end of a line is worth some difference in length.
+    cut = min(cuts, key=lambda cut: abs(cut - half) - (12 if text[cut - 1] == "\n" else 0))
+    return [(0, cut), (cut, len(text))]
 
 
 def _places(text: str) -> list[str]:
@@ -230,7 +240,8 @@ def _places(text: str) -> list[str]:
     ]
 
 
-def _ticks(text: str, start: int, end: int) -> dict[str, object]:
+def _ticks(text: str, start: int, end: int, columns: int) -> dict[str, object]:
+    """Of the part of a text from start to end, in a plot as wide as that many columns."""
     if len(text) <= SPELLED_OUT:
         return {
             "tickmode": "array",
@@ -238,14 +249,14 @@ def _ticks(text: str, start: int, end: int) -> dict[str, object]:
             "ticktext": [sign(character) for character in text[start:end]],
             "tickangle": 0,
             "tickfont": {"family": MONOSPACE, "size": 10},
-            # Both halves to one scale.
-            "range": [-0.5, max(end - start, min(len(text), PER_ROW)) - 0.5],
+            "range": [-0.5, columns - 0.5],
             "fixedrange": True,
         }
     ticks: list[tuple[int, str]] = []
     for first, last in _lines(text):
         line = text[first:last].strip()
-        if line and (not ticks or first - ticks[-1][0] >= len(text) / LINE_TICKS):
+        near = bool(ticks) and first - ticks[-1][0] < len(text) / LINE_TICKS
+        if line and not near and first < 0.94 * len(text):  # a label at the very end would need a margin
             ticks.append((first, as_text(line[:13].rstrip()) + ("…" if len(line) > 13 else "")))
     return {
         "tickmode": "array",

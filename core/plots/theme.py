@@ -24,6 +24,10 @@ FIXED = {
     "simple_cnn": ORANGE,
     "fast_resnet": BLUE,
     "resnet18": GREEN,
+    "char_lstm": BLUE,
+    "char_gru": GREEN,
+    "char_rnn": ORANGE,
+    "char_gpt": PURPLE,
 }
 """A model, a split or an arm keeps its colour on every page."""
 
@@ -94,7 +98,12 @@ def template(dark: bool) -> go.layout.Template:
                 "traceorder": "normal",
             },
             "title": {"font": {"size": 14}, "x": 0, "xref": "paper"},
-            "hoverlabel": {"font": {"family": FONT, "size": 12}},
+            # Told outright: a unified hover box is white else, on a dark page too.
+            "hoverlabel": {
+                "font": {"family": FONT, "size": 12, "color": TEXT[dark]},
+                "bgcolor": PAPER[dark],
+                "bordercolor": GRID[dark],
+            },
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED[dark], "activecolor": BLUE},
         }
     )

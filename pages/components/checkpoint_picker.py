@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.checkpoints import Card, CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
+from core.models import MODELS
 from pages.components.resources import runs_now
 from pages.components.text import plain
 
@@ -19,14 +20,25 @@ UNCALIBRATED = (
 
 
 def checkpoint_picker(
-    label: str, key: str, *, param: str, other: str | None = None, task: str = "images"
+    label: str,
+    key: str,
+    *,
+    param: str,
+    other: str | None = None,
+    task: str = "images",
+    recurrent: bool = False,
 ) -> CheckpointRef | None:
     """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
 
     param: query parameter that carries the name, so that a link opens with the same choice.
     other: name of a checkpoint to compare with, so not the one to start from.
+    recurrent: offer recurrent networks only; a link may still bring another.
     """
-    references = {reference.name: reference for reference in list_checkpoints(task=task)}
+    references = {
+        reference.name: reference
+        for reference in list_checkpoints(task=task)
+        if not recurrent or (reference.card.model in MODELS and MODELS[reference.card.model].recurrent)
+    }
     names = _run_names()
     for run_id, (_, active) in names.items():
         if active:

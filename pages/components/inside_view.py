@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import numpy as np
 import streamlit as st
 
-from core.checkpoints import Checkpoint, CheckpointRef, list_checkpoints
+from core.checkpoints import Checkpoint
 from core.errors import LabError
-from core.explanation.recurrent import (
-    CELLS,
-    HiddenStates,
-    correlations,
-    gradient_norms,
-    hidden_states,
-    ordering,
-    require_recurrent,
-    trackers,
-    untrained,
-)
-from core.models import MODELS
-from core.plots.recurrent import cell_over_text, gradient_curves, hidden_heatmap
+from core.explanation import recurrent
+from core.explanation.recurrent import HiddenStates
+from core.plots.recurrent import SPELLED_OUT, cell_over_text, hidden_heatmap
 from pages.components.checkpoint_picker import checkpoint_picker, describe
+from pages.components.inside_help import EXAMPLE, how_it_works
+from pages.components.inside_reach import download, fresh_network, reach, states_of
 from pages.components.resources import dark, loaded
-from pages.components.text import plain, show_error
+from pages.components.text import replaced_words, show_error
 from pages.components.warmup import until_ready
 
-EXAMPLE = """ROMEO:
-She said to me: 'Come not before the bell,
-For all my father's men keep watch till dawn.'
-What shall I do? O, speak, and counsel me.
-
-FRIAR LAURENCE:
-Go home, young man; and when the night is old
-Say to her nurse: 'He waits beside the wall.'
-"""
 SORTED = {
     "variance": "Variance",
     "quotes": "Quotes",
@@ -47,59 +27,62 @@ SORTED = {
 }
 VALUES = {"h": "Output h", "c": "Memory c"}
 OPTIONS = {"displayModeBar": False}
-SOME_BACK = 50
+TALLEST_PX = 560
 
 
 def inside_view() -> None:
     """The whole of the view."""
     left, right = st.columns([1, 2], gap="large")
     with left:
-        reference = checkpoint_picker("Checkpoint", "inside-checkpoint", param="checkpoint", task="text")
+        reference = checkpoint_picker(
+            "Checkpoint", "inside-checkpoint", param="checkpoint", task="text", recurrent=True
+        )
         if reference is None:
             return
         st.caption(describe(reference))
         text = st.text_area("Text to read", EXAMPLE, height=220, key="inside-text", persist_state="session")
     with right:
+        found = None
         try:
-            require_recurrent(reference.card)
+            recurrent.require_recurrent(reference.card)
             until_ready()
             checkpoint = loaded(reference)
-            found = states_of(reference.card.fingerprint, text, _checkpoint=checkpoint)
+            with st.spinner("Reading the text"):
+                found = states_of(reference.card.fingerprint, text or "", _checkpoint=checkpoint)
         except LabError as error:
             show_error(error)
-            found = None
     if found is not None:
         with left:
             layer, symbol, by, count = _controls(found)
         with right:
             _cells(checkpoint, found, layer, symbol, by, count)
-        _reach(reference, text)
-    _how_it_works()
+        st.fragment(reach)(reference, text or "")
+    how_it_works()
 
 
 def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
     """Index of the layer, `h` or `c`, what to sort by, and how many cells to show."""
     layers = list(range(1, len(found.states) + 1))
     if st.session_state.get("inside-layer") not in layers:
-        st.session_state["inside-layer"] = layers[-1]  # another checkpoint had more
+        st.session_state["inside-layer"] = layers[-1]  # the last one; another checkpoint may have had more
+    symbol = "h"
     with st.container(horizontal=True, gap="medium"):
         layer = st.segmented_control("Layer", layers, required=True, key="inside-layer", persist_state="session")
-        symbol = "h"
         if found.cells is not None:
             symbol = st.segmented_control(
                 "Show",
                 list(VALUES),
                 default="h",
                 required=True,
-                format_func=VALUES.get,
+                format_func=lambda name: VALUES[name],
                 key="inside-show",
                 persist_state="session",
-                help="h is what the next layer and the next character see; c is the memory behind it, which only gates touch.",
+                help="h is what the next layer and the prediction see; c is the memory behind it, which only gates touch.",
             )
     by = st.selectbox(
         "Sort cells by",
         list(SORTED),
-        format_func=SORTED.get,
+        format_func=lambda name: SORTED[name],
         key="inside-sort",
         persist_state="session",
         help="How much a cell varies, or how well it follows something that can be counted in the text.",
@@ -111,73 +94,73 @@ def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
 
 
 def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str, by: str, count: int) -> None:
-    text, values = found.text, _values(found, symbol)[layer]
-    known = trackers(text)
-    cells = ordering(values, by, text)[:count]
-    score = correlations(values, known[by]) if by in known else None
+    text, values = found.text, found.of(symbol)[layer]
+    feature = recurrent.trackers(text).get(by)
+    cells = recurrent.ordering(values, by, text)[:count]
     if found.replaced:
-        shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in found.replaced[:12])
-        st.info(f"The model never saw some of these characters and reads them as others: {shown}.")
-    if score is not None and not score.any():
-        st.info(f"Nothing in this text differs in *{SORTED[by]}*, so no cell can follow it: give a text where it does.")
+        st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
+    if feature is not None and np.ptp(feature) == 0:
+        st.info(f"*{SORTED[by]}* never changes in this text, so no cell can follow it: give a text where it does.")
+    score = None if feature is None else recurrent.correlations(values, feature)
+    labels = [f"{cell}" if score is None else f"{cell}  {score[cell]:+.2f}".replace("-", "−") for cell in cells]
+    st.markdown(f"#### What layer {layer + 1} holds")
     st.plotly_chart(
         hidden_heatmap(
             values[:, cells],
             text,
-            [f"{cell}" if score is None else f"{cell}  {score[cell]:+.2f}".replace("-", "−") for cell in cells],
+            labels,
             dark=dark(),
             symbol=symbol,
-            tracked=(SORTED[by], known[by]) if by in known else None,
+            tracked=None if feature is None else (SORTED[by], feature),
         ),
         theme=None,
         key="inside-heatmap",
         config=OPTIONS,
         alt=f"Heatmap of {symbol} of {len(cells)} cells over {len(text)} characters, sorted by {SORTED[by]}",
     )
+    order = "those that vary most on top" if score is None else f"best correlation *r* with *{SORTED[by]}* on top"
+    zoom = " Drag to zoom, double-click to go back." if len(text) > SPELLED_OUT else ""
+    st.caption(f"{len(cells)} of {values.shape[1]} cells, {order}; a column is the state after that character.{zoom}")
+    _followers(checkpoint, found, layer, symbol)
+    if st.session_state.get("inside-row", 1) > len(cells):
+        st.session_state["inside-row"] = 1  # there were more rows
+    # The title names the cell. The options do not: a browser keeps showing the one it has when cells are sorted anew.
+    title = st.empty()
+    row = st.selectbox("Row of the map", range(1, len(cells) + 1), key="inside-row", width=160)
+    cell = cells[row - 1]
+    title.markdown(f"#### Cell {cell} over the text")
+    figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
+    # A long text scrolls in a box of its own, so that what comes below stays near.
+    with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
+        st.plotly_chart(
+            figure,
+            theme=None,
+            key="inside-over-text",
+            config=OPTIONS,
+            alt=f"The text, each character in the colour of {symbol} of cell {cell} after it",
+        )
+    columns = {f"cell_{cell}": [f"{value:.6g}" for value in values[:, cell]] for cell in cells}
+    download("The heatmap's values (CSV)", f"layer-{layer + 1}-{symbol}", {"character": list(text)} | columns)
+
+
+def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str) -> None:
+    fresh = fresh_network(checkpoint.card.model.removeprefix("char_"), checkpoint.card.fingerprint, _like=checkpoint)
+    chance = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
+    best = recurrent.followers(found.of(symbol)[layer], chance, found.text)
+    if not best:
+        return
+    st.dataframe(
+        {
+            "best cell for": [SORTED[each.tracker] for each in best],
+            "cell": [each.cell for each in best],
+            "r": [each.r for each in best],
+            "|r| untrained": [each.chance for each in best],
+        },
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(format="%.2f") for name in ("r", "|r| untrained")},
+        key="inside-followers",
+    )
     st.caption(
-        f"{len(cells)} of {values.shape[1]} cells, "
-        + ("those that vary most on top." if score is None else f"sorted by how well they follow *{SORTED[by]}*, with r.")
-        + " Each column is the state after that character; drag to zoom, double-click to go back."
+        f"Of {chance.shape[1]} cells one always fits by chance: the last column is the best cell of an untrained network of "
+        "the same shape on the same text. Only what is clearly above it was learned; a longer text tells more."
     )
-    _table(checkpoint, found, values, known, layer, symbol)
-    st.markdown("#### One cell over the text")
-    row = st.selectbox(
-        "Cell",
-        range(len(cells)),
-        format_func=lambda index: f"Row {index + 1}: cell {cells[index]}",
-        key="inside-row",
-        label_visibility="collapsed",
-    )
-    st.plotly_chart(
-        cell_over_text(values[:, cells[row]], text, dark=dark(), symbol=symbol),
-        theme=None,
-        key="inside-text-map",
-        config=OPTIONS,
-        alt=f"The text, each character coloured by {symbol} of cell {cells[row]} after it",
-    )
-    st.download_button(
-        "Heatmap (CSV)",
-        heatmap_csv(values[:, cells], text, cells),
-        f"cells-layer-{layer + 1}-{symbol}.csv",
-        "text/csv",
-        key="inside-download",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-
-
-def _table(
-    checkpoint: Checkpoint,
-    found: HiddenStates,
-    values: np.ndarray,
-    known: dict[str, np.ndarray],
-    layer: int,
-    symbol: str,
-) -> None:
-    fresh = fresh_network(checkpoint.model.cell, checkpoint.card.fingerprint, _like=checkpoint)
-    chance = _values(states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh), symbol)[layer]
-    ...
-
-
-def _values(found: HiddenStates, symbol: str) -> np.ndarray:
-    return found.cells if symbol == "c" and found.cells is not None else found.states

@@ -45,3 +45,15 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:
+    """Markdown that says which characters a language model does not know, and what it reads instead. where: `the prompt`."""
+    shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in replaced[:12])
+    more = f" and {len(replaced) - 12} more" if len(replaced) > 12 else ""
+    return f"The model never saw some characters of {where} and reads them as others: {shown}{more}."
+
+
+def _sign(character: str) -> str:
+    names = {" ": "a space", "\n": "a new line", "\t": "a tab"}
+    return names.get(character) or (f"“{plain(character)}”" if character.isprintable() else f"U+{ord(character):04X}")

@@ -60,10 +60,10 @@ def _samples(run: Run) -> None:
         return
     at = len(samples)
     if len(samples) > 1:
-        # Dragged to its end it follows the run; the key changes with the number of samples, so that it stays there.
-        follow = st.session_state.get("sample-at")
-        if follow is None or follow > len(samples) or st.session_state.get("samples-seen") == follow:
-            st.session_state["sample-at"] = len(samples)
+        # Dragged to its end it follows the run. Said again at every look: a slider with another end is a new one.
+        chosen = st.session_state.get("sample-at")
+        follow = chosen is None or chosen > len(samples) or st.session_state.get("samples-seen") == chosen
+        st.session_state["sample-at"] = len(samples) if follow else chosen
         st.session_state["samples-seen"] = len(samples)
         at = st.slider("What it wrote after evaluation", 1, len(samples), key="sample-at")
     sample = samples[at - 1]

@@ -13,12 +13,12 @@ from pages.components.copied import copied_passages, copied_words
 from pages.components.downloads import downloads
 from pages.components.resources import loaded
 from pages.components.sampling_form import prompt_box, sampling_form
-from pages.components.text import plain, show_error
+from pages.components.text import plain, replaced_words, show_error
 from pages.components.verse import branch, verse
 from pages.components.warmup import until_ready
 from pages.components.write_help import how_it_works
 from pages.components.writer import STEADY, Writing
-from pages.components.written import figures, replaced_characters, text_downloads
+from pages.components.written import figures, text_downloads
 
 POLL_S = 0.15
 KEY, HISTORY = "writing", "written-before"
@@ -95,7 +95,8 @@ def _live(settled: bool) -> None:
     writing: Writing = st.session_state[KEY]
     if writing.done != settled:
         st.rerun()
-    replaced_characters(writing)
+    if writing.replaced:
+        st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
     _bar(writing)
     passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else []
     verse(

@@ -8,24 +8,7 @@ import json
 
 import streamlit as st
 
-from pages.components.text import plain
 from pages.components.writer import Writing
-
-
-def replaced_characters(writing: Writing) -> None:
-    """Say which characters of the prompt the model does not know, and what it reads instead."""
-    if writing.replaced:
-        shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in writing.replaced[:12])
-        more = f" and {len(writing.replaced) - 12} more" if len(writing.replaced) > 12 else ""
-        st.info(
-            f"The model never saw some characters of the prompt and reads them as others: {shown}{more}.",
-            icon=":material/swap_horiz:",
-        )
-
-
-def _sign(character: str) -> str:
-    names = {" ": "a space", "\n": "a new line", "\t": "a tab"}
-    return names.get(character) or (f"“{plain(character)}”" if character.isprintable() else f"U+{ord(character):04X}")
 
 
 def figures(writing: Writing) -> str:

@@ -16,6 +16,7 @@ from core.errors import LabError
 from core.explanation.recurrent import (
     MAX_CHARACTERS,
     correlations,
+    followers,
     gradient_norms,
     hidden_states,
     ordering,
@@ -23,6 +24,8 @@ from core.explanation.recurrent import (
     untrained,
 )
 from core.models import build_model
+from core.plots.recurrent import FLOOR, PER_ROW, SPELLED_OUT, cell_over_text, diverging, gradient_curves, hidden_heatmap
+from core.plots.theme import PAPER
 from tests.tiny_text import play
 
 VOCABULARY = "\n !',.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -277,3 +280,100 @@ def test_untrained_has_the_shape_and_comes_from_its_seed() -> None:
     assert not same.model.training
     tied = checkpoint("gru", width=6, tied=True)
     assert untrained("lstm", tied).model.head is None
+
+
+def test_followers_are_the_best_cells_beside_those_of_chance() -> None:
+    random = np.random.default_rng(2)
+    values, others = random.normal(size=(len(MARKED), 9)), random.normal(size=(len(MARKED), 30))
+    values[:, 7] = -trackers(MARKED)["speaker"]
+    found = {each.tracker: each for each in followers(values, others, MARKED)}
+    assert found["speaker"].cell == 7
+    assert found["speaker"].r == pytest.approx(-1)
+    assert found["line"].chance == pytest.approx(np.abs(correlations(others, trackers(MARKED)["line"])).max())
+    assert [each.tracker for each in followers(values[:3], others[:3], "abc")] == ["line"]
+
+
+def states(count: int, cells: int = 4) -> np.ndarray:
+    return np.random.default_rng(3).uniform(-1, 1, (count, cells)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_signed_scale_has_zero_in_the_page_and_even_ends(dark: bool) -> None:
+    stops = [
+        (place, [int(str(colour)[at : at + 2], 16) / 255 for at in (1, 3, 5)]) for place, colour in diverging(dark)
+    ]
+    luminance = [float(np.dot([0.2126, 0.7152, 0.0722], np.power(rgb, 2.2))) for _, rgb in stops]
+    assert diverging(dark)[2] == [0.5, PAPER[dark]]
+    away = [abs(value - luminance[2]) for value in luminance]
+    assert away[0] > away[1] + 0.1 > 0.2
+    assert away[4] > away[3] + 0.1 > 0.2
+    assert luminance[0] == pytest.approx(luminance[4], abs=0.05)
+    assert luminance[1] == pytest.approx(luminance[3], abs=0.1)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_short_text_is_spelled_out_below_its_columns(dark: bool) -> None:
+    text = "A b\n<i>"
+    figure = hidden_heatmap(states(7), text, ["3", "1", "0", "2"], dark=dark)
+    assert figure.layout.xaxis.ticktext == ("A", "·", "b", "↵", "&lt;", "i", ">")
+    np.testing.assert_allclose(figure.data[0].z, states(7).T)
+    assert figure.layout.yaxis.ticktext == ("3", "1", "0", "2")
+    assert len(set(figure.data[0].x)) == 7
+    assert not any("<i>" in name for name in figure.data[0].x)
+
+
+def test_up_to_120_characters_stand_in_two_rows_that_a_telephone_can_show() -> None:
+    for text in (play(61), play(100), play(SPELLED_OUT), "x" * SPELLED_OUT):
+        figure = hidden_heatmap(states(len(text)), text, list("abcd"), dark=False)
+        first, second = figure.data
+        assert len(first.x) + len(second.x) == len(text)
+        assert max(len(first.x), len(second.x)) <= PER_ROW
+        np.testing.assert_array_equal(np.hstack([first.customdata, second.customdata]), states(len(text)).T)
+        assert figure.layout.xaxis.range == figure.layout.xaxis2.range
+        assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+        assert figure.layout.yaxis2.domain[0] >= 0
+
+
+def test_a_long_text_has_its_lines_as_ticks() -> None:
+    text = play(1500)
+    figure = hidden_heatmap(states(1500), text, list("abcd"), dark=True, tracked=("Quotes", trackers(text)["quotes"]))
+    assert 3 < len(figure.layout.xaxis.tickvals) <= 12
+    for place, label in zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext):
+        assert place == 0 or text[place - 1] == "\n"
+        assert text[place:].startswith(label.rstrip("…"))
+    assert figure.layout.yaxis.ticktext[0] == "Quotes"
+    np.testing.assert_array_equal(figure.data[0].z[0], trackers(text)["quotes"])
+
+
+def test_c_is_drawn_in_each_rows_own_scale_and_told_as_it_is() -> None:
+    values = states(30) * np.array([1, 10, 100, 0], dtype=np.float32)
+    figure = hidden_heatmap(values, play(30), list("abcd"), dark=False, symbol="c")
+    assert np.abs(figure.data[0].z).max(1).tolist() == pytest.approx([1, 1, 1, 0])
+    np.testing.assert_array_equal(figure.data[0].customdata, values.T)
+
+
+def test_a_cell_over_the_text_keeps_every_character() -> None:
+    text = f"{'word ' * 30}\n\n{'x' * 130}\nend"
+    values = states(len(text), 1)[:, 0]
+    trace = cell_over_text(values, text, dark=False).data[0]
+    shown = ~np.isnan(trace.z.astype(float))
+    np.testing.assert_allclose(trace.z[shown], values, rtol=1e-6)
+    signs = np.array(trace.text)[shown]
+    assert "".join(signs).replace("↵", "\n") == text.replace(" ", "")
+    assert trace.z.shape[1] <= PER_ROW
+    assert cell_over_text(values[:1], "\n", dark=True).data[0].text[0][0] == "↵"
+
+
+def test_curves_are_told_apart_and_end_at_the_floor() -> None:
+    fading = 10.0 ** -np.arange(0, 20, dtype=float)
+    curves = {"mine": fading, "other": fading[:5], "<b>fresh": np.ones(20)}
+    models = dict.fromkeys(curves, "char_lstm")
+    figure = gradient_curves(curves, dark=False, models=models, untrained=["<b>fresh"])
+    first, second, fresh = figure.data
+    assert first.line.color != second.line.color
+    assert (first.line.dash, fresh.line.dash, fresh.line.color) == ("solid", "dash", first.line.color)
+    assert fresh.name == "&lt;b>fresh"
+    assert [value for value in first.y if value is not None] == pytest.approx(fading[fading >= FLOOR])
+    assert figure.layout.yaxis.type == "log"
+    assert figure.layout.yaxis.range[0] <= -12
+    assert gradient_curves({"nothing": np.zeros(3)}, dark=True).data[0].y == (None, None, None)

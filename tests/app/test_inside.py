@@ -1,0 +1,201 @@
+"""Text / Inside the RNN: the cells that are shown are core's, and what may be wrong with a text or a checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from core.explanation.recurrent import correlations, gradient_norms, hidden_states, ordering, trackers, untrained
+from core.models import build_model
+from pages.components.inside_help import EXAMPLE
+from pages.components.inside_reach import as_csv, share
+from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
+
+VIEW = "Inside the RNN"
+HOSTILE = "![x](http://evil.example/x.png) <b>é"
+
+
+@pytest.fixture(autouse=True)
+def _models(lab_home: Path, warm: None) -> None:
+    """An LSTM and an RNN; no import is waited for."""
+    for model in ("char_lstm", "char_rnn"):
+        write_text_checkpoint(lab_home / "none" / model, model=model, title=f"Tiny {model}")
+
+
+def loaded(lab_home: Path, name: str = "char_lstm") -> Checkpoint:
+    return load_checkpoint(str(lab_home / "none" / name))
+
+
+def chart(at: AppTest, place: int) -> dict[str, Any]:
+    """The heatmap, the cell over the text, or the curves."""
+    return json.loads(at.get("plotly_chart")[place].proto.spec)
+
+
+def rows(at: AppTest) -> list[str]:
+    """What stands beside the rows of the heatmap."""
+    return chart(at, 0)["layout"]["yaxis"]["ticktext"]
+
+
+def run(at: AppTest) -> AppTest:
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    assert not at.error, at.error
+    found = hidden_states(loaded(lab_home), EXAMPLE)
+    by_variance = ordering(found.states[1], "variance", found.text)
+    assert rows(at) == [f"{cell}" for cell in by_variance]  # 24 cells in all
+    at.selectbox(key="inside-sort").set_value("speaker")
+    at.segmented_control(key="inside-show").set_value("c")
+    at.segmented_control(key="inside-layer").set_value(1)
+    at.segmented_control(key="inside-count").set_value(12)
+    run(at)
+    assert found.cells is not None
+    values = found.cells[0]
+    cells = ordering(values, "speaker", found.text)[:12]
+    r = correlations(values, trackers(found.text)["speaker"])
+    assert rows(at) == ["Speaker name", *(f"{cell}  {r[cell]:+.2f}".replace("-", "−") for cell in cells)]
+    assert f"Cell {cells[0]} over the text" in texts(at)
+    at.selectbox(key="inside-row").set_value(3)
+    assert f"Cell {cells[2]} over the text" in texts(run(at))
+
+
+def test_chance_is_an_untrained_network(open_page: Open, lab_home: Path) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    fresh = hidden_states(untrained("lstm", loaded(lab_home)), EXAMPLE)
+    table = at.dataframe[0].value
+    own = hidden_states(loaded(lab_home), EXAMPLE)
+    quotes = trackers(own.text)["quotes"]
+    first = table.iloc[0]
+    assert first["best cell for"] == "Quotes"
+    assert first["cell"] == ordering(own.states[1], "quotes", own.text)[0]
+    assert first["|r| untrained"] == pytest.approx(np.abs(correlations(fresh.states[1], quotes)).max())
+    assert "an untrained network" in texts(at)
+
+
+def test_curves_of_this_one_and_others(open_page: Open, lab_home: Path) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    assert [trace["name"] for trace in chart(at, 2)["data"]] == ["Tiny char_lstm", "Untrained RNN", "Untrained LSTM"]
+    assert [trace["line"]["dash"] for trace in chart(at, 2)["data"]] == ["solid", "dash", "dash"]
+    at.multiselect(key="inside-compare").set_value(["char_rnn", "untrained gru"])
+    run(at)
+    traces = {trace["name"]: trace for trace in chart(at, 2)["data"]}
+    assert list(traces) == ["Tiny char_lstm", "Tiny char_rnn", "Untrained GRU"]
+    norms = gradient_norms(loaded(lab_home, "char_rnn"), EXAMPLE)
+    assert f"Tiny char_rnn {share(norms[50])}" in texts(at).replace("**", "")
+    # A checkpoint that is gone is no longer among those to compare with.
+    shutil.rmtree(lab_home / "none" / "char_rnn")
+    run(at)
+    assert at.multiselect(key="inside-compare").value == ["untrained gru"]
+
+
+def test_a_checkpoint_with_fewer_layers(open_page: Open, lab_home: Path) -> None:
+    card = loaded(lab_home).card
+    config = card.model_config | {"layers": 1, "width": 10}
+    flat = dataclasses.replace(card, title="Flat", model="char_gru", model_config=config)
+    save_checkpoint(lab_home / "none" / "flat", build_model("char_gru", config), flat)
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    at.segmented_control(key="inside-layer").set_value(2)
+    at.segmented_control(key="inside-show").set_value("c")
+    at.selectbox(key="inside-row").set_value(20)
+    run(at)
+    at.selectbox(key="inside-checkpoint").set_value("flat")
+    run(at)
+    assert not at.error, at.error
+    assert "What layer 1 holds" in texts(at)
+    assert len(rows(at)) == 10
+    assert at.selectbox(key="inside-row").value == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "There is no text to read: write or paste a few lines."),
+        ("a" * 2001, "The text has 2,001 characters and at most 2,000 are read: shorten it."),
+    ],
+)
+def test_texts_that_cannot_be_read(open_page: Open, text: str, sentence: str) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    at.text_area(key="inside-text").set_value(text)
+    run(at)
+    assert [read(error.value) for error in at.error] == [sentence]
+    assert not at.get("plotly_chart")
+    at.text_area(key="inside-text").set_value("Now there is one.")
+    assert not run(at).error
+
+
+def test_a_text_too_short_for_gradients_still_has_its_cells(open_page: Open) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    at.text_area(key="inside-text").set_value("a")
+    run(at)
+    assert [read(error.value) for error in at.error] == [
+        "The text is too short to follow gradients through: give at least 3 characters."
+    ]
+    assert len(at.get("plotly_chart")) == 2
+
+
+def test_unknown_characters_and_hostile_texts(open_page: Open) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_lstm")
+    at.text_area(key="inside-text").set_value(HOSTILE + "\t\u200b" + "".join(map(chr, range(0x4E00, 0x4E20))))
+    run(at)
+    assert not at.error, at.error
+    assert "“é” as “e”" in texts(at)
+    assert "a tab as a space, U+200B as a space" in texts(at)
+    assert "and " in at.info[0].value.rpartition(", ")[2]
+    assert "![x](" not in sources(at)
+    assert "<b>é" not in json.dumps(chart(at, 0))
+
+
+def test_a_tracker_that_never_changes_says_so(open_page: Open) -> None:
+    at = open_page("text", view=VIEW, checkpoint="char_rnn")
+    at.text_area(key="inside-text").set_value("no name and no quote here")
+    at.selectbox(key="inside-sort").set_value("quotes")
+    run(at)
+    assert "never changes in this text" in texts(at)
+    assert "Quotes" not in list(at.dataframe[0].value["best cell for"])
+    assert not [each for each in at.segmented_control if each.key == "inside-show"]  # an RNN has no c
+
+
+def test_a_transformer_has_no_hidden_state(open_page: Open, lab_home: Path) -> None:
+    write_text_checkpoint(lab_home / "none" / "gpt", model="char_gpt", title="Looker")
+    at = open_page("text", view=VIEW, checkpoint="gpt")
+    assert [read(error.value) for error in at.error] == [
+        "Looker is a GPT and carries no hidden state from character to character: choose an RNN, a GRU or an LSTM."
+    ]
+    assert not at.get("plotly_chart")
+    at.selectbox(key="inside-checkpoint").set_value("char_rnn")
+    run(at)
+    assert "gpt" not in at.multiselect(key="inside-compare").options
+
+
+def test_without_a_checkpoint(open_page: Open, lab_home: Path) -> None:
+    shutil.rmtree(lab_home / "none")
+    at = open_page("text", view=VIEW)
+    assert "no checkpoint yet" in texts(at)
+
+
+def test_the_table_for_download() -> None:
+    table = list(csv.DictReader(io.StringIO(as_csv({"character": list('a"\n,'), "cell_3": ["0.5", "1"]}))))
+    assert [row["character"] for row in table] == ["a", '"', "\n", ","]
+    assert [row["cell_3"] for row in table] == ["0.5", "1", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1, "100%"), (0.4567, "46%"), (0.0456, "4.6%"), (0.00123, "0.12%"), (6.7e-7, "1 in 1,500,000"), (0, "nothing")],
+)
+def test_small_shares_in_words(value: float, words: str) -> None:
+    assert share(value) == words
