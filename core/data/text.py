@@ -108,7 +108,7 @@ def build(text: str, *, name: str, title: str, source: str, sha256: str) -> Text
     if unknown:
         split += (
             f" Characters that training never saw ({sum(unknown.values()):,} of the {len(validation):,} of validation, "
-            f"{len(unknown):,} different) are read as the stand-in that prompts use too, and are not scored."
+            f"{len(unknown):,} different) are read as a space and are not scored."
         )
     card = TextCard(
         name=name,

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from core.errors import LabError
+from core.models import MODELS
+from core.training.config import TrainConfig
 from core.training.optimizers import lr_factor
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
@@ -71,7 +73,7 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
             session.scaler.scale(loss * share).backward()
             session.sums += torch.stack([loss.detach() * wanted.numel(), correct])
     except RuntimeError as error:
-        raise _out_of_memory(error, config.batch_size) from error
+        raise _out_of_memory(error, config) from error
     if config.grad_clip:
         for optimizer in session.optimizers:
             session.scaler.unscale_(optimizer)
@@ -148,8 +150,8 @@ def _diverged(session: TrainSession) -> Finished:
     )
 
 
-def _out_of_memory(error: RuntimeError, batch_size: int) -> RuntimeError | LabError:
-    text = str(error).lower()
+def _out_of_memory(error: RuntimeError, config: TrainConfig) -> RuntimeError | LabError:
+    text, batch_size = str(error).lower(), config.batch_size
     if (
         not isinstance(error, torch.OutOfMemoryError)
         and "can't allocate memory" not in text
@@ -158,6 +160,6 @@ def _out_of_memory(error: RuntimeError, batch_size: int) -> RuntimeError | LabEr
         return error
     if batch_size == 1:
         return LabError("Memory ran out even with batch_size=1: choose a smaller model or another device.")
-    return LabError(
-        f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or grad_accumulation=2."
-    )
+    # A stream of text cannot be split: its state goes on from one batch to the next.
+    other = f"window={max(1, config.window // 2)}" if MODELS[config.model].task == "text" else "grad_accumulation=2"
+    return LabError(f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or {other}.")

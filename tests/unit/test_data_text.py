@@ -112,7 +112,7 @@ def test_characters_of_validation_only_are_unknown_counted_and_told() -> None:
     assert UNKNOWN not in dataset.train
     assert not set("é😀") & set(dataset.card.vocabulary)
     assert "(3 of the 200 of validation, 2 different)" in dataset.card.split
-    assert "stand-in that prompts use" in dataset.card.split
+    assert "read as a space and are not scored" in dataset.card.split
     assert "not scored" in dataset.card.split
 
 

@@ -29,7 +29,8 @@ def made(name: str, **config: Any) -> Any:
     torch.manual_seed(1)
     model = build_model(name, {"vocabulary": V} | config).eval().requires_grad_(False)
     for key, parameter in model.named_parameters():
-        parameter.mul_(1.0 if "_hh" in key else 2.0)  # larger recurrent weights would be chaotic
+        if "layers" not in key:  # larger recurrent weights would make it chaotic
+            parameter.mul_(6.0)
     return model
 
 
@@ -76,15 +77,15 @@ def test_a_long_text_in_parts_costs_what_it_costs_in_one_go(count: int) -> None:
     losses, right = character_losses(model, given, 0, shares.append)
     expected, hits = directly(model, given)
     assert losses.shape == right.shape == (count - 1,)
-    assert abs(float(losses.double().mean() - expected.mean())) < 1e-4
+    assert abs(float(losses.double().mean() - expected.mean())) < 1e-5
     # Elsewhere than at the beginning of a part too, and there only because each was warmed up.
-    assert (losses.double() - expected).abs().max() < 1e-2
+    assert (losses.double() - expected).abs().max() < 1e-3
     assert (right != hits).sum() <= 2
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     length = -(-(count - 1) // SEGMENTS)
     cold, _ = directly(model, given[length : 2 * length + 1])
-    assert (cold - expected[length : 2 * length]).abs().max() > 1e-2
+    assert (cold - expected[length : 2 * length]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("reach", [2, 3, 8, 11])
@@ -117,8 +118,7 @@ def test_what_training_never_saw_is_read_as_its_stand_in_and_not_scored(name: st
     assert torch.equal(losses[~unknown], filled[~unknown])
     assert torch.equal(right[~unknown], filled_right[~unknown])
     assert not torch.equal(losses, character_losses(model, given, SPACE + 1)[0])
-    whole = model if name == "char_lstm" else None
-    if whole:
+    if name == "char_lstm":
         expected, _ = directly(model, given.masked_fill(given == UNKNOWN, SPACE))
         assert torch.allclose(losses[~unknown].double(), expected[~unknown], atol=1e-4)
 
@@ -198,7 +198,7 @@ def test_an_image_classifier_reads_no_text() -> None:
     [
         *[(each, "'") for each in '‘’‚“”„"`«»‹›'],
         *[(each, "-") for each in "–—−‐‑―"],
-        *zip("éÉñçŠåﬁﬀßøŒæ", "eEncSafffsOa"[:6] + "ffsoOa"),
+        *zip("éÉñçŠåﬁﬀßøŒæ", "eEncSaffsoOa"),
         *zip("ＡａΑ…\t\u00a0\u3000", "Aa .   "),
         *[(each, "\n") for each in "\x0b\x0c\x85\u2028\u2029"],
         *[(each, " ") for each in "中שم😀\u200d\ufeff\u0301\x00\x1b\x7f\u202e\U0010ffff\ud800½@{"],
