@@ -55,7 +55,12 @@ class TextTask:
             self.model_config["context"] = max(2, min(context, self.window))
         # Every epoch starts at another place of the first window, so that its edges fall elsewhere.
         windows = (usable - (self.window - 1)) // self.window
-        self.batch_size = min(config.batch_size, max(1, windows // 2))
+        # Fewer streams than asked for where the windows of a short text would not fill them: what is left over at its end
+        # is never trained on.
+        most = min(config.batch_size, max(1, windows // 2))
+        self.batch_size = max(
+            range(max(1, most // 2), most + 1), key=lambda b: (min(0.95, windows // b * b / windows), b)
+        )
         self.steps_per_epoch = windows // self.batch_size
         self.step_examples = self.batch_size * self.window
         self.carried: list[tuple[Tensor, ...]] | None = None

@@ -15,10 +15,16 @@ from streamlit.testing.v1 import AppTest
 
 import core.checkpoints
 from core.checkpoints import Calibration, Card
-from core.data.dataset import ImageCard
+from core.data.dataset import ImageCard, TextCard
+from tests.tiny_text import play
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"home": "overview/home.py", "runs": "overview/runs.py", "images": "learn/images.py"}
+PAGES = {
+    "home": "overview/home.py",
+    "runs": "overview/runs.py",
+    "images": "learn/images.py",
+    "text": "learn/text.py",
+}
 Open = Callable[..., AppTest]
 
 
@@ -78,6 +84,49 @@ def write_checkpoint(folder: Path, *, seed: int = 0, threshold: float | None = N
 def shipped(lab_home: Path) -> Card:
     """One checkpoint that ships, called `tiny`."""
     return write_checkpoint(lab_home / "none" / "tiny")
+
+
+def write_text_checkpoint(
+    folder: Path, *, seed: int = 0, title: str = "Scribe", model: str = "char_gru", dataset: TextCard | None = None
+) -> Card:
+    """An untrained language model; without a dataset, of a Tiny Shakespeare that has the generated play's characters."""
+    import torch
+
+    from core.checkpoints import save_checkpoint
+    from core.models import build_model
+
+    torch.manual_seed(seed)
+    dataset = dataset or TextCard(
+        name="tiny_shakespeare",
+        title="Tiny Shakespeare",
+        vocabulary="".join(sorted(set(play(20_000)))),
+        sizes={"train": 18_000, "validation": 2_000},
+        sha256={"text": "0" * 64},
+    )
+    shape = (
+        {"width": 16, "layers": 1, "heads": 2, "context": 64}
+        if model == "char_gpt"
+        else {"width": 24, "layers": 2, "embedding": 8}
+    )
+    config = shape | {"vocabulary": len(dataset.vocabulary)}
+    card = Card(title=title, model=model, model_config=config, dataset=dataset, metrics={"val_loss_nats": 2.0})
+    return save_checkpoint(folder, build_model(model, config), card)
+
+
+@pytest.fixture
+def scribe(lab_home: Path) -> Card:
+    """One language model that ships, called `scribe`; its training text is not on this machine."""
+    return write_text_checkpoint(lab_home / "none" / "scribe")
+
+
+@pytest.fixture
+def warm() -> None:
+    """What loads in the background is there: no thread goes on importing after the test."""
+    import torch  # noqa: F401
+
+    from pages.components.warmup import warmup
+
+    warmup().ready.set()
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
 
 import pytest
 
 from core.checkpoints import Card
-from tests.app.conftest import Open, texts
+from core.runs import RunStore
+from core.training.recipes import RECIPES
+from tests.app.conftest import PAGES, Open, texts
 
 
-@pytest.mark.parametrize("page", ["home", "runs", "images"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_on_an_empty_machine(open_page: Open, page: str) -> None:
     at = open_page(page)
     assert len(at.title) == 1
@@ -24,13 +28,42 @@ def test_every_view_of_images_opens_on_an_empty_machine(open_page: Open, view: s
     assert not at.error
 
 
-def test_home_names_the_three_bottlenecks_and_one_first_action(open_page: Open) -> None:
+@pytest.mark.parametrize("view", ["Write", "Side by side", "Train", "Inside the RNN"])
+def test_every_view_of_text_opens_on_an_empty_machine(open_page: Open, view: str) -> None:
+    at = open_page("text", view=view)
+    assert at.title[0].value == "Text"
+    assert not at.error
+
+
+def test_home_names_the_three_bottlenecks_and_two_first_actions(open_page: Open) -> None:
     at = open_page("home")
     said = texts(at)
     assert all(f"{name}\n" in said for name in ("Data", "Trust", "Compute"))
-    assert [button.key for button in at.button] == ["classify"]
-    at.button(key="classify").click().run()
-    assert at.title[0].value == "Images"
+    assert [button.key for button in at.button] == ["classify", "go-write"]
+    for key, title in (("classify", "Images"), ("go-write", "Text")):
+        at = open_page("home")
+        at.button(key=key).click().run()
+        assert at.title[0].value == title
+
+
+def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card, shipped: Card) -> None:
+    said = texts(open_page("home"))
+    assert f"| Scribe | {2 / math.log(2):.2f} bits/character | {scribe.parameters:,} | 0.0 MB |" in said
+    assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
+
+
+@pytest.mark.parametrize(("model", "page"), [("simple_cnn", "images"), ("char_gru", "text")])
+@pytest.mark.parametrize("where", ["home", "runs", "images"])
+def test_a_run_under_way_is_linked_to_the_page_of_its_task(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, model: str, page: str, where: str
+) -> None:
+    run_id = RunStore().create(RECIPES[model]["quick"], "Mine")
+    run = dataclasses.replace(RunStore().get(run_id), status="running", step=1, total_steps=10)
+    monkeypatch.setattr(RunStore, "list", lambda self: [run])
+    links = [link.proto for link in open_page(where).get("page_link") if run_id in link.proto.query_string]
+    assert links
+    assert {link.page for link in links} == {page}
+    assert {link.query_string for link in links} == {f"view=Train&run={run_id}"}
 
 
 def test_home_shows_what_ships_with_its_measured_accuracy(open_page: Open, shipped: Card) -> None:
@@ -55,7 +88,7 @@ def test_home_and_runs_need_no_torch() -> None:
         "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('pages/main.py', default_timeout=60).run()\n"
-        "for page in ('overview/runs.py', 'learn/images.py'):\n"
+        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py'):\n"
         "    at.switch_page(page).run()\n"
         "assert not at.exception\n"
         "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"

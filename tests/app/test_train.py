@@ -12,8 +12,9 @@ import pytest
 import streamlit as st
 
 from core.errors import LabError
+from core.models import MODELS
 from core.runs import LocalEngine, RunStore
-from core.training.config import TrainConfig
+from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.recipes import RECIPES
 from tests.app.conftest import Open, read, sources, texts, write_checkpoint
 
@@ -42,7 +43,13 @@ def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
                 "examples": 1000 * epoch,
             }
             | {"train_loss_nats": 2.0 / epoch, "train_accuracy": 0.3 * epoch, "lr": 0.1, "total_steps": 30},
-            {"kind": "eval", "step": 10 * epoch, "epoch": float(epoch), "seconds": 6.0 * epoch, "examples": 1000 * epoch}
+            {
+                "kind": "eval",
+                "step": 10 * epoch,
+                "epoch": float(epoch),
+                "seconds": 6.0 * epoch,
+                "examples": 1000 * epoch,
+            }
             | {"train_loss_nats": 2.2 / epoch, "train_accuracy": 0.28 * epoch, "val_loss_nats": 2.1 / epoch}
             | {"val_accuracy": 0.25 * epoch, "is_best": True, "lr": 0.1, "total_steps": 30},
         ]
@@ -59,8 +66,9 @@ def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
 def test_start_makes_exactly_the_run_that_the_recipe_describes(
     open_page: Open, submitted: list[str], model: str, recipe: str
 ) -> None:
-    at = open_page("images", view="Train")
-    at.selectbox(key="model").set_value(model).run()
+    task = MODELS[model].task
+    at = open_page(task, view="Train")
+    at.selectbox(key="model" if task == "images" else "text-model").set_value(model).run()
     at.selectbox(key=f"recipe-{model}").set_value(recipe).run()
     at.button(key="start").click().run()
     assert not at.exception, at.exception
@@ -87,14 +95,15 @@ def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) ->
     assert "My \\*run\\*" in sources(at)
 
 
-def test_every_field_of_the_config_has_a_widget_with_its_explanation(open_page: Open) -> None:
-    import dataclasses
-
-    at = open_page("images", view="Train")
+@pytest.mark.parametrize(("task", "meaningless"), [("images", TEXT_ONLY), ("text", IMAGES_ONLY)])
+def test_every_field_that_means_something_has_a_widget_with_its_explanation(
+    open_page: Open, task: str, meaningless: tuple[str, ...]
+) -> None:
+    at = open_page(task, view="Train")
     widgets = [*at.selectbox, *at.number_input, *at.checkbox]
     helped = {widget.key.split("-")[0] for widget in widgets if widget.help}
     missing = {field.name for field in dataclasses.fields(TrainConfig)} - helped
-    assert missing == {"model", "recipe", "dataset", "model_config"}
+    assert missing == {"model", "recipe", "dataset", "model_config", *meaningless}
 
 
 @pytest.mark.parametrize(

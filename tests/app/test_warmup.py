@@ -10,7 +10,7 @@ from pages.components.warmup import Warmup
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA driver is too old"), ImportError("no torch"), MemoryError()])
 def test_a_warm_up_that_fails_ends_and_lets_pages_go_on(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail() -> list[object]:
+    def fail(**wanted: str) -> list[object]:
         raise error
 
     monkeypatch.setattr(module, "list_checkpoints", fail)

@@ -20,6 +20,12 @@ def upload(page: Page, name: str, mime: str, data: bytes) -> None:
     page.locator(".st-key-upload input[type=file]").set_input_files(file)
 
 
+def upload_text(page: Page, name: str, data: bytes) -> None:
+    """Choose a file in the upload box of Text / Train."""
+    file: Any = {"name": name, "mimeType": "text/plain", "buffer": data}
+    page.locator(".st-key-text-upload input[type=file]").set_input_files(file)
+
+
 def answer(page: Page) -> Locator:
     return page.get_by_role("heading", name=ANSWER)
 
@@ -39,6 +45,21 @@ def enter(page: Page, key: str, text: str) -> None:
 
 def press(page: Page, key: str) -> None:
     page.locator(f".st-key-{key}").get_by_role("button").click()
+
+
+def view(page: Page, name: str) -> None:
+    """Choose a view of the page in the row under its title."""
+    page.locator(".st-key-view").get_by_role("radio", name=name, exact=True).click()
+
+
+def written(page: Page, key: str = "verse") -> Locator:
+    """The characters of a written text, one element each."""
+    return page.locator(f".st-key-{key} .verse-body span")
+
+
+def text_of(page: Page, key: str = "verse") -> str:
+    """What was written, as it stands on the page now."""
+    return page.locator(f".st-key-{key} .verse-body").evaluate("body => body.textContent")
 
 
 def metric(page: Page, label: str) -> Locator:
