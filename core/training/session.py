@@ -75,7 +75,7 @@ class TrainSession:
         self.batch_size = self.task.batch_size
         self.steps_per_epoch = self.task.steps_per_epoch
         self.total_steps = max(1, math.ceil(config.epochs * self.steps_per_epoch))
-        self.eval_every = max(1, round(config.eval_every * self.steps_per_epoch))
+        self.eval_every = max(1.0, config.eval_every * self.steps_per_epoch)  # steps, maybe a fraction
         # A reading makes the device wait, so a GPU is read rarely; about a thousand points draw a curve.
         self.read_every = max(25 if kind == "cuda" else 1, math.ceil(self.total_steps / 1000))
         self.model_config = self.task.model_config
@@ -148,7 +148,9 @@ class TrainSession:
     def evaluation_due(self) -> bool:
         step = self.counters.step
         at_end = step == self.total_steps
-        return step != self.counters.evaluated_step and (at_end or step % self.eval_every == 0)
+        # The step nearest to each multiple: rounding the distance instead would drift, and end with two close together.
+        on_time = step > 0 and step == round(round(step / self.eval_every) * self.eval_every)
+        return step != self.counters.evaluated_step and (at_end or on_time)
 
     def eval_model(self) -> nn.Module:
         """The weights as they would be used: the average if there is one. In eval mode."""

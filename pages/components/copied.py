@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.checkpoints import Checkpoint
-from core.data import dataset_state
+from core.data import dataset_state, dataset_status
 from core.errors import LabError
 from core.generation.memorised import Passage, TextIndex, longest
 from pages.components.dataset_fetch import dataset_or_offer
@@ -18,24 +18,33 @@ LEAST = 20
 """Characters; shorter ones are common turns of phrase."""
 
 
-def copied_passages(checkpoint: Checkpoint, text: str, *, key: str) -> list[Passage]:
-    """Passages of 20 characters or more that stand in the training text too. Where that text is not on this machine, the
-    page offers to fetch it and the list is empty. key: of the widgets."""
+def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool = True) -> list[Passage] | None:
+    """Passages of 20 characters or more that stand in the training text too; None where that text is not on this machine or
+    is another one by now. key: of the widgets. offer: whether the page offers to fetch it."""
     card = checkpoint.card.text_data
-    if not text or not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
-        return []
     try:
+        dataset_status(card.name)
+    except LabError:  # a file of the user's own
+        st.caption(f"{plain(card.title)} is not on this machine any more: copies cannot be told.")
+        return None
+    try:
+        if not text or not (offer or dataset_status(card.name).ready):
+            return None
+        if offer and not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
+            return None
         if dataset(card.name).card.sha256 != card.sha256:
             st.caption(f"{plain(card.title)} has changed since the model was trained: copies cannot be told.")
-            return []
+            return None
         return _index(card.name, dataset_state(card.name)).passages(text, LEAST)
     except LabError as error:
         show_error(error)
-        return []
+        return None
 
 
-def copied_words(passages: Sequence[Passage], text: str) -> str:
-    """A sentence about the longest of them, in Markdown."""
+def copied_words(passages: Sequence[Passage] | None, text: str) -> str:
+    """A sentence about the longest of them, in Markdown; none where nobody can tell."""
+    if passages is None:
+        return ""
     found = longest(passages)
     if found is None:
         return f"Nothing of {LEAST} characters or more is copied from the training text."

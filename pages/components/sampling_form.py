@@ -14,6 +14,14 @@ from pages.components.text import show_error
 PROMPTS = ("ROMEO:\n", "To be, or not to be", "JULIET:\nO ", "First Citizen:\n")
 PROMPT = "prompt"
 DEFAULT = SamplingConfig()
+LABELS = {
+    "temperature": "Temperature",
+    "length": "Characters",
+    "seed": "Seed",
+    "top_k": "Top-k",
+    "no_repeat": "No repeats of",
+    "top_p": "Top-p",
+}
 
 
 def first_prompt() -> str:
@@ -38,7 +46,7 @@ def sampling_form(key: str) -> SamplingConfig | None:
     """The settings, checked; None, with a sentence on the page, where one is not valid. key: of the widgets."""
     values: dict[str, Any] = {
         "temperature": st.slider(
-            "Temperature",
+            LABELS["temperature"],
             0.0,
             2.0,
             DEFAULT.temperature,
@@ -50,14 +58,9 @@ def sampling_form(key: str) -> SamplingConfig | None:
     }
     with st.expander("More settings"):
         with st.container(horizontal=True, gap="small"):
-            for name, label in (
-                ("length", "Characters"),
-                ("seed", "Seed"),
-                ("top_k", "Top-k"),
-                ("no_repeat", "No repeats of"),
-            ):
+            for name in ("length", "seed", "top_k", "no_repeat"):
                 values[name] = st.number_input(
-                    label,
+                    LABELS[name],
                     value=getattr(DEFAULT, name),
                     step=100 if name == "length" else 1,
                     key=f"{key}-{name}",
@@ -66,7 +69,7 @@ def sampling_form(key: str) -> SamplingConfig | None:
                     persist_state="session",
                 )
             values["top_p"] = st.number_input(
-                "Top-p",
+                LABELS["top_p"],
                 value=1.0,
                 step=0.05,
                 format="%g",
@@ -94,5 +97,13 @@ def sampling_form(key: str) -> SamplingConfig | None:
             raise LabError("A field is empty: give it a number.")
         return SamplingConfig(**values)
     except LabError as error:
-        show_error(error)
+        show_error(in_words(error))
         return None
+
+
+def in_words(error: LabError) -> str:
+    """A complaint about a setting, with the form's label where it has the field's name."""
+    name, equals, rest = str(error).partition("=")
+    if not equals or name not in LABELS:
+        return str(error)
+    return f"{LABELS[name]} {rest}".replace(f" {name} must", f" {LABELS[name]} must")

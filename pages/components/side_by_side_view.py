@@ -81,22 +81,28 @@ def _live(settled: bool) -> None:
         st.rerun()
     if not done:
         st.button("Stop", key="stop-both", icon=":material/stop:", on_click=_stop)
+    texts = [writing.checkpoint.card.dataset.name for writing in pair]
     for place, (column, writing) in enumerate(zip(st.columns(2, gap="large"), pair)):
         with column:
-            _one(writing, place, done)
+            # A text that both were trained on is offered once.
+            _one(writing, place, done, offer=texts.index(texts[place]) == place)
 
 
-def _one(writing: Writing, place: int, done: bool) -> None:
-    card = writing.checkpoint.card
+def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
+    card, passages = writing.checkpoint.card, None
     st.markdown(f"**{plain(card.title)}**, temperature {writing.config.temperature:g}")
-    verse(
-        f"verse-{place}",
-        writing.prompt,
-        list(writing.characters),
-        busy=not done,
-        colour=st.session_state.get("pair-colour", True),
-        passages=(passages := copied_passages(writing.checkpoint, writing.text, key=f"pair-{place}") if done else []),
-    )
+    text = st.container()  # what is offered when it is done stands below it and does not push it down
+    if done:
+        passages = copied_passages(writing.checkpoint, writing.text, key=f"pair-{place}", offer=offer)
+    with text:
+        verse(
+            f"verse-{place}",
+            writing.prompt,
+            list(writing.characters),
+            busy=not done,
+            colour=st.session_state.get("pair-colour", True),
+            passages=passages,
+        )
     if writing.error:
         show_error(writing.error)
     if done and writing.bits_per_character is not None:

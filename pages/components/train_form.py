@@ -36,7 +36,7 @@ CHOICES = {
     "tta": config_module.TTA_LEVELS,
     "train_on": ("train", "train+validation"),
 }
-OTHER_TASK = {"images": config_module.TEXT_ONLY, "text": config_module.IMAGES_ONLY}
+OTHER_TASK = {"images": config_module.TEXT_ONLY, "text": (*config_module.IMAGES_ONLY, "head_lr")}
 """Fields that mean nothing for a task."""
 LABELS = {
     "train_images": "Images (0 = all)",
@@ -99,7 +99,9 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN and field.name not in OTHER_TASK[task]:
                 value, widget = getattr(preset, field.name), f"{field.name}-{key}"
-                grey = _without_effect(field.name, changes)
+                grey = _without_effect(field.name, changes) or (
+                    field.name == "state_reset" and not MODELS[model].recurrent
+                )
                 given = _field(field.name, value, widget, disabled=grey, task=task)
                 changes[field.name] = value if grey else given  # what cannot be changed cannot be wrong
     if None in changes.values():

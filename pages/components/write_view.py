@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.checkpoints import CheckpointRef
@@ -98,16 +101,18 @@ def _live(settled: bool) -> None:
     if writing.replaced:
         st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
     _bar(writing)
-    passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else []
-    verse(
-        "verse",
-        writing.prompt,
-        list(writing.characters),
-        busy=not writing.done,
-        colour=st.session_state.get("write-colour", True),
-        passages=passages,
-        on_branch=_take_branch,
-    )
+    text = st.container()  # what is offered when it is done stands below it and does not push it down
+    passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else None
+    with text:
+        verse(
+            "verse",
+            writing.prompt,
+            list(writing.characters),
+            busy=not writing.done,
+            colour=st.session_state.get("write-colour", True),
+            passages=passages,
+            on_branch=_take_branch,
+        )
     if writing.error:
         show_error(writing.error)
     if writing.done and writing.characters:
@@ -136,7 +141,7 @@ def _again(writing: Writing) -> None:
     """The same prompt with the next seed, which the form then shows."""
     seed = (writing.config.seed + 1) % 2**31
     st.session_state["write-seed"] = seed
-    _restart(writing, (), SamplingConfig(**_values(writing.config) | {"seed": seed}))
+    _restart(writing, (), dataclasses.replace(writing.config, seed=seed))
 
 
 def _take_branch() -> None:
@@ -160,16 +165,6 @@ def _take_branch() -> None:
     _restart(writing, [*writing.characters[:index], new], writing.config)
 
 
-def _restart(writing: Writing, before: list[Character] | tuple[Character, ...], config: SamplingConfig) -> None:
-    # Another stretch of the seed's numbers, or a text that goes on would repeat the draws it began with.
-    seed = (config.seed + len(before)) % 2**31
-    settings = SamplingConfig(**_values(config) | {"seed": seed})
-    new = Writing(
-        writing.checkpoint, writing.prompt, settings, before=before, precision=writing.precision, pace=writing.pace
-    )
-    new.config = config
-    _replace(new)
-
-
-def _values(config: SamplingConfig) -> dict[str, float]:
-    return {name: getattr(config, name) for name in config.__slots__}
+def _restart(writing: Writing, before: Sequence[Character], config: SamplingConfig) -> None:
+    precision, pace = writing.precision, writing.pace
+    _replace(Writing(writing.checkpoint, writing.prompt, config, before=before, precision=precision, pace=pace))

@@ -5,6 +5,7 @@ A thread, so that a click elsewhere on the page does not end it, and Stop does.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ class Writing:
         precision: str = "float32",
         pace: float | None = None,
     ) -> None:
-        """Starts at once. config.length: characters to add. pace: characters a second at most. Raises LabError for a
+        """Starts at once. config.length: characters to add. Its draws start `len(before)` seeds further on, or a text that
+        goes on would repeat those it began with. pace: characters a second at most. Raises LabError for a
         prompt that cannot be read, before anything is started."""
         self.checkpoint, self.prompt, self.config = checkpoint, prompt, config
         self.precision, self.pace = precision, pace
@@ -46,6 +48,7 @@ class Writing:
         self.stopped = False
         self.error: str | None = None
         self._stop = threading.Event()
+        self._draws = dataclasses.replace(config, seed=(config.seed + len(before)) % 2**31)
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
         self._thread.start()
 
@@ -80,7 +83,7 @@ class Writing:
     def _run(self) -> None:
         begun = last = time.perf_counter()
         try:
-            for character in write(self.checkpoint, self._given, self.config, precision=self.precision):
+            for character in write(self.checkpoint, self._given, self._draws, precision=self.precision):
                 now = time.perf_counter()
                 self.compute_s += now - last
                 self.first_ms = self.first_ms or 1000 * (now - begun)

@@ -24,7 +24,7 @@ def verse(
     *,
     busy: bool,
     colour: bool,
-    passages: Sequence[Passage] = (),
+    passages: Sequence[Passage] | None = (),
     on_branch: Callable[[], None] | None = None,
     label: str = "",
 ) -> None:
@@ -45,7 +45,7 @@ def verse(
         "options": None
         if busy
         else [[[name, round(share, 4)] for name, share in item.alternatives] for item in characters],
-        "passages": [[item.start, item.length] for item in passages],
+        "passages": [[item.start, item.length] for item in passages or ()],
     }
     _component()(key=key, data=data, on_branch_change=on_branch or (lambda: None))
 

@@ -1,0 +1,74 @@
+"""What the tests of the Text page share: filling in its form, pressing its buttons, and what core writes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from streamlit.components.v2.bidi_component.main import _make_trigger_id
+from streamlit.testing.v1 import AppTest
+
+from core.checkpoints import Checkpoint, load_checkpoint
+from core.generation.sampling import SamplingConfig
+from core.generation.writing import write
+from pages.components.writer import Writing
+
+HOSTILE = "![x](http://evil.example/x.png)"
+LENGTH = 40
+
+
+def core_text(lab_home: Path, prompt: str = "ROMEO:\n", name: str = "scribe", **settings: float) -> str:
+    """What core writes."""
+    return "".join(item.character for item in write(loaded(lab_home, name), prompt, SamplingConfig(**settings)))
+
+
+def loaded(lab_home: Path, name: str = "scribe") -> Checkpoint:
+    return load_checkpoint(str(lab_home / "none" / name))
+
+
+def enter(at: AppTest, *, length: int = LENGTH, pace: str = "As fast as it can", prompt: str | None = None) -> AppTest:
+    """Fill in the form of Write."""
+    at.segmented_control(key="write-pace").set_value(pace)
+    at.number_input(key="write-length").set_value(length)
+    if prompt is not None:
+        at.text_area(key="prompt").set_value(prompt)
+    return at
+
+
+def press(at: AppTest, key: str = "write") -> Writing:
+    """Press a button and wait until what it started is written."""
+    at.button(key=key).click().run()
+    return settled(at)
+
+
+def settled(at: AppTest) -> Writing:
+    """Look again once all that is being written is done."""
+    assert not at.exception, at.exception
+    writing: Writing = at.session_state["writing"]
+    finish(writing)
+    at.run()
+    assert not at.exception, at.exception
+    return writing
+
+
+def finish(*writings: Writing) -> None:
+    deadline = time.monotonic() + 120
+    while not all(writing.done for writing in writings):
+        assert time.monotonic() < deadline, "a text that was stopped or is short must end"
+        time.sleep(0.01)
+
+
+def pick(at: AppTest, index: object, character: object) -> Writing:
+    """Click an alternative of a character: AppTest has no browser, so this is what verse.js would send."""
+    verse = next(element for element in at.get("bidi_component") if element.key == "verse")
+    states = at._tree.get_widget_states()
+    clicked = [{"event": "branch", "value": {"index": index, "character": character}}]
+    states.widgets.add(id=_make_trigger_id(verse.proto.id, "events"), json_trigger_value=json.dumps(clicked))
+    at._run(states)
+    return settled(at)
+
+
+def verse_data(at: AppTest, key: str = "verse") -> dict:
+    """What the browser is given to show."""
+    return json.loads(next(element for element in at.get("bidi_component") if element.key == key).proto.json)
