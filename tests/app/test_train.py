@@ -95,7 +95,7 @@ def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) ->
     assert "My \\*run\\*" in sources(at)
 
 
-@pytest.mark.parametrize(("task", "meaningless"), [("images", TEXT_ONLY), ("text", IMAGES_ONLY)])
+@pytest.mark.parametrize(("task", "meaningless"), [("images", TEXT_ONLY), ("text", (*IMAGES_ONLY, "head_lr"))])
 def test_every_field_that_means_something_has_a_widget_with_its_explanation(
     open_page: Open, task: str, meaningless: tuple[str, ...]
 ) -> None:
