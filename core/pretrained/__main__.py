@@ -45,7 +45,8 @@ SHIPPED: dict[str, Shipped] = {
         title="Fast ResNet", model="fast_resnet", recipe="full", dtype="float16", calibrated_by="default"
     ),
     "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", dtype="float16"),
-    "char_rnn": Shipped(title="RNN, Shakespeare", model="char_rnn", recipe="quick", dtype="float16"),
+    "char_rnn": Shipped(title="Small RNN, Shakespeare", model="char_rnn", recipe="quick", dtype="float16"),
+    "char_gpt": Shipped(title="Small GPT, Shakespeare", model="char_gpt", recipe="quick", dtype="float16"),
     "fast_resnet_long": Shipped(title="Fast ResNet, long recipe", model="fast_resnet", recipe="long", dtype="float16"),
 }
 
