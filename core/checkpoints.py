@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.contradictions import contradiction
 from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.errors import LabError
-from core.models import MODELS, TTA_LEVELS
 from core.paths import lab_home, write_atomic
-from core.values import finite, read_json
+from core.values import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
-MAX_IMAGE_SIZE = 512
 CARD = "card.json"
-_HASH = re.compile(r"[0-9a-f]{64}")
-_SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +155,7 @@ def read_card(folder: Path) -> Card:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
         card = Card.from_json(path.read_text())
-        problem = _contradiction(card)
+        problem = contradiction(card)
     except FileNotFoundError as error:
         raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
     except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
@@ -291,60 +288,6 @@ def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
         return
 
 
-def _contradiction(card: Card) -> str:
-    """What is wrong with the values of a card that has the right fields; empty if nothing is. A card may come from
-    anyone, so nothing that a page or a model computes with is taken on trust."""
-    data, calibration = card.dataset, card.calibration
-    numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
-    numbers += [calibration.images, *data.sizes.values(), card.parameters, card.size_bytes, card.step, card.epoch]
-    if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
-        return "has a list or a number where a mapping belongs"
-    if not all(isinstance(value, str) for value in (card.title, card.model, card.notes, data.name, data.title)):
-        return "has texts that are none"
-    if not isinstance(card.weights_file, str) or not _SAFE_FILE.fullmatch(card.weights_file):
-        return "names a weights file that is not allowed"
-    if not isinstance(card.weights_sha256, str) or not _HASH.fullmatch(card.weights_sha256):
-        return "has no checksum of its weights"
-    if not all(finite(value) for value in numbers):
-        return "has figures that are no finite numbers"
-    if calibration.temperature <= 0:
-        return "has a temperature that cannot be"
-    if card.model in MODELS and MODELS[card.model].task != card.task:
-        return f"names a {MODELS[card.model].title} for data of another kind"
-    for key, value in card.metrics.items():
-        if key in ("val_accuracy", "test_accuracy") and value is not None and not (finite(value) and 0 <= value <= 1):
-            return "has an accuracy that is none"
-        if key == "val_loss_nats" and value is not None and not (finite(value) and value >= 0):
-            return "has a loss that is none"
-    if card.tta not in TTA_LEVELS:
-        return "asks for a test-time augmentation that does not exist"
-    return _wrong_pictures(card, data) if isinstance(data, ImageCard) else _wrong_text(card, card.text_data)
-
-
-def _wrong_pictures(card: Card, data: ImageCard) -> str:
-    if not data.classes or not all(isinstance(value, str) for value in data.classes):
-        return "has no class names, or texts that are none"
-    if not all(finite(value) for value in (*data.mean, *data.std, data.image_size)):
-        return "has figures that are no finite numbers"
-    if not isinstance(data.image_size, int) or not 8 <= data.image_size <= MAX_IMAGE_SIZE:
-        return f"has an image size that is no whole number from 8 to {MAX_IMAGE_SIZE}"
-    if card.model_config.get("image_size", 32) != data.image_size:
-        return f"gives pictures of {data.image_size} pixels to a network for another size"
-    if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
-        return "has a mean or a standard deviation that cannot be"
-    if card.model_config.get("classes", 10) != len(data.classes):
-        return f"names {len(data.classes)} classes for a network of another number"
-    return ""
-
-
-def _wrong_text(card: Card, data: TextCard) -> str:
-    if not isinstance(data.vocabulary, str) or len(set(data.vocabulary)) != len(data.vocabulary):
-        return "has a vocabulary that is none"
-    if card.model_config.get("vocabulary") != len(data.vocabulary):
-        return f"has {len(data.vocabulary)} characters for a network of another number"
-    return ""
-
-
 def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -379,6 +322,12 @@ def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str)
         with torch.device("meta"):
             model = build_model(card.model, card.model_config)
         wanted = {key: value.dtype for key, value in model.state_dict().items()}
+        # Stored in fewer bits, they grow: what they become is bounded as what is read.
+        if (
+            sum(value.numel() * wanted[key].itemsize for key, value in tensors.items() if key in wanted)
+            > MAX_WEIGHTS_BYTES
+        ):
+            raise LabError(f"The weights of {name[:100]} are too large to be loaded: pick another checkpoint.")
         model.load_state_dict(
             {key: value.to(wanted.get(key, value.dtype), copy=True) for key, value in tensors.items()}, assign=True
         )

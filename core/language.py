@@ -61,6 +61,15 @@ class TextEvaluation:
     """Characters that training never saw; read as their stand-in, not scored."""
     seconds: float
 
+    def metrics(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {
+            "val_loss_nats": self.loss_nats,
+            "val_bits_per_character": self.bits_per_character,
+            "val_accuracy": self.accuracy,
+            "val_characters": self.characters,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -188,7 +197,8 @@ def _window_losses(
     loss_of[: first.shape[1]], right[: first.shape[1]] = first[0], hit[0]
     ends = range(context, count, half)  # what is scored next begins here
     whole = [end for end in ends if end + half <= count]
-    groups = [whole[at : at + SEGMENTS] for at in range(0, len(whole), SEGMENTS)]
+    together = max(1, SEGMENTS * CHUNK // context)
+    groups = [whole[at : at + together] for at in range(0, len(whole), together)]
     groups += [[end] for end in ends[len(whole) :]]
     for done, group in enumerate(groups, 1):
         size = min(half, count - group[0])

@@ -149,7 +149,7 @@ def _source(name: str) -> DatasetSource:
         return folders.source(name)
     if name.startswith(TEXT_PREFIX):
         return texts.source(name)
-    if name.lower().endswith(".txt") and os.path.isfile(os.path.expanduser(name)):
+    if name.lower().endswith(".txt") and "\0" not in name and os.path.isfile(os.path.expanduser(name)):
         return texts.source(f"{TEXT_PREFIX}{name}")
     raise LabError(
         f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}<path>, or "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from core.models.char_rnn import CharRNN
 
+MAX_UNTRAINED = 50_000_000
 CELLS = {"rnn": "char_rnn", "gru": "char_gru", "lstm": "char_lstm"}
 """Kinds of cell, and the architectures made of them."""
 MAX_CHARACTERS = 2000
@@ -181,6 +182,13 @@ def untrained(cell: str, like: Checkpoint, seed: int = 0) -> Checkpoint:
     require_recurrent(like.card)
     if cell not in CELLS:
         raise LabError(f"There is no cell named {cell[:40]!r}: choose one of {', '.join(CELLS)}.")
+    with torch.device("meta"):  # an LSTM like a wide RNN has four times its weights: counted before they take memory
+        size = sum(weights.numel() for weights in build_model(CELLS[cell], like.card.model_config).parameters())
+    if size > MAX_UNTRAINED:
+        raise LabError(
+            f"An untrained network like {like.card.title[:100]} would have {size:,} weights and at most {MAX_UNTRAINED:,} are "
+            "made here: compare with a trained one."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(CELLS[cell], like.card.model_config)

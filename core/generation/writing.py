@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +52,20 @@ def read_prompt(checkpoint: Checkpoint, prompt: str) -> Reading:
 
 
 def write(
-    checkpoint: Checkpoint, prompt: str, config: SamplingConfig | None = None, *, precision: str = "float32"
+    checkpoint: Checkpoint,
+    prompt: str,
+    config: SamplingConfig | None = None,
+    *,
+    precision: str = "float32",
+    own: int = 0,
+    on_read: Callable[[], None] | None = None,
 ) -> Iterator[Character]:
-    """`config.length` characters that follow the prompt. Raises LabError as `read_prompt` and `stepper` do."""
-    for characters in write_many(checkpoint, prompt, config, streams=1, precision=precision):
+    """`config.length` characters that follow the prompt. Raises LabError as `read_prompt` and `stepper` do.
+
+    own: how many characters at the prompt's end are of an earlier text that is to go on: what must not be repeated is
+    looked for in them too. on_read: called while a long prompt is being read; may raise to end it.
+    """
+    for characters in write_many(checkpoint, prompt, config, streams=1, precision=precision, own=own, on_read=on_read):
         yield characters[0]
 
 
@@ -66,20 +76,28 @@ def write_many(
     *,
     streams: int,
     precision: str = "float32",
+    own: int = 0,
+    on_read: Callable[[], None] | None = None,
 ) -> Iterator[list[Character]]:
     """Several continuations of one prompt at once, a character of each at a time; the first is the one of `write`.
 
-    Their draws differ by stream. Raises LabError as `write` does.
+    own, on_read: as in `write`. Their draws differ by stream. Raises LabError as `write` does.
     """
     config = config or SamplingConfig()
     if not 1 <= streams <= MAX_STREAMS:
         raise LabError(f"{streams} continuations are not possible: ask for 1 to {MAX_STREAMS}.")
     reading = read_prompt(checkpoint, prompt)
-    return _write(checkpoint, reading, config, streams, precision)
+    return _write(checkpoint, reading, config, streams, precision, own, on_read)
 
 
 def _write(
-    checkpoint: Checkpoint, reading: Reading, config: SamplingConfig, streams: int, precision: str
+    checkpoint: Checkpoint,
+    reading: Reading,
+    config: SamplingConfig,
+    streams: int,
+    precision: str,
+    own: int,
+    on_read: Callable[[], None] | None,
 ) -> Iterator[list[Character]]:
     import torch
 
@@ -90,12 +108,17 @@ def _write(
     engine = stepper(checkpoint.model, precision)
     draws = [Draws(config.seed, stream) for stream in range(streams)]
     repeats = [Repeats(config.no_repeat) for _ in range(streams)]
-    logits = engine.start(torch.from_numpy(reading.tokens).to(device), streams)
+    for token in reading.tokens[len(reading.tokens) - own :].tolist():
+        for seen in repeats:
+            seen.add(token)
+    logits = engine.start(torch.from_numpy(reading.tokens).to(device), streams, on_read)
     for index in range(config.length):
         rows = logits.float().cpu().numpy()  # (streams, V)
-        own = softmax(rows)
+        if not np.isfinite(rows).all():
+            raise LabError(f"The weights of {checkpoint.card.title[:100]} are damaged: pick another checkpoint.")
+        models_own = softmax(rows)
         tokens, written = [], []
-        for row, probabilities, draw, seen in zip(rows, own, draws, repeats):
+        for row, probabilities, draw, seen in zip(rows, models_own, draws, repeats):
             drawn = distribution(row, config, seen.banned())
             token = draw.pick(drawn)
             seen.add(token)

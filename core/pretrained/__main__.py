@@ -107,6 +107,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
         finished = load_checkpoint(str(work))
         if finished.card.recipe == config.to_dict() and finished.card.metrics:
             return finished
+    _forget_another(config, work)
     seconds, session = _train(config, dataset, work)
     save_checkpoint(work, session.eval_model(), session.card(item.title), dtype=item.dtype)
     checkpoint = load_checkpoint(str(work))
@@ -121,6 +122,15 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     print(json.dumps(metrics), flush=True)
     card = save_checkpoint(work, checkpoint.model, dataclasses.replace(card, metrics=metrics), dtype=item.dtype)
     return dataclasses.replace(checkpoint, card=card)
+
+
+def _forget_another(config: TrainConfig, work: Path) -> None:
+    """Start anew where what lies in `work` was begun with other settings: it must not ship under this recipe's name."""
+    begun = work / "config.json"
+    if not begun.is_file() or json.loads(begun.read_text()) != config.to_dict():
+        for name in ("state.pt", "seconds.json"):
+            (work / name).unlink(missing_ok=True)
+        begun.write_text(json.dumps(config.to_dict()))
 
 
 def _measure_pictures(checkpoint: Checkpoint, dataset: ImageDataset, config: TrainConfig) -> dict[str, Any]:
@@ -143,13 +153,7 @@ def _measure_pictures(checkpoint: Checkpoint, dataset: ImageDataset, config: Tra
 def _measure_text(checkpoint: Checkpoint, dataset: TextDataset) -> dict[str, Any]:
     from core.language import evaluate_text
 
-    result = evaluate_text(checkpoint, dataset.validation)
-    return {
-        "val_loss_nats": result.loss_nats,
-        "val_bits_per_character": result.bits_per_character,
-        "val_accuracy": result.accuracy,
-        "val_characters": result.characters,
-    }
+    return evaluate_text(checkpoint, dataset.validation).metrics()
 
 
 def _notes(name: str, seeds: int) -> str:
@@ -160,10 +164,15 @@ def _notes(name: str, seeds: int) -> str:
         else "One seed was trained, so the spread over seeds is not known."
     )
     if MODELS[item.model].task == "text":
+        reading = (
+            "read in 16 parts side by side with the state carried, each part after the 512 characters before it"
+            if MODELS[item.model].recurrent
+            else "read in windows that overlap by half, so that what is scored has at least half a context before it"
+        )
         return (
             f"Made by the command python -m core.pretrained {name} --seeds {seeds}. {spread} Trained on the first 90% of the "
-            "characters; the loss is over all of the last 10%, the state carried from one character to the next. The weights are "
-            "those of the last step: nothing was chosen by the validation part but the recipe itself."
+            f"characters; the loss is over all of the last 10%, {reading}. The weights are those of the last step: nothing was "
+            "chosen by the validation part but the recipe itself."
         )
     images = (
         f"Trained on all 50,000 training images. The recipe {item.calibrated_by}, the same but for its length, was trained on "

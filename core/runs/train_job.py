@@ -63,7 +63,7 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
         return Outcome(status="failed", message=outcome.message + kept, final=True)
     result = ""
     if isinstance(dataset, TextDataset):
-        result = _report_text(dataset, job)
+        result = _report_text(session, dataset, job)
     else:
         evaluation = _report(session, dataset, job)
         if evaluation:
@@ -296,7 +296,7 @@ def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluatio
     return evaluation
 
 
-def _report_text(dataset: TextDataset, job: Job) -> str:
+def _report_text(session: TrainSession, dataset: TextDataset, job: Job) -> str:
     """Measure the best checkpoint once more on the whole validation part, put that on its card, and say it."""
     folder = job.folder / "best"
     if not (folder / CARD).is_file():
@@ -304,18 +304,19 @@ def _report_text(dataset: TextDataset, job: Job) -> str:
     stage = "measuring on the validation part"
     job.stage(stage)
     card = read_card(folder)
-    checkpoint = load_checkpoint(CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run"))
+    reference = CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run")
+    checkpoint = load_checkpoint(reference, session.device)
     result = evaluate_text(checkpoint, dataset.validation, lambda share: job.stage(stage, share))
-    metrics = dict(card.metrics) | {
-        "val_loss_nats": result.loss_nats,
-        "val_accuracy": result.accuracy,
-        "val_bits_per_character": result.bits_per_character,
-        "val_characters": result.characters,
-        "training_seconds": job.value("seconds"),
-        "examples_per_s": job.value("examples_per_s"),
-        "run": job.run.id,
-        "code_version": job.value("code_version"),
-    }
+    metrics = (
+        dict(card.metrics)
+        | result.metrics()
+        | {
+            "training_seconds": job.value("seconds"),
+            "examples_per_s": job.value("examples_per_s"),
+            "run": job.run.id,
+            "code_version": job.value("code_version"),
+        }
+    )
     title = checkpoint_title(job.name, "best")
     write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
     return f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"

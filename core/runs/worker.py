@@ -95,7 +95,8 @@ def _do(store: RunStore, run: Run) -> str:
         step, saved = job.value("step") or 0, job.value("saved_step")
         total = job.value("total_steps")
         if saved and saved == total:
-            job.end("stopped", f"{stop} after its last step: resume it to have it measured on the test images.")
+            what = "whole validation part" if run.task == "text" else "test images"
+            job.end("stopped", f"{stop} after its last step: resume it to have it measured on the {what}.")
         else:
             goes_on = f"step {saved} of {total}" if saved else "the beginning"
             job.end("stopped", f"{stop} at step {step}: resume it to go on from {goes_on}.")

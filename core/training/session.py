@@ -72,6 +72,8 @@ class TrainSession:
             if isinstance(dataset, ImageDataset)
             else TextTask(config, dataset, device, self.amp)
         )
+        if kind == "cpu" and precision == "float16" and MODELS[config.model].recurrent:
+            raise LabError("precision='float16' does not work for this model on a CPU: choose float32, or bfloat16.")
         self.batch_size = self.task.batch_size
         self.steps_per_epoch = self.task.steps_per_epoch
         self.total_steps = max(1, math.ceil(config.epochs * self.steps_per_epoch))

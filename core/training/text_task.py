@@ -39,6 +39,10 @@ class TextTask:
         self.card: DatasetCard = dataset.card
         self.tokens = torch.from_numpy(dataset.train.copy()).to(device)
         self.validation = torch.from_numpy(dataset.validation.copy()).to(device)
+        if not bool((self.validation[1:] != UNKNOWN).any()):
+            raise LabError(
+                f"The validation part of {self.card.title} has no character that training saw: mix its lines."
+            )
         self.stand_in = max(0, dataset.card.vocabulary.find(" "))
         self.model_config = dict(config.model_config) | {"vocabulary": len(dataset.card.vocabulary)}
         _, values = full_config(config.model, self.model_config)
@@ -109,10 +113,6 @@ class TextTask:
             losses, right = character_losses(model, self.validation, self.stand_in)
         scored = self.validation[1:] != UNKNOWN
         count = int(scored.sum())
-        if count == 0:
-            raise LabError(
-                f"The validation part of {self.card.title} has no character that training saw: mix its lines."
-            )
         return Validation(loss_nats=float(losses[scored].sum()) / count, accuracy=int(right[scored].sum()) / count)
 
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:

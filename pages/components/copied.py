@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.checkpoints import Checkpoint
-from core.data import dataset_state, dataset_status
+from core.data import dataset_state, dataset_status, dataset_task
 from core.errors import LabError
 from core.generation.memorised import Passage, TextIndex, longest
 from pages.components.dataset_fetch import dataset_or_offer
-from pages.components.resources import dataset
+from pages.components.resources import text_dataset
 from pages.components.text import plain, show_error
 
 LEAST = 20
@@ -23,8 +23,10 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
     is another one by now. key: of the widgets. offer: whether the page offers to fetch it."""
     card = checkpoint.card.text_data
     try:
-        dataset_status(card.name)
-    except LabError:  # a file of the user's own
+        known = dataset_task(card.name) == "text"
+    except LabError:  # a file of the user's own that is gone, or a card that names nothing
+        known = False
+    if not known:
         st.caption(f"{plain(card.title)} is not on this machine any more: copies cannot be told.")
         return None
     try:
@@ -32,10 +34,11 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
             return None
         if offer and not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
             return None
-        if dataset(card.name).card.sha256 != card.sha256:
+        if text_dataset(card.name).card.sha256 != card.sha256:
             st.caption(f"{plain(card.title)} has changed since the model was trained: copies cannot be told.")
             return None
-        return _index(card.name, dataset_state(card.name)).passages(text, LEAST)
+        with st.spinner("Looking for copied passages"):
+            return _index(card.name, dataset_state(card.name)).passages(text, LEAST)
     except LabError as error:
         show_error(error)
         return None
@@ -59,8 +62,4 @@ def copied_words(passages: Sequence[Passage] | None, text: str) -> str:
 
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _index(name: str, state: str) -> TextIndex:
-    from core.data.dataset import TextDataset
-
-    text = dataset(name)
-    assert isinstance(text, TextDataset)
-    return TextIndex.build(text.train_text)
+    return TextIndex.build(text_dataset(name).train_text)

@@ -13,7 +13,10 @@ FOLDER, TEXT_FILE = "A folder of mine", "A text file of mine"
 def text_field() -> str:
     """A known text, one that was uploaded before, or TEXT_FILE."""
     texts = {name: source.title for name, source in DATASETS.items() if source.task == "text"}
-    texts |= {source.name: source.title for source in stored_texts()}
+    for source in stored_texts():
+        # Two options may not read the same: the widget tells them apart by what they say.
+        end = f" ({source.name[-10:-4]})" if source.title in texts.values() else ""
+        texts[source.name] = source.title + end
     return st.selectbox("Text", [*texts, TEXT_FILE], format_func=lambda name: texts.get(name, name), key="text-dataset")
 
 

@@ -135,4 +135,5 @@ def gradients_of(fingerprint: str, text: str, *, _checkpoint: Checkpoint) -> np.
 @st.cache_resource(max_entries=6, show_spinner=False)
 def fresh_network(cell: str, fingerprint: str, *, _like: Checkpoint) -> Checkpoint:
     """An untrained network of the shape of the checkpoint with this fingerprint."""
-    return recurrent.untrained(cell, _like)
+    seed = _like.card.seed
+    return recurrent.untrained(cell, _like, seed if isinstance(seed, int) and 0 <= seed < 2**31 else 0)

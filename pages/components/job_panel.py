@@ -173,8 +173,9 @@ def _facts(run: Run) -> None:
     st.caption(plain(" · ".join(parts)))
     if run.task == "text":
         st.caption(
-            "Training figures are taken with dropout on and while the weights still move, validation with all units on: training "
-            "may look worse at first."
+            "Training figures are taken with dropout on, if there is any, and while the weights still move"
+            + (", and its loss includes label smoothing" if config.label_smoothing else "")
+            + "; validation with all units on. So training may look worse at first."
         )
         return
     st.caption(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints import Checkpoint, CheckpointRef, load_checkpoint
-from core.data import dataset_state, load_dataset
-from core.data.dataset import ImageDataset
+from core.data import dataset_state, load_images, load_text
+from core.data.dataset import ImageDataset, TextDataset
 from core.runs import LocalEngine, Run, RunStore
 
 
@@ -53,13 +53,26 @@ def _loaded(folder: str, fingerprint: str, _reference: CheckpointRef) -> Checkpo
 
 
 def dataset(name: str) -> ImageDataset:
-    """A dataset that is on disk already, in memory once per server, and read again when it has changed there."""
+    """Pictures that are on disk already, in memory once per server, and read again when they have changed there.
+
+    Raises LabError where the name is of a text.
+    """
     return _dataset(name, dataset_state(name))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _dataset(name: str, state: str) -> ImageDataset:
-    return load_dataset(name)
+    return load_images(name)
+
+
+def text_dataset(name: str) -> TextDataset:
+    """The same for a text. Raises LabError where the name is of pictures."""
+    return _text_dataset(name, dataset_state(name))
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _text_dataset(name: str, state: str) -> TextDataset:
+    return load_text(name)
 
 
 def dark() -> bool:

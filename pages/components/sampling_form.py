@@ -11,7 +11,8 @@ from core.generation.sampling import SamplingConfig
 from core.training.config import field_docs
 from pages.components.text import show_error
 
-PROMPTS = ("ROMEO:\n", "To be, or not to be", "JULIET:\nO ", "First Citizen:\n")
+FIRST_PROMPT = "ROMEO:\n"
+"""What stands in the box of a first visit."""
 PROMPT = "prompt"
 DEFAULT = SamplingConfig()
 LABELS = {
@@ -24,16 +25,11 @@ LABELS = {
 }
 
 
-def first_prompt() -> str:
-    """What stands in the box of a first visit."""
-    return PROMPTS[0]
-
-
 def prompt_box() -> str:
     """The prompt as it was typed."""
     text = st.text_area(
         "Prompt",
-        value=first_prompt(),
+        value=FIRST_PROMPT,
         key=PROMPT,
         height=110,
         persist_state="session",
@@ -89,7 +85,7 @@ def sampling_form(key: str) -> SamplingConfig | None:
         st.toggle(
             "Weights in 8 bits",
             key=f"{key}-int8",
-            help="Recurrent models on a processor: a quarter of the memory to read for each character, and nearly the same text.",
+            help="Recurrent models on a processor: a quarter of the memory to read, and nearly the same probabilities.",
             persist_state="session",
         )
     try:

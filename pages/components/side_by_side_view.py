@@ -67,8 +67,9 @@ def _start(
         if length is None or seed is None:
             raise LabError("A field is empty: give it a number.")
         configs = [SamplingConfig(length=length, seed=seed, temperature=temperature) for _, temperature in settings]
+        both = [loaded(reference) for reference, _ in settings]  # before either begins
         st.session_state[KEY] = [
-            Writing(loaded(reference), prompt, config, pace=STEADY) for (reference, _), config in zip(settings, configs)
+            Writing(checkpoint, prompt, config, pace=STEADY) for checkpoint, config in zip(both, configs)
         ]
     except LabError as error:
         show_error(error)

@@ -26,7 +26,10 @@ from pages.components.written import figures, text_downloads
 POLL_S = 0.15
 KEY, HISTORY = "writing", "written-before"
 KEPT = 20
-"""Texts that Undo goes back to."""
+"""Texts that Undo goes back to, as long as they are not too long together."""
+KEPT_CHARACTERS = 100_000
+LONGEST = 50_000
+"""Characters after which a text is not continued: the page would become slow."""
 
 
 def write_view() -> None:
@@ -52,7 +55,9 @@ def write_view() -> None:
                 "has picked up one character at a time."
             )
         else:
-            st.fragment(_live, run_every=None if writing.done else POLL_S)(writing.done)
+            # A long text is looked at less often: each look sends all of it.
+            every = POLL_S * (1 + len(writing.characters) // 4000)
+            st.fragment(_live, run_every=None if writing.done else every)(writing.done)
     how_it_works(reference)
 
 
@@ -84,6 +89,8 @@ def _replace(writing: Writing | None) -> None:
         before.stop()
         history.append(before)
         del history[:-KEPT]
+        while len(history) > 1 and sum(len(old.characters) for old in history) > KEPT_CHARACTERS:
+            del history[0]
     st.session_state[KEY] = writing
 
 
@@ -126,7 +133,16 @@ def _bar(writing: Writing) -> None:
         if not writing.done:
             st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
             return
-        st.button("Continue", key="continue", icon=":material/more_horiz:", on_click=_go_on, args=(writing,))
+        too_long = len(writing.characters) >= LONGEST
+        st.button(
+            "Continue",
+            key="continue",
+            icon=":material/more_horiz:",
+            on_click=_go_on,
+            args=(writing,),
+            disabled=too_long,
+            help=f"At {LONGEST:,} characters a text is long enough." if too_long else None,
+        )
         st.button("Another one", key="reseed", icon=":material/casino:", on_click=_again, args=(writing,))
         if st.session_state.get(HISTORY):
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, help="Back to the text before.")
@@ -158,7 +174,7 @@ def _take_branch() -> None:
     new = Character(
         character=character,
         probability=share,
-        drawn_with=share,
+        drawn_with=1.0,  # a person chose it
         alternatives=old.alternatives,
         entropy_bits=old.entropy_bits,
     )

@@ -19,6 +19,10 @@ STEADY = 120.0
 """Characters a second that can just be read along."""
 
 
+class _Stopped(Exception):
+    """Stop was pressed while the prompt was still being read."""
+
+
 class Writing:
     """One piece of writing. `characters` grows until `done`; `before` is what it goes on from."""
 
@@ -80,10 +84,21 @@ class Writing:
         while self.written == 0 and not self.done and time.monotonic() < limit:
             time.sleep(0.005)
 
+    def _while_reading(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
     def _run(self) -> None:
         begun = last = time.perf_counter()
         try:
-            for character in write(self.checkpoint, self._given, self._draws, precision=self.precision):
+            for character in write(
+                self.checkpoint,
+                self._given,
+                self._draws,
+                precision=self.precision,
+                own=min(len(self.characters), len(self._given)),
+                on_read=self._while_reading,
+            ):
                 now = time.perf_counter()
                 self.compute_s += now - last
                 self.first_ms = self.first_ms or 1000 * (now - begun)
@@ -95,6 +110,8 @@ class Writing:
                 if self.pace:
                     self._stop.wait(max(0.0, begun + self.written / self.pace - now))
                 last = time.perf_counter()
+        except _Stopped:
+            self.stopped = True
         except LabError as error:
             self.error = str(error)
         except Exception as error:  # a thread has nobody above it to tell
