@@ -95,7 +95,7 @@ class Draws:
     def pick(self, probabilities: np.ndarray) -> int:
         """An index of `probabilities` (V,), each as likely as it says."""
         uniform = (int(self._words.random_raw()) >> 11) / 2**53
-        index = int(np.searchsorted(np.cumsum(probabilities), uniform, side="right"))
+        index = int(probabilities.cumsum().searchsorted(uniform, side="right"))
         if index >= len(probabilities) or probabilities[index] == 0:  # the sum fell short of 1 by rounding
             index = int(np.flatnonzero(probabilities)[-1])
         return index

@@ -54,7 +54,7 @@ class RecurrentStepper:
         self.table = model.embed.weight @ first["weight_ih_l0"].T + first["bias_ih_l0"]
         if int8 and self.table.device.type != "cpu":
             raise LabError("int8 runs on the CPU only: choose float32 for this device.")
-        product = _int8 if int8 else Product
+        product = _int8 if int8 else _product
         self.inputs = [product(w["weight_ih_l0"], w["bias_ih_l0"]) for w in weights[1:]]
         self.recurrent = [product(w["weight_hh_l0"], w["bias_hh_l0"]) for w in weights]
         head = model.head
@@ -130,18 +130,13 @@ def _rnn(given: Tensor, recurrent: Tensor, state: tuple[Tensor, ...]) -> tuple[T
     return (given.add(recurrent).tanh_(),)
 
 
-class Product(nn.Module):
+def _product(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
     """x W^T + b with W laid out the other way round: for a single row a quarter faster here than `nn.Linear`."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = weight.T.contiguous(), bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x, self.weight)
+    turned = weight.T.contiguous()
+    return lambda x: torch.addmm(bias, x, turned)
 
 
-def _int8(weight: Tensor, bias: Tensor) -> nn.Module:
+def _int8(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
     """Weights in 8 bits for each output, inputs in 8 bits for each call (dynamic quantization)."""
     from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 

@@ -16,6 +16,8 @@ from core.language import Reading, read
 MAX_PROMPT = 20_000
 MAX_STREAMS = 256
 ALTERNATIVES = 5
+TINY = 1e-300
+"""Keeps the logarithm of a probability that is 0 a number; times that probability it is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,28 +116,30 @@ def _write(
     logits = engine.start(torch.from_numpy(reading.tokens).to(device), streams, on_read)
     for index in range(config.length):
         rows = logits.float().cpu().numpy()  # (streams, V)
-        if not np.isfinite(rows).all():
-            raise LabError(f"The weights of {checkpoint.card.title[:100]} are damaged: pick another checkpoint.")
         models_own = softmax(rows)
+        if not np.isfinite(models_own[:, 0]).all():  # one score that is no number makes all of its row none
+            raise LabError(f"The weights of {checkpoint.card.title[:100]} are damaged: pick another checkpoint.")
+        entropies = -(models_own * np.log2(models_own + TINY)).sum(axis=1)
         tokens, written = [], []
-        for row, probabilities, draw, seen in zip(rows, models_own, draws, repeats):
+        for row, probabilities, entropy, draw, seen in zip(rows, models_own, entropies, draws, repeats):
             drawn = distribution(row, config, seen.banned())
             token = draw.pick(drawn)
             seen.add(token)
             tokens.append(token)
-            written.append(_character(vocabulary, probabilities, float(drawn[token]), token))
+            written.append(_character(vocabulary, probabilities, float(entropy), float(drawn[token]), token))
         yield written
         if index + 1 < config.length:
-            logits = engine.step(torch.tensor(tokens, device=device))
+            logits = engine.step(torch.from_numpy(np.array(tokens)).to(device))
 
 
-def _character(vocabulary: str, probabilities: np.ndarray, drawn_with: float, token: int) -> Character:
-    best = np.argsort(-probabilities, kind="stable")[:ALTERNATIVES].tolist()
-    known = probabilities[probabilities > 0]
+def _character(
+    vocabulary: str, probabilities: np.ndarray, entropy_bits: float, drawn_with: float, token: int
+) -> Character:
+    best = (-probabilities).argsort(kind="stable")[:ALTERNATIVES].tolist()
     return Character(
         character=vocabulary[token],
         probability=float(probabilities[token]),
         drawn_with=drawn_with,
         alternatives=tuple((vocabulary[index], float(probabilities[index])) for index in best),
-        entropy_bits=float(-(known * np.log2(known)).sum()),
+        entropy_bits=entropy_bits,
     )
