@@ -38,6 +38,7 @@ __all__ = [
     "dataset_state",
     "dataset_status",
     "dataset_task",
+    "dataset_title",
     "encode",
     "load_dataset",
     "load_images",
@@ -134,6 +135,14 @@ def dataset_state(name: str) -> str:
 def dataset_task(name: str) -> Task:
     """`images` or `text`: what it holds, known without loading it. Raises LabError for a name that is not known."""
     return _source(name).task
+
+
+def dataset_title(name: str) -> str:
+    """Its name for people; the name itself where nothing of that name is there any more."""
+    try:
+        return _source(name).title
+    except LabError:
+        return name
 
 
 def canonical_name(name: str) -> str:

@@ -89,8 +89,10 @@ def distribution(logits: np.ndarray, config: SamplingConfig, banned: Any = ()) -
 class Draws:
     """Numbers from 0 to 1 for one stream, the same on every machine and numpy version (the raw words of PCG64)."""
 
-    def __init__(self, seed: int, stream: int = 0) -> None:
+    def __init__(self, seed: int, stream: int = 0, drawn: int = 0) -> None:
+        """drawn: numbers that a text which goes on has used already."""
         self._words = np.random.PCG64([seed, stream])
+        self._words.advance(drawn)
 
     def pick(self, probabilities: np.ndarray) -> int:
         """An index of `probabilities` (V,), each as likely as it says."""

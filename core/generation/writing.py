@@ -64,8 +64,9 @@ def write(
 ) -> Iterator[Character]:
     """`config.length` characters that follow the prompt. Raises LabError as `read_prompt` and `stepper` do.
 
-    own: how many characters at the prompt's end are of an earlier text that is to go on: what must not be repeated is
-    looked for in them too. on_read: called while a long prompt is being read; may raise to end it.
+    own: how many characters were written before, of a text that is to go on and now ends the prompt: the seed's draws go
+    on where they were, and what must not be repeated is looked for in them too. on_read: called while a long prompt is
+    being read; may raise to end it.
     """
     for characters in write_many(checkpoint, prompt, config, streams=1, precision=precision, own=own, on_read=on_read):
         yield characters[0]
@@ -108,9 +109,9 @@ def _write(
     vocabulary = checkpoint.card.text_data.vocabulary
     device = next(checkpoint.model.parameters()).device
     engine = stepper(checkpoint.model, precision)
-    draws = [Draws(config.seed, stream) for stream in range(streams)]
+    draws = [Draws(config.seed, stream, own) for stream in range(streams)]
     repeats = [Repeats(config.no_repeat) for _ in range(streams)]
-    for token in reading.tokens[len(reading.tokens) - own :].tolist():
+    for token in reading.tokens[max(0, len(reading.tokens) - own) :].tolist():
         for seen in repeats:
             seen.add(token)
     logits = engine.start(torch.from_numpy(reading.tokens).to(device), streams, on_read)

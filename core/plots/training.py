@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 
 from core.plots.theme import colour_of, faded, new_figure
 
+SHORT = 4
+"""Evaluations up to which the picture of a language model's loss holds its very first readings too."""
 POINTS = 400
 """Readings drawn per curve; more are averaged in groups, the eye could not tell them apart."""
 
@@ -38,7 +40,8 @@ def text_loss_curves(
     known = [row["val_loss_nats"] for row in evaluations(rows) if row.get("val_loss_nats") is not None]
     known += [value for value in train_at_evaluations(rows, "train_loss_nats") if value is not None]
     if read or known:
-        low, high = min([*read, *known]), max(known or read)
+        # A short run shows all of its fall; in a long one that would press the rest into a line.
+        low, high = min([*read, *known]), max(read if len(evaluations(rows)) <= SHORT and read else known)
         room = max(0.1 * (high - low), 0.05)
         bounds = [max(0.0, low - room), high + room]
         figure.update_yaxes(range=bounds, rangemode="normal")

@@ -177,11 +177,13 @@ class Recorder:
 
     def _step(self, result: StepResult) -> None:
         session, job = self.session, self.job
+        loss: dict[str, Any] = {}
         if result.train_loss_nats is not None:
             values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
             job.row("train", {key: value for key, value in values.items() if key != "total_steps"})
-            job.update(last_train_loss_nats=result.train_loss_nats)
-        if job.update(step=result.step, epoch=result.epoch):
+            loss = {"last_train_loss_nats": result.train_loss_nats}
+        # One update: it tells whether it was written, which is when the clocks are read.
+        if job.update(step=result.step, epoch=result.epoch, **loss):
             self.window.append((self.step_seconds, self.step_examples))
             job.update(**self._figures())
         since_save = time.perf_counter() - self.saved_at

@@ -7,6 +7,7 @@ import math
 import streamlit as st
 
 from core.checkpoints import Card, CheckpointRef, find_checkpoint, list_checkpoints
+from core.data import DATASETS
 from core.errors import LabError
 from core.models import MODELS
 from pages.components.resources import runs_now
@@ -121,6 +122,8 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
         title, active = names.get(run_id, (reference.label, False))
         # Short, and what tells two of them apart first: the box is narrow.
         parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
+        if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:
+            parts.append(f"on {reference.card.dataset.title}")  # its figure is of another text than the others'
         if which == "last":
             parts.append("still training" if active else "last state")
         elif reference.origin == "run" and active:

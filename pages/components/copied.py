@@ -52,7 +52,7 @@ def copied_words(passages: Sequence[Passage] | None, text: str) -> str:
     if found is None:
         return f"Nothing of {LEAST} characters or more is copied from the training text."
     share = sum(passage.length for passage in passages) / max(1, len(text))
-    quote = plain(text[found.start : found.start + min(found.length, 60)].strip())
+    quote = plain(text[found.start : found.start + min(found.length, 60)].replace("\n", "↵"))
     more = "…" if found.length > 60 else ""
     return (
         f"The longest passage copied word for word from the training text has {found.length} characters: “{quote}{more}”; "

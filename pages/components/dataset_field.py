@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.data import DATASETS, store_upload, stored_texts
 from core.errors import LabError
+from pages.components.resources import text_dataset
 
 FOLDER, TEXT_FILE = "A folder of mine", "A text file of mine"
 
@@ -39,6 +40,10 @@ def text_upload() -> tuple[str, str]:
         except LabError as error:
             known = (file.file_id, "", str(error))
         st.session_state["text-uploaded"] = known
+    if known[1]:
+        card = text_dataset(known[1]).card
+        count, different = sum(card.sizes.values()), len(card.vocabulary)
+        st.caption(f"{count:,} characters, {different} different ones. It stays in the list of texts.")
     return known[1], known[2]
 
 

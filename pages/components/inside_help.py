@@ -12,6 +12,22 @@ What shall I do? O, speak, and counsel me.
 FRIAR LAURENCE:
 Go home, young man; and when the night is old
 Say to her nurse: 'He waits beside the wall.'
+
+ROMEO:
+And if the nurse should answer: 'She is gone,
+Her father took her southward to the sea,'
+Then am I lost, and all my hope with me.
+
+FRIAR LAURENCE:
+Too quick to weep, too slow to hear me speak!
+I tell thee, when the lark begins to sing
+Thy lady comes, and with her comes a ring.
+She wrote it here: 'Good father, bid him stay,
+And I will come before the end of day.'
+
+ROMEO:
+O blessed words! Then let the morning rise,
+And let me find my fortune in her eyes.
 """
 
 

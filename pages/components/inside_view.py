@@ -28,6 +28,7 @@ SORTED = {
 VALUES = {"h": "Output h", "c": "Memory c"}
 OPTIONS = {"displayModeBar": False}
 TALLEST_PX = 560
+LEAST_TO_TELL = 100
 
 
 def inside_view() -> None:
@@ -144,6 +145,9 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
 
 
 def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str) -> None:
+    if len(found.text) < LEAST_TO_TELL:
+        st.caption(f"In fewer than {LEAST_TO_TELL} characters some cell follows anything: give a longer text.")
+        return
     fresh = fresh_network(checkpoint.card.model.removeprefix("char_"), checkpoint.card.fingerprint, _like=checkpoint)
     chance = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
     best = recurrent.followers(found.of(symbol)[layer], chance, found.text)

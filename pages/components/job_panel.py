@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data import dataset_title
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
@@ -166,7 +167,11 @@ def _figures(run: Run, rows: list[dict]) -> None:
 
 def _facts(run: Run) -> None:
     config = run.config
-    parts = [f"{config.model}, recipe {config.recipe}", f"dataset {config.dataset}", f"seed {config.seed}"]
+    parts = [
+        f"{config.model}, recipe {config.recipe}",
+        f"dataset {dataset_title(config.dataset)}",
+        f"seed {config.seed}",
+    ]
     parts += [f"on {run.device}, {run.threads} threads"] if run.device else []
     parts += [f"torch {run.torch_version}"] if run.torch_version else []
     parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []

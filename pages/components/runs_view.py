@@ -67,7 +67,9 @@ def _compare(chosen: list[Run]) -> None:
     rows = {run.id: store().metrics(run.id) for run in chosen}
     names = unique_names(chosen)
     left, right = st.columns(2)
-    metric = left.selectbox("Curve", list(METRICS), format_func=lambda key: METRICS[key][0].capitalize(), key="metric")
+    # The headline figure first: of language models their loss, of anything else accuracy.
+    figures = sorted(METRICS, key=lambda key: key != "val_loss_nats") if _all_text(chosen) else list(METRICS)
+    metric = left.selectbox("Curve", figures, format_func=lambda key: METRICS[key][0].capitalize(), key="metric")
     against = right.selectbox("Against", list(X_AXES), format_func=lambda key: X_AXES[key].capitalize(), key="against")
     if any(row["kind"] == "eval" for found in rows.values() for row in found):
         figure = overlay(
@@ -96,6 +98,10 @@ def _compare(chosen: list[Run]) -> None:
         st.caption("No figures yet.")
     if len(chosen) > 1:
         _differences(chosen, names)
+
+
+def _all_text(runs: list[Run]) -> bool:
+    return all(run.task == "text" for run in runs)
 
 
 def _places(chosen: list[str]) -> list[int]:

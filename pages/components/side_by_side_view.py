@@ -7,7 +7,7 @@ import streamlit as st
 from core.checkpoints import CheckpointRef
 from core.errors import LabError
 from core.generation.sampling import SamplingConfig
-from pages.components.checkpoint_picker import accuracy, checkpoint_picker, describe
+from pages.components.checkpoint_picker import accuracy, checkpoint_picker
 from pages.components.copied import copied_passages, copied_words
 from pages.components.resources import loaded
 from pages.components.sampling_form import prompt_box
@@ -47,9 +47,6 @@ def side_by_side_view() -> None:
     if pair:
         done = all(writing.done for writing in pair)
         st.fragment(_live, run_every=None if done else POLL_S)(done)
-    else:
-        for column, reference in ((first, one), (second, two)):
-            column.caption(f"{plain(reference.label)}: {describe(reference)}.")
     _how_it_works()
 
 

@@ -30,8 +30,12 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
                 "–" if bits is None else f"{bits:.2f}",
                 "The same in bits per character: nats divided by ln 2.",
             ),
-            ("Train (nats)", _nats(run.last_train_loss_nats), "Training loss, with dropout on."),
-            ("Gap (nats)", gap, "Validation loss minus the training loss shortly before that evaluation."),
+            (
+                "Train (nats)",
+                _nats(run.last_train_loss_nats if train is None else train),
+                "Training loss, with dropout on, shortly before the last evaluation.",
+            ),
+            ("Gap (nats)", gap, "Validation loss of the last evaluation minus that training loss."),
         ):
             st.metric(label, value, help=meaning, width=METRIC_PX)
     if not rows:

@@ -129,7 +129,7 @@ def _live(settled: bool) -> None:
 
 def _bar(writing: Writing) -> None:
     """Stop while it writes, and afterwards what can be done with the text."""
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         if not writing.done:
             st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
             return

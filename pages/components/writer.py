@@ -5,7 +5,6 @@ A thread, so that a click elsewhere on the page does not end it, and Stop does.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Sequence
@@ -36,9 +35,8 @@ class Writing:
         precision: str = "float32",
         pace: float | None = None,
     ) -> None:
-        """Starts at once. config.length: characters to add. Its draws start `len(before)` seeds further on, or a text that
-        goes on would repeat those it began with. pace: characters a second at most. Raises LabError for a
-        prompt that cannot be read, before anything is started."""
+        """Starts at once. config.length: characters to add. pace: characters a second at most. Raises LabError for a prompt
+        that cannot be read, before anything is started."""
         self.checkpoint, self.prompt, self.config = checkpoint, prompt, config
         self.precision, self.pace = precision, pace
         self.replaced = read_prompt(checkpoint, prompt).replaced
@@ -52,7 +50,6 @@ class Writing:
         self.stopped = False
         self.error: str | None = None
         self._stop = threading.Event()
-        self._draws = dataclasses.replace(config, seed=(config.seed + len(before)) % 2**31)
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
         self._thread.start()
 
@@ -94,9 +91,9 @@ class Writing:
             for character in write(
                 self.checkpoint,
                 self._given,
-                self._draws,
+                self.config,
                 precision=self.precision,
-                own=min(len(self.characters), len(self._given)),
+                own=len(self.characters),
                 on_read=self._while_reading,
             ):
                 now = time.perf_counter()

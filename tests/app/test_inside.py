@@ -162,6 +162,9 @@ def test_unknown_characters_and_hostile_texts(open_page: Open) -> None:
 def test_a_tracker_that_never_changes_says_so(open_page: Open) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_rnn")
     at.text_area(key="inside-text").set_value("no name and no quote here")
+    run(at)
+    assert not at.dataframe, "in so short a text some cell follows anything"
+    at.text_area(key="inside-text").set_value("no name and no quote here, " * 5)
     at.selectbox(key="inside-sort").set_value("quotes")
     run(at)
     assert "never changes in this text" in texts(at)

@@ -113,7 +113,7 @@ def test_a_copied_passage_is_found_and_told(open_page: Open, scribe: Card, lab_h
     assert (start <= 10, start + length >= 70) == (True, True)
     said = texts(at)
     assert f"The longest passage copied word for word from the training text has {length} characters" in said
-    assert " ".join(writing.text[start : start + min(length, 60)].split()) in said
+    assert " ".join(writing.text[start : start + min(length, 60)].replace("\n", "↵").split()) in said
     assert f"{length}% of the text is in passages of 20 or more" in said
 
 

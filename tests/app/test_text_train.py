@@ -244,7 +244,7 @@ def test_a_finished_run_shows_nats_bits_and_samples(open_page: Open, lab_home: P
     assert {metric.label: metric.value for metric in at.metric} == {
         "Best val. (nats)": "1.800",
         "In bits": f"{1.8 / math.log(2):.2f}",
-        "Train (nats)": "1.500",
+        "Train (nats)": "1.600",
         # Training loss in the last quarter before the evaluation was 1.6, validation 1.8.
         "Gap (nats)": "+0.200",
     }

@@ -18,9 +18,10 @@ HOSTILE = "![x](http://evil.example/x.png)"
 LENGTH = 40
 
 
-def core_text(lab_home: Path, prompt: str = "ROMEO:\n", name: str = "scribe", **settings: float) -> str:
+def core_text(lab_home: Path, prompt: str = "ROMEO:\n", name: str = "scribe", own: int = 0, **settings: float) -> str:
     """What core writes."""
-    return "".join(item.character for item in write(loaded(lab_home, name), prompt, SamplingConfig(**settings)))
+    written = write(loaded(lab_home, name), prompt, SamplingConfig(**settings), own=own)
+    return "".join(item.character for item in written)
 
 
 def loaded(lab_home: Path, name: str = "scribe") -> Checkpoint:

@@ -30,6 +30,15 @@ def test_what_goes_on_from_a_text_repeats_nothing_of_it() -> None:
     assert len(grams) == len(set(grams))
 
 
+def test_a_text_that_goes_on_draws_what_it_would_have_drawn() -> None:
+    model = checkpoint("lstm")
+    settings = SamplingConfig(length=50, temperature=1, seed=3)
+    whole = text_of(write(model, "The ", dataclasses.replace(settings, length=100)))
+    first = text_of(write(model, "The ", settings))
+    assert first + text_of(write(model, "The " + first, settings, own=50)) == whole
+    assert text_of(write(model, "a", settings, own=10**6)), "more was written than is read again"
+
+
 def test_a_long_prompt_can_be_left_while_it_is_read() -> None:
     calls: list[int] = []
 

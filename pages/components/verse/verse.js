@@ -1,6 +1,7 @@
 // A written text whose characters can be pointed at. Everything is put in as text, never as markup.
 
 const STRONG_BITS = 8;
+const LONG_PROMPT = 600;
 const NAMES = new Map([["\n", "↵ new line"], [" ", "␣ space"], ["\t", "⇥ tab"]]);
 
 const named = (character) => NAMES.get(character) ?? character;
@@ -175,9 +176,13 @@ export default function (component) {
   state.send = setTriggerValue;
   root.classList.toggle("busy", data.busy);
   state.text.setAttribute("aria-label", `Written text, ${data.label}. Left and right arrow keys go from character to character.`);
-  state.prompt.textContent = data.prompt;
+  // Of a long prompt its end is enough: what comes of it must not lie pages below.
+  state.prompt.textContent = data.prompt.length > LONG_PROMPT ? `… ${data.prompt.slice(-LONG_PROMPT)}` : data.prompt;
   paint(state);
   foot(state);
   if (!same) state.pinned = null;
+  // On a phone the text is below its button: whoever pressed it is taken there.
+  const below = root.getBoundingClientRect().top > 0.6 * window.innerHeight;
+  if (!same && data.busy && data.branch && below) root.scrollIntoView({ behavior: "smooth", block: "start" });
   select(state, same ? state.shown : null, false);
 }
