@@ -5,6 +5,7 @@ The counterpart of core.inference and core.evaluation for text.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 import unicodedata
@@ -16,6 +17,7 @@ import numpy as np
 
 from core.checkpoints import Checkpoint
 from core.data.dataset import UNKNOWN
+from core.data.text import encode
 from core.errors import LabError
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class TextEvaluation:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return dataclasses.asdict(self)
 
 
 def stand_in(character: str, vocabulary: str) -> str:
@@ -86,16 +88,20 @@ def stand_in(character: str, vocabulary: str) -> str:
     return " " if " " in vocabulary else vocabulary[0]
 
 
+def space_token(vocabulary: str) -> int:
+    """What is read in a text that is measured for every character that training never saw: a space, where there is one."""
+    return max(0, vocabulary.find(" "))
+
+
 def read(text: str, vocabulary: str) -> Reading:
     """The text with a stand-in for every character outside the vocabulary. Newlines of any kind become one."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    table = {character: index for index, character in enumerate(vocabulary)}
+    known = set(vocabulary)
     replaced = {
-        character: stand_in(character, vocabulary) for character in dict.fromkeys(text) if character not in table
+        character: stand_in(character, vocabulary) for character in dict.fromkeys(text) if character not in known
     }
     shown = "".join(replaced.get(character, character) for character in text) if replaced else text
-    tokens = np.fromiter((table[character] for character in shown), dtype=np.int64, count=len(shown))
-    return Reading(text=shown, tokens=tokens, replaced=tuple(replaced.items()))
+    return Reading(text=shown, tokens=encode(shown, vocabulary), replaced=tuple(replaced.items()))
 
 
 def evaluate_text(
@@ -112,7 +118,7 @@ def evaluate_text(
     device = next(checkpoint.model.parameters()).device
     given = torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)).to(device)
     with torch.no_grad():
-        losses, right = character_losses(checkpoint.model, given, max(0, vocabulary.find(" ")), on_progress)
+        losses, right = character_losses(checkpoint.model, given, space_token(vocabulary), on_progress)
     scored = given[1:] != UNKNOWN
     count = int(scored.sum())
     if count == 0:

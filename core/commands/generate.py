@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from core.commands.output import harmless, note, print_json
 from core.errors import LabError
-from core.generation.sampling import SamplingConfig
+from core.generation.sampling import PRECISIONS, SamplingConfig
 
 if TYPE_CHECKING:
     from core.checkpoints import CheckpointRef
     from core.generation.writing import Character
     from core.language import Reading
 
-PRECISIONS = ("float32", "int8")
-"""core.generation.stepping has the same; importing that takes seconds."""
 SHOWN_REPLACED = 10
 SETTINGS = ("length", "temperature", "top_k", "top_p", "no_repeat", "seed")
 

@@ -22,13 +22,14 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 def encode(text: str, vocabulary: str) -> np.ndarray:
     """Tokens (N,) int64 of a text of N characters: each character's place in the vocabulary, or UNKNOWN."""
-    known = _code_points(vocabulary)
+    known = code_points(vocabulary)
     table = np.full(int(known.max(initial=0)) + 2, UNKNOWN, dtype=np.int64)
     table[known] = np.arange(len(known))
-    return table[np.minimum(_code_points(text), len(table) - 1)]  # the last place stands for all that lies behind
+    return table[np.minimum(code_points(text), len(table) - 1)]  # the last place stands for all that lies behind
 
 
-def _code_points(text: str) -> np.ndarray:
+def code_points(text: str) -> np.ndarray:
+    """(N,) uint32. Lone surrogates are let through: a text made of bytes may hold some."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
@@ -102,7 +103,7 @@ def build(text: str, *, name: str, title: str, source: str, sha256: str) -> Text
         )
     tokens = encode(text, vocabulary)
     train, validation = tokens[:n], tokens[n:]
-    strange, counts = np.unique(_code_points(text[n:])[validation == UNKNOWN], return_counts=True)
+    strange, counts = np.unique(code_points(text[n:])[validation == UNKNOWN], return_counts=True)
     unknown = {chr(code): int(count) for code, count in zip(strange, counts)}
     split = "The first 90% of the characters are for training, the rest for validation."
     if unknown:

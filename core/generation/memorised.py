@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.data.text import code_points
+
 OnProgress = Callable[[float], None]
 """Gets the share done, 0..1, never falling. One that raises cancels the build."""
 
@@ -130,7 +132,7 @@ class TextIndex:
         From the last to the first: the suffixes of the training text that start with a character are ordered as their
         tails are, so the place of a suffix follows from that of its own tail.
         """
-        points = _code_points(text)
+        points = code_points(text)
         at = np.searchsorted(self.alphabet, points)
         known = self.alphabet[np.minimum(at, len(self.alphabet) - 1)] == points
         lows, highs = self.blocks[at].tolist(), self.blocks[at + known].tolist()
@@ -147,14 +149,9 @@ def longest(passages: Iterable[Passage]) -> Passage | None:
     return max(passages, key=lambda passage: passage.length, default=None)
 
 
-def _code_points(text: str) -> np.ndarray:
-    """(N,) uint32. Lone surrogates are let through: a text made of bytes may hold some."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-
-
 def _codes(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks 1..k of the characters of a text, (n,) of the narrowest unsigned type; `alphabet`; `blocks` of TextIndex."""
-    points = _code_points(text)
+    points = code_points(text)
     occurs = np.zeros(0x110000, bool)
     occurs[points] = True
     alphabet = np.flatnonzero(occurs).astype(np.uint32)

@@ -11,6 +11,8 @@ from core.errors import LabError
 from core.values import finite
 
 MAX_LENGTH = 20_000
+PRECISIONS = ("float32", "int8")
+"""Of the weights while writing, see core.generation.stepping; named here, where nothing needs torch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

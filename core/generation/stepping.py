@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import LabError
+from core.generation.sampling import PRECISIONS
 
-PRECISIONS = ("float32", "int8")
 READ_AT_ONCE = 1000
 """Characters of a prompt in one pass: some 0.2 s of a 2x512 LSTM on one core."""
 

@@ -54,11 +54,10 @@ class TrainSession:
         self.config = config
         self.device = device
         self.dataset_card = dataset.card
-        if config.model in MODELS and MODELS[config.model].task != ("images" if _has_images(dataset) else "text"):
-            kind = "pictures" if _has_images(dataset) else "a text"
-            raise LabError(
-                f"{MODELS[config.model].title} cannot learn {dataset.card.title}, which is {kind}: choose another of both."
-            )
+        task, what = ("images", "pictures") if isinstance(dataset, ImageDataset) else ("text", "a text")
+        entry = MODELS.get(config.model)
+        if entry and entry.task != task:
+            raise LabError(f"{entry.title} cannot learn {dataset.card.title}, which is {what}: choose another of both.")
         kind = device.split(":")[0]
         precision = config.precision if config.precision != "auto" else ("bfloat16" if kind == "cuda" else "float32")
         self.dtype = DTYPES[precision]
@@ -72,7 +71,7 @@ class TrainSession:
             if isinstance(dataset, ImageDataset)
             else TextTask(config, dataset, device, self.amp)
         )
-        if kind == "cpu" and precision == "float16" and MODELS[config.model].recurrent:
+        if kind == "cpu" and precision == "float16" and entry and entry.recurrent:
             raise LabError("precision='float16' does not work for this model on a CPU: choose float32, or bfloat16.")
         self.batch_size = self.task.batch_size
         self.steps_per_epoch = self.task.steps_per_epoch
@@ -240,7 +239,3 @@ class TrainSession:
             raise
         except (RuntimeError, KeyError, ValueError, TypeError, EOFError, OSError, UnpicklingError) as error:
             raise LabError(f"The training state {path} does not fit this run: start the run again.") from error
-
-
-def _has_images(dataset: Dataset) -> bool:
-    return isinstance(dataset, ImageDataset)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from core.data.dataset import UNKNOWN, DatasetCard, TextDataset
 from core.errors import LabError
-from core.language import character_losses
+from core.language import character_losses, space_token
 from core.models import full_config
 from core.training.batches import mix
 from core.training.config import IMAGES_ONLY, TrainConfig
@@ -43,7 +43,7 @@ class TextTask:
             raise LabError(
                 f"The validation part of {self.card.title} has no character that training saw: mix its lines."
             )
-        self.stand_in = max(0, dataset.card.vocabulary.find(" "))
+        self.stand_in = space_token(dataset.card.vocabulary)
         self.model_config = dict(config.model_config) | {"vocabulary": len(dataset.card.vocabulary)}
         _, values = full_config(config.model, self.model_config)
         context = getattr(values, "context", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -13,6 +12,7 @@ import streamlit as st
 
 from core.checkpoints import CARD, CheckpointRef
 from core.errors import LabError
+from pages.components.tables import csv_bytes
 from pages.components.text import show_error
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> byte
 
 def per_class_csv(result: Evaluation) -> str:
     """One line per class: label, n, accuracy and its 95% interval, 0..1."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["class", "n", "accuracy", "interval_low", "interval_high"])
-    for item in result.per_class:
-        writer.writerow([item.label, item.n, *(f"{value:.6f}" for value in (item.accuracy, item.low, item.high))])
-    return buffer.getvalue()
+    return csv_bytes(
+        {"class": item.label, "n": item.n}
+        | {
+            name: f"{value:.6f}"
+            for name, value in (("accuracy", item.accuracy), ("interval_low", item.low), ("interval_high", item.high))
+        }
+        for item in result.per_class
+    ).decode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +14,7 @@ from core.explanation.recurrent import CELLS, HiddenStates
 from core.models import MODELS
 from core.plots.recurrent import gradient_curves
 from pages.components.resources import dark, loaded
+from pages.components.tables import csv_bytes
 from pages.components.text import plain, show_error
 
 FRESH = {f"untrained {cell}": f"Untrained {MODELS[model].title}" for cell, model in CELLS.items()}
@@ -110,14 +109,10 @@ def download(label: str, name: str, columns: Mapping[str, Sequence[str]]) -> Non
 
 def as_csv(columns: Mapping[str, Sequence[str]]) -> str:
     """One line a row, names first."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(columns)
     longest = max(map(len, columns.values()), default=0)
-    writer.writerows(
-        [values[row] if row < len(values) else "" for values in columns.values()] for row in range(longest)
-    )
-    return buffer.getvalue()
+    return csv_bytes(
+        {name: values[row] for name, values in columns.items() if row < len(values)} for row in range(longest)
+    ).decode()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

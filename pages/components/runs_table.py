@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -81,17 +78,6 @@ def runs_table(runs: list[Run]) -> list[Run]:
         alt=f"Table of {len(runs)} runs",
     )
     return [runs[index] for index in state.selection.rows if index < len(runs)]
-
-
-def csv_bytes(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Rows as CSV, with every field that any of them has."""
-    rows = list(rows)
-    fields = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fields, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
 
 
 def _percent(value: float | None) -> float | None:

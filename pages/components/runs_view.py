@@ -14,7 +14,8 @@ from core.runs import Run
 from pages.components.job_words import state_words
 from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
-from pages.components.runs_table import csv_bytes, row, runs_table
+from pages.components.runs_table import row, runs_table
+from pages.components.tables import csv_bytes
 from pages.components.text import plain, show_error
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.generation.sampling import SamplingConfig
 from core.training.config import field_docs
-from pages.components.text import show_error
+from pages.components.text import in_words, show_error
 
 FIRST_PROMPT = "ROMEO:\n"
 """What stands in the box of a first visit."""
@@ -93,13 +93,5 @@ def sampling_form(key: str) -> SamplingConfig | None:
             raise LabError("A field is empty: give it a number.")
         return SamplingConfig(**values)
     except LabError as error:
-        show_error(in_words(error))
+        show_error(in_words(error, LABELS))
         return None
-
-
-def in_words(error: LabError) -> str:
-    """A complaint about a setting, with the form's label where it has the field's name."""
-    name, equals, rest = str(error).partition("=")
-    if not equals or name not in LABELS:
-        return str(error)
-    return f"{LABELS[name]} {rest}".replace(f" {name} must", f" {LABELS[name]} must")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -45,6 +46,15 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def in_words(error: object, labels: Mapping[str, str]) -> str:
+    """A complaint about a field (`lr=0 is not valid: lr must …`) with the form's label where it has the field's name."""
+    text = str(error)
+    name = text.partition("=")[0]
+    if name not in labels:
+        return text
+    return re.sub(rf"\b{name}\b", labels[name], text).replace("=", " ", 1)
 
 
 def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:

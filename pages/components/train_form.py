@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from typing import Any
 
 import streamlit as st
@@ -123,13 +122,9 @@ def _device() -> str:
     return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_docs()["device"])
 
 
-def in_words(error: LabError) -> str:
-    """A complaint about a field, with the form's label where it has the field's name."""
-    text = str(error)
-    for field in dataclasses.fields(TrainConfig):
-        if text.startswith(f"{field.name}="):
-            return re.sub(rf"\b{field.name}\b", _label(field.name).partition(" (")[0], text).replace("=", " ", 1)
-    return text
+def labels() -> dict[str, str]:
+    """What the form calls each field, without its unit."""
+    return {field.name: _label(field.name).partition(" (")[0] for field in dataclasses.fields(TrainConfig)}
 
 
 def _label(name: str) -> str:

@@ -16,8 +16,8 @@ from core.training.estimate import estimate_seconds
 from pages.components.frame import active_runs
 from pages.components.job_panel import find_run, job_line, job_panel
 from pages.components.resources import act, runs_now, store
-from pages.components.text import duration, plain, show_error
-from pages.components.train_form import in_words, train_form
+from pages.components.text import duration, in_words, plain, show_error
+from pages.components.train_form import labels, train_form
 from pages.components.train_help import train_help
 
 PARAM = "run"
@@ -77,7 +77,7 @@ def _new_run(task: str) -> None:
         verdict.caption(plain(_expectation(config)))
     except LabError as error:
         with verdict:  # beside the button that it turns grey, wherever the field is
-            show_error(in_words(error))
+            show_error(in_words(error, labels()))
     if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
         assert config is not None
         try:

@@ -81,7 +81,7 @@ def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | Non
         writing.wait(0.2)
 
 
-def _replace(writing: Writing | None) -> None:
+def _replace(writing: Writing) -> None:
     """Put a new text in place of the one that is there, which Undo brings back."""
     before: Writing | None = st.session_state.get(KEY)
     history: list[Writing] = st.session_state.setdefault(HISTORY, [])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import streamlit as st
 
+from pages.components.tables import csv_bytes
 from pages.components.writer import Writing
 
 
@@ -25,18 +24,15 @@ def figures(writing: Writing) -> str:
 
 def text_downloads(writing: Writing) -> None:
     """The text, and every character with its figures."""
-    rows = io.StringIO()
-    table = csv.writer(rows)
-    table.writerow(["character", "probability", "drawn_with", "surprise_bits", "entropy_bits", "alternatives"])
-    for item in writing.characters:
-        options = json.dumps(dict(item.alternatives))
-        table.writerow(
-            [item.character, item.probability, item.drawn_with, item.surprise_bits, item.entropy_bits, options]
-        )
+    fields = ("character", "probability", "drawn_with", "surprise_bits", "entropy_bits")
+    table = csv_bytes(
+        {name: getattr(item, name) for name in fields} | {"alternatives": json.dumps(dict(item.alternatives))}
+        for item in writing.characters
+    )
     with st.container(horizontal=True, gap="small"):
         for label, data, name, mime in (
             ("Text", writing.prompt + writing.text, "text.txt", "text/plain"),
-            ("Every character (CSV)", rows.getvalue(), "characters.csv", "text/csv"),
+            ("Every character (CSV)", table, "characters.csv", "text/csv"),
         ):
             st.download_button(
                 label, data, name, mime, key=f"download-{name}", icon=":material/download:", on_click="ignore"

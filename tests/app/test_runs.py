@@ -144,7 +144,7 @@ def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
 
 
 def test_csv_reads_back() -> None:
-    from pages.components.runs_table import csv_bytes
+    from pages.components.tables import csv_bytes
 
     rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
     assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

@@ -26,7 +26,6 @@ def verse(
     colour: bool,
     passages: Sequence[Passage] | None = (),
     on_branch: Callable[[], None] | None = None,
-    label: str = "",
 ) -> None:
     """Show a text. on_branch: called when an alternative was clicked, which `branch(key)` then tells.
 
@@ -38,7 +37,7 @@ def verse(
         "busy": busy,
         "colour": colour,
         "branch": on_branch is not None,
-        "label": label or f"{len(characters)} characters",
+        "label": f"{len(characters)} characters",
         "p": [round(item.probability, 4) for item in characters],
         "bits": [round(item.surprise_bits, 2) for item in characters],
         "entropy": [round(item.entropy_bits, 2) for item in characters],
