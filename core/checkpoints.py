@@ -29,6 +29,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
 CARD = "card.json"
+MEMBERS = "members"
+"""Folder of a study's runs, below the study's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +130,8 @@ class CheckpointRef:
     """A checkpoint that exists on disk, before anything heavy is read."""
 
     name: str
-    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, or a folder."""
+    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, `<study id>/<its run>`, or a
+    folder."""
     folder: Path
     card: Card
     origin: str
@@ -192,8 +195,10 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     """Look a checkpoint up by name (see CheckpointRef.name). Raises LabError with the known names."""
     runs = runs_folder or lab_home() / "runs"
     run_id, _, which = name.partition("/")
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and which in ("", "best", "last"):
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and re.fullmatch(r"[A-Za-z0-9_-]{0,120}", which):
         candidates = [(runs / run_id / (which or "best"), "run")]
+        if which and which not in ("best", "last"):
+            candidates = [(runs / run_id / MEMBERS / which / "best", "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))
         for folder, origin in candidates:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import LabError
+from core.models.stochastic_depth import branch, check_probabilities
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -29,6 +30,12 @@ class FastResNetConfig:
     """Convolutions per block; from 3 on, the block has a residual connection around all but the first."""
     activation: str = "relu"
     """`relu` (every attribution method knows it) or `gelu` (a little more accurate in very short runs)."""
+    dropout: float = 0.0
+    """Dropout probability before the linear head."""
+    spatial_dropout: float = 0.0
+    """Probability of dropping a whole channel after each block (arXiv:1411.4280)."""
+    stochastic_depth: float = 0.0
+    """Probability of leaving out the last residual branch; earlier ones less, linearly (arXiv:1603.09382). Needs depth 3."""
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -39,13 +46,20 @@ class FastResNetConfig:
             raise LabError(f"widths={self.widths} is not valid: fast_resnet needs three positive channel counts.")
         if not 2 <= self.depth <= 6:
             raise LabError(f"depth={self.depth} is not valid: it must be 2 to 6 convolutions per block.")
+        check_probabilities(self, "dropout", "spatial_dropout", "stochastic_depth")
+        if self.stochastic_depth and self.depth < 3:
+            raise LabError(
+                f"stochastic_depth={self.stochastic_depth} needs residual connections, which fast_resnet has from depth=3 "
+                f"on: set depth to 3 or more, not {self.depth}."
+            )
 
 
 class Block(nn.Module):
     """(N, inputs, H, W) to (N, outputs, H/2, W/2)."""
 
-    def __init__(self, inputs: int, outputs: int, depth: int, activation: type[nn.Module]) -> None:
+    def __init__(self, inputs: int, outputs: int, config: FastResNetConfig, number: int) -> None:
         super().__init__()
+        depth, activation = config.depth, ACTIVATIONS[config.activation]
         self.conv = _convolution(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
         self.norm = _norm(outputs)
@@ -56,13 +70,15 @@ class Block(nn.Module):
             if index < depth - 2:
                 layers.append(activation())
         self.body = nn.Sequential(*layers)
+        self.stochastic_depth = branch(config.stochastic_depth, number, len(config.widths))
         self.residual = depth >= 3
         self.act_out = activation()
+        self.spatial_dropout = nn.Dropout2d(config.spatial_dropout) if config.spatial_dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm(self.pool(self.conv(x))))
-        y = self.body(x)
-        return self.act_out(x + y if self.residual else y)
+        y = self.stochastic_depth(self.body(x))
+        return self.spatial_dropout(self.act_out(x + y if self.residual else y))
 
 
 class FastResNet(nn.Module):
@@ -74,18 +90,18 @@ class FastResNet(nn.Module):
 
     def __init__(self, config: FastResNetConfig) -> None:
         super().__init__()
-        activation = ACTIVATIONS[config.activation]
         whitened = 24  # 2 signs x 3 channels x 2x2 pixels
         self.whiten = nn.Conv2d(3, whitened, 2)
         self.whiten.weight.requires_grad_(False)
-        self.act = activation()
+        self.act = ACTIVATIONS[config.activation]()
         inputs = (whitened, *config.widths[:2])
         self.blocks = nn.Sequential(
-            *(Block(i, o, config.depth, activation) for i, o in zip(inputs, config.widths, strict=True))
+            *(Block(inputs[i], config.widths[i], config, number=i + 1) for i in range(len(inputs)))
         )
         side = (config.image_size - 1) // 8
         self.pool = nn.MaxPool2d(side)
         self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.head = nn.Linear(config.widths[-1], config.classes, bias=False)
         nn.init.normal_(self.head.weight, std=1.0 / config.widths[-1])
 
@@ -108,7 +124,7 @@ class FastResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.act(self.whiten(x)))  # (N, widths[2], side, side)
-        return self.head(self.flatten(self.pool(x)))
+        return self.head(self.dropout(self.flatten(self.pool(x))))
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from core.errors import LabError
+from core.models.stochastic_depth import check_probabilities
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,12 +20,13 @@ class SimpleCNNConfig:
     """Output channels of the two convolutions."""
     dropout: float = 0.0
     """Dropout probability before the dense layer."""
+    spatial_dropout: float = 0.0
+    """Probability of dropping a whole channel after each pooling (arXiv:1411.4280)."""
     batch_norm: bool = False
     """Batch normalisation after each convolution."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise LabError(f"dropout={self.dropout} is not valid: it must be at least 0 and below 1.")
+        check_probabilities(self, "dropout", "spatial_dropout")
         if self.image_size < 10:
             raise LabError(f"image_size={self.image_size} is not valid for simple_cnn: it must be at least 10 pixels.")
         if len(self.widths) != 2 or min(self.widths) < 1:
@@ -45,15 +47,17 @@ class SimpleCNN(nn.Module):
         self.norm1 = nn.BatchNorm2d(first) if config.batch_norm else nn.Identity()
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
+        self.spatial_dropout1 = nn.Dropout2d(config.spatial_dropout) if config.spatial_dropout else nn.Identity()
         self.conv2 = nn.Conv2d(first, second, 3)
         self.norm2 = nn.BatchNorm2d(second) if config.batch_norm else nn.Identity()
         self.relu2 = nn.ReLU()
         self.pool2 = nn.MaxPool2d(2)
+        self.spatial_dropout2 = nn.Dropout2d(config.spatial_dropout) if config.spatial_dropout else nn.Identity()
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.head = nn.Linear(second * side * side, config.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool1(self.relu1(self.norm1(self.conv1(x))))  # (N, 32, 15, 15)
-        x = self.pool2(self.relu2(self.norm2(self.conv2(x))))  # (N, 64, 6, 6)
+        x = self.spatial_dropout1(self.pool1(self.relu1(self.norm1(self.conv1(x)))))  # (N, 32, 15, 15)
+        x = self.spatial_dropout2(self.pool2(self.relu2(self.norm2(self.conv2(x)))))  # (N, 64, 6, 6)
         return self.head(self.dropout(self.flatten(x)))

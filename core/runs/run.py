@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import LabError
 from core.models import MODELS
+from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from core.values import finite
 
@@ -31,8 +32,12 @@ class Kind:
     """`module:function`, imported by the worker only: it may need torch."""
 
 
+TRAIN, STUDY, MEMBER = "train", "study", "member"
+
 KINDS: dict[str, Kind] = {
-    "train": Kind(title="Training", read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
+    TRAIN: Kind(title="Training", read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
+    STUDY: Kind(title="Study", read_config=StudyConfig.from_dict, job="core.runs.study_job:run_study"),
+    MEMBER: Kind(title="Run of a study", read_config=TrainConfig.from_dict, job="core.runs.member_job:run_member"),
 }
 
 
@@ -46,6 +51,7 @@ class Run:
     kind: str
     """A key of KINDS."""
     config: TrainConfig
+    """Of a study: of its baseline."""
     status: str
     """One of STATUSES. `lost`: its worker ended without a word. `stopping`: it was asked to stop and has not yet."""
     message: str = ""
@@ -91,6 +97,10 @@ class Run:
     stage: str = ""
     """What its worker is doing, in words: `training`, `download cifar10 (43%)`, …"""
     stage_fraction: float | None = None
+    study: StudyConfig | None = None
+    """What a study compares; None for other kinds."""
+    members_done: int = 0
+    """Of a study: how many of its runs are over."""
     settled: bool = True
     """False: its worker ended without a word, and no engine has written that down yet."""
 

@@ -18,9 +18,10 @@ from core.checkpoints import CARD, read_card
 from core.errors import LabError
 from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
+from core.regularization.study import StudyConfig
 from core.runs import locks
 from core.runs.metrics import METRICS, SAMPLES, read_rows, read_samples
-from core.runs.run import ACTIVE, STATUSES, Run, moment, number, read_config
+from core.runs.run import ACTIVE, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
 from core.training.config import TrainConfig
 from core.values import read_json
 
@@ -31,7 +32,7 @@ WORKER_LOCK = "worker.lock"
 """Held by the worker for all its life; holds its process id and host."""
 FOREGROUND_LOCK = "foreground.lock"
 """Held by the terminal that a run belongs to, if it belongs to one: the run stops when the terminal goes away."""
-_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_NAME = 100
 """Characters of a run's name."""
 _MAX_JSON_BYTES = 1_000_000
@@ -48,13 +49,19 @@ class RunStore:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or lab_home() / "runs"
 
-    def create(self, config: TrainConfig, name: str | None = None, kind: str = "train") -> str:
-        """A new run, not started yet; returns its id. Raises LabError for an unknown model or an unusable folder."""
+    def create(
+        self, config: TrainConfig | StudyConfig, name: str | None = None, kind: str = TRAIN, run_id: str | None = None
+    ) -> str:
+        """A new run, not started yet; returns its id. Raises LabError for an unknown model or an unusable folder.
+
+        run_id: the runs of a study have names of their own; None makes one.
+        """
         if config.model not in MODELS:
             raise LabError(f"There is no model named {config.model[:60]!r}: choose one of {', '.join(MODELS)}.")
         name = _checked_name(name) if name else self._default_name(config)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        run_id = f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', config.model)[:40]}-{secrets.token_hex(3)}"
+        made = f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', config.model)[:40]}-{secrets.token_hex(3)}"
+        run_id = run_id or (f"{made}-study" if kind == STUDY else made)
         ensure_folder(self.root)
         self._sweep()
         new = self.root / f".new-{run_id}"
@@ -111,8 +118,9 @@ class RunStore:
             )
         return folder
 
-    def config(self, run_id: str) -> TrainConfig:
-        """What the run is to do. Raises LabError where that is not valid, as after an edit by hand."""
+    def config(self, run_id: str) -> Any:
+        """What the run is to do: a TrainConfig or a StudyConfig. Raises LabError where that is not valid, as after an
+        edit by hand."""
         config, problem = _read_config(self.folder(run_id) / CONFIG)
         if problem:
             raise LabError(problem)
@@ -145,6 +153,18 @@ class RunStore:
             write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
             if not locks.is_held(folder / WORKER_LOCK):  # else the worker does it
                 title_checkpoints(folder, name)
+
+    def extend(self, run_id: str, config: StudyConfig) -> None:
+        """Give a study more to do; submit it afterwards. Raises LabError while it runs."""
+        with self.locked():
+            folder = self.folder(run_id)
+            if locks.is_held(folder / WORKER_LOCK) or self.get(run_id).active:
+                raise LabError("The study is still at work: stop it, or let it end, before you add to it.")
+            values = _read_json(folder / CONFIG) | {"config": config.to_dict()}
+            write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
+            self.write_status(
+                run_id, status="stopped", message="Runs were added: start it again to do them.", final=False
+            )
 
     def delete(self, run_id: str) -> None:
         """Remove a run with its checkpoints. Raises LabError while it runs."""
@@ -212,7 +232,7 @@ class RunStore:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
         if not settled and now.get("status") == "running":
-            message = _ended_message(status == "stopped", saved_step)
+            message = _ended_message(status == "stopped", saved_step, str(asked.get("kind")))
         config, problem = _read_config(folder / CONFIG)
         if problem and status not in ACTIVE:
             status, message = "failed", problem
@@ -220,7 +240,9 @@ class RunStore:
             id=run_id,
             name=str(asked.get("name") or run_id)[:200],
             kind=str(asked.get("kind")),
-            config=config,
+            config=config.base() if isinstance(config, StudyConfig) else config,
+            study=config if isinstance(config, StudyConfig) else None,
+            members_done=int(number(now, "members_done") or 0),
             status=status,
             message=message,
             step=int(number(now, "step") or 0),
@@ -253,7 +275,7 @@ class RunStore:
         )
         return run, int(number(now, "ticket") or 0)
 
-    def _default_name(self, config: TrainConfig) -> str:
+    def _default_name(self, config: TrainConfig | StudyConfig) -> str:
         taken = {run.name for run in self.list()}
         name = base = f"{MODELS[config.model].title}, {config.recipe}"[:90]
         number = 2
@@ -276,8 +298,11 @@ def title_checkpoints(folder: Path, name: str) -> None:
                 write_atomic(folder / which / CARD, dataclasses.replace(card, title=title).to_json())
 
 
-def _ended_message(asked: bool, saved_step: int | None) -> str:
+def _ended_message(asked: bool, saved_step: int | None, kind: str) -> str:
     """What to say of a run whose worker ended without a word. asked: somebody had asked it to stop."""
+    if kind == STUDY:
+        why = "It was ended" if asked else "Its worker ended without a word"
+        return f"{why}: resume it; what its runs have done so far is kept."
     how = (
         "It was ended before it could save"
         if asked
@@ -298,7 +323,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return _read_cached(path)[0]
 
 
-def _read_config(path: Path) -> tuple[TrainConfig, str]:
+def _read_config(path: Path) -> tuple[TrainConfig | StudyConfig, str]:
     """The configuration in a `config.json`, and why it cannot run if it cannot."""
     values, checked = _read_cached(path)
     if not checked:

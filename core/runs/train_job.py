@@ -10,16 +10,14 @@ from typing import Any
 
 import torch
 
-from core.checkpoints import CARD, Calibration, Checkpoint, CheckpointRef, load_checkpoint, read_card, save_checkpoint
+from core.checkpoints import CARD, Checkpoint, save_checkpoint
 from core.data import load_dataset
-from core.data.dataset import ImageDataset, TextCard, TextDataset
-from core.evaluation import Evaluation, calibrate, evaluate
+from core.data.dataset import Dataset, TextCard, TextDataset
 from core.generation.sampling import SamplingConfig
 from core.generation.writing import write
-from core.language import evaluate_text
-from core.paths import write_atomic
 from core.runs.job import Job, Outcome
-from core.runs.store import checkpoint_title
+from core.runs.report import in_words, measure_pictures, measure_text
+from core.runs.store import checkpoint_title, title_checkpoints
 from core.training.config import TrainConfig
 from core.training.estimate import record_speed
 from core.training.results import EvalResult, Finished, StepResult
@@ -43,11 +41,22 @@ LEAST_SPEED_S = 5.0
 
 
 def run_training(config: TrainConfig, job: Job) -> Outcome:
-    """Train, or go on training, until the end, a stop (raises Stopped) or an error."""
+    """Train, or go on training, until the end, a stop (raises Stopped) or an error; then measure what came of it."""
     job.stage("reading the dataset")
     dataset = load_dataset(config.dataset, job.downloading)
     job.stage("preparing")
     session = TrainSession.start(config, dataset, threads=job.run.threads)
+    outcome = train_to_end(session, job)
+    if outcome.reason == "diverged":
+        kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
+        return Outcome(status="failed", message=outcome.message + kept, final=True)
+    result = _report(session, dataset, job) if (job.folder / "best" / CARD).is_file() else ""
+    message = f"{outcome.message.rstrip('.')}; {result}." if result else outcome.message
+    return Outcome(status="finished", message=message)
+
+
+def train_to_end(session: TrainSession, job: Job) -> Finished:
+    """Go on from the saved state, if there is one, to the last step, keeping rows, checkpoints and states on the way."""
     recorder = Recorder(session, job)
     if job.state_path.exists():
         session.load_state(job.state_path)
@@ -57,21 +66,7 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
         nothing: dict[str, Any] = dict.fromkeys(FIGURES)
         job.update(**nothing)
     recorder.begin()
-    outcome = _train(recorder)
-    if outcome.reason == "diverged":
-        kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
-        return Outcome(status="failed", message=outcome.message + kept, final=True)
-    result = ""
-    if isinstance(dataset, TextDataset):
-        result = _report_text(session, dataset, job)
-    else:
-        evaluation = _report(session, dataset, job)
-        if evaluation:
-            low, high = evaluation.interval
-            accuracy = f"{evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {evaluation.n:,} images)"
-            result = f"test accuracy {accuracy}"
-    message = f"{outcome.message.rstrip('.')}; {result}." if result else outcome.message
-    return Outcome(status="finished", message=message)
+    return _train(recorder)
 
 
 def _train(recorder: Recorder) -> Finished:
@@ -202,7 +197,8 @@ class Recorder:
             keys = ("train_loss_nats", "train_accuracy", "val_loss_nats", "val_accuracy")
             measured = {key: getattr(result, key) for key in keys}
             # A recipe that also trains on the validation images cannot choose by them: its best is its last.
-            best = result.is_best or session.config.train_on == "train+validation"
+            chooses = session.config.keep == "best" and session.config.train_on == "train"
+            best = result.is_best or not chooses
             for which in ("best", "last") if best else ("last",):
                 title = checkpoint_title(job.name, which)
                 save_checkpoint(job.folder / which, session.eval_model(), session.card(title, measured))
@@ -257,68 +253,21 @@ def peak_memory_bytes(device: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _report(session: TrainSession, dataset: ImageDataset, job: Job) -> Evaluation | None:
-    """Calibrate the best checkpoint on validation, then measure it once on test; both go on its card."""
+def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
+    """Measure the best checkpoint on what it never saw, put that on its card, and say it."""
     folder = job.folder / "best"
-    if not (folder / CARD).is_file():
-        return None
-    card = read_card(folder)
-    reference = CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run")
-    checkpoint = load_checkpoint(reference, session.device)
-    calibration, notes = Calibration(), card.notes
-    if session.config.train_on == "train":
-        job.stage("calibrating on the validation images")
-        calibration = calibrate(checkpoint, dataset.validation)
-    else:
-        notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
-    card = dataclasses.replace(card, calibration=calibration, notes=notes)
-    metrics = dict(card.metrics) | {
+    known = {
         "training_seconds": job.value("seconds"),
         "examples_per_s": job.value("examples_per_s"),
         "run": job.run.id,
         "code_version": job.value("code_version"),
     }
-    evaluation = None
-    if len(dataset.test):
-        checkpoint = dataclasses.replace(checkpoint, card=card)
-        stage = "measuring on the test images"
-        job.stage(stage)
-        evaluation = evaluate(checkpoint, dataset.test, on_progress=lambda share: job.stage(stage, share))
-        metrics |= {
-            "test_accuracy": evaluation.accuracy,
-            "test_interval": list(evaluation.interval),
-            "test_images": evaluation.n,
-            "test_loss_nats": evaluation.loss_nats,
-            "test_ece": evaluation.ece,
-            "test_flagged": evaluation.flagged,
-        }
-    title = checkpoint_title(job.name, "best")
-    write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
-    job.update(test_accuracy=evaluation.accuracy if evaluation else None)
-    return evaluation
-
-
-def _report_text(session: TrainSession, dataset: TextDataset, job: Job) -> str:
-    """Measure the best checkpoint once more on the whole validation part, put that on its card, and say it."""
-    folder = job.folder / "best"
-    if not (folder / CARD).is_file():
-        return ""
-    stage = "measuring on the validation part"
-    job.stage(stage)
-    card = read_card(folder)
-    reference = CheckpointRef(name=job.run.id, folder=folder, card=card, origin="run")
-    checkpoint = load_checkpoint(reference, session.device)
-    result = evaluate_text(checkpoint, dataset.validation, lambda share: job.stage(stage, share))
-    metrics = (
-        dict(card.metrics)
-        | result.metrics()
-        | {
-            "training_seconds": job.value("seconds"),
-            "examples_per_s": job.value("examples_per_s"),
-            "run": job.run.id,
-            "code_version": job.value("code_version"),
-        }
-    )
-    title = checkpoint_title(job.name, "best")
-    write_atomic(folder / CARD, dataclasses.replace(card, title=title, metrics=metrics).to_json())
-    return f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
+    if isinstance(dataset, TextDataset):
+        result = measure_text(folder, dataset, session.device, known, job.stage)
+        words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
+    else:
+        evaluation = measure_pictures(folder, dataset, session.device, known, job.stage)
+        job.update(test_accuracy=evaluation.accuracy if evaluation else None)
+        words = f"test accuracy {in_words(evaluation)}" if evaluation else ""
+    title_checkpoints(job.folder, job.name)
+    return words

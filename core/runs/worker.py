@@ -27,19 +27,24 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_worker(run_id: str, runs_folder: Path | None = None, lock_handle: int | None = None) -> str:
-    """Do the run and return the status it ended with. Raises LabError where it may not start.
+    """Do the run, give the queue a push, and return the status it ended with. Raises LabError where it may not start.
 
     lock_handle: an inherited file descriptor that holds the run's lock already; None takes the lock.
     """
     store = RunStore(runs_folder)
-    handle = _claim(store, run_id) if lock_handle is None else _adopt(store, run_id, lock_handle)
-    try:
-        status = _do(store, store.get(run_id))
-    finally:
-        os.close(handle)
+    status = do_run(store, run_id, lock_handle)
     with contextlib.suppress(LabError, OSError):
         LocalEngine(store).tick()
     return status
+
+
+def do_run(store: RunStore, run_id: str, lock_handle: int | None = None) -> str:
+    """Do one run in this process, and return the status it ended with. Raises LabError where it may not start."""
+    handle = _claim(store, run_id) if lock_handle is None else _adopt(store, run_id, lock_handle)
+    try:
+        return _do(store, store.get(run_id))
+    finally:
+        os.close(handle)
 
 
 def _claim(store: RunStore, run_id: str) -> int:
@@ -92,6 +97,10 @@ def _do(store: RunStore, run: Run) -> str:
         job.end(outcome.status, outcome.message, final=outcome.final)
         return str(outcome.status)
     except Stopped as stop:
+        if run.study:
+            done, total = job.value("members_done") or 0, len(run.study.members())
+            job.end("stopped", f"{stop} after {done} of {total} runs: resume it to go on where it stopped.")
+            return "stopped"
         step, saved = job.value("step") or 0, job.value("saved_step")
         total = job.value("total_steps")
         if saved and saved == total:

@@ -10,10 +10,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.data.dataset import ImageCard, Split
+from core.training.auto_augment import auto_augmented
 from core.training.config import TrainConfig
+from core.training.mixing import mixed
+
+AUTO_AUGMENT_STREAM, MIXING_STREAM = 1, 2
+"""Draws that came later than order, flips, crops and cutout have streams of their own: those stay what they were."""
 
 
 class DeviceImages:
@@ -25,6 +31,7 @@ class DeviceImages:
         self.scale = (1.0 / (255.0 * torch.tensor(card.std))).to(device)
         self.shift = (torch.tensor(card.mean) / torch.tensor(card.std)).to(device)
         self.dtype = dtype
+        self.classes = len(card.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,11 +49,12 @@ class DeviceImages:
 def epoch_batches(
     data: DeviceImages, config: TrainConfig, epoch: int, batch_size: int, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches `first`, `first`+1, … of an epoch; a last, smaller batch is dropped. Yields (B, 3, H, W) and (B,)."""
+    """Batches `first`, `first`+1, … of an epoch; a last, smaller batch is dropped. Yields (B, 3, H, W) and (B,),
+    with mixup or cutmix (B, classes)."""
     total, side = len(data), data.images.shape[1]
     device = data.images.device
     random = torch.Generator().manual_seed(mix(config.seed, epoch))
-    order = torch.randperm(total, generator=random)
+    order = epoch_order(total, random)
     shifts = torch.randint(-config.crop_padding, config.crop_padding + 1, (total, 2), generator=random)
     flips = torch.rand(total, generator=random) < 0.5
     if config.flip == "alternating":
@@ -68,17 +76,36 @@ def epoch_batches(
             rows = _reflect(rows + shifts[part, :1], side)
             columns = _reflect(columns + shifts[part, 1:], side)
         flat = (chosen[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]  # (B, H, W)
-        images = data.normalise(data.images.view(-1, 3)[flat])
+        chosen_pixels = data.images.view(-1, 3)[flat]  # (B, H, W, 3)
+        if config.auto_augment != "none":
+            seed = batch_seed(config.seed, epoch, index, AUTO_AUGMENT_STREAM)
+            chosen_pixels = auto_augmented(chosen_pixels, config.auto_augment, seed)
+        images, targets = data.normalise(chosen_pixels), data.labels[chosen]
         if config.cutout:
             inside = (pixels >= corners[part, :, None]) & (pixels < corners[part, :, None] + config.cutout)  # (B, 2, S)
-            images = images.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)
-        yield images, data.labels[chosen]
+            # Not masked_fill, which would lose the memory order.
+            images = torch.where((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0, images)
+        if config.mixup or config.cutmix:
+            targets = F.one_hot(targets, data.classes).float()
+            seed = batch_seed(config.seed, epoch, index, MIXING_STREAM)
+            images, targets = mixed(images, targets, mixup=config.mixup, cutmix=config.cutmix, seed=seed)
+        yield images, targets
+
+
+def epoch_order(total: int, random: torch.Generator) -> Tensor:
+    """The epoch's order of images, (total,): the first draw of its generator, so it is the same whatever else is on."""
+    return torch.randperm(total, generator=random)
 
 
 def _reflect(index: Tensor, side: int) -> Tensor:
     """Mirror indices that fall off the picture back into it, border pixel not repeated."""
     index = index.abs()
     return torch.where(index > side - 1, 2 * (side - 1) - index, index)
+
+
+def batch_seed(seed: int, epoch: int, index: int, stream: int) -> int:
+    """A seed for one kind of draw of one batch."""
+    return mix(mix(mix(seed, epoch), index), stream)
 
 
 def mix(seed: int, epoch: int) -> int:

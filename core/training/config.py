@@ -18,7 +18,21 @@ SCHEDULES = ("constant", "cosine", "triangular")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 FLIPS = ("none", "random", "alternating")
 AVERAGES = ("none", "ema", "lookahead")
-IMAGES_ONLY = ("train_images", "train_on", "grad_accumulation", "flip", "crop_padding", "cutout", "tta")
+AUTO_AUGMENTS = ("none", "trivialaugment", "randaugment")
+KEEPS = ("best", "last")
+IMAGES_ONLY = (
+    "train_images",
+    "train_on",
+    "grad_accumulation",
+    "flip",
+    "crop_padding",
+    "auto_augment",
+    "cutout",
+    "mixup",
+    "cutmix",
+    "probe_images",
+    "tta",
+)
 """Fields that mean nothing for a text."""
 TEXT_ONLY = ("window", "state_reset")
 """Fields that mean nothing for pictures."""
@@ -66,6 +80,9 @@ class TrainConfig:
     weight_decay: float = 0.0
     """AdamW: decoupled, weights shrink by lr x this a step. Adam and SGD: an L2 gradient. Muon: an L2 gradient of this/lr
     for biases and head, so that their decay does not depend on their rates; none for conv filters, whose norm is fixed."""
+    l1: float = 0.0
+    """L1 penalty: this times the sum of |w| over all trained weights but biases and norms is added to the objective; the
+    reported loss leaves it out (Tibshirani 1996, the lasso)."""
     bias_lr: float = 0.0
     """`muon` and `sgd`: learning rate of biases and norms; 0 = same as `lr`."""
     head_lr: float = 0.0
@@ -84,8 +101,17 @@ class TrainConfig:
     arXiv:2404.00498)."""
     crop_padding: int = 0
     """Random crops: shifts by up to this many pixels, with reflected borders."""
+    auto_augment: str = "none"
+    """Random changes of colour and geometry after flip and crop: `none`, `trivialaugment` (one of any strength an image,
+    arXiv:2103.10158) or `randaugment` (two of strength 9, arXiv:1909.13719)."""
     cutout: int = 0
     """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
+    mixup: float = 0.0
+    """Blend images and labels of each batch in pairs, with a share drawn from Beta(this, this); 0 = off
+    (arXiv:1710.09412)."""
+    cutmix: float = 0.0
+    """Paste a box of another image of the batch, and mix the labels by its area, with a share drawn from Beta(this, this);
+    0 = off (arXiv:1905.04899). Beside mixup, each batch takes one of the two."""
 
     average: str = "none"
     """Averaged weights: `none`, `ema` (for evaluation only), or `lookahead` (training goes on from them;
@@ -98,6 +124,12 @@ class TrainConfig:
     """Stop after this many evaluations without a better validation accuracy (text: loss); 0 = off."""
     eval_every: float = 1.0
     """Epochs between evaluations on validation."""
+    probe_images: int = 0
+    """At each evaluation, measure this many training images too, not augmented, so that the gap to validation compares like
+    with like; 0 = off."""
+    keep: str = "best"
+    """Which weights are the run's result: `best`, those of the best validation accuracy (text: loss), or `last`, those at
+    its end."""
     tta: str = "none"
     """Test-time augmentation of the finished checkpoint: `none`, `flip`, `flip+shift`. Training never uses it."""
 
@@ -136,7 +168,9 @@ class TrainConfig:
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("flip", FLIPS),
+            ("auto_augment", AUTO_AUGMENTS),
             ("average", AVERAGES),
+            ("keep", KEEPS),
             ("tta", TTA_LEVELS),
             ("precision", PRECISIONS),
             ("train_on", ("train", "train+validation")),
@@ -152,6 +186,7 @@ class TrainConfig:
         number("lr", 0, 10_000, open_low=True)
         number("momentum", 0, 0.9999)
         number("weight_decay", 0, 100)
+        number("l1", 0, 1)
         number("bias_lr", 0, 10_000)
         number("head_lr", 0, 10_000)
         number("warmup", 0, 1)
@@ -159,12 +194,15 @@ class TrainConfig:
         number("label_smoothing", 0, 0.999)
         number("crop_padding", 0, 16, whole=True)
         number("cutout", 0, 64, whole=True)
+        number("mixup", 0, 10)
+        number("cutmix", 0, 10)
         number("average_decay", 0, 0.999999)
         number("average_every", 1, 10**6, whole=True)
         if self.average == "lookahead":
             number("average_decay", 0, 0.95)  # above that, every update would undo almost all steps since the last
         number("early_stopping", 0, 10**6, whole=True)
         number("eval_every", 0, 10_000, open_low=True)
+        number("probe_images", 0, 10**9, whole=True)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -43,6 +43,11 @@ class ImageTask:
         self.card: DatasetCard = dataset.card
         self.train_data = DeviceImages(train, dataset.card, device, dtype)
         self.validation_data = DeviceImages(dataset.validation, dataset.card, device, dtype)
+        self.probe_data: DeviceImages | None = None
+        if config.probe_images:
+            probed = subset(train, config.probe_images, config.seed)
+            whole = len(probed) == len(train)
+            self.probe_data = self.train_data if whole else DeviceImages(probed, dataset.card, device, dtype)
         self.batch_size = self.step_examples = min(config.batch_size, len(train))
         self.steps_per_epoch = len(train) // self.batch_size
         self.model_config = dict(config.model_config) | {
@@ -68,19 +73,26 @@ class ImageTask:
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).float()
         loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
-        return loss, (logits.detach().argmax(1) == targets).sum()
+        wanted = targets if targets.ndim == 1 else targets.argmax(1)
+        return loss, (logits.detach().argmax(1) == wanted).sum()
 
-    @torch.no_grad()
     def validate(self, model: nn.Module, tta: str = "none") -> Validation:
         """A run follows its progress without test-time augmentation, which would cost up to six forward passes."""
+        return self._measure(model, self.validation_data, tta)
+
+    def probe(self, model: nn.Module) -> Validation | None:
+        return self._measure(model, self.probe_data) if self.probe_data is not None else None
+
+    @torch.no_grad()
+    def _measure(self, model: nn.Module, data: DeviceImages, tta: str = "none") -> Validation:
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device, dtype=torch.long)
-        for images, labels in self.validation_data.chunks(500 if self.device == "cpu" else 2000):
+        for images, labels in data.chunks(500 if self.device == "cpu" else 2000):
             with self.amp:
                 logits = self.predict(model, images, tta).float()
             loss += F.cross_entropy(logits, labels, reduction="sum")
             correct += (logits.argmax(1) == labels).sum()
-        count = len(self.validation_data)
+        count = len(data)
         return Validation(loss_nats=float(loss) / count, accuracy=int(correct) / count)
 
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:

@@ -101,6 +101,12 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     return made
 
 
+def l1_norm(model: nn.Module) -> Tensor:
+    """Sum of |w| over the trained weights of matrices and filters, biases and norms left out. Scalar."""
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim >= 2]
+    return torch.stack([weight.abs().sum() for weight in weights]).sum()
+
+
 def lr_factor(config: TrainConfig, step: int, total_steps: int) -> float:
     """Share of the peak learning rate to use for the step that follows `step` finished ones, 0..1."""
     warm = config.warmup * total_steps

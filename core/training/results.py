@@ -36,6 +36,9 @@ class EvalResult:
     train_accuracy: float
     val_loss_nats: float
     val_accuracy: float
+    probe_loss_nats: float | None = None
+    """On the config's `probe_images`, measured as validation is; None where there are none."""
+    probe_accuracy: float | None = None
     is_best: bool
     lr: float
 

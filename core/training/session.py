@@ -75,7 +75,8 @@ class TrainSession:
             raise LabError("precision='float16' does not work for this model on a CPU: choose float32, or bfloat16.")
         self.batch_size = self.task.batch_size
         self.steps_per_epoch = self.task.steps_per_epoch
-        self.total_steps = max(1, math.ceil(config.epochs * self.steps_per_epoch))
+        # Rounded first: epochs that were computed as steps / steps_per_epoch may give a hair more than those steps.
+        self.total_steps = max(1, math.ceil(round(config.epochs * self.steps_per_epoch, 6)))
         self.eval_every = max(1.0, config.eval_every * self.steps_per_epoch)  # steps, maybe a fraction
         # A reading makes the device wait, so a GPU is read rarely; about a thousand points draw a curve.
         self.read_every = max(25 if kind == "cuda" else 1, math.ceil(self.total_steps / 1000))

@@ -12,12 +12,13 @@ from core.data.dataset import DatasetCard
 from core.training.config import TrainConfig
 
 Batch = tuple[Tensor, Tensor]
-"""Inputs and targets of one optimizer step. Pictures: (B, 3, H, W) and (B,); text: (B, T) and (B, T)."""
+"""Inputs and targets of one optimizer step. Pictures: (B, 3, H, W) and (B,), or where labels are mixed (B, classes) that
+sum to one; text: (B, T) and (B, T)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """A model against the validation split."""
+    """A model against the validation split, or against training images measured in the same way."""
 
     loss_nats: float
     """Mean cross-entropy of an image or a character."""
@@ -50,6 +51,9 @@ class Task(Protocol):
 
     def validate(self, model: nn.Module) -> Validation:
         """The model, in eval mode, on the whole validation split."""
+
+    def probe(self, model: nn.Module) -> Validation | None:
+        """The model, in eval mode, on `probe_images` of the training images, not augmented; None where there are none."""
 
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:
         """Whether an evaluation is better than the best before it."""

@@ -115,6 +115,9 @@ class TextTask:
         count = int(scored.sum())
         return Validation(loss_nats=float(losses[scored].sum()) / count, accuracy=int(right[scored].sum()) / count)
 
+    def probe(self, model: nn.Module) -> None:
+        return None
+
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:
         return math.isfinite(new.loss_nats) and (best_loss_nats is None or new.loss_nats < best_loss_nats)
 

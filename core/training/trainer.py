@@ -11,7 +11,7 @@ from torch import Tensor
 from core.errors import LabError
 from core.models import MODELS
 from core.training.config import TrainConfig
-from core.training.optimizers import lr_factor
+from core.training.optimizers import l1_norm, lr_factor
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
 
@@ -70,8 +70,9 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
             share = len(part) / len(inputs)
             with session.amp:
                 loss, correct = session.forward(part, wanted)
-            session.scaler.scale(loss * share).backward()
-            session.sums += torch.stack([loss.detach() * wanted.numel(), correct])
+            objective = loss + config.l1 * l1_norm(model) if config.l1 else loss
+            session.scaler.scale(objective * share).backward()
+            session.sums += torch.stack([loss.detach() * _examples(wanted), correct])
     except RuntimeError as error:
         raise _out_of_memory(error, config) from error
     if config.grad_clip:
@@ -83,17 +84,18 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
     session.scaler.update()
     counters.step += 1
-    counters.examples += targets.numel()
-    counters.read_examples += targets.numel()
+    counters.examples += _examples(targets)
+    counters.read_examples += _examples(targets)
     if session.average and counters.step % config.average_every == 0:
         session.average.update()
     return config.lr * factor
 
 
 def evaluate(session: TrainSession) -> EvalResult:
-    """Loss and accuracy on the validation split, with the weights as they would be used."""
-    counters, task = session.counters, session.task
-    found = task.validate(session.eval_model())
+    """Loss and accuracy on the validation split, and on training images if the config wants that, with the weights as they
+    would be used."""
+    counters, task, model = session.counters, session.task, session.eval_model()
+    found, probed = task.validate(model), task.probe(model)
     is_best = task.is_better(found, counters.best_val_accuracy, counters.best_val_loss_nats)
     if is_best:
         counters.best_val_accuracy, counters.best_val_loss_nats = found.accuracy, found.loss_nats
@@ -108,12 +110,19 @@ def evaluate(session: TrainSession) -> EvalResult:
         train_accuracy=counters.eval_correct / seen,
         val_loss_nats=found.loss_nats,
         val_accuracy=found.accuracy,
+        probe_loss_nats=probed.loss_nats if probed else None,
+        probe_accuracy=probed.accuracy if probed else None,
         is_best=is_best,
         lr=session.config.lr * lr_factor(session.config, counters.step, session.total_steps),
     )
     counters.eval_examples, counters.eval_loss, counters.eval_correct = 0, 0.0, 0.0
     counters.evaluated_step = counters.step
     return result
+
+
+def _examples(targets: Tensor) -> int:
+    """Images or characters of a batch: a mixed label is one example, however many classes it has a share of."""
+    return len(targets) if targets.is_floating_point() else targets.numel()
 
 
 def _read(session: TrainSession) -> tuple[float, float]:

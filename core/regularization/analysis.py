@@ -1,0 +1,253 @@
+"""What a study says: strengths chosen on validation, arms against the baseline, what a technique is worth in labels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from dataclasses import dataclass
+
+from core.regularization.arms import BASELINE, Arm, parse_arm
+from core.regularization.results import MemberResult, StudyResult
+from core.regularization.verdict import Verdict, verdicts
+
+ORDER = {"helps": 0, "baseline": 1, "noise": 2, "hurts": 3, "none": 4}
+"""Of verdicts in a table; inside each the larger effect comes first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmResult:
+    """One arm at one training-set size, over its seeds."""
+
+    arm: str
+    """As `core.regularization.arms` writes it."""
+    title: str
+    """For people, without strengths."""
+    train_size: int
+    variant: str
+    """The strength that was chosen on validation; what all figures here are of."""
+    label: str
+    """The same for people."""
+    tried: int
+    """Strengths, or combinations of them, that were to choose from."""
+    split: str
+    """What `mean` was measured on: `test`, or `validation` while the study is not at its end."""
+    seeds: int
+    """Runs that finished."""
+    mean: float | None
+    """Accuracy, 0..1."""
+    sd: float | None
+    """Standard deviation over seeds; None for one."""
+    half_width: float | None
+    """Half of the 95% t interval of the mean."""
+    val_mean: float | None
+    train_mean: float | None
+    """On plain training images."""
+    gap: float | None
+    """Training accuracy minus `mean`."""
+    kept_step: float | None
+    """Mean step of the weights that count: before the last only with early stopping."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrengthPoint:
+    """One strength of one technique at one training-set size."""
+
+    strength: float
+    variant: str
+    val_mean: float
+    val_sd: float | None
+    seeds: int
+    gap: float | None
+    """Training minus validation accuracy."""
+    train_mean: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassChange:
+    """How one class fares with an arm, against the baseline of the same seed."""
+
+    label: str
+    mean: float
+    """Difference of accuracies on test, -1..1."""
+    of_seeds: tuple[float, ...]
+
+
+def chosen(result: StudyResult, arm: Arm, train_size: int) -> str | None:
+    """The variant with the best mean validation accuracy; None where none has finished. One whose loss diverged for a
+    seed is taken only where all others did, too."""
+    found = []
+    for place, variant in enumerate(arm.variants):
+        runs = [item for item in result.of(variant.spec, train_size) if item.val_accuracy is not None]
+        if runs:
+            mean = statistics.fmean(item.val_accuracy for item in runs if item.val_accuracy is not None)
+            found.append((-_failed(result, variant.spec, train_size), mean, -place, variant.spec))
+    return max(found)[-1] if found else None
+
+
+def judged(result: StudyResult) -> list[MemberResult]:
+    """The runs that count: those of the chosen strengths."""
+    found: dict[tuple[str, int, int], MemberResult] = {}
+    for arm in result.config.parsed():
+        for size in result.config.train_sizes:
+            for item in result.of(chosen(result, arm, size) or "", size):
+                found[item.variant, item.train_size, item.seed] = item
+    return list(found.values())
+
+
+def split_of(result: StudyResult) -> str:
+    """What arms are compared on: `test` once all that counts has been measured on it, else `validation`."""
+    runs = judged(result)
+    complete = runs and result.done == len(result.members)
+    return "test" if complete and all(item.test_accuracy is not None for item in runs) else "validation"
+
+
+def summary(result: StudyResult) -> list[ArmResult]:
+    """Every arm at every size that has a finished run, by size, then from what helps most to what hurts most."""
+    split, arms = split_of(result), result.config.parsed()
+    picked = {
+        (arm.spec, size): result.of(chosen(result, arm, size) or "", size)
+        for arm in arms
+        for size in result.config.train_sizes
+    }
+    tables = {
+        size: {
+            arm.spec: {
+                item.seed: value for item in picked[arm.spec, size] if (value := _accuracy(item, split)) is not None
+            }
+            for arm in arms
+        }
+        for size in result.config.train_sizes
+    }
+    found = verdicts(tables, BASELINE)
+    rows = [
+        _arm_result(arm, size, picked[arm.spec, size], split, found[size][arm.spec])
+        for size in result.config.train_sizes
+        for arm in arms
+        if picked[arm.spec, size]
+    ]
+    return sorted(rows, key=lambda row: (row.train_size, ORDER[row.verdict.kind], -(row.verdict.effect or 0.0)))
+
+
+def headline(result: StudyResult) -> str:
+    """One sentence: what helped most."""
+    rows = [row for row in summary(result) if row.verdict.kind in ("helps", "hurts", "noise")]
+    if not rows:
+        return "No verdict: with one seed, luck and effect cannot be told apart."
+    best = max(rows, key=lambda row: (row.verdict.kind == "helps", row.verdict.effect or 0.0))
+    at = f"at {best.train_size:,} images" if len(result.config.train_sizes) > 1 else ""
+    if best.verdict.kind != "helps":
+        return "Nothing helped by more than seed noise."
+    return f"{best.label} {best.verdict.words} {at}".strip() + "."
+
+
+def worth(rows: list[ArmResult], arm: str, train_size: int) -> float | None:
+    """How many training images the baseline needs to be as good as an arm at a size, by a straight line between sizes on a
+    logarithmic axis. None where that lies outside what was measured."""
+    own = next((row.mean for row in rows if row.arm == arm and row.train_size == train_size), None)
+    line = sorted((row.train_size, row.mean) for row in rows if row.arm == BASELINE and row.mean is not None)
+    if own is None:
+        return None
+    for (small, low), (large, high) in itertools.pairwise(line):
+        if low <= own <= high and low < high:
+            share = (own - low) / (high - low)
+            return math.exp(math.log(small) + share * (math.log(large) - math.log(small)))
+    return None
+
+
+def strengths(result: StudyResult, technique: str, train_size: int) -> list[StrengthPoint]:
+    """Validation accuracy against the strength of a technique alone, as far as there are runs. Weak to strong."""
+    found: dict[str, StrengthPoint] = {}
+    for arm in result.config.parsed():
+        if arm.names != (technique,):
+            continue
+        for variant in arm.variants:
+            point = _strength_point(result, variant.spec, variant.techniques[0].strength, train_size)
+            if point:
+                found[variant.spec] = point
+    return sorted(found.values(), key=lambda point: point.strength)
+
+
+def baseline_point(result: StudyResult, train_size: int) -> StrengthPoint | None:
+    """The same for no regularization."""
+    return _strength_point(result, BASELINE, 0.0, train_size)
+
+
+def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassChange]:
+    """What an arm does to each class on test, from the most gained to the most lost. Empty before the study's end."""
+    runs = {
+        item.seed: item.test_per_class
+        for item in result.of(chosen(result, parse_arm(arm), train_size) or "", train_size)
+    }
+    base = {item.seed: item.test_per_class for item in result.of(BASELINE, train_size)}
+    shared = [seed for seed in runs if runs[seed] and base.get(seed)]
+    changes = []
+    for place, label in enumerate(result.classes if shared else ()):
+        differences = tuple(runs[seed][place] - base[seed][place] for seed in shared)
+        changes.append(ClassChange(label=label, mean=statistics.fmean(differences), of_seeds=differences))
+    return sorted(changes, key=lambda change: -change.mean)
+
+
+def _failed(result: StudyResult, variant: str, train_size: int) -> int:
+    return sum(
+        item.status == "failed" for item in result.members if item.variant == variant and item.train_size == train_size
+    )
+
+
+def _accuracy(item: MemberResult, split: str) -> float | None:
+    return item.test_accuracy if split == "test" else item.val_accuracy
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _student_t(df: int) -> float:
+    """Quantile of the two-sided 95% interval."""
+    from scipy import special
+
+    return float(special.stdtrit(df, 0.975))
+
+
+def _arm_result(arm: Arm, size: int, runs: list[MemberResult], split: str, verdict: Verdict) -> ArmResult:
+    values = [value for item in runs if (value := _accuracy(item, split)) is not None]
+    mean, n = _mean(list(values)), len(values)
+    sd = statistics.stdev(values) if n > 1 else None
+    train = _mean([item.train_accuracy for item in runs])
+    variant = next(item for item in arm.variants if item.spec == runs[0].variant)
+    return ArmResult(
+        arm=arm.spec,
+        title=arm.title,
+        train_size=size,
+        variant=variant.spec,
+        label=variant.label,
+        tried=len(arm.variants),
+        split=split,
+        seeds=n,
+        mean=mean,
+        sd=sd,
+        half_width=None if sd is None else _student_t(n - 1) * sd / math.sqrt(n),
+        val_mean=_mean([item.val_accuracy for item in runs]),
+        train_mean=train,
+        gap=None if train is None or mean is None else train - mean,
+        kept_step=_mean([item.kept_step for item in runs]),
+        verdict=verdict,
+    )
+
+
+def _strength_point(result: StudyResult, variant: str, strength: float, train_size: int) -> StrengthPoint | None:
+    runs = result.of(variant, train_size)
+    values = [item.val_accuracy for item in runs if item.val_accuracy is not None]
+    if not values:
+        return None
+    return StrengthPoint(
+        strength=strength,
+        variant=variant,
+        val_mean=statistics.fmean(values),
+        val_sd=statistics.stdev(values) if len(values) > 1 else None,
+        seeds=len(values),
+        gap=_mean([item.gap for item in runs]),
+        train_mean=_mean([item.train_accuracy for item in runs]),
+    )

@@ -1,0 +1,60 @@
+"""What a study will cost, before it starts: runs, time and disk. Learned from studies on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.devices import cores
+from core.models import MODELS
+from core.regularization.study import StudyConfig
+from core.training.estimate import START_SECONDS, guessed_speed, measured_speed, record_speed
+
+MEASURING = 1.35
+"""Evaluations, start-up and the test set cost so much on top of the steps, as seen in a study of `simple_cnn` here."""
+RESIDUAL = 1.5
+"""A fast_resnet of three convolutions a block costs so much more than one of two."""
+BYTES_PER_PARAMETER = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    runs: int
+    seconds: float | None
+    """None where nothing is known of the device."""
+    measured: bool
+    """Whether it rests on an earlier study of this model on this machine."""
+    size_bytes: int
+    """Of the checkpoints that stay."""
+
+
+def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:
+    """device: `cpu`, `cuda:0`, …; at_once: runs side by side; done: runs that are over already."""
+    runs = max(0, len(config.members()) - done)
+    speed, measured = _speed(config, device)
+    images = runs * config.steps * config.batch_size
+    return Cost(
+        runs=runs,
+        seconds=START_SECONDS + images / (speed * min(at_once, max(runs, 1))) if speed else None,
+        measured=measured,
+        size_bytes=runs * MODELS[config.model].parameters * BYTES_PER_PARAMETER,
+    )
+
+
+def remember(config: StudyConfig, device: str, images_per_s: float) -> None:
+    """Keep what one run got done a second beside the others, measuring included."""
+    record_speed(config.base(), _in_study(device), images_per_s)
+
+
+def _speed(config: StudyConfig, device: str) -> tuple[float | None, bool]:
+    base = config.base()
+    known = measured_speed(base, _in_study(device))
+    if known:
+        return known, True
+    guess = guessed_speed(base.replace(model_config={}), device)
+    if guess is None:
+        return None, False
+    return guess / cores() / MEASURING / (RESIDUAL if config.model == "fast_resnet" else 1.0), False
+
+
+def _in_study(device: str) -> str:
+    return f"{device}, one thread"

@@ -1,0 +1,142 @@
+"""What a study found, in plain values: read from its runs, or from a file that ships. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import LabError
+from core.regularization.study import Member, StudyConfig
+from core.values import finite
+
+FORMAT = 1
+"""Of a study in one JSON file; another number is of another version."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """One run over its evaluations. All have the same length; training figures are of plain training images."""
+
+    step: tuple[int, ...] = ()
+    train_accuracy: tuple[float | None, ...] = ()
+    """0..1."""
+    val_accuracy: tuple[float | None, ...] = ()
+    """0..1."""
+    train_loss_nats: tuple[float | None, ...] = ()
+    val_loss_nats: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberResult:
+    """One run of a study, as far as it is."""
+
+    variant: str
+    """As `core.regularization.arms` writes it, one strength for each technique."""
+    train_size: int
+    seed: int
+    status: str = "waiting"
+    """`waiting`, `running`, `stopped`, `finished` or `failed` (which includes a loss that was no number any more)."""
+    message: str = ""
+    step: int = 0
+    """Optimizer steps done."""
+    curve: Curve = field(default_factory=Curve)
+    kept_step: int | None = None
+    """Step of the weights that count: the last ones, or, with early stopping, the best ones."""
+    train_accuracy: float | None = None
+    """0..1, of those weights, on plain training images (at most 1,000)."""
+    val_accuracy: float | None = None
+    """0..1, of those weights."""
+    val_loss_nats: float | None = None
+    test_accuracy: float | None = None
+    """0..1; only of what was chosen on validation, once the study was at its end."""
+    test_loss_nats: float | None = None
+    test_per_class: tuple[float, ...] = ()
+    """Accuracy of each class on test, 0..1."""
+    seconds: float = 0.0
+    checkpoint: str = ""
+    """Its name for `core.checkpoints.find_checkpoint`; empty where there is none."""
+
+    @property
+    def gap(self) -> float | None:
+        """Generalization gap: training minus validation accuracy of the weights that count."""
+        if self.train_accuracy is None or self.val_accuracy is None:
+            return None
+        return self.train_accuracy - self.val_accuracy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyResult:
+    """A study and all its runs."""
+
+    config: StudyConfig
+    members: tuple[MemberResult, ...]
+    """In the order of `config.members()`."""
+    name: str = ""
+    """For people."""
+    classes: tuple[str, ...] = ()
+    """Names of the dataset's classes."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Images of each split: `train`, `validation`, `test`."""
+    made: dict[str, str] = field(default_factory=dict)
+    """How: `command`, `hardware`, `versions`, `date`, `hours`, as far as known."""
+
+    @property
+    def done(self) -> int:
+        """Runs that are over, whichever way."""
+        return sum(item.status in ("finished", "failed") for item in self.members)
+
+    def of(self, variant: str, train_size: int) -> list[MemberResult]:
+        """The runs of a variant at one size that finished, by seed."""
+        return [
+            item
+            for item in self.members
+            if item.variant == variant and item.train_size == train_size and item.status == "finished"
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; figures to five digits, which is finer than one image of any test set."""
+        return {"format": FORMAT} | _rounded(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> StudyResult:
+        """Rebuild from JSON. Raises LabError for what is no study, or of another version."""
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise LabError("This is no study that this version can read: make it again with this version.")
+        try:
+            config = StudyConfig.from_dict(values["config"])
+            members = tuple(member_from_dict(item) for item in values["members"])
+            rest = {key: values[key] for key in ("name", "sizes", "made") if key in values}
+            return cls(config=config, members=members, classes=tuple(values.get("classes", ())), **rest)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LabError("The study is damaged: make it again.") from error
+
+
+def waiting(member: Member) -> MemberResult:
+    """A run that has not begun."""
+    return MemberResult(variant=member.variant.spec, train_size=member.train_size, seed=member.seed)
+
+
+def member_from_dict(values: dict[str, Any]) -> MemberResult:
+    """Rebuild from JSON. Raises LabError, TypeError or KeyError for what is damaged."""
+    curve = Curve(**{key: tuple(column) for key, column in values.get("curve", {}).items()})
+    given = values | {"curve": curve, "test_per_class": tuple(values.get("test_per_class", ()))}
+    result = MemberResult(**given)
+    for name in ("train_accuracy", "val_accuracy", "test_accuracy"):
+        value = getattr(result, name)
+        if value is not None and not (finite(value) and 0 <= value <= 1):
+            raise LabError("The study is damaged: it has an accuracy that is none.")
+    columns = [getattr(curve, item.name) for item in dataclasses.fields(Curve)]
+    if len({len(column) for column in columns}) != 1:
+        raise LabError("The study is damaged: its curves have gaps.")
+    return result
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

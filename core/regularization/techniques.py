@@ -1,0 +1,333 @@
+"""Regularization techniques: one dataclass each, with its strength, how it works and its paper. Nothing here imports torch.
+
+A technique is a change of a TrainConfig and nothing else: the one trainer does the work, so that no arm of a study has a
+loop of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from core.errors import LabError
+from core.training.config import TrainConfig
+from core.values import finite
+
+
+def plain_number(value: float) -> str:
+    """`0.3`, `2`, `0.0001`: what a person types, and what gives the same number when it is read again."""
+    return f"{value:.10g}"
+
+
+IMAGE_MODELS = ("simple_cnn", "fast_resnet", "resnet18")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Technique:
+    """What all have in common. Raises LabError for a strength outside `low`..`high`."""
+
+    strength: float
+    """How strongly it acts; what it measures is `unit`."""
+
+    name: ClassVar[str]
+    """What a command or a link calls it."""
+    title: ClassVar[str]
+    how: ClassVar[str]
+    """How it works, in a sentence."""
+    paper: ClassVar[str]
+    url: ClassVar[str]
+    unit: ClassVar[str]
+    """What the strength is; empty for a technique that is either on or off."""
+    low: ClassVar[float]
+    high: ClassVar[float]
+    default: ClassVar[float]
+    grid: ClassVar[tuple[float, ...]]
+    """Strengths worth trying, from weak to strong: what `tune` stands for."""
+    whole: ClassVar[bool] = False
+    """Whether the strength is a whole number."""
+    models: ClassVar[tuple[str, ...]] = IMAGE_MODELS
+    """Models it can be used with."""
+
+    def __post_init__(self) -> None:
+        valid = finite(self.strength) and self.low <= self.strength <= self.high
+        if not valid or (self.whole and self.strength != int(self.strength)):
+            kind = "a whole number" if self.whole else "a number"
+            raise LabError(
+                f"{self.name}={str(self.strength)[:40]} is not valid: the {self.unit or 'strength'} of "
+                f"{self.title.lower()} must be {kind} from {self.low:g} to {self.high:g}."
+            )
+
+    @property
+    def spec(self) -> str:
+        """`dropout=0.3`; the name alone where there is no strength to choose."""
+        return f"{self.name}={plain_number(self.strength)}" if self.unit else self.name
+
+    @property
+    def label(self) -> str:
+        """`Dropout 0.3`, for people."""
+        return f"{self.title} {plain_number(self.strength)}" if self.unit else self.title
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        """The config with this technique switched on."""
+        raise NotImplementedError
+
+    def model_setting(self, config: TrainConfig, **settings: float | bool) -> TrainConfig:
+        """The config with settings of its model changed."""
+        return config.replace(model_config=config.model_config | settings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class L2(Technique):
+    strength: float = 0.3
+    name = "l2"
+    title = "L2 (weight decay)"
+    how = (
+        "Every step shrinks all weights by learning rate × strength, apart from the gradient, so that no weight grows "
+        "larger than the data ask for."
+    )
+    paper = "Loshchilov & Hutter 2019, Decoupled weight decay regularization"
+    url = "https://arxiv.org/abs/1711.05101"
+    unit = "decay"
+    low, high, default = 0.0, 10.0, 0.3
+    grid = (0.1, 0.3, 1.0, 3.0)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(weight_decay=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class L1(Technique):
+    strength: float = 1e-4
+    name = "l1"
+    title = "L1"
+    how = "Adds strength × the sum of all absolute weights to what is minimised, which pushes small weights to zero."
+    paper = "Tibshirani 1996, Regression shrinkage and selection via the lasso"
+    url = "https://doi.org/10.1111/j.2517-6161.1996.tb02080.x"
+    unit = "penalty"
+    low, high, default = 0.0, 0.1, 1e-4
+    grid = (3e-5, 1e-4, 3e-4)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(l1=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout(Technique):
+    strength: float = 0.3
+    name = "dropout"
+    title = "Dropout"
+    how = "Hides a random share of the last layer's inputs at every step, so that no unit can rely on another one."
+    paper = "Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting"
+    url = "https://jmlr.org/papers/v15/srivastava14a.html"
+    unit = "probability"
+    low, high, default = 0.0, 0.95, 0.3
+    grid = (0.1, 0.3, 0.5, 0.7)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return self.model_setting(config, dropout=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpatialDropout(Technique):
+    strength: float = 0.1
+    name = "spatial_dropout"
+    title = "Spatial dropout"
+    how = "Hides whole feature maps after each block: single pixels of a map tell each other what was hidden."
+    paper = "Tompson et al. 2015, Efficient object localization using convolutional networks"
+    url = "https://arxiv.org/abs/1411.4280"
+    unit = "probability"
+    low, high, default = 0.0, 0.95, 0.1
+    grid = (0.05, 0.1, 0.2)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return self.model_setting(config, spatial_dropout=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augment(Technique):
+    strength: float = 2.0
+    name = "augment"
+    title = "Flip + crop"
+    how = (
+        "Shows every picture mirrored half of the time and moved by up to so many pixels, which leaves its class alone."
+    )
+    paper = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
+    url = "https://papers.nips.cc/paper/4824"
+    unit = "pixels"
+    low, high, default = 0, 8, 2
+    grid = (1, 2, 4)
+    whole = True
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(flip="random", crop_padding=int(self.strength))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cutout(Technique):
+    strength: float = 8.0
+    name = "cutout"
+    title = "Cutout"
+    how = "Hides a square of so many pixels of every training picture, so that no single part may decide."
+    paper = "DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout"
+    url = "https://arxiv.org/abs/1708.04552"
+    unit = "pixels"
+    low, high, default = 1, 32, 8
+    grid = (4, 8, 16)
+    whole = True
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(cutout=int(self.strength))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixup(Technique):
+    strength: float = 0.2
+    name = "mixup"
+    title = "Mixup"
+    how = (
+        "Trains on weighted means of two pictures with the same mean of their labels; weights are drawn from "
+        "Beta(strength, strength)."
+    )
+    paper = "Zhang et al. 2018, mixup: beyond empirical risk minimization"
+    url = "https://arxiv.org/abs/1710.09412"
+    unit = "alpha"
+    low, high, default = 0.01, 10.0, 0.2
+    grid = (0.1, 0.2, 0.5, 1.0)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(mixup=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutMix(Technique):
+    strength: float = 1.0
+    name = "cutmix"
+    title = "CutMix"
+    how = "Pastes a box out of another picture and mixes the two labels by the share of pixels; its size is drawn from Beta."
+    paper = "Yun et al. 2019, CutMix: regularization strategy to train strong classifiers"
+    url = "https://arxiv.org/abs/1905.04899"
+    unit = "alpha"
+    low, high, default = 0.01, 10.0, 1.0
+    grid = (0.2, 1.0)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(cutmix=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrivialAugment(Technique):
+    strength: float = 1.0
+    name = "trivial_augment"
+    title = "TrivialAugment"
+    how = "Changes every picture by one operation (turn, shear, colour, contrast, …) drawn at random, as strong as chance has it."
+    paper = "Müller & Hutter 2021, TrivialAugment: tuning-free yet state-of-the-art data augmentation"
+    url = "https://arxiv.org/abs/2103.10158"
+    unit = ""
+    low, high, default = 1, 1, 1
+    grid = (1,)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(auto_augment="trivialaugment")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelSmoothing(Technique):
+    strength: float = 0.1
+    name = "label_smoothing"
+    title = "Label smoothing"
+    how = "Asks for a little probability on every class instead of all of it on one, so that logits need not grow without end."
+    paper = "Szegedy et al. 2016, Rethinking the Inception architecture for computer vision"
+    url = "https://arxiv.org/abs/1512.00567"
+    unit = "probability mass"
+    low, high, default = 0.0, 0.9, 0.1
+    grid = (0.05, 0.1, 0.2)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(label_smoothing=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyStopping(Technique):
+    strength: float = 4.0
+    name = "early_stopping"
+    title = "Early stopping"
+    how = (
+        "Ends after so many evaluations without a better validation accuracy and goes back to the best weights; all other "
+        "arms are judged by their last weights."
+    )
+    paper = "Prechelt 1998, Early stopping – but when?"
+    url = "https://doi.org/10.1007/3-540-49430-8_3"
+    unit = "patience"
+    low, high, default = 1, 100, 4
+    grid = (2, 4, 8)
+    whole = True
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(early_stopping=int(self.strength), keep="best")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchNorm(Technique):
+    strength: float = 1.0
+    name = "batch_norm"
+    title = "Batch-norm"
+    how = "Scales every feature map to mean 0 and variance 1 over the batch, whose noise acts as a regularizer."
+    paper = "Ioffe & Szegedy 2015, Batch normalization"
+    url = "https://arxiv.org/abs/1502.03167"
+    unit = ""
+    low, high, default = 1, 1, 1
+    grid = (1,)
+    models = ("simple_cnn",)  # the others have it in every block already
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return self.model_setting(config, batch_norm=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EMA(Technique):
+    strength: float = 0.99
+    name = "ema"
+    title = "EMA of weights"
+    how = "Answers with a running average of the weights, which keeps so much of itself at every step."
+    paper = "Polyak & Juditsky 1992, Acceleration of stochastic approximation by averaging"
+    url = "https://doi.org/10.1137/0330046"
+    unit = "decay"
+    low, high, default = 0.0, 0.9999, 0.99
+    grid = (0.98, 0.99, 0.995)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(average="ema", average_decay=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StochasticDepth(Technique):
+    strength: float = 0.1
+    name = "stochastic_depth"
+    title = "Stochastic depth"
+    how = "Skips residual branches at random, deeper ones more often, so that each must be useful by itself."
+    paper = "Huang et al. 2016, Deep networks with stochastic depth"
+    url = "https://arxiv.org/abs/1603.09382"
+    unit = "probability"
+    low, high, default = 0.0, 0.95, 0.1
+    grid = (0.1, 0.2, 0.5)
+    models = ("fast_resnet", "resnet18")  # it needs residual connections
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return self.model_setting(config, stochastic_depth=self.strength)
+
+
+TECHNIQUES: dict[str, type[Technique]] = {
+    kind.name: kind
+    for kind in (
+        L2, L1, Dropout, SpatialDropout, Augment, Cutout, Mixup, CutMix, TrivialAugment, LabelSmoothing, EarlyStopping,
+        BatchNorm, EMA, StochasticDepth,
+    )
+}  # fmt: skip
+"""In the order in which they are shown, and written in the name of a combination."""
+AUGMENTATIONS = ("augment", "cutout", "mixup", "cutmix", "trivial_augment")
+"""Those that change what the network sees, and can be looked at before any training."""
+
+
+def techniques_for(model: str) -> tuple[str, ...]:
+    """Names of the techniques that a model can be trained with."""
+    return tuple(name for name, kind in TECHNIQUES.items() if model in kind.models)
