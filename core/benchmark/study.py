@@ -1,0 +1,78 @@
+"""Studies: how a study uses the machine, and how long the quick one takes from its start to its verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.benchmark import Figure, figure, ratio
+from core.benchmark.processes import bare_environment, launch, result, run, speed, start
+from core.devices import cores, worker_environment
+from core.errors import LabError
+from core.paths import lab_home
+
+PART = "study"
+SECONDS = 8.0
+SEEDS = 3
+
+
+def measure(rounds: int) -> Iterator[Figure]:
+    yield from using_cores(rounds)
+    yield from batched_seeds(rounds)
+    yield from quick_study(min(rounds, 2))
+
+
+def using_cores(rounds: int) -> Iterator[Figure]:
+    """A run per core with one thread each, beside one run with all cores."""
+    one: list[float] = []
+    many: list[float] = []
+    for _ in range(rounds):
+        one.append(run("lab", SECONDS, model="simple_cnn"))
+        environment = bare_environment() | worker_environment(cores())
+        beside = [start("lab", SECONDS, environment, model="simple_cnn") for _ in range(cores())]
+        many.append(sum(speed(process) for process in beside))
+    yield figure(PART, "simple_cnn, batch 32: one run with all cores", one, "images/s")
+    yield figure(PART, f"{cores()} runs with a thread each, together", many, "images/s")
+    yield ratio(PART, "a run per core / one run with all cores", many, one)
+
+
+def batched_seeds(rounds: int) -> Iterator[Figure]:
+    """Three seeds in one computation (torch.func), beside one after the other, both on one thread."""
+    environment = bare_environment() | worker_environment(cores())
+    for batch in (32, 64):
+        found = [
+            result(launch("core.benchmark.vmapped", ["simple_cnn", str(batch), str(SEEDS), "4"], environment))
+            for _ in range(rounds)
+        ]
+        both = {name: [item[name] for item in found] for name in ("together", "one by one")}
+        name = f"{SEEDS} seeds of simple_cnn, batch {batch}, one thread"
+        for way, values in both.items():
+            yield figure(PART, f"{name}: {way}", values, "images/s")
+        yield ratio(PART, f"{name}: together by vmap / one by one", both["together"], both["one by one"])
+
+
+def quick_study(rounds: int) -> Iterator[Figure]:
+    """The study that the form starts with: 5 arms, 3 seeds, simple_cnn, 2,000 images. Raises LabError without CIFAR-10."""
+    if not (lab_home() / "data" / "cifar10").is_dir():
+        raise LabError("CIFAR-10 is not on this machine: fetch it with `python -m core data cifar10 --fetch`.")
+    taken = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "data").symlink_to(lab_home() / "data")
+            started = time.perf_counter()
+            command = [sys.executable, "-m", "core", "study", "--json"]
+            environment = dict(os.environ) | {"LAB_HOME": folder}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            taken.append(time.perf_counter() - started)
+            if done.returncode:
+                raise LabError(
+                    f"The quick study ended with an error: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+                )
+            json.loads(done.stdout)
+    yield figure(PART, "quick study, 15 runs, from the command to the verdict", taken, "s", "aim: at most 300")
