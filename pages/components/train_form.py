@@ -31,7 +31,9 @@ CHOICES = {
     "schedule": config_module.SCHEDULES,
     "precision": config_module.PRECISIONS,
     "flip": config_module.FLIPS,
+    "auto_augment": config_module.AUTO_AUGMENTS,
     "average": config_module.AVERAGES,
+    "keep": config_module.KEEPS,
     "tta": config_module.TTA_LEVELS,
     "train_on": ("train", "train+validation"),
 }
@@ -45,18 +47,26 @@ LABELS = {
     "head_lr": "Rate of the head",
     "warmup": "Warm-up",
     "grad_clip": "Clip gradients at",
+    "l1": "L1 penalty",
     "crop_padding": "Crop shift (px)",
+    "auto_augment": "Auto-augment",
     "cutout": "Cutout (px)",
+    "mixup": "Mixup (alpha)",
+    "cutmix": "CutMix (alpha)",
     "average": "Average weights",
     "average_decay": "Decay of average",
     "average_every": "Average every",
     "early_stopping": "Early stopping",
     "eval_every": "Evaluate every",
+    "probe_images": "Probe images",
+    "keep": "Keep weights",
     "tta": "Test-time views",
     "compile": "torch.compile",
     "window": "Window (characters)",
 }
 """Where a field's own name is not the words for it."""
+STEPS = {"l1": 1e-5, "mixup": 0.1, "cutmix": 0.1}
+"""What plus and minus add to a field that is usually 0, where a hundredth would be far too much or little."""
 FIELD_PX = 128
 """Two beside each other in the narrow column and on a phone, six above an open run."""
 
@@ -156,7 +166,7 @@ def _field(name: str, value: Any, key: str, *, disabled: bool, task: str) -> Any
         return st.checkbox(label, value=value, **common)
     if isinstance(value, int):
         return st.number_input(label, value=value, step=1, **common)
-    return st.number_input(label, value=float(value), step=_step(value), format="%g", **common)
+    return st.number_input(label, value=float(value), step=STEPS.get(name) or _step(value), format="%g", **common)
 
 
 def _step(value: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from core.training.batches import DeviceImages, epoch_batches
+from core.training.batches import DeviceImages, epoch_batches, mix
 from core.training.config import TrainConfig
 from tests.unit.synthetic import synthetic
 
@@ -45,6 +45,25 @@ def test_a_batch_depends_on_seed_epoch_and_place_only() -> None:
     for (images, labels), (again, same) in zip(whole[3:], rest, strict=True):
         assert torch.equal(images, again)
         assert torch.equal(labels, same)
+
+
+def test_the_draws_of_an_epoch_are_what_they_always_were() -> None:
+    """Order, shifts, flips and corners, in this order from one generator: what comes later draws elsewhere."""
+    config = TrainConfig(seed=3, flip="random", crop_padding=2, cutout=6)
+    random = torch.Generator().manual_seed(mix(3, 1))
+    order = torch.randperm(50, generator=random).numpy()
+    shifts = torch.randint(-2, 3, (50, 2), generator=random).numpy()
+    flips = (torch.rand(50, generator=random) < 0.5).numpy()
+    corners = torch.randint(0, 32, (50, 2), generator=random).numpy() - 3
+    padded = np.pad(DATA.train.images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect").astype(int)
+    images, labels = pixels(config, 1)
+    hidden = np.rint(np.array(DATA.card.mean) * 255)
+    assert (labels == DATA.train.labels[order]).all()
+    for image, chosen, (down, right), flip, (top, left) in zip(images, order, shifts, flips, corners, strict=True):
+        window = padded[chosen][2 + down : 34 + down, 2 + right : 34 + right]
+        expected = (window[:, ::-1] if flip else window).copy()
+        expected[max(top, 0) : top + 6, max(left, 0) : left + 6] = hidden
+        assert (image == expected).all()
 
 
 def test_crops_are_shifts_of_the_reflected_picture() -> None:

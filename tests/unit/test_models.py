@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from core.errors import LabError
 from core.models import MODELS, build_model
+from core.models.stochastic_depth import StochasticDepth
 from core.models.tta import tta_logits
 
 
@@ -30,9 +33,24 @@ def test_simple_cnn_is_the_textbook_network() -> None:
     assert {type(module) for module in optional.children()} >= {nn.Dropout, nn.BatchNorm2d}
 
 
-@pytest.mark.parametrize("config", [{}, {"depth": 3, "widths": [16, 24, 32]}, {"activation": "gelu"}])
-def test_fast_resnet_calls_every_module_once_and_changes_nothing_in_place(config: dict) -> None:
-    model = build_model("fast_resnet", config).eval()
+DROPS = {"dropout": 0.5, "spatial_dropout": 0.2, "stochastic_depth": 0.4}
+DEEP = {"depth": 3, "widths": [16, 24, 32]}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("simple_cnn", {"dropout": 0.5, "spatial_dropout": 0.2}),
+        ("fast_resnet", {}),
+        ("fast_resnet", DEEP),
+        ("fast_resnet", {"activation": "gelu"}),
+        ("fast_resnet", DEEP | DROPS),
+        ("resnet18", {}),
+        ("resnet18", DROPS),
+    ],
+)
+def test_every_module_is_called_once_and_changes_nothing_in_place(name: str, config: dict) -> None:
+    model = build_model(name, config).eval()
     calls: dict[nn.Module, int] = {}
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -77,11 +95,101 @@ def test_other_class_counts_and_picture_sizes() -> None:
         ("fast_resnet", {"widths": [1]}, "three positive"),
         ("fast_resnet", {"activation": "swish"}, "relu"),
         ("fast_resnet", {"depth": 99}, "2 to 6"),
+        ("fast_resnet", {"stochastic_depth": 0.2}, "set depth to 3"),
+        ("fast_resnet", {"depth": 3, "stochastic_depth": 1}, "below 1"),
+        ("simple_cnn", {"spatial_dropout": float("nan")}, "below 1"),
+        ("resnet18", {"dropout": -0.1}, "at least 0"),
+        ("resnet18", {"stochastic_depth": "0.2"}, "below 1"),
     ],
 )
 def test_a_wrong_model_is_one_sentence(name: str, config: dict, words: str) -> None:
     with pytest.raises(LabError, match=words):
         build_model(name, config)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "changes"),
+    [
+        ("simple_cnn", {}, {"dropout": 0.5, "spatial_dropout": 0.2}),
+        ("fast_resnet", DEEP, DROPS),
+        ("resnet18", {}, DROPS),
+    ],
+)
+def test_what_drops_in_training_changes_no_weight_and_no_evaluation(name: str, plain: dict, changes: dict) -> None:
+    models = []
+    for config in (plain, plain | changes):
+        torch.manual_seed(3)
+        models.append(build_model(name, config))
+    first, second = (model.state_dict() for model in models)
+    assert list(first) == list(second)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(models[0].eval()(images), models[1].eval()(images))
+        assert not torch.equal(models[1].train()(images), models[1].train()(images))
+
+
+def test_batch_norm_leaves_the_other_initial_weights_of_simple_cnn() -> None:
+    states = []
+    for batch_norm in (False, True):
+        torch.manual_seed(3)
+        states.append(build_model("simple_cnn", {"batch_norm": batch_norm}).state_dict())
+    assert set(states[0]) == {name for name in states[1] if not name.startswith("norm")}
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_resnet18_is_torchvisions_but_for_its_stem() -> None:
+    import torchvision
+
+    torch.manual_seed(3)
+    ours = build_model("resnet18", {})
+    torch.manual_seed(3)
+    theirs = torchvision.models.resnet18(weights=None, num_classes=10)
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+    images = torch.randn(3, 3, 32, 32)
+    for mode in (True, False):
+        assert torch.equal(ours.train(mode)(images), theirs.train(mode)(images))
+
+
+@pytest.mark.parametrize(("name", "plain", "count"), [("fast_resnet", DEEP, 3), ("resnet18", {}, 8)])
+def test_survival_falls_linearly_with_depth(name: str, plain: dict, count: int) -> None:
+    model = build_model(name, plain | {"stochastic_depth": 0.4})
+    found = [module.p for module in model.modules() if isinstance(module, StochasticDepth)]
+    assert found == pytest.approx([0.4 * number / count for number in range(1, count + 1)])
+
+
+def test_a_dropped_branch_leaves_its_input_and_a_kept_one_counts_more() -> None:
+    """One block of fast_resnet by hand, image by image."""
+    torch.manual_seed(0)
+    block = build_model("fast_resnet", DEEP | {"stochastic_depth": 0.5}).blocks[2].train()
+    block.norm.eval(), block.body.eval()  # so that a row does not depend on the others
+    images = torch.randn(32, 24, 8, 8)
+    with torch.no_grad():
+        before = block.act(block.norm(block.pool(block.conv(images))))
+        dropped, kept = block.act_out(before), block.act_out(before + block.body(before) / 0.5)
+        rows = [
+            (torch.allclose(row, a, atol=1e-6), torch.allclose(row, b, atol=1e-6))
+            for row, a, b in zip(block(images), dropped, kept, strict=True)
+        ]
+    assert {(True, False), (False, True)} == set(rows)
+
+
+def test_spatial_dropout_drops_whole_channels() -> None:
+    for name, config in (("simple_cnn", {}), ("fast_resnet", {}), ("resnet18", {})):
+        model = build_model(name, config | {"spatial_dropout": 0.4}).train()
+        seen: list[torch.Tensor] = []
+        for module in model.modules():
+            if isinstance(module, nn.Dropout2d):
+                module.register_forward_hook(
+                    partial(lambda seen, _, inputs, output: seen.extend([inputs[0], output]), seen)
+                )
+        model(torch.randn(8, 3, 32, 32))
+        assert len(seen) == {"simple_cnn": 4, "fast_resnet": 6, "resnet18": 8}[name]
+        for before, after in zip(seen[::2], seen[1::2], strict=True):
+            gone = (after == 0).all(dim=(2, 3)) & (before != 0).any(dim=(2, 3))  # (N, C)
+            assert 0 < gone.float().mean() < 1
+            assert torch.allclose(after[~gone], before[~gone] / 0.6)
 
 
 def test_test_time_augmentation_is_the_stated_mean() -> None:

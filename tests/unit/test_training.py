@@ -33,6 +33,34 @@ CONFIGS = {
         average_every=2,
         model_config={"widths": [8, 16, 16], "depth": 3},
     ),
+    "every-technique": RECIPES["fast_resnet"]["default"].replace(
+        epochs=3,
+        batch_size=80,
+        optimizer="sgd",
+        lr=0.02,
+        bias_lr=0,
+        weight_decay=1e-3,
+        l1=1e-5,
+        auto_augment="trivialaugment",
+        cutout=6,
+        mixup=1.0,
+        cutmix=1.0,
+        probe_images=40,
+        model_config={
+            "widths": [8, 16, 16],
+            "depth": 3,
+            "dropout": 0.2,
+            "spatial_dropout": 0.1,
+            "stochastic_depth": 0.5,
+        },
+    ),
+    "spatial-dropout": SMALL.replace(epochs=2, mixup=0.4, model_config={"spatial_dropout": 0.3}),
+    "stochastic-depth": SMALL.replace(
+        epochs=2,
+        model="fast_resnet",
+        auto_augment="randaugment",
+        model_config={"widths": [8, 8, 8], "depth": 3, "stochastic_depth": 0.5},
+    ),
     "sgd-cosine": SMALL.replace(optimizer="sgd", schedule="cosine", warmup=0.2, eval_every=0.5, flip="random"),
 }
 
@@ -175,6 +203,15 @@ def test_whitening_bias_is_trained_for_three_epochs_and_then_frozen() -> None:
     assert torch.equal(seen[4], seen[5])
 
 
+@pytest.mark.parametrize("examples", [1, 40, 64, 320])
+def test_epochs_computed_from_steps_give_those_steps(examples: int) -> None:
+    run = session(SMALL.replace(train_images=examples, batch_size=min(7, examples)))
+    per_epoch = run.steps_per_epoch
+    for steps in (*range(1, 60), 97, 1000, 7919, 10_000):
+        run = session(SMALL.replace(train_images=examples, batch_size=min(7, examples), epochs=steps / per_epoch))
+        assert run.total_steps == steps
+
+
 def test_small_sets_train_in_one_batch() -> None:
     results = list(train(session(SMALL.replace(epochs=1, batch_size=1000, train_images=40))))
     assert [result.examples for result in results if isinstance(result, StepResult)] == [40]
@@ -220,6 +257,12 @@ def test_out_of_memory_names_the_batch_size_to_try(monkeypatch: pytest.MonkeyPat
         ("seed", -1),
         ("grad_accumulation", 10_000),
         ("average_decay", 1.0),
+        ("l1", -1e-5),
+        ("mixup", 11),
+        ("cutmix", float("nan")),
+        ("auto_augment", "autoaugment"),
+        ("keep", "first"),
+        ("probe_images", 0.5),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_valid_range(field: str, value: object) -> None:
