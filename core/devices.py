@@ -93,6 +93,13 @@ def apple_gpu() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
+def likely_device(wanted: str = "auto") -> str:
+    """What `pick_device` will say, without importing torch: `auto` is the first GPU, if there is one."""
+    if wanted == "auto":
+        return "cuda:0" if nvidia_gpus() else "mps" if apple_gpu() else "cpu"
+    return "cuda:0" if wanted == "cuda" else wanted
+
+
 def default_slots() -> int:
     """Runs that may be active at once: one per GPU, else one."""
     return max(1, nvidia_gpus())

@@ -14,9 +14,10 @@ from types import FrameType
 
 from core.commands.output import Bar, duration, note, print_json
 from core.errors import LabError
+from core.regularization.study import StudyConfig
 from core.runs import locks
 from core.runs.engine import LocalEngine
-from core.runs.run import Run
+from core.runs.run import STUDY, Run
 from core.runs.store import FOREGROUND_LOCK
 
 LOOK_EVERY_S = 0.2
@@ -24,22 +25,35 @@ LOOK_EVERY_S = 0.2
 
 def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int:
     """Start or resume a run, show how it goes until it ends, and return the exit code."""
+    run, interrupted = follow(engine, run_id)
+    if as_json:
+        print_json(report(run))
+    note(run.message)
+    if run.status == "finished" and not as_json:
+        print(run.id)
+        verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
+        note(
+            f"Look at it: python -m core study --show {run.id}"
+            if run.kind == STUDY
+            else f"Use it: python -m core {verb} --checkpoint {run.id}"
+        )
+    if run.resumable:
+        note(f"Resume it: python -m core resume {run.id}")
+    return exit_code(run, interrupted)
+
+
+def follow(engine: LocalEngine, run_id: str) -> tuple[Run, int]:
+    """Start or resume a run and show how it goes. Returns it as it ended, and the signal that ended it, 0 for none."""
     with _attached(engine, run_id):
         engine.submit(run_id, attached=True)
         interrupted = _watch(engine, run_id)
-    run = engine.state(run_id)
-    if as_json:
-        print_json(report(run))
+    return engine.state(run_id), interrupted
+
+
+def exit_code(run: Run, interrupted: int) -> int:
+    """What a command returns for a run that it followed to its end."""
     if run.status == "finished":
-        note(run.message)
-        if not as_json:
-            print(run.id)
-            verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
-            note(f"Use it: python -m core {verb} --checkpoint {run.id}")
         return 0
-    note(run.message)
-    if run.resumable:
-        note(f"Resume it: python -m core resume {run.id}")
     return 128 + interrupted if interrupted else 1
 
 
@@ -49,12 +63,14 @@ def report(run: Run) -> dict[str, object]:
 
 
 def describe(run: Run) -> tuple[float | None, str]:
-    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left."""
+    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left; of a study its runs."""
     if run.status == "queued":
         return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
     silence = f", no sign of life for {duration(run.silent_s)}" if run.silent_s is not None else ""
     if run.stage and run.stage != "training":
         return run.stage_fraction, run.stage + silence
+    if run.study is not None:
+        return _describe_study(run, run.study, silence)
     parts = [f"epoch {run.epoch:.2f}"]
     if run.examples_per_s:
         parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
@@ -69,6 +85,22 @@ def describe(run: Run) -> tuple[float | None, str]:
     if run.status == "stopping":
         parts.append("stopping")
     return (run.step / run.total_steps if run.total_steps else None), ", ".join(parts) + silence
+
+
+def runs_done(run: Run) -> str:
+    """Of a study: `12 of 60`."""
+    return f"{run.members_done} of {len(run.study.members()) if run.study else 0}"
+
+
+def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float | None, str]:
+    parts = [f"runs {runs_done(run)}"]
+    if run.examples_per_s:
+        parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
+    if run.seconds_left is not None:
+        parts.append(f"{duration(run.seconds_left)} left")
+    if run.status == "stopping":
+        parts.append("stopping")
+    return run.step / (len(study.members()) * study.steps), " · ".join(parts) + silence
 
 
 def _watch(engine: LocalEngine, run_id: str) -> int:

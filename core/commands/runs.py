@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.commands.follow import describe, report
+from core.commands.follow import describe, report, runs_done
 from core.commands.output import duration, harmless, note, print_json, print_table
 from core.errors import LabError
 from core.runs import LocalEngine
-from core.runs.run import Run
+from core.runs.run import STUDY, Run
+
+NOT_SHOWN = ("run_id", "stage", "stage_fraction", "members_done")
+NOT_OF_STUDIES = ("epoch", "saved_step", "has_checkpoint")
+"""What only a single training has."""
 
 
 def add(subcommands: Any) -> None:
@@ -35,6 +39,8 @@ def runs(options: argparse.Namespace) -> int:
         _print_all(store.list(), options.json)
     elif options.metrics:
         print_json(store.metrics(run_id))
+        if store.get(run_id).kind == STUDY:
+            note(f"A study has no rows of its own. Its figures: python -m core study --show {run_id} --json")
     elif options.samples:
         _print_samples(store.samples(run_id), options.json)
     elif options.log:
@@ -60,7 +66,7 @@ def _print_all(found: list[Run], as_json: bool) -> None:
             "run": run.id,
             "name": run.name,
             "status": f"queued ({run.queue_position})" if run.status == "queued" else run.status,
-            "done": f"{run.step / run.total_steps:.0%}" if run.total_steps else "-",
+            "done": _done(run),
             "validation": _validation(run),
             "test": f"{run.test_accuracy:.2%}" if run.test_accuracy is not None else "-",
             "time": duration(run.seconds),
@@ -70,6 +76,12 @@ def _print_all(found: list[Run], as_json: bool) -> None:
     print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
     if any(run.test_accuracy is not None and run.config.tta != "none" for run in found):
         note("Validation is measured without test-time augmentation, test with that of the recipe.")
+
+
+def _done(run: Run) -> str:
+    if run.study:
+        return f"{runs_done(run)} runs"
+    return f"{run.step / run.total_steps:.0%}" if run.total_steps else "-"
 
 
 def _validation(run: Run) -> str:
@@ -94,10 +106,14 @@ def _print_one(run: Run, as_json: bool) -> None:
         print_json(report(run))
         return
     values = report(run)
-    config = values.pop("config")
+    config, study = values.pop("config"), values.pop("study")
+    hidden = NOT_SHOWN + NOT_OF_STUDIES if run.study else NOT_SHOWN
     for key, value in values.items():
-        if value not in (None, "") and key not in ("run_id", "stage", "stage_fraction"):
+        if value not in (None, "") and key not in hidden:
             print(f"{key}: {value}")
+    if run.study:
+        config = study
+        print(f"runs: {runs_done(run)}")
     print("config: " + ", ".join(f"{key}={value}" for key, value in dict(config).items()))  # type: ignore[call-overload]
     if run.active:
         fraction, words = describe(run)

@@ -72,7 +72,7 @@ def train(options: argparse.Namespace) -> int:
     }
     recipe = recipes.get_recipe(options.model, options.recipe)
     if "model_config" in changes:
-        changes["model_config"] = dict(recipe.model_config) | _model_config(changes["model_config"])
+        changes["model_config"] = dict(recipe.model_config) | read_settings(changes["model_config"])
     config = recipe.replace(**changes)
     config = config.replace(dataset=_dataset(config))
     engine = LocalEngine()
@@ -115,7 +115,7 @@ def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int
         print_json(report(run))
     else:
         print(run.id)
-        note(_what_now(run))
+        note(what_now(run))
     return 0 if run.active or run.status == "finished" else 1
 
 
@@ -140,13 +140,13 @@ def _dataset(config: TrainConfig) -> str:
     return name
 
 
-def _what_now(run: Run) -> str:
+def what_now(run: Run) -> str:
     if run.status == "queued":
         return f"Queued at place {run.queue_position}. Look: python -m core runs {run.id}"
     return f"{run.message or 'Started.'} Look: python -m core runs {run.id}"
 
 
-def _model_config(pairs: list[str]) -> dict[str, Any]:
+def read_settings(pairs: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")

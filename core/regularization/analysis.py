@@ -7,7 +7,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from core.regularization.arms import BASELINE, Arm, parse_arm
+from core.regularization.arms import BASELINE, TOGETHER, Arm, parse_arm
 from core.regularization.results import MemberResult, StudyResult
 from core.regularization.verdict import Verdict, verdicts
 
@@ -48,6 +48,13 @@ class ArmResult:
     kept_step: float | None
     """Mean step of the weights that count: before the last only with early stopping."""
     verdict: Verdict
+
+    @property
+    def strength(self) -> str:
+        """`0.3 (of 3)`: what was chosen, and out of how many; empty where there is nothing to choose."""
+        given = [part.partition("=")[2] for part in self.variant.split(TOGETHER)]
+        text = ", ".join(value for value in given if value)
+        return f"{text} (of {self.tried})" if self.tried > 1 else text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +140,8 @@ def summary(result: StudyResult) -> list[ArmResult]:
 def headline(result: StudyResult) -> str:
     """One sentence: what helped most."""
     rows = [row for row in summary(result) if row.verdict.kind in ("helps", "hurts", "noise")]
+    if not rows and result.config.seeds > 1 and result.done < len(result.members):
+        return "No verdict yet: it takes two seeds of a technique and of no regularization."
     if not rows:
         return "No verdict: with one seed, luck and effect cannot be told apart."
     best = max(rows, key=lambda row: (row.verdict.kind == "helps", row.verdict.effect or 0.0))

@@ -7,6 +7,7 @@ validation), `dropout=tune` (out of the usual strengths), or `none`.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 from core.errors import LabError
@@ -72,9 +73,11 @@ class Arm:
 def title_of(names: tuple[str, ...]) -> str:
     """The techniques in words, without strengths."""
     titles = [TECHNIQUES[name].title for name in names]
-    # A capital inside a word belongs to it: L2, CutMix, EMA.
-    rest = [title if title[1:2].isupper() or title[1:2].isdigit() or title == "CutMix" else title[0].lower() + title[1:]
-            for title in titles[1:]]  # fmt: skip
+    # A name with a capital or a digit inside keeps its first letter: L2, CutMix, EMA.
+    rest = [
+        title if any(sign.isupper() or sign.isdigit() for sign in title[1:]) else title[0].lower() + title[1:]
+        for title in titles[1:]
+    ]
     return " with ".join([*titles[:1], *rest]) or "No regularization"
 
 
@@ -95,12 +98,10 @@ def parse_arm(text: str) -> Arm:
             )
         chosen[name] = _options(name, strengths if equals else "")
     ordered = [chosen[name] for name in TECHNIQUES if name in chosen]
-    variants = tuple(Variant(techniques=combination) for combination in itertools.product(*ordered))
-    if len(variants) > MAX_VARIANTS:
-        raise LabError(
-            f"The arm {text[:80]!r} has {len(variants)} combinations of strengths: give at most {MAX_VARIANTS}."
-        )
-    return Arm(variants=variants)
+    count = math.prod(len(options) for options in ordered)
+    if count > MAX_VARIANTS:
+        raise LabError(f"The arm {text[:80]!r} has {count:,} combinations of strengths: give at most {MAX_VARIANTS}.")
+    return Arm(variants=tuple(Variant(techniques=combination) for combination in itertools.product(*ordered)))
 
 
 def _options(name: str, strengths: str) -> tuple[Technique, ...]:
@@ -114,7 +115,7 @@ def _options(name: str, strengths: str) -> tuple[Technique, ...]:
     found = []
     for text in strengths.split(OR):
         try:
-            found.append(kind(strength=float(text)))
+            found.append(kind(strength=float(text) + 0.0))  # -0 is 0
         except ValueError as error:
             if isinstance(error, LabError):
                 raise

@@ -10,6 +10,7 @@ from core.errors import LabError
 from core.regularization.study import Member, StudyConfig
 from core.values import finite
 
+STATUSES = ("waiting", "running", "stopped", "finished", "failed")
 FORMAT = 1
 """Of a study in one JSON file; another number is of another version."""
 
@@ -36,7 +37,7 @@ class MemberResult:
     train_size: int
     seed: int
     status: str = "waiting"
-    """`waiting`, `running`, `stopped`, `finished` or `failed` (which includes a loss that was no number any more)."""
+    """One of STATUSES; `failed` also where its loss was no number any more."""
     message: str = ""
     step: int = 0
     """Optimizer steps done."""
@@ -95,8 +96,11 @@ class StudyResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; figures to five digits, which is finer than one image of any test set."""
-        return {"format": FORMAT} | _rounded(dataclasses.asdict(self))
+        """For JSON; figures to five digits, which is finer than one image of any test set. Without the checkpoints, which
+        stay on this machine."""
+        values = dataclasses.asdict(self)
+        members = [_rounded(item | {"checkpoint": ""}) for item in values["members"]]
+        return {"format": FORMAT} | values | {"members": members}
 
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:
@@ -106,10 +110,24 @@ class StudyResult:
         try:
             config = StudyConfig.from_dict(values["config"])
             members = tuple(member_from_dict(item) for item in values["members"])
-            rest = {key: values[key] for key in ("name", "sizes", "made") if key in values}
-            return cls(config=config, members=members, classes=tuple(values.get("classes", ())), **rest)
-        except (KeyError, TypeError, AttributeError) as error:
+            result = cls(
+                config=config,
+                members=members,
+                name=str(values.get("name", "")),
+                classes=tuple(str(label) for label in values.get("classes", ())),
+                sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
+                made={str(key): str(value) for key, value in values.get("made", {}).items()},
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, LabError):
+                raise
             raise LabError("The study is damaged: make it again.") from error
+        wanted = [(item.variant.spec, item.train_size, item.seed) for item in config.members()]
+        if [(item.variant, item.train_size, item.seed) for item in members] != wanted:
+            raise LabError("The study is damaged, its runs are not those that it describes: make it again.")
+        if any(item.test_per_class and len(item.test_per_class) != len(result.classes) for item in members):
+            raise LabError("The study is damaged, its classes are not those of its runs: make it again.")
+        return result
 
 
 def waiting(member: Member) -> MemberResult:
@@ -118,17 +136,27 @@ def waiting(member: Member) -> MemberResult:
 
 
 def member_from_dict(values: dict[str, Any]) -> MemberResult:
-    """Rebuild from JSON. Raises LabError, TypeError or KeyError for what is damaged."""
+    """Rebuild from JSON. Raises LabError, TypeError, AttributeError or KeyError for what is damaged."""
     curve = Curve(**{key: tuple(column) for key, column in values.get("curve", {}).items()})
     given = values | {"curve": curve, "test_per_class": tuple(values.get("test_per_class", ()))}
     result = MemberResult(**given)
-    for name in ("train_accuracy", "val_accuracy", "test_accuracy"):
-        value = getattr(result, name)
-        if value is not None and not (finite(value) and 0 <= value <= 1):
-            raise LabError("The study is damaged: it has an accuracy that is none.")
+    shares = [result.train_accuracy, result.val_accuracy, result.test_accuracy, *result.test_per_class]
+    shares += [*curve.train_accuracy, *curve.val_accuracy]
+    losses = [result.val_loss_nats, result.test_loss_nats, *curve.train_loss_nats, *curve.val_loss_nats, result.seconds]
+    counts = [result.train_size, result.seed, result.step, *curve.step]
+    counts += [] if result.kept_step is None else [result.kept_step]
     columns = [getattr(curve, item.name) for item in dataclasses.fields(Curve)]
-    if len({len(column) for column in columns}) != 1:
-        raise LabError("The study is damaged: its curves have gaps.")
+    whole = (
+        all(isinstance(text, str) for text in (result.variant, result.message, result.checkpoint))
+        and result.status in STATUSES
+        and all(value is None or (finite(value) and 0 <= value <= 1) for value in shares)
+        and all(value is None or finite(value) for value in losses)
+        and all(isinstance(value, int) and not isinstance(value, bool) for value in counts)
+        and None not in result.test_per_class
+        and len({len(column) for column in columns}) == 1
+    )
+    if not whole:
+        raise LabError("The study is damaged, it has figures that cannot be: make it again.")
     return result
 
 

@@ -21,6 +21,8 @@ from core.values import finite
 
 MAX_SEEDS = 50
 MAX_RUNS = 2000
+MAX_EPOCHS = 10_000
+"""What a TrainConfig allows."""
 PROBE_IMAGES = 1000
 """Training images that are measured, plain, beside validation."""
 LEARNING_RATES = {"simple_cnn": 3e-3, "fast_resnet": 2e-3, "resnet18": 1e-3}
@@ -101,7 +103,14 @@ class StudyConfig:
         if len(self.members()) > MAX_RUNS:
             raise LabError(f"This study has {len(self.members()):,} runs: take fewer arms, strengths, sizes or seeds, at most "
                            f"{MAX_RUNS:,} runs.")  # fmt: skip
-        self.base()  # what a training run would refuse is refused here
+        for size in self.train_sizes:
+            epochs = self.steps / self._steps_per_epoch(size)
+            if epochs > MAX_EPOCHS:
+                raise LabError(
+                    f"{self.steps:,} steps on {size:,} images are {epochs:,.0f} epochs, more than a run may have "
+                    f"({MAX_EPOCHS:,}): take fewer steps or more images."
+                )
+        self.train_config(self.members()[0])  # what a training run would refuse is refused here
 
     def _checked_sizes(self) -> tuple[int, ...]:
         sizes = self.train_sizes
@@ -171,8 +180,7 @@ class StudyConfig:
 
     def train_config(self, member: Member) -> TrainConfig:
         """The training run of a member."""
-        # Epochs are counted in whole batches; a set smaller than a batch is one batch.
-        steps_per_epoch = member.train_size // min(self.batch_size, member.train_size)
+        steps_per_epoch = self._steps_per_epoch(member.train_size)
         config = self.base().replace(
             seed=member.seed,
             train_images=member.train_size,
@@ -180,6 +188,10 @@ class StudyConfig:
             eval_every=self.steps / self.evaluations / steps_per_epoch,
         )
         return member.variant.apply(config)
+
+    def _steps_per_epoch(self, train_size: int) -> int:
+        """Epochs are counted in whole batches; a set smaller than a batch is one batch."""
+        return train_size // min(self.batch_size, train_size)
 
     def check_data(self, training_images: int) -> None:
         """Raises LabError where a training-set size is above what the dataset has."""

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.checkpoints import list_checkpoints
 from core.data import TEXT_PREFIX, canonical_name, dataset_status
-from core.devices import apple_gpu, nvidia_gpus
+from core.devices import likely_device
 from core.errors import LabError
 from core.runs.store import MAX_NAME
 from core.training.config import TrainConfig
@@ -95,8 +95,7 @@ def _expectation(config: TrainConfig) -> str:
     sentences = []
     seconds, examples = None, _training_examples(config)
     if examples:
-        best = "cuda:0" if nvidia_gpus() else "mps" if apple_gpu() else "cpu"
-        seconds = estimate_seconds(config, best if config.device == "auto" else config.device, examples)
+        seconds = estimate_seconds(config, likely_device(config.device), examples)
     if seconds is None:
         sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
     else:
