@@ -28,8 +28,37 @@ FIXED = {
     "char_gru": GREEN,
     "char_rnn": ORANGE,
     "char_gpt": PURPLE,
+    # Techniques that work alike share a colour, and differ by FIXED_DASHES.
+    "l2": BLUE,
+    "l1": BLUE,
+    "dropout": VERMILLION,
+    "spatial_dropout": VERMILLION,
+    "stochastic_depth": VERMILLION,
+    "augment": GREEN,
+    "cutout": GREEN,
+    "trivial_augment": GREEN,
+    "mixup": PURPLE,
+    "cutmix": PURPLE,
+    "label_smoothing": ORANGE,
+    "batch_norm": ORANGE,
+    "early_stopping": SKY,
+    "ema": SKY,
 }
-"""A model, a split or an arm keeps its colour on every page."""
+"""A model, a split or a technique keeps its colour on every page."""
+
+BASELINE_DASH = "dash"
+"""Of no regularization; no technique has it."""
+FIXED_DASHES = {
+    "l1": "dot",
+    "spatial_dropout": "dot",
+    "stochastic_depth": "dashdot",
+    "trivial_augment": "dot",
+    "cutout": "dashdot",
+    "cutmix": "dot",
+    "batch_norm": "dot",
+    "ema": "dot",
+}
+"""Of techniques whose colour another one has with a solid line."""
 
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 TEXT = {False: "#1c2430", True: "#e4e9ee"}
