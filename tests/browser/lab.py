@@ -76,7 +76,8 @@ class Lab:
         found = []
         for process in psutil.process_iter():
             try:
-                if "worker" in process.cmdline() and process.environ().get("LAB_HOME") == str(self.home):
+                works = {"worker", "core.runs.member_job"} & set(process.cmdline())
+                if works and process.environ().get("LAB_HOME") == str(self.home):
                     found.append(process)
             except psutil.Error:
                 continue

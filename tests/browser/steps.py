@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Locator, Page, expect
+
+from tests.tiny import draw
 
 ANSWER = re.compile(r"\w+ · <?>?\s?\d+(\.\d+)?\s?%")
 """The line that names a class and its probability."""
@@ -67,9 +71,24 @@ def metric(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
 
 
-def run_id(page: Page) -> str:
-    """The run that the address names."""
-    expect(page).to_have_url(re.compile(r"[?&]run=[A-Za-z0-9_-]+"))
-    found = re.search(r"[?&]run=([A-Za-z0-9_-]+)", page.url)
+def run_id(page: Page, param: str = "run") -> str:
+    """The run that the address names. param: `study` where it is one."""
+    named = re.compile(rf"[?&]{param}=([A-Za-z0-9_-]+)")
+    expect(page).to_have_url(named)
+    found = named.search(page.url)
     assert found
     return found.group(1)
+
+
+def badge(page: Page, text: str) -> None:
+    """The state that the page shows for the run."""
+    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
+        re.compile(rf"{text}$"), timeout=60_000
+    )
+
+
+def circle() -> bytes:
+    """A picture of a circle, one of the classes of the tiny dataset, as a PNG."""
+    buffer = io.BytesIO()
+    draw("circle", np.random.default_rng(99)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
-import numpy as np
 import psutil
 from playwright.sync_api import Page, expect
 
 from core.runs import RunStore
 from tests.browser.lab import Lab
-from tests.browser.steps import answer, choose, enter, metric, press, run_id, upload
-from tests.tiny import draw
+from tests.browser.steps import answer, badge, choose, circle, enter, metric, press, run_id, upload
 
 EPOCHS = "5000"
 """Two steps each: minutes of work, so that the run is still under way at every step of the journey."""
@@ -32,19 +29,6 @@ def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
     enter(page, "run-name", name)
     press(page, "start")
     return run_id(page)
-
-
-def badge(page: Page, text: str) -> None:
-    """The state that the page shows for the run."""
-    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
-        re.compile(rf"{text}$"), timeout=60_000
-    )
-
-
-def circle() -> bytes:
-    buffer = io.BytesIO()
-    draw("circle", np.random.default_rng(99)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_train_leave_return_stop_resume_and_classify(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:

@@ -1,0 +1,103 @@
+"""Explore the study that ships, then make one: choose, start, leave, come back, read its verdict, use a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Page, expect
+
+from core.runs import RunStore
+from core.runs.studies import read_study
+from tests.browser.lab import Lab
+from tests.browser.steps import answer, badge, choose, circle, enter, press, run_id, upload
+
+VERDICT = re.compile("helps|hurts|within seed noise")
+
+
+def table(page: Page):
+    """The table of arms."""
+    return page.get_by_test_id("stTable").first
+
+
+def test_the_example_is_there_without_any_training(page: Page) -> None:
+    page.goto("/regularization")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    first = table(page).inner_text()
+    assert VERDICT.search(first)
+    expect(page.locator(".js-plotly-plot")).not_to_have_count(1)  # the small multiples
+    page.get_by_role("radio", name="5,000").click()
+    expect(table(page)).not_to_have_text(first)
+    for tab in ("Training images", "Strength", "Classes", "Files"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        shown = page.get_by_role("button", name="Download") if tab == "Files" else page.locator(".js-plotly-plot").last
+        expect(shown.first).to_be_visible()
+
+
+def test_make_a_study_leave_return_and_use_what_it_trained(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
+    page.goto("/regularization?view=New+study")
+    choose(page, "dataset", "A folder of mine")
+    enter(page, "folder", str(tiny_dataset_folder))
+    enter(page, "study-sizes", "60")
+    enter(page, "study-seeds", "2")
+    page.get_by_text("Advanced", exact=True).click()
+    enter(page, "study-name", "Shapes compared")
+    enter(page, "study-steps", "150")
+    enter(page, "study-evaluations", "5")
+    expect(page.get_by_text("10 runs")).to_be_visible()
+    press(page, "start-study")
+    study = run_id(page, "study")
+    badge(page, "Running")
+    address = page.url
+
+    # Close the tab; the study goes on, and a new tab finds it by its address.
+    page.goto("about:blank")
+    page.goto(address)
+    badge(page, "Finished|Running")
+    press_stop_and_resume(page)
+    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
+        re.compile("Finished$"), timeout=180_000
+    )
+    expect(table(page)).to_contain_text(VERDICT)
+    result = read_study(RunStore(lab.home / "runs"), study)
+    assert {item.status for item in result.members} == {"finished"}
+    assert all(item.step == 150 and item.test_accuracy is not None for item in result.members)
+    assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a study that is over leaves no process behind"
+
+    page.get_by_role("tab", name="Checkpoints").click()
+    page.get_by_role("link", name="No regularization").click()
+    upload(page, "circle.png", "image/png", circle())
+    expect(answer(page)).to_have_text(re.compile("circle"))
+
+    page.goto("/runs")
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+
+
+def press_stop_and_resume(page: Page) -> None:
+    """Stop a study on its way, and go on."""
+    press(page, "stop")
+    badge(page, "Stopped")
+    press(page, "resume")
+
+
+def test_wrong_studies_are_answered_in_a_sentence(page: Page) -> None:
+    page.goto("/regularization?view=New+study")
+    alert = page.get_by_test_id("stAlert").first
+    start = page.locator(".st-key-start-study").get_by_role("button")
+    for given, said in (("0", "training"), ("45001", "45,000 training images"), ("some", "whole number")):
+        enter(page, "study-sizes", given)
+        expect(alert).to_contain_text(said)
+        expect(start).to_be_disabled()
+    enter(page, "study-sizes", "2000")
+    expect(start).to_be_enabled()
+    enter(page, "study-seeds", "1")
+    expect(alert).to_contain_text("no verdict")
+    expect(start).to_be_enabled()
+
+
+def test_an_unknown_study_is_answered_in_a_sentence(page: Page) -> None:
+    for name in ("20200101-000000-none-0000-study", "..%2F..%2Fetc"):
+        page.goto(f"/regularization?study={name}")
+        expect(page.get_by_test_id("stAlert").first).to_be_visible()
