@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import time
@@ -17,11 +16,18 @@ from pathlib import Path
 from typing import IO
 
 from core import devices
+from core.regularization.study import StudyConfig
+from core.runs import engine
 
+MODULE = "core.runs.member_job"
 GRACE_S = 45.0
 """How long runs may take to save their state when they are told to stop."""
 MEMORY_BYTES = 1_500_000_000
 """What one process with torch, a dataset and a small network was seen to need at most, with room."""
+
+
+TRAIN, TEST = "train", "test"
+"""What a process can be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +35,16 @@ class Task:
     """One line for a process."""
 
     verb: str
-    """`train` or `test`."""
+    """TRAIN or TEST."""
     member_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
+    """A process, and what it is doing."""
+
+    place: int
+    """0..size-1; it decides on the GPU."""
     process: subprocess.Popen[str]
     task: Task | None = None
 
@@ -50,8 +60,8 @@ class Answer:
 
 
 def crew_size(tasks: int, device: str, gpus: Sequence[str]) -> int:
-    """How many processes to keep: one per GPU, else one per core that the study may use, as far as memory goes."""
-    if device == "mps" or device.startswith("cuda:"):
+    """How many processes to keep at most: one per GPU, else one per core that the study may use, as far as memory goes."""
+    if device == "mps" or device.startswith("cuda:") or (device == "auto" and not gpus and devices.apple_gpu()):
         return 1
     if gpus and device != "cpu":
         return max(1, min(tasks, len(gpus)))
@@ -63,77 +73,98 @@ def crew_size(tasks: int, device: str, gpus: Sequence[str]) -> int:
     return max(1, min(tasks, cores, int(psutil.virtual_memory().available // MEMORY_BYTES)))
 
 
+def before_start(config: StudyConfig, slots: int) -> tuple[str, int]:
+    """The device that a study will run on, and how many runs side by side, as far as one can tell before it starts."""
+    device = devices.likely_device(config.device)
+    if device == "cpu":
+        return device, max(1, devices.cores() // slots)
+    return device, max(1, len(engine.gpus())) if config.device == "auto" else 1
+
+
 class Crew:
-    """Hand out tasks with `run`; always `stop` at the end."""
+    """Hand out tasks with `run`; always `stop` at the end. A process is started when there is something for it to do."""
 
     def __init__(self, members: Path, size: int, gpus: Sequence[str]) -> None:
-        self.members, self.gpus = members, gpus
+        self.members, self.size, self.gpus = members, size, gpus
         self.selector = selectors.DefaultSelector()
-        self.workers = [self._start(index) for index in range(size)]
+        self.workers: dict[int, Worker] = {}
 
     def run(self, tasks: Sequence[Task], poll: Callable[[list[Task]], None]) -> Iterator[Answer]:
         """Do all tasks, yielding what became of each. poll is called twice a second with those in hand; it may raise."""
         waiting = list(tasks)
-        while waiting or any(worker.task for worker in self.workers):
-            for index, worker in enumerate(self.workers):
-                if not worker.task and waiting:
-                    if worker.process.poll() is not None:
-                        worker = self.workers[index] = self._start(index)
-                    self._hand(worker, waiting.pop(0))
-            poll([worker.task for worker in self.workers if worker.task])
+        while waiting or self._in_hand():
+            for place in range(self.size):
+                worker = self.workers.get(place)
+                if waiting and not (worker and worker.task):
+                    _hand(worker or self._start(place), waiting.pop(0))
+            poll(self._in_hand())
             for key, _ in self.selector.select(timeout=0.5):
-                worker = next(item for item in self.workers if item.process.stdout is key.fileobj)
-                task, line = worker.task, key.fileobj.readline()  # type: ignore[union-attr]
-                if not line:
-                    self.selector.unregister(key.fileobj)
-                worker.task = None
-                if task:
-                    said = json.loads(line) if line else {"status": "died"}
-                    yield Answer(task=task, status=said["status"], message=said.get("message", ""))
+                answer = self._hear(key.data)
+                if answer:
+                    yield answer
 
     def stop(self, alive: Callable[[], None]) -> None:
         """Tell all to save what they do and end; kill those that do not. alive is called while one waits."""
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                if worker.task:
-                    worker.process.send_signal(signal.SIGTERM)
-                _close(worker.process.stdin)
+        for worker in self.workers.values():
+            _close(worker.process.stdin)  # which is what tells them
         deadline = time.monotonic() + GRACE_S
-        while time.monotonic() < deadline and any(worker.process.poll() is None for worker in self.workers):
+        while time.monotonic() < deadline and any(worker.process.poll() is None for worker in self.workers.values()):
             alive()
             time.sleep(0.05)
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.kill()
-            worker.process.wait()
-            _close(worker.process.stdout)
+        for worker in list(self.workers.values()):
+            self._end(worker)
         self.selector.close()
 
-    def _start(self, index: int) -> Worker:
+    def _in_hand(self) -> list[Task]:
+        return [worker.task for worker in self.workers.values() if worker.task]
+
+    def _start(self, place: int) -> Worker:
         environment = dict(os.environ) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        if len(self.gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[index % len(self.gpus)]
+        if len(self.gpus) > 1 and self.size > 1:  # one alone may have been told which to take
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[place % len(self.gpus)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "core.runs.member_job", str(self.members)],
+            [sys.executable, "-m", MODULE, str(self.members)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
             env=environment,
-            cwd=devices.__file__.rpartition(os.sep + "core" + os.sep)[0],
+            cwd=engine.ROOT,
         )
         assert process.stdout is not None
-        self.selector.register(process.stdout, selectors.EVENT_READ)
-        return Worker(process)
+        worker = self.workers[place] = Worker(place=place, process=process)
+        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
+        return worker
 
-    def _hand(self, worker: Worker, task: Task) -> None:
-        worker.task = task
-        try:
-            assert worker.process.stdin is not None
-            worker.process.stdin.write(f"{task.verb} {task.member_id}\n")
-            worker.process.stdin.flush()
-        except OSError:
-            pass  # it has died, which its closed stdout will tell
+    def _hear(self, worker: Worker) -> Answer | None:
+        """What a process says of its task; one that says no more is done with."""
+        assert worker.process.stdout is not None
+        task, line = worker.task, worker.process.stdout.readline()
+        worker.task = None
+        whole = line.endswith("\n")
+        if not whole:
+            self._end(worker)
+        said = json.loads(line) if whole else {"status": "died"}
+        return Answer(task=task, status=said["status"], message=said.get("message", "")) if task else None
+
+    def _end(self, worker: Worker) -> None:
+        assert worker.process.stdout is not None
+        worker.process.kill()  # nothing happens to one that has ended
+        worker.process.wait()
+        self.selector.unregister(worker.process.stdout)
+        _close(worker.process.stdin)
+        _close(worker.process.stdout)
+        del self.workers[worker.place]
+
+
+def _hand(worker: Worker, task: Task) -> None:
+    worker.task = task
+    try:
+        assert worker.process.stdin is not None
+        worker.process.stdin.write(f"{task.verb} {task.member_id}\n")
+        worker.process.stdin.flush()
+    except OSError:
+        pass  # it has died, which its closed stdout will tell
 
 
 def _close(stream: IO[str] | None) -> None:

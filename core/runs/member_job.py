@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -20,19 +21,21 @@ from pathlib import Path
 from core.checkpoints import CARD
 from core.data import load_images
 from core.data.dataset import ImageDataset
+from core.devices import pick_device
 from core.errors import LabError
 from core.paths import write_atomic
 from core.regularization.results import MemberResult
+from core.runs import locks
+from core.runs.crew import GRACE_S, TEST
 from core.runs.job import Job, Outcome
 from core.runs.report import in_words, measure_pictures
-from core.runs.store import STATE, RunStore
+from core.runs.store import STATE, WORKER_LOCK, RunStore
 from core.runs.studies import RESULT, member_result, read_result
 from core.runs.train_job import train_to_end
 from core.runs.worker import do_run
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
 
-TRAIN, TEST = "train", "test"
 CLAIM_S = 20.0
 """How long to wait for a run that another process still holds: one that was told to stop and is saving."""
 
@@ -45,15 +48,14 @@ def run_member(config: TrainConfig, job: Job) -> Outcome:
     session = TrainSession.start(config, dataset, threads=job.run.threads)
     session.read_every = session.total_steps  # a study looks at evaluations only
     finished = train_to_end(session, job)
-    seconds = float(job.value("seconds") or 0.0)
-    kept = None if finished.reason == "diverged" else _kept_step(job.folder)
-    result = member_result(job.run, RunStore(job.folder.parent).metrics(job.run.id), kept)
     diverged = finished.reason == "diverged"
+    kept = None if diverged else _kept_step(job.folder)
     result = dataclasses.replace(
-        result,
+        member_result(job.run, RunStore(job.folder.parent).metrics(job.run.id), kept),
         status="failed" if diverged else "finished",
         message=finished.message if diverged else "",
-        seconds=seconds,
+        step=finished.step,
+        seconds=float(job.value("seconds") or 0.0),
     )
     write_result(job.folder, result)
     # Nobody goes on from a run of a study that has ended, and a hundred of them take room.
@@ -68,8 +70,6 @@ def test_member(folder: Path) -> None:
     if result is None or result.status != "finished" or result.test_accuracy is not None:
         return
     config = RunStore(folder.parent).config(folder.name)
-    from core.devices import pick_device
-
     evaluation = measure_pictures(
         folder / "best",
         _dataset(config.dataset),
@@ -103,8 +103,12 @@ def write_result(folder: Path, result: MemberResult) -> None:
 
 
 def main(members: Path) -> None:
-    """Do what stdin says, a line each (`train ID` or `test ID`), and answer each with a line: its status, and why."""
-    _end_with_parent()
+    """Do what stdin says, a line each (`train ID` or `test ID`), and answer each with a line: its status, and why.
+
+    Ends when stdin is closed, by a study that stops or by its death; what is under way is saved first.
+    """
+    _signals_as_usual()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not answer for us
     store = RunStore(members)
@@ -118,18 +122,18 @@ def main(members: Path) -> None:
                 status, message = _train(store, member_id), store.get(member_id).message
         except (LabError, OSError) as error:
             status, message = "failed", str(error)
-        answers.write(json.dumps({"status": status, "message": message}) + "\n")
+        _signals_as_usual()
+        try:
+            answers.write(json.dumps({"status": status, "message": message}) + "\n")
+        except BrokenPipeError:
+            return  # the study is gone
 
 
 def _train(store: RunStore, member_id: str) -> str:
-    deadline = time.monotonic() + CLAIM_S
-    while True:
-        try:
-            return do_run(store, member_id)
-        except LabError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+    lock, deadline = store.folder(member_id) / WORKER_LOCK, time.monotonic() + CLAIM_S
+    while locks.is_held(lock) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return do_run(store, member_id)
 
 
 def _kept_step(folder: Path) -> int:
@@ -141,19 +145,23 @@ def _dataset(name: str) -> ImageDataset:
     return load_images(name)
 
 
-def _end_with_parent() -> None:
-    """When the study's process is killed, its runs save their state and end: nobody would tell them to."""
-    parent = os.getppid()
+def _signals_as_usual() -> None:
+    """Between two runs there is nothing to save: a signal ends the process, instead of telling a run that is over."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _end_with_stdin() -> None:
+    """When stdin is closed, tell the run under way to save its state and end."""
+    closed = select.poll()
+    closed.register(sys.stdin.fileno(), select.POLLHUP)
+    closed.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    from core.runs import member_job  # by the name that the worker imports it by: else there would be two of `_dataset`
+
+    member_job.main(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import CARD, read_card
+from core.checkpoints import CARD, MEMBERS, read_card
 from core.errors import LabError
 from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
@@ -155,9 +155,14 @@ class RunStore:
                 title_checkpoints(folder, name)
 
     def extend(self, run_id: str, config: StudyConfig) -> None:
-        """Give a study more to do; submit it afterwards. Raises LabError while it runs."""
+        """Give a study more to do; submit it afterwards. Raises LabError while it runs, and for what is another study."""
         with self.locked():
             folder = self.folder(run_id)
+            old = self.config(run_id)
+            if not isinstance(old, StudyConfig):
+                raise LabError(f"The run {run_id} is no study: pick one from the list of studies.")
+            if dataclasses.replace(config, arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
+                raise LabError("Only arms, sizes and seeds can be added to a study: start a new one for anything else.")
             if locks.is_held(folder / WORKER_LOCK) or self.get(run_id).active:
                 raise LabError("The study is still at work: stop it, or let it end, before you add to it.")
             values = _read_json(folder / CONFIG) | {"config": config.to_dict()}
@@ -170,7 +175,8 @@ class RunStore:
         """Remove a run with its checkpoints. Raises LabError while it runs."""
         with self.locked():
             folder = self.folder(run_id)
-            if locks.is_held(folder / WORKER_LOCK):
+            # A study's own runs live on for a moment when its worker is killed: they save what they have.
+            if any(map(locks.is_held, (folder / WORKER_LOCK, *folder.glob(f"{MEMBERS}/*/{WORKER_LOCK}")))):
                 raise LabError(f"The run {run_id} is still at work: stop it before you delete it.")
             doomed = self.root / f".deleted-{run_id}-{secrets.token_hex(3)}"
             try:

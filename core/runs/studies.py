@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ from core.checkpoints import CARD, MEMBERS
 from core.errors import LabError
 from core.regularization.results import Curve, MemberResult, StudyResult, member_from_dict, waiting
 from core.regularization.study import Member, StudyConfig
-from core.runs.run import STUDY, Run
+from core.runs.run import Run
 from core.runs.store import RunStore
 from core.values import read_json
 
 RESULT = "result.json"
 """What a run of a study gave, once it is over."""
 FACTS = "facts.json"
-"""What a study knows of its dataset and machine: `classes`, `sizes`, `made`."""
+"""What a study knows of its dataset and machine: `classes`, `sizes`, `made`, and `data`: checksums."""
 
 
 def member_store(store: RunStore, study_id: str) -> RunStore:
@@ -29,26 +28,46 @@ def member_store(store: RunStore, study_id: str) -> RunStore:
 
 def read_study(store: RunStore, study_id: str) -> StudyResult:
     """A study as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
-    run = store.get(study_id)
-    if run.kind != STUDY:
+    run, config = store.get(study_id), store.config(study_id)
+    if not isinstance(config, StudyConfig):
         raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
-    config: StudyConfig = store.config(study_id)
-    folder = store.folder(study_id)
     members = member_store(store, study_id)
     found = []
     for member in config.members():
         result = _read_member(members, member)
         named = f"{study_id}/{member.id}" if (members.root / member.id / "best" / CARD).is_file() else ""
-        found.append(dataclasses.replace(result, variant=member.variant.spec, checkpoint=named))
-    facts = _facts(folder)
+        found.append(
+            dataclasses.replace(
+                result,
+                variant=member.variant.spec,
+                train_size=member.train_size,
+                seed=member.seed,
+                checkpoint=named,
+            )
+        )
+    facts = read_facts(store.folder(study_id))
     return StudyResult(
         config=config,
         members=tuple(found),
         name=run.name,
-        classes=tuple(str(item) for item in facts.get("classes", ())),
-        sizes={str(key): int(value) for key, value in facts.get("sizes", {}).items()},
-        made={str(key): str(value) for key, value in facts.get("made", {}).items()},
+        classes=tuple(facts["classes"]),
+        sizes=facts["sizes"],
+        made=facts["made"],
     )
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `facts.json` in a study's folder says; with empty `classes`, `sizes` and `made` where it cannot be read."""
+    try:
+        facts = read_json((folder / FACTS).read_bytes())
+        given = {
+            "classes": [str(item) for item in facts["classes"]],
+            "sizes": {str(key): int(value) for key, value in facts["sizes"].items()},
+            "made": {str(key): str(value) for key, value in facts["made"].items()},
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {"classes": [], "sizes": {}, "made": {}}
+    return facts | given
 
 
 def member_result(run: Run, rows: list[dict[str, Any]], kept_step: int | None) -> MemberResult:
@@ -109,11 +128,3 @@ def _read_member(members: RunStore, member: Member) -> MemberResult:
     if status == "stopped" and not run.step:
         return waiting(member)
     return dataclasses.replace(member_result(run, rows, None), status=status)
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        values = json.loads((folder / FACTS).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
-from core.checkpoints import MEMBERS, versions
+from core.checkpoints import CARD, MEMBERS, versions
 from core.data import load_images
-from core.devices import processor_name
+from core.data.dataset import ImageDataset
+from core.devices import likely_device, processor_name
 from core.errors import LabError
 from core.paths import ensure_folder, write_atomic
 from core.regularization import cost
 from core.regularization.analysis import headline, judged
 from core.regularization.results import StudyResult
 from core.regularization.study import Member, StudyConfig
-from core.runs.crew import Answer, Crew, Task, crew_size
+from core.runs.crew import TEST, TRAIN, Answer, Crew, Task, crew_size
 from core.runs.engine import gpus
 from core.runs.job import Job, Outcome
-from core.runs.run import MEMBER
+from core.runs.run import MEMBER, number
 from core.runs.store import RunStore
-from core.runs.studies import FACTS, read_result, read_study
+from core.runs.studies import FACTS, read_facts, read_result, read_study
 
 TRIES = 2
 """For a run whose process died: of memory, most likely, and then perhaps not again."""
@@ -33,21 +35,13 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     job.stage("preparing")
     store = RunStore(ensure_folder(job.folder / MEMBERS))
     members = {member.id: member for member in config.members()}
-    for member_id, member in members.items():
-        if not (store.root / member_id).is_dir():
-            store.create(config.train_config(member), member.title, kind=MEMBER, run_id=member_id)
     size = crew_size(len(members), config.device, gpus())
-    facts = {
-        "classes": list(dataset.card.classes),
-        "sizes": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
-        "made": {
-            "hardware": f"{processor_name()}, {size} processes with a thread each",
-            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-            "code": str(job.value("code_version") or ""),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        },
-    }
-    write_atomic(job.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    _write_facts(dataset, size, job)
+    for member_id, member in members.items():
+        if not _is_usable(store, member_id):
+            # Whatever is left of one that was damaged: it is trained again.
+            shutil.rmtree(store.root / member_id, ignore_errors=True)
+            store.create(config.train_config(member), member.title, kind=MEMBER, run_id=member_id)
     has_test = len(dataset.test) > 0
     del dataset  # the processes read their own
     watch = Watch(job, store, members, config, size)
@@ -59,15 +53,14 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
             _test(watch, crew)
     finally:
         crew.stop(lambda: watch.show("ending"))
+    watch.show("ending")
     watch.remember_speed()
     result = watch.result()
-    unfinished = [item for item in result.members if item.status not in ("finished", "failed")]
+    unfinished = [item for name, item in zip(members, result.members, strict=True) if name not in watch.done]
     if unfinished:
-        return Outcome(
-            status="failed",
-            message=f"{len(unfinished)} of {len(members)} runs did not finish ({unfinished[0].message or 'their process died'})"
-            ": resume it to try them again.",
-        )
+        why = unfinished[0].message.rstrip(".") or "their process died"
+        message = f"{len(unfinished)} of {len(members)} runs did not finish ({why}): resume it to try them again."
+        return Outcome(status="failed", message=message)
     failed = sum(item.status == "failed" for item in result.members)
     message = f"{len(members) - failed} of {len(members)} runs finished. {headline(result)}"
     return Outcome(status="finished", message=message)
@@ -78,11 +71,23 @@ class Watch:
 
     def __init__(self, job: Job, store: RunStore, members: dict[str, Member], config: StudyConfig, size: int) -> None:
         self.job, self.store, self.members, self.config, self.size = job, store, members, config, size
-        self.done = {member_id for member_id in members if read_result(store.root / member_id)}
+        self.done: set[str] = set()
+        self.steps: dict[str, int] = {}
+        for member_id in members:
+            self.look(member_id)
         self.started = time.monotonic()
         self.seconds_before = job.run.seconds
-        self.steps_before = self._steps([])
-        job.update(now=True, total_steps=len(members) * config.steps, threads=size, device=config.device)
+        self.steps_before = sum(self.steps.values())
+        job.update(now=True, total_steps=len(members) * config.steps, device=config.device)
+
+    def look(self, member_id: str) -> bool:
+        """Note how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
+        over = read_result(self.store.root / member_id) is not None
+        if over:
+            self.done.add(member_id)
+        step = self.config.steps if over else int(number(self.store.status(member_id), "step") or 0)
+        self.steps[member_id] = min(step, self.config.steps)
+        return over
 
     def result(self) -> StudyResult:
         """The study as it is on disk."""
@@ -90,10 +95,11 @@ class Watch:
 
     def show(self, stage: str, in_hand: list[Task] | None = None) -> None:
         """Write how far the study is."""
-        spent = time.monotonic() - self.started
-        steps = self._steps([task.member_id for task in in_hand or []])
+        for task in in_hand or []:
+            self.look(task.member_id)
+        spent, steps = time.monotonic() - self.started, sum(self.steps.values())
         trained, total = steps - self.steps_before, len(self.members) * self.config.steps
-        rate = trained / spent if spent > 3 and trained else None
+        rate = trained / spent if spent > 3 and trained > 0 else None
         self.job.update(
             stage=stage,
             step=steps,
@@ -115,32 +121,54 @@ class Watch:
 
     def remember_speed(self) -> None:
         """For the estimate of the next study's duration: what one process gets done beside the others."""
-        trained = self._steps([]) - self.steps_before
+        trained = sum(self.steps.values()) - self.steps_before
         spent = time.monotonic() - self.started
         if trained >= 10 * self.config.steps or spent > 60:
-            device = self.config.device if self.config.device != "auto" or not gpus() else "cuda:0"
-            cost.remember(
-                self.config, "cpu" if device == "auto" else device, trained * self.config.batch_size / spent / self.size
-            )
+            device = likely_device(self.config.device)
+            cost.remember(self.config, device, trained * self.config.batch_size / spent / self.size)
 
-    def _steps(self, in_hand: list[str]) -> int:
-        """Steps done; a run that ended early, or diverged, is done with all of them."""
-        running = sum(
-            min(self.config.steps, int(self.store.status(member_id).get("step") or 0))
-            for member_id in in_hand
-            if member_id not in self.done
+
+def _write_facts(dataset: ImageDataset, size: int, job: Job) -> None:
+    """Keep what is known of dataset and machine. Raises LabError where the data are not those of the runs that there are."""
+    data = {"classes": "\n".join(dataset.card.classes)} | dataset.card.sha256
+    if read_facts(job.folder).get("data", data) != data:
+        raise LabError(
+            f"The data of {dataset.card.title} have changed since this study began: put them back as they were, or start a "
+            "new study."
         )
-        return len(self.done) * self.config.steps + running
+    facts = {
+        "classes": list(dataset.card.classes),
+        "sizes": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        "data": data,
+        "made": {
+            "hardware": f"{processor_name()}, {size} {'process' if size == 1 else 'processes'} with a thread each",
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "code": str(job.value("code_version") or ""),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        },
+    }
+    write_atomic(job.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+
+
+def _is_usable(store: RunStore, member_id: str) -> bool:
+    """Whether a run can be gone on with, or is over and has left what it should."""
+    folder = store.root / member_id
+    result = read_result(folder)
+    if result is not None:
+        return result.status != "finished" or (folder / "best" / CARD).is_file()
+    try:
+        run = store.get(member_id)
+    except LabError:
+        return False
+    return run.resumable or run.active  # active: a process of a worker that was killed is still saving it
 
 
 def _train(watch: Watch, crew: Crew) -> None:
-    missing = [Task(verb="train", member_id=member_id) for member_id in watch.members if member_id not in watch.done]
+    missing = [Task(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
     for _ in range(TRIES):
         again = []
         for answer in crew.run(missing, watch.check):
-            if read_result(watch.store.root / answer.task.member_id):
-                watch.done.add(answer.task.member_id)
-            else:
+            if not watch.look(answer.task.member_id):
                 again.append(answer.task)
                 _complain(watch, answer)
         missing = again
@@ -148,21 +176,22 @@ def _train(watch: Watch, crew: Crew) -> None:
 
 def _test(watch: Watch, crew: Crew) -> None:
     """Only what was chosen on validation, and only once everything that there is to choose from has been trained."""
-    result = watch.result()
-    if result.done < len(result.members):
+    if len(watch.done) < len(watch.members):
         return
+    result = watch.result()
     wanted = {(item.variant, item.train_size, item.seed) for item in judged(result) if item.test_accuracy is None}
     tasks = [
-        Task(verb="test", member_id=member_id)
+        Task(verb=TEST, member_id=member_id)
         for member_id, member in watch.members.items()
         if (member.variant.spec, member.train_size, member.seed) in wanted
     ]
     for answer in crew.run(tasks, watch.check_test):
         if answer.status != "tested":
             _complain(watch, answer)
+            folder = watch.store.root / answer.task.member_id
             raise LabError(
-                f"A checkpoint could not be measured on the test images ({answer.message or answer.status}): resume the study "
-                "to try again."
+                f"A checkpoint could not be measured on the test images ({answer.message.rstrip('.') or answer.status}): "
+                f"resume the study to try again. Should that fail too, delete {folder}, and it trains that run again."
             )
 
 
