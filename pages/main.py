@@ -21,6 +21,11 @@ page = st.navigation(
             st.Page("learn/images.py", title="Images", icon=":material/image:", url_path="images"),
             st.Page("learn/text.py", title="Text", icon=":material/edit_note:", url_path="text"),
         ],
+        "Data": [
+            st.Page(
+                "data/regularization.py", title="Regularization", icon=":material/balance:", url_path="regularization"
+            ),
+        ],
     }
 )
 sidebar()

@@ -119,7 +119,8 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
     taken: set[str] = set()
     for name, reference in references.items():
         run_id, _, which = name.partition("/")
-        title, active = names.get(run_id, (reference.label, False))
+        own = (reference.label, False)
+        title, active = names.get(run_id, own) if which in ("", "best", "last") else own  # else it is a run of a study
         # Short, and what tells two of them apart first: the box is narrow.
         parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
         if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:

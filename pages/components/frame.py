@@ -9,12 +9,14 @@ import streamlit as st
 from core.devices import cores, processor_name
 from core.errors import LabError
 from core.runs import Run
-from pages.components.job_words import PAGES
+from pages.components.job_words import address, fraction
 from pages.components.resources import runs_now
 from pages.components.text import plain
 from pages.components.warmup import warmup
 
 POLL_S = 5.0
+NAME_CHARACTERS = 24
+"""Of a run in the sidebar."""
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
     '<path d="M11 2h10v7c0 4 7 6 7 13v8H4v-8c0-7 7-9 7-13z" fill="#0072b2"/>'
@@ -57,11 +59,12 @@ def _panel(polling: bool) -> None:
         if _warming():
             st.caption(f":material/hourglass_top: {warmup().stage} in the background")
         for run in runs[:4]:
+            page, query = address(run)
             st.page_link(
-                PAGES[run.task],
-                label=f"{plain(run.name)} · {_state(run)}",
+                page,
+                label=f"{plain(_short(run.name))} · {_state(run)}",
                 icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
-                query_params={"view": "Train", "run": run.id},
+                query_params=query,
             )
         if len(runs) > 4:
             st.page_link("overview/runs.py", label=f"{len(runs) - 4} more in the queue")
@@ -69,10 +72,15 @@ def _panel(polling: bool) -> None:
         st.rerun()
 
 
+def _short(name: str) -> str:
+    """What leaves room for the state behind it."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1].rstrip()}…"
+
+
 def _state(run: Run) -> str:
     if run.status == "queued":
         return "queued"
-    if run.total_steps:
-        return f"{100 * run.step / run.total_steps:.0f}%"
+    if run.total_steps or run.step:
+        return f"{100 * fraction(run):.0f}%"
     # The width of the sidebar holds one short word; its page says more.
     return "stopping" if run.status == "stopping" else "starting"

@@ -8,8 +8,9 @@ from core.data import dataset_title
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
-from pages.components.job_words import PAGES, STATUS, best, epochs_done, fraction, where
-from pages.components.resources import act, dark, runs_now, store
+from pages.components.job_parts import job_head, show_job_problem, stop_or_resume
+from pages.components.job_words import STATUS, address, best, compares, done, fraction, where
+from pages.components.resources import dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 from pages.components.text_run import METRIC_PX, text_figures
 
@@ -31,16 +32,18 @@ LATER_POLL_S = 5.0
 
 def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
+    page, query = address(run)
     st.page_link(
-        PAGES[run.task],
-        label=f"{plain(run.name)} · {plain(run.config.model)}",
+        page,
+        label=plain(run.name) if run.study else f"{plain(run.name)} · {plain(run.config.model)}",
         icon=STATUS[run.status][2],
-        query_params={"view": "Train", "run": run.id},
+        query_params=query,
     )
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    parts = [STATUS[run.status][0], f"epoch {epochs_done(run)}"]
+    parts = [STATUS[run.status][0], done(run)]
+    parts += [plain(compares(run))] if run.study else []
     if run.best_val_loss_nats is not None or run.best_val_accuracy is not None:
         parts.insert(1, f"best validation {best(run)}")
     parts += [duration(run.seconds)] if run.seconds else []
@@ -53,6 +56,9 @@ def job_panel(run_id: str) -> None:
         run = find_run(run_id)
     except LabError as error:
         show_error(error)
+        return
+    if run.study is not None:  # a link may say so
+        job_line(run)
         return
     every = POLL_S if run.seconds < 60 else LATER_POLL_S
     st.fragment(_live, run_every=every if run.active else None)(run_id, run.active)
@@ -72,17 +78,11 @@ def _live(run_id: str, polling: bool) -> None:
         return
     if run.active != polling:
         st.rerun()
-    name, colour, icon = STATUS[run.status]
-    st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
-    st.progress(fraction(run), text=where(run))
-    if run.silent_s is not None:
-        st.warning(
-            f"No sign of life for {duration(run.silent_s)}: a slow machine may be in the middle of an evaluation, else its "
-            "process hangs. Stop ends it, and Resume goes on from its last saved state."
-        )
-    if run.message:
-        (st.error if run.status in ("failed", "lost") else st.caption)(plain(run.message))
-    _buttons(run)
+    job_head(run)
+    with st.container(horizontal=True, gap="small"):
+        stop_or_resume(run, "Resume" if run.saved_step else "Start again")
+        _uses(run)
+    show_job_problem()
     if run.task == "text":
         text_figures(run, rows)
     else:
@@ -92,35 +92,11 @@ def _live(run_id: str, polling: bool) -> None:
     _facts(run)
 
 
-def _buttons(run: Run) -> None:
-    with st.container(horizontal=True, gap="small"):
-        if run.status in ("queued", "running"):
-            st.button("Stop", key="stop", icon=":material/stop:", on_click=_press, args=("stop", run.id))
-        elif run.status == "stopping":
-            st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
-        elif run.resumable:
-            st.button(
-                "Resume" if run.saved_step else "Start again",
-                key="resume",
-                icon=":material/play_arrow:",
-                type="primary",
-                on_click=_press,
-                args=("submit", run.id),
-            )
-        if run.has_checkpoint:
-            for key, label, icon, view in USES[run.task]:
-                if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
-                    st.rerun()  # this fragment alone would stay on Train
-    problem = st.session_state.pop("job-problem", None)
-    if problem:
-        show_error(problem)
-
-
-def _press(verb: str, run_id: str) -> None:
-    try:
-        act(verb, run_id)
-    except LabError as error:
-        st.session_state["job-problem"] = str(error)
+def _uses(run: Run) -> None:
+    if run.has_checkpoint:
+        for key, label, icon, view in USES[run.task]:
+            if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
+                st.rerun()  # this fragment alone would stay on Train
 
 
 def _use(run: Run, view: str) -> None:

@@ -17,29 +17,44 @@ STATUS = {
 
 PAGES = {"images": "learn/images.py", "text": "learn/text.py"}
 """Where a run of a task is looked at, in the view Train."""
+STUDIES = "data/regularization.py"
+"""Where studies are made, and looked at in the view of that name."""
+
+
+def address(run: Run) -> tuple[str, dict[str, str]]:
+    """The page that shows a run, and the query parameters of a link to it."""
+    if run.study is not None:
+        return STUDIES, {"view": "Studies", "study": run.id}
+    return PAGES[run.task], {"view": "Train", "run": run.id}
 
 
 def fraction(run: Run) -> float:
     """Share done, 0..1."""
     if run.stage_fraction is not None and run.step == 0:
         return min(1.0, max(0.0, run.stage_fraction))
-    return min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
+    # A study may have been given more to do since it wrote how much that is.
+    total = run.total_steps if run.study is None else len(run.study.members()) * run.study.steps
+    return min(1.0, run.step / total) if total else 0.0
 
 
 def where(run: Run) -> str:
-    """Percent, epoch, rate and time left in one line of Markdown."""
+    """Percent, epoch (of a study: its runs), rate and time left in one line of Markdown."""
     if run.status == "queued":
         place = f", place {run.queue_position}" if run.queue_position else ""
         return f"Waiting in the queue{place}"
     if run.status == "running" and run.step == 0:
         return plain((run.stage or "starting").capitalize()) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
+    if run.study is not None:
+        parts = [f"{100 * fraction(run):.0f}%", done(run)]
+        if run.stage not in ("", "training"):  # rate and time left are of training
+            return " · ".join([*parts, plain(run.stage)]) + _silence(run)
     if run.examples_per_s:
         parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
     if run.status == "running" and run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
-        parts.append(f"trained for {duration(run.seconds)}")
+        parts.append(f"{'trained for' if run.study is None else 'took'} {duration(run.seconds)}")
     return " · ".join(parts) + _silence(run)
 
 
@@ -47,9 +62,18 @@ def _silence(run: Run) -> str:
     return "" if run.silent_s is None else f" · no sign of life for {duration(run.silent_s)}"
 
 
-def epochs_done(run: Run) -> str:
-    """`3.5 of 10`."""
-    return f"{round(run.epoch, 2):g} of {run.config.epochs:g}"
+def done(run: Run) -> str:
+    """`epoch 3.5 of 10`; of a study `runs 12 of 60`."""
+    if run.study is not None:
+        return f"runs {run.members_done} of {len(run.study.members())}"
+    return f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"
+
+
+def compares(run: Run) -> str:
+    """What a study compares with no regularization, in words; empty for a training."""
+    if run.study is None:
+        return ""
+    return ", ".join(arm.title for arm in run.study.parsed() if arm.names)
 
 
 def state_words(run: Run) -> str:

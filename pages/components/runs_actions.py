@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.runs import Run
 from core.runs.store import MAX_NAME
-from pages.components.job_words import PAGES
+from pages.components.job_words import address
 from pages.components.resources import act, forget_runs, store
 from pages.components.text import plain, show_error
 
@@ -17,7 +17,8 @@ def actions(chosen: list[Run]) -> None:
     if len(chosen) == 1:
         run = chosen[0]
         if st.button("Open", key="open", icon=":material/open_in_new:"):
-            st.switch_page(PAGES[run.task], query_params={"view": "Train", "run": run.id})
+            page, query = address(run)
+            st.switch_page(page, query_params=query)
         if st.button("Rename", key="rename", icon=":material/edit:"):
             ask_rename(run)
     if any(run.resumable and not run.active for run in chosen):

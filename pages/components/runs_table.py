@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs import Run
-from pages.components.job_words import STATUS, epochs_done, state_words
+from pages.components.job_words import STATUS, compares, done, state_words
 from pages.components.text import VALIDATION_PLAIN, duration
 
 
@@ -18,17 +18,19 @@ def row(run: Run) -> dict[str, Any]:
         "name": run.name,
         "status": STATUS[run.status][0],
         "model": run.config.model,
-        "recipe": run.config.recipe,
+        "recipe": run.config.recipe if run.study is None else run.study.recipe,
         "best_val_accuracy": run.best_val_accuracy,
         "last_val_accuracy": run.last_val_accuracy,
         "best_val_loss_nats": run.best_val_loss_nats,
-        "val_tta": "none",
+        "val_tta": "none" if run.study is None else None,
         "test_accuracy": run.test_accuracy,
-        "test_tta": run.config.tta,
-        "epoch": round(run.epoch, 3),
+        "test_tta": run.config.tta if run.study is None else None,
+        "epoch": round(run.epoch, 3) if run.study is None else None,
+        "runs_done": None if run.study is None else run.members_done,
+        "compares": None if run.study is None else " ".join(run.study.arms),
         "seconds": round(run.seconds, 1),
         "examples_per_s": run.examples_per_s,
-        "seed": run.config.seed,
+        "seed": run.config.seed if run.study is None else None,
         "created": run.created.isoformat(timespec="seconds") if run.created else None,
         "id": run.id,
     }
@@ -46,13 +48,15 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Last val.": [_percent(run.last_val_accuracy) for run in runs],
             "Val. loss": [run.best_val_loss_nats for run in runs],
             "Test": [_percent(run.test_accuracy) for run in runs],
-            "Epoch": [epochs_done(run) for run in runs],
+            "Done": [done(run) for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
             "Model": [run.config.model for run in runs],
             "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
         }
     )
+    if any(run.study for run in runs):
+        frame.insert(2, "Compares", [compares(run) or None for run in runs])
     percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
     test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
     # A new key for another list of runs: the selection is by position, and must never slide on to another run.
@@ -66,6 +70,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
         placeholder="–",
         column_config={
             "Name": st.column_config.TextColumn(width=180),
+            "Compares": st.column_config.TextColumn(width=180, help="Of a study: with no regularization."),
             "Best val.": percent,
             "Last val.": percent,
             "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),

@@ -47,8 +47,11 @@ def runs_view() -> None:
     problem = st.session_state.pop("runs-problem", None)
     if problem:
         show_error(problem)
-    if chosen:
-        _compare(chosen)
+    trained = [run for run in chosen if run.study is None]
+    if trained:
+        _compare(trained)
+    elif chosen:
+        st.caption("A study compares its runs on a page of its own: select it alone, and open it.")
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:

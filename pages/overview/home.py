@@ -16,8 +16,9 @@ BOTTLENECKS = (
         ":material/database:",
         "Does it work on what it has not seen?",
         "Train on CIFAR-10, on Shakespeare, or on pictures and texts of yours, and watch the gap between training and "
-        "validation; what a language model copied word for word is underlined.",
-        "Coming: regularization and augmentation, compared over seeds.",
+        "validation; what a language model copied word for word is underlined. Compare regularization techniques over "
+        "seeds: which of them help by more than luck?",
+        "",
     ),
     (
         "Trust",
@@ -97,7 +98,10 @@ for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENEC
         st.markdown(f"#### {icon} {name}")
         st.markdown(f"**{question}**")
         st.markdown(today)
-        st.caption(later)
+        if later:
+            st.caption(later)
+        else:
+            st.page_link("data/regularization.py", label="Which technique helps?", icon=":material/balance:")
 
 ships, machine = st.columns([3, 2], gap="large")
 with ships:

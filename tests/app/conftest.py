@@ -24,6 +24,7 @@ PAGES = {
     "runs": "overview/runs.py",
     "images": "learn/images.py",
     "text": "learn/text.py",
+    "regularization": "data/regularization.py",
 }
 Open = Callable[..., AppTest]
 

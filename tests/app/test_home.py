@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from core.checkpoints import Card
+from core.regularization.study import StudyConfig
 from core.runs import RunStore
+from core.runs.run import STUDY
 from core.training.recipes import RECIPES
 from tests.app.conftest import PAGES, Open, texts
 
@@ -66,6 +68,29 @@ def test_a_run_under_way_is_linked_to_the_page_of_its_task(
     assert {link.query_string for link in links} == {f"view=Train&run={run_id}"}
 
 
+@pytest.mark.parametrize("where", ["home", "runs", "images", "regularization"])
+def test_a_study_under_way_is_linked_to_its_own_page(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    run_id = RunStore().create(StudyConfig(), "A study with a rather long name", kind=STUDY)
+    run = dataclasses.replace(RunStore().get(run_id), status="running", step=7500, total_steps=15_000, members_done=7)
+    monkeypatch.setattr(RunStore, "list", lambda self: [run])
+    at = open_page(where, view="Studies") if where == "regularization" else open_page(where)
+    links = [link.proto for link in at.get("page_link") if run_id in link.proto.query_string]
+    assert links
+    assert {link.page for link in links} == {"regularization"}
+    assert {link.query_string for link in links} == {f"view=Studies&study={run_id}"}
+    assert "A study with a rather l… · 50%" in [link.label for link in links]
+    if where == "home":
+        assert at.get("progress")[0].proto.text == "50% · runs 7 of 15"
+
+
+def test_home_leads_to_the_comparison_of_techniques(open_page: Open) -> None:
+    at = open_page("home")
+    assert "regularization" in [link.proto.page for link in at.get("page_link")]
+    assert "Coming: regularization" not in texts(at)
+
+
 def test_home_shows_what_ships_with_its_measured_accuracy(open_page: Open, shipped: Card) -> None:
     said = texts(open_page("home"))
     assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
@@ -88,7 +113,7 @@ def test_home_and_runs_need_no_torch() -> None:
         "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('pages/main.py', default_timeout=60).run()\n"
-        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py'):\n"
+        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py', 'data/regularization.py'):\n"
         "    at.switch_page(page).run()\n"
         "assert not at.exception\n"
         "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"

@@ -12,8 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs import RunStore
 from core.training.config import TrainConfig
+from pages.components.runs_table import row
 from pages.components.runs_view import differences, unique_names
 from tests.app.conftest import Open, texts
+from tests.app.studies import result_of, store_study
 from tests.app.test_train import finished_run
 
 
@@ -127,6 +129,35 @@ def test_a_damaged_run_is_in_the_table_and_can_be_deleted(open_page: Open, lab_h
     assert list(at.dataframe[0].value["Name"]) == ["Broken"]
     assert at.button(key="delete")
     assert not at.error
+
+
+def test_a_study_is_in_the_table_with_what_it_compares_and_opens_on_its_page(open_page: Open, lab_home: Path) -> None:
+    finished_run(lab_home, "Training")
+    run_id = store_study(result_of(name="Study"), over=7, status="stopped")
+    at = open_page("runs")
+    shown = at.dataframe[0].value.set_index("Name")
+    assert shown.loc["Study", "Done"] == "runs 7 of 36"
+    assert shown.loc["Study", "Model"] == "simple_cnn"
+    assert shown.loc["Study", "Compares"].startswith("L2 (weight decay), Dropout, Flip + crop")
+    assert shown.loc["Study", ["Best val.", "Last val.", "Val. loss", "Test"]].isna().all()
+    assert shown.loc["Training", "Done"] == "epoch 3 of 3"
+    assert not isinstance(shown.loc["Training", "Compares"], str)
+    place = list(shown.index).index("Study")
+    at = mark(select(at, place), place)
+    assert "select it alone, and open it" in texts(at)
+    assert not at.get("plotly_chart")
+    at.button(key="open").click().run()
+    assert not at.exception, at.exception
+    assert at.title[0].value == "Regularization"
+    assert "#### Study :orange-badge[" in texts(at)
+    assert at.query_params["study"] in (run_id, [run_id])
+
+
+def test_the_table_as_a_file_has_no_figures_of_a_training_for_a_study() -> None:
+    values = row(RunStore().get(store_study(result_of(), over=7)))
+    assert (values["runs_done"], values["recipe"]) == (7, "regularization study")
+    assert values["compares"] == "none l2=0.1 dropout=0.1/0.5 augment=2 dropout=0.3+augment=2"
+    assert {values[name] for name in ("epoch", "seed", "val_tta", "test_tta", "best_val_accuracy")} == {None}
 
 
 def test_differences_and_names() -> None:
