@@ -34,8 +34,8 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """For people: `Flip + crop 2 with L2 (weight decay) 0.1`."""
-        return " with ".join(item.label for item in self.techniques) or "No regularization"
+        """For people: `Flip + crop 2 and L2 (weight decay) 0.1`."""
+        return _together([item.label for item in self.techniques])
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The config with all of them switched on."""
@@ -66,19 +66,24 @@ class Arm:
 
     @property
     def title(self) -> str:
-        """For people, without strengths: `Dropout`, `Flip + crop with dropout`."""
+        """For people, without strengths: `Dropout`, `Dropout and flip + crop`."""
         return title_of(self.names)
 
 
 def title_of(names: tuple[str, ...]) -> str:
-    """The techniques in words, without strengths."""
-    titles = [TECHNIQUES[name].title for name in names]
-    # A name with a capital or a digit inside keeps its first letter: L2, CutMix, EMA.
-    rest = [
-        title if any(sign.isupper() or sign.isdigit() for sign in title[1:]) else title[0].lower() + title[1:]
-        for title in titles[1:]
-    ]
-    return " with ".join([*titles[:1], *rest]) or "No regularization"
+    """The techniques in words, without strengths: `Dropout, flip + crop and L2 (weight decay)`."""
+    return _together([TECHNIQUES[name].title for name in names])
+
+
+def inside(title: str) -> str:
+    """A title inside a sentence. A first word with another capital or a digit stays as it is: L2, CutMix, EMA."""
+    word = title.partition(" ")[0]
+    return title if any(sign.isupper() or sign.isdigit() for sign in word[1:]) else title[:1].lower() + title[1:]
+
+
+def _together(titles: list[str]) -> str:
+    *most, last = [*titles[:1], *map(inside, titles[1:])] or ["No regularization"]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def parse_arm(text: str) -> Arm:

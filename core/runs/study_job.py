@@ -23,6 +23,9 @@ from core.runs.run import MEMBER, number
 from core.runs.store import RunStore
 from core.runs.studies import FACTS, read_facts, read_result, read_study
 
+LEAST_SPEED_S = 60.0
+LEAST_IMAGES = 2000
+"""Of training between two measurements: the quick study has 3,200."""
 TRIES = 2
 """For a run whose process died: of memory, most likely, and then perhaps not again."""
 
@@ -120,12 +123,15 @@ class Watch:
         self.job.stop_if_wanted()
 
     def remember_speed(self) -> None:
-        """For the estimate of the next study's duration: what one process gets done beside the others."""
-        trained = sum(self.steps.values()) - self.steps_before
+        """For the estimate of the next study's duration: what one process gets done beside the others. Not from a study whose
+        time went into starting and measuring."""
+        images = (sum(self.steps.values()) - self.steps_before) * self.config.batch_size
         spent = time.monotonic() - self.started
-        if trained >= 10 * self.config.steps or spent > 60:
-            device = likely_device(self.config.device)
-            cost.remember(self.config, device, trained * self.config.batch_size / spent / self.size)
+        if (
+            spent > LEAST_SPEED_S
+            and self.config.steps * self.config.batch_size >= LEAST_IMAGES * self.config.evaluations
+        ):
+            cost.remember(self.config, likely_device(self.config.device), images / spent / self.size)
 
 
 def _write_facts(dataset: ImageDataset, size: int, job: Job) -> None:

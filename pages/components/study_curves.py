@@ -23,10 +23,9 @@ PANEL_PX = 268
 
 def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
     """A panel for every arm that has a measurement at this size."""
-    found = {row.arm: row for row in rows}
-    for arm in result.config.parsed():
-        if arm.spec not in found and (row := _under_way(result, arm, size)):
-            found[arm.spec] = row
+    over = {row.arm: row for row in rows}
+    # In the order of the study: by verdict, panels would change places while it runs.
+    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or _under_way(result, arm, size))]
     if not found:
         st.caption("No run with so many training images has been measured yet.")
         return
@@ -36,7 +35,7 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
     )
     bounds = curve_bounds(result, size)
     with st.container(horizontal=True, gap="small"):
-        for row in found.values():
+        for row in found:
             with st.container(width=PANEL_PX):
                 st.plotly_chart(
                     _panel(key, row.label, size, _measured(result, row), bounds, dark(), _result=result, _row=row),

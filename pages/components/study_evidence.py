@@ -16,7 +16,7 @@ from core.regularization.analysis import (
     strengths,
     worth,
 )
-from core.regularization.arms import BASELINE, parse_arm
+from core.regularization.arms import BASELINE, inside, parse_arm
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
 from pages.components.resources import dark
@@ -54,8 +54,7 @@ def sizes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
         alt=f"Accuracy against the number of training images, for no regularization and {len(shown)} arms",
     )
     sentences = [
-        f"With {titles[arm][0].lower() + titles[arm][1:] if titles[arm][1:2].islower() else titles[arm]}, {size:,} images do as "
-        f"well as about {_round(count):,} without."
+        f"With {inside(titles[arm])}, {size:,} images do as well as about {_round(count):,} without."
         for arm in shown
         if (count := worth(rows, arm, size)) is not None
     ]

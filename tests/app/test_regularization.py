@@ -82,7 +82,7 @@ def test_what_ships_with_this_copy_can_be_read(open_page: Open) -> None:
 def test_arms_are_sorted_by_verdict(open_page: Open, example: Path) -> None:
     shown = table(open_page("regularization"))
     assert shown["Arm"] == [
-        "Flip + crop", "Dropout", "No regularization", "L2 (weight decay)", "Dropout with flip + crop",
+        "Flip + crop", "Dropout", "No regularization", "L2 (weight decay)", "Dropout and flip + crop",
     ]  # fmt: skip
     assert [cell.strip(":[]*").partition("[**")[2] or cell for cell in shown["Verdict"]] == [
         "helps", "helps", "baseline", "within seed noise", "hurts",

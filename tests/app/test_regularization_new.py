@@ -44,7 +44,7 @@ def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> Non
     new.multiselect(key="new-alone").set_value(["dropout", "stochastic_depth", "trivial_augment"])
     new.multiselect(key="new-together").set_value(["label_smoothing", "dropout"])
     pressed(new, "new-add")
-    assert "Dropout with label smoothing" in [button.label for button in new.button]
+    assert "Dropout and label smoothing" in [button.label for button in new.button]
     new.text_input(key="new-strength-dropout").set_value("0.3, 0.1")
     new.text_input(key="study-sizes").set_value("2,000 500")
     new.text_input(key="study-name").set_value("My *study*")

@@ -85,7 +85,7 @@ def test_strengths_are_the_usual_one_the_given_ones_or_all_worth_trying() -> Non
     assert parse_arm("augment=2.0").spec == "augment=2"
     assert parse_arm("trivial_augment").spec == "trivial_augment"
     assert parse_arm(" none ").names == ()
-    assert parse_arm("l2=0.03/1+dropout=tune").title == "L2 (weight decay) with dropout"
+    assert parse_arm("l2=0.03/1+dropout=tune").title == "L2 (weight decay) and dropout"
     assert [variant.spec for variant in parse_arm("dropout=0.1/0.5+l2=0.1").variants] == [
         "l2=0.1+dropout=0.1",
         "l2=0.1+dropout=0.5",
@@ -236,8 +236,8 @@ def test_arms_sizes_and_seeds_can_be_added() -> None:
 
 def test_minus_nothing_is_nothing_and_names_keep_their_capitals() -> None:
     assert parse_arm("dropout=-0").spec == parse_arm("dropout=0").spec
-    assert parse_arm("dropout+trivial_augment").title == "Dropout with TrivialAugment"
-    assert parse_arm("l2+augment").title == "L2 (weight decay) with flip + crop"
+    assert parse_arm("dropout+trivial_augment").title == "Dropout and TrivialAugment"
+    assert parse_arm("l2+augment").title == "L2 (weight decay) and flip + crop"
 
 
 def test_more_epochs_than_a_run_may_have_are_told_at_once() -> None:
