@@ -140,9 +140,12 @@ def _points(item: MemberResult, field: str) -> dict[int, float]:
 
 
 def _mean_curve(members: Sequence[MemberResult], field: str) -> Means:
-    """Step -> accuracies (percent) of the seeds that were measured there."""
-    own = [_points(item, field) for item in members]
-    steps = sorted({step for points in own for step in points})
+    """Step -> accuracies (percent) of the seeds that were measured there. Once seeds have ended, only of those, and only up
+    to where the first of them ended: a mean of fewer would jump there."""
+    over = [item for item in members if item.status == "finished"]
+    own = [_points(item, field) for item in over or members]
+    until = min((item.curve.step[-1] for item in over), default=math.inf)
+    steps = sorted({step for points in own for step in points if step <= until})
     return {step: [points[step] for points in own if step in points] for step in steps}
 
 

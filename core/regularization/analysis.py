@@ -7,8 +7,9 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from core.regularization.arms import BASELINE, TOGETHER, Arm, parse_arm
+from core.regularization.arms import BASELINE, Arm, parse_arm
 from core.regularization.results import MemberResult, StudyResult
+from core.regularization.techniques import plain_number
 from core.regularization.verdict import Verdict, verdicts
 
 ORDER = {"helps": 0, "baseline": 1, "noise": 2, "hurts": 3, "none": 4}
@@ -48,13 +49,23 @@ class ArmResult:
     kept_step: float | None
     """Mean step of the weights that count: before the last only with early stopping."""
     verdict: Verdict
+    failed: int = 0
+    """Runs that did not finish, most likely because their loss diverged; the figures say nothing of them."""
 
     @property
     def strength(self) -> str:
-        """`0.3 (of 3)`: what was chosen, and out of how many; empty where there is nothing to choose."""
-        given = [part.partition("=")[2] for part in self.variant.split(TOGETHER)]
-        text = ", ".join(value for value in given if value)
-        return f"{text} (of {self.tried})" if self.tried > 1 else text
+        """`0.3 (best of 3)`, and whether a weaker or stronger one might be better still; of several techniques
+        `augment 2, ema 0.99`; empty where there is nothing to choose."""
+        chosen = parse_arm(self.variant).variants[0].techniques
+        if len(chosen) == 1:
+            text = plain_number(chosen[0].strength) if chosen[0].unit else ""
+        else:
+            text = ", ".join(item.spec.replace("=", " ") for item in chosen if item.unit)
+        if self.tried == 1:
+            return text
+        every = parse_arm(self.arm).variants
+        edge = {every[0].spec: ", the weakest", every[-1].spec: ", the strongest"} if len(chosen) == 1 else {}
+        return f"{text} (best of {self.tried}{edge.get(self.variant, '')})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +122,7 @@ def split_of(result: StudyResult) -> str:
 
 
 def summary(result: StudyResult) -> list[ArmResult]:
-    """Every arm at every size that has a finished run, by size, then from what helps most to what hurts most."""
+    """Every arm at every size that has a run which is over, by size, then from what helps most to what hurts most."""
     split, arms = split_of(result), result.config.parsed()
     picked = {
         (arm.spec, size): result.of(chosen(result, arm, size) or "", size)
@@ -129,10 +140,10 @@ def summary(result: StudyResult) -> list[ArmResult]:
     }
     found = verdicts(tables, BASELINE)
     rows = [
-        _arm_result(arm, size, picked[arm.spec, size], split, found[size][arm.spec])
+        _arm_result(result, arm, size, picked[arm.spec, size], split, found[size][arm.spec])
         for size in result.config.train_sizes
         for arm in arms
-        if picked[arm.spec, size]
+        if picked[arm.spec, size] or _failed(result, arm.variants[0].spec, size)
     ]
     return sorted(rows, key=lambda row: (row.train_size, ORDER[row.verdict.kind], -(row.verdict.effect or 0.0)))
 
@@ -140,10 +151,11 @@ def summary(result: StudyResult) -> list[ArmResult]:
 def headline(result: StudyResult) -> str:
     """One sentence: what helped most."""
     rows = [row for row in summary(result) if row.verdict.kind in ("helps", "hurts", "noise")]
-    if not rows and result.config.seeds > 1 and result.done < len(result.members):
-        return "No verdict yet: it takes two seeds of a technique and of no regularization."
-    if not rows:
+    if not rows and result.config.seeds == 1:
         return "No verdict: with one seed, luck and effect cannot be told apart."
+    if not rows:
+        yet = " yet" if result.done < len(result.members) else ""
+        return f"No verdict{yet}: it takes two seeds of a technique and of no regularization that did not fail."
     best = max(rows, key=lambda row: (row.verdict.kind == "helps", row.verdict.effect or 0.0))
     at = f"at {best.train_size:,} images" if len(result.config.train_sizes) > 1 else ""
     if best.verdict.kind != "helps":
@@ -153,8 +165,9 @@ def headline(result: StudyResult) -> str:
 
 def worth(rows: list[ArmResult], arm: str, train_size: int) -> float | None:
     """How many training images the baseline needs to be as good as an arm at a size, by a straight line between sizes on a
-    logarithmic axis. None where that lies outside what was measured."""
-    own = next((row.mean for row in rows if row.arm == arm and row.train_size == train_size), None)
+    logarithmic axis. None where that lies outside what was measured, or the arm does not help by more than luck."""
+    here = [row for row in rows if row.arm == arm and row.train_size == train_size and row.verdict.kind == "helps"]
+    own = here[0].mean if here else None
     line = sorted((row.train_size, row.mean) for row in rows if row.arm == BASELINE and row.mean is not None)
     if own is None:
         return None
@@ -220,12 +233,14 @@ def _student_t(df: int) -> float:
     return float(special.stdtrit(df, 0.975))
 
 
-def _arm_result(arm: Arm, size: int, runs: list[MemberResult], split: str, verdict: Verdict) -> ArmResult:
+def _arm_result(
+    result: StudyResult, arm: Arm, size: int, runs: list[MemberResult], split: str, verdict: Verdict
+) -> ArmResult:
     values = [value for item in runs if (value := _accuracy(item, split)) is not None]
     mean, n = _mean(list(values)), len(values)
     sd = statistics.stdev(values) if n > 1 else None
     train = _mean([item.train_accuracy for item in runs])
-    variant = next(item for item in arm.variants if item.spec == runs[0].variant)
+    variant = next((item for item in arm.variants if runs and item.spec == runs[0].variant), arm.variants[0])
     return ArmResult(
         arm=arm.spec,
         title=arm.title,
@@ -235,6 +250,7 @@ def _arm_result(arm: Arm, size: int, runs: list[MemberResult], split: str, verdi
         tried=len(arm.variants),
         split=split,
         seeds=n,
+        failed=_failed(result, variant.spec, size),
         mean=mean,
         sd=sd,
         half_width=None if sd is None else _student_t(n - 1) * sd / math.sqrt(n),
@@ -257,6 +273,6 @@ def _strength_point(result: StudyResult, variant: str, strength: float, train_si
         val_mean=statistics.fmean(values),
         val_sd=statistics.stdev(values) if len(values) > 1 else None,
         seeds=len(values),
-        gap=_mean([item.gap for item in runs]),
+        gap=_mean([item.val_gap for item in runs]),
         train_mean=_mean([item.train_accuracy for item in runs]),
     )

@@ -94,6 +94,10 @@ def parse_arm(text: str) -> Arm:
     chosen: dict[str, tuple[Technique, ...]] = {}
     for part in text.split(TOGETHER):
         name, equals, strengths = (piece.strip() for piece in part.partition("="))
+        if name == BASELINE:
+            raise LabError(
+                f"{BASELINE} is the arm without any technique: it stands alone, take it out of {text[:80]!r}."
+            )
         if name not in TECHNIQUES:
             known = ", ".join([BASELINE, *TECHNIQUES])
             raise LabError(f"There is no technique named {name[:40]!r}: choose among {known}.")

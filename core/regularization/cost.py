@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.devices import cores
 from core.models import MODELS
 from core.regularization.study import StudyConfig
-from core.training.estimate import START_SECONDS, guessed_speed, measured_speed, record_speed
+from core.training.estimate import AUTO_AUGMENT_SECONDS, START_SECONDS, guessed_speed, measured_speed, record_speed
 
 MEASURING = 1.35
 """Evaluations, start-up and the test set cost so much on top of the steps, as seen in a study of `simple_cnn` here."""
@@ -32,9 +32,13 @@ def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:
     runs = max(0, len(config.members()) - done)
     speed, measured = _speed(config, device)
     images = runs * config.steps * config.batch_size
+    members = config.members()
+    augmented = sum("trivial_augment" in member.variant.spec for member in members) / len(members)
     return Cost(
         runs=runs,
-        seconds=START_SECONDS + images / (speed * min(at_once, max(runs, 1))) if speed else None,
+        seconds=START_SECONDS + images * (1 / speed + augmented * AUTO_AUGMENT_SECONDS) / min(at_once, max(runs, 1))
+        if speed
+        else None,
         measured=measured,
         size_bytes=runs * MODELS[config.model].parameters * BYTES_PER_PARAMETER,
     )

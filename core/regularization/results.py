@@ -59,7 +59,7 @@ class MemberResult:
     """Its name for `core.checkpoints.find_checkpoint`; empty where there is none."""
 
     @property
-    def gap(self) -> float | None:
+    def val_gap(self) -> float | None:
         """Generalization gap: training minus validation accuracy of the weights that count."""
         if self.train_accuracy is None or self.val_accuracy is None:
             return None
@@ -118,7 +118,7 @@ class StudyResult:
                 sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
                 made={str(key): str(value) for key, value in values.get("made", {}).items()},
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, LabError):
                 raise
             raise LabError("The study is damaged: make it again.") from error

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from core.errors import LabError
@@ -21,6 +22,9 @@ from core.values import finite
 
 MAX_SEEDS = 50
 MAX_RUNS = 2000
+MAX_IMAGES = 10**9
+OWNED = ("dropout", "spatial_dropout", "batch_norm", "stochastic_depth")
+"""Settings of models that are techniques: all arms sharing one would not be a baseline without regularization."""
 MAX_EPOCHS = 10_000
 """What a TrainConfig allows."""
 PROBE_IMAGES = 1000
@@ -42,14 +46,17 @@ class Member:
     @property
     def id(self) -> str:
         """Name of its folder: readable, and another one for another member."""
-        spec = self.variant.spec
-        words = re.sub(r"[^a-z0-9_]+", "-", spec)[:40].strip("-")
-        return f"{words}-{hashlib.sha256(spec.encode()).hexdigest()[:6]}-n{self.train_size}-s{self.seed}"
+        return f"{_words(self.variant.spec)}-n{self.train_size}-s{self.seed}"
 
     @property
     def title(self) -> str:
         """For people."""
         return f"{self.variant.label}, {self.train_size:,} images, seed {self.seed}"
+
+
+@cache
+def _words(spec: str) -> str:
+    return f"{re.sub(r'[^a-z0-9_]+', '-', spec)[:40].strip('-')}-{hashlib.sha256(spec.encode()).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,8 +107,12 @@ class StudyConfig:
         object.__setattr__(self, "arms", self._checked_arms())
         if not isinstance(self.model_config, dict):
             raise LabError("model_config is not valid: it must be a mapping of names to values.")
-        if len(self.members()) > MAX_RUNS:
-            raise LabError(f"This study has {len(self.members()):,} runs: take fewer arms, strengths, sizes or seeds, at most "
+        owned = next((name for name in OWNED if name in self.model_config), None)
+        if owned:
+            raise LabError(f"model_config cannot hold {owned} in a study: it is a technique, so make it an arm.")
+        runs = len(self._variants()) * len(self.train_sizes) * self.seeds
+        if runs > MAX_RUNS:
+            raise LabError(f"This study has {runs:,} runs: take fewer arms, strengths, sizes or seeds, at most "
                            f"{MAX_RUNS:,} runs.")  # fmt: skip
         for size in self.train_sizes:
             epochs = self.steps / self._steps_per_epoch(size)
@@ -110,14 +121,15 @@ class StudyConfig:
                     f"{self.steps:,} steps on {size:,} images are {epochs:,.0f} epochs, more than a run may have "
                     f"({MAX_EPOCHS:,}): take fewer steps or more images."
                 )
-        self.train_config(self.members()[0])  # what a training run would refuse is refused here
+        for variant in self._variants().values():  # what a training run would refuse is refused here
+            self.train_config(Member(variant=variant, train_size=self.train_sizes[0], seed=0))
 
     def _checked_sizes(self) -> tuple[int, ...]:
         sizes = self.train_sizes
         if not isinstance(sizes, list | tuple) or not sizes:
             raise LabError("No training-set size is given: give one, such as 2000.")
         for size in sizes:
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_IMAGES:
                 raise LabError(
                     f"A training-set size of {str(size)[:40]} is not valid: give whole numbers of at least 1."
                 )
@@ -152,13 +164,16 @@ class StudyConfig:
     def members(self) -> tuple[Member, ...]:
         """All runs, in the order in which they are done: every seed is a small study of its own, so that one that is
         stopped half-way can be read. A variant that several arms share is trained once."""
-        variants = {variant.spec: variant for arm in self.parsed() for variant in arm.variants}
+        variants = self._variants()
         return tuple(
             Member(variant=variant, train_size=size, seed=seed)
             for seed in range(self.seeds)
             for size in self.train_sizes
             for variant in variants.values()
         )
+
+    def _variants(self) -> dict[str, Variant]:
+        return {variant.spec: variant for arm in self.parsed() for variant in arm.variants}
 
     def base(self) -> TrainConfig:
         """The training run that all members are a change of: no regularization at all."""
@@ -220,6 +235,8 @@ class StudyConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudyConfig:
         """Rebuild from JSON. Raises LabError for a field this version does not know."""
+        if not isinstance(values, dict):
+            raise LabError("The study is damaged, it has no settings: start a new one.")
         unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
         if unknown:
             raise LabError(

@@ -54,7 +54,7 @@ class Technique:
             kind = "a whole number" if self.whole else "a number"
             raise LabError(
                 f"{self.name}={str(self.strength)[:40]} is not valid: the {self.unit or 'strength'} of "
-                f"{self.title.lower()} must be {kind} from {self.low:g} to {self.high:g}."
+                f"{self.name} must be {kind} from {self.low:g} to {self.high:g}."
             )
 
     @property

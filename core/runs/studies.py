@@ -11,7 +11,7 @@ from core.checkpoints import CARD, MEMBERS
 from core.errors import LabError
 from core.regularization.results import Curve, MemberResult, StudyResult, member_from_dict, waiting
 from core.regularization.study import Member, StudyConfig
-from core.runs.run import Run
+from core.runs.run import STUDY, Run
 from core.runs.store import RunStore
 from core.values import read_json
 
@@ -28,9 +28,10 @@ def member_store(store: RunStore, study_id: str) -> RunStore:
 
 def read_study(store: RunStore, study_id: str) -> StudyResult:
     """A study as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
-    run, config = store.get(study_id), store.config(study_id)
-    if not isinstance(config, StudyConfig):
+    run = store.get(study_id)
+    if run.kind != STUDY:
         raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
+    config: StudyConfig = store.config(study_id)
     members = member_store(store, study_id)
     found = []
     for member in config.members():
@@ -65,7 +66,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
             "sizes": {str(key): int(value) for key, value in facts["sizes"].items()},
             "made": {str(key): str(value) for key, value in facts["made"].items()},
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return {"classes": [], "sizes": {}, "made": {}}
     return facts | given
 

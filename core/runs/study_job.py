@@ -23,6 +23,7 @@ from core.runs.run import MEMBER, number
 from core.runs.store import RunStore
 from core.runs.studies import FACTS, read_facts, read_result, read_study
 
+ADDED = "runs were added after a look at the test images"
 LEAST_SPEED_S = 60.0
 LEAST_IMAGES = 2000
 """Of training between two measurements: the quick study has 3,200."""
@@ -39,7 +40,10 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     store = RunStore(ensure_folder(job.folder / MEMBERS))
     members = {member.id: member for member in config.members()}
     size = crew_size(len(members), config.device, gpus())
-    _write_facts(dataset, size, job)
+    known = [read_result(store.root / member_id) for member_id in members]
+    # Whoever adds runs because of what the test images said can no longer rely on the intervals: that is said for good.
+    looked = None in known and any(result and result.test_accuracy is not None for result in known)
+    _write_facts(dataset, size, job, looked)
     for member_id, member in members.items():
         if not _is_usable(store, member_id):
             # Whatever is left of one that was damaged: it is trained again.
@@ -134,10 +138,14 @@ class Watch:
             cost.remember(self.config, likely_device(self.config.device), images / spent / self.size)
 
 
-def _write_facts(dataset: ImageDataset, size: int, job: Job) -> None:
-    """Keep what is known of dataset and machine. Raises LabError where the data are not those of the runs that there are."""
+def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> None:
+    """Keep what is known of dataset and machine. looked: runs are missing after others were measured on test.
+
+    Raises LabError where the data are not those of the runs that there are.
+    """
     data = {"classes": "\n".join(dataset.card.classes)} | dataset.card.sha256
-    if read_facts(job.folder).get("data", data) != data:
+    before = read_facts(job.folder)
+    if before.get("data", data) != data:
         raise LabError(
             f"The data of {dataset.card.title} have changed since this study began: put them back as they were, or start a "
             "new study."
@@ -151,7 +159,8 @@ def _write_facts(dataset: ImageDataset, size: int, job: Job) -> None:
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
             "code": str(job.value("code_version") or ""),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        },
+        }
+        | ({"note": ADDED} if looked or "note" in before["made"] else {}),
     }
     write_atomic(job.folder / FACTS, json.dumps(facts, indent=1) + "\n")
 

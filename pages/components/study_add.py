@@ -15,8 +15,8 @@ from pages.components.study_new import LABELS, parse_sizes, sizes_field
 from pages.components.text import in_words, show_error
 
 
-def add_to_study(run: Run) -> None:
-    """The folded form. run: a study that is not at work."""
+def add_to_study(run: Run, done: int) -> None:
+    """The folded form. run: a study that is not at work; done: its runs that are over."""
     assert run.study is not None
     study = run.study
     prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
@@ -40,7 +40,7 @@ def add_to_study(run: Run) -> None:
                 st.caption("Nothing to add yet: choose techniques, another strength of one, sizes or more seeds.")
             else:
                 wider = found
-                st.markdown(cost_line(wider, len(study.members())))
+                st.markdown(cost_line(wider, done))
         except LabError as error:
             show_error(in_words(error, LABELS))
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):

@@ -11,12 +11,11 @@ from core.regularization.analysis import (
     ArmResult,
     StrengthPoint,
     baseline_point,
-    chosen,
     class_changes,
     strengths,
     worth,
 )
-from core.regularization.arms import BASELINE, inside, parse_arm
+from core.regularization.arms import BASELINE, inside
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
 from pages.components.resources import dark
@@ -148,8 +147,9 @@ def classes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> 
         f"{found[-1].label} {100 * found[-1].mean:+.1f} points",
     )
     st.caption(
-        f"Accuracy of each class minus that of no regularization, with {size:,} training images. A dot is a seed: where dots "
-        "lie on both sides of zero, it may be luck."
+        f"Accuracy of each class minus that of no regularization, with {size:,} training images. A dot is a seed. With "
+        f"{len(found[0].of_seeds)} seeds, all dots of a class lie on one side by luck alone in "
+        f"{100 * min(1.0, 2.0 ** (1 - len(found[0].of_seeds))):.0f}% of classes."
     )
 
 
@@ -174,7 +174,7 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:
-    runs = result.of(chosen(result, parse_arm(row.arm), row.train_size) or "", row.train_size)
+    runs = result.of(row.variant, row.train_size)
     return next((item.checkpoint for item in runs if item.checkpoint), "")
 
 
@@ -184,5 +184,5 @@ def _unique(titles: dict[str, str], arm: str) -> str:
 
 
 def _round(count: float) -> int:
-    """To two or three digits: a straight line between sizes promises no more."""
-    return int(round(count, -1 if count < 2000 else -2))
+    """To two digits: a straight line between sizes promises no more."""
+    return int(float(f"{count:.2g}"))

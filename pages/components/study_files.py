@@ -24,10 +24,10 @@ def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", result.name or key).strip("-") or "study"
     with st.container(horizontal=True, gap="small"):
         for kind, label, data, end in (
-            ("table", "Table of arms (CSV)", csv_bytes(map(table_row, rows)), "arms.csv"),
-            ("runs", "All runs (CSV)", csv_bytes(run_rows(result)), "runs.csv"),
-            ("curves", "Curves (CSV)", csv_bytes(curve_rows(result)), "curves.csv"),
-            ("study", "Whole study (JSON)", json.dumps(result.to_dict(), indent=1).encode(), "study.json"),
+            ("table", "Table of arms (CSV)", lambda: csv_bytes(map(table_row, rows)), "arms.csv"),
+            ("runs", "All runs (CSV)", lambda: csv_bytes(run_rows(result)), "runs.csv"),
+            ("curves", "Curves (CSV)", lambda: csv_bytes(curve_rows(result)), "curves.csv"),
+            ("study", "Whole study (JSON)", lambda: json.dumps(result.to_dict(), indent=1).encode(), "study.json"),
         ):
             st.download_button(
                 label,
@@ -66,7 +66,7 @@ def run_rows(result: StudyResult) -> Iterator[dict[str, Any]]:
             if field.name not in ("curve", "test_per_class")
         }
         per_class = dict(zip((f"test_accuracy_{label}" for label in result.classes), item.test_per_class, strict=False))
-        yield values | {"gap": item.gap} | per_class
+        yield values | {"val_gap": item.val_gap} | per_class
 
 
 def curve_rows(result: StudyResult) -> Iterator[dict[str, Any]]:

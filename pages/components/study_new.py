@@ -106,9 +106,12 @@ def sizes_field(label: str, key: str, default: str = "") -> str:
 
 
 def parse_sizes(typed: str) -> tuple[int, ...]:
-    """`500 2,000` as numbers. Raises LabError for what is no whole number."""
-    parts = re.split(r"[\s,;/]+", re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", typed).strip())
-    wrong = next((part for part in parts if part and not part.isdecimal()), None)
+    """`500 2,000`, or `500,2000`, as numbers. Raises LabError for what is no whole number."""
+    parts: list[str] = []
+    for part in (piece.strip(",") for piece in re.split(r"[\s;/]+", typed)):
+        thousands = re.fullmatch(r"\d{1,3}(,\d{3})+", part)
+        parts += [part.replace(",", "")] if thousands else part.split(",")
+    wrong = next((part for part in parts if part and not re.fullmatch(r"[0-9]{1,9}", part)), None)
     if wrong:
         raise LabError(f"{wrong[:40]!r} is no number of training images: give whole numbers, such as 500 5000.")
     return tuple(int(part) for part in parts if part)

@@ -26,7 +26,7 @@ NAMES = {
     "none": "no verdict",
 }
 """Kinds of a verdict, as the table says them; the numbers have a column of their own."""
-UNBROKEN = ("Effect (points)", "Accuracy", "Strength")
+UNBROKEN = ("Effect (points)", "Accuracy")
 
 
 def study_view(result: StudyResult, key: str) -> None:
@@ -78,7 +78,7 @@ def _how(result: StudyResult) -> str:
         f"{len(result.members)} runs ({seeds}) of {config.steps:,} steps with {config.batch_size} images each",
     ]
     parts += [f"{made['hours']} hours"] if made.get("hours") else []
-    parts += [made[name] for name in ("hardware", "date") if made.get(name)]
+    parts += [made[name] for name in ("hardware", "date", "note") if made.get(name)]
     return plain(" · ".join(parts))
 
 
@@ -119,10 +119,10 @@ def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {
         "Arm": [row.title for row in rows],
         "Verdict": [_verdict(row) for row in rows],
-        "Effect (points)": [_effect(row) for row in rows],
+        "Effect (points)": [row.verdict.figures or "–" for row in rows],
         "Accuracy": [_accuracy(row) for row in rows],
         "Gap": ["–" if row.gap is None else f"{100 * row.gap:.1f}".replace("-", "−") for row in rows],
-        "Seeds": [str(row.seeds) for row in rows],
+        "Seeds": [_seeds(row) for row in rows],
         "Strength": [row.strength or "–" for row in rows],
     }
     return columns | {name: [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in columns[name]] for name in UNBROKEN}
@@ -133,9 +133,8 @@ def _verdict(row: ArmResult) -> str:
     return f":{colour}[**{name}**]" if colour else name
 
 
-def _effect(row: ArmResult) -> str:
-    """As the verdict words it: `+6.7 ± 2.1`, with as many digits as show that the interval leaves out 0."""
-    return "–" if row.verdict.effect is None else row.verdict.words.partition("(")[2].partition(" points")[0]
+def _seeds(row: ArmResult) -> str:
+    return f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds)
 
 
 def _accuracy(row: ArmResult) -> str:
@@ -149,10 +148,13 @@ def _measured_on(result: StudyResult, size: int) -> str:
         count = result.sizes.get("test")
         where = f"on the {count:,} test images" if count else "on the test images"
         where += ", which were looked at once, when all runs were over"
+    elif result.sizes.get("test") == 0:
+        where = "on validation, because this dataset has no test images; strengths were chosen on the same pictures"
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        f"Effect: difference to no regularization over the same seeds; its intervals hold all at once with 95%. Accuracy: mean "
-        f"and its own 95% interval, with {size:,} training images, {where}. Gap: training accuracy minus that, in points. "
-        "Strength: of several, the best on validation."
+        "Effect: difference to no regularization, seed by seed, with an interval; 95% certain that all of these hold, as far "
+        f"as luck with the seed goes. Accuracy: mean and its own 95% interval, with {size:,} training images, {where}. Gap: "
+        "training accuracy minus that, in points. Strength: of several, the best on validation; where it is the weakest or the "
+        "strongest that was tried, another may be better still."
     )

@@ -78,6 +78,7 @@ class Warmup:
             import pandas  # noqa: F401
             import plotly.graph_objects  # noqa: F401
             import pyarrow  # noqa: F401
+            import scipy.special  # noqa: F401
             import torchvision  # noqa: F401
 
             for reference in list_checkpoints(task="text")[:1]:

@@ -87,7 +87,7 @@ def test_arms_are_sorted_by_verdict(open_page: Open, example: Path) -> None:
     assert [cell.strip(":[]*").partition("[**")[2] or cell for cell in shown["Verdict"]] == [
         "helps", "helps", "baseline", "within seed noise", "hurts",
     ]  # fmt: skip
-    assert shown["Strength"] == ["2", "0.5 (of 2)", "–", "0.1", "0.3, 2"]
+    assert shown["Strength"] == ["2", "0.5 (best of 2, the strongest)", "–", "0.1", "dropout 0.3, augment 2"]
     assert shown["Accuracy"][2].startswith("40.0 ± 2.")
     assert shown["Gap"][2] == "50.0"
     assert shown["Effect (points)"][0].startswith("+10.0 ± ")
@@ -271,7 +271,7 @@ def test_files_hold_what_the_page_claims() -> None:
     )
     assert float(found["test_accuracy"]) == accuracy("dropout=0.5", 2000, 1)
     assert float(found["test_accuracy_cat"]) == pytest.approx(accuracy("dropout=0.5", 2000, 1) + 0.1)
-    assert float(found["gap"]) == pytest.approx(0.9 - accuracy("dropout=0.5", 2000, 1))
+    assert float(found["val_gap"]) == pytest.approx(0.9 - accuracy("dropout=0.5", 2000, 1))
     curves = written(curve_rows(result))
     assert len(curves) == 72
     assert {(row["step"], row["train_accuracy"]) for row in curves} == {("10", "0.5"), ("20", "0.9")}

@@ -87,6 +87,15 @@ def test_curves_are_means_over_the_seeds_that_are_there() -> None:
     assert list(trace(figure, "validation, seed 0").y) == pytest.approx([30, 50])
 
 
+def test_the_mean_of_seeds_that_are_over_ends_with_the_first_of_them() -> None:
+    result = study(LONG, SHORT)
+    over = tuple(dataclasses.replace(item, status="finished") if item.curve.step else item for item in result.members)
+    figure = panel(dataclasses.replace(result, members=over))
+    assert list(trace(figure, "validation").x) == [50]
+    assert list(trace(figure, "validation").y) == pytest.approx([25])
+    assert list(trace(figure, "validation, seed 0").x) == [50, 100]
+
+
 def test_the_gap_lies_between_the_means() -> None:
     gap = trace(panel(study(LONG, SHORT)), "gap")
     assert list(gap.x) == [50, 100, 100, 50]

@@ -345,7 +345,7 @@ def test_a_run_that_diverges_is_told_and_the_others_are_judged(
     assert "no longer a finite number" in result.members[1].message
     assert [item.test_accuracy is None for item in result.members] == [False, True, False]
     assert split_of(result) == "test"
-    assert {row.arm for row in summary(result)} == {"none", "dropout=0.3"}
+    assert {row.arm for row in summary(result) if row.mean is not None} == {"none", "dropout=0.3"}
 
 
 def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(

@@ -106,7 +106,7 @@ def test_strengths_are_the_usual_one_the_given_ones_or_all_worth_trying() -> Non
         ("dropout+dropout=0.5", "twice"),
         ("batch_norm=2", "no strength"),
         ("dopout", "choose among none, l2"),
-        ("dropout+none", "no technique named 'none'"),
+        ("dropout+none", "stands alone"),
         ("", "no technique named ''"),
         ("dropout+", "no technique named ''"),
         (

@@ -111,8 +111,11 @@ def test_a_strength_that_diverged_is_avoided() -> None:
     assert split_of(both) == "test", "a run that diverged is over"
     row = next(row for row in summary(both) if row.arm == arm.spec)
     assert (row.seeds, row.sd, row.half_width, row.verdict.kind) == (1, None, None, "none")
+    assert row.failed == 1
     nothing = a_result(TUNED, lambda item: {"status": "failed"})
-    assert (chosen(nothing, arm, 100), summary(nothing), judged(nothing)) == (None, [], [])
+    assert (chosen(nothing, arm, 100), judged(nothing)) == (None, [])
+    assert [(row.arm, row.failed, row.mean) for row in summary(nothing)] == [("none", 2, None), (arm.spec, 2, None)]
+    assert headline(nothing).startswith("No verdict: it takes two seeds"), "an arm that always fails is not hidden"
     tie = a_result(TUNED, lambda item: {"val_accuracy": 0.5})
     assert chosen(tie, arm, 100) == "dropout=0.1", "the weaker of two that are as good"
 
@@ -138,7 +141,7 @@ def test_rows_go_from_what_helps_to_what_hurts_at_each_size() -> None:
 
 def test_what_an_arm_is_worth_in_labels() -> None:
     baseline = {100: 0.40, 1000: 0.60, 10_000: 0.60}
-    config = StudyConfig(arms=("l2=0.1", "cutout=8", "dropout=0.3"), train_sizes=(100, 1000, 10_000), seeds=1)
+    config = StudyConfig(arms=("l2=0.1", "cutout=8", "dropout=0.3"), train_sizes=(100, 1000, 10_000), seeds=2)
 
     def figures(member: Member) -> dict[str, Any]:
         plain = baseline[member.train_size]
@@ -147,11 +150,31 @@ def test_what_an_arm_is_worth_in_labels() -> None:
 
     rows: list[ArmResult] = summary(a_result(config, figures))
     assert worth(rows, "l2=0.1", 100) == pytest.approx(10**2.5), "half-way on a logarithmic axis"
-    assert worth(rows, "none", 100) == pytest.approx(100)
+    assert worth(rows, "none", 100) is None
+    assert worth(rows, "l2=0.1", 1000) is None, "it does harm there"
     assert worth(rows, "cutout=8", 100) == pytest.approx(1000)
     assert worth(rows, "dropout=0.3", 100) is None, "above all that was measured"
     assert worth(rows, "mixup=0.2", 100) is None
-    assert headline(a_result(config, figures)).startswith("No verdict")
+    one_seed = dataclasses.replace(config, seeds=1)
+    assert worth(summary(a_result(one_seed, figures)), "l2=0.1", 100) is None, "it may be luck"
+    assert headline(a_result(one_seed, figures)).startswith("No verdict")
+
+
+def test_what_was_chosen_is_told_with_what_else_there_was() -> None:
+    config = StudyConfig(arms=("dropout=0.1/0.3/0.5", "augment=2+l2=0.1/0.3", "batch_norm", "l1"), seeds=1)
+
+    def figures(member: Member) -> dict[str, Any]:
+        spec = member.variant.spec
+        return {"val_accuracy": 0.9 if spec in ("dropout=0.5", "l2=0.1+augment=2") else 0.4}
+
+    told = {row.arm: row.strength for row in summary(a_result(config, figures))}
+    assert told == {
+        "none": "",
+        "dropout=0.1/0.3/0.5": "0.5 (best of 3, the strongest)",
+        "l2=0.1/0.3+augment=2": "l2 0.1, augment 2 (best of 2)",
+        "batch_norm": "",
+        "l1=0.0001": "0.0001",
+    }
 
 
 def test_strengths_of_a_technique_alone() -> None:
@@ -298,5 +321,5 @@ def test_cost_is_counted_and_learned(lab_home: Path) -> None:
 
 def test_a_gap_needs_both_figures() -> None:
     run = MemberResult(variant="none", train_size=1, seed=0, train_accuracy=0.75, val_accuracy=0.5)
-    assert run.gap == 0.25
-    assert dataclasses.replace(run, train_accuracy=None).gap is None
+    assert run.val_gap == 0.25
+    assert dataclasses.replace(run, train_accuracy=None).val_gap is None
