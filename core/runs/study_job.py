@@ -42,7 +42,8 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     size = crew_size(len(members), config.device, gpus())
     known = [read_result(store.root / member_id) for member_id in members]
     # Whoever adds runs because of what the test images said can no longer rely on the intervals: that is said for good.
-    looked = None in known and any(result and result.test_accuracy is not None for result in known)
+    added = any(not (store.root / member_id).is_dir() for member_id in members)
+    looked = added and any(result and result.test_accuracy is not None for result in known)
     _write_facts(dataset, size, job, looked)
     for member_id, member in members.items():
         if not _is_usable(store, member_id):

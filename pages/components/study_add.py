@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import LabError
+from core.regularization.results import StudyResult
 from core.regularization.study import StudyConfig
 from core.runs import Run
 from pages.components.resources import act, forget_runs, store
@@ -15,8 +16,8 @@ from pages.components.study_new import LABELS, parse_sizes, sizes_field
 from pages.components.text import in_words, show_error
 
 
-def add_to_study(run: Run, done: int) -> None:
-    """The folded form. run: a study that is not at work; done: its runs that are over."""
+def add_to_study(run: Run, result: StudyResult) -> None:
+    """The folded form. run: a study that is not at work; result: what there is of it."""
     assert run.study is not None
     study = run.study
     prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
@@ -36,11 +37,13 @@ def add_to_study(run: Run, done: int) -> None:
                 arms=specs(prefix, study.model, arms), train_sizes=parse_sizes(train_sizes), seeds=seeds
             )
             check_sizes(found)
+            if known := result.sizes.get("train"):
+                found.check_data(known)
             if found == study:
                 st.caption("Nothing to add yet: choose techniques, another strength of one, sizes or more seeds.")
             else:
                 wider = found
-                st.markdown(cost_line(wider, done))
+                st.markdown(cost_line(wider, result.done))
         except LabError as error:
             show_error(in_words(error, LABELS))
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):

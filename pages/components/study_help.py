@@ -23,8 +23,8 @@ FAIR = (
     "ones. None of the techniques below is on in the runs called *No regularization* (Fast ResNet and ResNet-18 have batch-norm "
     "built in). Learning rate and number of steps suit those runs, and a verdict is for this budget: a technique that learns "
     "more slowly may need more steps, and a rate that falls to 0 leaves little for averaging or stopping early. The strength "
-    "of a technique is chosen on validation, as the best mean over seeds. The test images are looked at "
-    "once, when all runs are over, and only for what was chosen; whoever adds seeds because of what was seen there gives up the 95%. "
+    "of a technique is chosen on validation, as the best mean over seeds. The test images are looked at once, when all runs "
+    "are over, and only for what was chosen; whoever adds seeds because of what was seen there gives up the 95%. "
     "The *gap* compares plain training images, as they are without augmentation, with images that were never trained on."
 )
 VERDICT = (

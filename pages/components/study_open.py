@@ -81,7 +81,7 @@ def _study(run_id: str) -> None:
     st.fragment(_head, run_every=POLL_S if run.active else None)(run_id, _seen(run), time.monotonic())
     st.fragment(study_view)(result, run_id)
     if not run.active:
-        add_to_study(run, result.done)
+        add_to_study(run, result)
 
 
 def _seen(run: Run) -> dict[str, Any]:
