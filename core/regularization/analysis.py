@@ -148,9 +148,13 @@ def summary(result: StudyResult) -> list[ArmResult]:
     return sorted(rows, key=lambda row: (row.train_size, ORDER[row.verdict.kind], -(row.verdict.effect or 0.0)))
 
 
-def headline(result: StudyResult) -> str:
-    """One sentence: what helped most."""
-    rows = [row for row in summary(result) if row.verdict.kind in ("helps", "hurts", "noise")]
+def headline(result: StudyResult, train_size: int | None = None) -> str:
+    """What helped most, and how many did, in a sentence or two. train_size: None = of all of them."""
+    rows = [
+        row
+        for row in summary(result)
+        if row.verdict.kind in ("helps", "hurts", "noise") and train_size in (None, row.train_size)
+    ]
     if not rows and result.config.seeds == 1:
         return "No verdict: with one seed, luck and effect cannot be told apart."
     if not rows:
@@ -158,9 +162,14 @@ def headline(result: StudyResult) -> str:
         return f"No verdict{yet}: it takes two seeds of a technique and of no regularization that did not fail."
     best = max(rows, key=lambda row: (row.verdict.kind == "helps", row.verdict.effect or 0.0))
     at = f"at {best.train_size:,} images" if len(result.config.train_sizes) > 1 else ""
+    here = [row for row in rows if row.train_size == best.train_size]
+    helping, hurting = (sum(row.verdict.kind == kind for row in here) for kind in ("helps", "hurts"))
+    hurt = f" {hurting} of {len(here)} arms {'hurts' if hurting == 1 else 'hurt'}." if hurting else ""
     if best.verdict.kind != "helps":
-        return "Nothing helped by more than seed noise."
-    return f"{best.label} {best.verdict.words} {at}".strip() + "."
+        return f"Nothing helped by more than seed noise.{hurt}"
+    said = f"{best.label} {best.verdict.words} {at}".strip()
+    count = f" {helping} of {len(here)} arms {'helps' if helping == 1 else 'help'}." if len(here) > 1 else ""
+    return f"{said}.{count}{hurt}"
 
 
 def worth(rows: list[ArmResult], arm: str, train_size: int) -> float | None:

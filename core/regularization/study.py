@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from core.data import dataset_title
 from core.errors import LabError
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
 from core.regularization.techniques import IMAGE_MODELS, techniques_for
@@ -213,7 +214,8 @@ class StudyConfig:
         above = [size for size in self.train_sizes if size > training_images]
         if above:
             raise LabError(
-                f"A training-set size of {above[0]:,} is not valid: {self.dataset[:80]} has {training_images:,} training images."
+                f"A training-set size of {above[0]:,} is not valid: {dataset_title(self.dataset)[:80]} has {training_images:,} "
+                "training images beside those for validation."
             )
 
     def extended(self, *, arms: tuple[str, ...] = (), train_sizes: tuple[int, ...] = (), seeds: int = 0) -> StudyConfig:

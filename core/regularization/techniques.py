@@ -52,8 +52,9 @@ class Technique:
         valid = finite(self.strength) and self.low <= self.strength <= self.high
         if not valid or (self.whole and self.strength != int(self.strength)):
             kind = "a whole number" if self.whole else "a number"
+            shown = plain_number(self.strength) if finite(self.strength) else str(self.strength)
             raise LabError(
-                f"{self.name}={str(self.strength)[:40]} is not valid: the {self.unit or 'strength'} of "
+                f"{self.name}={shown[:40]} is not valid: the {self.unit or 'strength'} of "
                 f"{self.name} must be {kind} from {self.low:g} to {self.high:g}."
             )
 

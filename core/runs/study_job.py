@@ -86,6 +86,7 @@ class Watch:
         self.started = time.monotonic()
         self.seconds_before = job.run.seconds
         self.steps_before = sum(self.steps.values())
+        self.begun: tuple[float, int] | None = None
         job.update(now=True, total_steps=len(members) * config.steps, device=config.device)
 
     def look(self, member_id: str) -> bool:
@@ -106,8 +107,12 @@ class Watch:
         for task in in_hand or []:
             self.look(task.member_id)
         spent, steps = time.monotonic() - self.started, sum(self.steps.values())
-        trained, total = steps - self.steps_before, len(self.members) * self.config.steps
-        rate = trained / spent if spent > 3 and trained > 0 else None
+        total = len(self.members) * self.config.steps
+        if steps > self.steps_before and self.begun is None:
+            self.begun = (spent, steps)  # starting PyTorch is no part of the rate
+        rate = None
+        if self.begun and spent - self.begun[0] > 3:
+            rate = max(0, steps - self.begun[1]) / (spent - self.begun[0]) or None
         self.job.update(
             stage=stage,
             step=steps,

@@ -22,6 +22,10 @@ def add_to_study(run: Run, result: StudyResult) -> None:
     study = run.study
     prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
     with st.expander("Add to this study", icon=":material/add:", key=prefix):
+        st.caption(
+            "What is there is kept, and only what is missing is trained. More arms or sizes widen all intervals: the more is "
+            "compared, the more of it must be put down to luck."
+        )
         arms = arms_form(prefix, study.model)
         left, right = st.columns([2, 1])
         with left:

@@ -71,6 +71,8 @@ def specs(prefix: str, model: str, chosen: list[tuple[str, ...]]) -> tuple[str, 
 def _spec(kind: type[Technique], typed: str) -> str:
     if not kind.unit:
         return kind.name
+    if re.search(r"(?<!\d)0,\d", typed):
+        raise LabError(f"{kind.title}: write a decimal with a point, such as {plain_number(kind.default)}.")
     values = re.split(r"[\s,;/]+", typed.strip())
     for value in values:
         try:

@@ -36,7 +36,7 @@ def cost_line(config: StudyConfig, done: int = 0) -> str:
         why = (
             " The time rests on an earlier study here."
             if found.measured
-            else " The time is a first guess from the model's size: the next study will know better."
+            else " The time is a first guess from the model's size: a study of some minutes will know better."
         )
     try:
         status = dataset_status(config.dataset)

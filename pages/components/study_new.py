@@ -39,6 +39,9 @@ ONE_SEED = (
 )
 
 
+TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where it matters."
+
+
 def new_study_view() -> None:
     """The whole of the view."""
     left, right = st.columns(2, gap="medium")
@@ -70,6 +73,8 @@ def new_study_view() -> None:
         show_error(in_words(error, LABELS))
     if config is not None and config.seeds == 1:
         st.warning(ONE_SEED)
+    if config is not None and config.seeds == 2:
+        st.caption(TWO_SEEDS)
     if st.button(
         "Start the study", key="start-study", type="primary", icon=":material/play_arrow:", disabled=not config
     ):

@@ -58,7 +58,10 @@ def _rows(config: StudyConfig, arms: list[Arm]) -> None:
         return
     draw = st.session_state.get("study-draw", 0)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("A few training pictures, as each arm would show them in one epoch.", width="content")
+        st.markdown(
+            "A few training pictures, as those arms that change them would show them in one epoch, at their strongest.",
+            width="content",
+        )
         st.button("Draw again", key="study-draw-again", icon=":material/casino:", on_click=_draw_again)
     for variant in [Variant(techniques=()), *(arm.variants[-1] for arm in arms)]:
         if not variant.techniques:

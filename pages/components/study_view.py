@@ -39,9 +39,9 @@ def study_view(result: StudyResult, key: str) -> None:
             "seeds in common with no regularization."
         )
         return
-    st.markdown(f"### {plain(_headline(result))}")
     st.caption(_how(result))
     size = _size(result, key)
+    st.markdown(f"### {plain(_headline(result, size))}")
     here = [row for row in rows if row.train_size == size]
     if here:
         _arms(result, here, size, key)
@@ -64,8 +64,8 @@ def study_view(result: StudyResult, key: str) -> None:
                 files(result, rows, key)
 
 
-def _headline(result: StudyResult) -> str:
-    said = headline(result)
+def _headline(result: StudyResult, size: int) -> str:
+    said = headline(result, size)
     return said if result.done == len(result.members) or said.startswith("No verdict") else f"So far: {said}"
 
 
@@ -147,14 +147,19 @@ def _measured_on(result: StudyResult, size: int) -> str:
     if split_of(result) == "test":
         count = result.sizes.get("test")
         where = f"on the {count:,} test images" if count else "on the test images"
-        where += ", which were looked at once, when all runs were over"
+        where += (
+            ", which were looked at before runs were added, so the 95% no longer hold exactly"
+            if result.made.get("note")
+            else ", which were looked at once, when all runs were over"
+        )
     elif result.sizes.get("test") == 0:
         where = "on validation, because this dataset has no test images; strengths were chosen on the same pictures"
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        "Effect: difference to no regularization, seed by seed, with an interval; 95% certain that all of these hold, as far "
-        f"as luck with the seed goes. Accuracy: mean and its own 95% interval, with {size:,} training images, {where}. Gap: "
-        "training accuracy minus that, in points. Strength: of several, the best on validation; where it is the weakest or the "
-        "strongest that was tried, another may be better still."
+        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with an interval; "
+        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and its own 95% interval, which "
+        f"is wider, because it holds what a seed does to all arms alike; with {size:,} training images, {where}. Gap: training "
+        "accuracy minus that, in points. Strength: of several, the best on validation; where it is the weakest or the strongest "
+        "that was tried, another may be better still."
     )

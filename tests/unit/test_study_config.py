@@ -162,7 +162,7 @@ def test_a_study_is_written_in_one_way() -> None:
     with pytest.raises(LabError, match="bogus"):
         StudyConfig.from_dict(config.to_dict() | {"bogus": 1})
     config.check_data(500)
-    with pytest.raises(LabError, match="500 is not valid: cifar10 has 499"):
+    with pytest.raises(LabError, match="500 is not valid: CIFAR-10 has 499"):
         config.check_data(499)
 
 
