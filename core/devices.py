@@ -100,6 +100,12 @@ def likely_device(wanted: str = "auto") -> str:
     return "cuda:0" if wanted == "cuda" else wanted
 
 
+def offered_devices() -> list[str]:
+    """What a run may be told to use here, without importing torch."""
+    gpus = [f"cuda:{index}" for index in range(nvidia_gpus())] + (["mps"] if apple_gpu() else [])
+    return ["auto", *gpus, "cpu"]
+
+
 def default_slots() -> int:
     """Runs that may be active at once: one per GPU, else one."""
     return max(1, nvidia_gpus())

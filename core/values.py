@@ -1,4 +1,4 @@
-"""Plain values: JSON and numbers out of files that anyone may have written, and durations as a clock shows them."""
+"""Plain values: JSON and numbers out of files that anyone may have written, differences and durations as people read them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def finite(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """`+1.3`, `−0.4`, `+0.0`: with a minus sign as wide as a plus, and no minus before zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:

@@ -28,6 +28,7 @@ from core.plots.theme import (
 )
 from core.regularization.analysis import ArmResult
 from core.regularization.arms import BASELINE, parse_arm
+from core.values import signed
 
 __all__ = ["arm_colour", "arm_curves", "arm_dash", "class_changes", "curve_bounds", "effects", "sizes", "strength"]
 
@@ -111,7 +112,7 @@ def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: i
             xanchor="right",
             xshift=VALUE_PX,
             y=place,
-            text="no verdict" if effect is None else _signed(effect),
+            text="no verdict" if effect is None else signed(effect),
             showarrow=False,
             font={"size": 12, "color": MUTED[dark] if row.verdict.kind in ("noise", "none") else TEXT[dark]},
         )
@@ -215,12 +216,8 @@ def _effect(row: ArmResult, base: ArmResult | None) -> float | None:
 def _told(row: ArmResult) -> list[str]:
     """Lines of its hover box."""
     mean = "" if row.mean is None else f"{row.split} {100 * row.mean:.1f}%, seeds: {row.seeds}"
-    gap = "" if row.gap is None else f"gap to training {_signed(100 * row.gap)} points"
+    gap = "" if row.gap is None else f"gap to training {signed(100 * row.gap)} points"
     return [text for text in (as_text(row.label), as_text(row.verdict.words), mean, gap) if text]
-
-
-def _signed(points: float) -> str:
-    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 
 def _interval(row: ArmResult) -> str:

@@ -50,7 +50,7 @@ from functools import cache
 import numpy as np
 
 from core.errors import LabError
-from core.values import finite
+from core.values import finite, signed
 
 Table = Mapping[str, Mapping[int, float]]
 """Arm -> seed -> accuracy, 0..1. A run that is not done, or diverged, has no cell."""
@@ -209,10 +209,9 @@ def _verdict(effect: float, half_width: float, seeds: int, of: int) -> Verdict:
     digits = 1
     while kind != "noise" and digits < 4 and round(100 * abs(effect), digits) <= round(100 * half_width, digits):
         digits += 1
-    signed = f"{round(100 * effect, digits) + 0.0:+.{digits}f}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
     shared = f", {seeds} of {of} seeds" if seeds < of else ""
     name = "within seed noise" if kind == "noise" else kind
-    figures = f"{signed} ± {100 * half_width:.{digits}f}"
+    figures = f"{signed(100 * effect, digits)} ± {100 * half_width:.{digits}f}"
     words = f"{name} ({figures} points{shared})"
     return Verdict(kind=kind, effect=effect, half_width=half_width, seeds=seeds, words=words, figures=figures)
 

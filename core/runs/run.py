@@ -26,7 +26,6 @@ SILENT_AFTER_S = 60.0
 class Kind:
     """A kind of run: how its configuration is read, and which function does the work in the worker."""
 
-    title: str
     read_config: Callable[[dict[str, Any]], Any]
     job: str
     """`module:function`, imported by the worker only: it may need torch."""
@@ -35,9 +34,9 @@ class Kind:
 TRAIN, STUDY, MEMBER = "train", "study", "member"
 
 KINDS: dict[str, Kind] = {
-    TRAIN: Kind(title="Training", read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
-    STUDY: Kind(title="Study", read_config=StudyConfig.from_dict, job="core.runs.study_job:run_study"),
-    MEMBER: Kind(title="Run of a study", read_config=TrainConfig.from_dict, job="core.runs.member_job:run_member"),
+    TRAIN: Kind(read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
+    STUDY: Kind(read_config=StudyConfig.from_dict, job="core.runs.study_job:run_study"),
+    MEMBER: Kind(read_config=TrainConfig.from_dict, job="core.runs.member_job:run_member"),
 }
 
 

@@ -10,6 +10,7 @@ from core.errors import LabError
 from core.explanation import recurrent
 from core.explanation.recurrent import HiddenStates
 from core.plots.recurrent import SPELLED_OUT, cell_over_text, hidden_heatmap
+from core.values import signed
 from pages.components.checkpoint_picker import checkpoint_picker, describe
 from pages.components.inside_help import EXAMPLE, how_it_works
 from pages.components.inside_reach import download, fresh_network, reach, states_of
@@ -103,7 +104,7 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
     if feature is not None and np.ptp(feature) == 0:
         st.info(f"*{SORTED[by]}* never changes in this text, so no cell can follow it: give a text where it does.")
     score = None if feature is None else recurrent.correlations(values, feature)
-    labels = [f"{cell}" if score is None else f"{cell}  {score[cell]:+.2f}".replace("-", "−") for cell in cells]
+    labels = [f"{cell}" if score is None else f"{cell}  {signed(score[cell], 2)}" for cell in cells]
     st.markdown(f"#### What layer {layer + 1} holds")
     st.plotly_chart(
         hidden_heatmap(

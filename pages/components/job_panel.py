@@ -8,6 +8,7 @@ from core.data import dataset_title
 from core.errors import LabError
 from core.plots.training import accuracy_curves, loss_curves, train_at_evaluations
 from core.runs import Run
+from core.values import signed
 from pages.components.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.components.job_words import STATUS, address, best, compares, done, fraction, where
 from pages.components.resources import dark, runs_now, store
@@ -109,7 +110,7 @@ def _use(run: Run, view: str) -> None:
 def _figures(run: Run, rows: list[dict]) -> None:
     train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
     validation = run.last_val_accuracy
-    gap = "–" if train is None or validation is None else f"{100 * (train - validation):+.1f} pts".replace("-", "−")
+    gap = "–" if train is None or validation is None else f"{signed(100 * (train - validation))} pts"
     loss = "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}"
     # A row that wraps: four beside each other, on a phone two and two.
     with st.container(horizontal=True, gap="medium"):

@@ -18,6 +18,7 @@ from core.regularization.analysis import (
 from core.regularization.arms import BASELINE, inside
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
+from core.values import signed
 from pages.components.resources import dark
 from pages.components.study_files import FIGURE
 from pages.components.text import plain
@@ -109,14 +110,14 @@ def strength(result: StudyResult, size: int, key: str) -> None:
 
 def _figures(point: StrengthPoint, base: StrengthPoint | None) -> list[tuple[str, str, str | None]]:
     found = []
-    for label, field, sign, unit in (
-        ("Validation accuracy", "val_mean", "", "%"),
-        ("Training accuracy", "train_mean", "", "%"),
-        ("Gap", "gap", "+", " points"),
+    for label, field, differs, unit in (
+        ("Validation accuracy", "val_mean", False, "%"),
+        ("Training accuracy", "train_mean", False, "%"),
+        ("Gap", "gap", True, " points"),
     ):
         value, other = getattr(point, field), getattr(base, field, None)
-        shown = "–" if value is None else f"{100 * value:{sign}.1f}{unit}".replace("-", "−")
-        delta = None if value is None or other is None else f"{100 * (value - other):+.1f} points".replace("-", "−")
+        shown = "–" if value is None else (signed(100 * value) if differs else f"{100 * value:.1f}") + unit
+        delta = None if value is None or other is None else f"{signed(100 * (value - other))} points"
         found.append((label, shown, delta))
     return found
 

@@ -7,7 +7,7 @@ import re
 import streamlit as st
 
 from core.data import FOLDER_PREFIX, canonical_name
-from core.devices import apple_gpu, nvidia_gpus
+from core.devices import offered_devices
 from core.errors import LabError
 from core.models import MODELS
 from core.regularization.study import StudyConfig
@@ -171,8 +171,7 @@ def _advanced() -> dict:
                     ("evaluations", 1, "How often each run is measured on validation, evenly spread."),
                 )
             }
-            gpus = [f"cuda:{index}" for index in range(nvidia_gpus())] + (["mps"] if apple_gpu() else [])
             found["device"] = st.selectbox(
-                "Device", ["auto", *gpus, "cpu"], key="study-device", width=FIELD_PX, persist_state="session"
+                "Device", offered_devices(), key="study-device", width=FIELD_PX, persist_state="session"
             )
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import streamlit as st
 
@@ -18,9 +16,6 @@ from pages.components.examples import examples
 from pages.components.resources import dataset
 from pages.components.text import plain, show_error
 from pages.components.warmup import until_ready
-
-if TYPE_CHECKING:
-    from core.training.config import TrainConfig
 
 PICTURES = 8
 SIDE_PX = 96
@@ -67,22 +62,18 @@ def _rows(config: StudyConfig, arms: list[Arm]) -> None:
         if not variant.techniques:
             shown, mixed = images, labels
         else:
-            shown, mixed = augmented_pixels(images, labels, card, _training(config, variant), draw)
+            shown, mixed = augmented_pixels(images, labels, card, variant.apply(config.base()), draw)
         st.markdown("**As they are**" if not variant.techniques else f"**{plain(variant.label)}**")
         with st.container(horizontal=True, gap="xsmall"):
             for pixels, target in zip(shown, mixed, strict=True):
-                words = in_words(target, card.classes)
+                words = shares_in_words(target, card.classes)
                 with st.container(width=SIDE_PX, gap="xxsmall"):
                     st.image(enlarge(pixels, SIDE_PX), width=SIDE_PX, alt=f"{variant.label}: {words}")
                     if mixed.ndim == 2:
                         st.caption(plain(words))
 
 
-def _training(config: StudyConfig, variant: Variant) -> TrainConfig:
-    return variant.apply(config.base())
-
-
-def in_words(target: np.ndarray, classes: tuple[str, ...]) -> str:
+def shares_in_words(target: np.ndarray, classes: tuple[str, ...]) -> str:
     """`cat`, or `70% cat, 30% ship`. target: a label, or (classes,) shares."""
     if target.ndim == 0:
         return classes[int(target)]

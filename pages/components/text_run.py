@@ -10,6 +10,7 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.training import text_loss_curves, train_at_evaluations
 from core.runs import Run
+from core.values import signed
 from pages.components.resources import dark, store
 from pages.components.text import show_error
 
@@ -20,7 +21,7 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
     """Losses, their curves, and a sample of each evaluation."""
     train = (train_at_evaluations(rows, "train_loss_nats") or [None])[-1]
     validation = run.last_val_loss_nats
-    gap = "–" if train is None or validation is None else f"{validation - train:+.3f}".replace("-", "−")
+    gap = "–" if train is None or validation is None else signed(validation - train, 3)
     bits = None if run.best_val_loss_nats is None else run.best_val_loss_nats / math.log(2)
     with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in (

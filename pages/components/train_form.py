@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.data import FOLDER_PREFIX, canonical_name
-from core.devices import apple_gpu, nvidia_gpus
+from core.devices import offered_devices
 from core.errors import LabError
 from core.models import MODELS
 from core.training import config as config_module
@@ -128,8 +128,7 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
 
 
 def _device() -> str:
-    gpus = [f"cuda:{index}" for index in range(nvidia_gpus())] + (["mps"] if apple_gpu() else [])
-    return st.selectbox("Device", ["auto", *gpus, "cpu"], key="device", help=field_docs()["device"])
+    return st.selectbox("Device", offered_devices(), key="device", help=field_docs()["device"])
 
 
 def labels() -> dict[str, str]:
