@@ -196,9 +196,8 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     runs = runs_folder or lab_home() / "runs"
     run_id, _, which = name.partition("/")
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and re.fullmatch(r"[A-Za-z0-9_-]{0,120}", which):
-        candidates = [(runs / run_id / (which or "best"), "run")]
-        if which and which not in ("best", "last"):
-            candidates = [(runs / run_id / MEMBERS / which / "best", "run")]
+        inside = Path(which or "best") if which in ("", "best", "last") else Path(MEMBERS) / which / "best"
+        candidates = [(runs / run_id / inside, "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))
         for folder, origin in candidates:

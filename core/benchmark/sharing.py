@@ -25,8 +25,8 @@ def measure(rounds: int) -> Iterator[Figure]:
     for _ in range(rounds):
         alone.append(run("lab", SECONDS, model="simple_cnn"))
         plain.append(run("lab", SECONDS, bare_environment(), model="simple_cnn"))
-        both.append(_two(bare_environment() | worker_environment(2)))
-        bare.append(_two(bare_environment()))
+        both.append(side_by_side(2, bare_environment() | worker_environment(2)))
+        bare.append(side_by_side(2, bare_environment()))
         images, latencies = _answering()
         answered.append(images)
         waits.extend(latencies)
@@ -41,10 +41,10 @@ def measure(rounds: int) -> Iterator[Figure]:
     yield figure(part, "answer while a run trains, fast_resnet, six views", waits, "ms")
 
 
-def _two(environment: dict[str, str]) -> float:
-    """Both speeds added, for two runs that overlap but for the start."""
-    pair = [start("lab", SECONDS, environment, model="simple_cnn") for _ in range(2)]
-    return sum(speed(process) for process in pair)
+def side_by_side(count: int, environment: dict[str, str]) -> float:
+    """All speeds added, for runs that overlap but for the start. Images/s."""
+    processes = [start("lab", SECONDS, environment, model="simple_cnn") for _ in range(count)]
+    return sum(speed(process) for process in processes)
 
 
 def _answering() -> tuple[float, list[float]]:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.benchmark import Figure, figure, ratio
-from core.benchmark.processes import bare_environment, launch, result, run, speed, start
+from core.benchmark.processes import bare_environment, launch, result, run
+from core.benchmark.sharing import SECONDS, side_by_side
 from core.devices import cores, worker_environment
 from core.errors import LabError
 from core.paths import lab_home
 
 PART = "study"
-SECONDS = 8.0
 SEEDS = 3
 
 
@@ -34,9 +34,7 @@ def using_cores(rounds: int) -> Iterator[Figure]:
     many: list[float] = []
     for _ in range(rounds):
         one.append(run("lab", SECONDS, model="simple_cnn"))
-        environment = bare_environment() | worker_environment(cores())
-        beside = [start("lab", SECONDS, environment, model="simple_cnn") for _ in range(cores())]
-        many.append(sum(speed(process) for process in beside))
+        many.append(side_by_side(cores(), bare_environment() | worker_environment(cores())))
     yield figure(PART, "simple_cnn, batch 32: one run with all cores", one, "images/s")
     yield figure(PART, f"{cores()} runs with a thread each, together", many, "images/s")
     yield ratio(PART, "a run per core / one run with all cores", many, one)

@@ -42,6 +42,18 @@ def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int
     return exit_code(run, interrupted)
 
 
+def run_detached(engine: LocalEngine, run_id: str, *, as_json: bool) -> int:
+    """Queue a run, say where it is, and return the exit code."""
+    run = engine.submit(run_id)
+    if as_json:
+        print_json(report(run))
+    else:
+        print(run.id)
+        now = f"Queued at place {run.queue_position}." if run.status == "queued" else run.message or "Started."
+        note(f"{now} Look: python -m core runs {run.id}")
+    return 0 if run.active or run.status == "finished" else 1
+
+
 def follow(engine: LocalEngine, run_id: str) -> tuple[Run, int]:
     """Start or resume a run and show how it goes. Returns it as it ended, and the signal that ended it, 0 for none."""
     with _attached(engine, run_id):
@@ -89,7 +101,7 @@ def describe(run: Run) -> tuple[float | None, str]:
 
 def runs_done(run: Run) -> str:
     """Of a study: `12 of 60`."""
-    return f"{run.members_done} of {len(run.study.members()) if run.study else 0}"
+    return f"{run.members_done} of {run.study.runs if run.study else 0}"
 
 
 def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float | None, str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from core.commands.data import load_with_bar
-from core.commands.follow import describe, exit_code, follow, report
+from core.commands.follow import describe, exit_code, follow, run_detached
 from core.commands.output import duration, note, print_json, print_table
-from core.commands.training import read_settings, what_now
+from core.commands.training import read_settings, whole_name
 from core.errors import LabError
 from core.regularization.analysis import ArmResult, headline, split_of, summary, worth
 from core.regularization.arms import OR
@@ -122,13 +121,7 @@ def _resume(engine: LocalEngine, study_id: str, given: dict[str, Any], options: 
 
 def _start(engine: LocalEngine, study_id: str, options: argparse.Namespace) -> int:
     if options.detach:
-        run = engine.submit(study_id)
-        if options.json:
-            print_json(report(run))
-        else:
-            print(run.id)
-            note(what_now(run))
-        return 0 if run.active or run.status == "finished" else 1
+        return run_detached(engine, study_id, as_json=options.json)
     run, interrupted = follow(engine, study_id)
     note(run.message)
     _print(_made(read_study(engine.store, study_id), run), run, study_id, options)
@@ -179,10 +172,9 @@ def _whole(text: str) -> int:
 
 def _pictures(name: str) -> str:
     """The name that a run has for a dataset. Raises LabError for one that is not there, or holds no pictures."""
-    from core.data import canonical_name, dataset_task, dataset_title
+    from core.data import dataset_task, dataset_title
 
-    prefix, colon, path = canonical_name(name).partition(":")
-    name = prefix + colon + (os.path.normpath(path) if colon else "")
+    name = whole_name(name)
     if dataset_task(name) != "images":
         raise LabError(
             f"{dataset_title(name)} holds text and a study needs pictures: choose cifar10, or folder:PATH, as --dataset."
@@ -269,7 +261,7 @@ def _plain(result: StudyResult, run: Run | None, study_id: str, rows: list[ArmRe
         "runs": len(result.members),
         "runs_done": result.done,
         "split": split_of(result),
-        "headline": headline(result),
+        "headline": headline(result, rows),
         "arms": [dataclasses.asdict(row) | {"worth_images": worth(rows, row.arm, row.train_size)} for row in rows],
         "members": [
             {key: value for key, value in dataclasses.asdict(item).items() if key not in left_out}
@@ -307,14 +299,14 @@ def _print_plain(result: StudyResult, study_id: str, rows: list[ArmResult]) -> N
     )
     where = (
         "on the test images, which were looked at once, at the end"
-        if split_of(result) == "test"
+        if rows[0].split == "test"
         else "on validation, because not all runs that count have been measured on the test images"
     )
     print(f"Accuracy {where}: mean and its 95% interval. Gap: training accuracy minus that, in points.")
     diverged = sum(item.status == "failed" for item in result.members)
     if diverged:
         print(f"Runs that failed, most likely because their loss diverged: {diverged}.")
-    print(headline(result))
+    print(headline(result, rows))
 
 
 def _list(as_json: bool) -> int:

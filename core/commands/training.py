@@ -9,11 +9,11 @@ import os
 import time
 from typing import Any
 
-from core.commands.follow import describe, report, run_in_foreground
+from core.commands.follow import describe, report, run_detached, run_in_foreground
 from core.commands.output import Bar, note, print_json
 from core.errors import LabError
 from core.models import MODELS
-from core.runs import LocalEngine, Run
+from core.runs import LocalEngine
 from core.training import recipes
 from core.training.config import TrainConfig, field_docs
 
@@ -108,24 +108,14 @@ def stop(options: argparse.Namespace) -> int:
 
 
 def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int:
-    if not options.detach:
-        return run_in_foreground(engine, run_id, as_json=options.json)
-    run = engine.submit(run_id)
-    if options.json:
-        print_json(report(run))
-    else:
-        print(run.id)
-        note(what_now(run))
-    return 0 if run.active or run.status == "finished" else 1
+    return (run_detached if options.detach else run_in_foreground)(engine, run_id, as_json=options.json)
 
 
 def _dataset(config: TrainConfig) -> str:
     """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
-    from core.data import DATASETS, TEXT_PREFIX, canonical_name, dataset_task, load_text
+    from core.data import DATASETS, TEXT_PREFIX, dataset_task, load_text
 
-    # Whole, because the worker has another working directory.
-    prefix, colon, path = canonical_name(config.dataset).partition(":")
-    name = prefix + colon + (os.path.normpath(path) if colon else "")
+    name = whole_name(config.dataset)
     model, task = MODELS[config.model], dataset_task(name)
     if model.task != task:
         kind = {"images": "pictures", "text": "text"}
@@ -140,10 +130,12 @@ def _dataset(config: TrainConfig) -> str:
     return name
 
 
-def what_now(run: Run) -> str:
-    if run.status == "queued":
-        return f"Queued at place {run.queue_position}. Look: python -m core runs {run.id}"
-    return f"{run.message or 'Started.'} Look: python -m core runs {run.id}"
+def whole_name(dataset: str) -> str:
+    """The name of a dataset with its whole path, because the worker has another working directory. Raises LabError."""
+    from core.data import canonical_name
+
+    prefix, colon, path = canonical_name(dataset).partition(":")
+    return prefix + colon + (os.path.normpath(path) if colon else "")
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:

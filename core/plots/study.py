@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.plots.study_curves import ACROSS, LINE_PX, arm_curves, curve_bounds, lines_of, nothing, percent
-from core.plots.study_technique import class_changes, strength
+from core.plots.study_curves import ACROSS, LINE_PX, lines_of, nothing, percent
 from core.plots.theme import (
     BASELINE_DASH,
     FIXED_DASHES,
@@ -29,8 +28,6 @@ from core.plots.theme import (
 from core.regularization.analysis import ArmResult
 from core.regularization.arms import BASELINE, parse_arm
 from core.values import signed
-
-__all__ = ["arm_colour", "arm_curves", "arm_dash", "class_changes", "curve_bounds", "effects", "sizes", "strength"]
 
 TOGETHER_DASHES = ("longdash", "longdashdot")
 """Of techniques together; no technique alone and no baseline has them."""

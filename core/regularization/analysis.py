@@ -7,7 +7,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from core.regularization.arms import BASELINE, Arm, parse_arm
+from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
 from core.regularization.results import MemberResult, StudyResult
 from core.regularization.techniques import plain_number
 from core.regularization.verdict import Verdict, verdicts
@@ -106,29 +106,18 @@ def chosen(result: StudyResult, arm: Arm, train_size: int) -> str | None:
 
 def judged(result: StudyResult) -> list[MemberResult]:
     """The runs that count: those of the chosen strengths."""
-    found: dict[tuple[str, int, int], MemberResult] = {}
-    for arm in result.config.parsed():
-        for size in result.config.train_sizes:
-            for item in result.of(chosen(result, arm, size) or "", size):
-                found[item.variant, item.train_size, item.seed] = item
-    return list(found.values())
+    return _distinct(_picked(result))
 
 
 def split_of(result: StudyResult) -> str:
     """What arms are compared on: `test` once all that counts has been measured on it, else `validation`."""
-    runs = judged(result)
-    complete = runs and result.done == len(result.members)
-    return "test" if complete and all(item.test_accuracy is not None for item in runs) else "validation"
+    return _split(result, judged(result))
 
 
 def summary(result: StudyResult) -> list[ArmResult]:
     """Every arm at every size that has a run which is over, by size, then from what helps most to what hurts most."""
-    split, arms = split_of(result), result.config.parsed()
-    picked = {
-        (arm.spec, size): result.of(chosen(result, arm, size) or "", size)
-        for arm in arms
-        for size in result.config.train_sizes
-    }
+    arms, picked = result.config.parsed(), _picked(result)
+    split = _split(result, _distinct(picked))
     tables = {
         size: {
             arm.spec: {
@@ -140,21 +129,26 @@ def summary(result: StudyResult) -> list[ArmResult]:
     }
     found = verdicts(tables, BASELINE)
     rows = [
-        _arm_result(result, arm, size, picked[arm.spec, size], split, found[size][arm.spec])
+        _arm_result(result, arm, _variant(arm, runs), size, runs, split, found[size][arm.spec])
         for size in result.config.train_sizes
         for arm in arms
-        if picked[arm.spec, size] or _failed(result, arm.variants[0].spec, size)
+        if (runs := picked[arm.spec, size]) or _failed(result, arm.variants[0].spec, size)
     ]
     return sorted(rows, key=lambda row: (row.train_size, ORDER[row.verdict.kind], -(row.verdict.effect or 0.0)))
 
 
-def headline(result: StudyResult, train_size: int | None = None) -> str:
-    """What helped most, and how many did, in a sentence or two. train_size: None = of all of them."""
-    rows = [
-        row
-        for row in summary(result)
-        if row.verdict.kind in ("helps", "hurts", "noise") and train_size in (None, row.train_size)
-    ]
+def under_way(result: StudyResult, arm: Arm, train_size: int) -> ArmResult | None:
+    """An arm of which no run is over, but one was measured: without figures, for its curves. None where none was."""
+    nothing = Verdict(kind="none", effect=None, half_width=None, seeds=0, words="")
+    measured = {item.variant for item in result.members if item.train_size == train_size and item.curve.step}
+    variant = next((item for item in arm.variants if item.spec in measured), None)
+    return _arm_result(result, arm, variant, train_size, [], "validation", nothing) if variant else None
+
+
+def headline(result: StudyResult, rows: list[ArmResult] | None = None) -> str:
+    """What helped most, and how many did, in a sentence or two. rows: of the summary, those to speak of; None = all."""
+    rows = summary(result) if rows is None else rows
+    rows = [row for row in rows if row.verdict.kind in ("helps", "hurts", "noise")]
     if not rows and result.config.seeds == 1:
         return "No verdict: with one seed, luck and effect cannot be told apart."
     if not rows:
@@ -220,6 +214,31 @@ def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassC
     return sorted(changes, key=lambda change: -change.mean)
 
 
+def _picked(result: StudyResult) -> dict[tuple[str, int], list[MemberResult]]:
+    """(arm, size) -> the finished runs of the strength that was chosen."""
+    return {
+        (arm.spec, size): result.of(chosen(result, arm, size) or "", size)
+        for arm in result.config.parsed()
+        for size in result.config.train_sizes
+    }
+
+
+def _distinct(picked: dict[tuple[str, int], list[MemberResult]]) -> list[MemberResult]:
+    """Each run once: arms may share a variant."""
+    found = {(item.variant, item.train_size, item.seed): item for runs in picked.values() for item in runs}
+    return list(found.values())
+
+
+def _split(result: StudyResult, runs: list[MemberResult]) -> str:
+    complete = runs and result.done == len(result.members)
+    return "test" if complete and all(item.test_accuracy is not None for item in runs) else "validation"
+
+
+def _variant(arm: Arm, runs: list[MemberResult]) -> Variant:
+    """The one that runs are of; of an arm whose runs all failed, the first."""
+    return next((item for item in arm.variants if runs and item.spec == runs[0].variant), arm.variants[0])
+
+
 def _failed(result: StudyResult, variant: str, train_size: int) -> int:
     return sum(
         item.status == "failed" for item in result.members if item.variant == variant and item.train_size == train_size
@@ -243,13 +262,18 @@ def _student_t(df: int) -> float:
 
 
 def _arm_result(
-    result: StudyResult, arm: Arm, size: int, runs: list[MemberResult], split: str, verdict: Verdict
+    result: StudyResult,
+    arm: Arm,
+    variant: Variant,
+    size: int,
+    runs: list[MemberResult],
+    split: str,
+    verdict: Verdict,
 ) -> ArmResult:
     values = [value for item in runs if (value := _accuracy(item, split)) is not None]
     mean, n = _mean(list(values)), len(values)
     sd = statistics.stdev(values) if n > 1 else None
     train = _mean([item.train_accuracy for item in runs])
-    variant = next((item for item in arm.variants if runs and item.spec == runs[0].variant), arm.variants[0])
     return ArmResult(
         arm=arm.spec,
         title=arm.title,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from core.errors import LabError
 from core.regularization.techniques import TECHNIQUES, Technique, plain_number
@@ -86,6 +87,7 @@ def _together(titles: list[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+@lru_cache(maxsize=1024)
 def parse_arm(text: str) -> Arm:
     """An arm from its written form. Raises LabError that names the part that is wrong."""
     text = text.strip()

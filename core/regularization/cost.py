@@ -29,7 +29,7 @@ class Cost:
 
 def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:
     """device: `cpu`, `cuda:0`, …; at_once: runs side by side; done: runs that are over already."""
-    runs = max(0, len(config.members()) - done)
+    runs = max(0, config.runs - done)
     speed, measured = _speed(config, device)
     images = runs * config.steps * config.batch_size
     members = config.members()

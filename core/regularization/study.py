@@ -17,14 +17,16 @@ from typing import Any
 from core.data import dataset_title
 from core.errors import LabError
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
-from core.regularization.techniques import IMAGE_MODELS, techniques_for
+from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, techniques_for
 from core.training.config import TrainConfig
 from core.values import finite
 
 MAX_SEEDS = 50
 MAX_RUNS = 2000
 MAX_IMAGES = 10**9
-OWNED = ("dropout", "spatial_dropout", "batch_norm", "stochastic_depth")
+OWNED = tuple(
+    name for kind in TECHNIQUES.values() for name in kind(strength=kind.default).apply(TrainConfig()).model_config
+)
 """Settings of models that are techniques: all arms sharing one would not be a baseline without regularization."""
 MAX_EPOCHS = 10_000
 """What a TrainConfig allows."""
@@ -111,9 +113,8 @@ class StudyConfig:
         owned = next((name for name in OWNED if name in self.model_config), None)
         if owned:
             raise LabError(f"model_config cannot hold {owned} in a study: it is a technique, so make it an arm.")
-        runs = len(self._variants()) * len(self.train_sizes) * self.seeds
-        if runs > MAX_RUNS:
-            raise LabError(f"This study has {runs:,} runs: take fewer arms, strengths, sizes or seeds, at most "
+        if self.runs > MAX_RUNS:
+            raise LabError(f"This study has {self.runs:,} runs: take fewer arms, strengths, sizes or seeds, at most "
                            f"{MAX_RUNS:,} runs.")  # fmt: skip
         for size in self.train_sizes:
             epochs = self.steps / self._steps_per_epoch(size)
@@ -172,6 +173,11 @@ class StudyConfig:
             for size in self.train_sizes
             for variant in variants.values()
         )
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return len(self._variants()) * len(self.train_sizes) * self.seeds
 
     def _variants(self) -> dict[str, Variant]:
         return {variant.spec: variant for arm in self.parsed() for variant in arm.variants}

@@ -6,10 +6,12 @@ loop of its own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 from core.errors import LabError
+from core.models import MODELS
 from core.training.config import TrainConfig
 from core.values import finite
 
@@ -19,11 +21,11 @@ def plain_number(value: float) -> str:
     return f"{value:.10g}"
 
 
-IMAGE_MODELS = ("simple_cnn", "fast_resnet", "resnet18")
+IMAGE_MODELS = tuple(name for name, entry in MODELS.items() if entry.task == "images")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Technique:
+class Technique(ABC):
     """What all have in common. Raises LabError for a strength outside `low`..`high`."""
 
     strength: float
@@ -68,9 +70,9 @@ class Technique:
         """`Dropout 0.3`, for people."""
         return f"{self.title} {plain_number(self.strength)}" if self.unit else self.title
 
+    @abstractmethod
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The config with this technique switched on."""
-        raise NotImplementedError
 
     def model_setting(self, config: TrainConfig, **settings: float | bool) -> TrainConfig:
         """The config with settings of its model changed."""

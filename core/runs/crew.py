@@ -61,26 +61,26 @@ class Answer:
     message: str = ""
 
 
-def crew_size(tasks: int, device: str, gpus: Sequence[str]) -> int:
-    """How many processes to keep at most: one per GPU, else one per core that the study may use, as far as memory goes."""
+def crew_size(tasks: int, device: str, gpus: Sequence[str], cores: int | None = None) -> int:
+    """How many processes to keep at most: one per GPU, else one per core that the study may use, as far as memory goes.
+
+    cores: None = what the engine gave this process, as threads.
+    """
     if device == "mps" or device.startswith("cuda:") or (device == "auto" and not gpus and devices.apple_gpu()):
         return 1
     if gpus and device != "cpu":
         return max(1, min(tasks, len(gpus)))
     import psutil
 
-    # The engine gave this process its share of the cores as threads.
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(threads) if threads.isdigit() and int(threads) else devices.cores()
+    cores = cores or (int(threads) if threads.isdigit() and int(threads) else devices.cores())
     return max(1, min(tasks, cores, int(psutil.virtual_memory().available // MEMORY_BYTES)))
 
 
 def before_start(config: StudyConfig, slots: int) -> tuple[str, int]:
     """The device that a study will run on, and how many runs side by side, as far as one can tell before it starts."""
-    device = devices.likely_device(config.device)
-    if device == "cpu":
-        return device, max(1, devices.cores() // slots)
-    return device, max(1, len(engine.gpus())) if config.device == "auto" else 1
+    cores = max(1, devices.cores() // slots)
+    return devices.likely_device(config.device), crew_size(config.runs, config.device, engine.gpus(), cores)
 
 
 class Crew:

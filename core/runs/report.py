@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import CARD, Calibration, CheckpointRef, load_checkpoint, read_card
+from core.checkpoints import CARD, Calibration, load_checkpoint
 from core.data.dataset import ImageDataset, TextDataset
 from core.evaluation import Evaluation, calibrate, evaluate
 from core.language import TextEvaluation, evaluate_text
@@ -24,8 +24,8 @@ def measure_pictures(
 
     known: figures to put beside them. None where the dataset has no test images. Raises LabError for a damaged one.
     """
-    card = read_card(folder)
-    checkpoint = load_checkpoint(CheckpointRef(name=folder.name, folder=folder, card=card, origin="run"), device)
+    checkpoint = load_checkpoint(str(folder), device)
+    card = checkpoint.card
     calibration, notes = Calibration(), card.notes
     if card.recipe.get("train_on") == "train":
         stage("calibrating on the validation images", None)
@@ -64,11 +64,8 @@ def measure_text(
     """Measure the checkpoint in a folder on the whole validation part; the figures go on its card."""
     words = "measuring on the validation part"
     stage(words, None)
-    card = read_card(folder)
-    checkpoint = load_checkpoint(CheckpointRef(name=folder.name, folder=folder, card=card, origin="run"), device)
+    checkpoint = load_checkpoint(str(folder), device)
     result = evaluate_text(checkpoint, dataset.validation, lambda share: stage(words, share))
-    write_atomic(
-        folder / CARD,
-        dataclasses.replace(card, metrics=dict(card.metrics) | result.metrics() | known).to_json(),
-    )
+    metrics = dict(checkpoint.card.metrics) | result.metrics() | known
+    write_atomic(folder / CARD, dataclasses.replace(checkpoint.card, metrics=metrics).to_json())
     return result

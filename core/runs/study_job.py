@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import partial
 
 from core.checkpoints import CARD, MEMBERS, versions
 from core.data import load_images
@@ -122,14 +123,9 @@ class Watch:
             seconds_left=(total - steps) / rate if rate else None,
         )
 
-    def check(self, in_hand: list[Task]) -> None:
+    def check(self, stage: str, in_hand: list[Task]) -> None:
         """Show how far it is; raises Stopped where that is asked for."""
-        self.show("training", in_hand)
-        self.job.stop_if_wanted()
-
-    def check_test(self, in_hand: list[Task]) -> None:
-        """The same while the test set is looked at."""
-        self.show("measuring on the test images", in_hand)
+        self.show(stage, in_hand)
         self.job.stop_if_wanted()
 
     def remember_speed(self) -> None:
@@ -188,7 +184,7 @@ def _train(watch: Watch, crew: Crew) -> None:
     missing = [Task(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
     for _ in range(TRIES):
         again = []
-        for answer in crew.run(missing, watch.check):
+        for answer in crew.run(missing, partial(watch.check, "training")):
             if not watch.look(answer.task.member_id):
                 again.append(answer.task)
                 _complain(watch, answer)
@@ -206,7 +202,7 @@ def _test(watch: Watch, crew: Crew) -> None:
         for member_id, member in watch.members.items()
         if (member.variant.spec, member.train_size, member.seed) in wanted
     ]
-    for answer in crew.run(tasks, watch.check_test):
+    for answer in crew.run(tasks, partial(watch.check, "measuring on the test images")):
         if answer.status != "tested":
             _complain(watch, answer)
             folder = watch.store.root / answer.task.member_id

@@ -98,7 +98,7 @@ def _do(store: RunStore, run: Run) -> str:
         return str(outcome.status)
     except Stopped as stop:
         if run.study:
-            done, total = job.value("members_done") or 0, len(run.study.members())
+            done, total = job.value("members_done") or 0, run.study.runs
             job.end("stopped", f"{stop} after {done} of {total} runs: resume it to go on where it stopped.")
             return "stopped"
         step, saved = job.value("step") or 0, job.value("saved_step")

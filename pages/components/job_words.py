@@ -33,7 +33,7 @@ def fraction(run: Run) -> float:
     if run.stage_fraction is not None and run.step == 0:
         return min(1.0, max(0.0, run.stage_fraction))
     # A study may have been given more to do since it wrote how much that is.
-    total = run.total_steps if run.study is None else len(run.study.members()) * run.study.steps
+    total = run.total_steps if run.study is None else run.study.runs * run.study.steps
     return min(1.0, run.step / total) if total else 0.0
 
 
@@ -65,7 +65,7 @@ def _silence(run: Run) -> str:
 def done(run: Run) -> str:
     """`epoch 3.5 of 10`; of a study `runs 12 of 60`."""
     if run.study is not None:
-        return f"runs {run.members_done} of {len(run.study.members())}"
+        return f"runs {run.members_done} of {run.study.runs}"
     return f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"
 
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.plots.study_curves import arm_curves, curve_bounds
-from core.regularization.analysis import ArmResult
-from core.regularization.arms import Arm
+from core.regularization.analysis import ArmResult, under_way
 from core.regularization.results import StudyResult
-from core.regularization.verdict import Verdict
 from pages.components.resources import dark
 from pages.components.study_files import FIGURE
 
@@ -25,7 +23,7 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
     """A panel for every arm that has a measurement at this size."""
     over = {row.arm: row for row in rows}
     # In the order of the study: by verdict, panels would change places while it runs.
-    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or _under_way(result, arm, size))]
+    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or under_way(result, arm, size))]
     if not found:
         st.caption(
             "Nothing was measured yet at this number of training images: curves appear with the first measurement."
@@ -77,29 +75,3 @@ def _gap(row: ArmResult) -> str:
     if row.gap is None or row.train_mean is None:
         return "under way"
     return f"training {100 * row.train_mean:.0f}% at the end, gap {100 * row.gap:.0f} points"
-
-
-def _under_way(result: StudyResult, arm: Arm, size: int) -> ArmResult | None:
-    """An arm of which no run has finished, but one was measured."""
-    for variant in arm.variants:
-        if any(m.curve.step for m in result.members if m.variant == variant.spec and m.train_size == size):
-            nothing = Verdict(kind="none", effect=None, half_width=None, seeds=0, words="")
-            return ArmResult(
-                arm=arm.spec,
-                title=arm.title,
-                train_size=size,
-                variant=variant.spec,
-                label=variant.label,
-                tried=len(arm.variants),
-                split="validation",
-                seeds=0,
-                mean=None,
-                sd=None,
-                half_width=None,
-                val_mean=None,
-                train_mean=None,
-                gap=None,
-                kept_step=None,
-                verdict=nothing,
-            )
-    return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.plots.study import class_changes as class_figure
 from core.plots.study import sizes as sizes_figure
-from core.plots.study import strength as strength_figure
+from core.plots.study_technique import class_changes as class_figure
+from core.plots.study_technique import strength as strength_figure
 from core.regularization.analysis import (
     ArmResult,
     StrengthPoint,

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import LabError
-from core.regularization.shipped import EXAMPLE, load_shipped, shipped_names
+from core.regularization.shipped import EXAMPLE, load_shipped
 from core.runs import Run
 from core.runs.studies import read_study
 from pages.components.job_panel import find_run, job_line
@@ -29,17 +29,13 @@ costs server and browser a part of a core that the study could use."""
 
 def example_view() -> None:
     """The study that ships."""
-    names = shipped_names()
-    name = EXAMPLE if EXAMPLE in names or not names else names[0]
-    if len(names) > 1:
-        name = st.selectbox("Study", names, index=names.index(name), key="example", bind="query-params")
     try:
-        result = load_shipped(name)
+        result = load_shipped()
     except LabError as error:
         show_error(error)
         return
-    st.markdown(f"#### {plain(result.name or name)}")
-    st.fragment(study_view)(result, f"shipped-{name}")
+    st.markdown(f"#### {plain(result.name or EXAMPLE)}")
+    st.fragment(study_view)(result, f"shipped-{EXAMPLE}")
     study_help()
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from core.data import dataset_title
 from core.models import MODELS
 from core.plots.study import effects
-from core.regularization.analysis import ArmResult, headline, split_of, summary
+from core.regularization.analysis import ArmResult, headline, summary
 from core.regularization.arms import BASELINE
 from core.regularization.results import StudyResult
 from pages.components.resources import dark
@@ -41,8 +41,8 @@ def study_view(result: StudyResult, key: str) -> None:
         return
     st.caption(_how(result))
     size = _size(result, key)
-    st.markdown(f"### {plain(_headline(result, size))}")
     here = [row for row in rows if row.train_size == size]
+    st.markdown(f"### {plain(_headline(result, here))}")
     if here:
         _arms(result, here, size, key)
     tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{key}", on_change="rerun"), strict=True))
@@ -64,8 +64,8 @@ def study_view(result: StudyResult, key: str) -> None:
                 files(result, rows, key)
 
 
-def _headline(result: StudyResult, size: int) -> str:
-    said = headline(result, size)
+def _headline(result: StudyResult, rows: list[ArmResult]) -> str:
+    said = headline(result, rows)
     return said if result.done == len(result.members) or said.startswith("No verdict") else f"So far: {said}"
 
 
@@ -111,7 +111,7 @@ def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
     if result.config.seeds == 1 or result.done == len(result.members):  # else the headline says what is missing
         for reason in dict.fromkeys(row.verdict.words for row in rows if row.verdict.kind == "none"):
             st.info(plain(reason[0].upper() + reason[1:] + "."))
-    st.caption(_measured_on(result, size))
+    st.caption(_measured_on(result, size, rows[0].split))
 
 
 def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
@@ -143,8 +143,8 @@ def _accuracy(row: ArmResult) -> str:
     return f"{100 * row.mean:.1f}" + ("" if row.half_width is None else f" ± {100 * row.half_width:.1f}") + "%"
 
 
-def _measured_on(result: StudyResult, size: int) -> str:
-    if split_of(result) == "test":
+def _measured_on(result: StudyResult, size: int, split: str) -> str:
+    if split == "test":
         count = result.sizes.get("test")
         where = f"on the {count:,} test images" if count else "on the test images"
         where += (

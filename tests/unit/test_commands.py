@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from core.commands import main
 from core.commands.output import Bar, duration
 from core.runs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig, field_docs
+from tests.unit.terminal import ROOT, run_main, start
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120.0
 
 
@@ -35,11 +34,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "core", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.fixture(scope="module")
 def trained(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str]:
     """What `train --json` printed in the foreground, and what it said on stderr meanwhile."""
@@ -51,15 +45,6 @@ def trained(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str]
     output, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, said
     return json.loads(output), said
-
-
-def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    output, said = capsys.readouterr()
-    return code, output, said
 
 
 def test_training_in_the_foreground_is_a_run_like_any_other(home: Path, trained: tuple[dict[str, Any], str]) -> None:

@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 
 from core.checkpoints import Card, find_checkpoint, save_checkpoint
-from core.commands import main
 from core.commands.output import harmless
 from core.data import TextCard, load_text
 from core.generation.writing import MAX_PROMPT
 from core.training.config import TrainConfig
 from tests.tiny_text import write_text
+from tests.unit.terminal import ROOT, run_main, start
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120.0
 
 
@@ -57,22 +56,6 @@ def writer(home: Path) -> str:
     for which in ("best", "last"):
         save_checkpoint(home / "runs" / "writer" / which, session.eval_model(), session.card("Writer"))
     return "writer"
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "core", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-
-
-def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    output, said = capsys.readouterr()
-    return code, output, said
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -7,8 +7,6 @@ import json
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +15,17 @@ from typing import Any
 import pytest
 
 from core.checkpoints import load_checkpoint
-from core.commands import main
 from core.commands.follow import describe
 from core.commands.study import command_of
 from core.regularization.results import StudyResult
-from core.regularization.shipped import shipped_names
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import TECHNIQUES
 from core.runs import LocalEngine, Run, RunStore
 from core.runs.run import STUDY
 from core.runs.studies import RESULT, member_store, read_study
 from core.training.config import TrainConfig, field_docs
+from tests.unit.terminal import run_main, start
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240.0
 MEMBERS = 4
 """Of the small study: two arms, two seeds."""
@@ -45,24 +41,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "core", "study", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    output, said = capsys.readouterr()
-    return code, output, said
-
-
 @pytest.fixture(scope="module")
 def finished(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str]:
     """What `study --json` printed in the foreground, and what it said on stderr meanwhile."""
     process = start(
+        "study",
         *("--arms", "none,dropout=0.3", "--train-size", "40", "--seeds", "2", "--steps", "6", "--batch-size", "8"),
         *("--evaluations", "2", "--dataset", f"folder:{tiny_dataset_folder}", "--name", "small", "--json"),
         *("--export", str(home / "exported.json")),
@@ -198,7 +181,7 @@ def test_what_is_added_is_trained_and_nothing_else(finished: tuple[dict[str, Any
     members = member_store(RunStore(), study_id)
     before = {folder.name: (folder / RESULT).read_bytes() for folder in members.root.iterdir() if folder.is_dir()}
     assert len(before) == MEMBERS
-    process = start("--resume", study_id, "--arms", "l2=0.1", "--json")
+    process = start("study", "--resume", study_id, "--arms", "l2=0.1", "--json")
     output, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, said
     values = json.loads(output)
@@ -214,6 +197,7 @@ def test_ctrl_c_stops_a_study_and_tells_how_to_go_on(
     home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = start(
+        "study",
         *("--arms", "dropout", "--train-size", "40", "--steps", "40000", "--batch-size", "8"),
         *("--dataset", f"folder:{tiny_dataset_folder}", "--name", "interrupted"),
     )
@@ -313,7 +297,6 @@ def test_every_setting_of_a_study_is_a_flag_with_help(capsys: pytest.CaptureFixt
         assert len(text) > 10, name
 
 
-@pytest.mark.skipif("example" not in shipped_names(), reason="no example ships yet")
 def test_the_example_needs_no_training(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = run_main(capsys, "study", "--show", "example", "--json")
     values = json.loads(output)

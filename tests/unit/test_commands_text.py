@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.commands import main
 from core.runs import RunStore
 from tests.tiny_text import play
+from tests.unit.terminal import ROOT, run_main, start
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120.0
 UNSEEN = "Ωmega ✓ naïve"
 """Ends the text, in its validation part; three of its characters are in no other place."""
@@ -61,22 +58,6 @@ def trained(home: Path, book: Path) -> dict[str, Any]:
     assert process.returncode == 0, said
     values: dict[str, Any] = json.loads(output)
     return values
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "core", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-
-
-def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    try:
-        code = main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
-    output, said = capsys.readouterr()
-    return code, output, said
 
 
 def test_a_text_file_is_trained_on_by_its_path_alone(trained: dict[str, Any], book: Path) -> None:

@@ -11,17 +11,9 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from core.plots.study import (
-    arm_colour,
-    arm_curves,
-    arm_dash,
-    class_changes,
-    curve_bounds,
-    effects,
-    sizes,
-    strength,
-)
-from core.plots.study_curves import lines_of
+from core.plots.study import arm_colour, arm_dash, effects, sizes
+from core.plots.study_curves import arm_curves, curve_bounds, lines_of
+from core.plots.study_technique import class_changes, strength
 from core.plots.theme import TEXT
 from core.regularization.analysis import ArmResult, ClassChange, StrengthPoint, summary
 from core.regularization.results import Curve, MemberResult, StudyResult, waiting
