@@ -158,8 +158,8 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
         "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with an interval; "
-        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and its own 95% interval, which "
-        f"is wider, because it holds what a seed does to all arms alike; with {size:,} training images, {where}. Gap: training "
-        "accuracy minus that, in points. Strength: of several, the best on validation; where it is the weakest or the strongest "
-        "that was tried, another may be better still."
+        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and 95% interval of the arm by "
+        "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
+        f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "
+        "validation; where it is the weakest or the strongest that was tried, another may be better still."
     )
