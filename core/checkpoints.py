@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.contradictions import contradiction
 from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.errors import LabError
+from core.models import LAYERS
 from core.paths import lab_home, write_atomic
 from core.values import read_json
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
+MAX_ONNX_BYTES = 500_000_000
 CARD = "card.json"
 MEMBERS = "members"
 """Folder of a study's runs, below the study's own."""
@@ -84,6 +86,15 @@ class Card:
     """Checked whenever the weights are read."""
     size_bytes: int = 0
     """Size of the weights file."""
+    storage: str = "float32"
+    """How the weights file holds them: a name of `core.packing.STORAGES`."""
+    compression: dict[str, Any] = field(default_factory=dict)
+    """What was done to an original to make this: `original` (its name) and `steps` (a list of mappings, see
+    core.compression.steps). Empty for one that was trained."""
+    onnx_file: str = ""
+    """The network as it runs, for one that runs in other arithmetic than PyTorch's: an int8 ONNX file beside the weights."""
+    onnx_sha256: str = ""
+    onnx_bytes: int = 0
 
     @property
     def task(self) -> str:
@@ -149,6 +160,9 @@ class Checkpoint:
     name: str
     card: Card
     model: nn.Module
+    onnx: bytes = b""
+    """The int8 network as ONNX, where the checkpoint is one; the model then is its float twin: weights on the int8 grid,
+    activations in float32."""
 
 
 def read_card(folder: Path) -> Card:
@@ -221,43 +235,53 @@ def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Chec
     for attempt in (1, 2, 3):
         try:
             tensors = _read_weights(reference.folder, card)
+            onnx = _read_onnx(reference.folder, card)
             break
         except FileNotFoundError as error:
             if attempt == 3:
-                raise LabError(f"The weights of {reference.name} are missing: the checkpoint is damaged.") from error
+                lost = Path(error.filename).name
+                raise LabError(f"{lost} of {reference.name} is missing: the checkpoint is damaged.") from error
             time.sleep(0.05)
             card = read_card(reference.folder)
-    return Checkpoint(reference.name, card, _build(reference.name, card, tensors, device))
+    return Checkpoint(reference.name, card, _build(reference.name, card, tensors, device), onnx)
 
 
-def save_checkpoint(folder: Path, model: nn.Module, card: Card, *, dtype: str = "float32") -> Card:
+def save_checkpoint(
+    folder: Path, model: nn.Module, card: Card, *, storage: str | None = None, onnx: bytes = b""
+) -> Card:
     """Write weights and card so that a reader sees the old pair or the new one; returns the card as written.
 
-    dtype: `float32` or `float16` for the stored floating-point weights.
+    storage: how the file holds the weights, a name of `core.packing.STORAGES`; None: as the card says. onnx: the int8
+    network, for a checkpoint that is one. Raises LabError for weights that cannot be stored so.
     """
-    import torch
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    target = getattr(torch, dtype)
-    tensors = {
-        name: (value.detach().to(target) if value.is_floating_point() else value.detach()).cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }
-    data = save(tensors)
-    digest = hashlib.sha256(data).hexdigest()
+    from core.packing import pack
+
+    storage = card.storage if storage is None else storage
+    data = save(pack(model.state_dict(), storage))
+    digest, onnx_digest = hashlib.sha256(data).hexdigest(), hashlib.sha256(onnx).hexdigest()
+    if len(data) > MAX_WEIGHTS_BYTES or len(onnx) > MAX_ONNX_BYTES:
+        raise LabError("The network is too large to be stored: it could not be loaded again.")
     card = dataclasses.replace(
         card,
         weights_file=f"weights-{digest[:16]}.safetensors",
         weights_sha256=digest,
         size_bytes=len(data),
+        storage=storage,
+        onnx_file=f"model-{onnx_digest[:16]}.onnx" if onnx else "",
+        onnx_sha256=onnx_digest if onnx else "",
+        onnx_bytes=len(onnx),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / card.weights_file, data)
+    if onnx:
+        write_atomic(folder / card.onnx_file, onnx)
     write_atomic(folder / CARD, card.to_json())
-    for old in folder.glob("weights*.safetensors"):
-        if old.name != card.weights_file:
+    for old in (*folder.glob("weights*.safetensors"), *folder.glob("model*.onnx")):
+        if old.name not in (card.weights_file, card.onnx_file):
             old.unlink(missing_ok=True)
     return card
 
@@ -296,49 +320,64 @@ def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    path = folder / card.weights_file
+    data = _read(folder / card.weights_file, MAX_WEIGHTS_BYTES, card.weights_sha256)
     try:
-        if path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise LabError(f"{path.name} is larger than {MAX_WEIGHTS_BYTES // 10**9} GB: it is not read.")
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise LabError(
+            f"{card.weights_file} is not a safetensors file: weights in any other format are not opened."
+        ) from error
+
+
+def _read_onnx(folder: Path, card: Card) -> bytes:
+    return _read(folder / card.onnx_file, MAX_ONNX_BYTES, card.onnx_sha256) if card.onnx_file else b""
+
+
+def _read(path: Path, most: int, sha256: str) -> bytes:
+    """Raises FileNotFoundError for a file that is not there, LabError for one that is not what the card says."""
+    try:
+        if path.stat().st_size > most:
+            raise LabError(f"{path.name} is larger than {most / 10**9:g} GB: it is not read.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise LabError(
-            f"The weights {path} cannot be read ({error.strerror or error}): check its permissions."
-        ) from error
-    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
+        raise LabError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise LabError(f"{path.name} does not match the checksum on its card: the checkpoint is damaged, get it again.")
-    try:
-        return load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise LabError(f"{path.name} is not a safetensors file: weights in any other format are not opened.") from error
+    return data
 
 
 def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str) -> nn.Module:
     import torch
 
     from core.models import build_model
+    from core.packing import unpack
 
     try:
-        # A network on the meta device has shapes and no memory: however large a card calls it, what is allocated is what
-        # the weights file holds.
+        # A network on the meta device has shapes and no memory: how large it would be is known before any is taken.
         with torch.device("meta"):
             model = build_model(card.model, card.model_config)
-        wanted = {key: value.dtype for key, value in model.state_dict().items()}
-        # Stored in fewer bits, they grow: what they become is bounded as what is read.
-        if (
-            sum(value.numel() * wanted[key].itemsize for key, value in tensors.items() if key in wanted)
-            > MAX_WEIGHTS_BYTES
-        ):
+        wanted = {key: (value.shape, value.dtype) for key, value in model.state_dict().items()}
+        if sum(shape.numel() * dtype.itemsize for shape, dtype in wanted.values()) > MAX_WEIGHTS_BYTES:
             raise LabError(f"The weights of {name[:100]} are too large to be loaded: pick another checkpoint.")
-        model.load_state_dict(
-            {key: value.to(wanted.get(key, value.dtype), copy=True) for key, value in tensors.items()}, assign=True
-        )
+        if card.task == "images" and card.model_config.get(LAYERS):
+            _try(model.eval(), card.image_data)
+        model.load_state_dict(unpack(tensors, wanted), assign=True)
     except LabError:
         raise
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise LabError(
             f"The weights of {name[:100]} do not fit the {card.model} that its card describes: the checkpoint is damaged."
         ) from error
     return model.eval().requires_grad_(False).to(device)
+
+
+def _try(model: nn.Module, data: ImageCard) -> None:
+    """Raises ValueError for changed layers of a network on the meta device that do not fit together: shapes tell."""
+    import torch
+
+    with torch.no_grad():
+        logits = model(torch.empty(2, 3, data.image_size, data.image_size, device="meta"))
+    if logits.shape != (2, len(data.classes)):
+        raise ValueError(f"its answers are {tuple(logits.shape)} for 2 pictures")

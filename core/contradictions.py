@@ -6,15 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 from core.data.dataset import ImageCard, TextCard
-from core.models import MODELS, TTA_LEVELS
+from core.models import LAYERS, MODELS, TTA_LEVELS
+from core.packing import STORAGES
 from core.values import finite
 
 if TYPE_CHECKING:
     from core.checkpoints import Card
 
 MAX_IMAGE_SIZE = 512
+MOST_STEPS = 100
+"""Of compression, one after another."""
+MOST_LAYERS = 1000
+"""Whose sizes were changed."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
+_SAFE_ONNX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.onnx")
 
 
 def contradiction(card: Card) -> str:
@@ -23,6 +29,7 @@ def contradiction(card: Card) -> str:
     data, calibration = card.dataset, card.calibration
     numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
     numbers += [calibration.images, *data.sizes.values(), card.parameters, card.size_bytes, card.step, card.epoch]
+    numbers.append(card.onnx_bytes)
     if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
         return "has a list or a number where a mapping belongs"
     if not all(isinstance(value, str) for value in (card.title, card.model, card.notes, data.name, data.title)):
@@ -46,7 +53,34 @@ def contradiction(card: Card) -> str:
             return "has a loss that is none"
     if card.tta not in TTA_LEVELS:
         return "asks for a test-time augmentation that does not exist"
+    problem = _wrong_compression(card)
+    if problem:
+        return problem
     return _wrong_pictures(card, data) if isinstance(data, ImageCard) else _wrong_text(card, card.text_data)
+
+
+def _wrong_compression(card: Card) -> str:
+    if card.storage not in STORAGES:
+        return "holds its weights in a way that does not exist"
+    layers = card.model_config.get(LAYERS, {})
+    if not isinstance(layers, dict) or len(layers) > MOST_LAYERS:
+        return "has changed layers that are none"
+    done = card.compression
+    if not isinstance(done, dict):
+        return "has a list or a number where a mapping belongs"
+    if done:
+        original, steps = done.get("original"), done.get("steps")
+        if not isinstance(original, str) or not isinstance(steps, list) or len(steps) > MOST_STEPS:
+            return "has no original or no steps of its compression"
+        if not all(isinstance(step, dict) and isinstance(step.get("step"), str) for step in steps):
+            return "has steps of compression that are none"
+    if not isinstance(card.onnx_file, str) or not isinstance(card.onnx_sha256, str):
+        return "names an ONNX file that is not allowed"
+    if card.onnx_file and not _SAFE_ONNX.fullmatch(card.onnx_file):
+        return "names an ONNX file that is not allowed"
+    if not (_HASH.fullmatch(card.onnx_sha256) if card.onnx_file else card.onnx_sha256 == ""):
+        return "has no checksum of its ONNX file"
+    return ""
 
 
 def _wrong_pictures(card: Card, data: ImageCard) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+LAYERS = "changed_layers"
+"""Key of a model's settings that holds what was changed of the network after it was designed."""
 TTA_LEVELS = ("none", "flip", "flip+shift")
 """Test-time augmentations, see core.models.tta."""
 
@@ -113,12 +115,16 @@ MODELS: dict[str, ModelEntry] = {
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """A new model with fresh weights (from torch's global generator).
 
-    config: fields of the architecture's config class that differ from its defaults. Raises LabError for an unknown
-    name, field or value.
+    config: fields of the architecture's config class that differ from its defaults, and under `changed_layers` what was changed of
+    the network itself (see core.models.layers). Raises LabError for an unknown name, field or value.
     """
     entry, values = full_config(name, config)
-    builder = getattr(import_module(entry.module), entry.build)
-    return builder(values)
+    model = getattr(import_module(entry.module), entry.build)(values)
+    if config.get(LAYERS):
+        from core.models.layers import change_layers
+
+        change_layers(model, config[LAYERS])
+    return model
 
 
 def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
@@ -128,11 +134,14 @@ def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
     entry = MODELS[name]
     kind = getattr(import_module(entry.module), entry.config)
     known = {item.name: item.type for item in dataclasses.fields(kind)}
-    unknown = sorted(set(config) - set(known))
+    unknown = sorted(set(config) - set(known) - {LAYERS})
     if unknown:
         raise LabError(f"{name} has no setting named {', '.join(unknown)[:100]}: it knows {', '.join(known)}.")
     try:
-        return entry, kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()})
+        given = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key != LAYERS
+        }
+        return entry, kind(**given)
     except TypeError as error:
         raise LabError(
             f"The settings of {name} are not valid: check the types of {', '.join(config)[:100]}."

@@ -32,8 +32,8 @@ class Shipped:
     title: str
     model: str
     recipe: str
-    dtype: str = "float32"
-    """Of the weights on disk; what is measured is what ships."""
+    storage: str = "float32"
+    """How the file holds the weights; what is measured is what ships."""
     calibrated_by: str = ""
     """A recipe that trains on 45,000 images, for one whose own 50,000 leave none to calibrate on: its network is
     trained too, and lends temperature and threshold."""
@@ -42,12 +42,14 @@ class Shipped:
 SHIPPED: dict[str, Shipped] = {
     "simple_cnn": Shipped(title="Simple CNN", model="simple_cnn", recipe="default"),
     "fast_resnet": Shipped(
-        title="Fast ResNet", model="fast_resnet", recipe="full", dtype="float16", calibrated_by="default"
+        title="Fast ResNet", model="fast_resnet", recipe="full", storage="float16", calibrated_by="default"
     ),
-    "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", dtype="float16"),
-    "char_rnn": Shipped(title="Small RNN, Shakespeare", model="char_rnn", recipe="quick", dtype="float16"),
-    "char_gpt": Shipped(title="Small GPT, Shakespeare", model="char_gpt", recipe="quick", dtype="float16"),
-    "fast_resnet_long": Shipped(title="Fast ResNet, long recipe", model="fast_resnet", recipe="long", dtype="float16"),
+    "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", storage="float16"),
+    "char_rnn": Shipped(title="Small RNN, Shakespeare", model="char_rnn", recipe="quick", storage="float16"),
+    "char_gpt": Shipped(title="Small GPT, Shakespeare", model="char_gpt", recipe="quick", storage="float16"),
+    "fast_resnet_long": Shipped(
+        title="Fast ResNet, long recipe", model="fast_resnet", recipe="long", storage="float16"
+    ),
 }
 
 
@@ -82,7 +84,7 @@ def ship(name: str, seeds: int) -> None:
     if lender:
         metrics["calibrated_by"] = {"recipe": item.calibrated_by} | lender.card.metrics
     card = dataclasses.replace(made[0].card, metrics=metrics, notes=_notes(name, seeds))
-    save_checkpoint(PRETRAINED / name, made[0].model, card, dtype=item.dtype)
+    save_checkpoint(PRETRAINED / name, made[0].model, card, storage=item.storage)
 
 
 def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
             return finished
     _forget_another(config, work)
     seconds, session = _train(config, dataset, work)
-    save_checkpoint(work, session.eval_model(), session.card(item.title), dtype=item.dtype)
+    save_checkpoint(work, session.eval_model(), session.card(item.title), storage=item.storage)
     checkpoint = load_checkpoint(str(work))
     if isinstance(dataset, TextDataset):
         metrics = _measure_text(checkpoint, dataset)
@@ -120,7 +122,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     card = checkpoint.card
     metrics = {"seed": config.seed} | metrics | {"training_seconds": round(seconds, 1)}
     print(json.dumps(metrics), flush=True)
-    card = save_checkpoint(work, checkpoint.model, dataclasses.replace(card, metrics=metrics), dtype=item.dtype)
+    card = save_checkpoint(work, checkpoint.model, dataclasses.replace(card, metrics=metrics), storage=item.storage)
     return dataclasses.replace(checkpoint, card=card)
 
 

@@ -23,7 +23,7 @@ from core.checkpoints import (
     save_checkpoint,
 )
 from core.errors import LabError
-from core.models import build_model
+from core.models import LAYERS, build_model
 from tests.unit.synthetic import synthetic
 
 
@@ -57,7 +57,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
 def test_half_precision_on_disk_is_half_the_size_and_float32_in_use(tmp_path: Path) -> None:
     model = build_model("simple_cnn", {"classes": 4})
     full = save_checkpoint(tmp_path / "full", model, card())
-    half = save_checkpoint(tmp_path / "half", model, card(), dtype="float16")
+    half = save_checkpoint(tmp_path / "half", model, card(), storage="float16")
     assert half.size_bytes < 0.55 * full.size_bytes
     weight = load_checkpoint(str(tmp_path / "half")).model.get_parameter("conv1.weight")
     assert weight.dtype == torch.float32
@@ -191,7 +191,24 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"metrics": {"test_accuracy": 10**400}}, "an accuracy"),
         ({"metrics": {"val_accuracy": "high"}}, "an accuracy"),
         ({"model_config": {"classes": 4, "image_size": 64}}, "for another size"),
-        ({"model_config": {"classes": 4, "widths": [40_000, 40_000]}}, "do not fit"),
+        ({"model_config": {"classes": 4, "widths": [40_000, 40_000]}}, "too large to be loaded"),
+        ({"model_config": {"classes": 4, LAYERS: 3}}, "changed layers"),
+        ({"model_config": {"classes": 4, LAYERS: {str(index): {} for index in range(5000)}}}, "changed layers"),
+        ({"storage": "zip"}, "a way that does not exist"),
+        ({"storage": ["int8"]}, "a way that does not exist"),
+        ({"compression": []}, "mapping"),
+        ({"compression": {"original": 3, "steps": []}}, "no original or no steps"),
+        ({"compression": {"original": "x", "steps": {}}}, "no original or no steps"),
+        ({"compression": {"original": "x", "steps": [{"step": "int8"}] * 5000}}, "no original or no steps"),
+        ({"compression": {"original": "x", "steps": ["int8"]}}, "steps of compression"),
+        ({"compression": {"original": "x", "steps": [{"step": []}]}}, "steps of compression"),
+        ({"onnx_file": "../x.onnx", "onnx_sha256": "0" * 64}, "ONNX file that is not allowed"),
+        ({"onnx_file": "x.onnx.py", "onnx_sha256": "0" * 64}, "ONNX file that is not allowed"),
+        ({"onnx_file": 3}, "ONNX file that is not allowed"),
+        ({"onnx_sha256": None}, "ONNX file that is not allowed"),
+        ({"onnx_file": "x.onnx", "onnx_sha256": "0" * 63}, "no checksum of its ONNX"),
+        ({"onnx_sha256": "0" * 64}, "no checksum of its ONNX"),
+        ({"onnx_bytes": "many"}, "no finite numbers"),
     ],
 )
 def test_a_card_with_values_that_cannot_be_is_one_sentence(
@@ -201,7 +218,7 @@ def test_a_card_with_values_that_cannot_be_is_one_sentence(
     (folder / "card.json").write_text(json.dumps(values | change))
     with pytest.raises(LabError, match=words):
         load_checkpoint(str(folder))
-    if words == "do not fit":  # the card alone does not tell
+    if words == "too large to be loaded":  # the card alone does not tell
         return
     (lab_home / "runs" / "one").mkdir(parents=True)
     (lab_home / "runs" / "one" / "best").symlink_to(folder)

@@ -233,7 +233,7 @@ def test_a_checkpoint_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), model.parameters(), strict=True))
     assert close(loaded.model(tokens)[0], model(tokens)[0])
     assert close(loaded.model(tokens[:, :1])[0], model(tokens[:, :1])[0])
-    save_checkpoint(tmp_path / "half", model, card, dtype="float16")
+    save_checkpoint(tmp_path / "half", model, card, storage="float16")
     half = load_checkpoint(str(tmp_path / "half")).model
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
     exact = copy.deepcopy(model)

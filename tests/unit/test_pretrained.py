@@ -40,7 +40,7 @@ def places(monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path) -> P
     monkeypatch.setattr(core.data, "load_dataset", lambda name: synthetic())
     tiny = {"default": TINY, "full": TINY.replace(recipe="full", train_on="train+validation")}
     monkeypatch.setitem(RECIPES, "simple_cnn", tiny)
-    item = maker.Shipped(title="Tiny", model="simple_cnn", recipe="full", dtype="float16", calibrated_by="default")
+    item = maker.Shipped(title="Tiny", model="simple_cnn", recipe="full", storage="float16", calibrated_by="default")
     monkeypatch.setitem(maker.SHIPPED, "tiny", item)
     return tmp_path / "shipped" / "tiny"
 
@@ -87,7 +87,7 @@ def test_a_language_model_ships_with_its_loss_over_the_whole_validation_part(
         lr=1e-2,
     )
     monkeypatch.setitem(RECIPES, "char_lstm", {"default": recipe})
-    item = maker.Shipped(title="Tiny", model="char_lstm", recipe="default", dtype="float16")
+    item = maker.Shipped(title="Tiny", model="char_lstm", recipe="default", storage="float16")
     monkeypatch.setitem(maker.SHIPPED, "tiny", item)
     maker.ship("tiny", seeds=2)
     card = read_card(places)

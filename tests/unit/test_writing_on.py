@@ -83,7 +83,7 @@ def test_a_hostile_text_card_is_refused_in_a_sentence(tmp_path: Path, field: str
 
 def test_weights_that_grow_beyond_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = checkpoint("rnn")
-    card = save_checkpoint(tmp_path, good.model, good.card, dtype="float16")
+    card = save_checkpoint(tmp_path, good.model, good.card, storage="float16")
     monkeypatch.setattr(core.checkpoints, "MAX_WEIGHTS_BYTES", round(1.5 * card.size_bytes))
     with pytest.raises(LabError, match="too large to be loaded"):
         load_checkpoint(str(tmp_path))

@@ -1,0 +1,127 @@
+"""A network whose layers were changed after it was designed: channels taken out, norms folded away, factors in place of a
+matrix. The changes are plain values on the checkpoint's card, so that it is rebuilt from the card and loads like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.errors import LabError
+
+MOST = 100_000
+"""Channels or features of one layer: no network here comes near, and what a card claims is bounded."""
+SIZES = {"in", "out", "rank"}
+FLAGS = {"bias", "removed"}
+
+
+def change_layers(model: nn.Module, layers: Any) -> nn.Module:
+    """The model with its layers changed, in place, with fresh weights where a size changed. Raises LabError.
+
+    layers: name of a module -> `{"removed": true}` (the identity takes its place), or any of `in`, `out` (channels or
+    features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs). What is
+    left out stays as it is.
+    """
+    if not isinstance(layers, dict):
+        raise LabError("changed_layers is not valid: it must map names of layers to their changes.")
+    modules = dict(model.named_modules())
+    for name, change in layers.items():
+        module = modules.get(name)
+        if module is None or not name:
+            raise LabError(f"There is no layer named {str(name)[:60]!r} in this network: its card is damaged.")
+        _check(name, change)
+        parent, _, child = name.rpartition(".")
+        setattr(modules[parent], child, _changed(name, module, change))
+    return model
+
+
+def layers_of(model: nn.Module, original: nn.Module) -> dict[str, dict[str, Any]]:
+    """What `change_layers` needs to make a network like `model` out of a fresh `original`. Only layers that both have."""
+    found: dict[str, dict[str, Any]] = {}
+    now = dict(model.named_modules())
+    for name, before in original.named_modules():
+        after = now.get(name)
+        if after is None or not isinstance(before, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+            continue
+        if isinstance(after, nn.Identity):
+            found[name] = {"removed": True}
+            continue
+        change: dict[str, Any] = {}
+        if isinstance(after, nn.Sequential):  # two factors
+            change["rank"] = _sizes(after[0])[1]
+            first, last = after[0], after[1]
+            sizes, bias = (_sizes(first)[0], _sizes(last)[1]), last.bias is not None
+        else:
+            sizes, bias = _sizes(after), after.bias is not None
+        for key, value, old in zip(("in", "out"), sizes, _sizes(before), strict=True):
+            if value != old:
+                change[key] = value
+        if bias != (before.bias is not None):
+            change["bias"] = bias
+        if change:
+            found[name] = change
+    return found
+
+
+def _sizes(module: nn.Module) -> tuple[int, int]:
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels, module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    assert isinstance(module, nn.BatchNorm2d)
+    return module.num_features, module.num_features
+
+
+def _check(name: str, change: Any) -> None:
+    if not isinstance(change, dict) or not change or set(change) - SIZES - FLAGS:
+        raise LabError(
+            f"The change of layer {name[:60]!r} is not valid: it may set {', '.join(sorted(SIZES | FLAGS))}."
+        )
+    for key, value in change.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (isinstance(value, bool) if key in FLAGS else whole and 1 <= value <= MOST):
+            raise LabError(f"{key}={repr(value)[:40]} of layer {name[:60]!r} is not valid.")
+
+
+def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:
+    if not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+        raise LabError(f"Layer {name[:60]!r} cannot be changed: only convolutions, linear layers and batch norms can.")
+    if change.get("removed"):
+        return nn.Identity()
+    if isinstance(module, nn.BatchNorm2d):
+        if set(change) - {"in", "out", "removed"} or change.get("in", change.get("out")) != change.get("out"):
+            raise LabError(
+                f"The change of the batch norm {name[:60]!r} is not valid: set out alone, or in and out alike."
+            )
+        norm = nn.BatchNorm2d(change.get("out", module.num_features), eps=module.eps, momentum=module.momentum)
+        norm.weight.requires_grad_(module.weight.requires_grad)
+        return norm
+    old_in, old_out = _sizes(module)
+    inputs, outputs = change.get("in", old_in), change.get("out", old_out)
+    bias = change.get("bias", module.bias is not None)
+    rank = change.get("rank")
+    new: nn.Module
+    if isinstance(module, nn.Linear):
+        if rank:
+            new = nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=bias))
+        else:
+            new = nn.Linear(inputs, outputs, bias=bias)
+    else:
+        if module.groups != 1:
+            raise LabError(f"Layer {name[:60]!r} cannot be changed: it works in groups of channels.")
+        shape: dict[str, Any] = {
+            "kernel_size": module.kernel_size,
+            "stride": module.stride,
+            "padding": module.padding,
+            "dilation": module.dilation,
+        }
+        if rank:
+            new = nn.Sequential(nn.Conv2d(inputs, rank, bias=False, **shape), nn.Conv2d(rank, outputs, 1, bias=bias))
+        else:
+            new = nn.Conv2d(inputs, outputs, bias=bias, **shape)
+    trained = module.weight.requires_grad
+    for parameter in new.parameters():
+        parameter.requires_grad_(trained or parameter.ndim == 1)
+    return new.to(module.weight.device, torch.float32)
