@@ -160,14 +160,42 @@ def character_losses(
 
     if len(tokens) < 2:
         return tokens.new_zeros(0, dtype=torch.float32), tokens.new_zeros(0, dtype=torch.bool)
+    loss, right = _read_through(model, tokens, stand_in_token, on_progress, _losses)
+    return loss, right
+
+
+def next_logits(
+    model: nn.Module, tokens: Tensor, stand_in_token: int, on_progress: Callable[[float], None] | None = None
+) -> Tensor:
+    """What a model expects after every character but the last: logits (N - 1, V), float16. Reads as `character_losses`."""
+    import torch
+
+    def keep(logits: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
+        return (logits.to(torch.float16),)
+
+    (found,) = _read_through(model, tokens, stand_in_token, on_progress, keep)
+    return found
+
+
+Score = Callable[["Tensor", "Tensor"], "tuple[Tensor, ...]"]
+"""Logits (B, T, V) and the characters that follow (B, T) to tensors (B, T, ...)."""
+
+
+def _read_through(
+    model: nn.Module,
+    tokens: Tensor,
+    stand_in_token: int,
+    on_progress: Callable[[float], None] | None,
+    score: Score,
+) -> tuple[Tensor, ...]:
     inputs = tokens.masked_fill(tokens == UNKNOWN, stand_in_token)
-    step = _recurrent_losses if getattr(model, "recurrent", False) else _window_losses
-    return step(model, inputs, tokens, on_progress or (lambda share: None))
+    step = _recurrently if getattr(model, "recurrent", False) else _in_windows
+    return step(model, inputs, tokens, on_progress or (lambda share: None), score)
 
 
-def _recurrent_losses(
-    model: Any, inputs: Tensor, tokens: Tensor, on_progress: Callable[[float], None]
-) -> tuple[Tensor, Tensor]:
+def _recurrently(
+    model: Any, inputs: Tensor, tokens: Tensor, on_progress: Callable[[float], None], score: Score
+) -> tuple[Tensor, ...]:
     import torch
 
     count = len(tokens) - 1
@@ -181,26 +209,25 @@ def _recurrent_losses(
         # The first part has nothing before it and keeps its zeros.
         _, warm = model(given[:-1, -WARM_UP:])
         state = [tuple(torch.cat([z[:1], w]) for z, w in zip(zs, ws)) for zs, ws in zip(state, warm)]
-    losses, right = [], []
+    parts = []
     for start in range(0, length, CHUNK):
         logits, state = model(given[:, start : start + CHUNK], state)
-        loss, hit = _losses(logits, wanted[:, start : start + CHUNK])
-        losses.append(loss)
-        right.append(hit)
+        parts.append(score(logits, wanted[:, start : start + CHUNK]))
         on_progress(min(1.0, (start + CHUNK) / length))
-    return torch.cat(losses, 1).flatten()[:count], torch.cat(right, 1).flatten()[:count]
+    return tuple(torch.cat(part, 1).flatten(0, 1)[:count] for part in zip(*parts, strict=True))
 
 
-def _window_losses(
-    model: Any, inputs: Tensor, tokens: Tensor, on_progress: Callable[[float], None]
-) -> tuple[Tensor, Tensor]:
+def _in_windows(
+    model: Any, inputs: Tensor, tokens: Tensor, on_progress: Callable[[float], None], score: Score
+) -> tuple[Tensor, ...]:
     import torch
 
     count, context = len(tokens) - 1, model.config.context
     half = max(1, context // 2)
-    loss_of, right = inputs.new_zeros(count, dtype=torch.float32), inputs.new_zeros(count, dtype=torch.bool)
-    first, hit = _losses(model(inputs[: min(context, count)][None])[0], tokens[1 : min(context, count) + 1][None])
-    loss_of[: first.shape[1]], right[: first.shape[1]] = first[0], hit[0]
+    first = score(model(inputs[: min(context, count)][None])[0], tokens[1 : min(context, count) + 1][None])
+    found = tuple(part.new_zeros(count, *part.shape[2:]) for part in first)
+    for whole_text, part in zip(found, first, strict=True):
+        whole_text[: part.shape[1]] = part[0]
     ends = range(context, count, half)  # what is scored next begins here
     whole = [end for end in ends if end + half <= count]
     together = max(1, SEGMENTS * CHUNK // context)
@@ -210,14 +237,14 @@ def _window_losses(
         size = min(half, count - group[0])
         windows = torch.stack([inputs[end - (context - half) : end + size] for end in group])
         wanted = torch.stack([tokens[end + 1 : end + size + 1] for end in group])
-        loss, hit = _losses(model(windows)[0][:, -size:], wanted)
-        for row, end in enumerate(group):
-            loss_of[end : end + size], right[end : end + size] = loss[row], hit[row]
+        for whole_text, part in zip(found, score(model(windows)[0][:, -size:], wanted), strict=True):
+            for row, end in enumerate(group):
+                whole_text[end : end + size] = part[row]
         on_progress(done / len(groups))
-    return loss_of, right
+    return found
 
 
-def _losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def _losses(logits: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
     import torch.nn.functional as F
 
     flat = logits.float().flatten(0, 1)

@@ -17,7 +17,7 @@ from core.checkpoints import Card, versions
 from core.data.dataset import Dataset, ImageDataset, TextCard
 from core.devices import hardware, pick_device
 from core.errors import LabError
-from core.models import MODELS, build_model, full_config
+from core.models import LAYERS, MODELS, build_model, full_config
 from core.paths import write_atomic
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
@@ -66,11 +66,7 @@ class TrainSession:
         if kind == "cuda":
             torch.cuda.set_device(device)
             torch.backends.cudnn.benchmark = True
-        self.task: Task = (
-            ImageTask(config, dataset, device, self.dtype, self.amp)
-            if isinstance(dataset, ImageDataset)
-            else TextTask(config, dataset, device, self.amp)
-        )
+        self.task = self._new_task(dataset)
         if kind == "cpu" and precision == "float16" and entry and entry.recurrent:
             raise LabError("precision='float16' does not work for this model on a CPU: choose float32, or bfloat16.")
         self.batch_size = self.task.batch_size
@@ -114,8 +110,20 @@ class TrainSession:
         self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         return model
 
-    def _begin(self) -> None:
+    def _new_task(self, dataset: Dataset) -> Task:
+        if isinstance(dataset, ImageDataset):
+            return ImageTask(self.config, dataset, self.device, self.dtype, self.amp)
+        return TextTask(self.config, dataset, self.device, self.amp)
+
+    def _first_weights(self) -> None:
+        """Prepare the model, whose weights are fresh, for step 0."""
         self.task.begin(self.model)
+
+    def after_step(self) -> None:
+        """Called after every optimizer step; for sessions that do more than train."""
+
+    def _begin(self) -> None:
+        self._first_weights()
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in self.trainable)
         self.optimizers = build_optimizers(self.model, self.config)
@@ -163,10 +171,11 @@ class TrainSession:
     def card(self, title: str, metrics: dict[str, Any] | None = None) -> Card:
         """A card for the model as it is now."""
         _, values = full_config(self.config.model, self.model_config)
+        changed = [LAYERS] if self.model_config.get(LAYERS) else []
         return Card(
             title=title,
             model=self.config.model,
-            model_config=dataclasses.asdict(values),
+            model_config=dataclasses.asdict(values) | {key: self.model_config[key] for key in changed},
             dataset=self.dataset_card,
             metrics=metrics or {},
             recipe=self.config.to_dict(),

@@ -86,6 +86,7 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
     counters.step += 1
     counters.examples += _examples(targets)
     counters.read_examples += _examples(targets)
+    session.after_step()
     if session.average and counters.step % config.average_every == 0:
         session.average.update()
     return config.lr * factor

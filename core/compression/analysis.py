@@ -1,0 +1,384 @@
+"""What the results of a recipe say, in sentences and tables. No torch, no pictures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from core.compression.recipe import ORIGINAL
+from core.compression.results import (
+    SUBJECTS,
+    CompressionResult,
+    Measurement,
+    loss_words,
+    quality,
+    smaller,
+    speedup,
+    stored_smaller,
+)
+from core.compression.steps import Distill
+from core.values import finite, signed
+
+MOST_POINTS_LOST = 1.0
+"""What a variant may lose and still be the winner of a headline, percentage points of accuracy."""
+MOST_NATS_LOST = 0.05
+"""The same of a language model, nats a character."""
+ALPHA = 0.05
+"""Below it, a p value is called more than luck."""
+ABOUT = 0.05
+"""Ratios to the original within 5% of 1 are called the same: timings of one network differ by as much."""
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherEffect:
+    """What a teacher added: students against controls of the same seed, paired."""
+
+    seeds: tuple[int, ...]
+    students: tuple[float, ...]
+    """By seed: accuracy in percent; of text, loss in nats."""
+    controls: tuple[float, ...]
+    text: bool = False
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Student minus control of each seed: points, or nats, where less is better."""
+        return tuple(ours - theirs for ours, theirs in zip(self.students, self.controls))
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.differences)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95% interval of the mean (paired t over seeds); None for one seed."""
+        n = len(self.seeds)
+        if n < 2:
+            return None
+        from scipy import special  # takes a while to load
+
+        return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(self.differences) / math.sqrt(n)
+
+    @property
+    def kind(self) -> str:
+        """`helps`, `hurts`, `noise`; `none` for one seed, which says nothing about luck."""
+        half_width = self.half_width
+        if half_width is None:
+            return "none"
+        if abs(self.mean) <= half_width:
+            return "noise"
+        return "helps" if (self.mean < 0) == self.text else "hurts"
+
+    @property
+    def figures(self) -> str:
+        """`+0.62 ± 0.59 points`; with one seed `+0.4 points`."""
+        unit, digits = ("nats", 3) if self.text else ("points", 1)
+        half_width = self.half_width
+        if half_width is None:
+            return f"{signed(self.mean, digits)} {unit}"
+        # As many digits as it takes to show that the interval leaves out 0.
+        while self.kind != "noise" and digits < 5 and round(abs(self.mean), digits) <= round(half_width, digits):
+            digits += 1
+        return f"{signed(self.mean, digits)} ± {half_width:.{digits}f} {unit}"
+
+
+def teacher_effect(result: CompressionResult) -> TeacherEffect | None:
+    """Students and controls of a distillation, of the seeds that have both. None where there is no such pair (yet)."""
+    numbers = [number for number, step in enumerate(result.config.parsed(), 1) if isinstance(step, Distill)]
+    text = result.task == "text"
+    found: dict[bool, dict[int, float]] = {False: {}, True: {}}
+    for item in result.variants:
+        value = quality(item)
+        if item.number in numbers and value is not None:
+            found[item.control][item.seed] = -value if text else 100 * value
+    seeds = tuple(sorted(found[False].keys() & found[True].keys()))
+    if not seeds:
+        return None
+    students, controls = (tuple(found[control][seed] for seed in seeds) for control in (False, True))
+    return TeacherEffect(seeds=seeds, students=students, controls=controls, text=text)
+
+
+def students_words(result: CompressionResult) -> str:
+    """Whether the teacher helped, in a sentence or two; empty for a recipe that does not distill."""
+    if not any(isinstance(step, Distill) for step in result.config.parsed()):
+        return ""
+    effect = teacher_effect(result)
+    if effect is None:
+        return "No verdict yet: it takes a student and its control, trained with the same seed."
+    ours, theirs = statistics.fmean(effect.students), statistics.fmean(effect.controls)
+    means = f"{ours:.3f} against {theirs:.3f} nats" if effect.text else f"{ours:.1f}% against {theirs:.1f}%"
+    if effect.kind == "none":
+        return f"No verdict: with one seed, luck and teacher cannot be told apart ({effect.figures}, {means})."
+    seeds = f"{means} without it, {len(effect.seeds)} seeds, 95% interval of paired differences"
+    if effect.kind == "noise":
+        return f"The teacher's effect is within seed noise: {effect.figures} ({seeds})."
+    return f"The teacher {'helped' if effect.kind == 'helps' else 'hurt'}: {effect.figures} ({seeds})."
+
+
+def headline(result: CompressionResult) -> str:
+    """What the recipe bought and what it cost, in two or three sentences, of whatever is measured so far."""
+    first, every = result.first, result.config.variants()
+    if first is None:
+        return "Nothing is measured yet."
+    done = {item.id for item in result.variants}
+    if not done:
+        return f"Only the original is measured so far: {_standing(first)}."
+    so_far = f"{len(done)} of {len(every)} variants {'is' if len(done) == 1 else 'are'} measured so far."
+    best = winner(result)
+    said = [] if len(done) >= len(every) else [so_far]
+    if best is None:
+        return so_far
+    if _lost(best) > 1:
+        most = f"{MOST_NATS_LOST:g} nats" if result.task == "text" else f"{MOST_POINTS_LOST:g} point"
+        said.append(f"No variant stays within {most} of the original; the least is lost with:")
+    said.append(f"{_capital(best.title)}: {_bought(best, first)}. {_cost(best)}")
+    slower = [item for item in _candidates(result) if item is not best and (_faster_by(item) or 1.0) < 1 - ABOUT]
+    if slower:
+        names = "; ".join(f"{item.title} ({times(_faster_by(item) or 0.0)} times as fast)" for item in slower)
+        said.append(f"Slower than the original{_runtime(slower[0])}: {names}.")
+    return " ".join(said)
+
+
+def winner(result: CompressionResult) -> Measurement | None:
+    """Of the variants that lose little, the one with the best ratios, size times speed; if none does, the least damaged.
+
+    Controls are left out, and all students but the first: the best of several seeds is luck.
+    """
+    first, items = result.first, _candidates(result)
+    if first is None or not items:
+        return None
+    within = [item for item in items if _lost(item) <= 1]
+    if within:
+        return max(within, key=lambda item: _ratio(item, first))
+    return min(items, key=lambda item: (_lost(item), -_ratio(item, first)))
+
+
+def short_name(result: CompressionResult, item: Measurement) -> str:
+    """What a variant is called beside a picture: `3 int8`, `1 student, seed 2`; the step that made it, not those before it."""
+    if item.id == ORIGINAL or not 1 <= item.number <= len(result.config.steps):
+        return ORIGINAL if item.id == ORIGINAL else item.title
+    step = result.config.parsed()[item.number - 1]
+    if not isinstance(step, Distill):
+        return f"{item.number} {step.words}"
+    seed = f", seed {item.seed}" if step.seeds > 1 else ""
+    return f"{item.number} {'no teacher' if item.control else 'student'}{seed}"
+
+
+def rows(result: CompressionResult) -> list[dict[str, str]]:
+    """One row a measurement, for people; a dash where something was not measured."""
+    make = _text_row if result.task == "text" else _image_row
+    return [make(item) for item in result.measured]
+
+
+def csv_rows(result: CompressionResult) -> list[dict[str, Any]]:
+    """The same as numbers with their units in their names, and None where something was not measured."""
+    found = []
+    for item in result.measured:
+        row: dict[str, Any] = {
+            "id": item.id,
+            "variant": item.title,
+            "model": item.model,
+            "seed": item.seed,
+            "control": item.control,
+            "size_bytes": item.size_bytes,
+            "stored_bytes": item.stored_bytes or None,
+            "parameters": item.parameters,
+            "macs": item.macs,
+            "zeros": item.zeros,
+            "threads": item.threads,
+        }
+        for subject in SUBJECTS:
+            latency = item.latency_ms.get(subject)
+            row[f"{subject}_p50_ms"] = latency.p50 if latency else None
+            row[f"{subject}_p95_ms"] = latency.p95 if latency else None
+            row[f"{subject}_speedup"] = latency.speedup if latency else None
+        for name, value, interval in (
+            ("accuracy", item.accuracy, item.accuracy_interval),
+            ("delta_points", item.delta_points, item.delta_interval),
+            ("delta_nats", item.delta_nats, item.delta_nats_interval),
+        ):
+            low, high = interval or (None, None)
+            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        for name in ("p_value", "disagreements", "images", "loss_nats", "characters_per_s", "memory_bytes"):
+            row[name] = getattr(item, name)
+        found.append(row | {"notes": " ".join(item.notes)})
+    return found
+
+
+def byte_words(count: float | None) -> str:
+    """Bytes with three figures: `7.91 MB`, `231 kB`; a dash for none."""
+    if not count:
+        return UNKNOWN
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{figures(count)} {unit}"
+        count /= 1000
+    return f"{figures(count)} GB"
+
+
+def _image_row(item: Measurement) -> dict[str, str]:
+    return {
+        "Variant": item.title,
+        "File that runs": byte_words(item.size_bytes),
+        "Stored": byte_words(item.stored_bytes),
+        "Parameters": f"{item.parameters:,}",
+        "Multiply-adds": _count(item.macs),
+        "PyTorch ×1 (ms)": _latency(item, "torch_b1"),
+        "ONNX ×1 (ms)": _latency(item, "onnx_b1"),
+        "ONNX ×64 (ms)": _latency(item, "onnx_b64"),
+        "Faster": _faster(item),
+        "Memory": byte_words(item.memory_bytes),
+        "Accuracy": _accuracy(item),
+        "Change": loss_words(item),
+        "p": p_words(item.p_value),
+    }
+
+
+def _text_row(item: Measurement) -> dict[str, str]:
+    return {
+        "Variant": item.title,
+        "Weights that run": byte_words(item.size_bytes),
+        "Stored": byte_words(item.stored_bytes),
+        "Parameters": f"{item.parameters:,}",
+        "Multiply-adds": _count(item.macs),
+        "Characters/s": UNKNOWN if item.characters_per_s is None else f"{item.characters_per_s:,.0f}",
+        "Faster": _faster(item),
+        "Memory": byte_words(item.memory_bytes),
+        "Loss (nats)": UNKNOWN if item.loss_nats is None else f"{item.loss_nats:.3f}",
+        "Change": loss_words(item),
+        "First guess right": UNKNOWN if item.accuracy is None else f"{100 * item.accuracy:.1f}%",
+    }
+
+
+def p_words(value: float | None) -> str:
+    """A p value with one or two figures: `0.62`, `0.003`, `<0.001`."""
+    if value is None:
+        return UNKNOWN
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.095 else f"{value:.2f}"
+
+
+def _candidates(result: CompressionResult) -> list[Measurement]:
+    """What a winner is chosen from."""
+    going_on = {variant.id for variant in result.config.variants() if variant.goes_on}
+    return [item for item in result.variants if item.id in going_on and not item.control]
+
+
+def _lost(item: Measurement) -> float:
+    """Loss against the original in units of what is tolerated; 0 where it is not known."""
+    if item.delta_nats is not None:
+        return item.delta_nats / MOST_NATS_LOST
+    return -(item.delta_points or 0.0) / MOST_POINTS_LOST
+
+
+def _ratio(item: Measurement, first: Measurement) -> float:
+    """How many times as small, times how many times as fast; what is not known counts as 1."""
+    size = max(smaller(item, first) or 1.0, stored_smaller(item, first) or 1.0)
+    return size * (_faster_by(item) or 1.0)
+
+
+def _bought(item: Measurement, first: Measurement) -> str:
+    running, stored, faster = smaller(item, first), stored_smaller(item, first), _faster_by(item)
+    if stored and stored > (running or 1.0) * (1 + 2 * ABOUT):
+        runs = "" if running is None else f" ({_compared(running, 'small', 'what runs is ')})"
+        parts = [f"{times(stored)} times as small to store{runs}"]
+    elif running or stored:
+        parts = [_compared(running or stored or 1.0, "small")]
+    else:
+        parts = []
+    size, where = " and ".join(parts), _runtime(item)
+    if not faster:
+        return size or "size and speed are not measured"
+    if faster < 1 - ABOUT:
+        return f"{size + ', but ' if size else ''}slower{where} ({times(faster)} times as fast)"
+    return f"{size + ' and ' if size else ''}{_compared(faster, 'fast')}{where}"
+
+
+def _compared(ratio: float, what: str, before: str = "") -> str:
+    """`3.9 times as small`, `as fast as before`, `larger, 1.3 times the size`."""
+    if abs(ratio - 1) <= ABOUT:
+        return f"{before}as {'large' if what == 'small' else what} as before"
+    return (
+        f"{before}larger, {times(1 / ratio)} times the size" if ratio < 1 else f"{before}{times(ratio)} times as {what}"
+    )
+
+
+def _faster_by(item: Measurement) -> float | None:
+    """In the runtime that a user would deploy, or, of what cannot be exported, in PyTorch."""
+    found = (speedup(item), speedup(item, "torch_b1"))
+    return next((ratio for ratio in found if finite(ratio)), None)
+
+
+def _runtime(item: Measurement) -> str:
+    return " at writing" if item.characters_per_s else " in ONNX Runtime" if speedup(item) else " in PyTorch"
+
+
+def _cost(item: Measurement) -> str:
+    """What it cost, and whether that is more than luck."""
+    if item.delta_nats is not None:
+        interval = item.delta_nats_interval
+        sure = None if interval is None else not interval[0] <= 0 <= interval[1]
+        end = {None: "", False: ": within what this much text can show", True: ": more than luck"}[sure]
+        return f"Loss {loss_words(item)}{end}."
+    if item.delta_points is None:
+        return "What it costs in accuracy is not measured."
+    if item.p_value is None:
+        return f"Accuracy {loss_words(item)}."
+    if item.p_value >= ALPHA:
+        return f"Accuracy {loss_words(item)}: no difference that {item.images:,} test images can show."
+    p = p_words(item.p_value).replace("<", "< ")
+    return f"Accuracy {loss_words(item)}: more than luck (p {p if '<' in p else '= ' + p})."
+
+
+def _standing(item: Measurement) -> str:
+    size = byte_words(item.size_bytes or item.stored_bytes)
+    if item.loss_nats is not None:
+        return f"{item.loss_nats:.3f} nats a character, {size}"
+    if item.accuracy is None:
+        return size
+    return f"{100 * item.accuracy:.1f}% on {item.images:,} test images, {size}"
+
+
+def _latency(item: Measurement, subject: str) -> str:
+    found = item.latency_ms.get(subject)
+    return UNKNOWN if found is None else f"{figures(found.p50)} ({figures(found.p95)})"
+
+
+def _faster(item: Measurement) -> str:
+    found = None if item.id == ORIGINAL else speedup(item)
+    return f"{times(found)}×" if finite(found) and found else UNKNOWN
+
+
+def _accuracy(item: Measurement) -> str:
+    if item.accuracy is None:
+        return UNKNOWN
+    interval = item.accuracy_interval
+    ends = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    return f"{100 * item.accuracy:.2f}%{ends}"
+
+
+def _count(value: int | None) -> str:
+    """Millions and thousands: `176 M`, `8.4 k`."""
+    if value is None:
+        return UNKNOWN
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{figures(value / limit)} {unit}"
+    return str(value)
+
+
+def times(ratio: float) -> str:
+    """A ratio with two figures, and all of those before the point: `0.82`, `3.9`, `35`."""
+    return f"{ratio:.2f}" if ratio < 0.995 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
+
+
+def figures(value: float) -> str:
+    """Three figures: `0.482`, `7.91`, `44.7`, `176`."""
+    digits = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
+def _capital(text: str) -> str:
+    """int8 and float16 keep their small letters."""
+    return text if text.startswith(("int8", "float16")) else text[:1].upper() + text[1:]

@@ -1,0 +1,282 @@
+"""What to do with a checkpoint: steps in a row, as one run of the queue. A run folder holds one as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from core.checkpoints import Card
+from core.compression.steps import (
+    Cluster,
+    Distill,
+    FineTune,
+    Float16,
+    HuffmanCode,
+    Int8,
+    PruneChannels,
+    PruneGradually,
+    PruneWeights,
+    Step,
+    Trained,
+    TrainQuantized,
+    read_step,
+)
+from core.errors import LabError
+from core.models import MODELS
+from core.training.config import TrainConfig
+from core.values import finite
+
+MOST_STEPS = 12
+ORIGINAL = "original"
+"""Id of the checkpoint that a recipe begins with, among its variants."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One checkpoint that a recipe makes."""
+
+    id: str
+    """Its folder below the run's: `1-prune_channels`, `2-distill-s1`, `2-control-s1`."""
+    title: str
+    """All that was done to the original, in words."""
+    number: int
+    """Of the step that makes it, from 1."""
+    seed: int = 0
+    control: bool = False
+    """Trained like its student, without a teacher."""
+    goes_on: bool = True
+    """Whether the next step starts from it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A recipe to start from."""
+
+    title: str
+    about: str
+    steps: tuple[Step, ...]
+    task: str = "images"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompressConfig:
+    """A recipe for one checkpoint. Raises LabError for steps that do not go together."""
+
+    checkpoint: str
+    """Name of the checkpoint to start from, as `core.checkpoints.find_checkpoint` takes it. It is only read."""
+    steps: tuple[dict[str, Any], ...]
+    """One mapping a step, see core.compression.steps; each makes a checkpoint out of the one before it."""
+    recipe: str = "custom"
+    """The preset this started from; for people, it changes nothing."""
+    model: str = "fast_resnet"
+    """Architecture of the checkpoint, and what it was trained on: for lists of runs."""
+    dataset: str = "cifar10"
+    seed: int = 0
+    """Seeds the order of the data in steps that train, and whatever else is drawn."""
+    threads: int = 1
+    """CPU threads that latencies are measured with."""
+    device: str = "auto"
+    """Where steps that train run. Latencies are of the CPU."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.checkpoint, str) or not 0 < len(self.checkpoint) <= 1000:
+            raise LabError("checkpoint is not valid: it must be the name of a checkpoint.")
+        if self.model not in MODELS:
+            raise LabError(f"There is no model named {str(self.model)[:60]!r}: choose one of {', '.join(MODELS)}.")
+        if not isinstance(self.steps, tuple | list) or not 1 <= len(self.steps) <= MOST_STEPS:
+            raise LabError(f"A recipe has 1 to {MOST_STEPS} steps: add one, or take some out.")
+        for name, low, high in (("seed", 0, 2**31 - 1), ("threads", 1, 256)):
+            value = getattr(self, name)
+            if not finite(value) or not isinstance(value, int) or not low <= value <= high:
+                raise LabError(
+                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
+                )
+        steps = [read_step(values) for values in self.steps]
+        object.__setattr__(self, "steps", tuple(step.to_dict() for step in steps))
+        _check_order(steps, MODELS[self.model].task)
+
+    def parsed(self) -> tuple[Step, ...]:
+        """The steps as objects."""
+        return tuple(read_step(values) for values in self.steps)
+
+    def variants(self) -> tuple[Variant, ...]:
+        """All checkpoints that it makes, in the order in which they are made."""
+        found, done = [], []
+        for number, step in enumerate(self.parsed(), 1):
+            done.append(step.words)
+            words = ", ".join(done)
+            if isinstance(step, Distill):
+                for seed in range(step.seeds):
+                    after = f", seed {seed}" if step.seeds > 1 else ""
+                    for which, control in (("distill", False), ("control", True)):
+                        title = f"{words}{after}" if not control else f"{words} without a teacher{after}"
+                        goes_on = seed == 0 and not control
+                        name = f"{number}-{which}-s{seed}"
+                        made = Variant(id=name, title=title, number=number, seed=seed, control=control, goes_on=goes_on)
+                        found.append(made)
+            else:
+                found.append(Variant(id=f"{number}-{self.steps[number - 1]['step']}", title=words, number=number))
+        return tuple(found)
+
+    def base(self) -> TrainConfig:
+        """What lists of runs show of it, beside trainings."""
+        trained = sum(step.epochs for step in self.parsed() if isinstance(step, Trained))
+        return TrainConfig(
+            model=self.model,
+            dataset=self.dataset,
+            recipe=self.recipe,
+            seed=self.seed,
+            epochs=trained or 1.0,
+            device=self.device,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CompressConfig:
+        """Rebuild from JSON. Raises LabError for a field this version does not know."""
+        unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
+        if unknown:
+            raise LabError(f"The recipe has unknown fields ({', '.join(unknown)[:100]}): remove them.")
+        try:
+            return cls(**values | {"steps": tuple(values.get("steps") or ())})
+        except TypeError as error:
+            raise LabError("The recipe is not complete: it needs a checkpoint and steps.") from error
+
+
+def make(
+    checkpoint: str, card: Card, steps: tuple[Step, ...], recipe: str = "custom", **settings: Any
+) -> CompressConfig:
+    """The recipe for a checkpoint whose card is known. Raises LabError where a step does not fit it."""
+    made = CompressConfig(
+        checkpoint=checkpoint,
+        steps=tuple(step.to_dict() for step in steps),
+        recipe=recipe,
+        model=card.model,
+        dataset=card.dataset.name,
+        **settings,
+    )
+    check_fits(made, card)
+    return made
+
+
+def check_fits(config: CompressConfig, card: Card) -> None:
+    """Raises LabError where a recipe does not fit the checkpoint that it is for."""
+    if card.onnx_file or card.storage in ("int8", "coded", "clustered"):
+        raise LabError(
+            f"{card.title[:100]} is in {'int8' if card.storage == 'int8' else card.storage} already: start from the checkpoint "
+            f"that it was made from, {card.compression.get('original') or card.parent or 'its original'}."
+        )
+    for step in config.parsed():
+        if isinstance(step, Distill) and MODELS[step.student].task != card.task:
+            raise LabError(
+                f"{MODELS[step.student].title} cannot be the student of {card.title[:100]}: they learn different things. Choose "
+                f"one of {', '.join(name for name, entry in MODELS.items() if entry.task == card.task)}."
+            )
+
+
+def read_recipe(text: str, task: str) -> tuple[str, tuple[Step, ...]]:
+    """Name and steps of a recipe that was typed: a preset's name, or steps as JSON (a list of mappings). Raises LabError."""
+    from core.values import read_json
+
+    if re.fullmatch(r"[a-z0-9_]{1,40}", text.strip()):
+        name = text.strip()
+        known = [key for key, preset in PRESETS.items() if preset.task == task]
+        if name not in known:
+            raise LabError(
+                f"There is no recipe {name!r} for this checkpoint: choose one of {', '.join(known)}, or give JSON."
+            )
+        return name, PRESETS[name].steps
+    try:
+        values = read_json(text)
+    except ValueError as error:
+        raise LabError(
+            f'The recipe is neither a name ({", ".join(PRESETS)}) nor JSON: write it as [{{"step": "int8"}}].'
+        ) from error
+    if not isinstance(values, list) or not values:
+        raise LabError('The recipe must be a list of steps: write it as [{"step": "int8"}].')
+    return "custom", tuple(read_step(item) for item in values)
+
+
+def _check_order(steps: list[Step], task: str) -> None:
+    for place, step in enumerate(steps):
+        if task not in step.tasks:
+            raise LabError(f"{step.title} is for pictures: take it out of the recipe of a language model.")
+        if step.last and place < len(steps) - 1:
+            raise LabError(f"{step.title} must be the last step: put {steps[place + 1].title} before it.")
+        if isinstance(step, Cluster) and any(isinstance(later, Trained) for later in steps[place:]):
+            raise LabError("Training would undo the clustering: put Cluster after all steps that train.")
+        if isinstance(step, Distill) and place:
+            raise LabError(
+                "Distill starts from a new network, so what was done before it is lost: make it the first step."
+            )
+        if isinstance(step, HuffmanCode) and not any(isinstance(before, Cluster) for before in steps[:place]):
+            raise LabError("Huffman code needs few different values: put Cluster before it.")
+        if isinstance(step, Float16 | Int8) and any(isinstance(before, Cluster) for before in steps[:place]):
+            raise LabError(f"{step.title} would undo the clustering: choose one of the two.")
+        pruned = any(isinstance(before, PruneWeights | PruneGradually) for before in steps[:place])
+        if isinstance(step, PruneChannels) and pruned:
+            raise LabError("Prune channels before single weights: a channel is taken out whole.")
+
+
+PRESETS: dict[str, Preset] = {
+    "half": Preset(
+        title="Half the size, nothing lost",
+        about="float16 weights: seconds, half the file, no faster.",
+        steps=(Float16(),),
+    ),
+    "int8": Preset(
+        title="int8",
+        about="A quarter of the size and faster on most CPUs, in a minute, without training.",
+        steps=(Int8(),),
+    ),
+    "fastest": Preset(
+        title="Fastest on this CPU",
+        about="Two fifths of the channels taken out, the rest trained again for two epochs, then int8.",
+        steps=(PruneChannels(amount=0.4), FineTune(epochs=2.0), Int8()),
+    ),
+    "smallest": Preset(
+        title="Smallest file",
+        about="Nine tenths of the weights pruned while the rest learns, clustered to 4 bits, Huffman coded. For storage.",
+        steps=(PruneGradually(amount=0.9, epochs=3.0), Cluster(bits=4), HuffmanCode()),
+    ),
+    "student": Preset(
+        title="A small student",
+        about="A Simple CNN learns from this network, three seeds, beside the same network without a teacher.",
+        steps=(Distill(student="simple_cnn"),),
+    ),
+    "quantized": Preset(
+        title="int8, trained for it",
+        about="One epoch with 8-bit rounding, then int8: where int8 alone loses too much.",
+        steps=(TrainQuantized(epochs=1.0), Int8()),
+    ),
+    "text_half": Preset(
+        title="Half the size, nothing lost", about="float16 weights: half the file.", steps=(Float16(),), task="text"
+    ),
+    "text_int8": Preset(
+        title="int8",
+        about="A quarter of the size; LSTM, GRU and RNN also write faster.",
+        steps=(Int8(),),
+        task="text",
+    ),
+    "text_smallest": Preset(
+        title="Smallest file",
+        about="Four fifths of the weights pruned while the rest learns, clustered to 4 bits, Huffman coded. For storage.",
+        steps=(PruneGradually(amount=0.8, epochs=2.0), Cluster(bits=4), HuffmanCode()),
+        task="text",
+    ),
+    "text_student": Preset(
+        title="A small student",
+        about="An LSTM of a third of the size learns from this one, beside the same without a teacher.",
+        steps=(
+            Distill(
+                student="char_lstm", student_config={"width": 256, "layers": 1, "embedding": 64}, epochs=3.0, seeds=3
+            ),
+        ),
+        task="text",
+    ),
+}
+"""Recipes that the page and the command line offer."""
