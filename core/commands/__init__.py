@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from core.commands import benchmark, data, generate, inference, runs, study, training, worker
+from core.commands import benchmark, compress, data, export, generate, inference, measure, runs, study, training, worker
 from core.errors import LabError
 
 
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
     subcommands = root.add_subparsers(metavar="COMMAND", required=True)
-    for group in (data, training, study, runs, inference, generate, worker, benchmark):
+    for group in (data, training, study, compress, runs, inference, measure, export, generate, worker, benchmark):
         group.add(subcommands)
     return root
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from types import FrameType
 
 from core.commands.output import Bar, duration, note, print_json
+from core.compression.recipe import CompressConfig
 from core.errors import LabError
 from core.regularization.study import StudyConfig
 from core.runs import locks
 from core.runs.engine import LocalEngine
-from core.runs.run import STUDY, Run
+from core.runs.run import COMPRESS, STUDY, Run
 from core.runs.store import FOREGROUND_LOCK
 
 LOOK_EVERY_S = 0.2
@@ -33,8 +34,8 @@ def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int
         print(run.id)
         verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
         note(
-            f"Look at it: python -m core study --show {run.id}"
-            if run.kind == STUDY
+            f"Look at it: python -m core {run.kind} --show {run.id}"
+            if run.kind in (STUDY, COMPRESS)
             else f"Use it: python -m core {verb} --checkpoint {run.id}"
         )
     if run.resumable:
@@ -75,10 +76,13 @@ def report(run: Run) -> dict[str, object]:
 
 
 def describe(run: Run) -> tuple[float | None, str]:
-    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left; of a study its runs."""
+    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left; of a study its runs, of a recipe
+    the variant that is being made or measured."""
     if run.status == "queued":
         return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
     silence = f", no sign of life for {duration(run.silent_s)}" if run.silent_s is not None else ""
+    if run.compression is not None and run.total_steps:
+        return _describe_recipe(run, run.compression, silence)
     if run.stage and run.stage != "training":
         return run.stage_fraction, run.stage + silence
     if run.study is not None:
@@ -100,8 +104,9 @@ def describe(run: Run) -> tuple[float | None, str]:
 
 
 def runs_done(run: Run) -> str:
-    """Of a study: `12 of 60`."""
-    return f"{run.members_done} of {run.study.runs if run.study else 0}"
+    """Of a study its runs, of a recipe its variants: `12 of 60`."""
+    every = run.study.runs if run.study else len(run.compression.variants()) if run.compression else 0
+    return f"{run.members_done} of {every}"
 
 
 def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float | None, str]:
@@ -113,6 +118,21 @@ def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float |
     if run.status == "stopping":
         parts.append("stopping")
     return run.step / (len(study.members()) * study.steps), " · ".join(parts) + silence
+
+
+def _describe_recipe(run: Run, recipe: CompressConfig, silence: str) -> tuple[float | None, str]:
+    every = len(recipe.variants())
+    parts = [f"variant {min(run.members_done + 1, every)} of {every}"]
+    if run.stage:
+        parts.append(run.stage)
+    if run.stage.endswith("training"):  # the figures of a training outlive it
+        if run.examples_per_s:
+            parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
+        if run.seconds_left is not None:
+            parts.append(f"{duration(run.seconds_left)} left of this step")
+    if run.status == "stopping":
+        parts.append("stopping")
+    return run.step / run.total_steps, " · ".join(parts) + silence
 
 
 def _watch(engine: LocalEngine, run_id: str) -> int:

@@ -9,11 +9,13 @@ from core.commands.follow import describe, report, runs_done
 from core.commands.output import duration, harmless, note, print_json, print_table
 from core.errors import LabError
 from core.runs import LocalEngine
-from core.runs.run import STUDY, Run
+from core.runs.run import COMPRESS, STUDY, Run
 
 NOT_SHOWN = ("run_id", "stage", "stage_fraction", "members_done")
 NOT_OF_STUDIES = ("epoch", "saved_step", "has_checkpoint")
 """What only a single training has."""
+NOT_OF_RECIPES = ("epoch", "saved_step", "step", "total_steps")
+"""What says nothing of a recipe: its steps are those of its progress bar."""
 
 
 def add(subcommands: Any) -> None:
@@ -39,8 +41,9 @@ def runs(options: argparse.Namespace) -> int:
         _print_all(store.list(), options.json)
     elif options.metrics:
         print_json(store.metrics(run_id))
-        if store.get(run_id).kind == STUDY:
-            note(f"A study has no rows of its own. Its figures: python -m core study --show {run_id} --json")
+        if (kind := store.get(run_id).kind) in (STUDY, COMPRESS):
+            called = "study" if kind == STUDY else "recipe"
+            note(f"A {called} has no rows of its own. Its figures: python -m core {kind} --show {run_id} --json")
     elif options.samples:
         _print_samples(store.samples(run_id), options.json)
     elif options.log:
@@ -79,8 +82,8 @@ def _print_all(found: list[Run], as_json: bool) -> None:
 
 
 def _done(run: Run) -> str:
-    if run.study:
-        return f"{runs_done(run)} runs"
+    if run.study or run.compression:
+        return f"{runs_done(run)} {'runs' if run.study else 'variants'}"
     return f"{run.step / run.total_steps:.0%}" if run.total_steps else "-"
 
 
@@ -106,14 +109,17 @@ def _print_one(run: Run, as_json: bool) -> None:
         print_json(report(run))
         return
     values = report(run)
-    config, study = values.pop("config"), values.pop("study")
-    hidden = NOT_SHOWN + NOT_OF_STUDIES if run.study else NOT_SHOWN
+    config, study, recipe = values.pop("config"), values.pop("study"), values.pop("compression")
+    hidden = NOT_SHOWN + (NOT_OF_STUDIES if run.study else NOT_OF_RECIPES if run.compression else ())
     for key, value in values.items():
         if value not in (None, "") and key not in hidden:
             print(f"{key}: {value}")
     if run.study:
         config = study
         print(f"runs: {runs_done(run)}")
+    if run.compression:
+        config = recipe
+        print(f"variants: {runs_done(run)}")
     print("config: " + ", ".join(f"{key}={value}" for key, value in dict(config).items()))  # type: ignore[call-overload]
     if run.active:
         fraction, words = describe(run)

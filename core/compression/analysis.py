@@ -18,7 +18,7 @@ from core.compression.results import (
     speedup,
     stored_smaller,
 )
-from core.compression.steps import Distill
+from core.compression.steps import Distill, read_step
 from core.values import finite, signed
 
 MOST_POINTS_LOST = 1.0
@@ -86,12 +86,11 @@ class TeacherEffect:
 
 def teacher_effect(result: CompressionResult) -> TeacherEffect | None:
     """Students and controls of a distillation, of the seeds that have both. None where there is no such pair (yet)."""
-    numbers = [number for number, step in enumerate(result.config.parsed(), 1) if isinstance(step, Distill)]
     text = result.task == "text"
     found: dict[bool, dict[int, float]] = {False: {}, True: {}}
     for item in result.variants:
         value = quality(item)
-        if item.number in numbers and value is not None:
+        if is_distilled(item) and value is not None:
             found[item.control][item.seed] = -value if text else 100 * value
     seeds = tuple(sorted(found[False].keys() & found[True].keys()))
     if not seeds:
@@ -100,9 +99,27 @@ def teacher_effect(result: CompressionResult) -> TeacherEffect | None:
     return TeacherEffect(seeds=seeds, students=students, controls=controls, text=text)
 
 
+def is_distilled(item: Measurement) -> bool:
+    """Whether a variant is a student or a control, as its last step left it."""
+    return bool(item.steps) and item.steps[-1].get("step") == "distill"
+
+
+def distils(result: CompressionResult) -> bool:
+    """Whether students are among the variants that there are or will be."""
+    planned = any(isinstance(step, Distill) for step in result.config.parsed())
+    return planned or any(is_distilled(item) for item in result.variants)
+
+
+def is_last(result: CompressionResult, item: Measurement) -> bool:
+    """Whether nothing further was made from a variant."""
+    return not any(
+        len(other.steps) > len(item.steps) and other.steps[: len(item.steps)] == item.steps for other in result.variants
+    )
+
+
 def students_words(result: CompressionResult) -> str:
     """Whether the teacher helped, in a sentence or two; empty for a recipe that does not distill."""
-    if not any(isinstance(step, Distill) for step in result.config.parsed()):
+    if not distils(result):
         return ""
     effect = teacher_effect(result)
     if effect is None:
@@ -119,15 +136,15 @@ def students_words(result: CompressionResult) -> str:
 
 def headline(result: CompressionResult) -> str:
     """What the recipe bought and what it cost, in two or three sentences, of whatever is measured so far."""
-    first, every = result.first, result.config.variants()
+    first = result.first
     if first is None:
         return "Nothing is measured yet."
     done = {item.id for item in result.variants}
     if not done:
         return f"Only the original is measured so far: {_standing(first)}."
-    so_far = f"{len(done)} of {len(every)} variants {'is' if len(done) == 1 else 'are'} measured so far."
+    so_far = f"{len(done)} of {result.planned} variants {'is' if len(done) == 1 else 'are'} measured so far."
     best = winner(result)
-    said = [] if len(done) >= len(every) else [so_far]
+    said = [] if len(done) >= result.planned else [so_far]
     if best is None:
         return so_far
     if _lost(best) > 1:
@@ -157,9 +174,9 @@ def winner(result: CompressionResult) -> Measurement | None:
 
 def short_name(result: CompressionResult, item: Measurement) -> str:
     """What a variant is called beside a picture: `3 int8`, `1 student, seed 2`; the step that made it, not those before it."""
-    if item.id == ORIGINAL or not 1 <= item.number <= len(result.config.steps):
+    if not item.steps:
         return ORIGINAL if item.id == ORIGINAL else item.title
-    step = result.config.parsed()[item.number - 1]
+    step = read_step(item.steps[-1])
     if not isinstance(step, Distill):
         return f"{item.number} {step.words}"
     seed = f", seed {item.seed}" if step.seeds > 1 else ""
@@ -261,8 +278,7 @@ def p_words(value: float | None) -> str:
 
 def _candidates(result: CompressionResult) -> list[Measurement]:
     """What a winner is chosen from."""
-    going_on = {variant.id for variant in result.config.variants() if variant.goes_on}
-    return [item for item in result.variants if item.id in going_on and not item.control]
+    return [item for item in result.variants if not item.control and item.seed == 0]
 
 
 def _lost(item: Measurement) -> float:

@@ -11,6 +11,7 @@ import onnx
 
 from core.compression.runtime import OnnxNetwork
 from core.compression.tracing import IMAGES
+from core.errors import LabError
 
 BATCH = 32
 BINS = 2048
@@ -26,7 +27,8 @@ def ranges(model: onnx.ModelProto, values: list[str], inputs: np.ndarray, method
     """Ranges of `values` while the network answers `inputs` (N, 3, H, W) float32.
 
     method: `minmax` takes all that was seen; `percentile` leaves out the largest 0.01% of magnitudes; `entropy` cuts where the
-    rounded distribution tells least apart from the true one (Kullback-Leibler divergence; Migacz, NVIDIA, GTC 2017).
+    rounded distribution tells least apart from the true one (Kullback-Leibler divergence; Migacz, NVIDIA, GTC 2017). Raises
+    LabError for activations that are no finite numbers.
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -47,6 +49,8 @@ def ranges(model: onnx.ModelProto, values: list[str], inputs: np.ndarray, method
         for name, array in found.items():
             low, high = limits[name]
             limits[name] = min(low, float(array.min())), max(high, float(array.max()))
+            if not np.isfinite([array.min(), array.max()]).all():
+                raise LabError("Activations of the network are no finite numbers: it cannot be in int8.")
     if method == "minmax":
         return limits
     counts = {name: np.zeros(BINS, np.int64) for name in values}

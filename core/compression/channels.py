@@ -180,7 +180,9 @@ def _pictures(card: Card, images: np.ndarray | None, labels: np.ndarray | None) 
         raise LabError("Taylor importance takes gradients on training images, and there are none: choose magnitude.")
     side, classes = card.image_data.image_size, len(card.image_data.classes)
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-        raise LabError(f"Taylor importance needs uint8 pictures of {side}x{side} pixels with three channels: resize them.")
+        raise LabError(
+            f"Taylor importance needs uint8 pictures of {side}x{side} pixels with three channels: resize them."
+        )
     if len(labels) != len(images) or labels.min() < 0 or labels.max() >= classes:
         raise LabError(f"Taylor importance needs a label from 0 to {classes - 1} for every picture: check the labels.")
     chosen = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).round().astype(int)

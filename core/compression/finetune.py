@@ -80,7 +80,8 @@ def fitting(card: Card, dataset: Dataset) -> Dataset:
     """The dataset as the network of a card takes it: with the card's normalisation. Raises LabError where it is no longer the
     one that the network was trained on."""
     new, old = dataset.card, card.dataset
-    if isinstance(new, ImageCard) and isinstance(old, ImageCard):
+    if isinstance(dataset, ImageDataset) and isinstance(old, ImageCard):
+        new = dataset.card
         if (new.classes, new.image_size) == (old.classes, old.image_size):
             return dataclasses.replace(dataset, card=dataclasses.replace(new, mean=old.mean, std=old.std))
         what = "classes or the size of pictures"

@@ -54,7 +54,9 @@ def fold_batch_norms(model: nn.Module, side: int = SIDE) -> nn.Module:
 
 def _affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and shift (C,) float64 that a batch norm amounts to."""
-    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.double()

@@ -153,8 +153,9 @@ def _activations(graph: Graph, plan: Plan, ranges: Ranges) -> dict[str, float]:
         source = name
         while made_by.get(source) is not None and made_by[source].op_type in SAME_VALUES:
             source = made_by[source].input[0]
-        low, high = ranges[source] if source in ranges else (0.0, 0.0)
-        scale = np.float32(max((high - low) / LEVELS, SMALLEST_SCALE))
+        low, high = ranges[source]
+        # What was always zero may still be something for another picture.
+        scale = np.float32(max((high - low) / LEVELS, SMALLEST_SCALE) if high > low else 1.0)
         zero = np.uint8(np.clip(np.rint(-low / scale), 0, LEVELS))
         graph.weight(f"{name}_scale", np.array(scale))
         graph.weight(f"{name}_zero_point", np.array(zero))

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUDGET_S = 2.0
 FEWEST, MOST = 20, 200
 WARM_UP = 3
-LEAST = 5
+LEAST = 8
 """Rounds of calls that are so slow that FEWEST of them would take more than OVERDRAW times the budget."""
 OVERDRAW = 5
 PROBE_TIMEOUT_S = 120.0
@@ -38,7 +39,7 @@ def interleaved(
     """Milliseconds of each call, (calls, rounds). Every round makes each call once, and the order turns round by round.
 
     Each is called three times first, unmeasured. Rounds end when the budget is spent, but not before `fewest`, and at `most`;
-    calls so slow that this would take five budgets end after 5 rounds or more. The garbage collector is off meanwhile.
+    calls so slow that this would take five budgets end after 8 rounds or more. The garbage collector is off meanwhile.
     """
     for call in calls:
         for _ in range(WARM_UP):
@@ -64,6 +65,19 @@ def interleaved(
         if collecting:
             gc.enable()
     return np.array(rounds, dtype=np.float64).T / 1e6
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for PyTorch's operators, for a while."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def peak_memory(onnx: bytes, inputs: Sequence[int], *, threads: int = 1) -> int | None:

@@ -34,11 +34,10 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
         second, first = factors
         change_layers(model, {name: {"rank": len(first)}})
         pair = model.get_submodule(name)
-        assert isinstance(pair, nn.Sequential)
-        for part, weight in zip(pair, (first, second), strict=True):
-            part.weight.copy_(weight.view(part.weight.shape))
-        if layer.bias is not None:
-            pair[1].bias.copy_(layer.bias)
+        for key, value in {"0.weight": first, "1.weight": second, "1.bias": layer.bias}.items():
+            if value is not None:
+                parameter = pair.get_parameter(key)
+                parameter.copy_(value.view(parameter.shape))
         found = True
     if not found:
         raise LabError(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from torch import nn
 from core.checkpoints import Card, Checkpoint
 from core.compression.comparable import check_comparable
 from core.compression.counting import layers_of_pictures, zeros_of
-from core.compression.latency import interleaved, peak_memory
+from core.compression.latency import interleaved, peak_memory, torch_threads
 from core.compression.measure_text import TextBench
 from core.compression.onnx_export import compare_export, export_onnx
 from core.compression.recipe import ORIGINAL
-from core.compression.remarks import PLACES, about_storage, about_zeros, slower
+from core.compression.remarks import PLACES, about_storage, about_zeros, busy, slower
 from core.compression.results import SUBJECTS, Latency, Measurement
 from core.compression.runtime import OnnxNetwork, onnx_inputs
 from core.compression.significance import mcnemar, paired_interval
@@ -153,7 +152,7 @@ class PictureBench:
         notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
         layers, macs = layers_of_pictures(checkpoint.model, side)
         zeros = zeros_of(checkpoint.model)
-        latency_ms = self._latencies(running, None if itself else first, side)
+        latency_ms, losses = self._latencies(running, None if itself else first, side)
         if running.network is not None and first.network is None:
             notes.append("The original cannot run in ONNX Runtime, so there is no speed to compare with there.")
         memory, error = None, None
@@ -171,7 +170,7 @@ class PictureBench:
         answers = self._answers_of_original() if itself else self._answer(checkpoint, running)
         if self.missing:
             notes.append(self.missing)
-        notes += about_zeros(zeros) + ([] if itself else slower(latency_ms))
+        notes += about_zeros(zeros) + losses + busy(latency_ms)
         figures: dict[str, Any] = {
             "size_bytes": len(running.data) or None,
             "macs": macs,
@@ -201,10 +200,11 @@ class PictureBench:
             note = "Size, times and memory in ONNX Runtime were not measured, and accuracy is that of PyTorch"
             return _Running(model, b"", None, (f"{note}: {str(error)[:300]}",))
 
-    def _latencies(self, running: _Running, first: _Running | None, side: int) -> dict[str, Latency]:
-        """By subject. first: what is timed in turn with it; None: nothing, it is the original itself."""
+    def _latencies(self, running: _Running, first: _Running | None, side: int) -> tuple[dict[str, Latency], list[str]]:
+        """By subject, and where it is slower, in sentences. first: what is timed in turn with it; None: nothing, it is the
+        original itself."""
         both = [running] if first is None else [running, first]
-        found = {}
+        found, sentences = {}, []
         for subject in SUBJECTS:
             runtime, _, size = subject.partition("_b")
             if runtime == "onnx" and any(item.network is None for item in both):
@@ -217,7 +217,8 @@ class PictureBench:
             found[subject] = Latency(
                 p50=float(p50), p95=float(p95), original_p50=float(np.median(times[-1])), rounds=times.shape[1]
             )
-        return found
+            sentences += slower(PLACES[subject], times[0], times[-1])
+        return found, sentences
 
     def _answers_of_original(self) -> np.ndarray | None:
         if self._answers is None:
@@ -262,17 +263,6 @@ class PictureBench:
                 "disagreements": int((answers != original).sum()),
             }
         return found
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for PyTorch's operators, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _call(running: _Running, runtime: str, batch: np.ndarray) -> Callable[[], Any]:

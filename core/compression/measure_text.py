@@ -8,7 +8,6 @@ range that their inputs are rounded in.)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from core.checkpoints import Card, Checkpoint
 from core.compression.counting import bytes_in_int8, layers_of_text, zeros_of
-from core.compression.latency import interleaved
-from core.compression.remarks import NOISE, about_storage, about_zeros, runs_in_int8, slower_words
+from core.compression.latency import interleaved, torch_threads
+from core.compression.remarks import about_storage, about_zeros, runs_in_int8, slower
 from core.compression.significance import mean_interval
 from core.data import UNKNOWN, TextDataset
 from core.errors import LabError
@@ -66,12 +65,15 @@ class TextBench:
                 "8-bit products are not to be had on this machine, so speed was not measured and loss is that of float32 "
                 f"({str(error)[:200]})."
             )
-        speedup = math.inf
+        sentences: list[str] = []
         if engine is not None:
             self.on_stage("write", None)
-            own, original = self._speeds(checkpoint, engine, itself)
-            figures |= {"characters_per_s": own, "original_characters_per_s": original}
-            speedup = own / original
+            own, original = self._times(checkpoint, engine, itself)
+            sentences = slower("when it writes", own, original)
+            figures |= {
+                "characters_per_s": 1 / float(np.median(own)),
+                "original_characters_per_s": 1 / float(np.median(original)),
+            }
         if self.missing:
             notes.append(self.missing)
         else:
@@ -85,9 +87,7 @@ class TextBench:
                     "delta_nats_interval": mean_interval(differences),
                     "delta_points": 100 * (float(now[1].mean()) - float(before[1].mean())),
                 }
-        notes += about_zeros(zeros)
-        if speedup < NOISE:
-            notes.append(slower_words("when it writes", speedup))
+        notes += about_zeros(zeros) + sentences
         return figures | {"notes": tuple(notes)}, None
 
     def _losses_of_original(self) -> tuple[np.ndarray, np.ndarray]:
@@ -106,23 +106,21 @@ class TextBench:
         if runs_in_int8(checkpoint.card) and isinstance(engine, RecurrentStepper):
             model = _AsWritten(engine)
         stand_in = space_token(checkpoint.card.text_data.vocabulary)
-        losses, right = character_losses(model, tokens, stand_in, lambda share: self.on_stage(words, share))
+        # For steps of 16 characters a second thread costs more than it brings.
+        with torch_threads(1 if model is not checkpoint.model else torch.get_num_threads()):
+            losses, right = character_losses(model, tokens, stand_in, lambda share: self.on_stage(words, share))
         scored = tokens[1:] != UNKNOWN
         return losses[scored].double().numpy(), right[scored].numpy()
 
-    def _speeds(self, checkpoint: Checkpoint, engine: Stepper, itself: bool) -> tuple[float, float]:
-        """Characters a second of the checkpoint and of the original in the same rounds; twice the same for the original."""
+    def _times(self, checkpoint: Checkpoint, engine: Stepper, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds a character of the checkpoint and of the original, (rounds,) each; twice the same for the original."""
         writers = [_Writer(checkpoint.model, engine)]
         if not itself:
             writers.append(_Writer(self.original.model, _engine(self.original)))
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            times = np.median(interleaved([writer.burst for writer in writers]), axis=1)
-        finally:
-            torch.set_num_threads(before)
-        speeds = [1e3 * writer.length / float(ms) for writer, ms in zip(writers, times, strict=True)]
-        return speeds[0], speeds[-1]
+        with torch_threads(1):
+            times = interleaved([writer.burst for writer in writers])
+        own, *others = (row / 1e3 / writer.length for writer, row in zip(writers, times, strict=True))
+        return own, (others or [own])[0]
 
 
 class _Writer:

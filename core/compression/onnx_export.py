@@ -108,7 +108,9 @@ def compare_export(checkpoint: Checkpoint, data: bytes, images: np.ndarray | Non
         pairs = _image_logits(checkpoint.card, model, network, images[:MOST_COMPARED])
     expected, found = (np.concatenate(part) for part in zip(*pairs, strict=True))
     if expected.shape != found.shape or not np.isfinite(found).all():
-        raise LabError("The exported network does not give logits as the checkpoint does: do not use it, export it again.")
+        raise LabError(
+            "The exported network does not give logits as the checkpoint does: do not use it, export it again."
+        )
     difference = float(np.abs(expected - found).max())
     if checkpoint.onnx:
         agree = float((expected.argmax(-1) == found.argmax(-1)).mean())
@@ -158,7 +160,13 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         for name, value in checkpoint.model.state_dict().items()
     }
     card = dataclasses.replace(
-        checkpoint.card, storage="float32", weights_file="", weights_sha256="", size_bytes=0, onnx_file="", onnx_sha256=""
+        checkpoint.card,
+        storage="float32",
+        weights_file="",
+        weights_sha256="",
+        size_bytes=0,
+        onnx_file="",
+        onnx_sha256="",
     )
     card = dataclasses.replace(card, onnx_bytes=0)
     return bytes(save(tensors, metadata={"format": "pt", "card": card.to_json()}))

@@ -39,7 +39,7 @@ class Graph:
 
     def weight(self, name: str, values: Tensor | np.ndarray) -> str:
         array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def integers(self, name: str, *values: int) -> str:

@@ -75,7 +75,9 @@ def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
     x = graph.add("Transpose", [graph.add("Gather", [embed, TOKENS])], perm=[1, 0, 2])  # (T, B, embedding)
     for index, layer in enumerate(model.layers):
         name = f"layers.{index}"
-        weights = [graph.weight(f"{name}.{kind}", _gates(layer, kind, model.cell)) for kind in ("weight_ih", "weight_hh")]
+        weights = [
+            graph.weight(f"{name}.{kind}", _gates(layer, kind, model.cell)) for kind in ("weight_ih", "weight_hh")
+        ]
         bias = np.concatenate([_gates(layer, kind, model.cell) for kind in ("bias_ih", "bias_hh")], axis=1)
         state = [before[part][index] for part in parts]
         last = [f"{name}.last_{part}" for part in parts]
@@ -94,7 +96,7 @@ def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
         _linear(graph, "head", model.head, x, LOGITS)
     for part in parts:
         graph.add("Concat", after[part], f"next_{part}", axis=0)
-    shape = [layers, "B", config.width]
+    shape: list[str | int | None] = [layers, "B", config.width]
     given = [helper.make_tensor_value_info(f"state_{part}", TensorProto.FLOAT, shape) for part in parts]
     kept = [helper.make_tensor_value_info(f"next_{part}", TensorProto.FLOAT, shape) for part in parts]
     return graph.model([_tokens(), *given], [_logits(config.vocabulary), *kept])

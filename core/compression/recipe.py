@@ -46,8 +46,13 @@ class Variant:
     seed: int = 0
     control: bool = False
     """Trained like its student, without a teacher."""
-    goes_on: bool = True
-    """Whether the next step starts from it."""
+    steps: tuple[dict[str, Any], ...] = ()
+    """All that was done to the original, a mapping a step."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next step starts from it: of students the first."""
+        return not self.control and self.seed == 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +117,32 @@ class CompressConfig:
                     after = f", seed {seed}" if step.seeds > 1 else ""
                     for which, control in (("distill", False), ("control", True)):
                         title = f"{words}{after}" if not control else f"{words} without a teacher{after}"
-                        goes_on = seed == 0 and not control
-                        name = f"{number}-{which}-s{seed}"
-                        made = Variant(id=name, title=title, number=number, seed=seed, control=control, goes_on=goes_on)
-                        found.append(made)
+                        steps = (*self.steps[: number - 1], (step.untaught() if control else step).to_dict())
+                        found.append(
+                            Variant(
+                                id=f"{number}-{which}-s{seed}",
+                                title=title,
+                                number=number,
+                                seed=seed,
+                                control=control,
+                                steps=steps,
+                            )
+                        )
             else:
-                found.append(Variant(id=f"{number}-{self.steps[number - 1]['step']}", title=words, number=number))
+                name, steps = f"{number}-{self.steps[number - 1]['step']}", self.steps[:number]
+                found.append(Variant(id=name, title=words, number=number, steps=steps))
         return tuple(found)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether a step needs the training data of the checkpoint. Without them the others can be made, if not measured."""
+        pictures = MODELS[self.model].task == "images"
+        return any(
+            isinstance(step, Trained)
+            or (isinstance(step, Int8) and pictures)
+            or (isinstance(step, PruneChannels) and step.importance == "taylor")
+            for step in self.parsed()
+        )
 
     def base(self) -> TrainConfig:
         """What lists of runs show of it, beside trainings."""

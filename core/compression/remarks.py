@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from core.checkpoints import Card
 from core.compression.results import Latency
+from core.compression.significance import mcnemar
 from core.models import MODELS
 
-NOISE = 0.95
-"""A speedup below this is told: medians of two runs of one network differ by less."""
+NOTICEABLE = 0.95
+"""Speedups below this are told,"""
+SURE = 0.01
+"""if so uneven a split of the rounds, slower in some and faster in others, were this rare by luck."""
+SCATTER = 2.0
+"""p95 over p50 of the original from which on something else had the processor: on a quiet machine it is below 1.5."""
 MANY_ZEROS = 0.1
 PLACES = {
     "torch_b1": "in PyTorch at batch 1",
@@ -20,14 +27,26 @@ PLACES = {
 """Words for SUBJECTS."""
 
 
-def slower(latency_ms: Mapping[str, Latency]) -> list[str]:
-    """A sentence for every runtime and batch size at which it is slower than the original, beyond noise."""
-    return [slower_words(PLACES[name], found.speedup) for name, found in latency_ms.items() if found.speedup < NOISE]
+def slower(place: str, own: np.ndarray, original: np.ndarray) -> list[str]:
+    """`Slower than the original in PyTorch at batch 1: 0.80 times as fast.`, where it is, beyond noise.
+
+    place: where, in words. own, original: (rounds,) times of the same work in the same rounds.
+    """
+    speedup = float(np.median(original) / np.median(own))
+    worse = int((own > original).sum())
+    if speedup >= NOTICEABLE or mcnemar(len(own) - worse, worse) > SURE:
+        return []
+    return [f"Slower than the original {place}: {speedup:.2f} times as fast."]
 
 
-def slower_words(place: str, speedup: float) -> str:
-    """`Slower than the original in PyTorch at batch 1: 0.80 times as fast.`"""
-    return f"Slower than the original {place}: {speedup:.2f} times as fast."
+def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
+    """That the times are not to be trusted far, where they scatter."""
+    places = [PLACES[name] for name, found in latency_ms.items() if found.p95 > SCATTER * found.p50]
+    if not places:
+        return []
+    return [
+        f"Something else used the processor, so times scatter {', '.join(places)}: measure again on a quiet machine."
+    ]
 
 
 def about_zeros(zeros: float) -> list[str]:

@@ -68,6 +68,8 @@ class Measurement:
     """Of the step that made it; 0: the original."""
     seed: int = 0
     control: bool = False
+    steps: tuple[dict[str, Any], ...] = ()
+    """All that was done to the original, a mapping a step (core.compression.steps); empty for the original."""
     model: str = ""
     stored_bytes: int = 0
     """The checkpoint's weights file on disk."""
@@ -133,6 +135,13 @@ class CompressionResult:
     """Of a distillation: for each class, the mean probabilities the teacher gives to its training images: `label`,
     `probabilities`."""
 
+    planned: int = 0
+    """Variants that there will be, once all is done; 0 takes the recipe's."""
+
+    def __post_init__(self) -> None:
+        if not self.planned:
+            object.__setattr__(self, "planned", len(self.config.variants()))
+
     @property
     def first(self) -> Measurement | None:
         """The original, once it is measured."""
@@ -154,6 +163,7 @@ class CompressionResult:
             return cls(
                 config=CompressConfig.from_dict(values["config"]),
                 name=str(values["name"]),
+                planned=int(values.get("planned", 0)),
                 original=str(values["original"]),
                 task=str(values.get("task", "images")),
                 classes=tuple(str(item) for item in values.get("classes", ())),
@@ -194,7 +204,8 @@ def merged(name: str, results: list[CompressionResult]) -> CompressionResult:
             last = item.number
             found.append(dataclasses.replace(item, id=f"{result.config.recipe}-{item.id}", number=number))
     soft = next((item.soft_labels for item in results if item.soft_labels), ())
-    return dataclasses.replace(first, name=name, measured=tuple(found), soft_labels=soft)
+    planned = sum(item.planned for item in results)
+    return dataclasses.replace(first, name=name, measured=tuple(found), soft_labels=soft, planned=planned)
 
 
 def _frozen(value: Any) -> Any:

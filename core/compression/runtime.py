@@ -9,15 +9,11 @@ import numpy as np
 from core.checkpoints import MAX_ONNX_BYTES, Card
 from core.errors import LabError
 
-OPERATORS = {
-    "images": frozenset(
-        "Add BatchNormalization Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool QuantizeLinear Relu".split()
-    ),
-    "tokens": frozenset(
-        "Add Concat Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape Slice Softmax Split Squeeze "
-        "Transpose Trilu".split()
-    ),
-}
+_IMAGE_OPERATORS = """Add BatchNormalization Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
+QuantizeLinear Relu"""
+_TEXT_OPERATORS = """Add Concat Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape Slice Softmax
+Split Squeeze Transpose Trilu"""
+OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}
 """First input -> what files with it consist of here; no loops, no functions, nothing from other domains."""
 MOST_VALUES = 2**26
 """Numbers in one tensor that is computed for one picture: a file is small, and could ask for any amount."""
@@ -98,8 +94,12 @@ def check_onnx(data: bytes) -> Any:
         or len(graph.sparse_initializer)
         or len(graph.quantization_annotation)
         or any(node.op_type not in known or node.domain not in ("", "ai.onnx") for node in graph.node)
-        or any(weight.data_location == onnx.TensorProto.EXTERNAL or weight.external_data for weight in graph.initializer)
-        or any(attribute.HasField("t") or attribute.HasField("g") for node in graph.node for attribute in node.attribute)
+        or any(
+            weight.data_location == onnx.TensorProto.EXTERNAL or weight.external_data for weight in graph.initializer
+        )
+        or any(
+            attribute.HasField("t") or attribute.HasField("g") for node in graph.node for attribute in node.attribute
+        )
     ):
         raise LabError("The ONNX file has parts that none has that is exported here: make or export it again.")
     if _largest(model) > MOST_VALUES:

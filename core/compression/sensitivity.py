@@ -117,10 +117,10 @@ def _scan(
         raise LabError("The amounts of a sensitivity scan must be numbers from 0 to below 1: choose some.")
     told = on_progress or (lambda share: None)
     told(0.0)
-    rows = [SensitivityRow(layer="", amount=0.0, kind=kind, **measure(checkpoint.model))]  # type: ignore[arg-type]
+    rows = [SensitivityRow(layer="", amount=0.0, kind=kind, **measure(checkpoint.model))]
     for count, layer, amount, model in variants(checkpoint, tuple(sorted(amounts))):
         told(len(rows) / (count + 1))
-        rows.append(SensitivityRow(layer=layer, amount=amount, kind=kind, **measure(model)))  # type: ignore[arg-type]
+        rows.append(SensitivityRow(layer=layer, amount=amount, kind=kind, **measure(model)))
     told(1.0)
     return tuple(rows)
 

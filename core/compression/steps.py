@@ -258,6 +258,10 @@ class Distill(Trained):
         if self.features and MODELS[self.student].task == "text":
             raise LabError("features are matched for pictures only: leave features out, or set it to 0.")
 
+    def untaught(self) -> Distill:
+        """The same training without the teacher: what a control does."""
+        return dataclasses.replace(self, alpha=0.0, features=0.0)
+
     @property
     def words(self) -> str:
         return f"distill into {MODELS[self.student].title}, {self.epochs:g} epochs"

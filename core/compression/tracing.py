@@ -117,7 +117,9 @@ class _Recorder(TorchFunctionMode):
             elif isinstance(value, Tensor) and id(value) in self.names:
                 call.weights[key] = self.names[id(value)]
             elif isinstance(value, Tensor):
-                raise Untraceable(f"The network uses {op} with numbers of its own, for which there is no ONNX export here.")
+                raise Untraceable(
+                    f"The network uses {op} with numbers of its own, for which there is no ONNX export here."
+                )
             elif value is not None:
                 call.settings[key] = value
         self.values[id(result)] = call.output

@@ -115,8 +115,8 @@ MODELS: dict[str, ModelEntry] = {
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """A new model with fresh weights (from torch's global generator).
 
-    config: fields of the architecture's config class that differ from its defaults, and under `changed_layers` what was changed of
-    the network itself (see core.models.layers). Raises LabError for an unknown name, field or value.
+    config: fields of the architecture's config class that differ from its defaults, and under `changed_layers` what was
+    changed of the network itself (see core.models.layers). Raises LabError for an unknown name, field or value.
     """
     entry, values = full_config(name, config)
     model = getattr(import_module(entry.module), entry.build)(values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from core.compression.analysis import byte_words, figures, times
+from core.compression.analysis import byte_words, figures, is_last, times
 from core.compression.recipe import ORIGINAL
 from core.compression.results import (
     SUBJECTS,
@@ -68,7 +68,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
     marks = _marks(result, cost)
     if not marks:
         return nothing("Nothing is measured yet that this picture could show.", dark)
-    text, final = result.task == "text", len(result.config.steps)
+    text = result.task == "text"
     span, bounds = _span([mark.x for mark in marks]), _bounds(marks, text)
     figure = new_figure(dark=dark, height=height)
     reference = next((mark for mark in marks if mark.item.id == ORIGINAL), None)
@@ -107,7 +107,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
             marker={
                 "symbol": "diamond" if name == "original" else "circle",
                 "opacity": 1,  # else it is 0.7 where sizes differ
-                "size": [12 if name == "original" or mark.item.number == final else 8 for mark in own],
+                "size": [12 if name == "original" or is_last(result, mark.item) else 8 for mark in own],
                 "color": PAPER[dark] if name == "no teacher" else colour,
                 "line": {"width": 2, "color": colour if name == "no teacher" else PAPER[dark]},
             },

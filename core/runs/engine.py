@@ -257,5 +257,6 @@ def _abandoned(folder: Path) -> bool:
 def _why_not_resumable(run: Run) -> str:
     if run.status == "finished":
         more = "with more epochs if it should train for longer" if run.study is None else "or add arms or seeds to it"
+        more = "with another recipe" if run.compression else more
         return f"The run {run.id} has finished: start a new one, {more}."
     return f"The run {run.id} cannot go on: {run.message or 'it has failed for good.'}"

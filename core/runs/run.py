@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from core.compression.recipe import CompressConfig
 from core.errors import LabError
 from core.models import MODELS
 from core.regularization.study import StudyConfig
@@ -31,11 +32,12 @@ class Kind:
     """`module:function`, imported by the worker only: it may need torch."""
 
 
-TRAIN, STUDY, MEMBER = "train", "study", "member"
+TRAIN, STUDY, MEMBER, COMPRESS = "train", "study", "member", "compress"
 
 KINDS: dict[str, Kind] = {
     TRAIN: Kind(read_config=TrainConfig.from_dict, job="core.runs.train_job:run_training"),
     STUDY: Kind(read_config=StudyConfig.from_dict, job="core.runs.study_job:run_study"),
+    COMPRESS: Kind(read_config=CompressConfig.from_dict, job="core.runs.compress_job:run_compression"),
     MEMBER: Kind(read_config=TrainConfig.from_dict, job="core.runs.member_job:run_member"),
 }
 
@@ -50,7 +52,7 @@ class Run:
     kind: str
     """A key of KINDS."""
     config: TrainConfig
-    """Of a study: of its baseline."""
+    """Of a study: of its baseline; of a recipe: what lists show of it."""
     status: str
     """One of STATUSES. `lost`: its worker ended without a word. `stopping`: it was asked to stop and has not yet."""
     message: str = ""
@@ -98,8 +100,10 @@ class Run:
     stage_fraction: float | None = None
     study: StudyConfig | None = None
     """What a study compares; None for other kinds."""
+    compression: CompressConfig | None = None
+    """What a recipe does to a checkpoint; None for other kinds."""
     members_done: int = 0
-    """Of a study: how many of its runs are over."""
+    """Of a study: how many of its runs are over; of a recipe: how many variants are made and measured."""
     settled: bool = True
     """False: its worker ended without a word, and no engine has written that down yet."""
 
@@ -152,7 +156,10 @@ def read_config(kind: Any, values: Any) -> tuple[Any, str]:
             valid[key] = value
         except (LabError, TypeError):
             continue
-    return KINDS[kind].read_config(valid), problem
+    try:
+        return KINDS[kind].read_config(valid), problem
+    except (LabError, TypeError):  # a recipe is nothing without its steps
+        return TrainConfig(), problem
 
 
 def number(values: dict[str, Any], name: str) -> Any:

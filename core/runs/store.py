@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CARD, MEMBERS, read_card
+from core.compression.recipe import CompressConfig
 from core.errors import LabError
 from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
 from core.regularization.study import StudyConfig
 from core.runs import locks
 from core.runs.metrics import METRICS, SAMPLES, read_rows, read_samples
-from core.runs.run import ACTIVE, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
+from core.runs.run import ACTIVE, COMPRESS, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
 from core.training.config import TrainConfig
 from core.values import read_json
 
@@ -39,6 +40,7 @@ _MAX_JSON_BYTES = 1_000_000
 _SETTLED_NS = 1_000_000_000
 ABANDONED_S = 3600.0
 """Making a run's folder takes milliseconds: one that is still unnamed after so long has nobody behind it."""
+AnyConfig = TrainConfig | StudyConfig | CompressConfig
 Runs = list[Run]
 Rows = list[dict[str, Any]]
 
@@ -49,9 +51,7 @@ class RunStore:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or lab_home() / "runs"
 
-    def create(
-        self, config: TrainConfig | StudyConfig, name: str | None = None, kind: str = TRAIN, run_id: str | None = None
-    ) -> str:
+    def create(self, config: AnyConfig, name: str | None = None, kind: str = TRAIN, run_id: str | None = None) -> str:
         """A new run, not started yet; returns its id. Raises LabError for an unknown model or an unusable folder.
 
         run_id: the runs of a study have names of their own; None makes one.
@@ -61,7 +61,7 @@ class RunStore:
         name = _checked_name(name) if name else self._default_name(config)
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         made = f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', config.model)[:40]}-{secrets.token_hex(3)}"
-        run_id = run_id or (f"{made}-study" if kind == STUDY else made)
+        run_id = run_id or (f"{made}-{kind}" if kind in (STUDY, COMPRESS) else made)
         ensure_folder(self.root)
         self._sweep()
         new = self.root / f".new-{run_id}"
@@ -119,8 +119,8 @@ class RunStore:
         return folder
 
     def config(self, run_id: str) -> Any:
-        """What the run is to do: a TrainConfig or a StudyConfig. Raises LabError where that is not valid, as after an
-        edit by hand."""
+        """What the run is to do, by its kind: a TrainConfig, a StudyConfig or a CompressConfig. Raises LabError where that
+        is not valid, as after an edit by hand."""
         config, problem = _read_config(self.folder(run_id) / CONFIG)
         if problem:
             raise LabError(problem)
@@ -246,8 +246,9 @@ class RunStore:
             id=run_id,
             name=str(asked.get("name") or run_id)[:200],
             kind=str(asked.get("kind")),
-            config=config.base() if isinstance(config, StudyConfig) else config,
+            config=config if isinstance(config, TrainConfig) else config.base(),
             study=config if isinstance(config, StudyConfig) else None,
+            compression=config if isinstance(config, CompressConfig) else None,
             members_done=int(number(now, "members_done") or 0),
             status=status,
             message=message,
@@ -281,7 +282,7 @@ class RunStore:
         )
         return run, int(number(now, "ticket") or 0)
 
-    def _default_name(self, config: TrainConfig | StudyConfig) -> str:
+    def _default_name(self, config: AnyConfig) -> str:
         taken = {run.name for run in self.list()}
         name = base = f"{MODELS[config.model].title}, {config.recipe}"[:90]
         number = 2
@@ -306,9 +307,9 @@ def title_checkpoints(folder: Path, name: str) -> None:
 
 def _ended_message(asked: bool, saved_step: int | None, kind: str) -> str:
     """What to say of a run whose worker ended without a word. asked: somebody had asked it to stop."""
-    if kind == STUDY:
+    if kind in (STUDY, COMPRESS):
         why = "It was ended" if asked else "Its worker ended without a word"
-        return f"{why}: resume it; what its runs have done so far is kept."
+        return f"{why}: resume it; what its {'runs have' if kind == STUDY else 'steps have'} done so far is kept."
     how = (
         "It was ended before it could save"
         if asked
@@ -329,7 +330,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return _read_cached(path)[0]
 
 
-def _read_config(path: Path) -> tuple[TrainConfig | StudyConfig, str]:
+def _read_config(path: Path) -> tuple[AnyConfig, str]:
     """The configuration in a `config.json`, and why it cannot run if it cannot."""
     values, checked = _read_cached(path)
     if not checked:

@@ -102,6 +102,7 @@ def variant(made: Variant, delta: float, half: float = 0.2, **changes: Any) -> M
         "number": made.number,
         "seed": made.seed,
         "control": made.control,
+        "steps": made.steps,
         "accuracy": accuracy,
         "accuracy_interval": (accuracy - 0.0048, accuracy + 0.0045),
         "delta_points": delta,
@@ -209,7 +210,8 @@ def text(done: int = 2, **changes: Any) -> CompressionResult:
     for place, (variant_made, nats, size) in enumerate(zip(recipe.variants(), (0.021, 0.024), (13_830_000, 3_520_000))):
         made.append(
             dataclasses.replace(
-                first, id=variant_made.id, title=variant_made.title, number=variant_made.number, stored_bytes=size,
+                first, id=variant_made.id, title=variant_made.title, number=variant_made.number, steps=variant_made.steps,
+                stored_bytes=size,
                 size_bytes=size, loss_nats=1.452 + nats, delta_nats=nats, accuracy=0.569, zeros=0.3,
                 delta_nats_interval=(nats - 0.004, nats + 0.004), characters_per_s=(615.0, 1050.0)[place],
             )

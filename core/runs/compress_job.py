@@ -1,0 +1,394 @@
+"""A recipe in its worker: make one variant after the other, each from the one before it, and measure each as it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.checkpoints import CARD, MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint, versions
+from core.compression import distill, pruning
+from core.compression.channels import prune_channels
+from core.compression.cluster import cluster
+from core.compression.finetune import TuneSession, fitting, tune_config
+from core.compression.int8 import to_int8
+from core.compression.lowrank import factorise
+from core.compression.measure import Bench
+from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
+from core.compression.results import loss_words
+from core.compression.steps import (
+    Cluster,
+    Distill,
+    FineTune,
+    Float16,
+    HuffmanCode,
+    Int8,
+    LowRank,
+    PruneChannels,
+    PruneGradually,
+    PruneWeights,
+    Step,
+    Trained,
+)
+from core.data import dataset_status, load_dataset, subset
+from core.data.dataset import Dataset, ImageDataset
+from core.devices import processor_name
+from core.errors import LabError
+from core.paths import ensure_folder, write_atomic
+from core.runs.compressions import (
+    FACTS,
+    MEASURED,
+    is_made,
+    read_compression,
+    read_facts,
+    read_measurement,
+    variant_folder,
+    write_measurement,
+)
+from core.runs.job import Job, Outcome
+from core.runs.run import MEMBER
+from core.runs.store import MAX_NAME, STATE, RunStore
+from core.runs.train_job import train_to_end
+
+TRAINING, MAKING, MEASURING = 60, 3, 10
+"""Shares of the progress bar: training a variant, making one without, measuring one."""
+WHOLE = 1000
+"""Steps of the progress bar."""
+TAYLOR_IMAGES = 512
+
+
+def run_compression(config: CompressConfig, job: Job) -> Outcome:
+    """Make and measure what is missing of a recipe. Raises Stopped with all of it kept, LabError where it cannot go on."""
+    if job.run.threads:
+        torch.set_num_threads(job.run.threads)  # sums depend on it: a resume takes as many
+    reference = find_checkpoint(config.checkpoint, job.folder.parent)
+    original = load_checkpoint(reference)
+    check_fits(config, original.card)
+    dataset = _dataset(config, job)
+    work = Work(config, job, original, dataset)
+    job.interruptible = False
+    bench = Bench(original, original.card.size_bytes, dataset, threads=config.threads, on_stage=work.measuring)
+    if not is_made(job.folder, ORIGINAL):
+        work.begin(ORIGINAL, "the original", MEASURING)
+        measured, answers = bench.measure(original, original.card.size_bytes, id=ORIGINAL, title="original")
+        write_measurement(job.folder, measured, answers)
+    current = before = original
+    number = 0
+    for variant in config.variants():
+        if variant.number != number:  # all variants of one step start from the same network
+            before, number = current, variant.number
+        made = _made(work, variant, before)
+        if not is_made(job.folder, variant.id):
+            work.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
+            measured, answers = bench.measure(
+                made,
+                made.card.size_bytes,
+                id=variant.id,
+                title=variant.title,
+                number=variant.number,
+                seed=variant.seed,
+                control=variant.control,
+            )
+            write_measurement(job.folder, dataclasses.replace(measured, steps=variant.steps), answers)
+        if made.card.metrics.get("run") != job.run.id:
+            made = _with_figures(work, variant, made)
+        work.done += 1
+        work.show(1.0)
+        job.stop_if_wanted()
+        if variant.goes_on:
+            current = made
+    _keep_as_result(work, current)
+    job.update(now=True, members_done=work.done, step=WHOLE, seconds_left=None)
+    return Outcome(status="finished", message=_summary(job))
+
+
+class Work:
+    """How far a recipe is, and what every step of it needs."""
+
+    def __init__(self, config: CompressConfig, job: Job, original: Checkpoint, dataset: Dataset | None) -> None:
+        self.config, self.job, self.original, self.dataset = config, job, original, dataset
+        self.store = RunStore(ensure_folder(job.folder / MEMBERS))
+        self.done = 0
+        self.stage = ""
+        self.started = time.monotonic()
+        self.seconds_before = job.run.seconds
+        steps = config.parsed()
+        self.shares = {(ORIGINAL, MEASURING): 0.0}
+        at = float(MEASURING)
+        for variant in config.variants():
+            cost = TRAINING if isinstance(steps[variant.number - 1], Trained) else MAKING
+            self.shares[variant.id, cost], self.shares[variant.id, MEASURING] = at, at + cost
+            at += cost + MEASURING
+        self.total = at
+        self.at, self.cost = 0.0, 0.0
+        self._write_facts()
+        # Those of its training; the recipe's are those that latencies are measured with.
+        threads = torch.get_num_threads()
+        job.update(now=True, total_steps=WHOLE, step=0, stage_fraction=None, threads=threads, device=config.device)
+
+    def begin(self, variant: str, words: str, cost: int) -> None:
+        """The next piece of work. cost: MAKING, TRAINING or MEASURING."""
+        self.at, self.cost = self.shares[variant, cost], cost
+        self.stage = words
+        self.job.log(f"{'measuring' if cost == MEASURING else 'making'} {words}")
+        self.show(0.0)
+
+    def show(self, share: float, words: str = "", seconds_left: float | None = None) -> None:
+        """Write how far the piece of work is. Raises Stopped where that is asked for."""
+        step = round(WHOLE * min(1.0, (self.at + self.cost * share) / self.total))
+        spent = time.monotonic() - self.started
+        self.job.update(
+            stage=words or self.stage,
+            step=step,
+            members_done=self.done,
+            seconds=round(self.seconds_before + spent, 3),
+            seconds_left=seconds_left,
+        )
+
+    def measuring(self, words: str, share: float | None) -> None:
+        """What the bench tells."""
+        self.show(share or 0.0, f"{self.stage}: {words}")
+        self.job.stop_if_wanted()
+
+    def making(self, words: str, share: float) -> None:
+        """What a step tells."""
+        self.show(share, f"{self.stage}: {words}")
+        self.job.stop_if_wanted()
+
+    def images(self) -> ImageDataset:
+        """The pictures. Raises LabError where they are not at hand."""
+        if not isinstance(self.dataset, ImageDataset):
+            raise LabError(
+                f"This step needs the training images of {self.original.card.dataset.title}, which are not on this machine: "
+                "get the dataset first, then resume."
+            )
+        found = fitting(self.original.card, self.dataset)
+        assert isinstance(found, ImageDataset)
+        return found
+
+    def remember(self, **facts: Any) -> None:
+        """Keep what is known of the run as a whole."""
+        write_atomic(self.job.folder / FACTS, json.dumps(read_facts(self.job.folder) | facts, indent=1) + "\n")
+
+    def _write_facts(self) -> None:
+        card, known = self.original.card, read_facts(self.job.folder)
+        if known.get("weights", card.weights_sha256) != card.weights_sha256:
+            raise LabError(
+                f"The checkpoint {self.config.checkpoint} has changed since this recipe began: start the recipe again."
+            )
+        threads = self.config.threads
+        self.remember(
+            original=card.title,
+            weights=card.weights_sha256,
+            classes=list(card.image_data.classes) if card.task == "images" else [],
+            made={
+                "hardware": f"{processor_name()}, latencies with {threads} {'thread' if threads == 1 else 'threads'}",
+                "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+                "code": str(self.job.value("code_version") or ""),
+                "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            },
+        )
+
+
+class Part(Job):
+    """The training of one variant: its rows and states in its own folder, its progress in the recipe's."""
+
+    def __init__(self, work: Work, variant: Variant, words: str) -> None:
+        self.work, self.words = work, words
+        super().__init__(work.store, work.store.get(variant.id))
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether a signal may end the recipe on the spot."""
+        return self.work.job.interruptible
+
+    @interruptible.setter
+    def interruptible(self, value: bool) -> None:
+        self.work.job.interruptible = value
+
+    def stop_wanted(self) -> str:
+        return self.work.job.stop_wanted()
+
+    def stop_if_wanted(self) -> None:
+        self.work.job.stop_if_wanted()
+
+    def update(self, *, now: bool = False, durable: bool = False, **changes: Any) -> bool:
+        written = super().update(now=now, durable=durable, **changes)
+        if written and (total := self.value("total_steps")):
+            left = self.value("seconds_left")
+            self.work.show((self.value("step") or 0) / total, f"{self.words}: training", left)
+            self.work.job.update(examples_per_s=self.value("examples_per_s"))
+        return written
+
+
+def _dataset(config: CompressConfig, job: Job) -> Dataset | None:
+    """The data of the checkpoint; None where they are not on this machine and nothing but the measuring needs them."""
+    job.stage("reading the dataset")
+    try:
+        if not config.needs_data and not dataset_status(config.dataset).ready:
+            return None
+        return load_dataset(config.dataset, job.downloading)
+    except LabError:
+        if config.needs_data:
+            raise
+        return None
+
+
+def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
+    """The variant's checkpoint: from disk, or made now and kept there."""
+    folder = variant_folder(work.job.folder, variant.id) / "best"
+    step = work.config.parsed()[variant.number - 1]
+    name = f"{work.job.run.id}/{variant.id}"
+    kept = _kept(work, variant, step)
+    if kept is not None:
+        return dataclasses.replace(kept, name=name)
+    (folder.parent / MEASURED).unlink(missing_ok=True)  # of one that was damaged
+    if isinstance(step, Trained):
+        work.begin(variant.id, step.words, TRAINING)
+        _train(work, variant, step, before)
+    else:
+        work.begin(variant.id, step.words, MAKING)
+        made = _apply(work, step, before)
+        card = dataclasses.replace(made.card, title=_title(work, variant), seed=work.config.seed)
+        save_checkpoint(folder, made.model, card, onnx=made.onnx)
+    # What is measured, and what the next step starts from, is what the file gives back.
+    return dataclasses.replace(load_checkpoint(str(folder)), name=name)
+
+
+def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
+    folder = variant_folder(work.job.folder, variant.id)
+    if isinstance(step, Trained) and not is_made(work.job.folder, variant.id):
+        finished = work.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
+        if not finished:
+            return None  # its `best` may be of the middle of its training
+    try:
+        return load_checkpoint(str(folder / "best"))
+    except LabError:
+        return None  # none yet, or a damaged one: made again
+
+
+def _apply(work: Work, step: Step, before: Checkpoint) -> Checkpoint:
+    """The steps that do not train."""
+    if isinstance(step, PruneWeights):
+        return pruning.prune_weights(before, step)
+    if isinstance(step, PruneChannels):
+        if step.importance != "taylor":
+            return prune_channels(before, step)
+        images = work.images()
+        chosen = subset(images.train, min(TAYLOR_IMAGES, len(images.train)), work.config.seed)
+        return prune_channels(before, step, chosen.images, chosen.labels)
+    if isinstance(step, LowRank):
+        return factorise(before, step)
+    if isinstance(step, Cluster):
+        return cluster(before, step)
+    if isinstance(step, Float16):
+        return pruning.half(before, step)
+    if isinstance(step, HuffmanCode):
+        return pruning.code(before, step)
+    assert isinstance(step, Int8)
+    if before.card.task == "text":
+        return to_int8(before, None, step)
+    train = work.images().train
+    if len(train) < step.images:
+        step = dataclasses.replace(step, images=len(train))
+    return to_int8(before, subset(train, step.images, work.config.seed).images, step)
+
+
+def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> None:
+    """Train one variant to its end, or go on from where it stopped."""
+    if work.dataset is None:
+        work.images()
+    assert work.dataset is not None
+    seed = work.config.seed + variant.seed
+    if variant.control:
+        assert isinstance(step, Distill)
+        step = step.untaught()
+    config = tune_config(before.card, step, seed=seed, device=work.config.device)
+    if not (work.store.root / variant.id / "config.json").is_file():
+        # Whatever lies there was damaged.
+        shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
+        work.store.create(config, _title(work, variant), kind=MEMBER, run_id=variant.id)
+    work.job.interruptible = True
+    session = TuneSession(before, step, work.dataset, seed=seed, device=work.config.device)
+    _teach(work, step, session)
+    part = Part(work, variant, step.words)
+    finished = train_to_end(session, part)
+    if finished.reason == "diverged":
+        raise LabError(f"Training diverged in the step '{step.words}': {finished.message}")
+    part.end("finished", finished.message)
+    work.job.interruptible = False
+    (part.folder / STATE).unlink(missing_ok=True)
+    shutil.rmtree(part.folder / "last", ignore_errors=True)
+
+
+def _teach(work: Work, step: Trained, session: TuneSession) -> None:
+    """Let the original, or of a distillation the network that it starts from, say what it thinks of the training data."""
+    teacher = session.checkpoint if isinstance(step, Distill) else work.original
+    if not isinstance(step, Distill | FineTune | PruneGradually):
+        return
+    features = step.features if isinstance(step, Distill) else 0.0
+    if not step.alpha and not features:
+        return
+    assert work.dataset is not None
+    task: Any = session.task
+    targets = distill.soft_targets(
+        teacher,
+        work.dataset,
+        task,
+        lambda share: work.making("asking the teacher", 0.1 * share),
+        features=bool(features),
+    )
+    if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
+        labels = task.train_data.labels.cpu().numpy()
+        work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
+    session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature, features=features))
+
+
+def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:
+    """Put what was measured on the variant's card."""
+    found = read_measurement(work.job.folder, variant.id)
+    assert found is not None
+    measured = dataclasses.asdict(found)
+    figures: dict[str, Any] = {"run": work.job.run.id, "code_version": work.job.value("code_version")}
+    if measured["loss_nats"] is not None:
+        figures |= {
+            "val_loss_nats": measured["loss_nats"],
+            "val_bits_per_character": measured["loss_nats"] / float(np.log(2)),
+            "val_accuracy": measured["accuracy"],
+            "val_characters": measured["images"],
+        }
+    elif measured["accuracy"] is not None:
+        figures |= {
+            "test_accuracy": measured["accuracy"],
+            "test_interval": list(measured["accuracy_interval"] or ()),
+            "test_images": measured["images"],
+            "delta_points": measured["delta_points"],
+            "p_value": measured["p_value"],
+        }
+    card = dataclasses.replace(made.card, metrics=dict(made.card.metrics) | figures)
+    write_atomic(variant_folder(work.job.folder, variant.id) / "best" / CARD, card.to_json())
+    return dataclasses.replace(made, card=card)
+
+
+def _keep_as_result(work: Work, last: Checkpoint) -> None:
+    """The last variant is the run's own checkpoint, to be found under its id."""
+    card = dataclasses.replace(last.card, title=work.job.name)
+    save_checkpoint(work.job.folder / "best", last.model, card, onnx=last.onnx)
+
+
+def _title(work: Work, variant: Variant) -> str:
+    """Of a variant's checkpoint, for people."""
+    return f"{work.original.card.title}: {variant.title}"[:MAX_NAME]
+
+
+def _summary(job: Job) -> str:
+    result = read_compression(RunStore(job.folder.parent), job.run.id)
+    last = [variant.id for variant in result.config.variants() if variant.goes_on][-1]
+    words = next(loss_words(item) for item in result.measured if item.id == last)
+    count = len(result.variants)
+    return f"{count} {'variant' if count == 1 else 'variants'} made and measured; the result: {words}."
