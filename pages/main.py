@@ -26,6 +26,9 @@ page = st.navigation(
                 "data/regularization.py", title="Regularization", icon=":material/balance:", url_path="regularization"
             ),
         ],
+        "Compute": [
+            st.Page("compute/compression.py", title="Compression", icon=":material/compress:", url_path="compression"),
+        ],
     }
 )
 sidebar()

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from typing import Any
 
+import torch
 from torch import nn
 
 from core.checkpoints import Calibration, Checkpoint
@@ -26,7 +27,9 @@ def derived(
     done = dict(old.compression) or {"original": checkpoint.name, "steps": []}
     done["steps"] = [*done["steps"], step.to_dict()]
     settings = {key: value for key, value in old.model_config.items() if key != LAYERS}
-    changed = layers_of(model, build_model(old.model, settings)) if old.task == "images" else {}
+    with torch.device("meta"):  # sizes only: no memory, and nothing drawn from the global generator
+        designed = build_model(old.model, settings)
+    changed = layers_of(model, designed) if old.task == "images" else {}
     values: dict[str, Any] = {
         "model_config": settings | ({LAYERS: changed} if changed else {}),
         "metrics": {},

@@ -16,7 +16,7 @@ NOTICEABLE = 0.95
 SURE = 0.01
 """if so uneven a split of the rounds, slower in some and faster in others, were this rare by luck."""
 SCATTER = 2.0
-"""p95 over p50 of the original from which on something else had the processor: on a quiet machine it is below 1.5."""
+"""p95 over p50 from which on times are called scattered: something else had the processor now and then."""
 MANY_ZEROS = 0.1
 PLACES = {
     "torch_b1": "in PyTorch at batch 1",
@@ -62,7 +62,8 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
         return ["8 bits are for ONNX Runtime: in PyTorch it computes in float32, with weights that were rounded."]
     if card.storage == "float32" or runs_in_int8(card):
         return []
-    return ["Only its stored file is smaller: to run, its weights become float32 again."]
+    held = {"float16": "in 16 bits", "int8": "in 8 bits"}.get(card.storage, card.storage)
+    return [f"Its file holds the weights {held}; to run, they become float32 again, as large and as fast as any."]
 
 
 def runs_in_int8(card: Card) -> bool:

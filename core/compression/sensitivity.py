@@ -55,8 +55,9 @@ def sensitivity(
     """Accuracy with each layer pruned by magnitude to each amount; the first row is of the network as it is.
 
     images: (N, H, W, 3) uint8, of the validation part; labels: (N,). At most most_images of them are looked at, evenly
-    spaced. kind `channels` removes channels of one group at a time, counts rounded as `prune_channels` does not; layers that
-    would lose all are left out. Raises LabError for amounts out of range and for pictures of the wrong size.
+    spaced. kind `channels` removes channels of one group at a time, exactly as many, not rounded to a multiple of 8 as in
+    `prune_channels`; an amount that would take all of a group is left out.
+    Raises LabError for amounts out of range and for pictures of the wrong size.
     """
     if not len(images) or len(images) != len(labels):
         raise LabError("A sensitivity scan needs pictures and a label for each: give it the validation part.")

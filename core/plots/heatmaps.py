@@ -34,7 +34,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     ranks = [_ranks(values.ravel()) for values in (one, other)]
     if any(np.ptp(values) == 0 for values in ranks):
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

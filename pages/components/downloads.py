@@ -60,13 +60,14 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> bytes:
-    """card.json and the weights, stored as they are. Raises LabError where they cannot be read."""
+    """card.json, the weights and what else belongs to them, stored as they are. Raises LabError where they cannot be read."""
     buffer = io.BytesIO()
     try:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
             archive.writestr(CARD, card)
-            archive.write(_reference.folder / _reference.card.weights_file, _reference.card.weights_file)
+            for name in filter(None, (_reference.card.weights_file, _reference.card.onnx_file)):
+                archive.write(_reference.folder / name, name)
     except OSError as error:
         raise LabError(
             f"The files of {_reference.name} cannot be read ({error.strerror or error}): pick it again."

@@ -10,7 +10,7 @@ from core.plots.training import accuracy_curves, loss_curves, train_at_evaluatio
 from core.runs import Run
 from core.values import signed
 from pages.components.job_parts import job_head, show_job_problem, stop_or_resume
-from pages.components.job_words import STATUS, address, best, compares, done, fraction, where
+from pages.components.job_words import STATUS, address, best, compares, done, fraction, trains, where
 from pages.components.resources import dark, runs_now, store
 from pages.components.text import VALIDATION_PLAIN, duration, plain, show_error
 from pages.components.text_run import METRIC_PX, text_figures
@@ -36,7 +36,7 @@ def job_line(run: Run) -> None:
     page, query = address(run)
     st.page_link(
         page,
-        label=plain(run.name) if run.study else f"{plain(run.name)} · {plain(run.config.model)}",
+        label=f"{plain(run.name)} · {plain(run.config.model)}" if trains(run) else plain(run.name),
         icon=STATUS[run.status][2],
         query_params=query,
     )
@@ -44,7 +44,7 @@ def job_line(run: Run) -> None:
         st.progress(fraction(run), text=where(run))
         return
     parts = [STATUS[run.status][0], done(run)]
-    parts += [plain(compares(run))] if run.study else []
+    parts += [plain(compares(run))] if compares(run) else []
     if run.best_val_loss_nats is not None or run.best_val_accuracy is not None:
         parts.insert(1, f"best validation {best(run)}")
     parts += [duration(run.seconds)] if run.seconds else []
@@ -58,7 +58,7 @@ def job_panel(run_id: str) -> None:
     except LabError as error:
         show_error(error)
         return
-    if run.study is not None:  # a link may say so
+    if not trains(run):  # a link may say so
         job_line(run)
         return
     every = POLL_S if run.seconds < 60 else LATER_POLL_S

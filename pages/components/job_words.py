@@ -19,12 +19,21 @@ PAGES = {"images": "learn/images.py", "text": "learn/text.py"}
 """Where a run of a task is looked at, in the view Train."""
 STUDIES = "data/regularization.py"
 """Where studies are made, and looked at in the view of that name."""
+RECIPES = "compute/compression.py"
+"""Where checkpoints are compressed; a recipe is looked at in the view Results."""
+
+
+def trains(run: Run) -> bool:
+    """Whether it is a training of one network, with figures and curves of its own."""
+    return run.study is None and run.compression is None
 
 
 def address(run: Run) -> tuple[str, dict[str, str]]:
     """The page that shows a run, and the query parameters of a link to it."""
     if run.study is not None:
         return STUDIES, {"view": "Studies", "study": run.id}
+    if run.compression is not None:
+        return RECIPES, {"view": "Results", "recipe": run.id}
     return PAGES[run.task], {"view": "Train", "run": run.id}
 
 
@@ -38,23 +47,26 @@ def fraction(run: Run) -> float:
 
 
 def where(run: Run) -> str:
-    """Percent, epoch (of a study: its runs), rate and time left in one line of Markdown."""
+    """Percent, epoch (of a study its runs, of a recipe its variants), rate and time left in one line of Markdown."""
     if run.status == "queued":
         place = f", place {run.queue_position}" if run.queue_position else ""
         return f"Waiting in the queue{place}"
     if run.status == "running" and run.step == 0:
-        return plain((run.stage or "starting").capitalize()) + _silence(run)
+        stage = run.stage or "starting"
+        return plain(stage[:1].upper() + stage[1:]) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", f"epoch {run.epoch:.1f} of {run.config.epochs:g}"]
-    if run.study is not None:
+    if not trains(run):
         parts = [f"{100 * fraction(run):.0f}%", done(run)]
-        if run.stage not in ("", "training"):  # rate and time left are of training
-            return " · ".join([*parts, plain(run.stage)]) + _silence(run)
-    if run.examples_per_s:
+    if run.study is not None and run.stage not in ("", "training"):  # rate and time left are of training
+        return " · ".join([*parts, plain(run.stage)]) + _silence(run)
+    if run.compression is not None and run.stage:
+        parts.append(plain(run.stage))
+    if run.examples_per_s and (run.compression is None or run.status == "running"):
         parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
     if run.status == "running" and run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
-        parts.append(f"{'trained for' if run.study is None else 'took'} {duration(run.seconds)}")
+        parts.append(f"{'trained for' if trains(run) else 'took'} {duration(run.seconds)}")
     return " · ".join(parts) + _silence(run)
 
 
@@ -63,14 +75,18 @@ def _silence(run: Run) -> str:
 
 
 def done(run: Run) -> str:
-    """`epoch 3.5 of 10`; of a study `runs 12 of 60`."""
+    """`epoch 3.5 of 10`; of a study `runs 12 of 60`; of a recipe `variants 1 of 3`."""
+    if run.compression is not None:
+        return f"variants {run.members_done} of {len(run.compression.variants())}"
     if run.study is not None:
         return f"runs {run.members_done} of {run.study.runs}"
     return f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"
 
 
 def compares(run: Run) -> str:
-    """What a study compares with no regularization, in words; empty for a training."""
+    """What a study compares with no regularization, or what a recipe does, in words; empty for a training."""
+    if run.compression is not None:
+        return ", ".join(step.words for step in run.compression.parsed())
     if run.study is None:
         return ""
     return ", ".join(arm.title for arm in run.study.parsed() if arm.names)

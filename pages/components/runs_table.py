@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs import Run
-from pages.components.job_words import STATUS, compares, done, state_words
+from pages.components.job_words import STATUS, compares, done, state_words, trains
 from pages.components.text import VALIDATION_PLAIN, duration
 
 
@@ -22,12 +22,15 @@ def row(run: Run) -> dict[str, Any]:
         "best_val_accuracy": run.best_val_accuracy,
         "last_val_accuracy": run.last_val_accuracy,
         "best_val_loss_nats": run.best_val_loss_nats,
-        "val_tta": "none" if run.study is None else None,
+        "val_tta": "none" if trains(run) else None,
         "test_accuracy": run.test_accuracy,
-        "test_tta": run.config.tta if run.study is None else None,
-        "epoch": round(run.epoch, 3) if run.study is None else None,
+        "test_tta": run.config.tta if trains(run) else None,
+        "epoch": round(run.epoch, 3) if trains(run) else None,
         "runs_done": None if run.study is None else run.members_done,
         "compares": None if run.study is None else " ".join(run.study.arms),
+        "checkpoint": None if run.compression is None else run.compression.checkpoint,
+        "does": None if run.compression is None else compares(run),
+        "variants_done": None if run.compression is None else run.members_done,
         "seconds": round(run.seconds, 1),
         "examples_per_s": run.examples_per_s,
         "seed": run.config.seed if run.study is None else None,
@@ -55,8 +58,8 @@ def runs_table(runs: list[Run]) -> list[Run]:
             "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
         }
     )
-    if any(run.study for run in runs):
-        frame.insert(2, "Compares", [compares(run) or None for run in runs])
+    if any(map(compares, runs)):
+        frame.insert(2, "What", [compares(run) or None for run in runs])
     percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
     test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
     # A new key for another list of runs: the selection is by position, and must never slide on to another run.
@@ -70,7 +73,9 @@ def runs_table(runs: list[Run]) -> list[Run]:
         placeholder="–",
         column_config={
             "Name": st.column_config.TextColumn(width=180),
-            "Compares": st.column_config.TextColumn(width=180, help="Of a study: with no regularization."),
+            "What": st.column_config.TextColumn(
+                width=180, help="Of a study: what it compares with no regularization; of a recipe: what it does."
+            ),
             "Best val.": percent,
             "Last val.": percent,
             "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),

@@ -11,7 +11,7 @@ import streamlit as st
 from core.errors import LabError
 from core.plots.runs import METRICS, X_AXES, overlay
 from core.runs import Run
-from pages.components.job_words import state_words
+from pages.components.job_words import state_words, trains
 from pages.components.resources import dark, runs_now, store
 from pages.components.runs_actions import actions
 from pages.components.runs_table import row, runs_table
@@ -47,11 +47,11 @@ def runs_view() -> None:
     problem = st.session_state.pop("runs-problem", None)
     if problem:
         show_error(problem)
-    trained = [run for run in chosen if run.study is None]
+    trained = [run for run in chosen if trains(run)]
     if trained:
         _compare(trained)
     elif chosen:
-        st.caption("A study compares its runs on a page of its own: select it alone, and open it.")
+        st.caption("A study or a recipe is looked at on a page of its own: select it alone, and open it.")
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:

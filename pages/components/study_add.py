@@ -8,8 +8,8 @@ from core.errors import LabError
 from core.regularization.results import StudyResult
 from core.regularization.study import StudyConfig
 from core.runs import Run
+from pages.components.addresses import STUDY
 from pages.components.resources import act, forget_runs, store
-from pages.components.study_address import open_study
 from pages.components.study_arms import arms_form, specs
 from pages.components.study_cost import check_sizes, cost_line
 from pages.components.study_new import LABELS, parse_sizes, sizes_field
@@ -59,4 +59,4 @@ def add_to_study(run: Run, result: StudyResult) -> None:
             except LabError as error:
                 show_error(error)
                 return
-            open_study(run.id)
+            STUDY.open(run.id)

@@ -14,9 +14,9 @@ from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
 from core.runs.run import STUDY
 from core.runs.store import MAX_NAME
+from pages.components.addresses import STUDY as ADDRESS
 from pages.components.dataset_field import FOLDER, dataset_field, folder_field
 from pages.components.resources import act, store
-from pages.components.study_address import open_study
 from pages.components.study_arms import TITLES, arms_form, specs
 from pages.components.study_cost import check_sizes, cost_line
 from pages.components.study_help import study_help
@@ -94,7 +94,7 @@ def start(config: StudyConfig, name: str) -> None:
     except LabError as error:
         show_error(error)
         return
-    open_study(run_id)
+    ADDRESS.open(run_id)
 
 
 def sizes_field(label: str, key: str, default: str = "") -> str:

@@ -12,11 +12,11 @@ from core.errors import LabError
 from core.regularization.shipped import EXAMPLE, load_shipped
 from core.runs import Run
 from core.runs.studies import read_study
+from pages.components.addresses import STUDY
 from pages.components.job_panel import find_run, job_line
 from pages.components.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.components.resources import runs_now, store
 from pages.components.study_add import add_to_study
-from pages.components.study_address import PARAM, leave_study
 from pages.components.study_help import study_help
 from pages.components.study_view import study_view
 from pages.components.text import plain, show_error
@@ -41,12 +41,11 @@ def example_view() -> None:
 
 def studies_view() -> None:
     """The study of the address, or the list of those there are."""
-    run_id = st.query_params.get(PARAM)
+    run_id = STUDY.here()
     if run_id:
-        st.query_params[PARAM] = run_id  # a link within the page leaves the browser's address behind: say it again
         # No link: one within the page would leave the study in the browser's address.
         if st.button("All studies", key="all-studies", icon=":material/arrow_back:", type="tertiary"):
-            leave_study()
+            STUDY.leave()
             st.rerun()
         _study(run_id)
     else:

@@ -93,7 +93,7 @@ def _new_run(task: str) -> None:
 def _expectation(config: TrainConfig) -> str:
     """How long it will take, and what has to be fetched first; says so where nobody knows."""
     sentences = []
-    seconds, examples = None, _training_examples(config)
+    seconds, examples = None, training_examples(config)
     if examples:
         seconds = estimate_seconds(config, likely_device(config.device), examples)
     if seconds is None:
@@ -109,7 +109,7 @@ def _expectation(config: TrainConfig) -> str:
     return " ".join(sentences)
 
 
-def _training_examples(config: TrainConfig) -> int | None:
+def training_examples(config: TrainConfig) -> int | None:
     """How many pictures or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
     the size of the text file."""
     if config.dataset in SIZES:

@@ -2,14 +2,18 @@
 
 import streamlit as st
 
-from pages.components.study_address import choose_view, leave_study
-
-VIEWS = ("Example", "New study", "Studies")
+from pages.components.addresses import STUDY
 
 st.title("Regularization")
-choose_view(VIEWS)
+STUDY.choose_view()
 view = st.segmented_control(
-    "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
+    "View",
+    STUDY.views,
+    default=STUDY.views[0],
+    required=True,
+    key="view",
+    bind="query-params",
+    label_visibility="collapsed",
 )
 st.markdown("Which regularization technique helps, by how much, and is it more than luck?")
 
@@ -18,7 +22,7 @@ if view == "Studies":
 
     studies_view()
 else:
-    leave_study()
+    STUDY.leave()
     if view == "Example":
         from pages.components.study_open import example_view
 

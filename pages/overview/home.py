@@ -18,7 +18,7 @@ BOTTLENECKS = (
         "Train on CIFAR-10, on Shakespeare, or on pictures and texts of yours, and watch the gap between training and "
         "validation; what a language model copied word for word is underlined. Compare regularization techniques over "
         "seeds: which of them help by more than luck?",
-        "",
+        ("data/regularization.py", "Which technique helps?", ":material/balance:"),
     ),
     (
         "Trust",
@@ -32,8 +32,9 @@ BOTTLENECKS = (
         "Compute",
         ":material/speed:",
         "How small and how fast can it get?",
-        "Rate and time left of every run, milliseconds of every answer, bytes of every checkpoint.",
-        "Coming: pruning, quantization and distillation.",
+        "Prune, quantize, factorise or distill a checkpoint into one that is really smaller and faster, and read what it "
+        "bought: bytes, milliseconds, accuracy, and every class's share of the loss.",
+        ("compute/compression.py", "How small can it get?", ":material/compress:"),
     ),
 )
 
@@ -93,15 +94,16 @@ with action:
     if st.button("Write like Shakespeare", icon=":material/edit_note:", key="go-write", width="stretch"):
         st.switch_page("learn/text.py")
 
-for column, (name, icon, question, today, later) in zip(st.columns(3), BOTTLENECKS, strict=True):
+for column, (name, icon, question, today, next_) in zip(st.columns(3), BOTTLENECKS, strict=True):
     with column.container(border=True, height="stretch"):
         st.markdown(f"#### {icon} {name}")
         st.markdown(f"**{question}**")
         st.markdown(today)
-        if later:
-            st.caption(later)
+        if isinstance(next_, str):
+            st.caption(next_)
         else:
-            st.page_link("data/regularization.py", label="Which technique helps?", icon=":material/balance:")
+            page, label, icon = next_
+            st.page_link(page, label=label, icon=icon)
 
 ships, machine = st.columns([3, 2], gap="large")
 with ships:

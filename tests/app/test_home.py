@@ -91,6 +91,12 @@ def test_home_leads_to_the_comparison_of_techniques(open_page: Open) -> None:
     assert "Coming: regularization" not in texts(at)
 
 
+def test_home_leads_to_compression(open_page: Open) -> None:
+    at = open_page("home")
+    assert "compression" in [link.proto.page for link in at.get("page_link")]
+    assert "Coming: pruning" not in texts(at)
+
+
 def test_home_shows_what_ships_with_its_measured_accuracy(open_page: Open, shipped: Card) -> None:
     said = texts(open_page("home"))
     assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
@@ -113,7 +119,8 @@ def test_home_and_runs_need_no_torch() -> None:
         "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('pages/main.py', default_timeout=60).run()\n"
-        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py', 'data/regularization.py'):\n"
+        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py', 'data/regularization.py',\n"
+        "             'compute/compression.py'):\n"
         "    at.switch_page(page).run()\n"
         "assert not at.exception\n"
         "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.checkpoints import Card
 from core.runs import RunStore
 from core.training.config import TrainConfig
+from pages.components.job_words import address
 from pages.components.runs_table import row
 from pages.components.runs_view import differences, unique_names
+from tests.app.compressions import result_of as compressed
+from tests.app.compressions import store_recipe
 from tests.app.conftest import Open, texts
 from tests.app.studies import result_of, store_study
 from tests.app.test_train import finished_run
@@ -138,10 +142,10 @@ def test_a_study_is_in_the_table_with_what_it_compares_and_opens_on_its_page(ope
     shown = at.dataframe[0].value.set_index("Name")
     assert shown.loc["Study", "Done"] == "runs 7 of 36"
     assert shown.loc["Study", "Model"] == "simple_cnn"
-    assert shown.loc["Study", "Compares"].startswith("L2 (weight decay), Dropout, Flip + crop")
+    assert shown.loc["Study", "What"].startswith("L2 (weight decay), Dropout, Flip + crop")
     assert shown.loc["Study", ["Best val.", "Last val.", "Val. loss", "Test"]].isna().all()
     assert shown.loc["Training", "Done"] == "epoch 3 of 3"
-    assert not isinstance(shown.loc["Training", "Compares"], str)
+    assert not isinstance(shown.loc["Training", "What"], str)
     place = list(shown.index).index("Study")
     at = mark(select(at, place), place)
     assert "select it alone, and open it" in texts(at)
@@ -179,3 +183,15 @@ def test_csv_reads_back() -> None:
 
     rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
     assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]
+
+
+def test_a_recipe_is_in_the_table_with_what_it_does_and_opens_on_its_page(open_page: Open, shipped: Card) -> None:
+    run_id = store_recipe(compressed(name="Smaller"))
+    at = open_page("runs")
+    shown = at.dataframe[0].value.set_index("Name")
+    assert shown.loc["Smaller", "What"] == "prune 50% of the weights, fine-tune for 2 epochs, float16"
+    assert shown.loc["Smaller", "Done"] == "variants 3 of 3"
+    assert address(RunStore().get(run_id))[1] == {"view": "Results", "recipe": run_id}
+    values = row(RunStore().get(run_id))
+    assert (values["variants_done"], values["checkpoint"], values["recipe"]) == (3, "tiny", "custom")
+    assert [values[name] for name in ("epoch", "val_tta", "test_tta", "runs_done")] == [None] * 4

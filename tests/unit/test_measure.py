@@ -289,6 +289,6 @@ def test_what_zeros_and_storage_do_not_buy_is_said() -> None:
     card = load_checkpoint("simple_cnn").card
     lstm = load_checkpoint("char_lstm").card
     assert about_storage(card, False) == []
-    assert "stored" in about_storage(dataclasses.replace(card, storage="float16"), False)[0]
+    assert "in 16 bits" in about_storage(dataclasses.replace(card, storage="float16"), False)[0]
     assert "ONNX Runtime" in about_storage(dataclasses.replace(card, storage="int8"), True)[0]
     assert about_storage(dataclasses.replace(lstm, storage="int8"), False) == [], "it writes in 8 bits"

@@ -274,7 +274,7 @@ def test_text_in_8_bits_is_measured_as_it_writes(play: TextDataset) -> None:
     stored, _ = bench.measure(copied(original, storage="coded"), 0, id="1-coded", title="coded")
     assert stored.size_bytes == first.size_bytes
     assert stored.delta_nats == 0
-    assert any("Only its stored file" in note for note in stored.notes)
+    assert any("become float32 again" in note for note in stored.notes)
 
 
 def test_reading_step_by_step_gives_the_same_losses(play: TextDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,345 @@
+"""The Compression page: the result that ships, and those of this machine."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.checkpoints import Card, find_checkpoint
+from core.compression import shipped as shipping
+from core.compression.analysis import csv_rows, headline
+from core.compression.results import merged
+from core.compression.steps import Distill, Float16
+from core.runs import LocalEngine, RunStore
+from core.training.config import TrainConfig
+from pages.components import compress_differ, tasks
+from pages.components.compress_made import Made
+from pages.components.compress_same import probabilities
+from pages.components.job_words import address, done, fraction, where
+from pages.components.tables import csv_bytes
+from tests.app.compressions import STEPS, answers, config_of, result_of, ship, store_recipe, write_curve
+from tests.app.conftest import Open, picture, read, sources, texts, write_text_checkpoint
+from tests.app.studies import pressed, progress
+from tests.unit import synthetic_compression as made_up
+
+TABS = ("Layers", "Classes", "Speed", "Same image", "Files")
+
+
+@pytest.fixture
+def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One result that ships, of made-up figures."""
+    folder = lab_home / "shipped-recipes"
+    ship(folder, result_of())
+    monkeypatch.setattr(shipping, "SHIPPED", folder)
+    yield folder
+    tasks._tasks().clear()
+
+
+def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
+    at.session_state[f"tabs-{key}"] = tab
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def table(at: AppTest) -> dict[str, list[str]]:
+    """The table of variants as a person reads it."""
+    return {
+        name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
+    }
+
+
+# The result that ships
+
+
+def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, example: Path, lab_home: Path) -> None:
+    at = open_page("compression")
+    said = texts(at)
+    assert "How small and how fast can a network get" in said
+    assert f"### {headline(result_of())}" in said
+    assert "two cores" in said
+    assert not at.error
+    assert not (lab_home / "runs").exists()
+
+
+def test_without_one_the_page_says_what_to_do(open_page: Open, example: Path) -> None:
+    (example / "images.json").unlink()
+    at = open_page("compression")
+    assert "New recipe starts one" in read(at.info[0].value)
+
+
+def test_the_table_has_a_row_for_the_original_and_every_variant(open_page: Open, example: Path) -> None:
+    shown = table(open_page("compression"))
+    assert shown["Variant"] == ["original", "1 prune 50% of the weights", "2 fine-tune for 2 epochs", "3 float16"]
+    assert shown["Stored"] == ["7.91 MB", "3.95 MB", "1.98 MB", "988 kB"]
+    assert shown["Change"][1].startswith("−0.50 points (−0.70 to −0.30)")
+    assert shown["p"][1] == "<0.001"
+
+
+@pytest.mark.parametrize("cost", ["stored_bytes", "torch_b1", "onnx_b1", "onnx_b64"])
+def test_the_picture_takes_the_cost_that_is_chosen(open_page: Open, example: Path, cost: str) -> None:
+    at = open_page("compression")
+    before = at.get("plotly_chart")[0].proto.spec
+    at.segmented_control(key="cost-shipped-images").set_value(cost).run()
+    assert not at.exception, at.exception
+    assert at.get("plotly_chart")[0].proto.spec != before
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_of_the_example_opens(open_page: Open, example: Path, warm: None, tab: str) -> None:
+    at = at_tab(open_page("compression"), "shipped-images", tab)
+    assert not at.error
+    charts = len(at.get("plotly_chart"))
+    assert charts == {"Layers": 3, "Classes": 2, "Speed": 2}.get(tab, 1)
+    assert len(at.download_button) == (2 if tab == "Files" else 0)
+    said = texts(at)
+    if tab == "Speed":
+        assert "- **3 float16:** Slower than the original in ONNX Runtime at batch 1: 0.50 times as fast." in said
+    if tab == "Same image":
+        assert "answers to the test images are not kept with this result" in said
+    if tab == "Files":
+        assert "comes as figures alone" in said
+
+
+def test_what_ships_damaged_is_one_sentence(open_page: Open, example: Path) -> None:
+    (example / "images.json").write_text('{"format": 99}')
+    at = open_page("compression")
+    assert "cannot be read" in read(at.info[0].value)
+
+
+# Those of this machine
+
+
+def test_a_link_opens_its_result(open_page: Open, shipped: Card) -> None:
+    run_id = store_recipe(result_of(name="Mine *here*"))
+    at = open_page("compression", recipe=run_id)
+    assert at.segmented_control(key="view").value == "Results"
+    assert "Mine \\*here\\*" in sources(at)
+    assert len(table(at)["Variant"]) == 4
+    pressed(at, "all-results")
+    assert "recipe" not in at.query_params
+    assert not at.table
+    links = [link.proto.query_string for link in at.get("page_link") if link.proto.query_string]
+    assert links == [f"view=Results&recipe={run_id}"]
+    assert "variants 3 of 3" in texts(at)
+
+
+def test_no_result_yet_says_what_to_do(open_page: Open) -> None:
+    assert "Nothing was compressed here yet" in texts(open_page("compression", view="Results"))
+
+
+@pytest.mark.parametrize("recipe", ["20200101-000000-none-0000", "../../etc/passwd", "![x](http://evil.example/x.png)"])
+def test_an_address_of_no_result_is_one_sentence(open_page: Open, recipe: str) -> None:
+    at = open_page("compression", recipe=recipe)
+    assert len(at.error) == 1
+    assert "![" not in sources(at)
+
+
+def test_a_training_compresses_nothing(open_page: Open) -> None:
+    at = open_page("compression", recipe=RunStore().create(TrainConfig(), "A training"))
+    assert "compresses nothing" in read(at.error[0].value)
+
+
+def test_a_recipe_half_way_shows_its_curve_and_what_is_measured(
+    open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(LocalEngine, "stop", lambda self, run_id: stopped.append(run_id))
+    monkeypatch.setattr(LocalEngine, "tick", lambda self: None)
+    run_id = store_recipe(result_of(), over=1)
+    write_curve(run_id, "2-fine_tune")
+    run = dataclasses.replace(
+        RunStore().get(run_id), status="running", stage="fine-tune for 2 epochs: training", seconds_left=90.0
+    )
+    assert (fraction(run), done(run)) == (0.333, "variants 1 of 3")
+    assert where(run) == "33% · variants 1 of 3 · fine\\-tune for 2 epochs\\: training · 1 min 30 s left"
+    monkeypatch.setattr(RunStore, "list", lambda self: [run])
+    at = open_page("compression", recipe=run_id)
+    assert "variants 1 of 3" in progress(at)
+    assert table(at)["Variant"] == ["original", "1 prune 50% of the weights"]
+    said = texts(at)
+    assert "Training now: prune 50% of the weights, fine-tune for 2 epochs" in said
+    assert "1 of 3 variants is measured so far" in said
+    assert len(at.get("plotly_chart")) == 2 + 3
+    pressed(at, "stop")
+    assert stopped == [run_id]
+
+
+def test_a_recipe_that_has_not_begun_says_what_comes(open_page: Open, shipped: Card) -> None:
+    run_id = RunStore().create(config_of(), "Soon", kind="compress")
+    at = open_page("compression", recipe=run_id)
+    assert "Nothing is measured yet" in texts(at)
+    assert at.button(key="resume").label == "Start"
+    assert not at.table
+
+
+def test_a_recipe_stopped_goes_on(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[str] = []
+    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: submitted.append(run_id))
+    run_id = store_recipe(result_of(), over=2, status="stopped", message="Stopped.")
+    at = open_page("compression", recipe=run_id)
+    assert at.button(key="resume").label == "Resume"
+    pressed(at, "resume")
+    assert submitted == [run_id]
+
+
+def test_students_are_shown_where_there_was_a_teacher(open_page: Open, example: Path) -> None:
+    ship(example, made_up.distilled())
+    at = at_tab(open_page("compression"), "shipped-images", "Students")
+    assert "The teacher helped" in texts(at)
+    assert len(at.get("plotly_chart")) == 3
+    assert isinstance(made_up.distilled().config.parsed()[0], Distill)
+
+
+def test_a_language_model_has_costs_and_tabs_of_its_own(open_page: Open, example: Path) -> None:
+    ship(example, made_up.text())
+    at = open_page("compression")
+    at.segmented_control(key="example-task").set_value("text").run()
+    assert not at.exception, at.exception
+    assert [tab.label for tab in at.tabs] == ["Layers", "Speed", "Files"]
+    assert at.segmented_control(key="cost-shipped-text").options == ["Stored", "Weights that run"]
+    assert "Loss (nats)" in table(at)
+
+
+# Same image, and the files
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> str:
+    """A recipe over 30 test images that are on this machine."""
+    data = _pictures()
+    monkeypatch.setattr(compress_differ, "dataset_or_offer", lambda *_: True)
+    monkeypatch.setattr(compress_differ, "dataset", lambda name: data)
+    return store_recipe(result_of())
+
+
+def _pictures() -> object:
+    from types import SimpleNamespace
+
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    test = SimpleNamespace(images=pixels, labels=np.arange(30) % 10)
+    return SimpleNamespace(test=test, card=SimpleNamespace(classes=made_up.CLASSES))
+
+
+def test_images_on_which_they_disagree(open_page: Open, warm: None, answered: str) -> None:
+    at = at_tab(open_page("compression", recipe=answered), answered, "Same image")
+    box = next(box for box in at.selectbox if box.key and box.key.startswith("same-"))
+    box.set_value("3-float16").run()
+    assert not at.exception, at.exception
+    differ = int((answers(0) != answers(3)).sum())
+    assert f"**{differ} of 30**: the original is right on {differ} of them, the variant on 0, neither on 0." in texts(
+        at
+    )
+    assert len([caption for caption in at.caption if "original: " in caption.value]) == differ
+    at.segmented_control(key=f"differ-{answered}").set_value("Variant right").run()
+    assert "There is none of these." in texts(at)
+
+
+def test_both_answers_and_both_maps(open_page: Open, warm: None, answered: str) -> None:
+    at = at_tab(open_page("compression", recipe=answered), answered, "Same image")
+    at.file_uploader(key="upload").upload("some.png", picture(), "image/png").run()
+    assert not at.exception, at.exception
+    said = texts(at)
+    assert "**Original**" in said
+    assert "rank correlation is" in said
+    assert "not calibrated" in said
+    assert len(at.get("plotly_chart")) == 1 + 4
+
+
+def test_probabilities_are_those_of_one_view(shipped: Card) -> None:
+    from core.checkpoints import load_checkpoint
+    from core.inference import classify
+
+    checkpoint = load_checkpoint("tiny")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    found = probabilities(checkpoint.card.fingerprint, pixels, 2.0, _checkpoint=checkpoint)
+    np.testing.assert_allclose(found, classify(checkpoint, pixels[None], "none")[0].probabilities, atol=1e-6)
+
+
+def test_a_network_is_exported_compared_and_offered(
+    open_page: Open, warm: None, answered: str, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = at_tab(open_page("compression", recipe=answered), answered, "Files")
+    links = [link.proto.query_string for link in at.get("page_link") if "view=Classify" in link.proto.query_string]
+    assert len(links) == 1
+    assert len(at.download_button) == 3
+    at.button(key=f"make-onnx-{answered}").click().run()
+    task = next(iter(tasks._tasks().values()))
+    task._thread.join(120)
+    assert task.error is None
+    at.run()
+    assert not at.exception, at.exception
+    said = texts(at)
+    assert "compared with PyTorch on random inputs: the largest difference of a logit is" in said
+    assert "onnxruntime.InferenceSession(" in at.code[0].value
+    assert len(list((lab_home / "exports").glob("*.onnx"))) == 1
+    tasks._tasks().clear()
+
+
+def test_a_full_disk_is_one_sentence(
+    open_page: Open, warm: None, answered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pages.components.compress_export.write_atomic", full)
+    at = at_tab(open_page("compression", recipe=answered), answered, "Files")
+    at.button(key=f"make-onnx-{answered}").click().run()
+    next(iter(tasks._tasks().values()))._thread.join(120)
+    at.run()
+    assert "No space left on device" in read(at.error[0].value)
+    tasks._tasks().clear()
+
+
+def test_files_hold_what_the_page_claims() -> None:
+    result = result_of()
+    rows = list(csv.DictReader(io.StringIO(csv_bytes(csv_rows(result)).decode())))
+    assert [row["id"] for row in rows] == ["original", "1-prune_weights", "2-fine_tune", "3-float16"]
+    assert float(rows[2]["delta_points"]) == -1.0
+    assert json.loads(json.dumps(result.to_dict()))["measured"][3]["stored_bytes"] == 988_125
+
+
+def test_a_variant_is_found_by_name_and_never_another_network(shipped: Card, lab_home: Path) -> None:
+    result = result_of()
+    run_id = store_recipe(result)
+    made = Made(result, run_id, RunStore().folder(run_id))
+    assert made.reference(result.variants[0]).name == f"{run_id}/1-prune_weights"
+    assert made.reference(result.measured[0]).name == "tiny"
+    assert find_checkpoint(f"{run_id}/3-float16").card.compression["steps"] == [step.to_dict() for step in STEPS]
+    assert address(RunStore().get(run_id)) == ("compute/compression.py", {"view": "Results", "recipe": run_id})
+    write_text_checkpoint(lab_home / "none" / "tiny")
+    with pytest.raises(ValueError, match="another network now"):
+        made.reference(result.measured[0])
+
+
+def test_what_ships_leads_to_the_checkpoints_that_ship_with_it(shipped: Card, lab_home: Path) -> None:
+    result = result_of()
+    made = Made(result)
+    with pytest.raises(ValueError, match="comes as figures alone"):
+        made.reference(result.variants[2])
+    run_id = store_recipe(result)
+    shutil.copytree(RunStore().folder(run_id) / "members" / "3-float16" / "best", lab_home / "none" / "smallest")
+    assert made.reference(result.variants[2]).name == "smallest"
+    with pytest.raises(ValueError, match="comes as figures alone"):
+        made.reference(result.variants[1])
+
+
+def test_recipes_side_by_side_say_so(open_page: Open, example: Path) -> None:
+    other = result_of(config_of(steps=(Float16(),), recipe="half"))
+    ship(example, merged("Two recipes", [result_of(), other]))
+    at = open_page("compression")
+    assert "several recipes side by side" in texts(at)
+    assert table(at)["Variant"][-1] == "4 float16"
+    assert table(at)["All that was done"][3:] == [
+        "prune 50% of the weights, fine-tune for 2 epochs, float16",
+        "float16",
+    ]
