@@ -16,7 +16,7 @@ from core.compression.derive import derived
 from core.compression.distill import SoftImageTask, SoftTextTask, Teaching
 from core.compression.pruning import apply_masks, cubic_amount, magnitude_masks, masks_of
 from core.compression.quant_aware import Rounding
-from core.compression.steps import Distill, FineTune, LotteryTicket, PruneGradually, Trained, TrainQuantized
+from core.compression.steps import Distill, LotteryTicket, PruneGradually, Trained, TrainQuantized, Tuned
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard
 from core.devices import hardware, pick_device
 from core.errors import LabError
@@ -61,9 +61,8 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
         given = _first_recipe(card)
         return given.replace(**common | window | {"lr": step.lr or given.lr, "seed": given.seed})
     common |= {"recipe": TUNING}
-    own = _own_recipe(card) if isinstance(step, FineTune | PruneGradually) and step.schedule == "own" else None
-    if own is not None:
-        unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}  # type: ignore[attr-defined]
+    if isinstance(step, Tuned) and step.schedule == "own" and (own := _own_recipe(card)):
+        unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}
         return own.replace(**common | window | unmixed | {"lr": step.lr or own.lr, "tta": "none"})
     common |= {"schedule": "cosine", "warmup": 0.05}
     if card.task == "text":

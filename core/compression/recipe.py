@@ -15,6 +15,7 @@ from core.compression.steps import (
     Float16,
     HuffmanCode,
     Int8,
+    LotteryTicket,
     PruneChannels,
     PruneGradually,
     PruneWeights,
@@ -233,6 +234,8 @@ def _check_order(steps: list[Step], task: str) -> None:
             raise LabError(f"{step.title} must be the last step: put {steps[place + 1].title} before it.")
         if isinstance(step, Cluster) and any(isinstance(later, Trained) for later in steps[place:]):
             raise LabError("Training would undo the clustering: put Cluster after all steps that train.")
+        if isinstance(step, LotteryTicket) and place:
+            raise LabError("A lottery ticket starts from the first weights of its network: make it the first step.")
         if isinstance(step, Distill) and place:
             raise LabError(
                 "Distill starts from a new network, so what was done before it is lost: make it the first step."

@@ -76,6 +76,25 @@ class Trained(Step):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned(Trained):
+    """A step that trains the original's own network on, perhaps with the original's help."""
+
+    schedule: str = "own"
+    """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
+    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW)."""
+    alpha: float = 0.0
+    """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
+    temperature: float = 4.0
+    """Softens the probabilities that are matched."""
+
+    def __post_init__(self) -> None:
+        Trained.__post_init__(self)
+        self._one_of("schedule", SCHEDULES)
+        self._number("alpha", 0, 1)
+        self._number("temperature", 0, 100, inside=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PruneWeights(Step):
     title: ClassVar[str] = "Prune weights"
     about: ClassVar[str] = (
@@ -98,7 +117,7 @@ class PruneWeights(Step):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PruneGradually(Trained):
+class PruneGradually(Tuned):
     title: ClassVar[str] = "Prune weights while training"
     about: ClassVar[str] = (
         "Sets more and more of the smallest weights to zero while the others learn to do without them, along a cubic schedule "
@@ -109,21 +128,11 @@ class PruneGradually(Trained):
     """Share of the weights that are zero at the end."""
     scope: str = "global"
     """`global`: the smallest of the whole network; `layer`: the same share of every layer."""
-    schedule: str = "own"
-    """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
-    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW)."""
-    alpha: float = 0.0
-    """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
-    temperature: float = 4.0
-    """Softens the probabilities that are matched."""
 
     def __post_init__(self) -> None:
-        Trained.__post_init__(self)
+        Tuned.__post_init__(self)
         self._number("amount", 0, 1, inside=True)
         self._one_of("scope", SCOPES)
-        self._one_of("schedule", SCHEDULES)
-        self._number("alpha", 0, 1)
-        self._number("temperature", 0, 100, inside=True)
 
     @property
     def words(self) -> str:
@@ -181,26 +190,12 @@ class PruneChannels(Step):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FineTune(Trained):
+class FineTune(Tuned):
     title: ClassVar[str] = "Fine-tune"
     about: ClassVar[str] = (
         "Trains what is left for a while; zeros stay zero. Part of the loss may ask for the original's probabilities (Hinton "
         "et al., arXiv:1503.02531), which helps when little is left."
     )
-
-    schedule: str = "own"
-    """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
-    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW)."""
-    alpha: float = 0.0
-    """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
-    temperature: float = 4.0
-    """Softens the probabilities that are matched."""
-
-    def __post_init__(self) -> None:
-        Trained.__post_init__(self)
-        self._one_of("schedule", SCHEDULES)
-        self._number("alpha", 0, 1)
-        self._number("temperature", 0, 100, inside=True)
 
     @property
     def words(self) -> str:

@@ -24,16 +24,15 @@ from core.compression.results import loss_words
 from core.compression.steps import (
     Cluster,
     Distill,
-    FineTune,
     Float16,
     HuffmanCode,
     Int8,
     LowRank,
     PruneChannels,
-    PruneGradually,
     PruneWeights,
     Step,
     Trained,
+    Tuned,
 )
 from core.data import dataset_status, load_dataset, subset
 from core.data.dataset import Dataset, ImageDataset
@@ -82,7 +81,10 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
     for variant in config.variants():
         if variant.number != number:  # all variants of one step start from the same network
             before, number = current, variant.number
-        made = _made(work, variant, before)
+        try:
+            made = _made(work, variant, before)
+        except Diverged as error:
+            return Outcome(status="failed", message=f"{error} What was made before it is kept.", final=True)
         if not is_made(job.folder, variant.id):
             work.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
             measured, answers = bench.measure(
@@ -105,6 +107,10 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
     _keep_as_result(work, current)
     job.update(now=True, members_done=work.done, step=WHOLE, seconds_left=None)
     return Outcome(status="finished", message=_summary(job))
+
+
+class Diverged(LabError):
+    """Training went wrong, and would again: no resume is offered."""
 
 
 class Work:
@@ -319,7 +325,7 @@ def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> N
     part = Part(work, variant, step.words)
     finished = train_to_end(session, part)
     if finished.reason == "diverged":
-        raise LabError(f"Training diverged in the step '{step.words}': {finished.message}")
+        raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
     part.end("finished", finished.message)
     work.job.interruptible = False
     (part.folder / STATE).unlink(missing_ok=True)
@@ -329,7 +335,7 @@ def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> N
 def _teach(work: Work, step: Trained, session: TuneSession) -> None:
     """Let the original, or of a distillation the network that it starts from, say what it thinks of the training data."""
     teacher = session.checkpoint if isinstance(step, Distill) else work.original
-    if not isinstance(step, Distill | FineTune | PruneGradually):
+    if not isinstance(step, Distill | Tuned):
         return
     features = step.features if isinstance(step, Distill) else 0.0
     if not step.alpha and not features:
