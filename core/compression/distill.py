@@ -29,8 +29,10 @@ from core.training.image_task import ImageTask
 from core.training.text_task import TextTask
 
 CHUNK = 250
-MOST_CACHED = 20
-"""Files of soft targets that are kept; the oldest go first."""
+MOST_BYTES = 500_000_000
+"""Of one teacher's answers, which are held in memory: Tiny Shakespeare's are 130 MB."""
+MOST_CACHED_BYTES = 1_000_000_000
+"""Of all answers that are kept on disk; the oldest go first."""
 Progress = Callable[[float], None]
 
 
@@ -53,13 +55,29 @@ class Teaching:
     temperature: float
     features: float = 0.0
 
+    def loss(self, logits: Tensor, labels: Tensor, places: Tensor, label_smoothing: float) -> Tensor:
+        """`distillation_loss` of a batch. places: (N,) of its rows in the training data."""
+        soft = self.targets.logits[places.cpu()].to(logits.device)
+        return distillation_loss(
+            logits,
+            labels,
+            soft,
+            alpha=self.alpha,
+            temperature=self.temperature,
+            label_smoothing=label_smoothing,
+        )
 
-def distillation_loss(logits: Tensor, labels: Tensor, soft: Tensor, *, alpha: float, temperature: float) -> Tensor:
+
+def distillation_loss(
+    logits: Tensor, labels: Tensor, soft: Tensor, *, alpha: float, temperature: float, label_smoothing: float = 0.0
+) -> Tensor:
     """(1 - alpha) cross-entropy with the labels + alpha T² KL(teacher || student), both softened by T. Nats, scalar.
 
     logits, soft: (N, C) unnormalised; labels: (N,). Source: Hinton et al., arXiv:1503.02531, section 2.
     """
-    hard = F.cross_entropy(logits, labels)
+    hard = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if not alpha:
+        return hard
     return (1 - alpha) * hard + alpha * soft_loss(logits, soft, temperature)
 
 
@@ -74,6 +92,12 @@ def soft_targets(
     teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress, *, features: bool = False
 ) -> SoftTargets:
     """The teacher's answers to the task's training data, in the order of the data; kept on disk for the next time."""
+    size = 2 * _count(task) * _answers(teacher)
+    if size > MOST_BYTES:
+        raise LabError(
+            f"The teacher's answers to {dataset.card.title[:100]} would take {size / 1e9:.1f} GB of memory, and at most "
+            f"{MOST_BYTES / 1e9:g} are taken: set alpha to 0, or choose a smaller dataset."
+        )
     path = _cache_path(teacher, dataset, task, features)
     try:
         with np.load(path, allow_pickle=False) as kept:
@@ -134,10 +158,7 @@ class SoftImageTask(ImageTask):
         labels = self.true[targets]
         self._seen.clear()
         logits = model(inputs).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        if teaching.alpha:
-            soft = teaching.targets.logits[targets.cpu()].to(self.device)
-            loss = (1 - teaching.alpha) * loss + teaching.alpha * soft_loss(logits, soft, teaching.temperature)
+        loss = teaching.loss(logits, labels, targets, self.config.label_smoothing)
         if self.regressor is not None and teaching.targets.features is not None:
             wanted = teaching.targets.features[targets.cpu()].to(self.device).float()
             loss = loss + teaching.features * F.mse_loss(self.regressor(self._seen[-1].float()), wanted)
@@ -176,10 +197,7 @@ class SoftTextTask(TextTask):
         if self.recurrent:
             self.carried = [tuple(part.detach() for part in parts) for parts in state]
         flat = logits.float().flatten(0, 1)  # (B x T, V)
-        loss = F.cross_entropy(flat, labels, label_smoothing=self.config.label_smoothing)
-        if teaching.alpha:
-            soft = teaching.targets.logits[inputs.flatten().cpu()].to(self.device)
-            loss = (1 - teaching.alpha) * loss + teaching.alpha * soft_loss(flat, soft, teaching.temperature)
+        loss = teaching.loss(flat, labels, inputs.flatten(), self.config.label_smoothing)
         return loss, (flat.detach().argmax(1) == labels).sum()
 
 
@@ -218,6 +236,12 @@ def _at_work(teacher: Checkpoint, device: str) -> nn.Module:
     return copy.deepcopy(teacher.model).eval().to(device)
 
 
+def _answers(teacher: Checkpoint) -> int:
+    """Numbers that a teacher says about one picture or character."""
+    card = teacher.card
+    return len(card.text_data.vocabulary) if card.task == "text" else len(card.image_data.classes)
+
+
 def _count(task: ImageTask | TextTask) -> int:
     return len(task.tokens) if isinstance(task, TextTask) else len(task.train_data)
 
@@ -249,8 +273,10 @@ def _keep(path: Path, made: SoftTargets) -> None:
     try:
         ensure_folder(path.parent)
         write_atomic(path, buffer.getvalue(), durable=False)
-        kept = sorted(path.parent.glob("*.npz"), key=lambda item: item.stat().st_mtime)
-        for old in kept[:-MOST_CACHED]:
-            old.unlink(missing_ok=True)
+        room = MOST_CACHED_BYTES
+        for kept in sorted(path.parent.glob("*.npz"), key=lambda item: item.stat().st_mtime, reverse=True):
+            room -= kept.stat().st_size
+            if room < 0:
+                kept.unlink(missing_ok=True)
     except (OSError, LabError):
         return

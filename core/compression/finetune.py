@@ -45,6 +45,8 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
         "keep": "last",
         "device": device,
         "early_stopping": 0,
+        "precision": "auto",  # what suited the machine of the original's training may not suit this one
+        "compile": False,
         "eval_every": max(0.25, step.epochs / 6),
     }
     if isinstance(step, Distill):
@@ -139,15 +141,12 @@ class TuneSession(TrainSession):
         *,
         seed: int = 0,
         device: str = "auto",
-        teaching: Teaching | None = None,
     ) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.masks: dict[str, torch.Tensor] = {}
         self.rounding: Rounding | None = None
         config = tune_config(checkpoint.card, step, seed=seed, device=device)
         super().__init__(config, fitting(checkpoint.card, dataset), pick_device(config.device))
-        if teaching is not None:
-            self.teach(teaching)
 
     def teach(self, teaching: Teaching) -> None:
         """Let a teacher help. Before the first step, or before a saved state is loaded."""

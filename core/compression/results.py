@@ -128,7 +128,7 @@ class CompressionResult:
     task: str = "images"
     classes: tuple[str, ...] = ()
     made: dict[str, str] = field(default_factory=dict)
-    """`hardware`, `versions`, `code`, `date`, `hours`."""
+    """`hardware`, `versions`, `code`, `date`."""
     measured: tuple[Measurement, ...] = ()
     """The original first, then the variants that are done."""
     soft_labels: tuple[dict[str, Any], ...] = ()

@@ -81,7 +81,8 @@ class Tuned(Trained):
 
     schedule: str = "own"
     """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
-    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW)."""
+    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW). Where the card does not
+    say how the original was trained, it is always `gentle`."""
     alpha: float = 0.0
     """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
     temperature: float = 4.0
@@ -305,6 +306,7 @@ class Cluster(Step):
 class Float16(Step):
     title: ClassVar[str] = "float16"
     about: ClassVar[str] = "Stores weights in 16 bits: half the size. On a CPU they are computed with in 32, no faster."
+    last: ClassVar[bool] = True
 
     @property
     def words(self) -> str:
@@ -373,7 +375,7 @@ def name_of(step: Step) -> str:
 def read_step(values: Any) -> Step:
     """A step from its mapping, `{"step": "int8", "images": 256}`; settings left out take their defaults. Raises LabError."""
     name = values.get("step") if isinstance(values, dict) else None
-    if name not in STEPS:
+    if not isinstance(name, str) or name not in STEPS:
         raise LabError(
             f"There is no step {repr(name)[:60]}: each one is a mapping with step set to one of {', '.join(STEPS)}."
         )

@@ -17,19 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CARD, PRETRAINED, find_checkpoint, load_checkpoint, read_card, save_checkpoint
-from core.compression.recipe import ORIGINAL, make
+from core.compression.recipe import ORIGINAL, PRESETS, make
 from core.compression.results import CompressionResult, merged
 from core.compression.shipped import ANSWERS, RESULT, SHIPPED, TEXT_RESULT
-from core.compression.steps import (
-    Cluster,
-    Distill,
-    FineTune,
-    HuffmanCode,
-    Int8,
-    PruneChannels,
-    PruneGradually,
-    Step,
-)
 from core.paths import write_atomic
 from core.runs import LocalEngine
 from core.runs.compressions import MEASURED, read_answers, read_compression, variant_folder
@@ -37,39 +27,31 @@ from core.runs.run import COMPRESS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """One run."""
+class Shipped:
+    """A preset, done to a checkpoint that ships."""
 
     checkpoint: str
-    steps: tuple[Step, ...]
     ships: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     """Variants that ship: id -> name of the folder, and title."""
 
 
-RECIPES: dict[str, Recipe] = {
-    "int8": Recipe(checkpoint="fast_resnet", steps=(Int8(),)),
-    "fastest": Recipe(
-        checkpoint="fast_resnet",
-        steps=(PruneChannels(amount=0.4), FineTune(epochs=4.0), Int8()),
-        ships={"3-int8": ("fast_resnet_fastest", "Fast ResNet, pruned, int8")},
+RECIPES: dict[str, Shipped] = {
+    "int8": Shipped(checkpoint="fast_resnet"),
+    "fastest": Shipped(
+        checkpoint="fast_resnet", ships={"4-int8": ("fast_resnet_fastest", "Fast ResNet, pruned, int8")}
     ),
-    "smallest": Recipe(
-        checkpoint="fast_resnet",
-        steps=(PruneGradually(amount=0.9, epochs=3.0), Cluster(bits=4), HuffmanCode()),
-        ships={"3-huffman": ("fast_resnet_smallest", "Fast ResNet, smallest file")},
+    "smallest": Shipped(
+        checkpoint="fast_resnet", ships={"3-huffman": ("fast_resnet_smallest", "Fast ResNet, smallest file")}
     ),
-    "student": Recipe(
-        checkpoint="fast_resnet",
-        steps=(Distill(student="simple_cnn", epochs=8.0, seeds=3),),
-        ships={"1-distill-s0": ("simple_cnn_distilled", "Simple CNN, distilled")},
+    "student": Shipped(
+        checkpoint="fast_resnet", ships={"1-distill-s0": ("simple_cnn_distilled", "Simple CNN, distilled")}
     ),
-    "text_int8": Recipe(checkpoint="char_lstm", steps=(Int8(),)),
-    "text_smallest": Recipe(
-        checkpoint="char_lstm",
-        steps=(PruneGradually(amount=0.8, epochs=2.0), Cluster(bits=4), HuffmanCode()),
-        ships={"3-huffman": ("char_lstm_smallest", "LSTM, Shakespeare, smallest file")},
+    "text_int8": Shipped(checkpoint="char_lstm"),
+    "text_smallest": Shipped(
+        checkpoint="char_lstm", ships={"3-huffman": ("char_lstm_smallest", "LSTM, Shakespeare, smallest file")}
     ),
 }
+"""Names of core.compression.recipe.PRESETS."""
 
 
 def main() -> None:
@@ -93,12 +75,12 @@ def main() -> None:
     _ship_answers(engine, results)
 
 
-def _made(engine: LocalEngine, name: str, recipe: Recipe, again: bool) -> CompressionResult:
+def _made(engine: LocalEngine, name: str, recipe: Shipped, again: bool) -> CompressionResult:
     """The recipe's result, from disk or made now."""
     run_id = _run_of(engine, name)
     if run_id is None:
         card = find_checkpoint(recipe.checkpoint).card
-        config = make(recipe.checkpoint, card, recipe.steps, name)
+        config = make(recipe.checkpoint, card, PRESETS[name].steps, name)
         run_id = engine.store.create(config, _name(name), kind=COMPRESS)
     folder = engine.store.folder(run_id)
     finished = engine.state(run_id).status == "finished"
@@ -121,7 +103,7 @@ def _made(engine: LocalEngine, name: str, recipe: Recipe, again: bool) -> Compre
 
 def _run_of(engine: LocalEngine, name: str) -> str | None:
     """The run of a recipe, if it was begun with these very steps."""
-    steps = tuple(step.to_dict() for step in RECIPES[name].steps)
+    steps = tuple(step.to_dict() for step in PRESETS[name].steps)
     for run in engine.store.list():
         if run.compression and run.name == _name(name) and run.compression.steps == steps:
             return run.id
@@ -144,7 +126,7 @@ def _ship(folder: Path, variant: str, name: str, title: str, recipe: str) -> Non
         metrics=metrics,
         notes=(
             f"Made from {parent} by the command python -m core.pretrained.compressed (recipe {recipe}); figures are of a single "
-            "view of each test image. The recipe was fixed before the test images were looked at."
+            "view of each test image, or of the validation part of the text."
         ),
     )
     shutil.rmtree(PRETRAINED / name, ignore_errors=True)

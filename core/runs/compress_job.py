@@ -15,13 +15,14 @@ from core.checkpoints import CARD, MEMBERS, Checkpoint, find_checkpoint, load_ch
 from core.compression import distill, pruning
 from core.compression.channels import prune_channels
 from core.compression.cluster import cluster
-from core.compression.finetune import TuneSession, fitting, tune_config
+from core.compression.finetune import TuneSession, fitting
 from core.compression.int8 import to_int8
 from core.compression.lowrank import factorise
 from core.compression.measure import Bench
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
 from core.compression.results import loss_words
 from core.compression.steps import (
+    FEWEST_CALIBRATION_IMAGES,
     Cluster,
     Distill,
     Float16,
@@ -85,7 +86,8 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
             made = _made(work, variant, before)
         except Diverged as error:
             return Outcome(status="failed", message=f"{error} What was made before it is kept.", final=True)
-        if not is_made(job.folder, variant.id):
+        fresh = not is_made(job.folder, variant.id)
+        if fresh:
             work.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
             measured, answers = bench.measure(
                 made,
@@ -97,10 +99,9 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
                 control=variant.control,
             )
             write_measurement(job.folder, dataclasses.replace(measured, steps=variant.steps), answers)
-        if made.card.metrics.get("run") != job.run.id:
+        if fresh or made.card.metrics.get("run") != job.run.id:
             made = _with_figures(work, variant, made)
-        work.done += 1
-        work.show(1.0)
+        work.finish(variant)
         job.stop_if_wanted()
         if variant.goes_on:
             current = made
@@ -143,6 +144,12 @@ class Work:
         self.stage = words
         self.job.log(f"{'measuring' if cost == MEASURING else 'making'} {words}")
         self.show(0.0)
+
+    def finish(self, variant: Variant) -> None:
+        """A variant is made and measured, now or before."""
+        self.at, self.cost = self.shares[variant.id, MEASURING], MEASURING
+        self.done += 1
+        self.show(1.0)
 
     def show(self, share: float, words: str = "", seconds_left: float | None = None) -> None:
         """Write how far the piece of work is. Raises Stopped where that is asked for."""
@@ -187,17 +194,20 @@ class Work:
             raise LabError(
                 f"The checkpoint {self.config.checkpoint} has changed since this recipe began: start the recipe again."
             )
-        threads = self.config.threads
+        threads, before = self.config.threads, known.get("made") or {}
+        made = {
+            "hardware": f"{processor_name()}, latencies with {threads} {'thread' if threads == 1 else 'threads'}",
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "code": str(self.job.value("code_version") or ""),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+        # What was made before a resume was made by what stood here then.
+        made = {key: f"{old}, then {new}" if (old := before.get(key, new)) != new else new for key, new in made.items()}
         self.remember(
             original=card.title,
             weights=card.weights_sha256,
             classes=list(card.image_data.classes) if card.task == "images" else [],
-            made={
-                "hardware": f"{processor_name()}, latencies with {threads} {'thread' if threads == 1 else 'threads'}",
-                "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-                "code": str(self.job.value("code_version") or ""),
-                "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            },
+            made=made,
         )
 
 
@@ -238,11 +248,18 @@ def _dataset(config: CompressConfig, job: Job) -> Dataset | None:
     try:
         if not config.needs_data and not dataset_status(config.dataset).ready:
             return None
-        return load_dataset(config.dataset, job.downloading)
+        dataset = load_dataset(config.dataset, job.downloading)
     except LabError:
         if config.needs_data:
             raise
         return None
+    calibrates = any(isinstance(step, Int8) for step in config.parsed())
+    if calibrates and isinstance(dataset, ImageDataset) and len(dataset.train) < FEWEST_CALIBRATION_IMAGES:
+        raise LabError(
+            f"{dataset.card.title} has {len(dataset.train)} training images, and int8 takes at least "
+            f"{FEWEST_CALIBRATION_IMAGES} to measure the ranges of activations on: add some, or take int8 out of the recipe."
+        )
+    return dataset
 
 
 def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
@@ -314,13 +331,12 @@ def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> N
     if variant.control:
         assert isinstance(step, Distill)
         step = step.untaught()
-    config = tune_config(before.card, step, seed=seed, device=work.config.device)
+    work.job.interruptible = True
+    session = TuneSession(before, step, work.dataset, seed=seed, device=work.config.device)
     if not (work.store.root / variant.id / "config.json").is_file():
         # Whatever lies there was damaged.
         shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
-        work.store.create(config, _title(work, variant), kind=MEMBER, run_id=variant.id)
-    work.job.interruptible = True
-    session = TuneSession(before, step, work.dataset, seed=seed, device=work.config.device)
+        work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
     _teach(work, step, session)
     part = Part(work, variant, step.words)
     finished = train_to_end(session, part)

@@ -24,7 +24,7 @@ MEASURED = "measurement.json"
 ANSWERS = "answers.npy"
 """The class that a variant gives to every test image, (N,) int16."""
 FACTS = "facts.json"
-"""What a recipe knows of its original and machine: `original`, `fingerprint`, `task`, `classes`, `made`, `soft_labels`."""
+"""What a recipe knows of its original and machine: `original`, `weights`, `classes`, `made`, `soft_labels`."""
 MOST_ANSWERS_BYTES = 100_000_000
 
 

@@ -129,6 +129,10 @@ def sentence(error: BaseException, run: Run) -> str:
         return "The disk is full, so the run ended with its last good checkpoint: free some space, then resume it."
     text = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        if run.compression:
+            return (
+                "Memory ran out: choose a smaller network or another device, or close other programs, then resume it."
+            )
         size = run.config.batch_size
         smaller = f"try batch_size={size // 2}" if size > 1 else "choose a smaller model or another device"
         return f"Memory ran out with batch_size={size}: {smaller}."

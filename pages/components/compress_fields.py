@@ -83,7 +83,7 @@ def setting(task: str, row: Row, name: str) -> None:
 def step_of(row: Row) -> Step:
     """The step with its settings as typed. Raises LabError for one that is not valid."""
     given: dict[str, Any] = {"step": name_of(row.step)}
-    for field in sorted(dataclasses.fields(row.step), key=lambda field: field.name != "amount"):
+    for field in dataclasses.fields(row.step):
         before = getattr(row.step, field.name)
         value = st.session_state.get(_key(row, field.name), before)
         if isinstance(before, dict) and isinstance(value, str):

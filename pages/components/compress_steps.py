@@ -84,7 +84,7 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
                     args=(task, place, name),
                 )
         st.caption(_linked(row.step.about))
-        fields = dataclasses.fields(row.step)
+        fields = sorted(dataclasses.fields(row.step), key=lambda field: field.name != "amount")  # what matters most
         if fields:
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 for field in fields:

@@ -110,7 +110,6 @@ def _how(result: CompressionResult) -> str:
     one = all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
     recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
     parts = [f"{result.original} on {dataset_title(result.config.dataset)}", recipe]
-    parts += [f"{result.made['hours']} hours"] if result.made.get("hours") else []
     parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
     return plain(" · ".join(parts))
 

@@ -228,9 +228,9 @@ def test_divergence_is_told_with_the_step(store: RunStore, shapes: Path, monkeyp
     run_id = create(store, shapes, FineTune(epochs=8.0))
     at_step(monkeypatch, 2, "1-fine_tune", blow_up)
     assert do_run(store, run_id) == "failed"
-    assert store.get(run_id).message.startswith(
-        "Training diverged in the step 'fine-tune for 8 epochs': The loss was no longer"
-    )
+    run = store.get(run_id)
+    assert run.message.startswith("Fine-tune for 8 epochs: The loss was no longer")
+    assert not run.resumable, "it would diverge again"
 
 
 def test_a_writer_is_pruned_and_measured_on_its_text(

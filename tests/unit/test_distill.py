@@ -221,9 +221,15 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     dark = SoftImageTask(IMAGES, darker, "cpu", torch.float32, task.amp)
     assert not torch.equal(soft_targets(teacher, darker, dark, asked.append).logits, first.logits)
     assert asked == [1.0] * 3
-    monkeypatch.setattr(distill, "MOST_CACHED", 2)
+    kept = {item: item.stat().st_size for item in (lab_home / "soft-targets").iterdir()}
+    monkeypatch.setattr(distill, "MOST_CACHED_BYTES", max(kept.values()) + 10)
     soft_targets(other, PICTURES, fewer, asked.append)
-    assert len(list((lab_home / "soft-targets").iterdir())) == 2
+    left = set((lab_home / "soft-targets").iterdir())
+    assert left - set(kept), "the newest stays"
+    assert sum(item.stat().st_size for item in left) <= max(kept.values()) + 10
+    monkeypatch.setattr(distill, "MOST_BYTES", 100)
+    with pytest.raises(LabError, match="set alpha to 0"):
+        soft_targets(other, PICTURES, fewer, asked.append)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
     assert not any(module._forward_pre_hooks for module in teacher.model.modules())
 

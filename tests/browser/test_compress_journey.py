@@ -1,0 +1,226 @@
+"""Compress a network by hand: put a recipe together, watch it, read what it bought, take the result away and run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import psutil
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+from core.compression.results import loss_words
+from core.compression.runtime import OnnxNetwork, onnx_inputs
+from core.inference import logits_of
+from core.runs import RunStore
+from core.runs.compressions import read_compression
+from tests.browser.lab import ROOT, Lab
+from tests.browser.steps import badge, choose, circle, press, run_id, view
+from tests.tiny import CLASSES, draw
+
+DONE_MS = 240_000
+"""A variant is measured for some seconds on an idle machine."""
+START = ".st-key-start-recipe"
+
+
+@pytest.fixture(scope="module")
+def trained(lab: Lab, tiny_dataset_folder: Path) -> str:
+    """A small Simple CNN that knows the tiny dataset, trained from the command line into the server's LAB_HOME."""
+    command = [*(sys.executable, "-m", "core", "train", "--model", "simple_cnn", "--name", "Shapes", "--json")]
+    command += ["--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "15", "--model-config", "widths=[8,16]"]
+    environment = os.environ | {"LAB_HOME": str(lab.home), "LAB_SLOTS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["id"])
+
+
+def setting(page: Page, label: str) -> Locator:
+    """The field of a step's setting."""
+    return page.get_by_role("spinbutton", name=label)
+
+
+def settle(page: Page, label: str, text: str) -> None:
+    setting(page, label).fill(text)
+    setting(page, label).press("Tab")
+
+
+def add(page: Page, step: str) -> None:
+    """One more step at the end of the recipe."""
+    choose(page, "recipe-more-images", step)
+    press(page, "recipe-add")
+    expect(page.get_by_text(re.compile(rf"^\d+\. {step}$"))).to_be_visible()
+
+
+def empty_recipe(page: Page) -> None:
+    """A recipe without steps, which cannot be started."""
+    choose(page, "recipe-preset-images", "Half the size, nothing lost")
+    expect(page.get_by_text("1. float16")).to_be_visible()
+    page.locator("[class*=st-key-recipe-out-]").get_by_role("button").click()
+    refused(page, "A recipe has 1 to 12 steps: add one, or take some out.")
+
+
+def refused(page: Page, sentence: str) -> None:
+    expect(page.get_by_test_id("stAlert").filter(has_text=sentence)).to_be_visible()
+    expect(page.locator(START).get_by_role("button")).to_be_disabled()
+
+
+def start(page: Page) -> str:
+    """Start the recipe; returns its run's id, once its worker is at work."""
+    press(page, "start-recipe")
+    started = run_id(page, "recipe")
+    badge(page, "Running|Finished")
+    return started
+
+
+def finished(page: Page) -> None:
+    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
+        re.compile("Finished$"), timeout=DONE_MS
+    )
+
+
+def table(page: Page, count: int) -> list[dict[str, str]]:
+    """The table of variants, a mapping a row, once it has so many."""
+    expect(page.get_by_test_id("stTable").locator("tr")).to_have_count(count + 1)
+    head, *body = (
+        row.locator("th, td").all_inner_texts() for row in page.get_by_test_id("stTable").locator("tr").all()
+    )
+    return [dict(zip(head, (text.replace("\N{NO-BREAK SPACE}", " ") for text in row), strict=True)) for row in body]
+
+
+def exported(page: Page, started: str, variant: str) -> tuple[str, bytes]:
+    """Make the ONNX file of a variant in the tab Files and download it: its name, and its bytes."""
+    page.get_by_role("tab", name="Files").click()
+    box = page.locator(f"[class*=st-key-files-{started}]").get_by_role("combobox")
+    if variant not in (box.input_value(), box.inner_text()):
+        box.click()
+        page.get_by_role("option", name=variant, exact=True).click()
+    press(page, f"make-onnx-{started}")
+    expect(page.get_by_text("the largest difference of a logit")).to_be_visible(timeout=DONE_MS)
+    with page.expect_download() as waiting:
+        press(page, f"onnx-{started}")
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
+
+
+def logits(data: bytes, pictures: np.ndarray) -> np.ndarray:
+    """What a stranger gets from a file: by its own metadata, without this project."""
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    mean, std = (np.float32(json.loads(about[key])) for key in ("mean", "std"))
+    pixels = (pictures.astype(np.float32) / 255 - mean) / std
+    return np.asarray(session.run(["logits"], {"images": pixels.transpose(0, 3, 1, 2)})[0])
+
+
+def checkpoint(lab: Lab, name: str) -> Checkpoint:
+    return load_checkpoint(find_checkpoint(name, lab.home / "runs"))
+
+
+def no_overflow(page: Page) -> None:
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wider <= 0, f"the page is {wider} pixels wider than the screen"
+
+
+def shapes() -> np.ndarray:
+    """Two pictures of each class, (6, 32, 32, 3) uint8."""
+    rng = np.random.default_rng(5)
+    return np.stack([np.asarray(draw(label, rng)) for label in (*CLASSES, *CLASSES)])
+
+
+def test_compress_a_network_of_ones_own_and_run_what_comes_out(
+    page: Page, lab: Lab, trained: str, tmp_path: Path
+) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="Compression").first.click()
+    expect(page.get_by_role("heading", name="Compression", exact=True)).to_be_visible()
+    view(page, "New recipe")
+    page.locator(".st-key-compress-images").get_by_role("combobox").click()
+    page.get_by_role("option", name=re.compile("^Shapes")).click()
+
+    empty_recipe(page)
+    add(page, "Prune weights")
+    settle(page, "Share taken out", "1")
+    refused(page, "Share taken out 1.0 is not valid for prune weights: it must be a number above 0 and below 1.")
+    settle(page, "Share taken out", "0.5")
+    add(page, "Fine-tune")
+    settle(page, "Epochs", "3")
+    add(page, "int8")
+    settle(page, "Images to calibrate", "64")
+    expect(page.get_by_text("3 variants")).to_be_visible()
+    started = start(page)
+    address = page.url
+
+    # Rows join the table while the worker goes on.
+    expect(page.get_by_test_id("stTable").locator("tr").nth(1)).to_contain_text("original", timeout=DONE_MS)
+    finished(page)
+    assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a recipe that is over leaves no process behind"
+    result = read_compression(RunStore(lab.home / "runs"), started)
+    assert [item.id for item in result.measured] == ["original", "1-prune_weights", "2-fine_tune", "3-int8"]
+    rows = table(page, 4)
+    print(*[(r["Variant"],r["Accuracy"],r["Change"],r["p"]) for r in rows], sep="\n")
+    assert [row["Variant"].split()[0] for row in rows] == ["original", "1", "2", "3"]
+    for row, item in zip(rows, result.measured, strict=True):
+        assert row["Accuracy"].startswith(f"{100 * item.accuracy:.2f}%")
+        assert row["Change"] == loss_words(item)
+    assert all("points" in row["Change"] for row in rows[1:])
+    assert result.measured[1].zeros == pytest.approx(0.5, abs=0.02)
+    assert result.measured[2].zeros == pytest.approx(0.5, abs=0.02), "zeros stay zero"
+
+    # The last network, exported, compared, and taken along.
+    name, data = exported(page, started, "3 int8")
+    last = checkpoint(lab, f"{started}/3-int8")
+    found = logits(data, shapes())
+    own = OnnxNetwork(last.onnx).logits(onnx_inputs(last.card, shapes()))
+    np.testing.assert_allclose(found, own, rtol=0, atol=1e-4)
+    twin = logits_of(last, shapes(), "none").numpy()
+    print("TWIN", np.abs(found-twin).max(), np.abs(twin).max(), np.abs(found-own).max())
+    np.testing.assert_allclose(found, twin, rtol=0, atol=0.1 * np.abs(twin).max())
+
+    # The lines beside it run it, and know a circle.
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "circle.png").write_bytes(circle())
+    (tmp_path / "run.py").write_text(page.get_by_test_id("stCode").inner_text())
+    said = subprocess.run(
+        [sys.executable, "run.py", "circle.png"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert said.stdout.split() == ["circle"]
+
+    # It is where it was, by its address, and fits a phone in every tab.
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)
+    finished(page)
+    assert table(page, 4) == rows
+    for tab in ("Layers", "Classes", "Speed", "Same image", "Files"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        no_overflow(page)
+    view(page, "New recipe")
+    expect(page.locator(START).get_by_role("button")).to_be_enabled()
+    no_overflow(page)
+
+
+def test_a_network_that_ships_is_compressed_without_its_data(page: Page, lab: Lab) -> None:
+    page.goto("/compression?view=New+recipe")
+    page.locator(".st-key-compress-images").get_by_role("combobox").click()
+    page.get_by_role("option", name=re.compile("^Simple CNN · ")).click()
+    expect(page.locator(".st-key-fetch-compress").get_by_role("button")).to_be_visible()
+    choose(page, "recipe-preset-images", "Half the size, nothing lost")
+    expect(page.get_by_text("1 variant", exact=True)).to_be_visible()
+    started = start(page)
+    finished(page)
+    original, half = table(page, 2)
+    assert {original["Accuracy"], half["Accuracy"], half["Change"]} == {"–"}
+    result = read_compression(RunStore(lab.home / "runs"), started)
+    assert result.measured[1].stored_bytes < 0.52 * result.measured[0].stored_bytes
+
+    _, data = exported(page, started, "1 float16")
+    pictures = shapes()
+    expected = logits_of(checkpoint(lab, f"{started}/1-float16"), pictures, "none").numpy()
+    np.testing.assert_allclose(logits(data, pictures), expected, rtol=1e-3, atol=1e-3)
