@@ -105,6 +105,10 @@ def _wrong_text(card: Card, data: TextCard) -> str:
         return "has a vocabulary that is none"
     if any("\ud800" <= character <= "\udfff" for character in known):
         return "has half a character in its vocabulary"
+    if card.model_config.get(LAYERS):
+        return "has changed layers, which no language model has here"
+    if card.onnx_file:
+        return "names an ONNX file, which no language model has here"
     if card.model_config.get("vocabulary") != len(data.vocabulary):
         return f"has {len(data.vocabulary)} characters for a network of another number"
     return ""

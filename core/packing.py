@@ -7,7 +7,7 @@ held. No module's name has a colon. torch is imported only where tensors are at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -24,8 +24,16 @@ STORAGES = ("float32", "float16", "int8", "clustered", "coded")
 """All but float16 and int8 give back what was put in, but for the sign of zeros in the last two."""
 MOST_VALUES = 256
 """Different values that a tensor's weights may share."""
+WEIGHT_LIMIT = 127
+"""Whole numbers of an int8 weight are from minus this to this: the grid is symmetric."""
 SKIP = 255
 """Gap that says: as many zeros, and no value after them."""
+PIECE = 2**17
+"""Gaps that are turned into places at once."""
+ALWAYS = 2**25
+"""Weights that a coded file may stand for however small it is: a network that is all but zero takes a few bytes a layer."""
+MOST_PER_BYTE = 1000
+"""Weights for each byte of a file that stands for more than ALWAYS; at 99.9% zeros it is about 600."""
 PARTS = {
     ("int8", "scale"): "rows in 8 bits, a float32 step for each",
     ("indices", "values"): "which of the values, in as many bits as that takes",
@@ -46,6 +54,8 @@ def pack(tensors: Tensors, storage: str) -> Tensors:
     `clustered`: those of two or more dimensions with 256 values at most by their values; others as float16 where nothing
       is lost by it, else float32.
     `coded`: likewise, each held in whichever of PARTS is smallest; many zeros are enough, shared values or not.
+
+    A huge network that these two would make smaller than `unpack` believes is held as float32.
 
     Raises LabError for another storage and for weights that it cannot hold.
     """
@@ -72,14 +82,17 @@ def pack(tensors: Tensors, storage: str) -> Tensors:
             packed |= _named(name, _rows_in_8_bits(name, value))
         else:
             packed |= _named(name, _smallest(value, coded=storage == "coded"))
-    return packed
+    coded = {key.partition(":")[0] for key in packed if key.endswith((":indices", ":codes", ":gaps"))}
+    too_small = _too_small(packed, sum(tensors[name].numel() for name in coded))
+    return pack(tensors, "float32") if too_small else packed
 
 
 def unpack(stored: Tensors, wanted: Mapping[str, tuple[torch.Size, torch.dtype]]) -> Tensors:
     """The tensors that `pack` was given, in the shapes and types that the network wants, on memory of their own.
 
     Raises ValueError for whatever contradicts them: a name too many or too few, another shape, codes that are damaged.
-    Takes no more memory than a small multiple of what is wanted and what is stored.
+    A file that is tiny beside the network that it codes is refused, whatever it says; otherwise this takes no more memory than
+    a small multiple of what is wanted and what is stored.
     """
     found: dict[str, Tensors] = {}
     for key, tensor in stored.items():
@@ -87,6 +100,9 @@ def unpack(stored: Tensors, wanted: Mapping[str, tuple[torch.Size, torch.dtype]]
         found.setdefault(name, {})[part] = tensor
     if set(found) != set(wanted):
         raise ValueError(f"it holds {len(found)} tensors for a network of {len(wanted)}, or others")
+    coded = sum(wanted[name][0].numel() for name, parts in found.items() if not {"", "int8"} & set(parts))
+    if _too_small(stored, coded):
+        raise ValueError(f"it codes {coded:,} weights in fewer bytes than any network here takes")
     return {name: _unpacked(found[name], shape, dtype) for name, (shape, dtype) in wanted.items()}
 
 
@@ -94,28 +110,44 @@ def _named(name: str, parts: Tensors) -> Tensors:
     return {f"{name}:{part}" if part else name: value for part, value in parts.items()}
 
 
-def _rows_in_8_bits(name: str, value: torch.Tensor) -> Tensors:
-    import torch
+def _too_small(stored: Tensors, coded: int) -> bool:
+    """coded: weights that the tensors of a file stand for in shared values or codes."""
+    return coded > max(ALWAYS, MOST_PER_BYTE * sum(part.nbytes for part in stored.values()))
 
-    if not value.isfinite().all():
-        raise LabError(f"{name[:60]} has weights that are no finite numbers: it cannot be stored in int8.")
-    rows = value.reshape(len(value), -1)
-    steps = rows.abs().amax(dim=1, keepdim=True) / 127
+
+def rows_on_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (rows, ...) float32 as int8 of the same shape and steps (rows,) float32: each at the nearest multiple of the step
+    of its row, of which the largest is 127. Rows that are on such a grid stay exactly as they are."""
+    rows = weight.reshape(len(weight), -1)
+    steps = np.abs(rows).max(axis=1, keepdims=True) / np.float32(WEIGHT_LIMIT)
     steps[steps == 0] = 1
     # The largest value over 127, rounded, may be a neighbour of the step that a row on the grid was made with.
-    for other in (steps.nextafter(torch.zeros(())), steps.nextafter(torch.full((), torch.inf))):
-        steps = torch.where(~_fits(rows, steps) & _fits(rows, other), other, steps)
-    whole = _rounded(rows, steps).to(torch.int8)
-    return {"int8": whole.reshape(value.shape), "scale": steps[:, 0].contiguous()}
+    for end in (0, np.inf):
+        other = np.nextafter(steps, np.float32(end))
+        steps = np.where(~_fits(rows, steps) & _fits(rows, other), other, steps)
+    return _rounded(rows, steps).astype(np.int8).reshape(weight.shape), steps[:, 0].copy()
 
 
-def _rounded(rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    return (rows / steps).round().clamp(-127, 127)
+def from_grid(whole: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Whole numbers (rows, ...) times the step (rows,) of their row, float32."""
+    return whole.astype(np.float32) * steps.reshape(len(whole), *[1] * (whole.ndim - 1))
 
 
-def _fits(rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+def _rounded(rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(rows / steps), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+
+
+def _fits(rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """(R, 1) bool: whether all weights of a row are on its grid."""
-    return (_rounded(rows, steps) * steps == rows).all(dim=1, keepdim=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # the neighbour of the smallest step is none
+        return (_rounded(rows, steps) * steps == rows).all(axis=1, keepdims=True)
+
+
+def _rows_in_8_bits(name: str, value: torch.Tensor) -> Tensors:
+    if not value.isfinite().all():
+        raise LabError(f"{name[:60]} has weights that are no finite numbers: it cannot be stored in int8.")
+    whole, steps = rows_on_grid(value.numpy())
+    return {"int8": _tensor(whole), "scale": _tensor(steps)}
 
 
 def _smallest(value: torch.Tensor, *, coded: bool) -> Tensors:
@@ -198,14 +230,19 @@ def _unpacked(parts: Tensors, shape: torch.Size, dtype: torch.dtype) -> torch.Te
             raise ValueError(f"a tensor of {tuple(whole.shape)} stands for one of {tuple(shape)}")
         if steps.shape != shape[:1] or steps.dtype != torch.float32:
             raise ValueError(f"{tuple(steps.shape)} steps stand for {shape[0]} rows")
-        return (whole.float() * steps.reshape(-1, *(1,) * (len(shape) - 1))).to(dtype)
+        return torch.from_numpy(from_grid(whole.numpy(), steps.numpy())).to(dtype)
     count = shape.numel()
     if "gaps" not in parts:
         weights = _looked_up(parts, count)
     else:
-        places = _places(huffman.decode(_bytes(parts["gaps"]), count), count)
+        symbols = huffman.decode(_bytes(parts["gaps"]), count)
+        filled = len(symbols) - int(np.count_nonzero(symbols == SKIP))
+        values = _row(parts["kept"], filled) if "kept" in parts else _looked_up(parts, filled)
         weights = np.zeros(count, np.float32)
-        weights[places] = _row(parts["kept"], len(places)) if "kept" in parts else _looked_up(parts, len(places))
+        begun = 0
+        for places in _places(symbols, count):
+            weights[places] = values[begun : begun + len(places)]
+            begun += len(places)
     return torch.from_numpy(weights).reshape(shape).to(dtype)
 
 
@@ -225,12 +262,17 @@ def _looked_up(parts: Tensors, count: int) -> np.ndarray:
     return values[indices]
 
 
-def _places(symbols: np.ndarray, count: int) -> np.ndarray:
-    ends = np.cumsum(np.where(symbols == SKIP, SKIP, symbols.astype(np.int32) + 1), dtype=np.int64)
-    places = ends[symbols != SKIP] - 1
-    if len(places) and places[-1] >= count:
-        raise ValueError(f"a weight stands at {places[-1]:,} of {count:,}")
-    return places
+def _places(symbols: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Places of what is not zero, rising, piece by piece: they take eight times the memory of symbols."""
+    begin = 0
+    for start in range(0, len(symbols), PIECE):
+        piece = symbols[start : start + PIECE]
+        ends = np.cumsum(np.where(piece == SKIP, SKIP, piece.astype(np.int32) + 1), dtype=np.int64) + begin
+        begin = int(ends[-1])
+        places = ends[piece != SKIP] - 1
+        if len(places) and places[-1] >= count:
+            raise ValueError(f"a weight stands at {places[-1]:,} of {count:,}")
+        yield places
 
 
 def _bytes(part: torch.Tensor) -> np.ndarray:

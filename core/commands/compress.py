@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import json
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def compress(options: argparse.Namespace) -> int:
         config = _config(options)
         engine = LocalEngine()
         run_id = engine.store.create(config, options.name, kind=COMPRESS)
-        note(f"{_variants(config)} of {config.checkpoint}: {config.variants()[-1].title}")
+        note(f"{_variants(len(config.variants()))} of {config.checkpoint}: {config.variants()[-1].title}")
     return _start(engine, run_id, options)
 
 
@@ -124,9 +125,13 @@ def _recipe_text(given: str) -> str:
         return given
     path = Path(given[1:]).expanduser()
     try:
-        if path.stat().st_size > MOST_RECIPE_BYTES:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe waits for its other end, and a device may never end
+            raise LabError(f"The recipe {str(path)[:200]} is not a file: check the path after the @.")
+        with path.open("rb") as file:
+            data = file.read(MOST_RECIPE_BYTES + 1)
+        if len(data) > MOST_RECIPE_BYTES:
             raise LabError(f"The file {str(path)[:200]} is too large for a recipe: give a list of steps as JSON.")
-        return path.read_text()
+        return data.decode()
     except (OSError, ValueError) as error:
         if isinstance(error, LabError):
             raise
@@ -253,7 +258,7 @@ def _exported(result: CompressionResult, ending: str) -> str:
 
 def _print_plain(result: CompressionResult, run_id: str) -> None:
     config = result.config
-    print(f"{run_id}: {result.name}, {len(result.variants)} of {_variants(config)} of {config.checkpoint}")
+    print(f"{run_id}: {result.name}, {len(result.variants)} of {_variants(result.planned)} of {config.checkpoint}")
     if not result.measured:
         note("Nothing is measured yet.")
         return
@@ -289,8 +294,7 @@ def _print_legend(result: CompressionResult) -> None:
     print(" ".join(parts))
 
 
-def _variants(config: CompressConfig) -> str:
-    count = len(config.variants())
+def _variants(count: int) -> str:
     return f"{count} {'variant' if count == 1 else 'variants'}"
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from core.checkpoints import Checkpoint, CheckpointRef
 
 FORMATS = ("onnx", "safetensors")
-COMPARED = 1000
 
 
 def add(subcommands: Any) -> None:
@@ -24,8 +23,9 @@ def add(subcommands: Any) -> None:
         "export",
         help="write a checkpoint as an ONNX or a safetensors file",
         description="Write a checkpoint as one file. onnx: what runs in ONNX Runtime, with labels and normalisation in its "
-        "metadata; an int8 checkpoint's computes in int8. safetensors: the weights in float32, with the card in its metadata. "
-        "The file is read back and compared with the checkpoint before it is written to its place.",
+        "metadata; it computes in float32, and that of an int8 checkpoint of pictures in int8. safetensors: the weights in "
+        "float32, with the card in its metadata. The file is read back and compared with the checkpoint before it is written "
+        "to its place.",
     )
     parser.add_argument("--checkpoint", required=True, metavar="NAME", help="as listed by: python -m core checkpoints")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
@@ -59,6 +59,10 @@ def export(options: argparse.Namespace) -> int:
         from core.compression.onnx_export import snippet
 
         script = snippet(checkpoint.card, target.name)
+    if options.format == "onnx" and checkpoint.card.task == "text" and checkpoint.card.storage == "int8":
+        note(
+            "The ONNX file of a language model computes in float32: its weights, rounded to 8 bits, take four bytes each."
+        )
     if options.json:
         figures = {"format": options.format, "size_bytes": len(data), "largest_difference": difference}
         print_json(
@@ -127,13 +131,14 @@ def _weights(checkpoint: Checkpoint) -> tuple[bytes, float, str]:
 
 def _pictures(reference: CheckpointRef) -> np.ndarray | None:
     """Test images of the checkpoint's dataset, if they are on this machine and fit; nothing is fetched."""
+    from core.compression.onnx_export import MOST_COMPARED
     from core.data import dataset_status, load_images
 
     card = reference.card.image_data
     try:
         if not dataset_status(card.name).ready:
             return None
-        images = load_images(card.name).test.images[:COMPARED]
+        images = load_images(card.name).test.images[:MOST_COMPARED]
     except LabError:
         return None
     return images if len(images) and images.shape[1:3] == (card.image_size, card.image_size) else None

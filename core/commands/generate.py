@@ -53,7 +53,11 @@ def add(subcommands: Any) -> None:
             help=f"{text} (default: {getattr(usual, name):g})",
         )
     parser.add_argument("--streams", type=int, default=1, metavar="INT", help="texts to write at once (default: 1)")
-    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of the weights; int8: CPU only")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the weights; int8: recurrent models, CPU only (default: int8 if they are stored so, else float32)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--json", action="store_true", help="print as JSON, once it is done")
     parser.set_defaults(command=generate)
@@ -61,6 +65,7 @@ def add(subcommands: Any) -> None:
 
 def generate(options: argparse.Namespace) -> int:
     from core.checkpoints import load_checkpoint
+    from core.compression.remarks import usual_precision
     from core.devices import pick_device, prepare_server
     from core.language import read
 
@@ -69,17 +74,19 @@ def generate(options: argparse.Namespace) -> int:
     vocabulary = reference.card.text_data.vocabulary  # an image classifier is told before torch is imported
     reading = read(_standard_input() if options.prompt == "-" else options.prompt, vocabulary)
     prepare_server(1)  # products of one row: a second thread costs more than it brings
-    wanted = "cpu" if (options.precision, options.device) == ("int8", "auto") else options.device
+    usual = usual_precision(reference.card) if options.device in ("auto", "cpu") else "float32"
+    precision = options.precision or usual
+    wanted = "cpu" if (precision, options.device) == ("int8", "auto") else options.device
     device = pick_device(wanted)
     checkpoint = load_checkpoint(reference, device)
     from core.generation.writing import write_many
 
-    writer = write_many(checkpoint, reading.text, config, streams=options.streams, precision=options.precision)
+    writer = write_many(checkpoint, reading.text, config, streams=options.streams, precision=precision)
     written = Written(streams=options.streams)
     interrupted = _collect(writer, written, None if options.json else reading.text)
     if options.json:
         settings = {name: getattr(config, name) for name in SETTINGS}
-        settings |= {"streams": options.streams, "precision": options.precision, "device": device}
+        settings |= {"streams": options.streams, "precision": precision, "device": device}
         values = {"checkpoint": reference.name, "prompt": reading.text} | written.to_dict()
         replaced = [{"character": character, "stand_in": by} for character, by in reading.replaced]
         print_json(values | {"replaced": replaced, "settings": settings})

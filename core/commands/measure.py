@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core.commands.output import Bar, note, print_json, print_table
+from core.compression.analysis import UNKNOWN, accuracy_words, byte_words, latency_words, p_words, times
+from core.compression.recipe import ORIGINAL
+from core.compression.results import Measurement, loss_words, speedup
 from core.errors import LabError
 
 if TYPE_CHECKING:
     from core.checkpoints import CheckpointRef
-    from core.compression.results import Measurement
     from core.data import Dataset
 
 FIGURES = (
@@ -44,7 +47,8 @@ def add(subcommands: Any) -> None:
         "measure",
         help="measure two checkpoints beside each other",
         description="Size, parameters, multiply-adds, latency, memory and accuracy of B against A, on the CPU. Latencies are "
-        "in ms a batch, of the network alone, measured in turn: A B B A. Accuracy is on all test images, one view of each.",
+        "the median (and 95th percentile), ms a batch, of the network alone, measured in turn: A B B A. Accuracy is on all "
+        "test images, one view of each.",
     )
     parser.add_argument("first", metavar="A", help="what B is compared with; as listed by: python -m core checkpoints")
     parser.add_argument("second", metavar="B")
@@ -106,8 +110,8 @@ def beside(measured: list[Measurement], names: list[str]) -> list[dict[str, Any]
     rows = []
     for label, words in LINES.items():
         cells = [words(item) for item in measured]
-        if any(cells):
-            rows.append({"": label} | {name: cell or "-" for name, cell in zip(names, cells, strict=True)})
+        if any(cell != UNKNOWN for cell in cells):
+            rows.append({"": label} | dict(zip(names, cells, strict=True)))
     return rows
 
 
@@ -147,65 +151,41 @@ def _at_hand(reference: CheckpointRef) -> Dataset | None:
     return None
 
 
-def _bytes(value: int | None) -> str:
-    if value is None:
-        return ""
-    return f"{value / 1e6:.2f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
-
-
 def _latency(measurement: Measurement, subject: str) -> str:
-    found = measurement.latency_ms.get(subject)
-    if found is None:
-        return ""
-    against = "" if measurement.number == 0 and measurement.id == "original" else f", {found.speedup:.2f}x as fast"
-    return f"{found.p50:.3g} / {found.p95:.3g} ms{against}"
-
-
-def _accuracy(measurement: Measurement) -> str:
-    if measurement.accuracy is None:
-        return ""
-    if measurement.accuracy_interval is None:
-        return f"{measurement.accuracy:.2%}"
-    low, high = measurement.accuracy_interval
-    return f"{measurement.accuracy:.2%} ({low:.2%} to {high:.2%})"
-
-
-def _change(measurement: Measurement) -> str:
-    from core.compression.results import loss_words
-
-    words = loss_words(measurement)
-    return "" if words == "–" else words
+    found, words = measurement.latency_ms.get(subject), latency_words(measurement, subject)
+    return words if found is None or measurement.id == ORIGINAL else f"{words}, {times(found.speedup)}x as fast"
 
 
 def _p_value(measurement: Measurement) -> str:
-    if measurement.p_value is None:
-        return ""
-    return f"{measurement.p_value:.3g} ({measurement.disagreements:,} of {measurement.images:,} answers differ)"
+    words = p_words(measurement.p_value)
+    if words == UNKNOWN:
+        return UNKNOWN
+    return f"{words} ({measurement.disagreements:,} of {measurement.images:,} answers differ)"
 
 
 def _speed(measurement: Measurement) -> str:
-    own, original = measurement.characters_per_s, measurement.original_characters_per_s
-    if own is None or not original:
-        return ""
-    return f"{own:,.0f} characters/s" + ("" if measurement.id == "original" else f", {own / original:.2f}x as fast")
+    own, ratio = measurement.characters_per_s, speedup(measurement)
+    if own is None or ratio is None:
+        return UNKNOWN
+    return f"{own:,.0f} characters/s" + ("" if measurement.id == ORIGINAL else f", {times(ratio)}x as fast")
 
 
-LINES: dict[str, Any] = {
-    "weights file": lambda item: _bytes(item.stored_bytes),
-    "what runs": lambda item: _bytes(item.size_bytes),
+LINES: dict[str, Callable[[Measurement], str]] = {
+    "weights file": lambda item: byte_words(item.stored_bytes),
+    "what runs": lambda item: byte_words(item.size_bytes),
     "parameters": lambda item: f"{item.parameters:,}",
-    "multiply-adds": lambda item: "" if item.macs is None else f"{item.macs:,}",
+    "multiply-adds": lambda item: UNKNOWN if item.macs is None else f"{item.macs:,}",
     "zeros": lambda item: f"{item.zeros:.1%}",
-    "PyTorch, batch 1 (p50 / p95)": lambda item: _latency(item, "torch_b1"),
-    "PyTorch, batch 64": lambda item: _latency(item, "torch_b64"),
-    "ONNX Runtime, batch 1": lambda item: _latency(item, "onnx_b1"),
-    "ONNX Runtime, batch 64": lambda item: _latency(item, "onnx_b64"),
+    "PyTorch, batch 1 (ms)": lambda item: _latency(item, "torch_b1"),
+    "PyTorch, batch 64 (ms)": lambda item: _latency(item, "torch_b64"),
+    "ONNX Runtime, batch 1 (ms)": lambda item: _latency(item, "onnx_b1"),
+    "ONNX Runtime, batch 64 (ms)": lambda item: _latency(item, "onnx_b64"),
     "writes": _speed,
     "threads": lambda item: f"{item.threads}",
-    "peak memory": lambda item: _bytes(item.memory_bytes),
-    "accuracy (95%)": _accuracy,
-    "loss": lambda item: "" if item.loss_nats is None else f"{item.loss_nats:.4f} nats",
-    "change (95%)": _change,
+    "peak memory": lambda item: byte_words(item.memory_bytes),
+    "accuracy (95%)": accuracy_words,
+    "loss": lambda item: UNKNOWN if item.loss_nats is None else f"{item.loss_nats:.4f} nats",
+    "change (95%)": loss_words,
     "McNemar's p": _p_value,
 }
-"""What the table says, line by line; empty where it was not measured."""
+"""What the table says, line by line: times are the median (95th percentile); a dash for what was not measured."""

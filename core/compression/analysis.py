@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import json
 import statistics
-from dataclasses import dataclass
 from typing import Any
 
 from core.compression.recipe import ORIGINAL
@@ -19,7 +18,8 @@ from core.compression.results import (
     stored_smaller,
 )
 from core.compression.steps import Distill, read_step
-from core.values import finite, signed
+from core.compression.teacher import TeacherEffect
+from core.values import finite
 
 MOST_POINTS_LOST = 1.0
 """What a variant may lose and still be the winner of a headline, percentage points of accuracy."""
@@ -32,71 +32,44 @@ ABOUT = 0.05
 UNKNOWN = "–"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TeacherEffect:
-    """What a teacher added: students against controls of the same seed, paired."""
+def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] = ()) -> TeacherEffect | None:
+    """Students and controls of one distillation, of the seeds that have both. None where there is no such pair (yet).
 
-    seeds: tuple[int, ...]
-    students: tuple[float, ...]
-    """By seed: accuracy in percent; of text, loss in nats."""
-    controls: tuple[float, ...]
-    text: bool = False
-
-    @property
-    def differences(self) -> tuple[float, ...]:
-        """Student minus control of each seed: points, or nats, where less is better."""
-        return tuple(ours - theirs for ours, theirs in zip(self.students, self.controls))
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.differences)
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the 95% interval of the mean (paired t over seeds); None for one seed."""
-        n = len(self.seeds)
-        if n < 2:
-            return None
-        from scipy import special  # takes a while to load
-
-        return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(self.differences) / math.sqrt(n)
-
-    @property
-    def kind(self) -> str:
-        """`helps`, `hurts`, `noise`; `none` for one seed, which says nothing about luck."""
-        half_width = self.half_width
-        if half_width is None:
-            return "none"
-        if abs(self.mean) <= half_width:
-            return "noise"
-        return "helps" if (self.mean < 0) == self.text else "hurts"
-
-    @property
-    def figures(self) -> str:
-        """`+0.62 ± 0.59 points`; with one seed `+0.4 points`."""
-        unit, digits = ("nats", 3) if self.text else ("points", 1)
-        half_width = self.half_width
-        if half_width is None:
-            return f"{signed(self.mean, digits)} {unit}"
-        # As many digits as it takes to show that the interval leaves out 0.
-        while self.kind != "noise" and digits < 5 and round(abs(self.mean), digits) <= round(half_width, digits):
-            digits += 1
-        return f"{signed(self.mean, digits)} ± {half_width:.{digits}f} {unit}"
-
-
-def teacher_effect(result: CompressionResult) -> TeacherEffect | None:
-    """Students and controls of a distillation, of the seeds that have both. None where there is no such pair (yet)."""
+    steps: those of the students (`Measurement.steps`), where several distillations stand side by side; empty takes the first
+    that has all its pairs, or else the first that has any.
+    """
     text = result.task == "text"
-    found: dict[bool, dict[int, float]] = {False: {}, True: {}}
+    found: dict[tuple[bool, str], dict[int, float]] = {}
+    students: dict[str, Measurement] = {}
     for item in result.variants:
         value = quality(item)
         if is_distilled(item) and value is not None:
-            found[item.control][item.seed] = -value if text else 100 * value
-    seeds = tuple(sorted(found[False].keys() & found[True].keys()))
-    if not seeds:
-        return None
-    students, controls = (tuple(found[control][seed] for seed in seeds) for control in (False, True))
-    return TeacherEffect(seeds=seeds, students=students, controls=controls, text=text)
+            key = _training(item.steps)
+            found.setdefault((item.control, key), {}).setdefault(item.seed, -value if text else 100 * value)
+            if not item.control:
+                students.setdefault(key, item)
+    effects = []
+    for key, student in students.items():
+        step = read_step(student.steps[-1])
+        assert isinstance(step, Distill)
+        ours, theirs = found[False, key], found.get((True, _training(student.steps, untaught=True)), {})
+        seeds = tuple(sorted(ours.keys() & theirs.keys()))
+        if not seeds or (steps and _training(steps) != key):
+            continue
+        values = {"students": tuple(ours[seed] for seed in seeds), "controls": tuple(theirs[seed] for seed in seeds)}
+        effect = TeacherEffect(seeds=seeds, text=text, **values)
+        if len(seeds) == step.seeds:
+            return effect
+        effects.append(effect)
+    return effects[0] if effects else None
+
+
+def _training(steps: tuple[dict[str, Any], ...], *, untaught: bool = False) -> str:
+    """What tells one distillation from another. untaught: what it is for the controls of these students."""
+    step = read_step(steps[-1])
+    if untaught and isinstance(step, Distill):
+        step = step.untaught()
+    return json.dumps([*steps[:-1], step.to_dict()], sort_keys=True)
 
 
 def is_distilled(item: Measurement) -> bool:
@@ -151,6 +124,10 @@ def headline(result: CompressionResult) -> str:
         most = f"{MOST_NATS_LOST:g} nats" if result.task == "text" else f"{MOST_POINTS_LOST:g} point"
         said.append(f"No variant stays within {most} of the original; the least is lost with:")
     said.append(f"{_capital(best.title)}: {_bought(best, first)}. {_cost(best)}")
+    smallest = _smallest_to_store(result) if len(done) >= result.planned else None
+    if smallest is not None and smallest.stored_bytes < best.stored_bytes:
+        ratio = times(stored_smaller(smallest, first) or 1.0)
+        said.append(f"Smallest to store is {smallest.title}: {ratio} times as small, {loss_words(smallest)}.")
     slower = [item for item in _candidates(result) if item is not best and (_faster_by(item) or 1.0) < 1 - ABOUT]
     if slower:
         names = "; ".join(f"{item.title} ({times(_faster_by(item) or 0.0)} times as fast)" for item in slower)
@@ -170,6 +147,15 @@ def winner(result: CompressionResult) -> Measurement | None:
     if within:
         return max(within, key=lambda item: _ratio(item, first))
     return min(items, key=lambda item: (_lost(item), -_ratio(item, first)))
+
+
+def _smallest_to_store(result: CompressionResult) -> Measurement | None:
+    """Where several recipes stand side by side: of the variants that lose little, the one with the smallest file."""
+    items = _candidates(result)
+    if sum(is_last(result, item) for item in items) < 2:
+        return None
+    within = [item for item in items if item.stored_bytes and quality(item) is not None and _lost(item) <= 1]
+    return min(within, key=lambda item: item.stored_bytes, default=None)
 
 
 def short_name(result: CompressionResult, item: Measurement) -> str:
@@ -242,12 +228,12 @@ def _image_row(item: Measurement) -> dict[str, str]:
         "Stored": byte_words(item.stored_bytes),
         "Parameters": f"{item.parameters:,}",
         "Multiply-adds": _count(item.macs),
-        "PyTorch ×1 (ms)": _latency(item, "torch_b1"),
-        "ONNX ×1 (ms)": _latency(item, "onnx_b1"),
-        "ONNX ×64 (ms)": _latency(item, "onnx_b64"),
+        "PyTorch ×1 (ms)": latency_words(item, "torch_b1"),
+        "ONNX ×1 (ms)": latency_words(item, "onnx_b1"),
+        "ONNX ×64 (ms)": latency_words(item, "onnx_b64"),
         "Faster": _faster(item),
         "Memory": byte_words(item.memory_bytes),
-        "Accuracy": _accuracy(item),
+        "Accuracy": accuracy_words(item),
         "Change": loss_words(item),
         "p": p_words(item.p_value),
     }
@@ -262,7 +248,6 @@ def _text_row(item: Measurement) -> dict[str, str]:
         "Multiply-adds": _count(item.macs),
         "Characters/s": UNKNOWN if item.characters_per_s is None else f"{item.characters_per_s:,.0f}",
         "Faster": _faster(item),
-        "Memory": byte_words(item.memory_bytes),
         "Loss (nats)": UNKNOWN if item.loss_nats is None else f"{item.loss_nats:.3f}",
         "Change": loss_words(item),
         "First guess right": UNKNOWN if item.accuracy is None else f"{100 * item.accuracy:.1f}%",
@@ -356,7 +341,8 @@ def _standing(item: Measurement) -> str:
     return f"{100 * item.accuracy:.1f}% on {item.images:,} test images, {size}"
 
 
-def _latency(item: Measurement, subject: str) -> str:
+def latency_words(item: Measurement, subject: str) -> str:
+    """Median and 95th percentile, ms a batch: `0.800 (0.960)`. subject: one of SUBJECTS."""
     found = item.latency_ms.get(subject)
     return UNKNOWN if found is None else f"{figures(found.p50)} ({figures(found.p95)})"
 
@@ -366,7 +352,8 @@ def _faster(item: Measurement) -> str:
     return f"{times(found)}×" if finite(found) and found else UNKNOWN
 
 
-def _accuracy(item: Measurement) -> str:
+def accuracy_words(item: Measurement) -> str:
+    """Accuracy with its 95% interval: `94.33% (93.9 to 94.8)`."""
     if item.accuracy is None:
         return UNKNOWN
     interval = item.accuracy_interval

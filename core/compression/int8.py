@@ -16,12 +16,13 @@ from core.checkpoints import Checkpoint
 from core.compression.calibrate import ranges
 from core.compression.derive import copied, derived
 from core.compression.folding import fold_batch_norms
-from core.compression.int8_graph import SCALE, WHOLE, Plan, quantised, rows_on_grid
+from core.compression.int8_graph import SCALE, WHOLE, Plan, quantised
 from core.compression.onnx_export import compare_export, with_metadata
 from core.compression.onnx_graph import image_graph
 from core.compression.runtime import onnx_inputs
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
 from core.errors import LabError
+from core.packing import from_grid, rows_on_grid
 
 COMPARED = 64
 """Calibration images on which the file is compared with its twin."""
@@ -79,8 +80,7 @@ def _on_grid(model: nn.Module) -> nn.Module:
     _check_finite(model)
     for parameter in model.parameters():
         if parameter.ndim >= 2:
-            whole, scales = rows_on_grid(parameter.detach().cpu().float().numpy())
-            parameter.copy_(_values(whole, scales))
+            parameter.copy_(torch.from_numpy(from_grid(*rows_on_grid(parameter.detach().cpu().float().numpy()))))
     return model
 
 
@@ -91,14 +91,9 @@ def _take_weights(model: nn.Module, file: onnx.ModelProto) -> None:
     for name, parameter in model.named_parameters():
         if name + WHOLE in held and parameter.ndim >= 2:
             whole, scales = (numpy_helper.to_array(held[name + part]) for part in (WHOLE, SCALE))
-            parameter.copy_(_values(whole, scales))
+            parameter.copy_(torch.from_numpy(from_grid(whole, scales)))
         elif name in held:
             parameter.copy_(torch.from_numpy(numpy_helper.to_array(held[name]).copy()))
-
-
-def _values(whole: np.ndarray, scales: np.ndarray) -> torch.Tensor:
-    """Whole numbers (rows, ...) times the scale of their row, float32."""
-    return torch.from_numpy(whole.astype(np.float32) * scales.reshape(-1, *[1] * (whole.ndim - 1)))
 
 
 def _check_finite(model: nn.Module) -> None:

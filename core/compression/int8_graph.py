@@ -18,6 +18,7 @@ from core.compression.calibrate import Ranges
 from core.compression.onnx_graph import Graph
 from core.compression.tracing import LOGITS
 from core.errors import LabError
+from core.packing import from_grid, rows_on_grid
 
 WITH_WEIGHTS = ("Conv", "Gemm")
 INTEGER = (*WITH_WEIGHTS, "MaxPool", "Add", "GlobalAveragePool", "Flatten")
@@ -26,22 +27,12 @@ SAME_VALUES = ("MaxPool", "Flatten")
 """Their results are among their inputs, so they keep the scale."""
 WHOLE, SCALE = "_whole", "_scale"
 """Endings of the names of what a weight is held in: whole numbers, and how much one is, of each output channel."""
-LIMIT = 127
 LARGEST_BIAS = 2.0**30
 SMALLEST_SCALE = 1e-12
 LEVELS = 255
 FLOAT_SHARE = 0.05
 """The first convolution stays in float32 where it has less of the multiply-adds than this: it sees the picture itself, whose
 rounding costs the most, and saves next to nothing."""
-
-
-def rows_on_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, ...) float32 to int8 of the same shape and scales (rows,) float32: the largest weight of a row is 127 scales."""
-    flat = weight.reshape(len(weight), -1)
-    scales = np.abs(flat).max(axis=1) / np.float32(LIMIT)
-    scales[scales == 0] = 1
-    whole = np.clip(np.rint(flat / scales[:, None]), -LIMIT, LIMIT).astype(np.int8)
-    return whole.reshape(weight.shape), scales.astype(np.float32)
 
 
 class Plan:
@@ -113,8 +104,7 @@ def quantised(model: onnx.ModelProto, plan: Plan, ranges: Ranges) -> onnx.ModelP
         values = plan.weights[name]
         if values.ndim >= 2:
             # On the grid too, so that a file that holds weights in int8 holds these as well.
-            whole, steps = rows_on_grid(values)
-            values = whole.astype(np.float32) * steps.reshape(-1, *[1] * (values.ndim - 1))
+            values = from_grid(*rows_on_grid(values))
         graph.weight(name, values)
     narrow: dict[str, str] = {}
     """Value -> its dequantised twin, which all that use it read."""

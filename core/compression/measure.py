@@ -23,7 +23,7 @@ from core.compression.latency import interleaved, peak_memory, torch_threads
 from core.compression.measure_text import TextBench
 from core.compression.onnx_export import compare_export, export_onnx
 from core.compression.recipe import ORIGINAL
-from core.compression.remarks import PLACES, about_storage, about_zeros, busy, slower
+from core.compression.remarks import PLACES, about_int8, about_storage, about_zeros, busy, slower
 from core.compression.results import SUBJECTS, Latency, Measurement
 from core.compression.runtime import OnnxNetwork, onnx_inputs
 from core.compression.significance import mcnemar, paired_interval
@@ -77,7 +77,7 @@ class Bench:
 
     def measure_original(self) -> tuple[Measurement, np.ndarray | None]:
         """`measure` for the original itself."""
-        return self.measure(self.original, self.stored_bytes, id=ORIGINAL, title=self.original.card.title)
+        return self.measure(self.original, self.stored_bytes, id=ORIGINAL, title="original")
 
     def measure(
         self,
@@ -183,6 +183,7 @@ class PictureBench:
         }
         if answers is not None:
             figures |= self._right(answers, None if itself else self._answers_of_original())
+            notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
         return figures | {"notes": tuple(notes)}, answers
 
     def _first(self) -> _Running:

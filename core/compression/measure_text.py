@@ -18,7 +18,7 @@ from torch import Tensor
 from core.checkpoints import Card, Checkpoint
 from core.compression.counting import bytes_in_int8, layers_of_text, zeros_of
 from core.compression.latency import interleaved, torch_threads
-from core.compression.remarks import about_storage, about_zeros, runs_in_int8, slower
+from core.compression.remarks import about_storage, about_zeros, runs_in_int8, slower, usual_precision
 from core.compression.significance import mean_interval
 from core.data import UNKNOWN, TextDataset
 from core.errors import LabError
@@ -28,6 +28,10 @@ from core.language import character_losses, space_token
 BURST = 32
 """Characters that are written before the other model has its turn."""
 PROMPT = 16
+NOT_MEASURED = (
+    "Times in ONNX Runtime and memory are not measured for language models, which write through this project's own "
+    "stepper."
+)
 
 
 class TextBench:
@@ -45,7 +49,7 @@ class TextBench:
         """Fields of a Measurement; a text has no answers to keep. itself: the checkpoint is the original."""
         card, model = checkpoint.card, checkpoint.model
         int8 = runs_in_int8(card)
-        notes = about_storage(card, False)
+        notes = [*([NOT_MEASURED] if itself else []), *about_storage(card, False)]
         layers, macs = layers_of_text(model)
         zeros = zeros_of(model)
         figures: dict[str, Any] = {
@@ -157,7 +161,7 @@ class _AsWritten:
 
 
 def _engine(checkpoint: Checkpoint) -> Stepper:
-    return stepper(checkpoint.model, "int8" if runs_in_int8(checkpoint.card) else "float32")
+    return stepper(checkpoint.model, usual_precision(checkpoint.card))
 
 
 def _scores(losses: np.ndarray, right: np.ndarray) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def export_onnx(checkpoint: Checkpoint) -> bytes:
     """
     card, model = checkpoint.card, checkpoint.model
     if checkpoint.onnx:
-        built = check_onnx(checkpoint.onnx)
+        built = check_onnx(checkpoint.onnx, card.image_data.image_size)
         if built.graph.input[0].name != IMAGES:
             raise LabError(f"The int8 network of {card.title[:100]} takes no pictures: the checkpoint is damaged.")
     elif isinstance(model, CharGPT):
@@ -71,9 +72,9 @@ def with_metadata(model: onnx.ModelProto, checkpoint: Checkpoint) -> bytes:
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
     """What the file says about itself; `title`, `task`, `model`, `checkpoint` and `parent` as plain text, all else as JSON."""
-    card = checkpoint.card
     tools = versions() | {"onnx": onnx.__version__}
-    plain = {"title": card.title, "task": card.task, "model": card.model, "checkpoint": checkpoint.name}
+    card = _without_folders(checkpoint.card)
+    plain = {"title": card.title, "task": card.task, "model": card.model, "checkpoint": _public(checkpoint.name)}
     plain["parent"] = card.parent or ""
     values: dict[str, Any] = {"opset": OPSET, "compression": card.compression, "versions": tools}
     if card.task == "images":
@@ -160,16 +161,29 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         for name, value in checkpoint.model.state_dict().items()
     }
     card = dataclasses.replace(
-        checkpoint.card,
+        _without_folders(checkpoint.card),
         storage="float32",
         weights_file="",
         weights_sha256="",
         size_bytes=0,
         onnx_file="",
         onnx_sha256="",
+        onnx_bytes=0,
     )
-    card = dataclasses.replace(card, onnx_bytes=0)
     return bytes(save(tensors, metadata={"format": "pt", "card": card.to_json()}))
+
+
+def _without_folders(card: Card) -> Card:
+    """The card as strangers may read it: where a checkpoint came from a folder, only the folder's own name."""
+    done = dict(card.compression)
+    if done:
+        done["original"] = _public(done["original"])
+    return dataclasses.replace(card, parent=card.parent and _public(card.parent), compression=done)
+
+
+def _public(name: str) -> str:
+    """A checkpoint's name as it is (`fast_resnet`, `<run id>/last`), a folder's without what is above it."""
+    return name if re.fullmatch(r"[\w-]+(/[\w-]+)?", name) else Path(name).name
 
 
 def snippet(card: Card, file_name: str) -> str:

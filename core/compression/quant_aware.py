@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.packing import WEIGHT_LIMIT
+
 LEVELS = 255
-WEIGHT_LIMIT = 127
 RANGE_MOMENTUM = 0.05
 """Share of a new batch in the running range."""
 SMALLEST_RANGE = 1e-6

@@ -189,13 +189,20 @@ def make(
     return made
 
 
+def is_compressed(card: Card) -> bool:
+    """Whether a checkpoint is in a form that any further step would undo."""
+    return bool(card.onnx_file) or card.storage in ("int8", "coded", "clustered")
+
+
 def check_fits(config: CompressConfig, card: Card) -> None:
     """Raises LabError where a recipe does not fit the checkpoint that it is for."""
-    if card.onnx_file or card.storage in ("int8", "coded", "clustered"):
+    if is_compressed(card):
         raise LabError(
             f"{card.title[:100]} is in {'int8' if card.storage == 'int8' else card.storage} already: start from the checkpoint "
             f"that it was made from, {card.compression.get('original') or card.parent or 'its original'}."
         )
+    if card.storage == "float16" and [step["step"] for step in config.steps] == ["float16"]:
+        raise LabError(f"{card.title[:100]} is stored in float16 already: choose another recipe, int8 for instance.")
     for step in config.parsed():
         if isinstance(step, Distill) and MODELS[step.student].task != card.task:
             raise LabError(
@@ -313,7 +320,7 @@ PRESETS: dict[str, Preset] = {
     "text_smallest": Preset(
         title="Smallest file",
         about="Seven weights of ten pruned while the rest learns, clustered to 4 bits, Huffman coded. For storage.",
-        steps=(PruneGradually(amount=0.7, epochs=2.0, schedule="gentle"), Cluster(bits=4), HuffmanCode()),
+        steps=(PruneGradually(amount=0.7, epochs=1.0, schedule="gentle"), Cluster(bits=4), HuffmanCode()),
         task="text",
     ),
     "text_student": Preset(

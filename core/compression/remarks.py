@@ -9,6 +9,7 @@ import numpy as np
 from core.checkpoints import Card
 from core.compression.results import Latency
 from core.compression.significance import mcnemar
+from core.compression.steps import STEPS, TrainQuantized
 from core.models import MODELS
 
 NOTICEABLE = 0.95
@@ -18,6 +19,8 @@ SURE = 0.01
 SCATTER = 2.0
 """p95 over p50 from which on times are called scattered: something else had the processor now and then."""
 MANY_ZEROS = 0.1
+MUCH_LOST = 0.5
+"""Percentage points that an int8 network may lose before a remedy is named."""
 PLACES = {
     "torch_b1": "in PyTorch at batch 1",
     "torch_b64": "in PyTorch at batch 64",
@@ -34,9 +37,15 @@ def slower(place: str, own: np.ndarray, original: np.ndarray) -> list[str]:
     """
     speedup = float(np.median(original) / np.median(own))
     worse = int((own > original).sum())
-    if speedup >= NOTICEABLE or mcnemar(len(own) - worse, worse) > SURE:
+    if speedup >= NOTICEABLE or _sign_test(worse, len(own) - worse) > SURE:
         return []
     return [f"Slower than the original {place}: {speedup:.2f} times as fast."]
+
+
+def _sign_test(worse: int, better: int) -> float:
+    """Two-sided p value, 0..1, of so uneven a split of rounds. McNemar's exact test is the sign test of the disagreements, so
+    that it serves for rounds as well."""
+    return mcnemar(worse, better)
 
 
 def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
@@ -64,6 +73,23 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
         return []
     held = {"float16": "in 16 bits", "int8": "in 8 bits"}.get(card.storage, card.storage)
     return [f"Its file holds the weights {held}; to run, they become float32 again, as large and as fast as any."]
+
+
+def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
+    """What may help where an int8 network for pictures loses much against the original, and was not tried."""
+    if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
+        return []
+    done = card.compression.get("steps") or ()
+    if any(STEPS.get(step.get("step")) is TrainQuantized for step in done):
+        return []
+    return [
+        f"It loses {-delta_points:.2f} points against the original: {TrainQuantized.title.lower()} before int8 may help."
+    ]
+
+
+def usual_precision(card: Card) -> str:
+    """What a language model writes in unless it is told otherwise, one of core.generation.sampling.PRECISIONS."""
+    return "int8" if runs_in_int8(card) else "float32"
 
 
 def runs_in_int8(card: Card) -> bool:

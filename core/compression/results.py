@@ -222,7 +222,7 @@ def quality(item: Measurement) -> float | None:
 def loss_words(item: Measurement) -> str:
     """What it cost against the original: `−0.3 points (−0.6 to +0.0)`, `+0.012 nats`; a dash where not known."""
     if item.delta_nats is not None:
-        return f"{signed(item.delta_nats, 3)} nats" + _interval(item.delta_nats_interval, 3)
+        return f"{signed(item.delta_nats, 4)} nats" + _interval(item.delta_nats_interval, 4)
     if item.delta_points is None:
         return "–"
     return f"{signed(item.delta_points, 2)} points" + _interval(item.delta_interval, 2)
@@ -244,10 +244,10 @@ def smaller(item: Measurement, first: Measurement) -> float | None:
 
 
 def stored_smaller(item: Measurement, first: Measurement) -> float | None:
-    """How many times as small as the original's weights in float32 the stored file is."""
-    if not item.stored_bytes or not first.parameters:
+    """How many times as small as the original's the stored file is; None where not known."""
+    if not item.stored_bytes or not first.stored_bytes:
         return None
-    return 4 * first.parameters / item.stored_bytes
+    return first.stored_bytes / item.stored_bytes
 
 
 def on_the_front(items: tuple[Measurement, ...], cost: str) -> set[str]:

@@ -19,6 +19,11 @@ CALIBRATIONS = ("minmax", "percentile", "entropy")
 FEWEST_CALIBRATION_IMAGES = 16
 
 
+def epochs_words(epochs: float) -> str:
+    """`1 epoch`, `2.5 epochs`."""
+    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One step of a recipe. Raises LabError for a setting out of its range."""
@@ -137,7 +142,7 @@ class PruneGradually(Tuned):
 
     @property
     def words(self) -> str:
-        return f"prune {self.amount:.0%} of the weights over {self.epochs:g} epochs"
+        return f"prune {self.amount:.0%} of the weights over {epochs_words(self.epochs)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +165,7 @@ class LotteryTicket(Trained):
 
     @property
     def words(self) -> str:
-        return f"lottery ticket of {1 - self.amount:.0%}, trained for {self.epochs:g} epochs"
+        return f"lottery ticket of {1 - self.amount:.0%}, trained for {epochs_words(self.epochs)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,7 +205,7 @@ class FineTune(Tuned):
 
     @property
     def words(self) -> str:
-        return f"fine-tune for {self.epochs:g} epochs"
+        return f"fine-tune for {epochs_words(self.epochs)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,7 +220,7 @@ class TrainQuantized(Trained):
 
     @property
     def words(self) -> str:
-        return f"train with 8-bit rounding for {self.epochs:g} epochs"
+        return f"train with 8-bit rounding for {epochs_words(self.epochs)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,7 +265,7 @@ class Distill(Trained):
 
     @property
     def words(self) -> str:
-        return f"distill into {MODELS[self.student].title}, {self.epochs:g} epochs"
+        return f"distill into {MODELS[self.student].title}, {epochs_words(self.epochs)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CARD, MEMBERS, read_card
-from core.compression.recipe import CompressConfig
+from core.compression.recipe import PRESETS, CompressConfig
 from core.errors import LabError
 from core.models import MODELS
 from core.paths import ensure_folder, lab_home, write_atomic
@@ -284,7 +284,10 @@ class RunStore:
 
     def _default_name(self, config: AnyConfig) -> str:
         taken = {run.name for run in self.list()}
-        name = base = f"{MODELS[config.model].title}, {config.recipe}"[:90]
+        recipe = config.recipe
+        if isinstance(config, CompressConfig):
+            recipe = PRESETS[recipe].title if recipe in PRESETS else "own recipe"
+        name = base = f"{MODELS[config.model].title}, {recipe}"[:90]
         number = 2
         while name in taken:
             name, number = f"{base} ({number})", number + 1

@@ -7,6 +7,7 @@ import math
 import streamlit as st
 
 from core.checkpoints import Card, CheckpointRef, find_checkpoint, list_checkpoints
+from core.compression.recipe import is_compressed
 from core.data import DATASETS
 from core.errors import LabError
 from core.models import MODELS
@@ -28,17 +29,20 @@ def checkpoint_picker(
     other: str | None = None,
     task: str = "images",
     recurrent: bool = False,
+    originals: bool = False,
 ) -> CheckpointRef | None:
     """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
 
     param: query parameter that carries the name, so that a link opens with the same choice.
     other: name of a checkpoint to compare with, so not the one to start from.
     recurrent: offer recurrent networks only; a link may still bring another.
+    originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
     """
     references = {
         reference.name: reference
         for reference in list_checkpoints(task=task)
-        if not recurrent or (reference.card.model in MODELS and MODELS[reference.card.model].recurrent)
+        if not (originals and is_compressed(reference.card))
+        and (not recurrent or (reference.card.model in MODELS and MODELS[reference.card.model].recurrent))
     }
     names = _run_names()
     for run_id, (_, active) in names.items():
@@ -93,7 +97,8 @@ def accuracy(card: Card) -> str:
         return "" if loss is None else f"{loss / math.log(2):.2f} bits/character"
     for field, name in (("test_accuracy", "test"), ("val_accuracy", "validation")):
         if isinstance(metrics.get(field), int | float):
-            return f"{100 * metrics[field]:.1f}% {name}"
+            one_view = ", one view" if card.compression else ""
+            return f"{100 * metrics[field]:.1f}% {name}{one_view}"
     return ""
 
 

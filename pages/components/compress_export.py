@@ -13,6 +13,7 @@ from core.errors import LabError
 from core.paths import ensure_folder, lab_home, write_atomic
 from pages.components import tasks
 from pages.components.resources import dataset, loaded
+from pages.components.warmup import warmup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +46,11 @@ def exported(task_key: str) -> Exported | None:
 def export_work(reference: CheckpointRef, file_name: str) -> Callable[[Callable[..., None]], Any]:
     """The work of the task. file_name: what the download will be called, for the code that loads it."""
 
+    warm = warmup()
+
     def work(report: Callable[..., None]) -> Exported:
         report("loading", 0.0)
+        warm.hold()
         from core.compression.onnx_export import compare_export, export_onnx, snippet
 
         checkpoint = loaded(reference)

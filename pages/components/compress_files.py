@@ -109,6 +109,10 @@ def _checked(ready: Exported, reference: CheckpointRef) -> None:
         f"Loaded again in ONNX Runtime and compared with {'its float twin in ' if reference.card.onnx_file else ''}PyTorch on "
         f"{ready.compared}: the largest difference of a logit is {ready.difference:.2g}."
     )
+    if reference.card.task == "text" and reference.card.storage == "int8":
+        st.caption(
+            "This file computes in float32: for language models the 8 bits are for storage and for this project's writer."
+        )
     st.markdown("It runs without this project:")
     st.code(ready.snippet, language="python", wrap_lines=True)
 

@@ -36,7 +36,7 @@ def new_recipe_view() -> None:
     with left:
         st.markdown("#### What to compress")
         task = _task()
-        reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task)
+        reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)
         if reference is None:
             compress_help()
             return

@@ -16,6 +16,7 @@ from pages.components.dataset_fetch import dataset_or_offer
 from pages.components.resources import dark, dataset, loaded, text_dataset
 from pages.components.tables import csv_bytes
 from pages.components.text import show_error
+from pages.components.warmup import warmup
 
 MOST_IMAGES = 500
 MOST_CHARACTERS = 5_000
@@ -81,8 +82,11 @@ def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:
 
 
 def _work(reference: CheckpointRef, kind: str) -> Callable[[Callable[..., None]], Any]:
+    warm = warmup()
+
     def work(report: Callable[..., None]) -> tuple[SensitivityRow, ...]:
         report("loading", None)
+        warm.hold()
         checkpoint, name = loaded(reference), reference.card.dataset.name
 
         def told(share: float) -> None:

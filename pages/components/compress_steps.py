@@ -8,7 +8,7 @@ import re
 import streamlit as st
 
 from core.compression.recipe import MOST_STEPS, PRESETS
-from core.compression.steps import STEPS, Step
+from core.compression.steps import STEPS, Int8, Step
 from pages.components.compress_fields import Row, setting, step_of
 from pages.components.text import plain
 
@@ -85,7 +85,7 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
                 )
         st.caption(_linked(row.step.about))
         fields = sorted(dataclasses.fields(row.step), key=lambda field: field.name != "amount")  # what matters most
-        if fields:
+        if fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of pictures
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 for field in fields:
                     setting(task, row, field.name)

@@ -32,15 +32,16 @@ NAME_CHARACTERS = 18
 UNBROKEN = "\N{NO-BREAK SPACE}"
 PICTURES = (
     "PyTorch and ONNX: milliseconds for one picture (×1) or 64, median and in brackets the 95th percentile, measured in turn "
-    "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one picture. Memory: what "
+    "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one picture, in "
+    "rounds that took both in turn, so not the quotient of two rows, which are of different minutes. Memory: what "
     "a fresh process needs to load the ONNX file and answer. Accuracy: one view of each test image, with its 95% interval. "
     "Change: against the original, with the 95% interval of paired answers; p: McNemar's exact test, how likely so uneven a "
     "split of the disagreements is by luck alone. Multiply-adds are those really executed for one picture: zeros are "
     "multiplied too. One multiply-add is two floating-point operations."
 )
 TEXT = (
-    "Characters/s: written one by one on one thread, in turn with the original. Loss: nats a character on the validation part "
-    "of the text; Change with its 95% interval. Multiply-adds are for one character."
+    "Characters/s: written one by one on one thread, in turn with the original. Loss: nats a character on the validation "
+    "part of the text, less is better; Change with its 95% interval. Multiply-adds are for one character."
 )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.checkpoints import Card
+from core.compression.remarks import runs_in_int8
 from core.errors import LabError
 from core.generation.sampling import SamplingConfig
 from core.training.config import field_docs
@@ -38,8 +40,14 @@ def prompt_box() -> str:
     return text or ""
 
 
-def sampling_form(key: str) -> SamplingConfig | None:
-    """The settings, checked; None, with a sentence on the page, where one is not valid. key: of the widgets."""
+def chosen_precision(key: str, card: Card) -> str:
+    """What the form's toggle says: `int8` or `float32`."""
+    return "int8" if st.session_state.get(_toggle_key(key, card), runs_in_int8(card)) else "float32"
+
+
+def sampling_form(key: str, card: Card) -> SamplingConfig | None:
+    """The settings, checked; None, with a sentence on the page, where one is not valid. key: of the widgets. card: of what
+    shall write."""
     values: dict[str, Any] = {
         "temperature": st.slider(
             LABELS["temperature"],
@@ -84,7 +92,8 @@ def sampling_form(key: str) -> SamplingConfig | None:
         )
         st.toggle(
             "Weights in 8 bits",
-            key=f"{key}-int8",
+            value=runs_in_int8(card),
+            key=_toggle_key(key, card),
             help="Recurrent models on a processor: a quarter of the memory to read, and nearly the same probabilities.",
             persist_state="session",
         )
@@ -95,3 +104,8 @@ def sampling_form(key: str) -> SamplingConfig | None:
     except LabError as error:
         show_error(in_words(error, LABELS))
         return None
+
+
+def _toggle_key(key: str, card: Card) -> str:
+    """Checkpoints that are stored to run in 8 bits have a toggle of their own, which is on until it is turned off."""
+    return f"{key}-int8-stored" if runs_in_int8(card) else f"{key}-int8"

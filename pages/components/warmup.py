@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 import streamlit as st
@@ -53,6 +54,12 @@ class Warmup:
         while not self.ready.wait(0.2):
             yield min(0.97, (time.monotonic() - begun) / EXPECTED_S)
 
+    def hold(self) -> None:
+        """Wait for it, in a thread that will import torch itself: two threads that import it and what it needs at once may
+        each find half of the other's, and a torch that failed once cannot be imported again."""
+        for _ in self.wait():
+            pass
+
     def _run(self, pause_s: float) -> None:
         from pages.components.resources import loaded
 
@@ -69,6 +76,7 @@ class Warmup:
                 _answer_once(loaded(reference))
         except Exception as error:  # The page that needs it meets the same error with a user there to read it.
             self.error = f"{error}"
+            traceback.print_exc()
         finally:
             self.ready.set()
         while time.monotonic() - self.seen < IDLE_S:

@@ -15,7 +15,7 @@ from pages.components.checkpoint_picker import checkpoint_picker, describe
 from pages.components.copied import copied_passages, copied_words
 from pages.components.downloads import downloads
 from pages.components.resources import loaded
-from pages.components.sampling_form import prompt_box, sampling_form
+from pages.components.sampling_form import chosen_precision, prompt_box, sampling_form
 from pages.components.text import plain, replaced_words, show_error
 from pages.components.verse import branch, verse
 from pages.components.warmup import until_ready
@@ -41,7 +41,7 @@ def write_view() -> None:
             return
         prompt = prompt_box()
         button = st.container()
-        config = sampling_form("write")
+        config = sampling_form("write", reference.card)
         with button:
             _buttons(reference, prompt, config)
         st.caption(f"{plain(reference.label)}: {describe(reference)}.")
@@ -72,7 +72,7 @@ def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | Non
                 prompt,
                 config,
                 pace=STEADY if st.session_state.get("write-pace") == "To read along" else None,
-                precision="int8" if st.session_state.get("write-int8") else "float32",
+                precision=chosen_precision("write", reference.card),
             )
         except LabError as error:
             show_error(error)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from core.checkpoints import Checkpoint
+from core.compression.remarks import usual_precision
 from core.errors import LabError
 from core.generation.sampling import SamplingConfig
 from core.generation.writing import MAX_PROMPT, Character, read_prompt, write
@@ -32,13 +33,13 @@ class Writing:
         config: SamplingConfig,
         *,
         before: Sequence[Character] = (),
-        precision: str = "float32",
+        precision: str | None = None,
         pace: float | None = None,
     ) -> None:
-        """Starts at once. config.length: characters to add. pace: characters a second at most. Raises LabError for a prompt
-        that cannot be read, before anything is started."""
+        """Starts at once. config.length: characters to add. precision: None takes what the checkpoint is stored for. pace:
+        characters a second at most. Raises LabError for a prompt that cannot be read, before anything is started."""
         self.checkpoint, self.prompt, self.config = checkpoint, prompt, config
-        self.precision, self.pace = precision, pace
+        self.precision, self.pace = precision or usual_precision(checkpoint.card), pace
         self.replaced = read_prompt(checkpoint, prompt).replaced
         written = "".join(item.character for item in before)
         # A prompt that has grown too long to be read whole is read from its end on.

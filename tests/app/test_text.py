@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.checkpoints import Card
+from core.checkpoints import Card, save_checkpoint
+from core.compression.int8 import to_int8
+from core.compression.steps import Int8
 from core.generation.sampling import SamplingConfig
 from core.generation.writing import write
 from core.language import surprises
@@ -85,6 +87,24 @@ def test_weights_in_8_bits_write_where_they_can(open_page: Open, scribe: Card, l
     at.toggle(key="write-int8").set_value(False)
     assert press(at).text == core_text(lab_home, name="reader", length=LENGTH)
     assert not at.error
+
+
+def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
+    open_page: Open, scribe: Card, lab_home: Path
+) -> None:
+    made = to_int8(loaded(lab_home), None, Int8())
+    save_checkpoint(lab_home / "none" / "small", made.model, made.card)
+    assert Writing(loaded(lab_home, "small"), "", SamplingConfig(length=1)).precision == "int8"
+    at = enter(open_page("text", checkpoint="small"))
+    assert at.toggle(key="write-int8-stored").value
+    assert press(at).precision == "int8"
+    at.toggle(key="write-int8-stored").set_value(False)
+    writing = press(at)
+    assert (writing.precision, writing.text) == ("float32", core_text(lab_home, name="small", length=LENGTH))
+    assert press(at, "continue").precision == "float32"
+    at.selectbox(key="checkpoint").set_value("scribe").run()
+    assert not at.toggle(key="write-int8").value
+    assert press(at).precision == "float32"
 
 
 def test_stop_ends_a_long_text_and_keeps_what_is_there(open_page: Open, scribe: Card) -> None:

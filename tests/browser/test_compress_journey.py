@@ -147,9 +147,9 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     add(page, "Prune weights")
     settle(page, "Share taken out", "1")
     refused(page, "Share taken out 1.0 is not valid for prune weights: it must be a number above 0 and below 1.")
-    settle(page, "Share taken out", "0.5")
+    settle(page, "Share taken out", "0.8")
     add(page, "Fine-tune")
-    settle(page, "Epochs", "3")
+    settle(page, "Epochs", "10")
     add(page, "int8")
     settle(page, "Images to calibrate", "64")
     expect(page.get_by_text("3 variants")).to_be_visible()
@@ -163,14 +163,14 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     result = read_compression(RunStore(lab.home / "runs"), started)
     assert [item.id for item in result.measured] == ["original", "1-prune_weights", "2-fine_tune", "3-int8"]
     rows = table(page, 4)
-    print(*[(r["Variant"],r["Accuracy"],r["Change"],r["p"]) for r in rows], sep="\n")
     assert [row["Variant"].split()[0] for row in rows] == ["original", "1", "2", "3"]
     for row, item in zip(rows, result.measured, strict=True):
         assert row["Accuracy"].startswith(f"{100 * item.accuracy:.2f}%")
         assert row["Change"] == loss_words(item)
     assert all("points" in row["Change"] for row in rows[1:])
-    assert result.measured[1].zeros == pytest.approx(0.5, abs=0.02)
-    assert result.measured[2].zeros == pytest.approx(0.5, abs=0.02), "zeros stay zero"
+    _, pruned, tuned, _ = result.measured
+    assert pruned.delta_points < tuned.delta_points, "pruning costs points, and training brings some back"
+    assert [item.zeros for item in (pruned, tuned)] == pytest.approx([0.8, 0.8], abs=0.02), "zeros stay zero"
 
     # The last network, exported, compared, and taken along.
     name, data = exported(page, started, "3 int8")
@@ -179,7 +179,6 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     own = OnnxNetwork(last.onnx).logits(onnx_inputs(last.card, shapes()))
     np.testing.assert_allclose(found, own, rtol=0, atol=1e-4)
     twin = logits_of(last, shapes(), "none").numpy()
-    print("TWIN", np.abs(found-twin).max(), np.abs(twin).max(), np.abs(found-own).max())
     np.testing.assert_allclose(found, twin, rtol=0, atol=0.1 * np.abs(twin).max())
 
     # The lines beside it run it, and know a circle.

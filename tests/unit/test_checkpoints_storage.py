@@ -120,6 +120,18 @@ def test_changed_layers_that_do_not_fit_together_are_one_sentence(folder: Path, 
         load_checkpoint(str(folder))
 
 
+def test_a_language_model_has_neither_changed_layers_nor_an_int8_network(tmp_path: Path) -> None:
+    given, model = lstm()
+    save_checkpoint(tmp_path, model, given)
+    values = json.loads((tmp_path / "card.json").read_text())
+    layers = {"model_config": values["model_config"] | {LAYERS: {"layers.0": {"removed": True}}}}
+    network = {"onnx_file": "model.onnx", "onnx_sha256": "0" * 64}
+    for change, words in ((layers, "has changed layers"), (network, "names an ONNX file")):
+        (tmp_path / "card.json").write_text(json.dumps(values | change))
+        with pytest.raises(LabError, match=f"{words}, which no language model has here"):
+            load_checkpoint(str(tmp_path))
+
+
 def test_an_attached_network_is_kept_beside_the_weights_and_checked(folder: Path) -> None:
     model = build_model("simple_cnn", {"classes": 4})
     for content in (b"first", b"second"):

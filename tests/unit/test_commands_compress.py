@@ -19,7 +19,7 @@ from core.checkpoints import find_checkpoint, load_checkpoint
 from core.commands.follow import describe, run_in_foreground
 from core.compression.analysis import csv_rows, headline
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
-from core.compression.results import CompressionResult
+from core.compression.results import CompressionResult, merged
 from core.compression.steps import STEPS, FineTune, Int8, PruneChannels
 from core.runs import LocalEngine, Run, RunStore
 from core.runs.compressions import read_compression, write_measurement
@@ -250,6 +250,16 @@ def test_what_there_is_can_be_shown(
     rows = json.loads(run_main(capsys, "compress", "--show", run_id, "--json")[1])
     assert [row["name"] for row in rows] == ["fast_resnet", f"{run_id}/1-low_rank", f"{run_id}/2-prune_channels"]
     assert RunStore().get(run_id).status == "stopped", "looking starts nothing"
+
+
+def test_several_recipes_that_ship_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = merged("Two recipes", [synthetic.pictures(), synthetic.distilled(3)])
+    monkeypatch.setattr("core.commands.compress.load_shipped", lambda: both)
+    code, output, _ = run_main(capsys, "compress", "--show", "example")
+    assert code == 0
+    assert output.startswith("example: Two recipes, 11 of 11 variants of fast_resnet")
 
 
 def test_text_and_nothing_at_all_can_be_shown(queue_only: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ def test_a_file_that_is_no_recipe_is_refused(
     for content, words in ((b"\xff\xfe", "holds no text"), (b" " * 200_000, "too large"), (b"{", "nor JSON")):
         path.write_bytes(content)
         assert words in refused(capsys, "--checkpoint", str(small), "--recipe", f"@{path}")
+
+
+def test_only_a_file_is_read_as_a_recipe(
+    home: Path, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A device would never end, and a pipe waits for its other end."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path)):
+        assert "is not a file" in refused(capsys, "--checkpoint", str(small), "--recipe", f"@{path}")
 
 
 def test_data_that_are_gone_are_missed_before_the_start(

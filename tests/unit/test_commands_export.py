@@ -86,6 +86,22 @@ def test_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert code == 0, said
     assert "random characters" in output
     assert list(OnnxNetwork(target.read_bytes()).inputs) == ["tokens", "state_h", "state_c"]
+    assert "float32" not in said
+
+
+def test_a_language_model_in_8_bits_is_exported_in_float32_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = to_int8(network("char_gru", **SMALL_WRITERS["char_gru"]), None, Int8())
+    save_checkpoint(tmp_path / "int8", made.model, made.card)
+    target = tmp_path / "net.onnx"
+    asked = ["export", "--checkpoint", str(tmp_path / "int8"), "--output", str(target)]
+    code, output, said = run_main(capsys, *asked, "--json")
+    assert code == 0, said
+    assert "computes in float32" in said
+    assert json.loads(output)["size_bytes"] > 4 * sum(value.numel() for value in made.model.parameters())
+    code, _, said = run_main(capsys, *asked, "--format", "safetensors")
+    assert (code, "computes" in said) == (0, False)
 
 
 def test_weights_as_safetensors(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

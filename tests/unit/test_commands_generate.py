@@ -120,6 +120,24 @@ def test_the_settings_are_those_of_the_writing(writer: str, capsys: pytest.Captu
     assert last["characters"] == 1
 
 
+def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
+    writer: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core.checkpoints import load_checkpoint
+    from core.compression.int8 import to_int8
+    from core.compression.steps import Int8
+
+    made = to_int8(load_checkpoint(writer), None, Int8())
+    save_checkpoint(home / "int8", made.model, made.card)
+    asked = ("--checkpoint", str(home / "int8"), "--length", "60")
+    usual = wrote(capsys, *asked)
+    assert (usual["settings"]["precision"], usual["settings"]["device"]) == ("int8", "cpu")
+    explicit, plain = (wrote(capsys, *asked, "--precision", precision) for precision in ("int8", "float32"))
+    assert (usual["text"], usual["bits_per_character"]) == (explicit["text"], explicit["bits_per_character"])
+    assert plain["settings"]["precision"] == "float32"
+    assert plain["bits_per_character"] != usual["bits_per_character"]
+
+
 ODD_PROMPTS = {
     "empty": "",
     "emoji": "🙂👩‍👩‍👧🏽",

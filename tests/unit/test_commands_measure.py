@@ -68,10 +68,10 @@ def test_rows_for_scripts(pair: tuple[str, str], capsys: pytest.CaptureFixture[s
 def test_a_table_for_people(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = run_main(capsys, "measure", *pair, "--threads", "2")
     assert code == 0
-    lines = {line[:30].strip(): line for line in output.splitlines()}
+    lines = {line.partition("  ")[0]: line for line in output.splitlines()}
     assert pair[0] in output.splitlines()[0]
     assert pair[1] in output.splitlines()[0]
-    assert "x as fast" in lines["ONNX Runtime, batch 1"]
+    assert "x as fast" in lines["ONNX Runtime, batch 1 (ms)"]
     assert lines["threads"].split()[1:] == ["2", "2"]
     assert "60 answers differ" in lines["McNemar's p"]
     assert "1.50 MB" in lines["peak memory"]
@@ -81,7 +81,7 @@ def test_one_checkpoint_against_itself(pair: tuple[str, str], capsys: pytest.Cap
     code, output, _ = run_main(capsys, "measure", pair[0], pair[0])
     assert code == 0
     assert f"{pair[0]} (again)" in output.splitlines()[0]
-    assert "1 (0 of 60 answers differ)" in output
+    assert "1.00 (0 of 60 answers differ)" in output
 
 
 def test_without_the_dataset_it_measures_what_it_can(capsys: pytest.CaptureFixture[str], lab_home: Path) -> None:
@@ -117,6 +117,8 @@ def test_language_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert code == 0, said
     assert "characters/s" in output
     assert "nats (" in output
+    assert output.count("Times in ONNX Runtime and memory are not measured for language models") == 1
+    assert "peak memory" not in output
     code, output, _ = run_main(capsys, "measure", *names, "--json")
     one, two = json.loads(output)
     assert two["delta_nats"] == pytest.approx(two["loss_nats"] - one["loss_nats"])
@@ -159,6 +161,10 @@ def test_a_row_is_plain_and_says_what_is_missing() -> None:
         parameters=3,
         latency_ms={"onnx_b1": Latency(p50=1.0, p95=2.0, original_p50=4.0, rounds=9)},
         accuracy_interval=(0.1, 0.2),
+        stored_bytes=231_400,
+        p_value=1e-5,
+        disagreements=9,
+        images=1000,
         notes=("A sentence.",),
     )
     values = row(found, "mine")
@@ -167,7 +173,11 @@ def test_a_row_is_plain_and_says_what_is_missing() -> None:
     assert values["latency_ms"] == {"onnx_b1": {"p50": 1.0, "p95": 2.0, "original_p50": 4.0, "rounds": 9}}
     assert values["accuracy"] is None
     assert values["notes"] == ["A sentence."]
-    lines = {line[""]: line["mine"] for line in beside([found], ["mine"])}
-    assert lines["ONNX Runtime, batch 1"] == "1 / 2 ms, 4.00x as fast"
-    assert "loss" not in lines
+    known = dataclasses.replace(found, id="original", accuracy=0.9433, p_value=None)
+    lines = {line[""]: (line["A"], line["B"]) for line in beside([known, found], ["A", "B"])}
+    assert lines["ONNX Runtime, batch 1 (ms)"] == ("1.00 (2.00)", "1.00 (2.00), 4.0x as fast")
+    assert lines["weights file"] == ("231 kB", "231 kB")
+    assert lines["accuracy (95%)"] == ("94.33% (10.0 to 20.0)", "–")
+    assert lines["McNemar's p"] == ("–", "<0.001 (9 of 1,000 answers differ)")
+    assert not {"loss", "what runs", "writes", "change (95%)"} & set(lines)
     assert np.isclose(found.latency_ms["onnx_b1"].speedup, 4)

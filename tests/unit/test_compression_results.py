@@ -27,12 +27,13 @@ from core.compression.results import (
     Measurement,
     cost_of,
     loss_words,
+    merged,
     on_the_front,
     smaller,
     speedup,
     stored_smaller,
 )
-from core.compression.steps import Cluster, Float16, HuffmanCode, Int8, PruneGradually, Step
+from core.compression.steps import Cluster, Distill, Float16, HuffmanCode, Int8, PruneGradually, Step
 from core.errors import LabError
 from tests.unit import synthetic_compression as made
 
@@ -169,6 +170,27 @@ def test_a_headline_names_what_got_slower() -> None:
     assert "2.0 times as fast in PyTorch" in headline(one(Int8(), latency_ms=no_onnx))
 
 
+def side_by_side(**changes: Any) -> CompressionResult:
+    """int8 beside a chain that stores little. changes: of the chain's last variant."""
+    fast = made.latencies(9.6, 310.0, 1.777, 100.0, of=(9.6, 310.0, 4.8, 250.0))
+    int8 = one(Int8(), size_bytes=2_025_000, stored_bytes=2_020_000, latency_ms=fast)
+    values = {"stored_bytes": 790_516, "latency_ms": made.latencies(9.6, 310.0, 4.8, 250.0)} | changes
+    coded = one(Cluster(bits=4), HuffmanCode(), **values)
+    return dataclasses.replace(merged("Two recipes", [int8, coded]), planned=2)
+
+
+def test_a_headline_of_several_recipes_names_the_smallest_too() -> None:
+    said = headline(side_by_side())
+    assert said.startswith("int8: 3.9 times as small and 2.7 times as fast in ONNX Runtime. Accuracy −0.10 points (")
+    assert said.endswith(
+        " Smallest to store is cluster to 4 bits, Huffman code: 10 times as small, −0.10 points (−0.30 to +0.10)."
+    )
+    assert "Smallest to store" not in headline(side_by_side(delta_points=-1.2)), "it loses too much"
+    assert "Smallest to store" not in headline(side_by_side(stored_bytes=3_000_000)), "that is the winner"
+    assert "Smallest to store" not in headline(dataclasses.replace(side_by_side(), planned=3)), "not all is known"
+    assert "Smallest to store" not in headline(made.pictures()), "one recipe"
+
+
 def test_a_headline_of_unfinished_recipes() -> None:
     assert headline(made.nothing_measured()) == "Nothing is measured yet."
     only = headline(made.only_original())
@@ -247,6 +269,34 @@ def test_students_without_their_controls_are_left_out() -> None:
     assert effect.seeds == (0, 2)
 
 
+def taught(shift: float, **settings: Any) -> CompressionResult:
+    """A distillation into a simple CNN with other settings, its students better by so many points."""
+    result = made.distilled(3)
+    recipe = made.config(Distill(student="simple_cnn", seeds=3, **settings))
+    items = []
+    for item, variant in zip(result.variants, recipe.variants(), strict=True):
+        better = 0.0 if item.control else shift / 100
+        items.append(dataclasses.replace(item, steps=variant.steps, accuracy=(item.accuracy or 0.0) + better))
+    return dataclasses.replace(result, config=recipe, measured=(result.measured[0], *items))
+
+
+def test_distillations_side_by_side_keep_to_themselves() -> None:
+    plain_one, other, longer = taught(0.0), taught(5.0, alpha=0.5), taught(9.0, epochs=20.0)
+    for first, second in ((plain_one, other), (other, plain_one), (plain_one, longer), (longer, other)):
+        both = merged("both", [first, second])
+        assert teacher_effect(both) == teacher_effect(first) != teacher_effect(second)
+        assert teacher_effect(both, second.variants[0].steps) == teacher_effect(second)
+    # Of one that lacks a control, only where there is nothing better.
+    lonely = dataclasses.replace(
+        plain_one, measured=tuple(item for item in plain_one.measured if item.id != "1-control-s1")
+    )
+    assert teacher_effect(merged("both", [lonely, longer])) == teacher_effect(longer)
+    found = teacher_effect(merged("both", [lonely, longer]), plain_one.variants[0].steps)
+    assert found is not None
+    assert found.seeds == (0, 2)
+    assert teacher_effect(plain_one, longer.variants[0].steps) is None
+
+
 def test_rows_are_for_people() -> None:
     first, *_, last = rows(made.pictures())
     assert (first["File that runs"], first["Parameters"], first["Multiply-adds"]) == ("7.90 MB", "1,972,792", "176 M")
@@ -259,7 +309,7 @@ def test_rows_are_for_people() -> None:
     text = rows(made.text())
     assert [row["Characters/s"] for row in text] == ["610", "615", "1,050"]
     assert (text[-1]["Loss (nats)"], text[-1]["Change"]) == ("1.476", "+0.024 nats (+0.020 to +0.028)")
-    assert not {"Accuracy", "p"} & set(text[0])
+    assert not {"Accuracy", "p", "Memory"} & set(text[0])
     assert rows(made.nothing_measured()) == []
 
 

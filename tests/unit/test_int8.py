@@ -19,12 +19,13 @@ from core.compression import calibrate
 from core.compression.calibrate import ranges
 from core.compression.folding import fold_batch_norms
 from core.compression.int8 import to_int8
-from core.compression.int8_graph import Plan, rows_on_grid
+from core.compression.int8_graph import Plan
 from core.compression.onnx_export import compare_export, export_onnx
 from core.compression.onnx_graph import image_graph
 from core.compression.runtime import OnnxNetwork, onnx_inputs
 from core.compression.steps import CALIBRATIONS, Int8
 from core.errors import LabError
+from core.packing import from_grid, rows_on_grid
 from tests.unit.compressible import SMALL_WRITERS, network, pictures, snapshot
 
 CHANGED = {"blocks.0.conv": {"out": 6}, "blocks.0.norm": {"out": 6}, "blocks.0.body.0": {"in": 6, "rank": 4}}
@@ -278,6 +279,8 @@ def test_the_grid_holds_its_own_values() -> None:
     whole, scales = rows_on_grid(weight)
     assert scales[2] == 1
     assert not whole[2].any()
-    values = whole * scales[:, None, None, None]
-    again, _ = rows_on_grid(values)
-    assert np.array_equal(again, whole)
+    values = from_grid(whole, scales)
+    assert np.array_equal(values, whole * scales[:, None, None, None])
+    again = rows_on_grid(values)
+    assert np.array_equal(again[0], whole)
+    assert np.array_equal(from_grid(*again), values)

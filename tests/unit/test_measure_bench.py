@@ -15,8 +15,11 @@ from scipy import stats
 
 from core.checkpoints import Card, Checkpoint
 from core.compression import latency, measure, measure_text
+from core.compression.int8 import to_int8
 from core.compression.measure import Bench
+from core.compression.remarks import about_int8
 from core.compression.results import SUBJECTS, measurement_from_dict
+from core.compression.steps import Int8, TrainQuantized
 from core.data import TextDataset, load_text
 from core.errors import LabError
 from core.evaluation import evaluate
@@ -74,7 +77,7 @@ def test_a_network_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.get_num_threads() == threads
     assert all(torch.equal(value, before[name]) for name, value in original.model.state_dict().items())
 
-    assert (first.id, first.title, first.number, first.stored_bytes) == ("original", "Network 0", 0, 1234)
+    assert (first.id, first.title, first.number, first.stored_bytes) == ("original", "original", 0, 1234)
     assert first.delta_points is first.p_value is first.disagreements is None
     assert set(first.latency_ms) == set(SUBJECTS)
     assert all(found.original_p50 == found.p50 <= found.p95 for found in first.latency_ms.values())
@@ -211,6 +214,29 @@ def test_slower_and_zeros_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("Slower" in note for note in first.notes)
 
 
+def test_a_remedy_is_named_where_int8_loses_much() -> None:
+    card = pictures().card
+    (said,) = about_int8(card, True, -0.51)
+    assert said == "It loses 0.51 points against the original: quantization-aware training before int8 may help."
+    assert about_int8(card, True, -0.5) == about_int8(card, True, None) == about_int8(card, False, -9.0) == []
+    steps = [TrainQuantized().to_dict(), Int8().to_dict()]
+    tried = dataclasses.replace(card, compression={"original": "x", "steps": steps})
+    assert about_int8(tried, True, -9.0) == []
+    tried = dataclasses.replace(card, compression={"original": "x", "steps": steps[1:]})
+    assert about_int8(tried, True, -9.0) == about_int8(card, True, -9.0)
+
+
+def test_int8_that_loses_much_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = to_int8(pictures(), DATA.train.images, Int8(images=32))
+    bench = Bench(pictures(), 0, DATA, most_images=8)
+    bench.measure_original()
+    monkeypatch.setattr(measure.PictureBench, "_right", lambda self, answers, original: {"delta_points": -3.0})
+    found, _ = bench.measure(made, 0, id="1-int8", title="int8")
+    assert sum("quantization-aware training" in note for note in found.notes) == 1
+    found, _ = bench.measure(pictures(1), 0, id="1-x", title="x")
+    assert not any("quantization-aware training" in note for note in found.notes)
+
+
 def test_a_smaller_network_is_measured_as_it_is() -> None:
     bench = Bench(pictures(), 0, DATA, most_images=8)
     first, _ = bench.measure_original()
@@ -255,8 +281,10 @@ def test_text_against_itself_and_another(play: TextDataset, name: str) -> None:
     assert (first.characters_per_s or 0) > 0
     assert first.characters_per_s == first.original_characters_per_s
     assert first.delta_nats is None
+    assert measure_text.NOT_MEASURED in first.notes
     same, _ = bench.measure(copied(original), 77, id="1-x", title="x")
     assert (same.delta_nats, same.delta_nats_interval) == (0.0, (0.0, 0.0))
+    assert measure_text.NOT_MEASURED not in same.notes, "once is enough"
     found, _ = bench.measure(writer(play, name, 1, **settings), 77, id="1-x", title="x")
     assert found.delta_nats == pytest.approx((found.loss_nats or 0) - (first.loss_nats or 0))
     assert found.delta_nats_interval is not None

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from core import huffman
+from core import huffman, packing
 from core.errors import LabError
 from core.packing import STORAGES, Tensors, pack, unpack
 
@@ -245,6 +245,52 @@ def test_flipped_and_lost_bytes_end_in_other_weights_or_a_refusal(
         pass
 
 
+def alone(symbol: int, count: int) -> torch.Tensor:
+    """So often the same symbol, which takes no bits."""
+    return torch.from_numpy(huffman.encode(np.full(count, symbol)))
+
+
+def test_gaps_are_turned_into_places_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "PIECE", 7)
+    for name in ("conv.weight", "pruned"):
+        assert "w:gaps" in pack({"w": MIXED[name]}, "coded")
+        assert same({"w": MIXED[name]}, back({"w": MIXED[name]}, "coded"))
+    long = {"w": torch.zeros(3, 4000)}  # pieces that hold no weight, and a weight after them
+    long["w"][2, 3990] = 1.5
+    assert same(long, back(long, "coded"))
+    with pytest.raises(ValueError, match="stands at"):
+        unpack({"w:kept": torch.ones(40), "w:gaps": alone(200, 40)}, {"w": (torch.Size([40, 50]), torch.float32)})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"w:values": torch.ones(1), "w:codes": alone(0, 2**20)},
+        {"w:values": torch.ones(1), "w:indices": torch.zeros(0, dtype=torch.uint8)},
+        {"w:values": torch.ones(1), "w:codes": alone(0, 2**20), "w:gaps": alone(0, 2**20)},
+        {"w:kept": torch.zeros(0), "w:gaps": torch.zeros(4, dtype=torch.uint8)},
+    ],
+)
+def test_a_tiny_file_stands_for_no_huge_network(parts: Tensors, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = {"w": (torch.Size([2**10, 2**10]), torch.float32)}
+    assert unpack(parts, shape)["w"].shape == (2**10, 2**10)
+    monkeypatch.setattr(packing, "ALWAYS", 2**20 - 1)
+    with pytest.raises(ValueError, match="fewer bytes than any network"):
+        unpack(parts, shape)
+
+
+def test_what_is_pruned_the_most_loads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packing.ALWAYS > 2 * 11_173_962  # of ResNet-18, however many of them are zero
+    monkeypatch.setattr(packing, "ALWAYS", 0)
+    pruned = {"w": weights((1000, 1000), 0, 0.999, 0)}
+    assert "w:gaps" in pack(pruned, "coded")
+    assert same(pruned, back(pruned, "coded"))
+    for storage in ("clustered", "coded"):  # so small that it would not be believed: held in full instead
+        nothing = {"w": torch.zeros(1000, 1000)}
+        assert list(pack(nothing, storage)) == ["w"]
+        assert same(nothing, back(nothing, storage))
+
+
 def test_memory_is_bounded_by_what_is_wanted() -> None:
     many = {"w": torch.zeros(1000, 2000)}
     many["w"][:, ::50] = torch.linspace(1, 2, 40)
@@ -253,6 +299,7 @@ def test_memory_is_bounded_by_what_is_wanted() -> None:
         (many, pack(many, "clustered")),
         ({"w": torch.zeros(4, 4)}, pack(many, "coded")),
         ({"w": torch.zeros(4, 4)}, {"w:values": torch.zeros(1), "w:codes": LYING_COUNT}),
+        (many, {"w:values": torch.ones(1), "w:codes": alone(0, 2_000_000), "w:gaps": alone(0, 2_000_000)}),
     ):
         tracemalloc.start()
         try:
