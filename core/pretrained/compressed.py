@@ -20,6 +20,7 @@ from core.checkpoints import CARD, PRETRAINED, find_checkpoint, load_checkpoint,
 from core.compression.recipe import ORIGINAL, PRESETS, make
 from core.compression.results import CompressionResult, merged
 from core.compression.shipped import ANSWERS, RESULT, SHIPPED, TEXT_RESULT
+from core.compression.steps import FineTune, Int8, PruneChannels, Step
 from core.paths import write_atomic
 from core.runs import LocalEngine
 from core.runs.compressions import MEASURED, read_answers, read_compression, variant_folder
@@ -31,6 +32,8 @@ class Shipped:
     """A preset, done to a checkpoint that ships."""
 
     checkpoint: str
+    steps: tuple[Step, ...] = ()
+    """Of a recipe that is no preset, because its learning rate is for this network."""
     ships: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     """Variants that ship: id -> name of the folder, and title."""
 
@@ -38,7 +41,14 @@ class Shipped:
 RECIPES: dict[str, Shipped] = {
     "int8": Shipped(checkpoint="fast_resnet"),
     "fastest": Shipped(
-        checkpoint="fast_resnet", ships={"4-int8": ("fast_resnet_fastest", "Fast ResNet, pruned, int8")}
+        checkpoint="fast_resnet",
+        steps=(
+            PruneChannels(amount=0.4),
+            FineTune(epochs=8.0),
+            FineTune(epochs=6.0, lr=0.085, alpha=0.5),
+            Int8(),
+        ),
+        ships={"4-int8": ("fast_resnet_fastest", "Fast ResNet, pruned, int8")},
     ),
     "smallest": Shipped(
         checkpoint="fast_resnet", ships={"3-huffman": ("fast_resnet_smallest", "Fast ResNet, smallest file")}
@@ -51,7 +61,7 @@ RECIPES: dict[str, Shipped] = {
         checkpoint="char_lstm", ships={"3-huffman": ("char_lstm_smallest", "LSTM, Shakespeare, smallest file")}
     ),
 }
-"""Names of core.compression.recipe.PRESETS."""
+"""By the name of the preset, core.compression.recipe.PRESETS."""
 
 
 def main() -> None:
@@ -80,7 +90,7 @@ def _made(engine: LocalEngine, name: str, recipe: Shipped, again: bool) -> Compr
     run_id = _run_of(engine, name)
     if run_id is None:
         card = find_checkpoint(recipe.checkpoint).card
-        config = make(recipe.checkpoint, card, PRESETS[name].steps, name)
+        config = make(recipe.checkpoint, card, _steps(name), name)
         run_id = engine.store.create(config, _name(name), kind=COMPRESS)
     folder = engine.store.folder(run_id)
     finished = engine.state(run_id).status == "finished"
@@ -103,11 +113,15 @@ def _made(engine: LocalEngine, name: str, recipe: Shipped, again: bool) -> Compr
 
 def _run_of(engine: LocalEngine, name: str) -> str | None:
     """The run of a recipe, if it was begun with these very steps."""
-    steps = tuple(step.to_dict() for step in PRESETS[name].steps)
+    steps = tuple(step.to_dict() for step in _steps(name))
     for run in engine.store.list():
         if run.compression and run.name == _name(name) and run.compression.steps == steps:
             return run.id
     return None
+
+
+def _steps(name: str) -> tuple[Step, ...]:
+    return RECIPES[name].steps or PRESETS[name].steps
 
 
 def _name(name: str) -> str:

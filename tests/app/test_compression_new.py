@@ -46,7 +46,7 @@ def setting(at: AppTest, kind: str, name: str, place: int = 0) -> object:
 def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
     assert step_titles(new) == ["1. Prune channels", "2. Fine-tune", "3. int8"]
     assert "**3 variants**" in texts(new)
-    assert "trains for 2 epochs in all" in texts(new)
+    assert "trains for 8 epochs in all" in texts(new)
     pressed(new, "start-recipe")
     assert submitted == [run.id for run in RunStore().list()]
     assert RunStore().get(submitted[0]).kind == COMPRESS
@@ -55,7 +55,7 @@ def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
     assert config.parsed() == PRESETS["fastest"].steps
     assert new.segmented_control(key="view").value == "Results"
     assert new.query_params["recipe"] in (submitted[0], [submitted[0]])
-    assert "#### Simple CNN, fastest" in texts(new)
+    assert "#### Simple CNN, Fastest on this CPU" in texts(new)
 
 
 @pytest.mark.parametrize("preset", [name for name, item in PRESETS.items() if item.task == "images"])

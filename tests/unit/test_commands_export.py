@@ -43,7 +43,7 @@ def test_a_file_and_the_script_that_runs_it(name: str, tmp_path: Path, capsys: p
     assert f"{target}: {target.stat().st_size:,} bytes" in output
     assert "64 random pictures" in output
     assert "--snippet" in said
-    assert OnnxNetwork(target.read_bytes()).metadata["checkpoint"] == name
+    assert OnnxNetwork(target.read_bytes()).metadata["checkpoint"] == "net", "without the folders above it"
     code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target), "--snippet")
     assert code == 0
     assert "InferenceSession('net.onnx'" in output

@@ -134,7 +134,7 @@ def test_the_front_holds_what_nothing_beats() -> None:
 def test_ratios_to_the_original() -> None:
     first, last = made.original(), made.pictures().variants[-1]
     assert smaller(last, first) == pytest.approx(7_899_000 / 440_000)
-    assert stored_smaller(last, first) == pytest.approx(4 * 1_972_792 / 420_000)
+    assert stored_smaller(last, first) == pytest.approx(7_905_000 / 420_000)
     assert smaller(dataclasses.replace(last, size_bytes=None), first) is None
     assert speedup(made.text().variants[-1]) == pytest.approx(1050 / 610)
     assert loss_words(last) == "−0.63 points (−0.98 to −0.28)"
@@ -206,10 +206,10 @@ def test_a_headline_of_text_speaks_of_nats_and_of_writing() -> None:
     said = headline(made.text())
     assert said == (
         "Prune 30% of the weights, int8: 3.9 times as small and 1.7 times as fast at writing. "
-        "Loss +0.024 nats (+0.020 to +0.028): more than luck."
+        "Loss +0.0240 nats (+0.0200 to +0.0280): more than luck."
     )
     lost = headline(made.text(delta_nats=0.001, delta_nats_interval=(-0.002, 0.004)))
-    assert lost.endswith("Loss +0.001 nats (−0.002 to +0.004): within what this much text can show.")
+    assert lost.endswith("Loss +0.0010 nats (−0.0020 to +0.0040): within what this much text can show.")
 
 
 def test_the_winner_loses_little_or_least() -> None:
@@ -308,7 +308,7 @@ def test_rows_are_for_people() -> None:
     assert {value for name, value in rows(bare)[0].items() if name not in ("Variant", "Parameters")} == {"–"}
     text = rows(made.text())
     assert [row["Characters/s"] for row in text] == ["610", "615", "1,050"]
-    assert (text[-1]["Loss (nats)"], text[-1]["Change"]) == ("1.476", "+0.024 nats (+0.020 to +0.028)")
+    assert (text[-1]["Loss (nats)"], text[-1]["Change"]) == ("1.476", "+0.0240 nats (+0.0200 to +0.0280)")
     assert not {"Accuracy", "p", "Memory"} & set(text[0])
     assert rows(made.nothing_measured()) == []
 
