@@ -288,7 +288,7 @@ def test_a_recipe_is_queued_with_all_that_was_asked_for(
     assert code == 0
     assert f"{len(PRESETS['fastest'].steps)} variants of" in said
     run = RunStore().get(output.strip())
-    assert (run.status, run.name) == ("queued", "Simple CNN, fastest")
+    assert (run.status, run.name) == ("queued", f"Simple CNN, {PRESETS['fastest'].title}")
     config: CompressConfig = RunStore().config(run.id)
     assert config.checkpoint == str(small), "the worker has another working directory"
     assert (config.seed, config.threads, config.device, config.recipe) == (3, 2, "cpu", "fastest")

@@ -77,7 +77,7 @@ MISTAKES = [
         ("--checkpoint", "SMALL", "--recipe", '[{"step": "distill", "student_config": {"x": 1}}]'),
         "no setting named x",
     ),
-    (("--checkpoint", "SMALL", "--recipe", "@"), "cannot be read"),
+    (("--checkpoint", "SMALL", "--recipe", "@"), "is not a file"),
     (("--checkpoint", "SMALL", "--recipe", "@/nowhere/recipe.json"), "No such file"),
     (("--checkpoint", "SMALL", "--recipe", "half", "--threads", "0"), "threads=0"),
     (("--checkpoint", "SMALL", "--recipe", "half", "--seed", "-1"), "seed=-1"),

@@ -190,7 +190,7 @@ def test_ratios_have_what_got_worse_left_of_the_original() -> None:
     assert onnx.x[0] < 1 < onnx.x[-1]
     assert (onnx.textposition[0], onnx.textposition[-1]) == ("middle left", "middle right")
     assert list(onnx.text)[::4] == ["0.83×", "6.1×"]
-    assert list(trace(figure, "stored file").x)[-1] == pytest.approx(4 * 1_972_792 / 420_000)
+    assert list(trace(figure, "stored file").x)[-1] == pytest.approx(7_905_000 / 420_000)
     assert 1 in figure.layout.xaxis.tickvals
     assert [line.x0 for line in figure.layout.shapes if line.x0 == line.x1] == [1]
     assert list(figure.layout.yaxis.ticktext)[-1] == "5 int8"
