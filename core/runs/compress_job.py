@@ -36,6 +36,7 @@ from core.compression.steps import (
 from core.data import dataset_status, load_dataset, subset
 from core.data.dataset import Dataset, ImageDataset
 from core.errors import LabError
+from core.evaluation import calibrate
 from core.paths import write_atomic
 from core.runs.compress_work import MAKING, MEASURING, TRAINING, WHOLE, Part, Work
 from core.runs.compressions import (
@@ -256,7 +257,14 @@ def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:
             "delta_points": measured["delta_points"],
             "p_value": measured["p_value"],
         }
-    card = dataclasses.replace(made.card, metrics=dict(made.card.metrics) | figures)
+    card = made.card
+    if (
+        isinstance(work.dataset, ImageDataset)
+        and card.recipe.get("train_on") == "train"
+        and len(work.dataset.validation)
+    ):
+        card = dataclasses.replace(card, calibration=calibrate(made, work.images().validation, "none"))
+    card = dataclasses.replace(card, metrics=dict(card.metrics) | figures)
     write_atomic(variant_folder(work.job.folder, variant.id) / "best" / CARD, card.to_json())
     return dataclasses.replace(made, card=card)
 

@@ -10,9 +10,12 @@ import pytest
 import core.checkpoints
 import core.data
 from core.checkpoints import CheckpointRef, list_checkpoints, load_checkpoint, read_card
+from core.compression.recipe import PRESETS
+from core.compression.shipped import load_shipped
 from core.data import load_text
 from core.language import evaluate_text
 from core.pretrained import __main__ as maker
+from core.pretrained import compressed
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, get_recipe
 from tests.tiny_text import write_text
@@ -21,7 +24,39 @@ from tests.unit.synthetic import synthetic
 TINY = TrainConfig(epochs=1, batch_size=64, lr=3e-3, tta="flip")
 
 
-@pytest.mark.parametrize("reference", [r for r in list_checkpoints() if r.origin == "shipped"], ids=lambda r: r.name)
+TRAINED, COMPRESSED = (
+    [r for r in list_checkpoints() if r.origin == "shipped" and bool(r.card.compression) is compressed]
+    for compressed in (False, True)
+)
+
+
+@pytest.mark.parametrize("reference", COMPRESSED, ids=lambda r: r.name)
+def test_what_ships_compressed_names_its_parent_and_its_steps(reference: core.checkpoints.CheckpointRef) -> None:
+    card = reference.card
+    recipe, variant = next(
+        (name, variant)
+        for name, item in compressed.RECIPES.items()
+        for variant, (folder, _) in item.ships.items()
+        if folder == reference.name
+    )
+    number = int(variant.partition("-")[0])
+    steps = compressed.RECIPES[recipe].steps or PRESETS[recipe].steps
+    assert card.parent == card.compression["original"] == compressed.RECIPES[recipe].checkpoint
+    assert card.compression["steps"] == [step.to_dict() for step in steps[:number]]
+    measured = next(item for item in load_shipped(card.task).variants if item.id == f"{recipe}-{variant}")
+    assert measured.parameters == card.parameters
+    assert measured.stored_bytes == pytest.approx(card.size_bytes, abs=200), "its card's title aside"
+    worth = measured.loss_nats if card.task == "text" else measured.accuracy
+    assert worth == card.metrics["val_loss_nats" if card.task == "text" else "test_accuracy"]
+
+
+def test_what_ships_compressed_is_small() -> None:
+    sizes = [file.stat().st_size for item in COMPRESSED for file in item.folder.iterdir()]
+    assert len(COMPRESSED) == 4
+    assert sum(sizes) < 3_000_000
+
+
+@pytest.mark.parametrize("reference", TRAINED, ids=lambda r: r.name)
 def test_what_ships_was_made_by_the_recipe_as_it_is_now(reference: core.checkpoints.CheckpointRef) -> None:
     item = maker.SHIPPED[reference.name]
     assert TrainConfig.from_dict(reference.card.recipe) == get_recipe(item.model, item.recipe)
