@@ -102,7 +102,7 @@ def _head(run_id: str, drawn: dict[str, Any], result: CompressionResult) -> None
         st.rerun()
     job_head(run)
     with st.container(horizontal=True, gap="small"):
-        stop_or_resume(run, "Resume" if run.started else "Start")
+        stop_or_resume(run, "Resume" if run.started or run.step else "Start")
     show_job_problem()
     if run.active and run.status != "queued":
         _live(run, result)
