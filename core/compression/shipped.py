@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SHIPPED = Path(__file__).parent / "shipped"
-RESULT, TEXT_RESULT, ANSWERS = "images.json", "text.json", "answers.npz"
-"""`answers.npz`: by a variant's id the class that it gives to every test image of CIFAR-10, (N,) int8."""
+RESULT, TEXT_RESULT, ANSWERS = "images.json", "text.json", "answers.safetensors"
+"""`answers.safetensors`: by a variant's id the class that it gives to every test image of CIFAR-10, (N,) int8."""
 
 
 def load_shipped(task: str = "images") -> CompressionResult:
@@ -30,11 +30,12 @@ def load_shipped(task: str = "images") -> CompressionResult:
 def shipped_answers(variant: str) -> np.ndarray | None:
     """The class that a variant gives to every test image, (N,) int16; None where that does not ship."""
     import numpy as np
+    from safetensors import SafetensorError, safe_open
 
     try:
-        with np.load(SHIPPED / ANSWERS, allow_pickle=False) as kept:
-            return kept[variant].astype(np.int16)
-    except (OSError, ValueError, KeyError):
+        with safe_open(SHIPPED / ANSWERS, framework="numpy") as kept:
+            return kept.get_tensor(variant).astype(np.int16)
+    except (OSError, SafetensorError):
         return None
 
 

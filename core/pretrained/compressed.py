@@ -150,9 +150,8 @@ def _ship(folder: Path, variant: str, name: str, title: str, recipe: str) -> Non
 
 
 def _ship_answers(engine: LocalEngine, results: dict[str, CompressionResult]) -> None:
-    import io
-
     import numpy as np
+    from safetensors.numpy import save
 
     answers = {}
     for name, result in results.items():
@@ -163,9 +162,7 @@ def _ship_answers(engine: LocalEngine, results: dict[str, CompressionResult]) ->
             found = read_answers(folder, item.id)
             if found is not None:
                 answers[item.id if item.id == ORIGINAL else f"{name}-{item.id}"] = found.astype(np.int8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **answers)  # type: ignore[arg-type]
-    write_atomic(SHIPPED / ANSWERS, buffer.getvalue())
+    write_atomic(SHIPPED / ANSWERS, save(answers))
 
 
 if __name__ == "__main__":
