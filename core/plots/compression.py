@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ COSTS = {
     "onnx_b64": "ONNX Runtime, 64 pictures",
 }
 """Cost of a Pareto picture -> its name on the axis."""
+FAR_POINTS, FAR_NATS = 10.0, 0.3
+"""What is further below the original than this stands at the picture's bottom, with its figure, where FEWEST_NEAR others are
+not: one network that was pruned and not trained again would press all others into a line."""
+FEWEST_NEAR = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +65,8 @@ class Mark:
     low: float
     high: float
     """Ends of its 95% interval."""
+    at_bottom: str = ""
+    """Its true y in words, for one that is drawn at the bottom because it is too far below."""
 
 
 def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 400) -> go.Figure:
@@ -69,7 +76,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
     if not marks:
         return nothing("Nothing is measured yet that this picture could show.", dark)
     text = result.task == "text"
-    span, bounds = _span([mark.x for mark in marks]), _bounds(marks, text)
+    span, (marks, bounds) = _span([mark.x for mark in marks]), _near(marks, text)
     figure = new_figure(dark=dark, height=height)
     reference = next((mark for mark in marks if mark.item.id == ORIGINAL), None)
     if reference is not None:
@@ -105,7 +112,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
             mode="markers",
             name=name,
             marker={
-                "symbol": "diamond" if name == "original" else "circle",
+                "symbol": [_symbol(mark) for mark in own],
                 "opacity": 1,  # else it is 0.7 where sizes differ
                 "size": [12 if name == "original" or is_last(result, mark.item) else 8 for mark in own],
                 "color": PAPER[dark] if name == "no teacher" else colour,
@@ -119,7 +126,12 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
     values, names = log_ticks(10 ** span[0], 10 ** span[1])
     unit = "ms" if cost in SUBJECTS else _unit(max(mark.price for mark in marks))[1]
     figure.update_xaxes(
-        type="log", range=span, tickvals=values, ticktext=names, title_text=f"{COSTS[cost]} ({unit})", fixedrange=True
+        type="log",
+        range=span,
+        tickvals=values,
+        ticktext=names,
+        title_text=f"{_axis(result, cost)} ({unit})",
+        fixedrange=True,
     )
     figure.update_yaxes(
         range=list(reversed(bounds)) if text else bounds,
@@ -143,7 +155,12 @@ def pareto_words(result: CompressionResult, cost: str) -> str:
         for mark in marks
     ]
     what = "Validation loss" if result.task == "text" else "Test accuracy"
-    return f"{what} against {COSTS[cost]}, cheapest first. {' '.join(said)}"
+    return f"{what} against {_axis(result, cost)}, cheapest first. {' '.join(said)}"
+
+
+def _axis(result: CompressionResult, cost: str) -> str:
+    """What the cost is called: a language model has no file that runs."""
+    return "weights that run" if result.task == "text" and cost == "size_bytes" else COSTS[cost]
 
 
 def _marks(result: CompressionResult, cost: str) -> list[Mark]:
@@ -202,6 +219,31 @@ def _bounds(marks: Sequence[Mark], text: bool) -> list[float]:
     return [low - room, high + room]
 
 
+def _near(marks: Sequence[Mark], text: bool) -> tuple[list[Mark], list[float]]:
+    """The marks as they are drawn, and the ends of the y axis: what is far below the others comes to its bottom."""
+    first = next((mark.y for mark in marks if mark.item.id == ORIGINAL), None)
+    lost = {mark.item.id: 0.0 if first is None else (mark.y - first if text else first - mark.y) for mark in marks}
+    near = [mark for mark in marks if lost[mark.item.id] <= (FAR_NATS if text else FAR_POINTS)]
+    if len(near) <= FEWEST_NEAR or len(near) == len(marks):
+        return list(marks), _bounds(marks, text)
+    low, high = _bounds(near, text)
+    room = 0.1 * (high - low)
+    bottom = high + room / 2 if text else low - room / 2
+    drawn = [
+        mark
+        if mark in near
+        else dataclasses.replace(
+            mark, y=bottom, low=bottom, high=bottom, at_bottom=f"{mark.y:.2f}" if text else f"{mark.y:.0f}%"
+        )
+        for mark in marks
+    ]
+    return drawn, [low, high + room] if text else [low - room, high]
+
+
+def _symbol(mark: Mark) -> str:
+    return "triangle-down" if mark.at_bottom else "diamond" if mark.item.id == ORIGINAL else "circle"
+
+
 def _add_labels(
     figure: go.Figure,
     marks: Sequence[Mark],
@@ -225,6 +267,7 @@ def _add_labels(
         x, y = place(mark.x, mark.y)
         up, down = sorted((place(mark.x, mark.high)[1], place(mark.x, mark.low)[1]))
         label = {"original": "original", "no teacher": ""}.get(_kind(mark.item), str(mark.item.number))
+        label += f" at {mark.at_bottom}" if mark.at_bottom and label else ""
         points.append(Point(x=x, y=y, label="" if mark.item.seed else label, up=y - up, down=down - y))
         if label == "original":
             lines += [(0.0, y - 1, wide, y + 1), (x - 1, 0.0, x + 1, high)]

@@ -183,6 +183,25 @@ def test_damage_puts_the_worst_class_on_top() -> None:
     assert figure.data[0].y[0] != figure.data[1].y[0]
 
 
+def test_one_network_far_below_does_not_press_the_others_into_a_line() -> None:
+    good = [item for item in RESULT.variants if item.delta_points > -1]
+    lost = next(item for item in RESULT.variants if item.delta_points < -1)
+    bad = dataclasses.replace(lost, accuracy=0.32, accuracy_interval=(0.31, 0.33), delta_points=-62.3)
+    result = dataclasses.replace(RESULT, measured=(RESULT.first, bad, *good))
+    figure = pareto(result, "size_bytes", dark=False)
+    variants = trace(figure, "variant")
+    low, high = figure.layout.yaxis.range
+    assert high - low < 5, "the others can be told apart"
+    assert list(variants.marker.symbol).count("triangle-down") == 1
+    place = list(variants.marker.symbol).index("triangle-down")
+    assert low < variants.y[place] < min(item.accuracy_interval[0] for item in good) * 100
+    assert "32.0" in variants.customdata[place], "its box tells the truth"
+    assert any(note.text == f"{bad.number} at 32%" for note in figure.layout.annotations)
+    assert "32.0" in pareto_words(result, "size_bytes")
+    few = dataclasses.replace(result, measured=(RESULT.first, bad, good[0]))
+    assert pareto(few, "size_bytes", dark=False).layout.yaxis.range[0] < 32
+
+
 def test_ratios_have_what_got_worse_left_of_the_original() -> None:
     figure = ratios(RESULT, dark=False)
     onnx = trace(figure, "ONNX ×1")
