@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from types import FrameType
 
 from core.commands.output import Bar, duration, note, print_json
-from core.compression.recipe import CompressConfig
 from core.errors import LabError
 from core.regularization.study import StudyConfig
 from core.runs import locks
@@ -82,7 +81,7 @@ def describe(run: Run) -> tuple[float | None, str]:
         return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
     silence = f", no sign of life for {duration(run.silent_s)}" if run.silent_s is not None else ""
     if run.compression is not None and run.total_steps:
-        return _describe_recipe(run, run.compression, silence)
+        return _describe_recipe(run, silence)
     if run.stage and run.stage != "training":
         return run.stage_fraction, run.stage + silence
     if run.study is not None:
@@ -105,8 +104,7 @@ def describe(run: Run) -> tuple[float | None, str]:
 
 def runs_done(run: Run) -> str:
     """Of a study its runs, of a recipe its variants: `12 of 60`."""
-    every = run.study.runs if run.study else len(run.compression.variants()) if run.compression else 0
-    return f"{run.members_done} of {every}"
+    return f"{run.members_done} of {run.parts}"
 
 
 def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float | None, str]:
@@ -117,12 +115,11 @@ def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float |
         parts.append(f"{duration(run.seconds_left)} left")
     if run.status == "stopping":
         parts.append("stopping")
-    return run.step / (len(study.members()) * study.steps), " · ".join(parts) + silence
+    return run.step / (run.parts * study.steps), " · ".join(parts) + silence
 
 
-def _describe_recipe(run: Run, recipe: CompressConfig, silence: str) -> tuple[float | None, str]:
-    every = len(recipe.variants())
-    parts = [f"variant {min(run.members_done + 1, every)} of {every}"]
+def _describe_recipe(run: Run, silence: str) -> tuple[float | None, str]:
+    parts = [f"variant {min(run.members_done + 1, run.parts)} of {run.parts}"]
     if run.stage:
         parts.append(run.stage)
     if run.stage.endswith("training"):  # the figures of a training outlive it

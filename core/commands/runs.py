@@ -83,7 +83,7 @@ def _print_all(found: list[Run], as_json: bool) -> None:
 
 def _done(run: Run) -> str:
     if run.study or run.compression:
-        return f"{runs_done(run)} {'runs' if run.study else 'variants'}"
+        return f"{runs_done(run)} {run.part_name}"
     return f"{run.step / run.total_steps:.0%}" if run.total_steps else "-"
 
 

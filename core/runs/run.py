@@ -113,6 +113,18 @@ class Run:
         return MODELS[self.config.model].task if self.config.model in MODELS else "images"
 
     @property
+    def parts(self) -> int:
+        """How many runs a study has, or variants a recipe: `members_done` counts them; 0 for a training."""
+        if self.compression is not None:
+            return len(self.compression.variants())
+        return self.study.runs if self.study is not None else 0
+
+    @property
+    def part_name(self) -> str:
+        """What its parts are called: `runs` or `variants`."""
+        return "runs" if self.compression is None else "variants"
+
+    @property
     def unit(self) -> str:
         """What it counts when it says how fast it is: `images` or `characters`."""
         return "characters" if self.task == "text" else "images"

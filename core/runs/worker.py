@@ -97,13 +97,9 @@ def _do(store: RunStore, run: Run) -> str:
         job.end(outcome.status, outcome.message, final=outcome.final)
         return str(outcome.status)
     except Stopped as stop:
-        if run.study:
-            done, total = job.value("members_done") or 0, run.study.runs
-            job.end("stopped", f"{stop} after {done} of {total} runs: resume it to go on where it stopped.")
-            return "stopped"
-        if run.compression:
-            done, total = job.value("members_done") or 0, len(run.compression.variants())
-            job.end("stopped", f"{stop} after {done} of {total} variants: resume it to go on where it stopped.")
+        if run.parts:
+            count = f"{job.value('members_done') or 0} of {run.parts} {run.part_name}"
+            job.end("stopped", f"{stop} after {count}: resume it to go on where it stopped.")
             return "stopped"
         step, saved = job.value("step") or 0, job.value("saved_step")
         total = job.value("total_steps")

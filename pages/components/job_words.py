@@ -25,7 +25,7 @@ RECIPES = "compute/compression.py"
 
 def trains(run: Run) -> bool:
     """Whether it is a training of one network, with figures and curves of its own."""
-    return run.study is None and run.compression is None
+    return not run.parts
 
 
 def address(run: Run) -> tuple[str, dict[str, str]]:
@@ -42,7 +42,7 @@ def fraction(run: Run) -> float:
     if run.stage_fraction is not None and run.step == 0:
         return min(1.0, max(0.0, run.stage_fraction))
     # A study may have been given more to do since it wrote how much that is.
-    total = run.total_steps if run.study is None else run.study.runs * run.study.steps
+    total = run.total_steps if run.study is None else run.parts * run.study.steps
     return min(1.0, run.step / total) if total else 0.0
 
 
@@ -76,10 +76,8 @@ def _silence(run: Run) -> str:
 
 def done(run: Run) -> str:
     """`epoch 3.5 of 10`; of a study `runs 12 of 60`; of a recipe `variants 1 of 3`."""
-    if run.compression is not None:
-        return f"variants {run.members_done} of {len(run.compression.variants())}"
-    if run.study is not None:
-        return f"runs {run.members_done} of {run.study.runs}"
+    if run.parts:
+        return f"{run.part_name} {run.members_done} of {run.parts}"
     return f"epoch {round(run.epoch, 2):g} of {run.config.epochs:g}"
 
 
