@@ -25,7 +25,7 @@ PAGES = {
 def files(made: Made, key: str) -> None:
     """The networks first, the figures below."""
     result = made.result
-    item = choose_variant(made, f"files-{key}", "Network", original=True)
+    item = choose_variant(made, f"files-{key}", "Network", original=True, network=True)
     if item is not None:
         st.caption(plain(item.title))
         try:

@@ -54,6 +54,14 @@ class Made:
             "This variant comes as figures alone: of what ships, only the best have their networks with them."
         )
 
+    def is_here(self, item: Measurement) -> bool:
+        """Whether the checkpoint of a variant can be had."""
+        try:
+            self.reference(item)
+        except LabError:
+            return False
+        return True
+
     def answers(self, variant: str) -> np.ndarray | None:
         """The class that a variant gives to every test image, (N,) int16; None where it was not kept."""
         return read_answers(self.folder, variant) if self.folder else shipped_answers(variant)
@@ -64,13 +72,20 @@ class Made:
         return variant if found is None else short_name(self.result, found)
 
 
-def choose_variant(made: Made, key: str, label: str = "Variant", *, original: bool = False) -> Measurement | None:
-    """One of the variants that are measured, the winner to begin with; None, with a sentence, while there is none."""
+def choose_variant(
+    made: Made, key: str, label: str = "Variant", *, original: bool = False, network: bool = False
+) -> Measurement | None:
+    """One of the variants that are measured, the winner to begin with; None, with a sentence, while there is none.
+
+    network: begin with one whose checkpoint is here, where that of the winner is not.
+    """
     items = made.result.measured if original else made.result.variants
     if not items:
         st.caption("No variant is measured yet.")
         return None
     best = winner(made.result)
+    if network and best is not None and not made.is_here(best):
+        best = next((item for item in items if item.id != ORIGINAL and made.is_here(item)), best)
     options = [item.id for item in items]
     chosen = st.selectbox(
         label,

@@ -28,7 +28,7 @@ Pair = tuple[CheckpointRef, CheckpointRef]
 
 def same_image(made: Made, key: str) -> None:
     """The whole of the tab."""
-    item, first = choose_variant(made, f"same-{key}"), made.result.first
+    item, first = choose_variant(made, f"same-{key}", network=True), made.result.first
     if item is None or first is None:
         return
     controls, answer = st.columns([1, 2], gap="large")

@@ -136,5 +136,6 @@ def _picture(result: CompressionResult, key: str) -> None:
     )
     st.caption(
         "To the left is cheaper, up is better; the step line joins what nothing else beats in both. A number is that of the "
-        "step that makes a variant, with all done that comes before it in its recipe: the last column of the table."
+        "step that makes a variant, with all done that comes before it in its recipe: the last column of the table. "
+        "What is far below the rest stands at the bottom, with its figure."
     )
