@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,13 @@ def tiny_dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import write_class_folders
 
     return write_class_folders(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A LAB_HOME for a whole module, whose runs go one at a time."""
+    folder = tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(folder))
+        patch.setenv("LAB_SLOTS", "1")
+        yield folder

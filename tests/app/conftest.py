@@ -153,3 +153,18 @@ def sources(at: AppTest) -> str:
 def texts(at: AppTest) -> str:
     """All that the page says in words, as a person reads it."""
     return read(sources(at))
+
+
+def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
+    """With that one of a result's tabs open."""
+    at.session_state[f"tabs-{key}"] = tab
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def table(at: AppTest) -> dict[str, list[str]]:
+    """The first table as a person reads it."""
+    return {
+        name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
+    }

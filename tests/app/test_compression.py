@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.checkpoints import Card, find_checkpoint
 from core.compression import shipped as shipping
@@ -27,7 +26,7 @@ from pages.components.compress_same import probabilities
 from pages.components.job_words import address, done, fraction, where
 from pages.components.tables import csv_bytes
 from tests.app.compressions import STEPS, answers, config_of, result_of, ship, store_recipe, write_curve
-from tests.app.conftest import Open, picture, read, sources, texts, write_text_checkpoint
+from tests.app.conftest import Open, at_tab, picture, read, sources, table, texts, write_text_checkpoint
 from tests.app.studies import pressed, progress
 from tests.unit import synthetic_compression as made_up
 
@@ -42,20 +41,6 @@ def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(shipping, "SHIPPED", folder)
     yield folder
     tasks._tasks().clear()
-
-
-def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
-    at.session_state[f"tabs-{key}"] = tab
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
-def table(at: AppTest) -> dict[str, list[str]]:
-    """The table of variants as a person reads it."""
-    return {
-        name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
-    }
 
 
 # The result that ships

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.checkpoints import MEMBERS
 from core.regularization import shipped
@@ -20,7 +19,7 @@ from pages.components.resources import forget_runs
 from pages.components.study_files import curve_rows, run_rows, table_row
 from pages.components.study_view import TABS
 from pages.components.tables import csv_bytes
-from tests.app.conftest import Open, read, sources, texts, write_checkpoint
+from tests.app.conftest import Open, at_tab, read, sources, table, texts, write_checkpoint
 from tests.app.studies import CONFIG, accuracy, pressed, progress, result_of, ship, store_study
 
 HEADLINE = "### Flip + crop 2 helps (+10.0 ± "
@@ -41,20 +40,6 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: found.append(run_id))
     return found
-
-
-def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
-    at.session_state[f"tabs-{key}"] = tab
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
-def table(at: AppTest) -> dict[str, list[str]]:
-    """The table of arms as a person reads it."""
-    return {
-        name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
-    }
 
 
 # The study that ships

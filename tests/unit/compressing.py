@@ -13,7 +13,6 @@ from core.checkpoints import Card, save_checkpoint
 from core.data import load_images
 from core.models import build_model
 from core.runs import LocalEngine, RunStore
-from tests.unit.terminal import run_main
 
 
 def save_small(folder: Path, pictures: Path) -> Path:
@@ -35,13 +34,3 @@ def only_queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for run in RunStore().list():
         if run.id not in before:
             RunStore().delete(run.id)
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said of a mistake, which ends as one sentence and leaves no run."""
-    before = len(RunStore().list())
-    code, output, said = run_main(capsys, "compress", *arguments)
-    assert (code, output) == (2, "")
-    assert len(said.splitlines()) == 1
-    assert len(RunStore().list()) == before
-    return said

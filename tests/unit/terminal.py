@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.commands import main
+from core.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,3 +34,13 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
         code = int(end.code or 0)
     output, said = capsys.readouterr()
     return code, output, said
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is said of a mistake, which ends as one sentence and leaves no run."""
+    before = len(RunStore().list())
+    code, output, said = run_main(capsys, *arguments)
+    assert (code, output) == (2, "")
+    assert len(said.splitlines()) == 1
+    assert len(RunStore().list()) == before
+    return said

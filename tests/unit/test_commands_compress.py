@@ -26,8 +26,8 @@ from core.runs.compressions import read_compression, write_measurement
 from core.runs.run import COMPRESS
 from core.training.config import TrainConfig
 from tests.unit import synthetic_compression as synthetic
-from tests.unit.compressing import only_queued, refused, save_small
-from tests.unit.terminal import run_main, start
+from tests.unit.compressing import only_queued, save_small
+from tests.unit.terminal import refused, run_main, start
 
 TIMEOUT_S = 420.0
 STEP_LIST = [
@@ -42,16 +42,6 @@ REQUIRED = (
     *("name", "size_bytes", "stored_bytes", "parameters", "macs", "latency_ms"),
     *("accuracy", "accuracy_interval", "delta_points", "p_value"),
 )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        patch.setenv("LAB_SLOTS", "1")
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +314,7 @@ def test_a_recipe_at_work_is_described_by_its_variants() -> None:
 def test_what_is_compressed_already_is_refused(
     home: Path, finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(capsys, "--checkpoint", finished[0][-1]["name"], "--recipe", "half")
+    said = refused(capsys, "compress", "--checkpoint", finished[0][-1]["name"], "--recipe", "half")
     assert "start from the checkpoint that it was made from" in said
 
 
@@ -361,12 +351,12 @@ def test_a_full_disk_leaves_the_old_export_as_it_was(
 def test_what_cannot_go_on_is_told(half_way: tuple[str, CompressionResult], capsys: pytest.CaptureFixture[str]) -> None:
     run_id, store = half_way[0], RunStore()
     plain = store.create(TrainConfig())
-    assert "compresses nothing" in refused(capsys, "--resume", plain)
-    assert "compresses nothing" in refused(capsys, "--show", plain)
+    assert "compresses nothing" in refused(capsys, "compress", "--resume", plain)
+    assert "compresses nothing" in refused(capsys, "compress", "--show", plain)
     store.write_status(run_id, status="finished")
-    assert "has finished" in refused(capsys, "--resume", run_id)
+    assert "has finished" in refused(capsys, "compress", "--resume", run_id)
     path = store.folder(run_id) / "config.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"config": values["config"] | {"steps": [{"step": "pancakes"}]}}))
-    assert "pancakes" in refused(capsys, "--resume", run_id)
-    assert "pancakes" in refused(capsys, "--show", run_id)
+    assert "pancakes" in refused(capsys, "compress", "--resume", run_id)
+    assert "pancakes" in refused(capsys, "compress", "--show", run_id)

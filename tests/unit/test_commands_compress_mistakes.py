@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,10 @@ from core.checkpoints import load_checkpoint, save_checkpoint
 from core.compression.steps import Cluster, FineTune, Float16, HuffmanCode, Int8, PruneChannels, PruneWeights
 from core.runs import RunStore
 from tests.unit import synthetic_compression as synthetic
-from tests.unit.compressing import only_queued, refused, save_small
-from tests.unit.terminal import run_main
+from tests.unit.compressing import only_queued, save_small
+from tests.unit.terminal import refused, run_main
 
 PRUNE = json.dumps([{"step": "prune_weights", "amount": 0.6}])
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +92,7 @@ MISTAKES = [
 def test_a_mistake_is_one_sentence(
     home: Path, small: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in refused(capsys, *(str(small) if item == "SMALL" else item for item in arguments))
+    assert words in refused(capsys, "compress", *(str(small) if item == "SMALL" else item for item in arguments))
 
 
 def test_a_file_that_is_no_recipe_is_refused(
@@ -111,7 +101,7 @@ def test_a_file_that_is_no_recipe_is_refused(
     path = tmp_path / "recipe"
     for content, words in ((b"\xff\xfe", "holds no text"), (b" " * 200_000, "too large"), (b"{", "nor JSON")):
         path.write_bytes(content)
-        assert words in refused(capsys, "--checkpoint", str(small), "--recipe", f"@{path}")
+        assert words in refused(capsys, "compress", "--checkpoint", str(small), "--recipe", f"@{path}")
 
 
 def test_only_a_file_is_read_as_a_recipe(
@@ -120,7 +110,7 @@ def test_only_a_file_is_read_as_a_recipe(
     """A device would never end, and a pipe waits for its other end."""
     os.mkfifo(tmp_path / "pipe")
     for path in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path)):
-        assert "is not a file" in refused(capsys, "--checkpoint", str(small), "--recipe", f"@{path}")
+        assert "is not a file" in refused(capsys, "compress", "--checkpoint", str(small), "--recipe", f"@{path}")
 
 
 def test_data_that_are_gone_are_missed_before_the_start(
@@ -133,7 +123,9 @@ def test_data_that_are_gone_are_missed_before_the_start(
     save_checkpoint(tmp_path / "orphan", reference.model, card)
     asked = ("--checkpoint", str(tmp_path / "orphan"), "--recipe")
     for recipe in ("int8", "fastest", "smallest", "student"):
-        assert "The recipe needs it, because Small network was trained on it" in refused(capsys, *asked, recipe)
+        assert "The recipe needs it, because Small network was trained on it" in refused(
+            capsys, "compress", *asked, recipe
+        )
     with only_queued(monkeypatch):
         code, output, said = run_main(capsys, "compress", *asked, PRUNE, "--detach")
         assert code == 0
@@ -141,4 +133,4 @@ def test_data_that_are_gone_are_missed_before_the_start(
         assert RunStore().get(output.strip()).status == "queued"
     save_checkpoint(tmp_path / "orphan", reference.model, dataclasses.replace(card, dataset=dataclasses.replace(
         reference.card.dataset, name="cifar10")))  # fmt: skip
-    assert "python -m core data cifar10 --fetch" in refused(capsys, *asked, "int8")
+    assert "python -m core data cifar10 --fetch" in refused(capsys, "compress", *asked, "int8")

@@ -26,15 +26,6 @@ TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def writer(home: Path) -> str:
     """The name of a network that learned a little of a play."""
     from core.training.session import TrainSession

@@ -24,21 +24,11 @@ from core.runs import LocalEngine, Run, RunStore
 from core.runs.run import STUDY
 from core.runs.studies import RESULT, member_store, read_study
 from core.training.config import TrainConfig, field_docs
-from tests.unit.terminal import run_main, start
+from tests.unit.terminal import refused, run_main, start
 
 TIMEOUT_S = 240.0
 MEMBERS = 4
 """Of the small study: two arms, two seeds."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        patch.setenv("LAB_SLOTS", "1")
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -334,27 +324,17 @@ MISTAKES = [
 ]
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What is said of a mistake, which ends as one sentence and leaves no run."""
-    before = len(RunStore().list())
-    code, output, said = run_main(capsys, "study", *arguments)
-    assert (code, output) == (2, "")
-    assert len(said.splitlines()) == 1
-    assert len(RunStore().list()) == before
-    return said
-
-
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(case[0])[:40] for case in MISTAKES])
 def test_a_mistake_is_one_sentence(
     home: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in refused(capsys, *arguments)
+    assert words in refused(capsys, "study", *arguments)
 
 
 def test_more_images_than_there_are_is_told_before(
     home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(capsys, "--train-size", "40,500", "--dataset", f"folder:{tiny_dataset_folder}")
+    said = refused(capsys, "study", "--train-size", "40,500", "--dataset", f"folder:{tiny_dataset_folder}")
     assert "500 is not valid" in said
     assert "has 162 training images" in said
 
@@ -363,21 +343,21 @@ def test_what_cannot_go_on_is_told(
     home: Path, queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore()
-    assert "is no study" in refused(capsys, "--resume", store.create(TrainConfig()))
+    assert "is no study" in refused(capsys, "study", "--resume", store.create(TrainConfig()))
     config = StudyConfig(arms=("dropout=0.3",), dataset=f"folder:{tiny_dataset_folder}", train_sizes=(40,))
     study_id = store.create(config, "mine", kind=STUDY)
     assert "stays as it was begun: leave --lr, --name out" in refused(
-        capsys, "--resume", study_id, "--lr", "0.1", "--name", "x"
+        capsys, "study", "--resume", study_id, "--lr", "0.1", "--name", "x"
     )
-    assert "has the arm dropout=0.3 already" in refused(capsys, "--resume", study_id, "--arms", "dropout=0.3")
-    assert "500 is not valid" in refused(capsys, "--resume", study_id, "--train-size", "500")
+    assert "has the arm dropout=0.3 already" in refused(capsys, "study", "--resume", study_id, "--arms", "dropout=0.3")
+    assert "500 is not valid" in refused(capsys, "study", "--resume", study_id, "--train-size", "500")
     assert store.config(study_id) == config, "nothing was added"
     store.write_status(study_id, status="finished")
-    assert "has finished: add to it" in refused(capsys, "--resume", study_id, "--seeds", "2")
+    assert "has finished: add to it" in refused(capsys, "study", "--resume", study_id, "--seeds", "2")
     path = store.folder(study_id) / "config.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"config": values["config"] | {"arms": ["pancakes"]}}))
-    assert "pancakes" in refused(capsys, "--resume", study_id)
-    assert "pancakes" in refused(capsys, "--show", study_id)
+    assert "pancakes" in refused(capsys, "study", "--resume", study_id)
+    assert "pancakes" in refused(capsys, "study", "--show", study_id)
     path.write_text("{")
-    assert "study" in refused(capsys, "--resume", study_id)
+    assert "study" in refused(capsys, "study", "--resume", study_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,6 @@ from tests.unit.terminal import ROOT, run_main, start
 TIMEOUT_S = 120.0
 UNSEEN = "Ωmega ✓ naïve"
 """Ends the text, in its validation part; three of its characters are in no other place."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="module")
