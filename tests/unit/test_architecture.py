@@ -30,7 +30,7 @@ ALLOWED = {
     "runs": FOUNDATION | WORK,
     "plots": {"base", "data", "training", "runs", "regularization", "compression", "explanation", "generation"},
     "benchmark": FOUNDATION | WORK | {"runs"},
-    "commands": FOUNDATION | WORK | {"runs", "benchmark", "pretrained"},
+    "commands": FOUNDATION | WORK | {"runs", "benchmark", "plots", "pretrained"},
     "__main__": {"base", "commands"},
 }
 HEAVY = ("torch", "torchvision")
