@@ -26,6 +26,14 @@ page = st.navigation(
                 "data/regularization.py", title="Regularization", icon=":material/balance:", url_path="regularization"
             ),
         ],
+        "Trust": [
+            st.Page(
+                "trust/attribution.py",
+                title="Attribution",
+                icon=":material/center_focus_strong:",
+                url_path="attribution",
+            ),
+        ],
         "Compute": [
             st.Page("compute/compression.py", title="Compression", icon=":material/compress:", url_path="compression"),
         ],

@@ -224,12 +224,14 @@ def _scale(signed: bool, dark: bool, opacity: float) -> list[list[object]]:
 def _bar(words: tuple[str, str], top: float, signed: bool, dark: bool) -> dict[str, object]:
     negative, positive = (as_text(word).replace(" ", "<br>", 1) for word in words)
     value = f"{top:.{max(0, 1 - math.floor(math.log10(top)))}f}" if 1e-4 < top < 1e4 else f"{top:.1e}"
-    ticks = {-top: f"{negative}<br>−{value}", 0.0: "0", top: f"{positive}<br>{value}"}
+    end = 0.88 * top  # three lines at the very end would be cut off
+    ticks = {-end: f"{negative}<br>−{value}", 0.0: "0", end: f"{positive}<br>{value}"}
     if not signed:
-        ticks.pop(-top)
+        ticks.pop(-end)
     return {
         "tickvals": list(ticks),
         "ticktext": list(ticks.values()),
+        "ticklabeloverflow": "allow",
         "thickness": 12,
         "len": 1.0,
         "outlinewidth": 0,

@@ -1,4 +1,4 @@
-"""What an address names: `?study=<run id>` opens a study, `?recipe=<run id>` the results of a recipe."""
+"""What an address names: `?study=<run id>` opens a study, `?recipe=<run id>` the results of a recipe, `?checkpoint=` asks it."""
 
 from __future__ import annotations
 
@@ -52,3 +52,13 @@ class Address:
 
 STUDY = Address("study", ("Example", "New study", "Studies"), lambda: shipped_names())
 RECIPE = Address("recipe", ("Example", "New recipe", "Results"), lambda: (EXAMPLE,))
+
+
+def why_link(checkpoint: str, label: str = "Why did it say that?") -> None:
+    """To the Attribution page with that checkpoint; the picture that was looked at last goes along."""
+    st.page_link(
+        "trust/attribution.py",
+        label=label,
+        icon=":material/center_focus_strong:",
+        query_params={"view": "Explain", "checkpoint": checkpoint},
+    )

@@ -14,6 +14,7 @@ from core.images import decode_image, fit_to_model
 from core.plots.classification import percent, top_bars
 from core.plots.pixels import enlarge, preview
 from core.plots.theme import colour_of
+from pages.components.addresses import why_link
 from pages.components.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.components.classify_help import how_it_works
 from pages.components.resources import dark, loaded
@@ -128,6 +129,7 @@ def _one_answer(
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
+    why_link(reference.name, f"Why {plain(label)}?")
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:

@@ -11,6 +11,7 @@ from core.checkpoints import CheckpointRef
 from core.compression.analysis import byte_words, csv_rows
 from core.errors import LabError
 from pages.components import tasks
+from pages.components.addresses import why_link
 from pages.components.compress_export import Exported, export_work, exported
 from pages.components.compress_made import Made, choose_variant
 from pages.components.tables import csv_bytes
@@ -59,6 +60,8 @@ def _network(reference: CheckpointRef, key: str) -> None:
     card, name = reference.card, _file_name(reference.name)
     page, label, icon, view = PAGES[card.task]
     st.page_link(page, label=label, icon=icon, query_params={"view": view, "checkpoint": reference.name})
+    if card.task == "images":
+        why_link(reference.name, "Ask it why")
     task_key = f"export-{card.fingerprint}"
     ready, task = exported(task_key), tasks.find(task_key)
     with st.container(horizontal=True, gap="small"):

@@ -19,6 +19,7 @@ from core.regularization.arms import BASELINE, inside
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
 from core.values import signed
+from pages.components.addresses import why_link
 from pages.components.resources import dark
 from pages.components.study_files import FIGURE
 from pages.components.text import plain
@@ -166,12 +167,14 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
     st.caption("The network of each arm's chosen strength and first seed, to be asked about pictures of yours.")
     for row, name in found:
         if name:
-            st.page_link(
-                "learn/images.py",
-                label=plain(row.label),
-                icon=":material/image_search:",
-                query_params={"view": "Classify", "checkpoint": name},
-            )
+            with st.container(horizontal=True, gap="medium"):
+                st.page_link(
+                    "learn/images.py",
+                    label=plain(row.label),
+                    icon=":material/image_search:",
+                    query_params={"view": "Classify", "checkpoint": name},
+                )
+                why_link(name, "Ask it why")
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:

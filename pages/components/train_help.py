@@ -15,7 +15,10 @@ RESUME = (
     "\n\n**Resume.** A run saves weights, optimizer, averages and its place in the data when it is stopped, every minute, "
     "and at the end of an epoch (less often where epochs are so short that saving would cost over 5% of the time). All "
     "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "
-    "run ends in the very same weights."
+    "run ends in the very same weights.\n\n"
+    "**Snapshots.** Besides its best and its last weights, a run can keep those of the untrained network and of some "
+    "evaluations on the way, so that one can compare what it looked at early and late. Each is a checkpoint of its own, named "
+    "`<run id>/epoch-3`, not calibrated, and as large as the last one; they change nothing of the training."
 )
 HELP = {
     "images": (

@@ -75,7 +75,9 @@ def _test_picture() -> None:
         show_error(error)
         return
     count = len(loaded.test)
-    st.session_state.setdefault("test-index", random.randrange(count))
+    if st.session_state.setdefault("test-index", random.randrange(count)) >= count:  # an address may say anything
+        st.warning(f"There are {count:,} test pictures, from number 0 on: this is the last.")
+        st.session_state["test-index"] = count - 1
     st.number_input("Test picture number", 0, count - 1, step=1, key="test-index", on_change=_take_test)
     st.button("Another one", key="another", icon=":material/shuffle:", on_click=_another, args=(count,))
     if st.session_state.get("taken-index") != st.session_state["test-index"]:

@@ -36,6 +36,7 @@ class Warmup:
         self.seen = time.monotonic()
         """When a page was last drawn."""
         self._hurry = threading.Event()
+        self._hurry_all = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -46,12 +47,17 @@ class Warmup:
                 self._thread = threading.Thread(target=self._run, args=(pause_s,), name="warm-up", daemon=True)
                 self._thread.start()
 
-    def wait(self) -> Iterator[float]:
-        """Start if needed, and yield the fraction done (0..1, estimated) a few times a second until ready."""
+    def wait(self, *, everything: bool = False) -> Iterator[float]:
+        """Start if needed, and yield the fraction done (0..1, estimated) a few times a second until ready.
+
+        everything: until the rest is loaded too.
+        """
         self._hurry.set()
+        if everything:
+            self._hurry_all.set()
         self.start(0)
         begun = time.monotonic()
-        while not self.ready.wait(0.2):
+        while not (self.done if everything else self.ready).wait(0.2):
             yield min(0.97, (time.monotonic() - begun) / EXPECTED_S)
 
     def hold(self) -> None:
@@ -79,8 +85,8 @@ class Warmup:
             traceback.print_exc()
         finally:
             self.ready.set()
-        while time.monotonic() - self.seen < IDLE_S:
-            time.sleep(0.2)
+        while time.monotonic() - self.seen < IDLE_S and not self._hurry_all.wait(0.2):
+            pass
         try:
             self.stage = "Loading the rest"
             import pandas  # noqa: F401
@@ -89,6 +95,8 @@ class Warmup:
             import scipy.special  # noqa: F401
             import torchvision  # noqa: F401
 
+            for reference in list_checkpoints(task="images")[:1]:
+                _explain_once(loaded(reference))
             for reference in list_checkpoints(task="text")[:1]:
                 _write_once(loaded(reference))
         except Exception as error:
@@ -108,6 +116,23 @@ def _answer_once(checkpoint: object) -> None:
     assert isinstance(checkpoint, Checkpoint)
     side = checkpoint.card.image_data.image_size
     classify(checkpoint, np.full((1, side, side, 3), 128, np.uint8))
+
+
+def _explain_once(checkpoint: object) -> None:
+    """Captum, and what it and the measures of its maps import."""
+    import numpy as np
+    import sklearn.linear_model  # noqa: F401
+
+    from core.checkpoints import Checkpoint
+    from core.explanation.controls import edges
+    from core.explanation.explainer import Explainer
+    from core.explanation.methods import get_method
+
+    assert isinstance(checkpoint, Checkpoint)
+    side = checkpoint.card.image_data.image_size
+    pixels = np.full((side, side, 3), 128, np.uint8)
+    edges(pixels)
+    Explainer(checkpoint).attribute(get_method("saliency"), pixels, 0)
 
 
 def _write_once(checkpoint: object) -> None:
@@ -133,13 +158,16 @@ def warm_up_in_background() -> None:
         warmup().start()
 
 
-def until_ready() -> None:
-    """Hold the page until torch is there, showing how far it is. Returns at once when warm."""
+def until_ready(*, everything: bool = False) -> None:
+    """Hold the page until torch is there, showing how far it is. Returns at once when warm.
+
+    everything: until what explains an answer is there too; a second thread must not import it meanwhile.
+    """
     warm = warmup()
-    if warm.ready.is_set():
+    if (warm.done if everything else warm.ready).is_set():
         return
     place = st.empty()
     place.progress(0.0, text="Getting ready for the first answer")
-    for fraction in warm.wait():
+    for fraction in warm.wait(everything=everything):
         place.progress(fraction, text=f"{warm.stage}. Only the first answer of a fresh server waits for this.")
     place.empty()

@@ -24,9 +24,9 @@ BOTTLENECKS = (
         "Trust",
         ":material/visibility:",
         "Why did it say that, and how sure is it?",
-        "Calibrated probabilities, a warning for pictures that are none of the classes, the most confident mistakes; "
-        "the surprise of every written character, and the cells that remember.",
-        "Coming: attribution maps with evidence beside them.",
+        "Heatmaps of fourteen methods, each beside a measure of whether the network really used those pixels, and beside an "
+        "edge detector. Calibrated probabilities, the most confident mistakes, the surprise of every written character.",
+        ("trust/attribution.py", "Why did it say that?", ":material/center_focus_strong:"),
     ),
     (
         "Compute",

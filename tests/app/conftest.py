@@ -129,6 +129,7 @@ def warm() -> None:
     from pages.components.warmup import warmup
 
     warmup().ready.set()
+    warmup().done.set()
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:

@@ -20,3 +20,15 @@ def test_a_warm_up_that_fails_ends_and_lets_pages_go_on(monkeypatch: pytest.Monk
     assert warm.done.wait(60)
     assert warm.error == str(error)
     assert warm.stage == "Ready"
+
+
+def test_who_wants_everything_does_not_wait_for_an_idle_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "list_checkpoints", lambda **wanted: [])
+    monkeypatch.setattr(module, "IDLE_S", 1e9)
+    warm = Warmup()
+    list(warm.wait())
+    assert not warm.done.wait(0.3)
+    for _ in warm.wait(everything=True):
+        pass
+    assert warm.done.is_set()
+    assert warm.error is None
