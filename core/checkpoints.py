@@ -33,6 +33,8 @@ MAX_ONNX_BYTES = 500_000_000
 CARD = "card.json"
 MEMBERS = "members"
 """Folder of a study's runs, below the study's own."""
+EPOCHS = "epochs"
+"""Folder of what a run keeps of its way, see core.runs.snapshots."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,8 +143,8 @@ class CheckpointRef:
     """A checkpoint that exists on disk, before anything heavy is read."""
 
     name: str
-    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, `<study id>/<its run>`, or a
-    folder."""
+    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, `<run id>/epoch-3`,
+    `<study id>/<its run>`, or a folder."""
     folder: Path
     card: Card
     origin: str
@@ -211,6 +213,8 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     run_id, _, which = name.partition("/")
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and re.fullmatch(r"[A-Za-z0-9_-]{0,120}", which):
         inside = Path(which or "best") if which in ("", "best", "last") else Path(MEMBERS) / which / "best"
+        if epoch := re.fullmatch(r"epoch-(\d+(_\d+)?)", which):
+            inside = Path(EPOCHS) / epoch[1]
         candidates = [(runs / run_id / inside, "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))

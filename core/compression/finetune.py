@@ -43,6 +43,7 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
         "epochs": step.epochs,
         "seed": seed,
         "keep": "last",
+        "snapshots": 0,
         "device": device,
         "early_stopping": 0,
         "precision": "auto",  # what suited the machine of the original's training may not suit this one

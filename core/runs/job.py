@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.checkpoints import EPOCHS
 from core.data.progress import Progress
 from core.errors import LabError
 from core.paths import torn_writes, write_atomic
@@ -55,7 +56,7 @@ class Job:
         self._wanted = ""
         self._written = 0.0
         self._attached = (self.folder / FOREGROUND_LOCK).exists()
-        for folder in (self.folder, self.folder / "best", self.folder / "last"):
+        for folder in (self.folder, self.folder / "best", self.folder / "last", *self.folder.glob(f"{EPOCHS}/*")):
             for half in torn_writes(folder):
                 # Of a worker before this one that was killed; but a page may be renaming the run just now.
                 if not half.name.startswith(f".{CONFIG}."):

@@ -23,6 +23,7 @@ from core.regularization.study import StudyConfig
 from core.runs import locks
 from core.runs.metrics import METRICS, SAMPLES, read_rows, read_samples
 from core.runs.run import ACTIVE, COMPRESS, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
+from core.runs.snapshots import epoch_title, snapshots
 from core.training.config import TrainConfig
 from core.values import read_json
 
@@ -301,11 +302,12 @@ def checkpoint_title(name: str, which: str) -> str:
 
 def title_checkpoints(folder: Path, name: str) -> None:
     """Bring the titles of a run's checkpoints up to date with its name. Only for who holds the run."""
-    for which in ("best", "last"):
-        if (folder / which / CARD).is_file():
-            card, title = read_card(folder / which), checkpoint_title(name, which)
-            if card.title != title:
-                write_atomic(folder / which / CARD, dataclasses.replace(card, title=title).to_json())
+    found = [(folder / which, which) for which in ("best", "last") if (folder / which / CARD).is_file()]
+    titled = [(item, read_card(item), checkpoint_title(name, which)) for item, which in found]
+    titled += [(item, card, checkpoint_title(name, epoch_title(card.epoch))) for item, card in snapshots(folder)]
+    for item, card, title in titled:
+        if card.title != title:
+            write_atomic(item / CARD, dataclasses.replace(card, title=title).to_json())
 
 
 def _ended_message(asked: bool, saved_step: int | None, kind: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from core.generation.sampling import SamplingConfig
 from core.generation.writing import write
 from core.runs.job import Job, Outcome
 from core.runs.report import in_words, measure_pictures, measure_text
+from core.runs.snapshots import epoch_title, keep_until, kept_steps, snapshot_folder
 from core.runs.store import checkpoint_title, title_checkpoints
 from core.training.config import TrainConfig
 from core.training.estimate import record_speed
@@ -65,6 +67,9 @@ def train_to_end(session: TrainSession, job: Job) -> Finished:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
         nothing: dict[str, Any] = dict.fromkeys(FIGURES)
         job.update(**nothing)
+    keep_until(job.folder, session.counters.evaluated_step)
+    if session.counters.step == 0 and session.config.snapshots:
+        recorder.keep(snapshot_folder(job.folder, 0.0), epoch_title(0.0))
     recorder.begin()
     return _train(recorder)
 
@@ -100,6 +105,7 @@ class Recorder:
         self.step_examples = int(job.value("step_examples") or 0)
         self.eval_seconds = 0.0
         self.window: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
+        self.kept_steps = kept_steps(session.config.snapshots, session.total_steps, session.eval_every)
 
     def begin(self) -> None:
         session, job = self.session, self.job
@@ -155,6 +161,11 @@ class Recorder:
         self.saved_at = time.perf_counter()
         self.save_cost_s = self.saved_at - started
 
+    def keep(self, folder: Path, which: str, measured: dict[str, Any] | None = None) -> None:
+        """Write the weights as they would be used now as a checkpoint; `which` tells it from the run's others."""
+        card = self.session.card(checkpoint_title(self.job.name, which), measured)
+        save_checkpoint(folder, self.session.eval_model(), card)
+
     def remember_speed(self) -> None:
         """For the estimate of the next run's duration, evaluations included: from a whole epoch on all images, because
         less says too little of how the two go together."""
@@ -200,8 +211,9 @@ class Recorder:
             chooses = session.config.keep == "best" and session.config.train_on == "train"
             best = result.is_best or not chooses
             for which in ("best", "last") if best else ("last",):
-                title = checkpoint_title(job.name, which)
-                save_checkpoint(job.folder / which, session.eval_model(), session.card(title, measured))
+                self.keep(job.folder / which, which, measured)
+            if result.step in self.kept_steps:
+                self.keep(snapshot_folder(job.folder, result.epoch), epoch_title(result.epoch), measured)
         job.update(
             now=True,
             best_val_accuracy=session.counters.best_val_accuracy,

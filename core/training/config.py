@@ -130,6 +130,9 @@ class TrainConfig:
     keep: str = "best"
     """Which weights are the run's result: `best`, those of the best validation accuracy (text: loss), or `last`, those at
     its end."""
+    snapshots: int = 0
+    """Checkpoints to keep on the way, spread evenly over the evaluations, to see later how the network learned; the untrained
+    network is kept too. Each takes the room of its weights on disk; 0 = none."""
     tta: str = "none"
     """Test-time augmentation of the finished checkpoint: `none`, `flip`, `flip+shift`. Training never uses it."""
 
@@ -203,6 +206,7 @@ class TrainConfig:
         number("early_stopping", 0, 10**6, whole=True)
         number("eval_every", 0, 10_000, open_low=True)
         number("probe_images", 0, 10**9, whole=True)
+        number("snapshots", 0, 50, whole=True)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,4 +1,4 @@
-"""Pick a checkpoint: those that ship, the best of every run, and the last of a run still training."""
+"""Pick a checkpoint: those that ship, the best of every run, and the last of a run still training. A link may bring another."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
     for name, reference in references.items():
         run_id, _, which = name.partition("/")
         own = (reference.label, False)
-        title, active = names.get(run_id, own) if which in ("", "best", "last") else own  # else it is a run of a study
+        title, active = (
+            names.get(run_id, own) if which in ("", "best", "last") else own
+        )  # else of a study, or on the way
         # Short, and what tells two of them apart first: the box is narrow.
         parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
         if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:

@@ -24,6 +24,7 @@ from pages.components.dataset_field import (
     text_field,
     text_upload,
 )
+from pages.components.text import size
 
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
 CHOICES = {
@@ -67,6 +68,10 @@ LABELS = {
 """Where a field's own name is not the words for it."""
 STEPS = {"l1": 1e-5, "mixup": 0.1, "cutmix": 0.1}
 """What plus and minus add to a field that is usually 0, where a hundredth would be far too much or little."""
+SNAPSHOTS = {"images": 6, "text": 0}
+"""What the form proposes. A recipe keeps none: a study is hundreds of runs."""
+RESIZING = ("widths", "width")
+"""Settings of a model that change how many weights it has."""
 FIELD_PX = 128
 """Two beside each other in the narrow column and on a phone, six above an open run."""
 
@@ -107,7 +112,8 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
     with advanced:
         for field in dataclasses.fields(TrainConfig):
             if field.name not in SHOWN and field.name not in OTHER_TASK[task]:
-                value, widget = getattr(preset, field.name), f"{field.name}-{key}"
+                value = SNAPSHOTS[task] if field.name == "snapshots" else getattr(preset, field.name)
+                widget = f"{field.name}-{key}"
                 grey = _without_effect(field.name, changes) or (
                     field.name == "state_reset" and not MODELS[model].recurrent
                 )
@@ -124,7 +130,21 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
         if not uploaded:
             raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")
         changes["dataset"] = uploaded
-    return preset.replace(**changes)
+    config = preset.replace(**changes)
+    if config.snapshots:
+        st.caption(_room(config))
+    return config
+
+
+def _room(config: TrainConfig) -> str:
+    """What the snapshots take on disk."""
+    count = 1 + min(config.snapshots, max(0, math.ceil(config.epochs / config.eval_every) - 1))
+    if any(name in config.model_config for name in RESIZING):
+        cost = f"{count} times the size of its weights on disk"
+    else:
+        one = 4 * MODELS[config.model].parameters
+        cost = f"{count} × {size(one)}, about {size(count * one)} on disk"
+    return f"Snapshots, to see later how it learned: {cost}. Set Snapshots under Advanced to 0 to keep none."
 
 
 def _device() -> str:

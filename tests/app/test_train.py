@@ -74,7 +74,8 @@ def test_start_makes_exactly_the_run_that_the_recipe_describes(
     assert not at.exception, at.exception
     assert not at.error
     assert submitted == [run.id for run in RunStore().list()]
-    assert RunStore().config(submitted[0]) == RECIPES[model][recipe]
+    kept = {"snapshots": 6} if task == "images" else {}  # a recipe keeps none
+    assert RunStore().config(submitted[0]) == RECIPES[model][recipe].replace(**kept)
     assert at.query_params["run"] == submitted[0]
 
 
@@ -86,10 +87,12 @@ def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) ->
     at.selectbox(key="optimizer-simple_cnn-default").set_value("sgd")
     at.number_input(key="lr-simple_cnn-default").set_value(0.05)
     at.checkbox(key="compile-simple_cnn-default").set_value(True)
+    at.number_input(key="snapshots-simple_cnn-default").set_value(3)
     at.text_input(key="run-name").set_value("My *run*")
     at.button(key="start").click().run()
     run = RunStore().get(submitted[0])
     expected = {"epochs": 2.5, "seed": 7, "device": "cpu", "optimizer": "sgd", "lr": 0.05, "compile": True}
+    expected |= {"snapshots": 3}
     assert run.config == RECIPES["simple_cnn"]["default"].replace(**expected)
     assert run.name == "My *run*"
     assert "My \\*run\\*" in sources(at)
@@ -114,6 +117,7 @@ def test_every_field_that_means_something_has_a_widget_with_its_explanation(
         ("lr", "Learning rate", -0.1),
         ("batch_size", "Batch size", 0),
         ("crop_padding", "Crop shift", 99),
+        ("snapshots", "Snapshots", 51),
     ],
 )
 def test_a_wrong_value_is_one_sentence_in_the_words_of_the_form_and_nothing_starts(
@@ -248,6 +252,28 @@ def test_the_time_of_a_folder_is_known_once_a_run_has_counted_its_pictures(
     (lab_home / "none" / "earlier" / "card.json").write_text(dataclasses.replace(card, dataset=data).to_json())
     at.run()
     assert "Time: about" in texts(at)
+
+
+def test_a_link_brings_a_snapshot_and_the_list_does_not(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    write_checkpoint(lab_home / "runs" / run_id / "epochs" / "2", title="Mine (epoch 2)")
+    assert open_page("images", view="Evaluate").selectbox(key="evaluated").options == ["Mine · 12.3% test"]
+    box = open_page("images", view="Evaluate", checkpoint=f"{run_id}/epoch-2").selectbox(key="evaluated")
+    assert box.value == f"{run_id}/epoch-2"
+    assert "Mine (epoch 2) · 12.3% test" in box.options
+
+
+def test_what_snapshots_cost_is_said_where_they_are_kept(open_page: Open) -> None:
+    at = open_page("images", view="Train")
+    assert "7 × 170 kB, about 1.2 MB on disk" in texts(at)
+    at.number_input(key="epochs-simple_cnn-default").set_value(3.0).run()
+    assert "3 × 170 kB, about 509 kB on disk" in texts(at), "there are two evaluations before the last"
+    at.number_input(key="snapshots-simple_cnn-default").set_value(0).run()
+    assert "on disk" not in texts(at)
+    at.selectbox(key="model").set_value("fast_resnet").run()
+    at.selectbox(key="recipe-fast_resnet").set_value("long").run()
+    assert "7 times the size of its weights on disk" in texts(at)
+    assert "Snapshots, to see" not in texts(open_page("text", view="Train"))
 
 
 @pytest.mark.parametrize(("system", "machine", "offered"), [("Darwin", "arm64", True), ("Linux", "aarch64", False)])
