@@ -124,6 +124,10 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
         from core.models.layers import change_layers
 
         change_layers(model, config[LAYERS])
+    if entry.task == "images":
+        from core.models.apart import keep_apart
+
+        keep_apart(model)
     return model
 
 

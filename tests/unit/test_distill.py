@@ -231,7 +231,8 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     with pytest.raises(LabError, match="set alpha to 0"):
         soft_targets(other, PICTURES, fewer, asked.append)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
-    assert not any(module._forward_pre_hooks for module in teacher.model.modules())
+    own = [len(module._forward_pre_hooks) for module in build_model(teacher.card.model, teacher.card.model_config).modules()]
+    assert [len(module._forward_pre_hooks) for module in teacher.model.modules()] == own
 
 
 def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> None:
