@@ -1,13 +1,14 @@
-"""Text: let a language model write, compare two, train one, and look inside."""
+"""Text: let a language model write, compare two, train one, look inside, and ask why."""
 
 import streamlit as st
 
-VIEWS = ("Write", "Side by side", "Train", "Inside the RNN")
+VIEWS = ("Write", "Side by side", "Train", "Inside the RNN", "Why this one")
 QUESTIONS = {
     "Write": "What has a network learned that only ever guessed the next character?",
     "Side by side": "The same prompt and the same dice: what does another model, or another temperature, make of it?",
     "Train": "Can a network learn to spell, and then to sound like Shakespeare, here and now?",
     "Inside the RNN": "What does the network remember while it reads, and how far back does learning reach?",
+    "Why this one": "Which characters of the prompt drove the next one?",
 }
 
 st.title("Text")
@@ -28,7 +29,11 @@ elif view == "Train":
     from pages.components.train_view import train_view
 
     train_view("text")
-else:
+elif view == "Inside the RNN":
     from pages.components.inside_view import inside_view
 
     inside_view()
+else:
+    from pages.components.why_view import why_view
+
+    why_view()

@@ -30,7 +30,7 @@ def test_every_view_of_images_opens_on_an_empty_machine(open_page: Open, view: s
     assert not at.error
 
 
-@pytest.mark.parametrize("view", ["Write", "Side by side", "Train", "Inside the RNN"])
+@pytest.mark.parametrize("view", ["Write", "Side by side", "Train", "Inside the RNN", "Why this one"])
 def test_every_view_of_text_opens_on_an_empty_machine(open_page: Open, view: str) -> None:
     at = open_page("text", view=view)
     assert at.title[0].value == "Text"

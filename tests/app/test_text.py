@@ -26,7 +26,7 @@ def _warm(warm: None) -> None:
 # Writing
 
 
-@pytest.mark.parametrize("view", ["Write", "Side by side", "Inside the RNN"])
+@pytest.mark.parametrize("view", ["Write", "Side by side", "Inside the RNN", "Why this one"])
 def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open, view: str) -> None:
     at = open_page("text", view=view)
     assert "train one under Train" in texts(at)

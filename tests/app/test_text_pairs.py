@@ -29,7 +29,7 @@ def _warm(warm: None) -> None:
 # Checkpoints
 
 
-@pytest.mark.parametrize("view", ["Write", "Side by side", "Inside the RNN"])
+@pytest.mark.parametrize("view", ["Write", "Side by side", "Inside the RNN", "Why this one"])
 def test_a_link_to_an_image_classifier_is_one_sentence(open_page: Open, scribe: Card, shipped: Card, view: str) -> None:
     at = open_page("text", view=view, checkpoint="tiny")
     assert [read(warning.value) for warning in at.warning] == [

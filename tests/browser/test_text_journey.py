@@ -146,7 +146,7 @@ def test_train_on_a_text_write_stop_branch_and_compare(page: Page, poet: str, co
         assert overflow <= 0, f"{name} is {overflow} pixels wider than the screen"
 
 
-@pytest.mark.parametrize("name", ["Write", "Side by side", "Train", "Inside the RNN"])
+@pytest.mark.parametrize("name", ["Write", "Side by side", "Train", "Inside the RNN", "Why this one"])
 def test_every_view_opens_by_its_address_and_plants_no_link(page: Page, name: str) -> None:
     param = "run" if name == "Train" else "checkpoint"
     page.goto(f"/text?view={quote(name)}&{param}={quote('[x](//evil.example)')}")
