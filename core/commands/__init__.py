@@ -12,7 +12,20 @@ import signal
 import sys
 from typing import NoReturn
 
-from core.commands import benchmark, compress, data, export, generate, inference, measure, runs, study, training, worker
+from core.commands import (
+    benchmark,
+    compress,
+    data,
+    explain,
+    export,
+    generate,
+    inference,
+    measure,
+    runs,
+    study,
+    training,
+    worker,
+)
 from core.errors import LabError
 
 
@@ -26,7 +39,20 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
     subcommands = root.add_subparsers(metavar="COMMAND", required=True)
-    for group in (data, training, study, compress, runs, inference, measure, export, generate, worker, benchmark):
+    for group in (
+        data,
+        training,
+        study,
+        compress,
+        runs,
+        inference,
+        explain,
+        measure,
+        export,
+        generate,
+        worker,
+        benchmark,
+    ):
         group.add(subcommands)
     return root
 

@@ -35,7 +35,7 @@ def classify(options: argparse.Namespace) -> int:
 
     reference = _find(options)
     side = reference.card.image_data.image_size
-    checkpoint = _load(reference, options)
+    checkpoint = load(reference, options)
     from core.inference import classify as answer
 
     # The first call also chooses kernels and allocates: what is reported is what a warm model takes.
@@ -43,7 +43,7 @@ def classify(options: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     for name in options.images:
         try:
-            picture = decode_image(_read(Path(name), MAX_BYTES, "picture"))
+            picture = decode_image(read(Path(name), MAX_BYTES, "picture"))
             prediction = answer(checkpoint, fit_to_model(picture.rgb, side)[None], options.tta)[0]
         except LabError as error:
             rows.append({"file": name, "error": str(error)})
@@ -73,7 +73,7 @@ def evaluate(options: argparse.Namespace) -> int:
         return _evaluate_text(reference, options)
     if options.text is not None:
         raise LabError(f"{reference.name} classifies pictures: leave --text out, or choose a language model.")
-    checkpoint = _load(reference, options)
+    checkpoint = load(reference, options)
     from core.evaluation import evaluate as measure
 
     split = options.split or "test"
@@ -129,7 +129,7 @@ def _evaluate_text(reference: CheckpointRef, options: argparse.Namespace) -> int
             note(
                 f"{title} has changed since {reference.name} was trained on it, so what it scores may be what it learned."
             )
-    checkpoint = _load(reference, options)
+    checkpoint = load(reference, options)
     from core.language import evaluate_text
 
     bar = Bar()
@@ -154,7 +154,7 @@ def _own_text(name: str) -> tuple[str, str, str]:
     from core.data.text import clean_title, decode_file
 
     path = Path(os.path.expanduser(name))
-    text = decode_file(_read(path, MAX_TEXT_BYTES, "text file"), path.name)
+    text = decode_file(read(path, MAX_TEXT_BYTES, "text file"), path.name)
     return f"{TEXT_PREFIX}{os.path.abspath(path)}", clean_title(path.name), text
 
 
@@ -174,7 +174,7 @@ def _find(options: argparse.Namespace) -> CheckpointRef:
     return find_checkpoint(options.checkpoint)
 
 
-def _load(reference: CheckpointRef, options: argparse.Namespace) -> Any:
+def load(reference: CheckpointRef, options: argparse.Namespace) -> Any:
     """The checkpoint on the device. Imports torch."""
     from core.checkpoints import load_checkpoint
     from core.devices import cores, pick_device, prepare_server
@@ -185,7 +185,7 @@ def _load(reference: CheckpointRef, options: argparse.Namespace) -> Any:
     return load_checkpoint(reference, pick_device(options.device))
 
 
-def _read(path: Path, most_bytes: int, what: str) -> bytes:
+def read(path: Path, most_bytes: int, what: str) -> bytes:
     """A file that a person gave, and one byte more than it may have if it is too large. Raises LabError.
 
     what: `picture` or `text file`, for sentences.
