@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def _refusal(model: nn.Module, layer: str, title: str) -> str | None:
     names = convolutions(model)
     if not names:
-        return f"{title} needs feature maps of a convolution, and this network has none larger than one pixel."
+        return f"{title} needs feature maps of a convolution, and this network has none."
     if layer and layer not in names:
-        return f"{title} knows no layer {layer[:60]!r} here: choose one of {', '.join(names)}."
+        return f"{title} knows no layer {str(layer)[:60]!r} here: choose one of {', '.join(names)}."
     return None
 
 

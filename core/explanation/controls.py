@@ -22,7 +22,8 @@ def edges(pixels: np.ndarray) -> np.ndarray:
     """Strength of Sobel's edges of the luminance, (H, W) float32 >= 0. pixels: (H, W, 3) uint8. Source: scikit-image."""
     from skimage.filters import sobel
 
-    return sobel(pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722) / 255).astype(np.float32)
+    found = sobel(pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722) / 255)
+    return found.round(6).astype(np.float32)  # rounding errors of an even area are no edges
 
 
 def blob(side: int) -> np.ndarray:

@@ -75,7 +75,7 @@ class Explainer:
 
     def refusal(self, method: Method) -> str | None:
         """Why this network cannot be explained by that method, in one sentence; None where it can."""
-        return method.refusal(self._model)
+        return method.refusal(self.checkpoint.model)  # never hooked, while another thread may be hooking the copy
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
         """The network's input (1, 3, H, W) of one picture (H, W, 3) uint8. Raises LabError for any other size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,8 @@ def needs_known_nonlinearities(model: nn.Module, title: str) -> str | None:
     """Why DeepLift cannot explain this network: it would take what it does not know for a straight line."""
     from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
-    known = tuple(SUPPORTED_NON_LINEAR)
     strange = kinds(
-        leaf for leaf in leaves(model) if type(leaf).__name__ not in STRAIGHT and not isinstance(leaf, known)
+        leaf for leaf in leaves(model) if type(leaf).__name__ not in STRAIGHT and type(leaf) not in SUPPORTED_NON_LINEAR
     )
     if strange:
         return f"{title} has no rule for {strange} and would take it for a straight line, unseen."
@@ -54,10 +54,19 @@ def needs_known_nonlinearities(model: nn.Module, title: str) -> str | None:
 
 def unseen_operations(model: nn.Module) -> str:
     """What a network computes outside of layers, such as `add`: no method that works layer by layer sees it."""
-    import torch
+    from torch.fx import Graph, Proxy
+    from torch.fx.proxy import GraphAppendingTracer
+    from torch.nn import Identity
 
+    # Not torch.fx.Tracer: while it works, it replaces what every network of the process does when it is called, also
+    # in other threads. In this copy, which shares the weights, layers hand on what they get; the rest is recorded.
+    model = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if name and not list(module.children()):
+            model.set_submodule(name, Identity())
+    graph = Graph()
     try:
-        graph = torch.fx.Tracer().trace(model)
+        model(Proxy(graph.placeholder("inputs"), GraphAppendingTracer(graph)))
     except Exception:  # whatever the network does that cannot be followed
         return "which could not be listed"
     names = [

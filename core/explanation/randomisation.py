@@ -18,6 +18,7 @@ from torch import nn
 from core.errors import LabError
 from core.explanation.baselines import DEFAULT_BASELINE
 from core.explanation.explainer import Explainer
+from core.explanation.likeness import rank_correlation
 from core.explanation.method import Method, Progress, silent
 
 SAME = 0.7
@@ -80,7 +81,7 @@ def randomise(
         yield RandomisedLayers(
             layers=layers,
             values=values,
-            rank_correlation=_rank_correlation(original, np.abs(values)) if layers else 1.0,
+            rank_correlation=rank_correlation(original, np.abs(values)) if layers else 1.0,
             ssim=_ssim(original, np.abs(values)) if layers else 1.0,
         )
 
@@ -145,14 +146,6 @@ def _shuffle(module: nn.Module, generator: torch.Generator) -> None:
     for values in module.parameters(recurse=False):
         order = torch.randperm(values.numel(), generator=generator)
         values.copy_(values.flatten()[order.to(values.device)].view(values.shape))
-
-
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    from scipy.stats import spearmanr
-
-    if np.ptp(other) == 0:
-        return 0.0
-    return float(spearmanr(one.ravel(), other.ravel()).statistic)
 
 
 def _ssim(one: np.ndarray, other: np.ndarray) -> float:

@@ -66,7 +66,9 @@ class DeepLift(Method):
         "How each pixel's difference to the baseline moves the logit, layer by layer (rescale rule)."
     )
     reading: ClassVar[str] = "As Integrated Gradients, in one pass: one colour supports, the other speaks against."
-    caution: ClassVar[str] = "Max-pooling breaks its arithmetic a little, and another baseline gives another map."
+    caution: ClassVar[str] = (
+        "It takes each ReLU for a straight line from baseline to picture, and another baseline gives another map."
+    )
     paper: ClassVar[tuple[str, str]] = ("Shrikumar et al., arXiv:1704.02685", "https://arxiv.org/abs/1704.02685")
 
     def passes(self, side: int) -> tuple[int, int]:

@@ -27,7 +27,8 @@ class LRP(Method):
     measures: ClassVar[str] = "The logit handed back from layer to layer, each input getting its share (epsilon rule)."
     reading: ClassVar[str] = "One colour supports the class, the other speaks against it."
     caution: ClassVar[str] = (
-        "Approximate: biases and norms keep some of what is handed back, so the values need not sum to the logit."
+        "With ReLU this rule comes out as Input × Gradient (Ancona et al., arXiv:1711.06104); biases and norms keep a part, "
+        "so the values need not sum to the logit."
     )
     paper: ClassVar[tuple[str, str]] = (
         "Bach et al., doi:10.1371/journal.pone.0130140",
@@ -42,7 +43,7 @@ class LRP(Method):
 
         known = (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)
         strange = kinds(
-            leaf for leaf in leaves(model) if not isinstance(leaf, known) and type(leaf).__name__ not in PASSES_THROUGH
+            leaf for leaf in leaves(model) if type(leaf) not in known and type(leaf).__name__ not in PASSES_THROUGH
         )
         if strange:
             return f"{self.title} has no rule for {strange}, and a guessed one would give a wrong map."
@@ -62,4 +63,6 @@ class LRP(Method):
         for leaf in leaves(model):
             if type(leaf).__name__ in PASSES_THROUGH:
                 leaf.rule = EpsilonRule()
+                # Its output is the very tensor that it got, on which Captum's hooks would meet those of the layer before.
+                leaf.register_forward_pre_hook(lambda _, inputs: inputs[0].clone())
         return Captum(model).attribute(question.inputs, target=question.target)

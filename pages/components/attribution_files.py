@@ -12,10 +12,8 @@ import numpy as np
 import streamlit as st
 
 from core.explanation.faithfulness import Faithfulness, Verdict
-from core.plots.attribution import overlay_png
 from pages.components.attribution_asked import Asked
-from pages.components.attribution_maps import Display
-from pages.components.resources import dark
+from pages.components.attribution_maps import Display, picture_of
 from pages.components.tables import csv_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +38,13 @@ def map_files(asked: Asked, found: Attribution, measured: Measured, display: Dis
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).strip("-")[:120]
     with st.container(horizontal=True, gap="small"):
         for label, data, end, kind, hint in (
-            ("Picture (PNG)", lambda: _png(asked, found, display), ".png", "image/png", "As it is shown above."),
+            (
+                "Picture (PNG)",
+                lambda: picture_of(found.pixels, asked, display, signed=found.method.signed, side=PNG_PX),
+                ".png",
+                "image/png",
+                "As it is shown above.",
+            ),
             (
                 "Array (.npy)",
                 lambda: npy_bytes(found.values),
@@ -126,16 +130,3 @@ def _curve_rows(measured: Measured) -> list[dict[str, float]]:
         {"share": float(share), "insertion": float(back), "deletion": float(away)}
         for share, back, away in zip(inserted.shares, inserted.probabilities, deleted.probabilities, strict=True)
     ]
-
-
-def _png(asked: Asked, found: Attribution, display: Display) -> bytes:
-    return overlay_png(
-        found.pixels,
-        asked.pixels,
-        signed=found.method.signed,
-        opacity=display.opacity,
-        percentile=display.percentile,
-        dark=dark(),
-        side=PNG_PX,
-        smooth=display.smooth,
-    )

@@ -8,9 +8,12 @@ import streamlit as st
 from core.checkpoints import Checkpoint, CheckpointRef
 from core.compression.recipe import ORIGINAL
 from core.errors import LabError
+from core.explanation.likeness import rank_correlation
+from core.explanation.methods import get_method
+from core.plots.attribution import overlay
 from core.plots.classification import percent, top_bars
-from core.plots.heatmaps import heatmap, rank_correlation
 from core.plots.theme import colour_of
+from pages.components.attribution_cached import explainer_of
 from pages.components.classify_view import SHOWN_PX, Seen, look
 from pages.components.compress_differ import differences
 from pages.components.compress_made import Made, choose_variant
@@ -78,10 +81,7 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
         for reference, temperature, network in zip(pair, temperatures, networks, strict=True)
     ]
     target = int(np.argmax(answers[0]))
-    maps = [
-        attribution(reference.card.fingerprint, seen.pixels, target, _checkpoint=network)
-        for reference, network in zip(pair, networks, strict=True)
-    ]
+    maps = [attribution(reference.card.fingerprint, seen.pixels, target, _reference=reference) for reference in pair]
     shown = dict.fromkeys(int(place) for found in answers for place in np.argsort(found)[::-1][:TOP])
     for place, column in enumerate(st.columns(2, gap="medium")):
         found, card = answers[place], pair[place].card
@@ -106,7 +106,7 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
         for place in range(2):
             with st.container(width=MAP_PX + 4, gap="xsmall"):
                 st.plotly_chart(
-                    heatmap(maps[place], dark=dark(), side=MAP_PX),
+                    overlay(maps[place], seen.pixels, signed=False, dark=dark(), side=MAP_PX),
                     theme=None,
                     width="content",
                     key=f"map-{place}-{key}",
@@ -153,8 +153,6 @@ def probabilities(
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def attribution(fingerprint: str, pixels: np.ndarray, target: int, *, _checkpoint: Checkpoint) -> np.ndarray:
+def attribution(fingerprint: str, pixels: np.ndarray, target: int, *, _reference: CheckpointRef) -> np.ndarray:
     """How strongly the logit of a class depends on each pixel, (H, W)."""
-    from core.explanation.saliency import saliency
-
-    return saliency(_checkpoint, pixels, target)
+    return explainer_of(_reference).attribute(get_method("saliency"), pixels, target).pixels

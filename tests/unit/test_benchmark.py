@@ -163,3 +163,19 @@ def test_the_plain_loop_reads_the_text_in_the_recipe_s_windows(tmp_path: Path, m
     monkeypatch.setattr("core.data.load_text", lambda name: data)
     assert len(data.train) // 32 // 128 == 4
     assert list(itertools.islice(plain_text("quick"), 5)) == [32 * 128] * 5  # and starts again at the end
+
+
+def test_the_direct_calls_of_explain_ask_what_ours_ask() -> None:
+    """Else the ratio of their times would say nothing."""
+    from core.benchmark.explain import WRAPPED, _direct
+    from core.checkpoints import load_checkpoint
+    from core.explanation.explainer import Explainer
+    from core.explanation.methods import get_method
+
+    checkpoint = load_checkpoint("simple_cnn")
+    explainer = Explainer(checkpoint)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for name in WRAPPED:
+        direct = _direct(name, checkpoint.model, explainer, pixels)()
+        ours = explainer.attribute(get_method(name), pixels, 0).values
+        np.testing.assert_allclose(direct.detach()[0].numpy(), ours, rtol=1e-4, atol=1e-6)
