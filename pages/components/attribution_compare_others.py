@@ -97,7 +97,10 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
 def comparable(first: CheckpointRef) -> dict[str, CheckpointRef]:
     """All others that can be asked the same question, by name."""
     found = {}
-    for reference in (*list_checkpoints(task="images"), *_made_here()):
+    parts = list(_made_here())
+    wholes = {reference.name.partition("/")[0] for reference in parts}  # a recipe's own checkpoint is its last variant
+    listed = [reference for reference in list_checkpoints(task="images") if reference.name not in wholes]
+    for reference in (*listed, *parts):
         try:
             require_same_question(first, reference)
         except LabError:

@@ -30,7 +30,7 @@ from core.runs.snapshots import snapshot_folder
 from core.training.config import TrainConfig
 from pages.components import attribution_compare_cards, tasks
 from pages.components.attribution_compare_epochs import MOST, _thinned, settled_words
-from pages.components.attribution_maps import signed_number
+from pages.components.attribution_maps import LEAST, signed_number
 from tests.app.compressions import config_of, result_of, store_recipe
 from tests.app.conftest import PAGES, Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give
@@ -132,7 +132,7 @@ def test_the_difference_explains_the_difference_of_the_logits(compare: Callable[
     rises = (found.logits(picture_) - found.logits(base))[0]
     names = [found.card.image_data.classes[target] for target in (first, second)]
     shown = charts(at)[f"{IG}: why {names[0]} rather than {names[1]}"]["z"]
-    assert shown.sum() == pytest.approx(float(rises[first] - rises[second]), rel=0.01, abs=1e-4)
+    assert shown.sum() == pytest.approx(float(rises[first] - rises[second]), rel=0.03, abs=1e-4)
 
 
 def test_scores_and_verdicts_are_cores(compare: Callable[..., AppTest], folder: Path) -> None:
@@ -144,7 +144,8 @@ def test_scores_and_verdicts_are_cores(compare: Callable[..., AppTest], folder: 
         whole = curves(found, PIXELS, target, {"map": values})["map"]
         expected = verdict(whole, control_curves(found, PIXELS, target))
         assert f"{signed_number(expected.score)}]" in said
-        assert expected.label in said
+        tiny = max(map(abs, (expected.score, *expected.controls.values()))) < LEAST
+        assert ("all scores too small to tell" if tiny else expected.label) in said
 
 
 def test_a_map_that_ignores_the_class_is_told(compare: Callable[..., AppTest], folder: Path) -> None:
@@ -162,6 +163,7 @@ def test_a_map_that_ignores_the_class_is_told(compare: Callable[..., AppTest], f
     (warning,) = at.warning
     assert "Input × Gradient shows nearly the same whatever the class (rank correlation 1.00 for" in read(warning.value)
     derive(folder / "tiny", folder / "tiny", opposite)
+    at.run()  # another network begins with its two most likely classes
     at.multiselect(key="compare-classes").set_value(["airplane", "automobile"]).run()
     assert not at.warning
     assert "airplane and automobile −1.00" in texts(at)
