@@ -100,6 +100,7 @@ def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers
                 st.image(
                     picture_of(step.values, asked, display, signed=method.signed, side=SMALL_PX),
                     width=SMALL_PX,
+                    output_format="PNG",
                     alt=f"{method.title} with {count} layers shuffled, rank correlation {alike}",
                 )
                 st.caption(f"{count} shuffled, {plain(what)}  \nrank correlation {alike}")

@@ -53,7 +53,7 @@ def map_evidence(asked: Asked, found: Attribution, display: Display) -> None:
 
 
 def _curves(asked: Asked, found: Attribution, curves: Faithfulness, verdict: Verdict) -> None:
-    badge(verdict)
+    badge(verdict, curves.deletion.probabilities[0])
     title, label = found.method.title, asked.label
     controls = controls_of(asked)
     for (kind, words), column in zip(CURVES.items(), st.columns(2, gap="medium"), strict=True):

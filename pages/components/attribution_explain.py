@@ -142,7 +142,8 @@ def _maps(asked: Asked) -> None:
 def _picture(asked: Asked) -> None:
     side = asked.pixels.shape[0]
     st.markdown("**The picture**")
-    st.image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.picture.title}, as {side} by {side} large pixels")
+    alt = f"{asked.picture.title}, as {side} by {side} large pixels"
+    st.image(asked.seen.enlarged, width=MAP_PX, output_format="PNG", alt=alt)
     st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
 
 

@@ -24,7 +24,7 @@ MAP_PX = 160
 """Side of a map on a card: two fit beside each other on a phone, and a pixel is 5x5 of the screen's."""
 CURVE_PX = 56
 LEAST = 0.05
-"""Where neither a map nor a control scores more, in either direction, taking pixels away hardly moves the answer."""
+"""Of probability and scores: where all are less, there was nothing to take away, and no map can be told from another."""
 PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
@@ -91,7 +91,7 @@ def legend(label: str) -> None:
 
 def card(values: np.ndarray, asked: Asked, display: Display, *, signed: bool, alt: str) -> DeltaGenerator:
     """Draws a map (H, W); returns the place for its evidence, which takes longer."""
-    st.image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, alt=alt)
+    st.image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, output_format="PNG", alt=alt)
     return st.empty()
 
 
@@ -119,7 +119,7 @@ def map_words(method: Method, label: str) -> tuple[str, str]:
 def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
     """Score in words, and the curves. verdict: None for a control, which is what others are compared with."""
     if verdict:
-        badge(verdict)
+        badge(verdict, found.deletion.probabilities[0])
     else:
         st.markdown(f":gray-badge[{signed_number(found.score)}]  \n:small[a control, to be beaten]")
     ends = [f"{100 * curve.probabilities[-1]:.0f}%" for curve in (found.insertion, found.deletion)]
@@ -131,13 +131,13 @@ def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
     )
 
 
-def badge(verdict: Verdict) -> None:
-    """The score and what it is worth, in words, with a sign and a colour."""
+def badge(verdict: Verdict, probability: float = 1.0) -> None:
+    """The score and what it is worth, in words, with a sign and a colour. probability: of the class, of the whole picture."""
     colour, icon, words = (
         ("orange", "close", verdict.label) if verdict.not_beaten else ("green", "check", verdict.label)
     )
-    if max(map(abs, (verdict.score, *verdict.controls.values()))) < LEAST:
-        colour, icon, words = "gray", "remove", "all scores too small to tell"
+    if max(probability, *map(abs, (verdict.score, *verdict.controls.values()))) < LEAST:
+        colour, icon, words = "gray", "remove", "too improbable to tell"
     st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{words}]")
 
 

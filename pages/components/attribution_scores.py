@@ -95,8 +95,8 @@ def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:
             "Insertion": _mean(row.insertion),
             "Deletion": _mean(row.deletion),
             "Infidelity": _mean(row.infidelity),
-            "Max-sensitivity": _mean(row.sensitivity),
-            "Completeness gap": f"{100 * row.gap.mean:.0f}%" if row.gap else "–",
+            "Sensitivity": _mean(row.sensitivity),
+            "Gap": f"{100 * row.gap.mean:.0f}%" if row.gap else "–",
             "Time": _milliseconds(row),
         }
         for name, cell in cells.items():
@@ -140,8 +140,8 @@ def _how(report: Report) -> str:
         f"seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
         "its 95% interval. A method is better than the controls where its score is above each of theirs on the same pictures, "
         "with the whole interval of the difference, all differences at once (Bonferroni).",
-        f"Baseline of methods that compare: {plain(config.baseline)}. Max-sensitivity on the first "
-        f"{config.sensitivity_images:,}. Time: median for one picture, the network warm.",
+        f"Baseline of methods that compare: {plain(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on the "
+        f"first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
     ]
     if report.left_out:
         said.append(

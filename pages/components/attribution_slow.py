@@ -32,7 +32,7 @@ GRACE_S = 0.15
 """A task that is over by then, because its result is kept, is not shown as one."""
 TRIAL = 10
 """Passes that are measured."""
-MINE, SESSION = "why-tasks", "why-session"
+MINE, LEFT, SESSION = "why-tasks", "why-left", "why-session"
 
 
 def wanted() -> tuple[str, ...]:
@@ -63,14 +63,9 @@ def remove(name: str) -> None:
 
 def seconds(asked: Asked, name: str) -> float:
     """What a method should take on this machine, by its passes and the measured time of one. Raises LabError."""
-    forward, backward = costs(asked.reference)
+    forward, backward = _costs(asked.reference.card.fingerprint, asked.reference)
     forwards, backwards = _method(asked, name).passes(asked.pixels.shape[0])
     return forwards * forward + backwards * backward
-
-
-def costs(reference: CheckpointRef) -> tuple[float, float]:
-    """Seconds of a pass forward and of one backward, for one picture among several. Raises LabError."""
-    return _costs(reference.card.fingerprint, reference)
 
 
 def about(expected_s: float) -> str:
@@ -122,6 +117,8 @@ def background(
     """
     key = _key(asked, what)
     task = tasks.find(key)
+    if task is not None and task.stopped and key in st.session_state.get(LEFT, set()):
+        task = None  # nobody pressed Stop: the question was left, and is asked again
     if task is None and start:
         task = _begin(key, work)
         until = time.monotonic() + GRACE_S
@@ -142,6 +139,7 @@ def background(
 
 def _begin(key: str, work: Callable[[Report], Any]) -> tasks.Task:
     st.session_state[MINE] = {*st.session_state.get(MINE, ()), key}
+    st.session_state[LEFT] = st.session_state.get(LEFT, set()) - {key}
     return tasks.start(key, work)
 
 
@@ -150,10 +148,10 @@ def only(asked: Asked) -> None:
     mine = st.session_state.get(MINE, set())
     kept = {key for key in mine if key.startswith(_question(asked))}
     for key in mine - kept:
-        task = tasks.find(key)
-        if task is not None:
+        if task := tasks.find(key):
             task.stop()
     st.session_state[MINE] = kept
+    st.session_state[LEFT] = st.session_state.get(LEFT, set()) | (mine - kept)
 
 
 def _question(asked: Asked) -> str:
@@ -174,6 +172,7 @@ def _method(asked: Asked, name: str) -> Method:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _costs(fingerprint: str, _reference: CheckpointRef) -> tuple[float, float]:
+    """Seconds of a pass forward and of one backward, for one picture among several."""
     explainer = explainer_of(_reference)
     pixels = np.random.default_rng(0).integers(0, 256, (explainer.side, explainer.side, 3), dtype=np.uint8)
     inputs = explainer.inputs(pixels).expand(TRIAL, -1, -1, -1)
