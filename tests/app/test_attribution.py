@@ -1,0 +1,376 @@
+"""Attribution / Explain: maps of the quick methods with their scores, slow ones on request, and one map looked at closely."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from core.checkpoints import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
+from core.explanation.explainer import Attribution, Explainer
+from core.explanation.faithfulness import control_curves, curves, verdict
+from core.explanation.methods import METHODS, QUICK, SLOW, get_method
+from core.explanation.quality import infidelity, max_sensitivity
+from core.images import decode_image, fit_to_model
+from core.models import build_model
+from pages.components import tasks
+from pages.components.attribution_maps import BLANK, signed_number
+from tests.app.conftest import PAGES, Open, picture, read, sources, texts, write_checkpoint
+from tests.app.test_classify import BAD, give
+
+PIXELS = fit_to_model(decode_image(picture()).rgb)
+HOSTILE = "![x](http:evil.example).png"
+
+
+@pytest.fixture(autouse=True)
+def _page(monkeypatch: pytest.MonkeyPatch, warm: None) -> None:
+    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
+
+
+@pytest.fixture
+def sharp(lab_home: Path) -> Path:
+    """An untrained network at a temperature at which its probability moves from 0 to 1 as pixels go."""
+    return write_sharp(lab_home / "none" / "tiny")
+
+
+def write_sharp(folder: Path, *, zero: bool = False, model: str = "simple_cnn", **config: object) -> Path:
+    """zero: its answer depends on no pixel."""
+    card = write_checkpoint(folder)
+    torch.manual_seed(2)
+    config = config or {"widths": (8, 8)}
+    network = build_model(model, config)
+    if zero:
+        with torch.no_grad():
+            list(network.modules())[-1].weight.zero_()  # type: ignore[operator,union-attr]
+    calibration = Calibration(temperature=0.005, images=5000)
+    changed = dataclasses.replace(card, model=model, model_config=config, calibration=calibration)
+    save_checkpoint(folder, network, changed)
+    return folder
+
+
+def explained(name: str, *, baseline: str = "mean") -> tuple[Explainer, Attribution]:
+    """What core says of the test's picture and the class that is predicted."""
+    explainer = Explainer(load_checkpoint(find_checkpoint("tiny")))
+    target = int(explainer.logits(explainer.inputs(PIXELS)).argmax())
+    return explainer, explainer.attribute(get_method(name), PIXELS, target, baseline=baseline)
+
+
+def plain_picture(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def cards(at: AppTest) -> dict[str, list[str]]:
+    """What stands below each title of a card, until the next."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for element in at.main:
+        if element.type not in ("markdown", "caption"):
+            continue
+        text = read(element.value)
+        if element.type == "markdown" and text.startswith("**") and text.endswith("**"):
+            title = text.strip("*")
+            found[title] = []
+        elif title:
+            found[title].append(text)
+    return found
+
+
+def run(at: AppTest) -> AppTest:
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def click(at: AppTest, key: str) -> AppTest:
+    at.button(key=key).click()
+    return run(at)
+
+
+def has_button(at: AppTest, key: str) -> bool:
+    return any(button.key == key for button in at.button)
+
+
+def until_done(at: AppTest) -> AppTest:
+    """Until every task that this session began is over."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(not task.done for task in of_session(at)):
+        time.sleep(0.02)
+    return run(at)
+
+
+def of_session(at: AppTest) -> list[tasks.Task]:
+    if "why-tasks" not in at.session_state:
+        return []
+    return [task for key in at.session_state["why-tasks"] if (task := tasks.find(key))]
+
+
+def test_before_there_is_a_picture_there_are_examples_and_the_report(open_page: Open, sharp: Path) -> None:
+    at = open_page("attribution")
+    assert at.button(key="example-ship")
+    assert "There is no report of all methods over many pictures for this checkpoint" in texts(at)
+    assert "--checkpoint tiny" in at.code[0].value
+    click(at, "example-ship")
+    assert "### Why " in texts(at)
+
+
+def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution"), picture())
+    found = cards(at)
+    explainer, _ = explained("saliency")
+    label = explainer.card.image_data.classes[explained("saliency")[1].target]
+    assert f"### Why {label}?" in texts(at)
+    controls = control_curves(explainer, PIXELS, explained("saliency")[1].target)
+    seen = set()
+    for name in QUICK:
+        attribution = explained(name)[1]
+        values = attribution.pixels
+        expected = verdict(curves(explainer, PIXELS, attribution.target, {name: values})[name], controls)
+        said = "\n".join(found[METHODS[name].title])
+        assert f"{signed_number(expected.score)}]" in said
+        assert expected.label in said
+        seen.add(expected.label)
+    assert len(seen) > 1  # else the verdict may as well be one for all
+    for title, name in (("Random map", "random"), ("Edge detector", "edges"), ("Centre blob", "blob")):
+        assert f"{signed_number(controls[name].score)}]" in found[title][0]
+        assert "a control, to be beaten" in found[title][0]
+    images = [element.proto.imgs[0] for element in at.get("image")]
+    assert len(images) == 1 + 2 * (len(QUICK) + 3)  # the picture; a map and its curves
+    assert all(image.alt for image in images)
+    assert not any(image.url.endswith("jpg") for image in images)  # which would blur the edges of pixels
+
+
+def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution"), picture())
+    assert not set(cards(at)) & {METHODS[name].title for name in SLOW}
+    for name in SLOW:
+        assert f"{METHODS[name].title}, about " in at.button(key=f"add-{name}").label
+    click(at, "add-feature_ablation")
+    click(at, "add-gradient_shap")
+    assert at.query_params["methods"] in ("gradient_shap,feature_ablation", ["gradient_shap,feature_ablation"])
+    box = at.selectbox(key="why-class")
+    box.set_value(box.options and int(explained("saliency")[1].target + 1) % 10)
+    run(at)
+    for name in ("feature_ablation", "gradient_shap"):
+        assert cards(at)[METHODS[name].title]
+        assert not has_button(at, f"add-{name}")
+    give(at, plain_picture((90, 40, 200)), "other.png")
+    assert "GradientSHAP" in cards(at)
+    click(at, "remove-gradient_shap")
+    assert "GradientSHAP" not in cards(at)
+    assert has_button(at, "add-gradient_shap")
+
+
+def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_page: Open, sharp: Path) -> None:
+    at = open_page("attribution", methods=",".join((*SLOW, HOSTILE)))
+    give(at, picture())
+    assert f"The link asks for {HOSTILE}" in texts(at)
+    until_done(at)
+    for name in SLOW:
+        assert "-badge[" in cards(at)[METHODS[name].title][0]
+    at = open_page("attribution", closer=HOSTILE)
+    at.button(key="example-ship").click()
+    run(at)
+    assert "which is no attribution method: here are all" in texts(at)
+    assert "![" not in sources(at)
+
+
+@pytest.fixture
+def endless(open_page: Open, sharp: Path) -> AppTest:
+    """KernelSHAP with so many samples that it is a task, under way."""
+    at = open_page("attribution")
+    at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
+    give(at, picture())
+    click(at, "add-kernel_shap")
+    assert not of_session(at)[0].done
+    return at
+
+
+def test_a_long_one_shows_how_far_it_is_and_stops(endless: AppTest) -> None:
+    at = endless
+    assert at.get("progress")
+    assert "Saliency" in cards(at)  # the rest of the page is there
+    stop = next(button for button in at.button if button.label == "Stop")
+    stop.click()
+    run(at)
+    until_done(at)
+    assert of_session(at)[0].stopped
+    assert "Stopped." in cards(at)["KernelSHAP"]
+    at.session_state["why-settings"] = {"kernel_shap": {"samples": 20}}
+    run(at)
+    assert "samples: 20" in cards(at)["KernelSHAP"]
+
+
+def test_another_question_ends_the_work_on_the_last(endless: AppTest) -> None:
+    at = endless
+    last = of_session(at)[0]
+    at.session_state["why-settings"] = {}
+    at.selectbox(key="why-class").set_value(int(explained("saliency")[1].target + 1) % 10)
+    run(at)
+    deadline = time.monotonic() + 20
+    while not last.done and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert last.stopped
+    at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
+    at.selectbox(key="why-class").set_value(explained("saliency")[1].target)
+    run(at)
+    assert "Stopped." not in cards(at)["KernelSHAP"]  # nobody pressed Stop: it is under way again
+    assert at.get("progress")
+    of_session(at)[0].stop()
+
+
+def test_a_method_that_a_network_does_not_support_says_why(open_page: Open, lab_home: Path) -> None:
+    write_sharp(lab_home / "none" / "tiny", model="fast_resnet", widths=(8, 8, 8), activation="gelu")
+    at = give(open_page("attribution"), picture())
+    assert "Guided Backprop is defined for ReLU, and this network has GELU" in texts(at)
+    assert "Guided Backprop" not in cards(at)
+    assert "Saliency" in cards(at)
+    at = open_page("attribution", closer="guided_backprop")
+    give(at, picture())
+    assert "Guided Backprop is defined for ReLU" in read(at.error[0].value)
+
+
+@pytest.mark.parametrize("closer", ["", "deeplift", "saliency"])
+def test_a_picture_of_one_colour_is_answered_as_far_as_can_be(open_page: Open, sharp: Path, closer: str) -> None:
+    at = open_page("attribution", **({"closer": closer} if closer else {}))
+    give(at, plain_picture((128, 128, 128)))
+    if closer != "deeplift":
+        assert "The picture is the same as its baseline (blur)" in texts(at)
+    if not closer:
+        assert "Saliency" in cards(at)
+
+
+def test_a_map_of_zeros_is_called_that(open_page: Open, lab_home: Path) -> None:
+    write_sharp(lab_home / "none" / "tiny", zero=True)
+    at = give(open_page("attribution"), picture())
+    assert BLANK in cards(at)["Saliency"][0]
+    click(at, "closer-saliency")
+    assert "puts no pixel before another" in texts(at)
+    click(at, "start-randomisation-saliency")
+    until_done(at)
+    assert "no map that could change" in texts(at)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_files_are_answered_in_one_sentence_and_the_page_goes_on(open_page: Open, sharp: Path, what: str) -> None:
+    at = give(open_page("attribution"), BAD[what])
+    assert len(at.error) == 1
+    assert at.button(key="example-ship")
+    give(at, picture())
+    assert not at.error
+    assert "Saliency" in cards(at)
+
+
+def test_names_are_no_markup(open_page: Open, lab_home: Path) -> None:
+    folder = write_sharp(lab_home / "none" / "tiny")
+    card = load_checkpoint(find_checkpoint("tiny")).card
+    data = dataclasses.replace(card.image_data, classes=tuple(f"{HOSTILE}{place}" for place in range(10)))
+    (folder / "card.json").write_text(dataclasses.replace(card, dataset=data, title=HOSTILE).to_json())
+    at = give(open_page("attribution", closer="saliency"), picture(), HOSTILE)
+    assert f"### Why {HOSTILE}" in texts(at)
+    assert "![" not in sources(at)
+    assert not any("![" in str(cell) for column in at.table[0].value.to_dict("list").values() for cell in column)
+    click(at, "all-maps")
+    assert "![" not in sources(at)
+
+
+def test_a_picture_unlike_the_training_pictures_is_warned_about(open_page: Open, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "tiny", threshold=-1000.0)
+    at = give(open_page("attribution"), picture())
+    assert "probably none of the 10 classes" in at.warning[0].value
+    assert "## nearest: " in texts(at)
+
+
+def test_of_a_class_without_probability_no_map_is_called_better(open_page: Open, sharp: Path) -> None:
+    explainer, _ = explained("saliency")
+    least = int(explainer.logits(explainer.inputs(PIXELS)).argmin())
+    at = open_page("attribution", target=explainer.card.image_data.classes[least])
+    found = cards(give(at, picture()))
+    assert f"Why {explainer.card.image_data.classes[least]} (" in texts(at)
+    assert "too improbable to tell" in found["Saliency"][0]
+
+
+def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution"), picture())
+    click(at, "add-integrated_gradients")
+    click(at, "closer-integrated_gradients")
+    assert "integrated_gradients" in at.query_params["closer"]
+    kind = METHODS["integrated_gradients"]
+    for sentence in (kind.measures, kind.reading, kind.caution, f"[{kind.paper[0]}]({kind.paper[1]})"):
+        assert sentence in texts(at)
+    explainer, attribution = explained("integrated_gradients")
+    large, *both = (json.loads(chart.proto.spec) for chart in at.get("plotly_chart"))
+    drawn = next(trace for trace in large["data"] if trace["type"] == "heatmap")
+    words = json.dumps(drawn["colorbar"]["ticktext"])
+    assert "supports" in words
+    assert "speaks" in words
+    measured = curves(explainer, PIXELS, attribution.target, {"map": attribution.pixels})["map"]
+    assert [len(figure["data"]) for figure in both] == [4, 4]
+    rows = measures(at)
+    assert rows["Score"] == signed_number(measured.score)
+    assert rows["Insertion"] == f"{measured.insertion.area:.2f}"
+    assert rows["Deletion"] == f"{measured.deletion.area:.2f}"
+    assert rows["Infidelity"] == f"{infidelity(explainer, attribution, PIXELS):.2f}"
+    assert rows["Completeness gap"] == f"{100 * (attribution.gap or 0):.1f}%"
+    assert rows["Max-sensitivity"] == "–"
+    click(at, "start-sensitivity-integrated_gradients")
+    until_done(at)
+    expected = max_sensitivity(explainer, attribution.method, PIXELS, attribution.target, baseline="mean")
+    assert measures(at)["Max-sensitivity"] == f"{expected:.2f}"
+    at.selectbox(key="closer-box").set_value("saliency")
+    run(at)
+    assert METHODS["saliency"].measures in texts(at)
+    click(at, "all-maps")
+    assert "closer" not in at.query_params
+    assert "Saliency" in cards(at)
+
+
+def measures(at: AppTest) -> dict[str, str]:
+    value = at.table[0].value
+    return dict(zip(value["Measure"], value["Value"], strict=True))
+
+
+def test_layers_are_shuffled_on_request(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution", closer="input_x_gradient"), picture())
+    assert "rank correlation" not in texts(at)
+    click(at, "start-randomisation-input_x_gradient")
+    until_done(at)
+    said = texts(at)
+    assert "rank correlation 1.00" in said
+    assert "3 shuffled, down to conv1" in said
+    assert "it depends on what was learned" in said or "it shows the picture more than the network" in said
+
+
+def test_settings_are_checked_kept_and_shown(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution", closer="grad_cam"), picture())
+    at.selectbox(key="setting-grad_cam-layer").set_value("conv1")
+    click(at, "apply-grad_cam")
+    click(at, "all-maps")
+    assert "layer: conv1" in cards(at)["Grad-CAM"]
+    click(at, "closer-grad_cam")
+    click(at, "defaults-grad_cam")
+    click(at, "all-maps")
+    assert "layer: conv1" not in cards(at)["Grad-CAM"]
+    at = give(open_page("attribution", closer="occlusion"), picture())
+    at.number_input(key="setting-occlusion-window").set_value(0)
+    click(at, "apply-occlusion")
+    assert "Side of the square (pixels) 0 is not valid" in read(at.error[0].value)
+    at.number_input(key="setting-occlusion-window").set_value(40)
+    click(at, "apply-occlusion")
+    assert "the picture is 32 pixels wide" in read(at.error[0].value)
+
+
+def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Path, lab_home: Path) -> None:
+    write_sharp(lab_home / "none" / "other", model="fast_resnet", widths=(8, 8, 8))
+    at = open_page("attribution", checkpoint="other")
+    at.session_state["why-settings"] = {"grad_cam": {"layer": "conv1"}}
+    give(at, picture())
+    assert "layer" not in " ".join(cards(at)["Grad-CAM"])

@@ -1,0 +1,200 @@
+"""Attribution / Scores, and the table that Explain opens with: a report of figures that were made up. Files of one map."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core.explanation.report
+from core.checkpoints import Card, find_checkpoint, load_checkpoint
+from core.data.dataset import ImageCard
+from core.explanation.controls import CONTROLS
+from core.explanation.explainer import Explainer
+from core.explanation.faithfulness import control_curves, curves, verdict
+from core.explanation.methods import get_method
+from core.explanation.scores import ImageScores, Report, ReportConfig, collected
+from core.images import decode_image, fit_to_model
+from pages.components.attribution_asked import Asked
+from pages.components.attribution_files import Measured, map_scores, npy_bytes
+from pages.components.attribution_scores import csv_row
+from pages.components.classify_view import look
+from pages.components.tables import csv_bytes
+from pages.components.upload_box import Picture
+from tests.app.conftest import PAGES, Open, picture, sources, texts
+from tests.app.conftest import table as first_table
+
+IMAGES = 12
+LEVELS = {"saliency": 0.2, "grad_cam": 0.7, "integrated_gradients": 0.5, "random": 0.1, "edges": 0.3, "blob": 0.2}
+"""Insertion of each; deletion is 0.1 throughout, so the score is 0.1 less."""
+REFUSED = "LRP has no rule for operations outside of layers (add)."
+HOSTILE = "![x](http:evil.example)"
+
+
+@pytest.fixture(autouse=True)
+def shipped_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm: None) -> Path:
+    """Where reports ship; empty."""
+    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
+    monkeypatch.setattr(core.explanation.report, "SHIPPED", tmp_path / "reports")
+    (tmp_path / "reports").mkdir()
+    return tmp_path / "reports"
+
+
+def made_up(card: Card, *, levels: dict[str, float] = LEVELS, title: str = "Tiny", problem: str = "") -> Report:
+    assert isinstance(card.dataset, ImageCard)
+    random = np.random.default_rng(0)
+    config = ReportConfig(
+        checkpoint="tiny",
+        title=title,
+        fingerprint=card.fingerprint,
+        dataset="cifar10",
+        classes=card.dataset.classes,
+        requested=IMAGES,
+        methods={name: {} for name in levels if name not in CONTROLS},
+        refused={"lrp": REFUSED},
+        made={"hardware": "two cores", "date": "2026-01-01", "seconds": "125"},
+    )
+
+    def scores(index: int) -> ImageScores:
+        if problem and index == 0:
+            return ImageScores(index=0, label=0, target=0, problem=problem)
+        values = {
+            name: {"insertion": float(level + random.normal(0, 0.01)), "deletion": 0.1, "infidelity": 0.4}
+            | ({} if name in CONTROLS else {"milliseconds": 20.0 + index})
+            for name, level in levels.items()
+        }
+        return ImageScores(index=index, label=index % 10, target=1, values=values)
+
+    return collected(config, [scores(index) for index in range(IMAGES)])
+
+
+def ship(folder: Path, report: Report) -> Report:
+    (folder / "tiny.json").write_text(json.dumps(report.to_dict()))
+    return report
+
+
+def opened(open_page: Open, view: str = "Scores") -> AppTest:
+    return open_page("attribution", view=view)
+
+
+@pytest.mark.parametrize("view", ["Scores", "Explain"])
+def test_the_table_says_which_methods_beat_the_controls(
+    open_page: Open, shipped: Card, shipped_report: Path, view: str
+) -> None:
+    report = ship(shipped_report, made_up(shipped))
+    at = opened(open_page, view)
+    best = float(report.column("grad_cam", "score").mean())
+    assert (
+        f"### On 12 test images, 2 of 3 methods beat all three controls; the best is Grad-CAM (+{best:.2f})."
+        in texts(at)
+    )
+    rows = first_table(at)
+    names = [name.strip("*").replace("\N{NON-BREAKING HYPHEN}", "-") for name in rows["Method"]]
+    assert names == [
+        "Grad-CAM",
+        "Integrated Gradients",
+        "Saliency",
+        "Random map",
+        "Edge detector (Sobel)",
+        "Blob in the centre",
+    ]
+    assert rows["Verdict"][:3] == ["✓ better than the controls", "✓ better than the controls", "✗ no better than edges"]
+    assert set(rows["Verdict"][3:]) == {"*control*"}
+    assert rows["Score"][0].startswith(f"+{best:.2f} (+")
+    assert rows["Infidelity"] == ["0.40"] * 6
+    assert rows["Time"] == ["26 ms"] * 3 + ["–"] * 3
+    assert rows["Sensitivity"] == ["–"] * 6
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    drawn = {name for trace in figure["data"] for name in trace["y"]}
+    assert drawn == set(names)
+
+
+def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped: Card, shipped_report: Path) -> None:
+    ship(shipped_report, made_up(shipped, problem="The picture is the same as its baseline (blur)."))
+    at = opened(open_page)
+    said = texts(at)
+    assert "On 11 test images" in said
+    assert "1 more could not be measured: The picture is the same as its baseline (blur)." in said
+    assert f"LRP. {REFUSED}" in said.replace("*", "")
+    assert "two cores, 2026-01-01, 2 min 5 s" in said
+    assert at.code[0].value == "python -m core explain --report --images 12 --checkpoint tiny"
+
+
+def test_where_no_method_is_better_that_is_the_headline(open_page: Open, shipped: Card, shipped_report: Path) -> None:
+    ship(shipped_report, made_up(shipped, levels=LEVELS | {"blob": 0.95}))
+    assert "none of 3 methods beats all three controls" in texts(opened(open_page))
+
+
+def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
+    open_page: Open, shipped: Card, shipped_report: Path
+) -> None:
+    report = made_up(shipped)
+    (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
+    at = opened(open_page)
+    assert "There is no report of all methods over many pictures for this checkpoint (one ships for other)" in texts(at)
+    assert at.code[0].value == "python -m core explain --report --images 200 --checkpoint tiny"
+    assert not at.table
+
+
+def test_a_report_of_other_weights_says_so(open_page: Open, shipped: Card, shipped_report: Path) -> None:
+    values = made_up(shipped).to_dict()
+    values["config"]["fingerprint"] = "0" * 64
+    (shipped_report / "tiny.json").write_text(json.dumps(values))
+    assert "The checkpoint has changed since this report was made" in opened(open_page).warning[0].value
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1, 2]", b'{"format": 1}'])
+def test_a_damaged_report_is_one_sentence(open_page: Open, shipped: Card, shipped_report: Path, data: bytes) -> None:
+    (shipped_report / "tiny.json").write_bytes(data)
+    at = opened(open_page)
+    assert len(at.error) == 1
+    assert at.selectbox(key="checkpoint")
+
+
+def test_what_a_report_says_is_no_markup(open_page: Open, shipped: Card, shipped_report: Path) -> None:
+    ship(shipped_report, made_up(shipped, title=HOSTILE, problem=HOSTILE))
+    at = opened(open_page)
+    assert HOSTILE in texts(at)
+    assert "![" not in sources(at)
+
+
+def test_the_file_has_every_interval(shipped: Card) -> None:
+    report = made_up(shipped)
+    read_back = list(csv.DictReader(io.StringIO(csv_bytes(map(csv_row, report.rows())).decode())))
+    assert [row["method"] for row in read_back][:3] == ["grad_cam", "integrated_gradients", "saliency"]
+    score = report.column("grad_cam", "score")
+    assert float(read_back[0]["score"]) == pytest.approx(score.mean())
+    assert float(read_back[0]["score_low"]) < score.mean() < float(read_back[0]["score_high"])
+    assert read_back[0]["score_n"] == str(IMAGES)
+    assert read_back[3]["control"] == "True"
+
+
+def test_files_say_all_that_was_measured(shipped: Card) -> None:
+    pixels = fit_to_model(decode_image(picture()).rgb)
+    explainer = Explainer(load_checkpoint(find_checkpoint("tiny")))
+    attribution = explainer.attribute(get_method("occlusion"), pixels, 3)
+    asked = Asked(
+        reference=find_checkpoint("tiny"),
+        picture=Picture(data=picture(), title="photo.png"),
+        seen=look(picture(), 32),
+        probabilities=(0.1,) * 10,
+        target=attribution.target,
+        baseline="mean",
+    )
+    found = curves(explainer, pixels, attribution.target, {"map": attribution.pixels})["map"]
+    judged = verdict(found, control_curves(explainer, pixels, attribution.target))
+    measured = Measured(curves=found, verdict=judged, infidelity=float("nan"), sensitivity=None)
+    values = json.loads(json.dumps(map_scores(asked, attribution, measured), allow_nan=False))
+    assert values["score"] == found.score
+    assert values["settings"] == {"window": 4, "stride": 2}
+    assert values["controls"] == judged.controls
+    assert values["infidelity"] is None
+    assert [row["insertion"] for row in values["curves"]] == found.insertion.probabilities.tolist()
+    array = np.load(io.BytesIO(npy_bytes(attribution.values)))
+    assert array.dtype == np.float32
+    assert np.array_equal(array, attribution.values)
