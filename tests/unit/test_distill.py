@@ -231,7 +231,10 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     with pytest.raises(LabError, match="set alpha to 0"):
         soft_targets(other, PICTURES, fewer, asked.append)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
-    own = [len(module._forward_pre_hooks) for module in build_model(teacher.card.model, teacher.card.model_config).modules()]
+    own = [
+        len(module._forward_pre_hooks)
+        for module in build_model(teacher.card.model, teacher.card.model_config).modules()
+    ]
     assert [len(module._forward_pre_hooks) for module in teacher.model.modules()] == own
 
 
