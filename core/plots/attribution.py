@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from core.plots.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, faded, new_figure, seen
+from core.plots.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, new_figure, seen
 
 if TYPE_CHECKING:
     from core.explanation.faithfulness import Curve, Faithfulness
@@ -71,13 +71,16 @@ def overlay(
     figure.update_yaxes(range=[height - 0.5, -0.5], scaleanchor="x")
     room = BAR_PX if bar else 0
     figure.update_layout(
-        margin={"l": 0, "r": room, "t": 0, "b": 0}, width=side + room, dragmode="zoom" if zoom else False
+        margin={"l": 0, "r": 0, "t": 0, "b": room},
+        width=side,
+        height=side + room,
+        dragmode="zoom" if zoom else False,
     )
     return figure
 
 
-BAR_PX = 118
-"""Room for the colour bar with its words."""
+BAR_PX = 60
+"""Room for the colour bar with its words, below the map."""
 
 
 def overlay_png(
@@ -222,22 +225,23 @@ def _scale(signed: bool, dark: bool, opacity: float) -> list[list[object]]:
 
 
 def _bar(words: tuple[str, str], top: float, signed: bool, dark: bool) -> dict[str, object]:
-    negative, positive = (as_text(word).replace(" ", "<br>", 1) for word in words)
+    negative, positive = map(as_text, words)
     value = f"{top:.{max(0, 1 - math.floor(math.log10(top)))}f}" if 1e-4 < top < 1e4 else f"{top:.1e}"
-    end = 0.88 * top  # three lines at the very end would be cut off
-    ticks = {-end: f"{negative}<br>−{value}", 0.0: "0", end: f"{positive}<br>{value}"}
+    end = 0.68 * top  # words at the very end would be cut off
+    ticks = {-end: f"← {negative}<br>to −{value}", 0.0: "0", end: f"{positive} →<br>to {value}"}
     if not signed:
         ticks.pop(-end)
     return {
         "tickvals": list(ticks),
         "ticktext": list(ticks.values()),
         "ticklabeloverflow": "allow",
+        "orientation": "h",
         "thickness": 12,
         "len": 1.0,
+        "y": -0.02,
+        "yanchor": "top",
         "outlinewidth": 0,
         "tickfont": {"size": 12, "color": TEXT[dark]},
-        "x": 1.02,
-        "bordercolor": faded(MUTED[dark], 0.5),
     }
 
 

@@ -66,8 +66,12 @@ def _attributed(
     _reference: CheckpointRef,
     _on_progress: Progress,
 ) -> Attribution:
+    from core.explanation.explainer import Explainer
+
     method = get_method(name, dict(settings))
-    return explainer_of(_reference).attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
+    # A slow one has a copy of its own: nobody else's map or score waits for it.
+    explainer = explainer_of(_reference) if method.quick else Explainer(loaded(_reference))
+    return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 
 
 def judged(

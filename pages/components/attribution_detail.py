@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.explanation.methods import METHODS, QUICK
-from core.plots.attribution import BAR_PX, overlay
+from core.plots.attribution import overlay
 from pages.components.attribution_asked import Asked
 from pages.components.attribution_cached import attributed
 from pages.components.attribution_evidence import map_evidence
@@ -102,7 +102,7 @@ def _large(asked: Asked, found: Attribution, display: Display) -> None:
         zoom=True,
     )
     figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
-    with st.container(width=LARGE_PX + BAR_PX):
+    with st.container(width=LARGE_PX):
         st.plotly_chart(
             figure,
             theme=None,

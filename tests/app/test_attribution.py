@@ -135,7 +135,8 @@ def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sha
         values = attribution.pixels
         expected = verdict(curves(explainer, PIXELS, attribution.target, {name: values})[name], controls)
         said = "\n".join(found[METHODS[name].title])
-        assert f"{signed_number(expected.score)}]" in said
+        icon = "close" if expected.not_beaten else "check"
+        assert f":material/{icon}: {signed_number(expected.score)}]" in said
         assert expected.label in said
         seen.add(expected.label)
     assert len(seen) > 1  # else the verdict may as well be one for all
