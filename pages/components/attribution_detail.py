@@ -98,7 +98,7 @@ def _large(asked: Asked, found: Attribution, display: Display) -> None:
         percentile=display.percentile,
         smooth=display.smooth,
         side=LARGE_PX,
-        bar=map_words(method, asked.label),
+        bar=map_words(method),
         zoom=True,
     )
     figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower

@@ -109,10 +109,10 @@ def picture_of(values: np.ndarray, asked: Asked, display: Display, *, signed: bo
     )
 
 
-def map_words(method: Method, label: str) -> tuple[str, str]:
+def map_words(method: Method) -> tuple[str, str]:
     """What negative and positive values of a method's map say."""
     if method.signed or method.family == "activation":
-        return f"speaks against {label}", f"supports {label}"
+        return "speaks against", "supports"
     return "", "reacts most"
 
 

@@ -46,7 +46,8 @@ HOSTILE = "![x](http:evil.example)"
 
 @pytest.fixture(autouse=True)
 def folder(lab_home: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of what ships: a checkpoint called `tiny`."""
+    """Of what ships: a checkpoint called `tiny`. No machine is so slow that a map becomes a task."""
+    monkeypatch.setattr(attribution_compare_cards, "INLINE_S", 1000.0)
     monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
     write_checkpoint(lab_home / "none" / "tiny")
     return lab_home / "none"
