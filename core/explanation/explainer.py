@@ -68,7 +68,7 @@ class Explainer:
         self.card = checkpoint.card
         self._model = self._copy()
         self._lock = threading.Lock()
-        self._refusals: dict[Method, str | None] = {}
+        self._refusals: dict[str, str | None] = {}
 
     @property
     def side(self) -> int:
@@ -76,10 +76,11 @@ class Explainer:
 
     def refusal(self, method: Method) -> str | None:
         """Why this network cannot be explained by that method, in one sentence; None where it can."""
-        if method not in self._refusals:  # the network stays the same, and following it takes milliseconds
+        key = repr(method)
+        if key not in self._refusals:  # the network stays the same, and following it takes milliseconds
             # The original is never hooked, while another thread may be hooking the copy.
-            self._refusals[method] = method.refusal(self.checkpoint.model)
-        return self._refusals[method]
+            self._refusals[key] = method.refusal(self.checkpoint.model)
+        return self._refusals[key]
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
         """The network's input (1, 3, H, W) of one picture (H, W, 3) uint8. Raises LabError for any other size."""

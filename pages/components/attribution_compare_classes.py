@@ -78,10 +78,10 @@ def _choose_classes(asked: Asked) -> list[str]:
     question = (hash(asked.picture.data), asked.reference.card.fingerprint)
     before = st.session_state.get("compare-question")
     order = [asked.classes[place] for place in np.argsort(asked.probabilities)[::-1]]
-    if before != question:
-        st.session_state["compare-question"] = question
-        if before is not None or CLASSES not in st.query_params:
-            st.session_state[CLASSES] = order[:2]
+    st.session_state["compare-question"] = question
+    linked = CLASSES in st.query_params or CLASSES in st.session_state
+    if not linked or before not in (None, question):
+        st.session_state[CLASSES] = order[:2]
     return st.multiselect(
         "Classes",
         order,
