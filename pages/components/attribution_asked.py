@@ -76,7 +76,7 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked
     until_ready(everything=True)
     try:
         seen = look(picture.data, reference.card.image_data.image_size)
-        probabilities = _probabilities(reference.card.fingerprint, seen.pixels, _reference=reference)
+        probabilities = probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference)
     except LabError as error:
         show_error(f"{picture.title}: {error}" if picture.title else error)
         return None
@@ -169,6 +169,7 @@ def _baseline() -> str:
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def _probabilities(fingerprint: str, pixels: np.ndarray, *, _reference: CheckpointRef) -> tuple[float, ...]:
+def probabilities_of(fingerprint: str, pixels: np.ndarray, *, _reference: CheckpointRef) -> tuple[float, ...]:
+    """Of each class, calibrated, of one view."""
     explainer = explainer_of(_reference)
     return tuple(explainer.probabilities(explainer.inputs(pixels))[0].tolist())

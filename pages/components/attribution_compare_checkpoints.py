@@ -50,7 +50,7 @@ def compare_checkpoints(asked: Asked) -> None:
     said: list[str] = []
     scores: list[Score] = []
     first = found[0]
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for place, (question, item) in enumerate(zip(questions, found, strict=True)):
             words = _words(question)
             if isinstance(item, LabError):

@@ -110,7 +110,7 @@ def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> l
     differences = [values[0] - other for other in values[1:]] if _additive(method) else []
     scale = common_scale([*values, *differences], display)
     first, scores = questions[0].label, []
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for question, item in zip(questions, maps, strict=True):
             label = question.label
             place = map_card(

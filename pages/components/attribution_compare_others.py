@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import streamlit as st
 
 from core.checkpoints import CheckpointRef, find_checkpoint, list_checkpoints
 from core.errors import LabError
 from core.runs.run import COMPRESS, STUDY
-from pages.components.attribution_asked import Asked
-from pages.components.attribution_cached import explainer_of
+from pages.components.attribution_asked import Asked, probabilities_of
 from pages.components.checkpoint_picker import accuracy
 from pages.components.classify_view import look
 from pages.components.resources import runs_now
@@ -48,7 +46,7 @@ def asked_of(asked: Asked, reference: CheckpointRef) -> Asked:
         asked,
         reference=reference,
         seen=seen,
-        probabilities=_probabilities(reference.card.fingerprint, seen.pixels, _reference=reference),
+        probabilities=probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference),
         target=data.classes.index(asked.label),
     )
 
@@ -146,10 +144,3 @@ def _labels(options: dict[str, CheckpointRef]) -> dict[str, str]:
         label = " · ".join(part for part in (reference.label, accuracy(reference.card)) if part)
         labels[name] = label if label not in labels.values() else f"{label} · {name}"
     return labels
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _probabilities(fingerprint: str, pixels: np.ndarray, *, _reference: CheckpointRef) -> tuple[float, ...]:
-    """Of each class, calibrated, of one view."""
-    explainer = explainer_of(_reference)
-    return tuple(explainer.probabilities(explainer.inputs(pixels))[0].tolist())

@@ -67,8 +67,8 @@ def display_controls() -> Display:
             format_func=lambda value: f"{value:g}%",
             key="map-percentile",
             persist_state="session",
-            help="Each map has a scale of its own, which ends at this percentile of its values: a single pixel must not turn "
-            "all others pale.",
+            help="The colours end at this percentile of the values of a map, or of the maps that share a scale: a single pixel "
+            "must not turn all others pale.",
         )
         smooth = st.toggle(
             "Smooth (invents detail)",

@@ -25,6 +25,7 @@ PAGES = {
     "images": "learn/images.py",
     "text": "learn/text.py",
     "regularization": "data/regularization.py",
+    "attribution": "trust/attribution.py",
     "compression": "compute/compression.py",
 }
 Open = Callable[..., AppTest]

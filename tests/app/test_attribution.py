@@ -22,16 +22,14 @@ from core.images import decode_image, fit_to_model
 from core.models import build_model
 from pages.components import tasks
 from pages.components.attribution_maps import BLANK, signed_number
-from tests.app.conftest import PAGES, Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import BAD, give
 
 PIXELS = fit_to_model(decode_image(picture()).rgb)
 HOSTILE = "![x](http:evil.example).png"
 
 
-@pytest.fixture(autouse=True)
-def _page(monkeypatch: pytest.MonkeyPatch, warm: None) -> None:
-    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
+pytestmark = pytest.mark.usefixtures("warm")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from pages.components import attribution_compare_cards, tasks
 from pages.components.attribution_compare_epochs import MOST, _thinned, settled_words
 from pages.components.attribution_maps import signed_number
 from tests.app.compressions import config_of, result_of, store_recipe
-from tests.app.conftest import PAGES, Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give
 
 PIXELS = fit_to_model(decode_image(picture()).rgb)
@@ -48,7 +48,6 @@ HOSTILE = "![x](http:evil.example)"
 def folder(lab_home: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of what ships: a checkpoint called `tiny`. No machine is so slow that a map becomes a task."""
     monkeypatch.setattr(attribution_compare_cards, "INLINE_S", 1000.0)
-    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
     write_checkpoint(lab_home / "none" / "tiny")
     return lab_home / "none"
 

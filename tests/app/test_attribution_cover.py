@@ -23,7 +23,7 @@ from core.images import decode_image, fit_to_model
 from core.plots.classification import percent
 from pages.components.cover import pack, unpack
 from pages.components.cover.steps import KEPT, Covering
-from tests.app.conftest import PAGES, Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give, headline
 
 SIDE = 32
@@ -35,9 +35,8 @@ HOSTILE = "![x](http:evil.example).png"
 
 
 @pytest.fixture(autouse=True)
-def explainer(lab_home: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Explainer:
+def explainer(lab_home: Path, warm: None) -> Explainer:
     """Of a checkpoint that ships, called `tiny`; calibrated so that its answers differ by more than rounding."""
-    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
     return sharp(lab_home / "none" / "tiny")
 
 

@@ -26,7 +26,7 @@ from pages.components.attribution_scores import csv_row
 from pages.components.classify_view import look
 from pages.components.tables import csv_bytes
 from pages.components.upload_box import Picture
-from tests.app.conftest import PAGES, Open, picture, sources, texts
+from tests.app.conftest import Open, picture, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -39,7 +39,6 @@ HOSTILE = "![x](http:evil.example)"
 @pytest.fixture(autouse=True)
 def shipped_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm: None) -> Path:
     """Where reports ship; empty."""
-    monkeypatch.setitem(PAGES, "attribution", "trust/attribution.py")
     monkeypatch.setattr(core.explanation.report, "SHIPPED", tmp_path / "reports")
     (tmp_path / "reports").mkdir()
     return tmp_path / "reports"

@@ -53,7 +53,8 @@ def _map(asked: Asked, covering: Covering, name: str) -> np.ndarray:
     """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose by lot."""
     if name == CHANCE:
         return random_map(asked.pixels.shape[0], seed=covering.steps[-1])  # another one each time
-    values = edges(asked.pixels) if name == EDGES else attributed(asked, name).pixels
+    # Rounded, since Sobel finds edges of 1e-17 in a picture of one colour.
+    values = edges(asked.pixels).round(6) if name == EDGES else attributed(asked, name).pixels
     if not values.any():
         raise LabError("This map is zero everywhere, so it has no top pixels: choose another one.")
     return values
