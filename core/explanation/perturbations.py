@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import LabError
 from core.explanation.gradients import TOGETHER
@@ -125,12 +125,42 @@ class FeatureAblation(_Superpixels):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KernelShap(_Superpixels):
+class _Fitted(_Superpixels):
+    """Of methods that fit a straight line to the logit of copies in which random superpixels are covered."""
+
+    random: ClassVar[bool] = True
+
+    samples: int = 400
+    """Copies with random superpixels covered."""
+
+    def __post_init__(self) -> None:
+        self._check_cells()
+        self.check("samples", 10, 20_000)
+
+    def passes(self, side: int) -> tuple[int, int]:
+        return self.samples, 0
+
+    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+        return self._captum()(counted(model, question, self.samples)).attribute(
+            question.inputs,
+            baselines=question.baseline,
+            target=question.target,
+            feature_mask=self._mask(question),
+            n_samples=self.samples,
+            perturbations_per_eval=TOGETHER,
+        )
+
+    def _captum(self) -> Any:
+        """Captum's class."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KernelShap(_Fitted):
     """Shapley values of superpixels by weighted regression. Source: Lundberg & Lee, arXiv:1705.07874."""
 
     name: ClassVar[str] = "kernel_shap"
     title: ClassVar[str] = "KernelSHAP"
-    random: ClassVar[bool] = True
     measures: ClassVar[str] = "A superpixel's fair share of the answer: its mean effect over random sets of the others."
     reading: ClassVar[str] = (
         "One colour supports the class, the other speaks against; the shares sum to the whole rise."
@@ -138,36 +168,18 @@ class KernelShap(_Superpixels):
     caution: ClassVar[str] = "Few samples give noisy shares: another seed, another map."
     paper: ClassVar[tuple[str, str]] = ("Lundberg & Lee, arXiv:1705.07874", "https://arxiv.org/abs/1705.07874")
 
-    samples: int = 400
-    """Random sets of superpixels."""
+    def _captum(self) -> Any:
+        from captum.attr import KernelShap
 
-    def __post_init__(self) -> None:
-        self._check_cells()
-        self.check("samples", 10, 20_000)
-
-    def passes(self, side: int) -> tuple[int, int]:
-        return self.samples, 0
-
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
-        from captum.attr import KernelShap as Captum
-
-        return Captum(counted(model, question, self.samples)).attribute(
-            question.inputs,
-            baselines=question.baseline,
-            target=question.target,
-            feature_mask=self._mask(question),
-            n_samples=self.samples,
-            perturbations_per_eval=TOGETHER,
-        )
+        return KernelShap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lime(_Superpixels):
+class Lime(_Fitted):
     """A sparse straight line fitted around the picture. Source: Ribeiro, Singh & Guestrin, arXiv:1602.04938."""
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
-    random: ClassVar[bool] = True
     measures: ClassVar[str] = "The weights of a straight line (lasso) fitted to the logit of randomly covered copies."
     reading: ClassVar[str] = (
         "Coloured superpixels explain the most in the line's eyes; those without colour were left out."
@@ -175,24 +187,7 @@ class Lime(_Superpixels):
     caution: ClassVar[str] = "The line fits only near the picture, and how near is a setting: another one, another map."
     paper: ClassVar[tuple[str, str]] = ("Ribeiro et al., arXiv:1602.04938", "https://arxiv.org/abs/1602.04938")
 
-    samples: int = 400
-    """Randomly covered copies."""
+    def _captum(self) -> Any:
+        from captum.attr import Lime
 
-    def __post_init__(self) -> None:
-        self._check_cells()
-        self.check("samples", 10, 20_000)
-
-    def passes(self, side: int) -> tuple[int, int]:
-        return self.samples, 0
-
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
-        from captum.attr import Lime as Captum
-
-        return Captum(counted(model, question, self.samples)).attribute(
-            question.inputs,
-            baselines=question.baseline,
-            target=question.target,
-            feature_mask=self._mask(question),
-            n_samples=self.samples,
-            perturbations_per_eval=TOGETHER,
-        )
+        return Lime
