@@ -24,7 +24,7 @@ from pages.components.writer import STEADY, Writing
 from pages.components.written import figures, text_downloads
 
 POLL_S = 0.15
-KEY, HISTORY = "writing", "written-before"
+KEY, HISTORY, REDRAW = "writing", "written-before", "write-redraw"
 KEPT = 20
 """Texts that Undo goes back to, as long as they are not too long together."""
 KEPT_CHARACTERS = 100_000
@@ -103,7 +103,8 @@ def _undo() -> None:
 
 def _live(settled: bool) -> None:
     writing: Writing = st.session_state[KEY]
-    if writing.done != settled:
+    # A short text may be done by now, as the one before it was, and the form still has to show what changed.
+    if writing.done != settled or st.session_state.pop(REDRAW, False):
         st.rerun()
     if writing.replaced:
         st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
@@ -157,6 +158,7 @@ def _again(writing: Writing) -> None:
     """The same prompt with the next seed, which the form then shows."""
     seed = (writing.config.seed + 1) % 2**31
     st.session_state["write-seed"] = seed
+    st.session_state[REDRAW] = True
     _restart(writing, (), dataclasses.replace(writing.config, seed=seed))
 
 
