@@ -50,8 +50,7 @@ def before_after(
         fixedrange=True,
     )
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
-    # Beside long names the plot is too narrow for a legend in one line; the whole figure is not.
-    legend = {"xref": "container", "itemclick": False, "itemdoubleclick": False}
+    legend = {"itemclick": False, "itemdoubleclick": False}
     figure.update_layout(margin={"t": 30, "r": 56}, bargap=0.3, barmode="overlay", legend=legend)
     return figure
 
