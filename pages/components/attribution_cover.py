@@ -125,8 +125,7 @@ def _after_drawing(covering: Covering, change: Callable[[], None]) -> None:
 def _charts(asked: Asked, covering: Covering, found: np.ndarray) -> None:
     before, now = found[0], found[-1]
     shown = [int(place) for place in np.argsort(-before, kind="stable")[:SHOWN]]
-    if asked.target not in shown:
-        shown.append(asked.target)
+    shown += [place for place in dict.fromkeys((int(now.argmax()), asked.target)) if place not in shown]
     rows = [(asked.classes[place], float(before[place]), float(now[place])) for place in shown]
     card = asked.reference.card
     colour = colour_of(card.model, dark=dark())

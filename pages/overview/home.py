@@ -42,12 +42,10 @@ BOTTLENECKS = (
 def measured(metrics: dict[str, Any]) -> str:
     """Test accuracy of the checkpoint and, where its recipe was run with several seeds, their mean and spread; of a language
     model its bits per character."""
-    loss = metrics.get("val_loss_nats")
-    if isinstance(loss, int | float):
-        return f"{loss / math.log(2):.2f} bits/character"
     accuracy, mean, spread = (metrics.get(f"test_accuracy{end}") for end in ("", "_mean", "_sd"))
-    if not isinstance(accuracy, int | float):
-        return "not measured"
+    if not isinstance(accuracy, int | float):  # a language model has none; a classifier may have a loss beside it
+        loss = metrics.get("val_loss_nats")
+        return f"{loss / math.log(2):.2f} bits/character" if isinstance(loss, int | float) else "not measured"
     if not isinstance(mean, int | float) or not isinstance(spread, int | float):
         return f"{100 * accuracy:.1f}%"
     seeds = metrics.get("seeds")

@@ -128,3 +128,10 @@ def test_home_and_runs_need_no_torch() -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n")[-2] == "[]"
+
+
+def test_a_classifier_with_a_loss_on_its_card_is_not_called_a_language_model() -> None:
+    from pages.overview.home import measured
+
+    assert measured({"test_accuracy": 0.74, "val_loss_nats": 1.03}) == "74.0%"
+    assert measured({"val_loss_nats": 1.439}) == "2.08 bits/character"
