@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.compression.results import CompressionResult
 from core.errors import LabError
-from core.values import read_json
+from core.shipped import read_shipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +21,7 @@ def load_shipped(task: str = "images") -> CompressionResult:
     """What ships for a network for pictures, or for text. Raises LabError where it cannot be read."""
     path = SHIPPED / (RESULT if task == "images" else TEXT_RESULT)
     try:
-        return _read(str(path), path.stat().st_mtime_ns)
+        return read_shipped(path, CompressionResult.from_dict, "results")
     except OSError as error:
         raise LabError("No compression ships with this version: make one of your own.") from error
 
@@ -37,13 +36,3 @@ def shipped_answers(variant: str) -> np.ndarray | None:
             return kept.get_tensor(variant).astype(np.int16)
     except (OSError, SafetensorError):
         return None
-
-
-@lru_cache(maxsize=2)
-def _read(path: str, changed_ns: int) -> CompressionResult:
-    try:
-        return CompressionResult.from_dict(read_json(Path(path).read_bytes()))
-    except ValueError as error:
-        if isinstance(error, LabError):
-            raise
-        raise LabError(f"The results {path} cannot be read: get them again.") from error

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.explanation.faithfulness import ranks
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -45,8 +47,4 @@ def baseline_pixels(explainer: Explainer, pixels: np.ndarray, baseline: str, see
 
 def most_important(values: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     """(H, W) bool: that share of the pixels whose values (H, W) are the highest, equal ones by lot; as deletion takes them."""
-    flat = np.nan_to_num(values.ravel().astype(np.float64))
-    lots = np.random.default_rng([seed, 2]).random(flat.size)
-    chosen = np.zeros(flat.size, dtype=bool)
-    chosen[np.lexsort((lots, -flat))[: round(share * flat.size)]] = True
-    return chosen.reshape(values.shape)
+    return ranks(values, seed) < round(share * values.size)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,9 @@ from torch import Tensor
 
 from core.checkpoints import Checkpoint
 from core.errors import LabError
-from core.explanation.baselines import DEFAULT_BASELINE, baseline_of, check_baseline
+from core.explanation.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_picture
 from core.explanation.method import Method, Progress, Question, silent
+from core.explanation.networks import copied
 from core.inference import normalise
 
 BATCH = 64
@@ -66,7 +65,7 @@ class Explainer:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.card = checkpoint.card
-        self._model = self._copy()
+        self._model = copied(checkpoint.model)
         self._lock = threading.Lock()
         self._refusals: dict[str, str | None] = {}
 
@@ -114,7 +113,7 @@ class Explainer:
         if refusal:
             raise LabError(refusal)
         base = baseline_of(baseline, inputs, self.card, seed)
-        if method.uses_baseline and torch.allclose(base, inputs, atol=1e-4):
+        if method.uses_baseline and same_picture(base, inputs):
             raise LabError(
                 f"The picture is the same as its baseline ({baseline}), so {method.title} has no difference to explain: "
                 "choose another baseline."
@@ -127,7 +126,7 @@ class Explainer:
             try:
                 found = method.attribute(self._model, question)
             except BaseException:
-                self._model = self._copy()  # hooks may be left in this one
+                self._model = copied(self.checkpoint.model)  # hooks may be left in this one
                 raise
             milliseconds = (time.perf_counter() - started) * 1000
         values = np.ascontiguousarray(found.detach()[0].cpu().numpy(), dtype=np.float32)
@@ -164,9 +163,6 @@ class Explainer:
         logit, of_base = self.logits(torch.cat([inputs, base]))[:, target].tolist()
         wanted = logit - of_base if method.sums_to == "rise" else logit
         return abs(float(values.sum(dtype=np.float64)) - wanted) / max(abs(wanted), 1e-6)
-
-    def _copy(self) -> Any:
-        return copy.deepcopy(self.checkpoint.model).eval().requires_grad_(False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import LabError
-from core.explanation.baselines import DEFAULT_BASELINE
+from core.explanation.baselines import DEFAULT_BASELINE, same_picture
 from core.explanation.controls import CONTROLS, control_maps
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ class Verdict:
         return f"no better than {names[worst]}" if worst else "better than the controls"
 
 
+def ranks(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """(H, W) int64: the place of each pixel in the order in which a map (H, W) has them go, from 0: the highest value first,
+    equal ones by lot."""
+    lots = np.random.default_rng([seed, 2]).random(values.size)
+    order = np.lexsort((lots, -np.nan_to_num(values.ravel().astype(np.float64))))
+    found = np.empty(values.size, dtype=np.int64)
+    found[order] = np.arange(values.size)
+    return found.reshape(values.shape)
+
+
 def curves(
     explainer: Explainer,
     pixels: np.ndarray,
@@ -95,22 +105,17 @@ def curves(
     inputs = explainer.inputs(pixels)
     bases = explainer.baseline(deleted, pixels, seed), explainer.baseline(inserted, pixels, seed)
     for name, base in zip((deleted, inserted), bases, strict=True):
-        if torch.allclose(base, inputs, atol=1e-4):
+        if same_picture(base, inputs):
             raise LabError(
                 f"The picture is the same as its baseline ({name}): taking pixels away changes nothing, so no map can be "
                 "measured on it. Choose another baseline or picture."
             )
     count = inputs.shape[-2] * inputs.shape[-1]
     ends = np.linspace(0, count, steps + 1).round().astype(int)
-    lots = np.random.default_rng([seed, 2]).random(count)
     found = {}
     for name, values in maps.items():
-        order = np.lexsort((lots, -np.nan_to_num(values.ravel().astype(np.float64))))
-        rank = np.empty(count, dtype=int)
-        rank[order] = np.arange(count)
-        gone = (
-            torch.from_numpy(rank[None] < ends[:, None]).view(-1, 1, *inputs.shape[-2:]).to(inputs.device)
-        )  # (S+1, 1, H, W)
+        rank = ranks(values, seed)
+        gone = torch.from_numpy(rank < ends[:, None, None])[:, None].to(inputs.device)  # (S+1, 1, H, W)
         both = torch.cat([torch.where(gone, bases[0], inputs), torch.where(gone, inputs, bases[1])])
         deletion, insertion = explainer.probabilities(both)[:, target].cpu().numpy().astype(np.float64).reshape(2, -1)
         shares = ends / count

@@ -5,7 +5,6 @@ Source of both: Yeh et al., arXiv:1901.09392, through Captum.
 
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor
 
 from core.errors import LabError
-from core.explanation.baselines import DEFAULT_BASELINE, baseline_of
+from core.explanation.baselines import DEFAULT_BASELINE, baseline_of, same_picture
 from core.explanation.explainer import BATCH, Attribution, Explainer, _seeded
 from core.explanation.method import Method, Progress, Question, silent
+from core.explanation.networks import copied
 
 
 def infidelity(
@@ -125,7 +125,7 @@ def max_sensitivity(
     if attribution.blank:
         return math.nan
     of_picture = torch.from_numpy(attribution.values)[None]
-    model = copy.deepcopy(explainer.checkpoint.model).eval().requires_grad_(False)
+    model = copied(explainer.checkpoint.model)
 
     def one(inputs: Tensor) -> Tensor:
         base = baseline_of(baseline, inputs, explainer.card, seed)
@@ -156,7 +156,7 @@ def max_sensitivity(
 def _cover(explainer: Explainer, attribution: Attribution, pixels: np.ndarray, inputs: Tensor) -> Tensor:
     for name in (attribution.baseline, "mean", "blur"):
         base = explainer.baseline(name, pixels, attribution.seed)
-        if not torch.allclose(base, inputs, atol=1e-4):
+        if not same_picture(base, inputs):
             return base
     raise LabError(
         "The picture is the same as its baselines: covering a part of it changes nothing, so no map can be measured on it. "

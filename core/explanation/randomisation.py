@@ -58,7 +58,7 @@ def randomise(
     LabError as `Explainer.attribute` does, and where the map that all are compared with is the same everywhere.
     """
     checkpoint = explainer.checkpoint
-    total = 1 + len(_layers(checkpoint.model))
+    total = 1 + len(layers_of(checkpoint.model))
     original: np.ndarray | None = None
     for layers, model in cascade(checkpoint.model, seed):
         done = len(layers)
@@ -96,7 +96,7 @@ def cascade(model: nn.Module, seed: int) -> Iterator[tuple[tuple[str, ...], nn.M
     generator = torch.Generator().manual_seed(seed)
     shuffled: tuple[str, ...] = ()
     yield shuffled, model
-    for name, modules in reversed(_layers(model)):
+    for name, modules in reversed(layers_of(model)):
         for module in modules:
             _shuffle(module, generator)
         shuffled = (*shuffled, name)
@@ -124,7 +124,7 @@ def randomisation_words(items: Sequence[RandomisedLayers]) -> str:
     )
 
 
-def _layers(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+def layers_of(model: nn.Module) -> list[tuple[str, list[nn.Module]]]:
     """Convolutions and linear layers with the batch norms that follow each, in the order of the network's definition."""
     found: list[tuple[str, list[nn.Module]]] = []
     for name, module in model.named_modules():

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from core.explanation.scores import (
     ReportConfig,
     collected,
 )
+from core.shipped import read_shipped
 from core.values import read_json
 
 __all__ = [
@@ -60,19 +60,9 @@ def load_report(checkpoint_name: str) -> Report | None:
         return None
     path = SHIPPED / f"{checkpoint_name}.json"
     try:
-        return _read(str(path), path.stat().st_mtime_ns)
+        return read_shipped(path, Report.from_dict, "report")
     except OSError as error:
         raise LabError(f"The report {path} cannot be read ({error.strerror or error}): get it again.") from error
-
-
-@lru_cache(maxsize=8)
-def _read(path: str, changed_ns: int) -> Report:
-    try:
-        return Report.from_dict(read_json(Path(path).read_bytes()))
-    except ValueError as error:
-        if isinstance(error, LabError):
-            raise
-        raise LabError(f"The report {path} cannot be read: get it again.") from error
 
 
 def make_report(

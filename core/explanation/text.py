@@ -9,12 +9,11 @@ through Captum.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from core.checkpoints import Checkpoint
 from core.data.text import encode
 from core.errors import LabError
 from core.explanation.method import Progress, silent
+from core.explanation.networks import copied
 from core.language import read, space_token
 
 if TYPE_CHECKING:
@@ -211,20 +211,20 @@ def evidence(checkpoint: Checkpoint, found: TextAttribution, *, seed: int = 0) -
         [place for place in range(found.prompt.unseen, len(text)) if text[place] != found.baseline], dtype=np.int64
     )
     counts = [count for count in COUNTS if 2 * count <= len(places)]
+    if not counts:
+        return Evidence(probability=found.probability, rows=(), beaten=0, same=False)
+    network = _Network(checkpoint)
     rng = np.random.default_rng(seed)
     orders = [places[(-found.values[places]).argsort(kind="stable")], places[::-1]]
     orders += [rng.permutation(places) for _ in range(DRAWS)]
     tokens = encode(text, vocabulary)
-    copies = np.repeat(tokens[None], max(1, len(counts) * len(orders)), 0)
+    copies = np.repeat(tokens[None], len(counts) * len(orders), 0)
     for row, (count, order) in enumerate((count, order) for count in counts for order in orders):
         copies[row, order[:count]] = _index(found.baseline, vocabulary)
-    network = _Network(checkpoint)
     with torch.no_grad():
         given = torch.from_numpy(copies[:, found.prompt.unseen :]).to(network.device)
         parts = given.split(network.rows(given.shape[1]))
         bits = torch.cat([network.bits(part)[:, _index(found.target, vocabulary)] for part in parts])
-    if not counts:
-        return Evidence(probability=found.probability, rows=(), beaten=0, same=False)
     left = np.exp2(bits.cpu().numpy().astype(np.float64)).reshape(len(counts), len(orders))
     mean = left.mean(0)
     return Evidence(
@@ -242,7 +242,7 @@ class _Network:
     """A copy of a language model, which Captum may hook, asked for what comes after a text."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.model = _copy(checkpoint.model)
+        self.model = copied(checkpoint.model)
         self.device: torch.device = self.model.embed.weight.device
         self.context: int = MAX_CHARACTERS if self.model.recurrent else self.model.config.context
 
@@ -268,10 +268,6 @@ class _Network:
     def rows(length: int) -> int:
         """Texts of that length in one pass."""
         return max(1, AT_ONCE // length)
-
-
-def _copy(model: Any) -> Any:
-    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def _asked(checkpoint: Checkpoint, text: str) -> tuple[Prompt, _Network, Tensor]:

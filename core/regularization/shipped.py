@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 from core.errors import LabError
 from core.regularization.results import StudyResult
-from core.values import read_json
+from core.shipped import read_shipped
 
 SHIPPED = Path(__file__).parent / "shipped"
 EXAMPLE = "example"
@@ -24,14 +23,4 @@ def load_shipped(name: str = EXAMPLE) -> StudyResult:
     if name not in shipped_names():
         raise LabError(f"No study named {name[:60]!r} ships: choose one of {', '.join(shipped_names()) or 'none'}.")
     path = SHIPPED / f"{name}.json"
-    return _read(str(path), path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _read(path: str, changed_ns: int) -> StudyResult:
-    try:
-        return StudyResult.from_dict(read_json(Path(path).read_bytes()))
-    except (OSError, ValueError) as error:
-        if isinstance(error, LabError):
-            raise
-        raise LabError(f"The study {path} cannot be read: get it again.") from error
+    return read_shipped(path, StudyResult.from_dict, "study")

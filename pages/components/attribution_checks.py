@@ -10,7 +10,7 @@ from core.errors import LabError
 from core.explanation.method import Method
 from pages.components.attribution_asked import Asked
 from pages.components.attribution_cached import explainer_of
-from pages.components.attribution_maps import Display, picture_of
+from pages.components.attribution_maps import Display, number, picture_of
 from pages.components.attribution_slow import about, background, seconds
 from pages.components.resources import loaded
 from pages.components.tasks import Report
@@ -77,7 +77,10 @@ def randomisation(asked: Asked, found: Attribution, display: Display) -> None:
             )
         )
 
-    label = f"Shuffle the layers, {about(seconds(asked, method.name) * (1 + _layers(asked)))}"
+    from core.explanation.randomisation import layers_of
+
+    maps = 1 + len(layers_of(loaded(asked.reference).model))
+    label = f"Shuffle the layers, {about(seconds(asked, method.name) * maps)}"
     try:
         steps = background(asked, ("randomisation", method.name, method.settings()), work, start=False, label=label)
     except LabError as error:
@@ -94,7 +97,7 @@ def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers
     with st.container(horizontal=True, gap="small"):
         for step in steps:
             count = len(step.layers)
-            alike = f"{step.rank_correlation:.2f}".replace("-", "−")
+            alike = number(step.rank_correlation)
             what = f"down to {step.layers[-1]}" if count else "as trained"
             with st.container(width=SMALL_PX + 8, gap="xxsmall"):
                 st.image(
@@ -104,9 +107,3 @@ def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers
                     alt=f"{method.title} with {count} layers shuffled, rank correlation {alike}",
                 )
                 st.caption(f"{count} shuffled, {plain(what)}  \nrank correlation {alike}")
-
-
-def _layers(asked: Asked) -> int:
-    from torch import nn
-
-    return sum(isinstance(module, nn.Conv2d | nn.Linear) for module in loaded(asked.reference).model.modules())

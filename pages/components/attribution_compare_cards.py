@@ -160,8 +160,3 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
 def alike(one: np.ndarray, other: np.ndarray) -> float | None:
     """Rank correlation of two maps, -1..1; None where one is constant and has no order."""
     return None if min(np.ptp(one), np.ptp(other)) == 0 else rank_correlation(one, other)
-
-
-def number(value: float) -> str:
-    """`0.41`, `−0.05`."""
-    return f"{value:.2f}".replace("-", "−")

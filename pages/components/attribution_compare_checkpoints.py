@@ -18,9 +18,9 @@ from pages.components.attribution_compare_cards import (
     fill_scores,
     map_card,
     maps_of,
-    number,
 )
 from pages.components.attribution_compare_others import asked_of, choose_others
+from pages.components.attribution_maps import number
 from pages.components.text import plain
 
 SAME, PARTLY = 0.8, 0.4
@@ -63,7 +63,7 @@ def compare_checkpoints(asked: Asked) -> None:
             elif not isinstance(first, LabError):
                 likeness = alike(first.pixels, item.pixels)
                 said.append(_changed(asked, question, likeness))
-                words += f"  \n:small[Rank correlation with the first: {'–' if likeness is None else number(likeness)}]"
+                words += f"  \n:small[Rank correlation with the first: {number(likeness)}]"
             where = map_card(
                 item.pixels,
                 question,

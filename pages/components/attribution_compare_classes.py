@@ -23,9 +23,8 @@ from pages.components.attribution_compare_cards import (
     fill_scores,
     map_card,
     maps_of,
-    number,
 )
-from pages.components.attribution_maps import Display
+from pages.components.attribution_maps import Display, number
 from pages.components.text import plain
 
 if TYPE_CHECKING:

@@ -23,10 +23,9 @@ from pages.components.attribution_compare_cards import (
     display_and_legend,
     fill_scores,
     maps_of,
-    number,
 )
 from pages.components.attribution_compare_others import asked_of
-from pages.components.attribution_maps import picture_of
+from pages.components.attribution_maps import number, picture_of
 from pages.components.resources import dark, runs_now, store
 from pages.components.text import plain
 

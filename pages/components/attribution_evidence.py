@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from pages.components.attribution_asked import Asked
 from pages.components.attribution_cached import controls_of, explainer_of, judged
 from pages.components.attribution_checks import randomisation, sensitivity
 from pages.components.attribution_files import Measured, map_files
-from pages.components.attribution_maps import CONTROL_TITLES, Display, badge, signed_number
+from pages.components.attribution_maps import CONTROL_TITLES, Display, badge, number, signed_number
 from pages.components.resources import dark
 from pages.components.text import plain
 
@@ -121,10 +120,6 @@ def _rows(asked: Asked, found: Attribution, measured: Measured) -> dict[str, lis
         )
     )
     return dict(zip(("Measure", "Value", "What it says"), map(list, zip(*rows, strict=True)), strict=True))
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 def _infidelity(asked: Asked, found: Attribution) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from core.explanation.faithfulness import Faithfulness, Verdict
 from core.explanation.method import Method
 from core.plots.attribution import OPACITY, OUTLIERS, overlay_png
 from core.plots.theme import BLUE, MUTED, TEXT, faded, seen
+from core.values import signed
 from pages.components.resources import dark
 from pages.components.text import plain
 
@@ -166,9 +168,14 @@ def small_curves(found: Faithfulness, *, dark: bool) -> str:
     )
 
 
+def number(value: float | None) -> str:
+    """`0.41`, `−0.05`; a dash for what was not or cannot be measured."""
+    return "–" if value is None or math.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
 def signed_number(value: float) -> str:
     """`+0.41`, `−0.05`, `0.00`."""
-    return f"{value:+.2f}".replace("-", "−") if round(value, 2) else "0.00"
+    return signed(value, 2) if round(value, 2) else "0.00"
 
 
 def time_words(milliseconds: float) -> str:

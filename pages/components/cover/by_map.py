@@ -13,6 +13,7 @@ from core.explanation.covering import most_important
 from core.explanation.methods import METHODS, QUICK, get_method
 from pages.components.attribution_asked import Asked
 from pages.components.attribution_cached import attributed
+from pages.components.attribution_settings import settings_of
 from pages.components.cover.steps import Covering
 from pages.components.text import show_error
 
@@ -53,8 +54,10 @@ def _map(asked: Asked, covering: Covering, name: str) -> np.ndarray:
     """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose by lot."""
     if name == CHANCE:
         return random_map(asked.pixels.shape[0], seed=covering.steps[-1])  # another one each time
-    # Rounded, since Sobel finds edges of 1e-17 in a picture of one colour.
-    values = edges(asked.pixels).round(6) if name == EDGES else attributed(asked, name).pixels
+    if name == EDGES:
+        values = edges(asked.pixels)
+    else:
+        values = attributed(asked, name, settings_of(name, asked.reference)).pixels
     if not values.any():
         raise LabError("This map is zero everywhere, so it has no top pixels: choose another one.")
     return values
