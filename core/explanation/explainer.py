@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ BATCH = 64
 """Pictures that go through the network at once where only its answer is wanted."""
 _DRAWING = threading.Lock()
 """Held while anything draws from the global random generators, which Captum uses and which all threads share."""
+WAIT_S = 0.2
+"""How often who waits for that tells that it still waits."""
 warnings.filterwarnings("ignore", module="captum")
 
 
@@ -121,7 +123,8 @@ class Explainer:
         question = Question(
             inputs=inputs.clone().requires_grad_(), target=target, baseline=base, seed=seed, on_progress=on_progress
         )
-        with self._lock, torch.enable_grad(), _seeded(seed if method.random else None):
+        # The lots first: who waits for others to draw theirs must not keep this network from everybody meanwhile.
+        with _seeded(seed, on_progress) if method.random else nullcontext(), self._lock, torch.enable_grad():
             started = time.perf_counter()
             try:
                 found = method.attribute(self._model, question)
@@ -166,16 +169,16 @@ class Explainer:
 
 
 @contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """The global generators seeded, and put back after; None leaves them alone."""
-    if seed is None:
-        yield
-        return
-    with _DRAWING, torch.random.fork_rng(devices=[]):
-        before = np.random.get_state()
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
+def _seeded(seed: int, on_progress: Progress = silent) -> Iterator[None]:
+    """The global generators seeded, and put back after. on_progress: called while others draw, and may end the waiting."""
+    while not _DRAWING.acquire(timeout=WAIT_S):
+        on_progress(0.0)
+    before = np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)
             yield
-        finally:
-            np.random.set_state(before)
+    finally:
+        np.random.set_state(before)
+        _DRAWING.release()

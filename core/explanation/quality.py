@@ -6,6 +6,7 @@ Source of both: Yeh et al., arXiv:1901.09392, through Captum.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ def max_sensitivity(
         base = baseline_of(baseline, inputs, explainer.card, seed)
         inputs = inputs.clone().requires_grad_()
         question = Question(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
-        with torch.enable_grad(), _seeded(seed if method.random else None):
+        with _seeded(seed, within) if method.random else nullcontext(), torch.enable_grad():
             found = method.attribute(model, question)
         finished()
         return found.detach().float().cpu().contiguous()

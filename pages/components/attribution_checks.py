@@ -30,10 +30,11 @@ def sensitivity(asked: Asked, found: Attribution) -> float | None:
     method = found.method
 
     def work(report: Report) -> float:
+        from core.explanation.explainer import Explainer
         from core.explanation.quality import max_sensitivity
 
         return max_sensitivity(
-            explainer_of(asked.reference),
+            Explainer(loaded(asked.reference)),  # of its own: nobody else's map waits for this one
             method,
             asked.pixels,
             asked.target,

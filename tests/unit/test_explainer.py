@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import core.explanation.explainer
 from core.checkpoints import Card, Checkpoint
 from core.errors import LabError
 from core.explanation.baselines import BASELINES
@@ -247,6 +249,25 @@ def test_looking_into_a_network_disturbs_no_other_thread() -> None:
 
 class Stop(BaseException):
     """As Streamlit stops a script: no Exception."""
+
+
+def test_who_waits_for_others_to_draw_holds_nobody_up_and_can_be_stopped() -> None:
+    explainer, waits = Explainer(small()), threading.Event()
+    ended = threading.Event()
+
+    def tell(share: float) -> None:
+        waits.set()
+        if ended.is_set():
+            raise Stop
+
+    with ThreadPoolExecutor(1) as pool:
+        with core.explanation.explainer._DRAWING:  # as while somebody's KernelSHAP draws for minutes
+            waiting = pool.submit(explainer.attribute, get_method("smoothgrad"), PIXELS, 1, on_progress=tell)
+            assert waits.wait(20)
+            assert explainer.attribute(get_method("saliency"), PIXELS, 1).values.any()
+            ended.set()
+            assert isinstance(waiting.exception(20), Stop)
+        assert explainer.attribute(get_method("smoothgrad"), PIXELS, 1).values.any()
 
 
 @pytest.mark.parametrize("name", COUNTED)
