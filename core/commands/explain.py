@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,10 +123,12 @@ def _picture(options: argparse.Namespace) -> int:
     target = predicted if options.target is None else classes.index(options.target)
     bar = Bar()
     try:
-        # The first call imports and allocates, too: what is reported is what a warm network takes.
-        explainer.attribute(
-            get_method(method.name), pixels, target, **asked, on_progress=lambda _: bar.show(None, "warming up")
-        )
+        # The first call imports and allocates, too: what is reported is what a warm network takes. The settings are the
+        # usual ones, which may fit this picture less well than those that were asked for.
+        with suppress(LabError):
+            explainer.attribute(
+                get_method(method.name), pixels, target, **asked, on_progress=lambda _: bar.show(None, "warming up")
+            )
         found = explainer.attribute(
             method, pixels, target, **asked, on_progress=lambda share: bar.show(share, "explaining")
         )
@@ -133,8 +136,6 @@ def _picture(options: argparse.Namespace) -> int:
         bar.close()
     evidence, problem = _evidence(explainer, found, pixels)
     notes = [*picture.notes, *([problem] if problem else [])]
-    if found.blank:
-        notes.append("The map is zero everywhere: the method found nothing to say.")
     row: dict[str, Any] = {
         "file": options.image,
         "checkpoint": reference.name,
@@ -158,12 +159,14 @@ def _picture(options: argparse.Namespace) -> int:
 
 
 def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> tuple[dict[str, Any], str]:
-    """`scores`, `controls` and `verdict` of a map; and, where the picture cannot be covered, the sentence that says so."""
+    """`scores`, `controls` and `verdict` of a map; and, where it cannot be scored, the sentence that says why."""
     from core.explanation.faithfulness import control_curves, curves, verdict
     from core.explanation.quality import infidelity
 
     scores: dict[str, float | None] = dict.fromkeys(("insertion", "deletion", "score", "infidelity"))
     evidence: dict[str, Any] = {"scores": scores | {"completeness_gap": found.gap}, "controls": None, "verdict": None}
+    if found.blank:  # it puts no pixel before another, so its scores would be drawn by lot
+        return evidence, "The map is zero everywhere: the method found nothing to say."
     try:
         own = curves(explainer, pixels, found.target, {"map": found.pixels}, seed=found.seed)["map"]
         controls = control_curves(explainer, pixels, found.target, seed=found.seed)

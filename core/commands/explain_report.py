@@ -30,7 +30,7 @@ def report(options: argparse.Namespace) -> int:
     if images < 2:
         raise LabError(f"--images {images} is not valid: a report needs at least 2.")
     output = output_path("--output", options.output, ".json")
-    work = output_path("--work", options.work, "")
+    work = output_path("--work", options.work, "", options.output, "report")
     if not dataset_status(name).ready:
         fetch = f"fetch it with python -m core data {name} --fetch" if name in DATASETS else "put it back where it was"
         raise LabError(
@@ -132,8 +132,13 @@ def find_classifier(name: str) -> CheckpointRef:
     return reference
 
 
-def output_path(flag: str, name: str | None, ending: str, picture: str | None = None) -> Path | None:
-    """Where to write. Raises LabError for all that can be told before the work begins. ending: empty for any."""
+def output_path(
+    flag: str, name: str | None, ending: str, other: str | None = None, what: str = "picture"
+) -> Path | None:
+    """Where to write. Raises LabError for all that can be told before the work begins.
+
+    ending: empty for any. other: the command's picture, or what else it is, which would be lost.
+    """
     if name is None:
         return None
     path = Path(name).expanduser()
@@ -141,6 +146,14 @@ def output_path(flag: str, name: str | None, ending: str, picture: str | None = 
         raise LabError(f"{flag} {name[:200]!r} is not valid: the file's name must end in {ending or 'no NUL byte'}.")
     if path.is_dir() or not path.parent.is_dir():
         raise LabError(f"{flag} {name[:200]} is not a file that can be written: give one in a folder that is there.")
-    if picture is not None and path.absolute() == Path(picture).absolute():
-        raise LabError(f"{flag} {name[:200]} is the picture itself, which would be lost: give another name.")
+    if other is not None and _same(path, Path(other).expanduser()):
+        raise LabError(f"{flag} {name[:200]} is the {what} itself, which would be lost: give another name.")
     return path
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, by whatever way."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return one.resolve() == other.resolve()

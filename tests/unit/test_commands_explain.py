@@ -297,3 +297,51 @@ def test_what_is_no_picture_is_refused(content: bytes, tmp_path: Path, capsys: p
     Image.new("RGB", (40, 40), (3, 4, 5)).save(buffer, "PNG")
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:60])
     assert "again" in refused(capsys, "explain", str(tmp_path / "cut.png"), *NEEDED)
+
+
+def test_a_picture_is_not_overwritten_by_any_way_that_leads_to_it(
+    small: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    own, link = tmp_path / "own.png", tmp_path / "link.png"
+    own.write_bytes(Path(picture).read_bytes())
+    link.symlink_to(own)
+    for name in (str(tmp_path / "sub" / ".." / "own.png"), str(link)):
+        said = refused(capsys, "explain", str(own), "--checkpoint", small, "--output", name)
+        assert "is the picture itself" in said
+    assert own.read_bytes() == Path(picture).read_bytes()
+    both = str(tmp_path / "both.json")
+    said = refused(capsys, "explain", "--report", "--checkpoint", small, "--output", both, "--work", both)
+    assert "is the report itself" in said
+
+
+def test_what_an_error_asks_for_is_taken(
+    small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
+) -> None:
+    """A chessboard of single pixels has no pieces along its colours; squares can be cut all the same."""
+    board = tmp_path / "board.png"
+    Image.fromarray((255 * (np.indices((32, 32)).sum(0) % 2)).astype(np.uint8)).save(board)
+    few = ("--method", "feature_ablation", "--set", "cells=9")
+    code, output, said = run_main(
+        capsys, "explain", str(board), "--checkpoint", small, *few, "--set", "superpixels=grid", "--json"
+    )
+    assert code == 0, said
+    assert json.loads(output)["settings"]["superpixels"] == "grid"
+
+
+def test_a_map_of_zeros_is_not_scored_by_lot(
+    tiny_dataset_folder: Path, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
+) -> None:
+    folder = Path(stored(tmp_path / "blank", tiny_dataset_folder, widths=[8, 8]))
+    checkpoint = load_checkpoint(str(folder))
+    with torch.no_grad():
+        checkpoint.model.head.weight.zero_()
+    save_checkpoint(folder, checkpoint.model, checkpoint.card)
+    code, output, said = run_main(
+        capsys, "explain", picture, "--checkpoint", str(folder), "--method", "saliency", "--json"
+    )
+    assert code == 0, said
+    row = json.loads(output)
+    assert row["verdict"] is None
+    assert row["scores"]["score"] is None
+    assert row["notes"] == ["The map is zero everywhere: the method found nothing to say."]
