@@ -118,7 +118,9 @@ class GuidedBackprop(Method):
     local: ClassVar[bool] = True
     quick: ClassVar[bool] = True
     measures: ClassVar[str] = "The gradient, keeping at each ReLU only what supports what comes after."
-    reading: ClassVar[str] = "Crisp outlines: the details that excite the network's features."
+    reading: ClassVar[str] = (
+        "Crisp outlines: the details that excite the network's features; blue where brighter raises the logit, else vermillion."
+    )
     caution: ClassVar[str] = (
         "It nearly redraws the picture's edges whatever the class, also with weights at random (Adebayo et al., "
         "arXiv:1810.03292)."

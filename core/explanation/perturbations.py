@@ -184,7 +184,9 @@ class Lime(_Fitted):
     reading: ClassVar[str] = (
         "Coloured superpixels explain the most in the line's eyes; those without colour were left out."
     )
-    caution: ClassVar[str] = "The line fits only near the picture, and how near is a setting: another one, another map."
+    caution: ClassVar[str] = (
+        "The line fits only near the picture, and how near is a choice, here Captum's: another one, another map."
+    )
     paper: ClassVar[tuple[str, str]] = ("Ribeiro et al., arXiv:1602.04938", "https://arxiv.org/abs/1602.04938")
 
     def _captum(self) -> Any:

@@ -86,7 +86,7 @@ class Replacement:
     largest: float
     """Those with the largest values."""
     random: float
-    """As many at random: mean of 20 draws."""
+    """As many others at random, not all of them the same: mean of 20 draws."""
     last: float
     """The last ones: what somebody would take who never looked at the network."""
 
@@ -216,7 +216,7 @@ def evidence(checkpoint: Checkpoint, found: TextAttribution, *, seed: int = 0) -
     network = _Network(checkpoint)
     rng = np.random.default_rng(seed)
     orders = [places[(-found.values[places]).argsort(kind="stable")], places[::-1]]
-    orders += [rng.permutation(places) for _ in range(DRAWS)]
+    orders += [_other_order(orders[0], counts[-1], rng) for _ in range(DRAWS)]
     tokens = encode(text, vocabulary)
     copies = np.repeat(tokens[None], len(counts) * len(orders), 0)
     for row, (count, order) in enumerate((count, order) for count in counts for order in orders):
@@ -236,6 +236,15 @@ def evidence(checkpoint: Checkpoint, found: TextAttribution, *, seed: int = 0) -
         beaten=int((mean[0] < mean[2:]).sum()),
         same=all(set(orders[0][:count]) == set(orders[1][:count]) for count in counts),
     )
+
+
+def _other_order(order: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """The same places at random, their first `count` not those of `order`: a choice cannot be better than itself, and of a
+    short text lots would often draw the same."""
+    while True:
+        drawn = rng.permutation(order)
+        if set(drawn[:count]) != set(order[:count]):
+            return drawn
 
 
 class _Network:

@@ -81,13 +81,16 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked
         show_error(f"{picture.title}: {error}" if picture.title else error)
         return None
     chosen = _class(reference, picture, probabilities) if target else int(np.argmax(probabilities))
+    baseline = _baseline()
+    if reference.card.onnx_file:
+        st.caption("This checkpoint runs in 8 bits, without gradients: asked here are the same weights in float32.")
     return Asked(
         reference=reference,
         picture=picture,
         seen=seen,
         probabilities=probabilities,
         target=chosen,
-        baseline=_baseline(),
+        baseline=baseline,
     )
 
 
@@ -136,6 +139,7 @@ def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[floa
         order,
         format_func=lambda place: f"{classes[place]} · {percent(probabilities[place])}",
         key=TARGET,
+        persist_state="session",
         help="Any class can be asked about: why this one, and why not that one?",
     )
     if chosen == order[0]:

@@ -15,6 +15,7 @@ from core.plots.pixels import enlarge
 from core.plots.theme import colour_of
 from pages.components.attribution_asked import Asked, ask
 from pages.components.attribution_cached import explainer_of
+from pages.components.attribution_slow import only
 from pages.components.cover import cover, drawn
 from pages.components.cover.by_map import let_a_map_cover
 from pages.components.cover.figures import before_after, way
@@ -38,6 +39,7 @@ def cover_view() -> None:
     with controls:
         asked = ask()
     with answer:
+        only(asked)
         if asked is not None:
             _covering(asked)
         elif st.session_state.get(PICTURE) is None:

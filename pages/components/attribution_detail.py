@@ -69,6 +69,7 @@ def closer_look(asked: Asked, name: str) -> None:
             found = slow_map(asked, name)
     except LabError as error:
         show_error(error)
+    st.markdown(f"#### {plain(METHODS[name].title)}")
     if found:
         _large(asked, found, display)
     _about(name)

@@ -25,6 +25,7 @@ from pages.components.attribution_maps import (
     evidence,
     legend,
     shown_controls,
+    signed_number,
     time_words,
 )
 from pages.components.attribution_scores import report_table
@@ -96,6 +97,7 @@ def _maps(asked: Asked) -> None:
     """The picture, the quick methods, those asked for and the controls; scores follow once all maps are there."""
     display = display_controls()
     legend(asked.label)
+    told = st.empty()
     slow = wanted()
     places: list[tuple[DeltaGenerator, Attribution | str]] = []
     refused: dict[str, LabError] = {}
@@ -136,7 +138,7 @@ def _maps(asked: Asked) -> None:
             + " ".join(f"**{plain(METHODS[name].title)}.** {plain(why)}" for name, why in refused.items())
         )
     more_methods(asked, tuple(name for name in SLOW if name not in slow))
-    _scores(asked, places)
+    _scores(asked, places, told)
 
 
 def _picture(asked: Asked) -> None:
@@ -173,13 +175,18 @@ def _map(asked: Asked, found: Attribution, display: Display) -> DeltaGenerator:
     return place
 
 
-def _scores(asked: Asked, places: list[tuple[DeltaGenerator, Attribution | str]]) -> None:
-    """Fill them in, one after the other: the curves of a map take longer than most maps."""
+def _scores(asked: Asked, places: list[tuple[DeltaGenerator, Attribution | str]], told: DeltaGenerator) -> None:
+    """Fill them in, one after the other: the curves of a map take longer than most maps. told: where to say what to beat."""
     try:
         controls = controls_of(asked)
     except LabError as error:
-        st.info(f"Maps cannot be scored here. {plain(error)}")
+        told.info(f"Maps cannot be scored here. {plain(error)}")
         return
+    beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
+    told.caption(
+        f"To beat on this picture, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
+        ":material/close: does not, however high; the words name the simplest one that it does not beat."
+    )
     for place, found in places:
         with place.container(gap="xsmall"):
             if isinstance(found, str):

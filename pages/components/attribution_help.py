@@ -20,9 +20,10 @@ def scores_help() -> None:
 MAPS = (
     "**Maps.** Each method gives every pixel a number for one class: how much it counts for that class's score $z_c$ (the "
     "logit, before it becomes a probability). Blue supports the class, vermillion speaks against it; methods that cannot tell "
-    "the two apart are green. All maps are computed by [Captum](https://captum.ai) on a copy of the network, from one view of "
-    "the picture, and shown as the pixels that there are. Each has a scale of its own: colours of two maps do not compare, "
-    "only places do."
+    "the two apart are green. Guided Backprop and Guided Grad-CAM are slopes: blue where a brighter pixel would raise the "
+    "score, vermillion where it would lower it. All maps are computed by [Captum](https://captum.ai) on a copy of the network, "
+    "from one view of the picture, and shown as the pixels that there are. Each has a scale of its own: colours of two maps do "
+    "not compare, only places do."
 )
 BASELINES = (
     "**Baseline.** Some methods ask what the picture adds to one with nothing in it, others cover pixels with it. What nothing "
@@ -35,7 +36,10 @@ BELIEF = (
     "at a time, and the class's probability $p$ is watched over the share $s$ that went. The area under each curve is "
     "$A = \\int_0^1 p(s)\\, ds$, and the score is $A_{\\text{insertion}} - A_{\\text{deletion}}$, from −1 to 1 "
     "([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). Both curves show the network pictures that it was never trained "
-    "on, so a score compares maps of one picture and is no truth about the network."
+    "on, so a score compares maps of one picture and is no truth about the network. Signed maps go by the sum of a pixel's three "
+    "values, from what supports most to what speaks against most. Where values change their sign from pixel to pixel, little "
+    "of an order is left by that: ranked by size instead, on 40 of the report's pictures of Fast ResNet, Guided Backprop scored "
+    "0.49 and not 0.06, Integrated Gradients 0.47 and not 0.13. A low score judges a map in that order."
 )
 CONTROLS = (
     "**Controls.** A random map (the mean of three), an edge detector (Sobel's, of the picture alone) and a blob in the centre "
@@ -57,5 +61,5 @@ REPORT = (
     "**The report.** One picture proves little: a blob in the centre beats most methods where the subject fills the centre. So "
     "all methods explain the predicted class of many test images drawn by lot. Intervals are Student's, over pictures; they "
     "do not cover another training seed. Methods and controls are compared on the same pictures, and the level is shared among "
-    "all comparisons, so that none is called better by luck alone."
+    "all comparisons: with 95%, none at all is called better by luck."
 )

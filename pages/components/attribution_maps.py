@@ -113,6 +113,8 @@ def picture_of(values: np.ndarray, asked: Asked, display: Display, *, signed: bo
 
 def map_words(method: Method) -> tuple[str, str]:
     """What negative and positive values of a method's map say."""
+    if method.signed and method.local:
+        return "brighter lowers it", "brighter raises it"
     if method.signed or method.family == "activation":
         return "speaks against", "supports"
     return "", "reacts most"

@@ -16,6 +16,7 @@ from core.plots.attribution import scores_figure
 from pages.components.attribution_asked import ask_checkpoint
 from pages.components.attribution_help import scores_help
 from pages.components.attribution_maps import signed_number
+from pages.components.attribution_slow import only
 from pages.components.resources import dark
 from pages.components.tables import csv_bytes
 from pages.components.text import duration, plain, show_error
@@ -28,6 +29,7 @@ UNBROKEN = "\N{NO-BREAK SPACE}"
 
 def scores_view() -> None:
     """The whole of the view."""
+    only(None)
     with st.container(width=360):
         reference = ask_checkpoint()
     if reference:
@@ -139,7 +141,8 @@ def _how(report: Report) -> str:
         f"{plain(config.title)} on {len(report.images):,} test images of {plain(dataset_title(config.dataset))}, drawn with "
         f"seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
         "its 95% interval. A method is better than the controls where its score is above each of theirs on the same pictures, "
-        "with the whole interval of the difference, all differences at once (Bonferroni).",
+        "with the whole interval of the difference, all differences at once (Bonferroni); the bars above are each score's own. "
+        "Signed maps go by their signed values, in which opposite signs cancel: How this works says what that does.",
         f"Baseline of methods that compare: {plain(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on the "
         f"first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
     ]

@@ -144,10 +144,10 @@ def _begin(key: str, work: Callable[[Report], Any]) -> tasks.Task:
     return tasks.start(key, work)
 
 
-def only(asked: Asked) -> None:
-    """Stop what this session began for another picture, class, checkpoint or baseline: nobody waits for it."""
+def only(asked: Asked | None) -> None:
+    """Stop what this session began for another picture, class, checkpoint or baseline, or for any: nobody waits for it."""
     mine = st.session_state.get(MINE, set())
-    kept = {key for key in mine if key.startswith(_question(asked))}
+    kept = {key for key in mine if asked and key.startswith(_question(asked))}
     for key in mine - kept:
         if task := tasks.find(key):
             task.stop()

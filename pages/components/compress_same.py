@@ -69,7 +69,7 @@ def _picture(picture: Picture, seen: Seen) -> None:
 
 def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
     """Answers and maps, side by side. Raises LabError for a checkpoint that cannot be read."""
-    until_ready()
+    until_ready(everything=True)
     networks = [loaded(reference) for reference in pair]
     classes = pair[0].card.image_data.classes
     own = pair[1].card.calibration

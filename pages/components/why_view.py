@@ -149,8 +149,8 @@ def _explained(reference: CheckpointRef, text: str, question: dict[str, Any]) ->
         found = attribution, evidence(checkpoint, attribution)
         place.empty()
         kept[key] = found
-        while len(kept) > KEEP:
-            kept.pop(next(iter(kept)), None)
+        for old in list(kept)[:-KEEP]:  # a copy: other sessions change it too
+            kept.pop(old, None)
     return found
 
 

@@ -373,3 +373,22 @@ def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Pat
     at.session_state["why-settings"] = {"grad_cam": {"layer": "conv1"}}
     give(at, picture())
     assert "layer" not in " ".join(cards(at)["Grad-CAM"])
+
+
+def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution"), picture())
+    other = (explained("saliency")[1].target + 1) % 10
+    at.selectbox(key="why-class").set_value(other)
+    run(at)
+    for view in ("Scores", "Explain"):
+        at.segmented_control(key="view").set_value(view)
+        run(at)
+    assert at.selectbox(key="why-class").value == other
+    label = explained("saliency")[0].card.image_data.classes[other]
+    assert at.query_params["target"] in (label, [label])
+
+
+def test_it_is_said_who_answers_for_a_network_in_8_bits(open_page: Open, sharp: Path) -> None:
+    checkpoint = load_checkpoint(find_checkpoint("tiny"))
+    save_checkpoint(sharp, checkpoint.model, checkpoint.card, onnx=b"not run here")
+    assert "asked here are the same weights in float32" in texts(give(open_page("attribution"), picture()))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from captum import attr
 from torch import nn
 
 import core.explanation.explainer
@@ -18,6 +19,7 @@ from core.checkpoints import Card, Checkpoint
 from core.errors import LabError
 from core.explanation.baselines import BASELINES
 from core.explanation.explainer import Explainer
+from core.explanation.method import Question
 from core.explanation.methods import METHODS, get_method
 from core.models import build_model
 from tests.unit.planted import TARGET, normalised, picture, planted
@@ -328,3 +330,22 @@ def test_logits_and_probabilities_are_those_of_the_network_at_its_temperature() 
         wanted = checkpoint.model(inputs)
     torch.testing.assert_close(explainer.logits(inputs), wanted)
     torch.testing.assert_close(explainer.probabilities(inputs), torch.softmax(wanted / 2.5, 1))
+
+
+def test_many_samples_of_gradient_shap_go_through_a_few_at_a_time() -> None:
+    """And are the mean of all of them, as if Captum had been asked in parts."""
+    model, inputs, base = small().model, normalised(PIXELS, small().card), torch.zeros(1, 3, 32, 32)
+    found = Explainer(small()).attribute(get_method("gradient_shap", {"samples": 60}), PIXELS, 2, seed=4).values
+    torch.manual_seed(4)
+    np.random.seed(4)
+    shap = attr.GradientShap(model)
+    parts = [
+        count * shap.attribute(inputs, baselines=base, target=2, n_samples=count, stdevs=0.1) for count in (25, 25, 10)
+    ]
+    np.testing.assert_allclose(found, (sum(parts) / 60)[0].detach().numpy(), rtol=1e-4, atol=1e-7)
+    sizes: list[int] = []
+    copied = copy.deepcopy(model)
+    copied.get_submodule("conv2").register_forward_hook(lambda module, given, output: sizes.append(len(output)))
+    question = Question(inputs=inputs.clone().requires_grad_(), target=2, baseline=base, seed=0)
+    get_method("gradient_shap", {"samples": 60}).attribute(copied, question)
+    assert sizes == [25, 25, 10]

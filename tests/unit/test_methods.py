@@ -227,25 +227,6 @@ def test_the_cost_told_is_the_number_of_pictures_that_pass_the_network(name: str
     assert bool(shares) == (name in SLOW)
 
 
-def test_many_samples_of_gradient_shap_go_through_a_few_at_a_time() -> None:
-    """And are the mean of all of them, as if Captum had been asked in parts."""
-    model, inputs, base = small().model, normalised(PIXELS, small().card), torch.zeros(1, 3, 32, 32)
-    found = Explainer(small()).attribute(get_method("gradient_shap", {"samples": 60}), PIXELS, 2, seed=4).values
-    torch.manual_seed(4)
-    np.random.seed(4)
-    shap = attr.GradientShap(model)
-    parts = [
-        count * shap.attribute(inputs, baselines=base, target=2, n_samples=count, stdevs=0.1) for count in (25, 25, 10)
-    ]
-    np.testing.assert_allclose(found, (sum(parts) / 60)[0].detach().numpy(), rtol=1e-4, atol=1e-7)
-    sizes: list[int] = []
-    copied = copy.deepcopy(model)
-    copied.get_submodule("conv2").register_forward_hook(lambda module, given, output: sizes.append(len(output)))
-    question = Question(inputs=inputs.clone().requires_grad_(), target=2, baseline=base, seed=0)
-    get_method("gradient_shap", {"samples": 60}).attribute(copied, question)
-    assert sizes == [25, 25, 10]
-
-
 def test_grad_cam_invents_no_detail() -> None:
     checkpoint = small()
     found = Explainer(checkpoint).attribute(get_method("grad_cam", {"layer": "conv2"}), PIXELS, 1).pixels

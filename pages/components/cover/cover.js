@@ -251,7 +251,9 @@ function tell(state) {
     for (let column = left; column < left + size; column += 1) covered += state.mask[row * state.data.side + column];
   }
   const how = covered === size * size ? "covered" : covered ? "covered in part" : "not covered";
-  state.status.textContent = `Column ${left + 1}, row ${top + 1}: ${how}. Space ${state.uncovers ? "uncovers" : "covers"} it.`;
+  const changes = state.uncovers ? covered : covered < size * size;
+  const offer = changes ? ` Space ${state.uncovers ? "uncovers" : "covers"} it.` : "";
+  state.status.textContent = `Column ${left + 1}, row ${top + 1}: ${how}.${offer}`;
 }
 
 export default function (component) {
