@@ -36,20 +36,20 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	@$(PY) tests/browser/chromium.py
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --quiet .
-	$(PY) -m mypy core
+	$(PY) -m mypy
 	$(PY) -m pytest $(ARGS)
 
 lint: $(TESTS) ## sort imports, format, lint and check types
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
-	$(PY) -m mypy core
+	$(PY) -m mypy
 
 benchmark: $(APP) ## measure training, sharing the machine, and answering, side by side
 	$(PY) -m core benchmark $(ARGS)
 
 clean: ## remove the environment and caches (datasets and runs stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache test-results
-	find core pages tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find core pages scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):
 	@python=; for name in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

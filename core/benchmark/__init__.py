@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 PARTS = {
     "training": "training images/s of simple_cnn and fast_resnet beside the loop every tutorial has",
@@ -85,8 +85,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    from core.checkpoints import versions
-    from core.devices import cores, prepare_server, processor_name
+    from core.checkpoints.store import versions
+    from core.common.devices import cores, prepare_server, processor_name
 
     prepare_server()  # what is classified in this process is classified as the server does it
 

@@ -14,9 +14,9 @@ from core.benchmark import Figure, figure
 def measure(rounds: int) -> Iterator[Figure]:
     from PIL import Image
 
-    from core.checkpoints import list_checkpoints, load_checkpoint
-    from core.images import decode_image, fit_to_model
-    from core.inference import classify
+    from core.checkpoints.store import list_checkpoints, load_checkpoint
+    from core.data.decode import decode_image, fit_to_model
+    from core.inference.images import classify
 
     smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
     uploads = {}

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

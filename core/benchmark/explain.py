@@ -23,10 +23,10 @@ REPEATS = 11
 
 def measure(rounds: int) -> Iterator[Figure]:
     """With `fast_resnet`, on this process's one thread, everything warm."""
-    from core.checkpoints import load_checkpoint
-    from core.explanation.explainer import Explainer
-    from core.explanation.faithfulness import curves
-    from core.explanation.methods import METHODS
+    from core.attribution.evidence.curves import curves
+    from core.attribution.explainer import Explainer
+    from core.attribution.methods.registry import METHODS
+    from core.checkpoints.store import load_checkpoint
 
     checkpoint = load_checkpoint("fast_resnet")
     explainer = Explainer(checkpoint)
@@ -58,7 +58,7 @@ def _direct(name: str, model: object, explainer: object, pixels: np.ndarray) -> 
     """The same question to Captum itself, from the normalised picture on."""
     from captum.attr import DeepLift, IntegratedGradients, Saliency
 
-    from core.explanation.explainer import Explainer
+    from core.attribution.explainer import Explainer
 
     assert isinstance(explainer, Explainer)
     inputs, base = explainer.inputs(pixels), explainer.baseline("mean", pixels)

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.benchmark import Figure, figure
 from core.benchmark.browser import Server, browser
-from core.errors import LabError
+from core.common.errors import LabError
 
 PATH = "/text"
 BUTTON = ".st-key-write button"

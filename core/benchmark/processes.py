@@ -8,8 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
-from core.devices import worker_environment
-from core.errors import LabError
+from core.common.devices import worker_environment
+from core.common.errors import LabError
 
 POLICY = tuple(worker_environment())
 

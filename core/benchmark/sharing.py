@@ -9,7 +9,7 @@ import numpy as np
 
 from core.benchmark import Figure, figure, ratio
 from core.benchmark.processes import bare_environment, run, speed, start
-from core.devices import worker_environment
+from core.common.devices import worker_environment
 
 SECONDS = 8.0
 
@@ -49,8 +49,8 @@ def side_by_side(count: int, environment: dict[str, str]) -> float:
 
 def _answering() -> tuple[float, list[float]]:
     """Speed of a run, and the latencies (ms) of a server that classifies once a second beside it."""
-    from core.checkpoints import load_checkpoint
-    from core.inference import classify
+    from core.checkpoints.store import load_checkpoint
+    from core.inference.images import classify
 
     checkpoint = load_checkpoint("fast_resnet")
     picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from core.benchmark import Figure, figure
+from core.common.errors import LabError
 from core.data.dataset import ImageDataset, Split
-from core.errors import LabError
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.recipes import get_recipe

@@ -14,9 +14,9 @@ from pathlib import Path
 from core.benchmark import Figure, figure, ratio
 from core.benchmark.processes import bare_environment, launch, result, run
 from core.benchmark.sharing import SECONDS, side_by_side
-from core.devices import cores, worker_environment
-from core.errors import LabError
-from core.paths import lab_home
+from core.common.devices import cores, worker_environment
+from core.common.errors import LabError
+from core.common.paths import lab_home
 
 PART = "study"
 SEEDS = 3

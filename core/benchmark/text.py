@@ -11,8 +11,8 @@ from core.benchmark.first_character import first_characters
 from core.benchmark.loops import EPOCHS
 from core.benchmark.processes import bare_environment, launch, result, run
 from core.benchmark.tracked import run_speed
-from core.devices import cores, prepare_server
-from core.errors import LabError
+from core.common.devices import cores, prepare_server
+from core.common.errors import LabError
 
 PART = "text"
 WRITE_SECONDS = 4.0
@@ -100,7 +100,7 @@ def _written(environment: dict[str, str], shipped: bool, *ways: str) -> dict[str
 
 def _subject() -> tuple[bool, str]:
     """Whether char_lstm ships, and in words what is written with."""
-    from core.checkpoints import PRETRAINED, read_card
+    from core.checkpoints.store import PRETRAINED, read_card
     from core.models import full_config
 
     try:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import LabError
-from core.runs.engine import LocalEngine
-from core.runs.store import RunStore
+from core.common.errors import LabError
+from core.jobs.engine import LocalEngine
+from core.jobs.store import RunStore
 from core.training.config import TrainConfig
 
 LIMIT_S = 120.0

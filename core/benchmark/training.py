@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from core.benchmark import Figure, figure, ratio
 from core.benchmark.processes import bare_environment, run
-from core.devices import worker_environment
+from core.common.devices import worker_environment
 
 SECONDS = 6.0
 PEAK = """

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.checkpoints import PRETRAINED, Card, Checkpoint, load_checkpoint
+from core.checkpoints.store import PRETRAINED, Card, Checkpoint, load_checkpoint
 from core.data.dataset import TextCard
-from core.generation.sampling import MAX_LENGTH, SamplingConfig
-from core.generation.writing import write, write_many
-from core.language import read
+from core.inference.generate import write, write_many
+from core.inference.sampling import MAX_LENGTH, SamplingConfig
+from core.inference.text import read
 from core.models import build_model
 
 WINDOW = 100

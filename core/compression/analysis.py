@@ -6,6 +6,8 @@ import json
 import statistics
 from typing import Any
 
+from core.common.values import finite
+from core.compression.methods.teacher import TeacherEffect
 from core.compression.recipe import ORIGINAL
 from core.compression.results import (
     SUBJECTS,
@@ -18,8 +20,6 @@ from core.compression.results import (
     stored_smaller,
 )
 from core.compression.steps import Distill, read_step
-from core.compression.teacher import TeacherEffect
-from core.values import finite
 
 MOST_POINTS_LOST = 1.0
 """What a variant may lose and still be the winner of a headline, percentage points of accuracy."""

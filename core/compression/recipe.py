@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from core.checkpoints import Card
+from core.checkpoints.store import Card
+from core.common.errors import LabError
+from core.common.values import finite
 from core.compression.steps import (
     Cluster,
     Distill,
@@ -25,10 +27,8 @@ from core.compression.steps import (
     read_step,
 )
 from core.data.dataset import ImageCard
-from core.errors import LabError
 from core.models import MODELS, full_config
 from core.training.config import TrainConfig
-from core.values import finite
 
 MOST_STEPS = 12
 ORIGINAL = "original"
@@ -72,7 +72,7 @@ class CompressConfig:
     """A recipe for one checkpoint. Raises LabError for steps that do not go together."""
 
     checkpoint: str
-    """Name of the checkpoint to start from, as `core.checkpoints.find_checkpoint` takes it. It is only read."""
+    """Name of the checkpoint to start from, as `core.checkpoints.store.find_checkpoint` takes it. It is only read."""
     steps: tuple[dict[str, Any], ...]
     """One mapping a step, see core.compression.steps; each makes a checkpoint out of the one before it."""
     recipe: str = "custom"
@@ -221,7 +221,7 @@ def check_fits(config: CompressConfig, card: Card) -> None:
 
 def read_recipe(text: str, task: str) -> tuple[str, tuple[Step, ...]]:
     """Name and steps of a recipe that was typed: a preset's name, or steps as JSON (a list of mappings). Raises LabError."""
-    from core.values import read_json
+    from core.common.values import read_json
 
     if re.fullmatch(r"[a-z0-9_]{1,40}", text.strip()):
         name = text.strip()

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.common.errors import LabError
+from core.common.values import finite, signed
 from core.compression.recipe import ORIGINAL, CompressConfig
-from core.errors import LabError
-from core.values import finite, signed
 
 SUBJECTS = ("torch_b1", "torch_b64", "onnx_b1", "onnx_b64")
 """Runtime and batch size of a latency."""

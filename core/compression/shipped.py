@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.common.errors import LabError
+from core.common.shipped import read_shipped
 from core.compression.results import CompressionResult
-from core.errors import LabError
-from core.shipped import read_shipped
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,5 +1,5 @@
 """What a recipe is made of: one dataclass a method, its settings checked, no torch. What a step does is in the module that it
-names; the worker (core.runs.compress_job) calls it.
+names; the worker (core.compression.job) calls it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.common.values import finite
 from core.models import MODELS
-from core.values import finite
 
 SCOPES = ("global", "layer")
 IMPORTANCES = ("magnitude", "taylor", "bn_scale")

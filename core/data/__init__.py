@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from core.common.errors import LabError
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, DatasetCard, ImageCard, ImageDataset, Split, TextCard, TextDataset
@@ -15,7 +16,6 @@ from core.data.splits import subset
 from core.data.storage import folder_bytes
 from core.data.text import MAX_TEXT_BYTES, encode
 from core.data.texts import TEXT_PREFIX, store_upload, stored_texts
-from core.errors import LabError
 
 __all__ = [
     "DATASETS",

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from core.common.errors import LabError
 from core.data.progress import Meter, OnProgress
-from core.errors import LabError
 
 SIDE = 32
 CHUNK_BYTES = 1 << 20

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from core.common.errors import LabError
+from core.common.paths import lab_home
 from core.data import archives, fetch, storage
 from core.data.dataset import ImageCard, ImageDataset, Split
 from core.data.fetch import incoming_folder
 from core.data.progress import OnProgress
 from core.data.splits import hold_out
-from core.errors import LabError
-from core.paths import lab_home
 
 SPLIT_SEED = 20091
 """Seeds the choice of validation images. Never change it: shipped figures depend on it."""

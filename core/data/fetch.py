@@ -22,11 +22,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.common.errors import LabError
+from core.common.paths import lab_home
 from core.data.archives import CHUNK_BYTES, Archive, verify
 from core.data.progress import Meter, OnProgress
 from core.data.storage import DISK_FULL, folder_bytes
-from core.errors import LabError
-from core.paths import lab_home
 
 CONNECT_TIMEOUT_S = 4.0
 READ_TIMEOUT_S = 30.0

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from core.common.errors import LabError
+from core.common.paths import lab_home
 from core.data.dataset import ImageCard, ImageDataset, Split
+from core.data.decode import decode_image, fit_to_model
 from core.data.progress import Meter, OnProgress
 from core.data.source import DatasetSource, path_behind
 from core.data.splits import hold_out
-from core.errors import LabError
-from core.images import decode_image, fit_to_model
-from core.paths import lab_home
 
 FOLDER_PREFIX = "folder:"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")

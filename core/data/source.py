@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.common.errors import LabError
 from core.data.dataset import Dataset
 from core.data.progress import OnProgress
-from core.errors import LabError
 
 Task = Literal["images", "text"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.common.errors import LabError
 from core.data.dataset import Split
-from core.errors import LabError
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:

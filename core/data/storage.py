@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from core.common.errors import LabError
+from core.common.paths import ensure_folder
 from core.data.progress import Meter, OnProgress
-from core.errors import LabError
-from core.paths import ensure_folder
 
 WRITE_BYTES = 1 << 24
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
+from core.common.errors import LabError
 from core.data.dataset import UNKNOWN, TextCard, TextDataset
-from core.errors import LabError
 
 TRAIN_SHARE = 0.9
 """Of the characters, from the beginning: the usual split of Tiny Shakespeare."""

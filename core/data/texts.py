@@ -9,13 +9,13 @@ import stat
 from functools import partial
 from pathlib import Path
 
+from core.common.errors import LabError
+from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.common.values import read_json
 from core.data import storage, text
 from core.data.dataset import TextDataset
 from core.data.progress import Meter, OnProgress
 from core.data.source import DatasetSource, path_behind
-from core.errors import LabError
-from core.paths import ensure_folder, lab_home, write_atomic
-from core.values import read_json
 
 TEXT_PREFIX = "text:"
 MAX_NOTE_BYTES = 10_000

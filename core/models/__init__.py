@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 if TYPE_CHECKING:
     from torch import nn

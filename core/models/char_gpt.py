@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 State = list[tuple[Tensor, ...]]
 """Per layer (keys, values), each (B, heads, T, width / heads) of the characters read so far."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 State = list[tuple[Tensor, ...]]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 MOST = 100_000
 """Channels or features of one layer: no network here comes near, and what a card claims is bounded."""

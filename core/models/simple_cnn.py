@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from core.errors import LabError
+from core.common.errors import LabError
 from core.models.stochastic_depth import check_probabilities
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from core.errors import LabError
+from core.common.errors import LabError
 
 
 class StochasticDepth(nn.modules.dropout._DropoutNd):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import LabError
+from core.common.errors import LabError
 from core.models import TTA_LEVELS
 
 

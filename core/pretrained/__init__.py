@@ -1,1 +1,1 @@
-"""The checkpoints that ship. `python -m core.pretrained NAME` makes one again."""
+"""The checkpoints that ship: `python -m scripts.make_pretrained NAME` makes one again."""

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.errors import LabError
+from core.common.errors import LabError
 from core.regularization.techniques import TECHNIQUES, Technique, plain_number
 from core.training.config import TrainConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.devices import cores
+from core.common.devices import cores
 from core.models import MODELS
 from core.regularization.study import StudyConfig
 from core.training.estimate import AUTO_AUGMENT_SECONDS, START_SECONDS, guessed_speed, measured_speed, record_speed

@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.common.values import finite
 from core.regularization.study import Member, StudyConfig
-from core.values import finite
 
 STATUSES = ("waiting", "running", "stopped", "finished", "failed")
 FORMAT = 1
@@ -56,7 +56,7 @@ class MemberResult:
     """Accuracy of each class on test, 0..1."""
     seconds: float = 0.0
     checkpoint: str = ""
-    """Its name for `core.checkpoints.find_checkpoint`; empty where there is none."""
+    """Its name for `core.checkpoints.store.find_checkpoint`; empty where there is none."""
 
     @property
     def val_gap(self) -> float | None:

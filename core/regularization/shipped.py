@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.common.shipped import read_shipped
 from core.regularization.results import StudyResult
-from core.shipped import read_shipped
 
 SHIPPED = Path(__file__).parent / "shipped"
 EXAMPLE = "example"

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from core.common.errors import LabError
+from core.common.values import finite
 from core.data import dataset_title
-from core.errors import LabError
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
 from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, techniques_for
 from core.training.config import TrainConfig
-from core.values import finite
 
 MAX_SEEDS = 50
 MAX_RUNS = 2000

@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.common.values import finite
 from core.models import MODELS
 from core.training.config import TrainConfig
-from core.values import finite
 
 
 def plain_number(value: float) -> str:

@@ -49,8 +49,8 @@ from functools import cache
 
 import numpy as np
 
-from core.errors import LabError
-from core.values import finite, signed
+from core.common.errors import LabError
+from core.common.values import finite, signed
 
 Table = Mapping[str, Mapping[int, float]]
 """Arm -> seed -> accuracy, 0..1. A run that is not done, or diverged, has no cell."""

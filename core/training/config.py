@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.common.values import finite
 from core.models import TTA_LEVELS
-from core.values import finite
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
 SCHEDULES = ("constant", "cosine", "triangular")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.errors import LabError
-from core.paths import ensure_folder, lab_home, write_atomic
+from core.common.errors import LabError
+from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.training.config import TrainConfig
 
 START_SECONDS = 8.0
@@ -53,7 +53,7 @@ def measured_speed(config: TrainConfig, device: str) -> float | None:
 
 def guessed_speed(config: TrainConfig, device: str) -> float | None:
     """Images or characters per second from the model's size, on a CPU; None for a GPU, or a classifier that was resized."""
-    from core.devices import cores
+    from core.common.devices import cores
 
     if device.split(":")[0] != "cpu":
         return None

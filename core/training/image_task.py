@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.common.errors import LabError
 from core.data import subset
 from core.data.dataset import DatasetCard, ImageDataset, Split
-from core.errors import LabError
 from core.models.tta import tta_logits
 from core.training.batches import DeviceImages, epoch_batches
 from core.training.config import TrainConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from core.common.errors import LabError
 from core.data.dataset import ImageCard, Split
-from core.errors import LabError
 from core.training.batches import DeviceImages, epoch_batches, epoch_order, mix
 from core.training.config import TrainConfig
 

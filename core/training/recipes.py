@@ -6,7 +6,7 @@ torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and 
 
 from __future__ import annotations
 
-from core.errors import LabError
+from core.common.errors import LabError
 from core.models import MODELS
 from core.training.config import TrainConfig
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.checkpoints import Card, versions
+from core.checkpoints.store import Card, versions
+from core.common.devices import hardware, pick_device
+from core.common.errors import LabError
+from core.common.paths import write_atomic
 from core.data.dataset import Dataset, ImageDataset, TextCard
-from core.devices import hardware, pick_device
-from core.errors import LabError
 from core.models import LAYERS, MODELS, build_model, full_config
-from core.paths import write_atomic
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.optimizers import Average, build_optimizers

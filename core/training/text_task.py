@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.common.errors import LabError
 from core.data.dataset import UNKNOWN, DatasetCard, TextDataset
-from core.errors import LabError
-from core.language import character_losses, space_token
+from core.inference.text import character_losses, space_token
 from core.models import full_config
 from core.training.batches import mix
 from core.training.config import IMAGES_ONLY, TrainConfig

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from core.errors import LabError
+from core.common.errors import LabError
 from core.models import MODELS
 from core.training.config import TrainConfig
 from core.training.optimizers import l1_norm, lr_factor

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.checkpoints import MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from core.compression.derive import copied, derived
+from core.checkpoints.store import MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.compression.methods.derive import copied, derived
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement
 from core.compression.steps import FineTune, Float16, PruneWeights, Step
-from core.runs import RunStore
-from core.runs.compressions import FACTS, variant_folder, write_measurement
-from core.runs.run import COMPRESS
-from tests.unit import synthetic_compression as made_up
+from core.compression.store import FACTS, variant_folder, write_measurement
+from core.jobs import RunStore
+from core.jobs.run import COMPRESS
+from tests.unit.compression import synthetic_results as made_up
 
 STEPS: tuple[Step, ...] = (PruneWeights(amount=0.5), FineTune(epochs=2), Float16())
 MADE = {"hardware": "two cores", "date": "2026-01-01"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import MEMBERS
+from core.checkpoints.store import MEMBERS
+from core.jobs import RunStore
+from core.jobs.run import STUDY
 from core.regularization.results import Curve, MemberResult, StudyResult
+from core.regularization.store import FACTS, RESULT
 from core.regularization.study import StudyConfig
-from core.runs import RunStore
-from core.runs.run import STUDY
-from core.runs.studies import FACTS, RESULT
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CONFIG = StudyConfig(

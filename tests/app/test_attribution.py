@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
-from core.explanation.explainer import Attribution, Explainer
-from core.explanation.faithfulness import control_curves, curves, verdict
-from core.explanation.methods import METHODS, QUICK, SLOW, get_method
-from core.explanation.quality import infidelity, max_sensitivity
-from core.images import decode_image, fit_to_model
+from core.attribution.evidence.curves import control_curves, curves, verdict
+from core.attribution.evidence.stability import infidelity, max_sensitivity
+from core.attribution.explainer import Attribution, Explainer
+from core.attribution.methods.registry import METHODS, QUICK, SLOW, get_method
+from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
+from core.data.decode import decode_image, fit_to_model
 from core.models import build_model
-from pages.components import tasks
-from pages.components.attribution_maps import BLANK, signed_number
+from pages.attribution.maps import BLANK, signed_number
+from pages.shared import tasks
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import BAD, give
 

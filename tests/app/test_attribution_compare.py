@@ -16,21 +16,22 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torch import nn
 
-from core.checkpoints import Calibration, load_checkpoint, save_checkpoint
+from core.attribution.evidence.curves import control_curves, curves, verdict
+from core.attribution.evidence.similarity import rank_correlation
+from core.attribution.explainer import Attribution, Explainer
+from core.attribution.figures import limit
+from core.attribution.methods.registry import get_method
+from core.checkpoints.store import Calibration, load_checkpoint, save_checkpoint
 from core.compression.steps import Float16
-from core.explanation.explainer import Attribution, Explainer
-from core.explanation.faithfulness import control_curves, curves, verdict
-from core.explanation.likeness import rank_correlation
-from core.explanation.methods import get_method
-from core.images import decode_image, fit_to_model
+from core.data.decode import decode_image, fit_to_model
+from core.jobs import RunStore
 from core.models import build_model
-from core.plots.attribution import limit
-from core.runs import RunStore
-from core.runs.snapshots import snapshot_folder
 from core.training.config import TrainConfig
-from pages.components import attribution_compare_cards, tasks
-from pages.components.attribution_compare_epochs import MOST, _thinned, settled_words
-from pages.components.attribution_maps import signed_number
+from core.training.snapshots import snapshot_folder
+from pages.attribution import compare_cards
+from pages.attribution.compare_epochs import MOST, _thinned, settled_words
+from pages.attribution.maps import signed_number
+from pages.shared import tasks
 from tests.app.compressions import config_of, result_of, store_recipe
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give
@@ -47,7 +48,7 @@ HOSTILE = "![x](http:evil.example)"
 @pytest.fixture(autouse=True)
 def folder(lab_home: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of what ships: a checkpoint called `tiny`. No machine is so slow that a map becomes a task."""
-    monkeypatch.setattr(attribution_compare_cards, "INLINE_S", 1000.0)
+    monkeypatch.setattr(compare_cards, "INLINE_S", 1000.0)
     write_checkpoint(lab_home / "none" / "tiny")
     return lab_home / "none"
 
@@ -217,7 +218,7 @@ def test_a_picture_of_one_colour_is_not_scored(open_page: Open) -> None:
 
 
 def test_a_slow_method_is_a_task(compare: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attribution_compare_cards, "INLINE_S", 0.0)
+    monkeypatch.setattr(compare_cards, "INLINE_S", 0.0)
     at = compare(**{"compare-methods": "Occlusion"})
     until = time.monotonic() + 20
     while not charts(at) and time.monotonic() < until:

@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import load_checkpoint
-from core.explanation.controls import edges
-from core.explanation.covering import baseline_pixels, covered_probabilities, most_important
-from core.explanation.explainer import Explainer
-from core.explanation.faithfulness import curves
-from core.images import decode_image, fit_to_model
-from core.plots.classification import percent
-from pages.components.cover import pack, unpack
-from pages.components.cover.steps import KEPT, Covering
+from core.attribution.evidence.controls import edges
+from core.attribution.evidence.curves import curves
+from core.attribution.evidence.masking import baseline_pixels, covered_probabilities, most_important
+from core.attribution.explainer import Explainer
+from core.checkpoints.store import load_checkpoint
+from core.data.decode import decode_image, fit_to_model
+from core.images.figures import percent
+from pages.attribution.cover import pack, unpack
+from pages.attribution.cover.steps import KEPT, Covering
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give, headline
 
@@ -223,7 +223,7 @@ def test_another_picture_starts_uncovered_and_another_checkpoint_does_not(at: Ap
 
 
 def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> None:
-    from core.explanation.methods import get_method
+    from core.attribution.methods.registry import get_method
 
     press(at, "cover-top-10")
     target = int(blackened(explainer, np.zeros_like(LEFT)).argmax())

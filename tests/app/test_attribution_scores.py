@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.explanation.report
-from core.checkpoints import Card, find_checkpoint, load_checkpoint
+import core.attribution.evidence.report
+from core.attribution.evidence.controls import CONTROLS
+from core.attribution.evidence.curves import control_curves, curves, verdict
+from core.attribution.evidence.scores import ImageScores, Report, ReportConfig, collected
+from core.attribution.explainer import Explainer
+from core.attribution.methods.registry import get_method
+from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
 from core.data.dataset import ImageCard
-from core.explanation.controls import CONTROLS
-from core.explanation.explainer import Explainer
-from core.explanation.faithfulness import control_curves, curves, verdict
-from core.explanation.methods import get_method
-from core.explanation.scores import ImageScores, Report, ReportConfig, collected
-from core.images import decode_image, fit_to_model
-from pages.components.attribution_asked import Asked
-from pages.components.attribution_files import Measured, map_scores, npy_bytes
-from pages.components.attribution_scores import csv_row
-from pages.components.classify_view import look
-from pages.components.tables import csv_bytes
-from pages.components.upload_box import Picture
+from core.data.decode import decode_image, fit_to_model
+from pages.attribution.asked import Asked
+from pages.attribution.files import Measured, map_scores, npy_bytes
+from pages.attribution.scores import csv_row
+from pages.shared.image_view import look
+from pages.shared.tables import csv_bytes
+from pages.shared.upload_box import Picture
 from tests.app.conftest import Open, picture, sources, texts
 from tests.app.conftest import table as first_table
 
@@ -39,7 +39,7 @@ HOSTILE = "![x](http:evil.example)"
 @pytest.fixture(autouse=True)
 def shipped_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm: None) -> Path:
     """Where reports ship; empty."""
-    monkeypatch.setattr(core.explanation.report, "SHIPPED", tmp_path / "reports")
+    monkeypatch.setattr(core.attribution.evidence.report, "SHIPPED", tmp_path / "reports")
     (tmp_path / "reports").mkdir()
     return tmp_path / "reports"
 

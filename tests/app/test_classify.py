@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Calibration, Card, load_checkpoint
+from core.checkpoints.store import Calibration, Card, load_checkpoint
 from core.data import DATASETS, ImageDataset, OnProgress, Progress
-from core.images import decode_image, fit_to_model
-from pages.components import tasks
+from core.data.decode import decode_image, fit_to_model
+from pages.shared import tasks
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
-from tests.unit.synthetic import synthetic
+from tests.unit.builders import synthetic
 
 BAD = {
     "zero bytes": b"",
@@ -44,7 +44,7 @@ def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
 
 
 def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card, lab_home: Path) -> None:
-    from core.inference import classify
+    from core.inference.images import classify
 
     at = give(open_page("images"), picture())
     rgb = decode_image(picture()).rgb

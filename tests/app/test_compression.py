@@ -13,22 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.checkpoints import Card, find_checkpoint
+from core.checkpoints.store import Card, find_checkpoint
 from core.compression import shipped as shipping
 from core.compression.analysis import csv_rows, headline
 from core.compression.results import merged
 from core.compression.steps import Distill, Float16
-from core.runs import LocalEngine, RunStore
+from core.jobs import LocalEngine, RunStore
 from core.training.config import TrainConfig
-from pages.components import compress_differ, tasks
-from pages.components.compress_made import Made
-from pages.components.compress_same import probabilities
-from pages.components.job_words import address, done, fraction, where
-from pages.components.tables import csv_bytes
+from pages.compression import differ
+from pages.compression.made import Made
+from pages.compression.same import probabilities
+from pages.shared import tasks
+from pages.shared.job_words import address, done, fraction, where
+from pages.shared.tables import csv_bytes
 from tests.app.compressions import STEPS, answers, config_of, result_of, ship, store_recipe, write_curve
 from tests.app.conftest import Open, at_tab, picture, read, sources, table, texts, write_text_checkpoint
 from tests.app.studies import pressed, progress
-from tests.unit import synthetic_compression as made_up
+from tests.unit.compression import synthetic_results as made_up
 
 TABS = ("Layers", "Classes", "Speed", "Same image", "Files")
 
@@ -202,8 +203,8 @@ def test_a_language_model_has_costs_and_tabs_of_its_own(open_page: Open, example
 def answered(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> str:
     """A recipe over 30 test images that are on this machine."""
     data = _pictures()
-    monkeypatch.setattr(compress_differ, "dataset_or_offer", lambda *_: True)
-    monkeypatch.setattr(compress_differ, "dataset", lambda name: data)
+    monkeypatch.setattr(differ, "dataset_or_offer", lambda *_: True)
+    monkeypatch.setattr(differ, "dataset", lambda name: data)
     return store_recipe(result_of())
 
 
@@ -241,8 +242,8 @@ def test_both_answers_and_both_maps(open_page: Open, warm: None, answered: str) 
 
 
 def test_probabilities_are_those_of_one_view(shipped: Card) -> None:
-    from core.checkpoints import load_checkpoint
-    from core.inference import classify
+    from core.checkpoints.store import load_checkpoint
+    from core.inference.images import classify
 
     checkpoint = load_checkpoint("tiny")
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -276,7 +277,7 @@ def test_a_full_disk_is_one_sentence(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pages.components.compress_export.write_atomic", full)
+    monkeypatch.setattr("pages.compression.export.write_atomic", full)
     at = at_tab(open_page("compression", recipe=answered), answered, "Files")
     at.button(key=f"make-onnx-{answered}").click().run()
     next(iter(tasks._tasks().values()))._thread.join(120)
@@ -300,7 +301,7 @@ def test_a_variant_is_found_by_name_and_never_another_network(shipped: Card, lab
     assert made.reference(result.variants[0]).name == f"{run_id}/1-prune_weights"
     assert made.reference(result.measured[0]).name == "tiny"
     assert find_checkpoint(f"{run_id}/3-float16").card.compression["steps"] == [step.to_dict() for step in STEPS]
-    assert address(RunStore().get(run_id)) == ("compute/compression.py", {"view": "Results", "recipe": run_id})
+    assert address(RunStore().get(run_id)) == ("compression/page.py", {"view": "Results", "recipe": run_id})
     write_text_checkpoint(lab_home / "none" / "tiny")
     with pytest.raises(ValueError, match="another network now"):
         made.reference(result.measured[0])

@@ -7,13 +7,13 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Card
+from core.checkpoints.store import Card
+from core.common.errors import LabError
 from core.compression.recipe import PRESETS
 from core.compression.steps import STEPS, Cluster, Distill, HuffmanCode, Int8, PruneChannels, PruneGradually
-from core.errors import LabError
-from core.runs import LocalEngine, RunStore
-from core.runs.run import COMPRESS
-from pages.components.compress_fields import LABELS, _docs
+from core.jobs import LocalEngine, RunStore
+from core.jobs.run import COMPRESS
+from pages.compression.fields import LABELS, _docs
 from tests.app.conftest import Open, read, sources, texts
 from tests.app.studies import pressed
 

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from core.checkpoints import Card, find_checkpoint, load_checkpoint
+from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
+from core.common.errors import LabError
 from core.data import DATASETS
-from core.errors import LabError
-from pages.components import tasks
-from pages.components.downloads import checkpoint_zip, per_class_csv
-from pages.components.evaluation_task import evaluation_work, kept, task_key
-from pages.components.resources import dataset
+from pages.images.evaluate_task import evaluation_work, kept, task_key
+from pages.shared import tasks
+from pages.shared.downloads import checkpoint_zip, per_class_csv
+from pages.shared.resources import dataset
 from tests.app.conftest import Open, texts
 from tests.tiny import write_class_folders
-from tests.unit.synthetic import synthetic
+from tests.unit.builders import synthetic
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_without_the_pictures_they_are_offered(open_page: Open, shipped: Card) -
 
 
 def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_home: Path) -> None:
-    from core.evaluation import evaluate
+    from core.inference.evaluation import evaluate
 
     at = open_page("images", view="Evaluate")
     at.button(key="evaluate").click().run()

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from core.checkpoints import Card
+from core.checkpoints.store import Card
+from core.jobs import RunStore
+from core.jobs.run import STUDY
 from core.regularization.study import StudyConfig
-from core.runs import RunStore
-from core.runs.run import STUDY
 from core.training.recipes import RECIPES
 from tests.app.conftest import PAGES, Open, texts
 
@@ -119,8 +119,8 @@ def test_home_and_runs_need_no_torch() -> None:
         "import os, sys, tempfile; os.environ['LAB_WARM'] = '0'; os.environ['LAB_HOME'] = tempfile.mkdtemp()\n"
         "from streamlit.testing.v1 import AppTest\n"
         "at = AppTest.from_file('pages/main.py', default_timeout=60).run()\n"
-        "for page in ('overview/runs.py', 'learn/images.py', 'learn/text.py', 'data/regularization.py',\n"
-        "             'compute/compression.py'):\n"
+        "for page in ('runs/page.py', 'images/page.py', 'text/page.py', 'regularization/page.py',\n"
+        "             'compression/page.py'):\n"
         "    at.switch_page(page).run()\n"
         "assert not at.exception\n"
         "print([name for name in ('torch', 'torchvision') if name in sys.modules])\n"
@@ -131,7 +131,7 @@ def test_home_and_runs_need_no_torch() -> None:
 
 
 def test_a_classifier_with_a_loss_on_its_card_is_not_called_a_language_model() -> None:
-    from pages.overview.home import measured
+    from pages.home.page import measured
 
     assert measured({"test_accuracy": 0.74, "val_loss_nats": 1.03}) == "74.0%"
     assert measured({"val_loss_nats": 1.439}) == "2.08 bits/character"

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from core.explanation.recurrent import correlations, gradient_norms, hidden_states, ordering, trackers, untrained
+from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
+from core.language.hidden_state import correlations, gradient_norms, hidden_states, ordering, trackers, untrained
 from core.models import build_model
-from pages.components.inside_help import EXAMPLE
-from pages.components.inside_reach import as_csv, share
+from pages.text.hidden_state_help import EXAMPLE
+from pages.text.hidden_state_reach import as_csv, share
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
 
 VIEW = "Inside the RNN"

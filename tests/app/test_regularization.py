@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from core.checkpoints import MEMBERS
+from core.checkpoints.store import MEMBERS
+from core.jobs import LocalEngine, RunStore
 from core.regularization import shipped
 from core.regularization.analysis import summary
-from core.runs import LocalEngine, RunStore
 from core.training.config import TrainConfig
-from pages.components.resources import forget_runs
-from pages.components.study_files import curve_rows, run_rows, table_row
-from pages.components.study_view import TABS
-from pages.components.tables import csv_bytes
+from pages.regularization.files import curve_rows, run_rows, table_row
+from pages.regularization.view import TABS
+from pages.shared.resources import forget_runs
+from pages.shared.tables import csv_bytes
 from tests.app.conftest import Open, at_tab, read, sources, table, texts, write_checkpoint
 from tests.app.studies import CONFIG, accuracy, pressed, progress, result_of, ship, store_study
 

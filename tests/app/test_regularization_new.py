@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.jobs import LocalEngine, RunStore
+from core.jobs.run import STUDY
 from core.regularization.study import StudyConfig
-from core.runs import LocalEngine, RunStore
-from core.runs.run import STUDY
-from pages.components.study_new import parse_sizes
+from pages.regularization.new import parse_sizes
 from tests.app.conftest import Open, read, sources, texts
 from tests.app.studies import pressed
 

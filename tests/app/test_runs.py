@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Card
-from core.runs import RunStore
+from core.checkpoints.store import Card
+from core.jobs import RunStore
 from core.training.config import TrainConfig
-from pages.components.job_words import address
-from pages.components.runs_table import row
-from pages.components.runs_view import differences, unique_names
+from pages.runs.table import row
+from pages.runs.view import differences, unique_names
+from pages.shared.job_words import address
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import store_recipe
 from tests.app.conftest import Open, texts
@@ -36,8 +36,8 @@ def select(at: AppTest, *rows: int) -> AppTest:
 
 
 def rename_dialog() -> None:
-    from core.runs import RunStore
-    from pages.components.runs_actions import ask_rename
+    from core.jobs import RunStore
+    from pages.runs.actions import ask_rename
 
     ask_rename(RunStore().list()[0])
 
@@ -45,8 +45,8 @@ def rename_dialog() -> None:
 def delete_dialog() -> None:
     import streamlit as st
 
-    from core.runs import RunStore
-    from pages.components.runs_actions import ask_delete
+    from core.jobs import RunStore
+    from pages.runs.actions import ask_delete
 
     ask_delete([run for run in RunStore().list() if run.name == st.session_state["doomed"]])
 
@@ -116,7 +116,7 @@ def test_a_selection_never_slides_to_another_run(open_page: Open, lab_home: Path
     at = select(open_page("runs"), 0)
     assert at.button(key="delete")
     RunStore().create(TrainConfig(), "Newcomer")
-    from pages.components.resources import forget_runs
+    from pages.shared.resources import forget_runs
 
     forget_runs()
     at.run()
@@ -179,7 +179,7 @@ def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
 
 
 def test_csv_reads_back() -> None:
-    from pages.components.tables import csv_bytes
+    from pages.shared.tables import csv_bytes
 
     rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
     assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

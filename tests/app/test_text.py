@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.checkpoints import Card, save_checkpoint
-from core.compression.int8 import to_int8
+from core.checkpoints.store import Card, save_checkpoint
+from core.compression.methods.int8 import to_int8
 from core.compression.steps import Int8
-from core.generation.sampling import SamplingConfig
-from core.generation.writing import write
-from core.language import surprises
-from pages.components.writer import Writing
+from core.inference.generate import write
+from core.inference.sampling import SamplingConfig
+from core.inference.text import surprises
+from pages.text.writer import Writing
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
 from tests.app.text_page import HOSTILE, LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
 
@@ -217,8 +217,8 @@ def test_a_text_survives_colour_a_visit_elsewhere_and_a_change_of_the_form(open_
     assert verse_data(at)["colour"] is False
     assert verse_data(at)["text"] == writing.text
     at.slider(key="write-temperature").set_value(1.0).run()
-    at.switch_page("overview/home.py").run()
-    at.switch_page("learn/text.py").run()
+    at.switch_page("home/page.py").run()
+    at.switch_page("text/page.py").run()
     assert not at.exception, at.exception
     assert at.session_state["writing"] is writing
     assert verse_data(at) | {"text": writing.text, "prompt": "CLARA:\n", "colour": False} == verse_data(at)

@@ -12,10 +12,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Card
+from core.checkpoints.store import Card
 from core.data import DATASETS, Dataset, OnProgress, Progress, load_text
-from pages.components import tasks
-from pages.components.writer import Writing
+from pages.shared import tasks
+from pages.text.writer import Writing
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
 from tests.app.text_page import HOSTILE, LENGTH, core_text, enter, finish, press, verse_data
 from tests.tiny_text import play

@@ -11,11 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data import load_text
+from core.jobs import LocalEngine, RunStore
 from core.models import MODELS
-from core.runs import LocalEngine, RunStore
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
 from core.training.recipes import RECIPES
-from pages.components.dataset_field import TEXT_FILE
+from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
 from tests.app.test_train import finished_run
 from tests.tiny_text import play

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import save_checkpoint
-from core.compression.int8 import to_int8
+from core.checkpoints.store import save_checkpoint
+from core.compression.methods.int8 import to_int8
 from core.compression.steps import Int8
-from core.explanation.text import evidence, explain_next, next_characters
-from pages.components.inside_reach import as_csv
-from pages.components.why_help import EXAMPLE, likely
-from pages.components.why_view import columns
+from core.language.attribution import evidence, explain_next, next_characters
+from pages.text.hidden_state_reach import as_csv
+from pages.text.next_char_help import EXAMPLE, likely
+from pages.text.next_char_view import columns
 from tests.app.conftest import Open, read, sources, table, texts, write_text_checkpoint
 from tests.app.text_page import HOSTILE, loaded, verse_data
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from core.errors import LabError
+from core.common.errors import LabError
+from core.jobs import LocalEngine, RunStore
 from core.models import MODELS
-from core.runs import LocalEngine, RunStore
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.recipes import RECIPES
 from tests.app.conftest import Open, read, sources, texts, write_checkpoint

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pages.components import warmup as module
-from pages.components.warmup import Warmup
+from pages.shared import warmup as module
+from pages.shared.warmup import Warmup
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA driver is too old"), ImportError("no torch"), MemoryError()])

@@ -9,10 +9,10 @@ from pathlib import Path
 from streamlit.components.v2.bidi_component.main import _make_trigger_id
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints import Checkpoint, load_checkpoint
-from core.generation.sampling import SamplingConfig
-from core.generation.writing import write
-from pages.components.writer import Writing
+from core.checkpoints.store import Checkpoint, load_checkpoint
+from core.inference.generate import write
+from core.inference.sampling import SamplingConfig
+from pages.text.writer import Writing
 
 HOSTILE = "![x](http://evil.example/x.png)"
 LENGTH = 40

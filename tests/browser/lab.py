@@ -76,7 +76,7 @@ class Lab:
         found = []
         for process in psutil.process_iter():
             try:
-                works = {"worker", "core.runs.member_job"} & set(process.cmdline())
+                works = {"worker", "core.regularization.member"} & set(process.cmdline())
                 if works and process.environ().get("LAB_HOME") == str(self.home):
                     found.append(process)
             except psutil.Error:

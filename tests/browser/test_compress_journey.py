@@ -15,12 +15,12 @@ import psutil
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
+from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.results import loss_words
-from core.compression.runtime import OnnxNetwork, onnx_inputs
-from core.inference import logits_of
-from core.runs import RunStore
-from core.runs.compressions import read_compression
+from core.compression.store import read_compression
+from core.inference.images import logits_of
+from core.jobs import RunStore
 from tests.browser.lab import ROOT, Lab
 from tests.browser.steps import badge, choose, circle, press, run_id, view
 from tests.tiny import CLASSES, draw

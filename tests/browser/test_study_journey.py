@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Page, expect
 
-from core.runs import RunStore
-from core.runs.studies import read_study
+from core.jobs import RunStore
+from core.regularization.store import read_study
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, press, run_id, upload
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from core.models import MODELS
-from pages.components.dataset_field import TEXT_FILE
+from pages.shared.dataset_field import TEXT_FILE
 from tests.browser.lab import Lab
 from tests.browser.steps import choose, enter, metric, press, run_id, text_of, upload_text, view, written
 from tests.tiny_text import play

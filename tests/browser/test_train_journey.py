@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Page, expect
 
-from core.runs import RunStore
+from core.jobs import RunStore
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, metric, press, run_id, upload
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.commands import main
-from core.runs import RunStore
+from core.app import main
+from core.jobs import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,1 @@
+"""Whether an attribution map can be believed: scores, controls and sanity checks."""

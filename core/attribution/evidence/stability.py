@@ -1,0 +1,165 @@
+"""Two more measures of a map: does it foretell what covering does, and does it hold still when the picture hardly changes?
+
+Source of both: Yeh et al., arXiv:1901.09392, through Captum.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_picture
+from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
+from core.attribution.method import Method, Progress, Question, silent
+from core.attribution.networks import copied
+from core.common.errors import LabError
+
+
+def infidelity(
+    explainer: Explainer, attribution: Attribution, pixels: np.ndarray, *, samples: int = 100, seed: int = 0
+) -> float:
+    """How badly the map foretells the fall of the logit when a random square is covered: 0 exactly, 1 no better than zeros.
+
+    Mean squared error over the squares, the map scaled at its best (but never turned over), as a share of the mean
+    squared fall. A square is filled with the attribution's baseline (where that is the picture itself: the mean colour,
+    else a blur), and the map foretells the sum of its values in there; one of slopes (`local`), of its values times the
+    change of the pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
+    mean colour, is at home on that one alone. nan where no square moves the logit.
+
+    pixels: (H, W, 3) uint8, those that were explained. Raises LabError for a picture that is the same as its baselines.
+    """
+    from captum.metrics import infidelity as captum_infidelity
+
+    inputs = explainer.inputs(pixels)
+    base = _cover(explainer, attribution, pixels, inputs)
+    values = torch.from_numpy(attribution.values)[None].double()
+    parts = iter(torch.from_numpy(squares(explainer.side, samples, seed))[:, None].to(inputs.device).split(BATCH))
+
+    def logit(asked: Tensor) -> Tensor:
+        return explainer.logits(asked)[:, attribution.target].cpu().double()
+
+    whole = logit(inputs)
+    foretold, fell = [], []  # (N,) each: by how much
+
+    def perturb(copies: Tensor) -> tuple[Tensor, Tensor]:
+        inside = next(parts)  # (N, 1, H, W)
+        covered = torch.where(inside, base, copies)
+        change = copies - covered if attribution.method.local else inside.expand(copies.shape)
+        change = change.cpu().double()
+        foretold.append((change * values).flatten(1).sum(1))
+        return change, covered
+
+    def forward(asked: Tensor) -> Tensor:
+        if asked is inputs:
+            return whole
+        found = logit(asked)
+        fell.append(whole - found)
+        return found
+
+    error = captum_infidelity(
+        forward,
+        perturb,
+        inputs,
+        values,
+        n_perturb_samples=samples,
+        max_examples_per_batch=min(BATCH, samples),
+        normalize=True,  # so it is all the same that maps without channels count a pixel three times
+    )
+    falls = torch.cat(fell)
+    if falls.abs().max() <= 1e-6 * max(1.0, abs(float(whole))):  # nothing but rounding
+        return math.nan
+    if torch.cat(foretold) @ falls <= 0:  # Captum would turn the map over: rises where it foretells falls
+        return 1.0
+    return float(np.clip(float(error) / float(falls.square().mean()), 0, 1))
+
+
+def squares(side: int, count: int, seed: int) -> np.ndarray:
+    """Random squares, 2 to side // 2 pixels wide, anywhere in the picture: (count, side, side) bool, True within."""
+    random = np.random.default_rng([seed, 3])
+    found = np.zeros((count, side, side), dtype=bool)
+    for square in found:
+        width = random.integers(2, side // 2 + 1)
+        top, left = random.integers(0, side - width + 1, 2)
+        square[top : top + width, left : left + width] = True
+    return found
+
+
+def max_sensitivity(
+    explainer: Explainer,
+    method: Method,
+    pixels: np.ndarray,
+    target: int,
+    *,
+    baseline: str = DEFAULT_BASELINE,
+    radius: float = 0.02,
+    samples: int = 10,
+    seed: int = 0,
+    on_progress: Progress = silent,
+) -> float:
+    """How far the map of almost the same picture is from the map, at worst: Frobenius norm of the difference over that of
+    the map, at least 0 (1: as far as a map of zeros).
+
+    The pictures differ by at most `radius` in each value, in the network's units (a channel's standard deviation is 1),
+    at random. Random methods draw the same lots each time, so that only the picture differs; baselines and superpixels
+    made from the picture follow it. nan for a blank map, of whose norm nothing is a share. Costs `samples` + 1 maps.
+
+    pixels: (H, W, 3) uint8. Raises LabError as `Explainer.attribute` does.
+    """
+    from captum.metrics import sensitivity_max
+
+    done = 0
+
+    def within(share: float) -> None:
+        on_progress((done + share) / (samples + 1))
+
+    def finished() -> None:
+        nonlocal done
+        done += 1
+        within(0.0)
+
+    attribution = explainer.attribute(method, pixels, target, baseline=baseline, seed=seed, on_progress=within)
+    finished()
+    if attribution.blank:
+        return math.nan
+    of_picture = torch.from_numpy(attribution.values)[None]
+    model = copied(explainer.checkpoint.model)
+
+    def one(inputs: Tensor) -> Tensor:
+        base = baseline_of(baseline, inputs, explainer.card, seed)
+        inputs = inputs.clone().requires_grad_()
+        question = Question(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
+        with _seeded(seed, within) if method.random else nullcontext(), torch.enable_grad():
+            found = method.attribute(model, question)
+        finished()
+        return found.detach().float().cpu().contiguous()
+
+    def explain(asked: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        if isinstance(asked, tuple):  # how Captum asks for the picture itself, and wants to be answered
+            return (of_picture,)
+        return torch.cat([one(inputs) for inputs in asked.split(1)])
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def perturb(copies: Tensor, radius: float) -> Tensor:
+        return copies + torch.empty(copies.shape).uniform_(-radius, radius, generator=generator).to(copies.device)
+
+    inputs = explainer.inputs(pixels)
+    found = float(sensitivity_max(explain, inputs, perturb, perturb_radius=radius, n_perturb_samples=samples))
+    if not math.isfinite(found):
+        raise LabError(f"{method.title} overflows on this network: choose another method.")
+    return found
+
+
+def _cover(explainer: Explainer, attribution: Attribution, pixels: np.ndarray, inputs: Tensor) -> Tensor:
+    for name in (attribution.baseline, "mean", "blur"):
+        base = explainer.baseline(name, pixels, attribution.seed)
+        if not same_picture(base, inputs):
+            return base
+    raise LabError(
+        "The picture is the same as its baselines: covering a part of it changes nothing, so no map can be measured on it. "
+        "Choose another picture."
+    )

@@ -1,0 +1,249 @@
+"""Attribution maps over the picture that they belong to, as the pixels that there are; curves and scores beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.common.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, new_figure, seen
+
+if TYPE_CHECKING:
+    from core.attribution.evidence.curves import Curve, Faithfulness
+
+OUTLIERS = 99.0
+"""Percentile of |value| at which the colours end: a single pixel must not turn all others pale."""
+OPACITY = 0.75
+STOPS = 16
+CONTROL_DASHES = {"random": "dot", "edges": "dash", "blob": "dashdot"}
+DARK_VERMILLION, DARK_GREEN = "#f0813a", "#22c79b"
+
+
+def limit(values: np.ndarray, percentile: float = OUTLIERS) -> float:
+    """Where the colours of a map end: that percentile of |value|, or the largest where that is 0; 1 for a blank map."""
+    size = np.abs(values)
+    return float(np.percentile(size, percentile)) or float(size.max()) or 1.0
+
+
+def overlay(
+    values: np.ndarray,
+    pixels: np.ndarray | None = None,
+    *,
+    signed: bool,
+    dark: bool,
+    opacity: float = OPACITY,
+    percentile: float = OUTLIERS,
+    side: int = 224,
+    smooth: bool = False,
+    scale: float | None = None,
+    bar: tuple[str, str] | None = None,
+    zoom: bool = False,
+) -> go.Figure:
+    """A map on its picture, in grey; one square a pixel, raw values on hover.
+
+    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. opacity: 0 (the picture alone, in its colours) to 1
+    (the map alone). scale: |value| of the strongest colour, for maps that share one; None: this map's own, by percentile.
+    smooth: blend between pixels, which invents detail. bar: what negative and positive values mean, for a colour bar.
+    side: pixels of the screen.
+    """
+    top = limit(values, percentile) if scale is None else scale or 1.0
+    figure = new_figure(dark=dark, height=side)
+    if pixels is not None:
+        figure.add_image(z=_under(pixels, opacity), hoverinfo="skip")
+    colour_bar = _bar(bar, top, signed, dark) if bar else None
+    if opacity > 0:
+        figure.add_heatmap(
+            z=values,
+            zmin=-top if signed else 0.0,
+            zmax=top,
+            colorscale=_scale(signed, dark, opacity if pixels is not None else 1.0),
+            zsmooth="best" if smooth else False,
+            showscale=bar is not None,
+            colorbar=colour_bar,
+            hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
+        )
+    height, width = values.shape
+    for update, count in ((figure.update_xaxes, width), (figure.update_yaxes, height)):
+        update(visible=False, fixedrange=not zoom, constrain="domain", range=[-0.5, count - 0.5])
+    figure.update_yaxes(range=[height - 0.5, -0.5], scaleanchor="x")
+    room = BAR_PX if bar else 0
+    figure.update_layout(
+        margin={"l": 0, "r": 0, "t": 0, "b": room},
+        width=side,
+        height=side + room,
+        dragmode="zoom" if zoom else False,
+    )
+    return figure
+
+
+BAR_PX = 60
+"""Room for the colour bar with its words, below the map."""
+
+
+def overlay_png(
+    values: np.ndarray,
+    pixels: np.ndarray,
+    *,
+    signed: bool,
+    opacity: float = OPACITY,
+    percentile: float = OUTLIERS,
+    dark: bool = False,
+    side: int = 448,
+    smooth: bool = False,
+) -> bytes:
+    """The same as a PNG with hard squares (or blended, where asked). side: least length of its longer side, pixels."""
+    from PIL import Image
+
+    from core.common.pixels import encode, enlarge
+
+    share = np.clip(values / limit(values, percentile), -1 if signed else 0, 1)  # (H, W)
+    stops = _stops(signed, dark, opacity)
+    places = [place for place, _, _ in stops]
+    at = (share + 1) / 2 if signed else share
+    colour = np.stack([np.interp(at, places, [stop[1][channel] for stop in stops]) for channel in range(3)], -1)
+    alpha = np.interp(at, places, [stop[2] for stop in stops])[..., None]
+    mixed = (alpha * colour + (1 - alpha) * _under(pixels, opacity)).round().clip(0, 255).astype(np.uint8)
+    if not smooth:
+        return enlarge(mixed, side)
+    factor = -(-side // max(mixed.shape[:2]))
+    size = (mixed.shape[1] * factor, mixed.shape[0] * factor)
+    return encode(Image.fromarray(mixed).resize(size, Image.Resampling.BICUBIC), "PNG")
+
+
+def curves_figure(
+    name: str,
+    found: Faithfulness,
+    controls: Mapping[str, Faithfulness],
+    kind: str,
+    *,
+    label: str,
+    dark: bool,
+    height: int = 250,
+) -> go.Figure:
+    """One map's curve, strong, with those of the controls behind it. kind: `insertion` or `deletion`; label: the class."""
+    figure = new_figure(dark=dark, height=height)
+    titles = {"random": "random map", "edges": "edges", "blob": "centre blob"}
+    for control, curve in controls.items():
+        _line(
+            figure,
+            getattr(curve, kind),
+            titles.get(control, control),
+            MUTED[dark],
+            CONTROL_DASHES.get(control, "dot"),
+            1.5,
+        )
+    _line(figure, getattr(found, kind), as_text(name), seen(BLUE, dark), "solid", 3)
+    figure.update_xaxes(
+        title_text=f"pixels {'put back' if kind == 'insertion' else 'taken away'}, most important first (%)",
+        range=[0, 100],
+        fixedrange=True,
+    )
+    figure.update_yaxes(title_text=f"probability of {as_text(label)} (%)", range=[-2, 102], fixedrange=True)
+    figure.update_layout(hovermode="x unified")
+    return figure
+
+
+def scores_figure(
+    rows: Sequence[tuple[str, float, float, float, bool]], *, dark: bool, title: str = "score (insertion − deletion)"
+) -> go.Figure:
+    """Means with their intervals, the first on top. rows: (title, mean, low, high, whether it is a control)."""
+    figure = new_figure(dark=dark, height=70 + 24 * len(rows))
+    for control, colour, symbol in ((False, seen(BLUE, dark), "circle"), (True, MUTED[dark], "diamond")):
+        kind = [row for row in rows if row[4] is control]
+        figure.add_scatter(
+            x=[row[1] for row in kind],
+            y=[as_text(row[0]) for row in kind],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [row[3] - row[1] for row in kind],
+                "arrayminus": [row[1] - row[2] for row in kind],
+                "color": colour,
+                "thickness": 2,
+                "width": 4,
+            },
+            mode="markers",
+            marker={"color": colour, "size": 9, "symbol": symbol},
+            name="knows nothing of the network" if control else "explanation",
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    best = max((row for row in rows if row[4]), key=lambda row: row[1], default=None)
+    if best:
+        figure.add_vline(x=best[1], line={"color": MUTED[dark], "width": 1, "dash": "dot"})
+    figure.update_yaxes(
+        categoryorder="array",
+        categoryarray=[as_text(row[0]) for row in rows][::-1],
+        fixedrange=True,
+        ticklabelstandoff=6,
+    )
+    figure.update_xaxes(title_text=title, fixedrange=True, zeroline=True)
+    return figure
+
+
+def _line(figure: go.Figure, curve: Curve, name: str, colour: str, dash: str, width: float) -> None:
+    figure.add_scatter(
+        x=100 * curve.shares,
+        y=100 * curve.probabilities,
+        name=f"{name} {curve.area:.2f}",
+        mode="lines",
+        line={"color": colour, "dash": dash, "width": width},
+        hovertemplate="%{y:.0f}%",
+    )
+
+
+def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
+    """The picture below a map: grey, so that its colours are not taken for the map's; as it is where there is no map."""
+    if opacity <= 0:
+        return pixels
+    grey = (pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722)).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _stops(signed: bool, dark: bool, opacity: float) -> list[tuple[float, np.ndarray, float]]:
+    """Place 0..1, colour (3,) and alpha of each stop; what is near zero hides less of the picture."""
+    nothing = _rgb(PAPER[dark])
+    strong = _rgb((DARK_GREEN if dark else GREEN) if not signed else seen(BLUE, dark))
+    against = _rgb(DARK_VERMILLION if dark else VERMILLION)
+    least = opacity**4
+    found = []
+    for place in np.linspace(0, 1, STOPS + 1):
+        share = 2 * place - 1 if signed else place
+        end = against if share < 0 else strong
+        size = abs(share)
+        found.append((float(place), nothing + (end - nothing) * size**0.7, least + (opacity - least) * size**0.7))
+    return found
+
+
+def _scale(signed: bool, dark: bool, opacity: float) -> list[list[object]]:
+    return [
+        [place, f"rgba({colour[0]:.0f},{colour[1]:.0f},{colour[2]:.0f},{alpha:.3f})"]
+        for place, colour, alpha in _stops(signed, dark, opacity)
+    ]
+
+
+def _bar(words: tuple[str, str], top: float, signed: bool, dark: bool) -> dict[str, object]:
+    negative, positive = map(as_text, words)
+    value = f"{top:.{max(0, 1 - math.floor(math.log10(top)))}f}" if 1e-4 < top < 1e4 else f"{top:.1e}"
+    end = 0.68 * top  # words at the very end would be cut off
+    ticks = {-end: f"← {negative}<br>to −{value}", 0.0: "0", end: f"{positive} →<br>to {value}"}
+    if not signed:
+        ticks.pop(-end)
+    return {
+        "tickvals": list(ticks),
+        "ticktext": list(ticks.values()),
+        "ticklabeloverflow": "allow",
+        "orientation": "h",
+        "thickness": 12,
+        "len": 1.0,
+        "y": -0.02,
+        "yanchor": "top",
+        "outlinewidth": 0,
+        "tickfont": {"size": 12, "color": TEXT[dark]},
+    }
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Checkpoints: the card, the weights file and where they are kept."""

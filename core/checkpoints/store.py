@@ -1,0 +1,387 @@
+"""The noun that joins every page: weights (safetensors) plus `card.json`, in one folder. Never a pickle.
+
+Reading cards needs neither torch nor safetensors; only `load_checkpoint` and `save_checkpoint` do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.checkpoints.validation import contradiction
+from core.common.errors import LabError
+from core.common.paths import lab_home, write_atomic
+from core.common.values import read_json
+from core.data.dataset import DatasetCard, ImageCard, TextCard
+from core.models import LAYERS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+MAX_CARD_BYTES = 4_000_000
+MAX_WEIGHTS_BYTES = 2_000_000_000
+MAX_ONNX_BYTES = 500_000_000
+CARD = "card.json"
+MEMBERS = "members"
+"""Folder of a study's runs, below the study's own."""
+EPOCHS = "epochs"
+"""Folder of what a run keeps of its way, see core.training.snapshots."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What turns logits into honest numbers; set on validation images, never on test images."""
+
+    temperature: float = 1.0
+    """Logits are divided by this before softmax (Guo et al., arXiv:1706.04599)."""
+    energy_threshold: float | None = None
+    """A picture whose free energy -T·logsumexp(logits/T), T=1, is above this is probably none of the classes
+    (Liu et al., arXiv:2010.03759). None: not calibrated, so no warning is given."""
+    false_alarm_rate: float | None = None
+    """Share (0..1) of ordinary validation images that the threshold would flag."""
+    images: int = 0
+    """Validation images that both were set on; 0: they are not set, so probabilities are not calibrated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What a checkpoint says about itself."""
+
+    title: str
+    """Name for people."""
+    model: str
+    """Architecture, a key of `core.models.MODELS`."""
+    model_config: dict[str, Any]
+    """All fields of the architecture's config."""
+    dataset: DatasetCard
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Measured figures: `val_accuracy`, `test_accuracy` (0..1), …, each with what is needed to read it."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The TrainConfig as a mapping."""
+    calibration: Calibration = field(default_factory=Calibration)
+    seed: int | None = None
+    parameters: int = 0
+    tta: str = "none"
+    """Test-time augmentation that the recipe was evaluated with; classification uses it by default."""
+    step: int = 0
+    """Optimizer steps done."""
+    epoch: float = 0.0
+    parent: str | None = None
+    """Name of the checkpoint this one was made from."""
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    created: str = ""
+    """UTC, ISO 8601."""
+    notes: str = ""
+    """What a reader must know, in sentences."""
+    weights_file: str = "weights.safetensors"
+    weights_sha256: str = ""
+    """Checked whenever the weights are read."""
+    size_bytes: int = 0
+    """Size of the weights file."""
+    storage: str = "float32"
+    """How the weights file holds them: a name of `core.checkpoints.packing.STORAGES`."""
+    compression: dict[str, Any] = field(default_factory=dict)
+    """What was done to an original to make this: `original` (its name) and `steps` (a list of mappings, see
+    core.compression.steps). Empty for one that was trained."""
+    onnx_file: str = ""
+    """The network as it runs, for one that runs in other arithmetic than PyTorch's: an int8 ONNX file beside the weights."""
+    onnx_sha256: str = ""
+    onnx_bytes: int = 0
+
+    @property
+    def task(self) -> str:
+        """`images` or `text`: what it was trained on."""
+        return "text" if isinstance(self.dataset, TextCard) else "images"
+
+    @property
+    def image_data(self) -> ImageCard:
+        """The dataset of an image classifier. Raises LabError for a language model."""
+        if not isinstance(self.dataset, ImageCard):
+            raise LabError(f"{self.title[:100]} writes text and knows no pictures: choose an image classifier.")
+        return self.dataset
+
+    @property
+    def text_data(self) -> TextCard:
+        """The dataset of a language model. Raises LabError for an image classifier."""
+        if not isinstance(self.dataset, TextCard):
+            raise LabError(f"{self.title[:100]} classifies pictures and cannot write: choose a language model.")
+        return self.dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that results depend on, weights, calibration and dataset included, so that they may be cached by it.
+
+        The title is left out: a checkpoint keeps its results when its run gets another name.
+        """
+        return hashlib.sha256(dataclasses.replace(self, title="").to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        values = read_json(text)
+        known = {item.name for item in dataclasses.fields(cls)}
+        values = {key: value for key, value in values.items() if key in known}
+        values["dataset"] = DatasetCard.from_dict(values["dataset"])
+        values["calibration"] = Calibration(**values.get("calibration") or {})
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRef:
+    """A checkpoint that exists on disk, before anything heavy is read."""
+
+    name: str
+    """What a person types or a link carries: `fast_resnet`, `<run id>`, `<run id>/last`, `<run id>/epoch-3`,
+    `<study id>/<its run>`, or a folder."""
+    folder: Path
+    card: Card
+    origin: str
+    """`shipped`, `run` or `folder`."""
+
+    @property
+    def label(self) -> str:
+        return self.card.title
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A loaded checkpoint: the model is in eval mode, float32, with gradients off."""
+
+    name: str
+    card: Card
+    model: nn.Module
+    onnx: bytes = b""
+    """The int8 network as ONNX, where the checkpoint is one; the model then is its float twin: weights on the int8 grid,
+    activations in float32."""
+
+
+def read_card(folder: Path) -> Card:
+    """Read `card.json`. Raises LabError where it is missing or broken."""
+    path = folder / CARD
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
+        card = Card.from_json(path.read_text())
+        problem = contradiction(card)
+    except FileNotFoundError as error:
+        raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
+    except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        if isinstance(error, LabError):
+            raise
+        raise LabError(
+            f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged."
+        ) from error
+    if problem:
+        raise LabError(f"The card {path} {problem}: the checkpoint is damaged, get it again.")
+    return card
+
+
+def list_checkpoints(runs_folder: Path | None = None, *, task: str | None = None) -> list[CheckpointRef]:
+    """All checkpoints, or those of one task (`images`, `text`): those that ship first, then the best one of every run,
+    newest first. Damaged ones are left out."""
+    found: list[CheckpointRef] = []
+    for folder in sorted(PRETRAINED.iterdir()) if PRETRAINED.is_dir() else []:
+        found.extend(_reference(folder.name, folder, "shipped"))
+    found.sort(
+        key=lambda ref: (-(ref.card.metrics.get("test_accuracy") or 0), ref.card.metrics.get("val_loss_nats") or 0)
+    )
+    runs = runs_folder or lab_home() / "runs"
+    try:
+        folders = sorted((item for item in runs.iterdir() if item.is_dir()), key=lambda item: item.name, reverse=True)
+    except OSError:
+        folders = []
+    for folder in folders:
+        found.extend(_reference(folder.name, folder / "best", "run"))
+    return [reference for reference in found if task in (None, reference.card.task)]
+
+
+def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef:
+    """Look a checkpoint up by name (see CheckpointRef.name). Raises LabError with the known names."""
+    runs = runs_folder or lab_home() / "runs"
+    run_id, _, which = name.partition("/")
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", run_id) and re.fullmatch(r"[A-Za-z0-9_-]{0,120}", which):
+        inside = Path(which or "best") if which in ("", "best", "last") else Path(MEMBERS) / which / "best"
+        if epoch := re.fullmatch(r"epoch-(\d+(_\d+)?)", which):
+            inside = Path(EPOCHS) / epoch[1]
+        candidates = [(runs / run_id / inside, "run")]
+        if not which:
+            candidates.insert(0, (PRETRAINED / run_id, "shipped"))
+        for folder, origin in candidates:
+            if (folder / CARD).is_file():
+                return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
+    if _has_card(name):
+        folder = Path(name).expanduser()
+        return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin="folder")
+    known = ", ".join(ref.name for ref in list_checkpoints(runs_folder)[:12]) or "none yet"
+    raise LabError(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
+
+
+def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Checkpoint:
+    """Rebuild the model from the card and load its weights. Raises LabError where the two do not match.
+
+    A run may replace its checkpoint while this reads (new weights file, then new card), hence the second try.
+    """
+    if isinstance(reference, str):
+        reference = find_checkpoint(reference)
+    card = reference.card
+    for attempt in (1, 2, 3):
+        try:
+            tensors = _read_weights(reference.folder, card)
+            onnx = _read_onnx(reference.folder, card)
+            break
+        except FileNotFoundError as error:
+            if attempt == 3:
+                lost = Path(error.filename).name
+                raise LabError(f"{lost} of {reference.name} is missing: the checkpoint is damaged.") from error
+            time.sleep(0.05)
+            card = read_card(reference.folder)
+    return Checkpoint(reference.name, card, _build(reference.name, card, tensors, device), onnx)
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, card: Card, *, storage: str | None = None, onnx: bytes = b""
+) -> Card:
+    """Write weights and card so that a reader sees the old pair or the new one; returns the card as written.
+
+    storage: how the file holds the weights, a name of `core.checkpoints.packing.STORAGES`; None: as the card says. onnx: the int8
+    network, for a checkpoint that is one. Raises LabError for weights that cannot be stored so.
+    """
+    from safetensors.torch import save
+
+    from core.checkpoints.packing import pack
+
+    storage = card.storage if storage is None else storage
+    data = save(pack(model.state_dict(), storage))
+    digest, onnx_digest = hashlib.sha256(data).hexdigest(), hashlib.sha256(onnx).hexdigest()
+    if len(data) > MAX_WEIGHTS_BYTES or len(onnx) > MAX_ONNX_BYTES:
+        raise LabError("The network is too large to be stored: it could not be loaded again.")
+    card = dataclasses.replace(
+        card,
+        weights_file=f"weights-{digest[:16]}.safetensors",
+        weights_sha256=digest,
+        size_bytes=len(data),
+        storage=storage,
+        onnx_file=f"model-{onnx_digest[:16]}.onnx" if onnx else "",
+        onnx_sha256=onnx_digest if onnx else "",
+        onnx_bytes=len(onnx),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / card.weights_file, data)
+    if onnx:
+        write_atomic(folder / card.onnx_file, onnx)
+    write_atomic(folder / CARD, card.to_json())
+    for old in (*folder.glob("weights*.safetensors"), *folder.glob("model*.onnx")):
+        if old.name not in (card.weights_file, card.onnx_file):
+            old.unlink(missing_ok=True)
+    return card
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on: this project, Python, torch, numpy."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import core
+
+    found = {"bottleneck_lab": core.__version__, "python": platform.python_version()}
+    for package in ("torch", "torchvision", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _has_card(name: str) -> bool:
+    try:
+        return bool(name) and (Path(name).expanduser() / CARD).is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
+        return False
+
+
+def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
+    try:
+        yield CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)
+    except LabError:
+        return
+
+
+def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = _read(folder / card.weights_file, MAX_WEIGHTS_BYTES, card.weights_sha256)
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise LabError(
+            f"{card.weights_file} is not a safetensors file: weights in any other format are not opened."
+        ) from error
+
+
+def _read_onnx(folder: Path, card: Card) -> bytes:
+    return _read(folder / card.onnx_file, MAX_ONNX_BYTES, card.onnx_sha256) if card.onnx_file else b""
+
+
+def _read(path: Path, most: int, sha256: str) -> bytes:
+    """Raises FileNotFoundError for a file that is not there, LabError for one that is not what the card says."""
+    try:
+        if path.stat().st_size > most:
+            raise LabError(f"{path.name} is larger than {most / 10**9:g} GB: it is not read.")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise LabError(f"{path.name} does not match the checksum on its card: the checkpoint is damaged, get it again.")
+    return data
+
+
+def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str) -> nn.Module:
+    import torch
+
+    from core.checkpoints.packing import unpack
+    from core.models import build_model
+
+    try:
+        # A network on the meta device has shapes and no memory: how large it would be is known before any is taken.
+        with torch.device("meta"):
+            model = build_model(card.model, card.model_config)
+        wanted = {key: (value.shape, value.dtype) for key, value in model.state_dict().items()}
+        if sum(shape.numel() * dtype.itemsize for shape, dtype in wanted.values()) > MAX_WEIGHTS_BYTES:
+            raise LabError(f"The weights of {name[:100]} are too large to be loaded: pick another checkpoint.")
+        if card.task == "images" and card.model_config.get(LAYERS):
+            _try(model.eval(), card.image_data)
+        model.load_state_dict(unpack(tensors, wanted), assign=True)
+    except LabError:
+        raise
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise LabError(
+            f"The weights of {name[:100]} do not fit the {card.model} that its card describes: the checkpoint is damaged."
+        ) from error
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _try(model: nn.Module, data: ImageCard) -> None:
+    """Raises ValueError for changed layers of a network on the meta device that do not fit together: shapes tell."""
+    import torch
+
+    with torch.no_grad():
+        logits = model(torch.empty(2, 3, data.image_size, data.image_size, device="meta"))
+    if logits.shape != (2, len(data.classes)):
+        raise ValueError(f"its answers are {tuple(logits.shape)} for 2 pictures")

@@ -1,0 +1,81 @@
+"""What commands print: JSON or aligned text on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from typing import Any
+
+from core.common.values import duration as duration
+
+PLAIN_EVERY_S = 10.0
+REDRAW_EVERY_S = 0.1
+
+
+def print_json(value: Any) -> None:
+    """ASCII only: a file name may hold bytes that are no text, and every terminal and parser takes this."""
+    print(json.dumps(value, indent=1), flush=True)
+
+
+def note(sentence: str) -> None:
+    """A sentence for the person at the terminal, out of the way of results."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def harmless(text: str) -> str:
+    """A text for a terminal: control characters, which might steer it, as escapes; newlines and tabs as they are."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    """Columns padded to their widest value. Nothing at all for no rows."""
+    if not rows:
+        return
+    cells = [columns, *([_text(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    for line in cells:
+        print("  ".join(value.ljust(width) for value, width in zip(line, widths)).rstrip())
+
+
+class Bar:
+    """A progress bar on a terminal; plain lines, one every ten seconds, elsewhere."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self._drawn = -PLAIN_EVERY_S
+        self._line = ""
+        self._plain = ""
+
+    def show(self, fraction: float | None, words: str, *, now: bool = False) -> None:
+        """fraction: 0..1, or None where it is not known. now: print even if a line was printed just before."""
+        moment = time.monotonic()
+        if not now and moment - self._drawn < (REDRAW_EVERY_S if self.terminal else PLAIN_EVERY_S):
+            return
+        percent = "" if fraction is None else f"{fraction:4.0%} "
+        if self.terminal:
+            done = round(20 * (fraction or 0))
+            bar = "" if fraction is None else f"[{'#' * done}{'.' * (20 - done)}]"
+            line = f"{bar}{percent}{words}"[: shutil.get_terminal_size().columns - 1]
+            print("\r" + line.ljust(len(self._line)), end="", file=sys.stderr, flush=True)
+            self._line = line
+        elif f"{percent}{words}" != self._plain:
+            self._plain = f"{percent}{words}"
+            note(self._plain.strip())
+        self._drawn = moment
+
+    def close(self) -> None:
+        """Clear the line of the bar."""
+        if self._line:
+            print("\r" + " " * len(self._line) + "\r", end="", file=sys.stderr, flush=True)
+            self._line = ""
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

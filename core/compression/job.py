@@ -1,0 +1,288 @@
+"""A recipe in its worker: make one variant after the other, each from the one before it, and measure each as it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.checkpoints.store import CARD, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.common.errors import LabError
+from core.common.paths import write_atomic
+from core.compression.measuring.measure import Bench
+from core.compression.methods import distill, pruning
+from core.compression.methods.channels import prune_channels
+from core.compression.methods.cluster import cluster
+from core.compression.methods.finetune import TuneSession
+from core.compression.methods.int8 import to_int8
+from core.compression.methods.lowrank import factorise
+from core.compression.progress import MAKING, MEASURING, TRAINING, WHOLE, Part, Work
+from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
+from core.compression.results import loss_words
+from core.compression.steps import (
+    FEWEST_CALIBRATION_IMAGES,
+    Cluster,
+    Distill,
+    Float16,
+    HuffmanCode,
+    Int8,
+    LowRank,
+    PruneChannels,
+    PruneWeights,
+    Step,
+    Trained,
+    Tuned,
+)
+from core.compression.store import (
+    MEASURED,
+    is_made,
+    read_compression,
+    read_measurement,
+    variant_folder,
+    write_measurement,
+)
+from core.data import dataset_status, load_dataset, subset
+from core.data.dataset import Dataset, ImageDataset
+from core.inference.evaluation import calibrate
+from core.jobs.job import Job, Outcome
+from core.jobs.run import MEMBER
+from core.jobs.store import MAX_NAME, STATE, RunStore
+from core.training.job import train_to_end
+
+TAYLOR_IMAGES = 512
+
+
+def run_compression(config: CompressConfig, job: Job) -> Outcome:
+    """Make and measure what is missing of a recipe. Raises Stopped with all of it kept, LabError where it cannot go on."""
+    if job.run.threads:
+        torch.set_num_threads(job.run.threads)  # sums depend on it: a resume takes as many
+    reference = find_checkpoint(config.checkpoint, job.folder.parent)
+    original = load_checkpoint(reference)
+    check_fits(config, original.card)
+    dataset = _dataset(config, job)
+    work = Work(config, job, original, dataset)
+    job.interruptible = False
+    bench = Bench(original, original.card.size_bytes, dataset, threads=config.threads, on_stage=work.measuring)
+    if not is_made(job.folder, ORIGINAL):
+        work.begin(ORIGINAL, "the original", MEASURING)
+        measured, answers = bench.measure_original()
+        write_measurement(job.folder, measured, answers)
+    current = before = original
+    number = 0
+    for variant in config.variants():
+        if variant.number != number:  # all variants of one step start from the same network
+            before, number = current, variant.number
+        try:
+            made = _made(work, variant, before)
+        except Diverged as error:
+            return Outcome(status="failed", message=f"{error} What was made before it is kept.", final=True)
+        fresh = not is_made(job.folder, variant.id)
+        if fresh:
+            work.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
+            measured, answers = bench.measure(
+                made,
+                made.card.size_bytes,
+                id=variant.id,
+                title=variant.title,
+                number=variant.number,
+                seed=variant.seed,
+                control=variant.control,
+            )
+            write_measurement(job.folder, dataclasses.replace(measured, steps=variant.steps), answers)
+        if fresh or made.card.metrics.get("run") != job.run.id:
+            made = _with_figures(work, variant, made)
+        work.finish(variant)
+        job.stop_if_wanted()
+        if variant.goes_on:
+            current = made
+    _keep_as_result(work, current)
+    job.update(now=True, members_done=work.done, step=WHOLE, seconds_left=None)
+    return Outcome(status="finished", message=_summary(job))
+
+
+class Diverged(LabError):
+    """Training went wrong, and would again: no resume is offered."""
+
+
+def _dataset(config: CompressConfig, job: Job) -> Dataset | None:
+    """The data of the checkpoint; None where they are not on this machine and nothing but the measuring needs them."""
+    job.stage("reading the dataset")
+    try:
+        if not config.needs_data and not dataset_status(config.dataset).ready:
+            return None
+        dataset = load_dataset(config.dataset, job.downloading)
+    except LabError:
+        if config.needs_data:
+            raise
+        return None
+    calibrates = any(isinstance(step, Int8) for step in config.parsed())
+    if calibrates and isinstance(dataset, ImageDataset) and len(dataset.train) < FEWEST_CALIBRATION_IMAGES:
+        raise LabError(
+            f"{dataset.card.title} has {len(dataset.train)} training images, and int8 takes at least "
+            f"{FEWEST_CALIBRATION_IMAGES} to measure the ranges of activations on: add some, or take int8 out of the recipe."
+        )
+    return dataset
+
+
+def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
+    """The variant's checkpoint: from disk, or made now and kept there."""
+    folder = variant_folder(work.job.folder, variant.id) / "best"
+    step = work.config.parsed()[variant.number - 1]
+    name = f"{work.job.run.id}/{variant.id}"
+    kept = _kept(work, variant, step)
+    if kept is not None:
+        return dataclasses.replace(kept, name=name)
+    (folder.parent / MEASURED).unlink(missing_ok=True)  # of one that was damaged
+    if isinstance(step, Trained):
+        work.begin(variant.id, step.words, TRAINING)
+        _train(work, variant, step, before)
+    else:
+        work.begin(variant.id, step.words, MAKING)
+        made = _apply(work, step, before)
+        card = dataclasses.replace(made.card, title=_title(work, variant), seed=work.config.seed)
+        save_checkpoint(folder, made.model, card, onnx=made.onnx)
+    # What is measured, and what the next step starts from, is what the file gives back.
+    return dataclasses.replace(load_checkpoint(str(folder)), name=name)
+
+
+def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
+    folder = variant_folder(work.job.folder, variant.id)
+    if isinstance(step, Trained) and not is_made(work.job.folder, variant.id):
+        finished = work.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
+        if not finished:
+            return None  # its `best` may be of the middle of its training
+    try:
+        return load_checkpoint(str(folder / "best"))
+    except LabError:
+        return None  # none yet, or a damaged one: made again
+
+
+def _apply(work: Work, step: Step, before: Checkpoint) -> Checkpoint:
+    """The steps that do not train."""
+    if isinstance(step, PruneWeights):
+        return pruning.prune_weights(before, step)
+    if isinstance(step, PruneChannels):
+        if step.importance != "taylor":
+            return prune_channels(before, step)
+        images = work.images()
+        chosen = subset(images.train, min(TAYLOR_IMAGES, len(images.train)), work.config.seed)
+        return prune_channels(before, step, chosen.images, chosen.labels)
+    if isinstance(step, LowRank):
+        return factorise(before, step)
+    if isinstance(step, Cluster):
+        return cluster(before, step)
+    if isinstance(step, Float16):
+        return pruning.half(before, step)
+    if isinstance(step, HuffmanCode):
+        return pruning.code(before, step)
+    assert isinstance(step, Int8)
+    if before.card.task == "text":
+        return to_int8(before, None, step)
+    train = work.images().train
+    if len(train) < step.images:
+        step = dataclasses.replace(step, images=len(train))
+    return to_int8(before, subset(train, step.images, work.config.seed).images, step)
+
+
+def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> None:
+    """Train one variant to its end, or go on from where it stopped."""
+    if work.dataset is None:
+        work.images()
+    assert work.dataset is not None
+    seed = work.config.seed + variant.seed
+    if variant.control:
+        assert isinstance(step, Distill)
+        step = step.untaught()
+    work.job.interruptible = True
+    session = TuneSession(before, step, work.dataset, seed=seed, device=work.config.device)
+    if not (work.store.root / variant.id / "config.json").is_file():
+        # Whatever lies there was damaged.
+        shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
+        work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
+    _teach(work, step, session)
+    part = Part(work, variant, step.words)
+    finished = train_to_end(session, part)
+    if finished.reason == "diverged":
+        raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
+    part.end("finished", finished.message)
+    work.job.interruptible = False
+    (part.folder / STATE).unlink(missing_ok=True)
+    shutil.rmtree(part.folder / "last", ignore_errors=True)
+
+
+def _teach(work: Work, step: Trained, session: TuneSession) -> None:
+    """Let the original, or of a distillation the network that it starts from, say what it thinks of the training data."""
+    teacher = session.checkpoint if isinstance(step, Distill) else work.original
+    if not isinstance(step, Distill | Tuned):
+        return
+    features = step.features if isinstance(step, Distill) else 0.0
+    if not step.alpha and not features:
+        return
+    assert work.dataset is not None
+    task: Any = session.task
+    targets = distill.soft_targets(
+        teacher,
+        work.dataset,
+        task,
+        lambda share: work.making("asking the teacher", 0.1 * share),
+        features=bool(features),
+    )
+    if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
+        labels = task.train_data.labels.cpu().numpy()
+        work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
+    session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature, features=features))
+
+
+def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:
+    """Put what was measured on the variant's card."""
+    found = read_measurement(work.job.folder, variant.id)
+    assert found is not None
+    measured = dataclasses.asdict(found)
+    figures: dict[str, Any] = {"run": work.job.run.id, "code_version": work.job.value("code_version")}
+    if measured["loss_nats"] is not None:
+        figures |= {
+            "val_loss_nats": measured["loss_nats"],
+            "val_bits_per_character": measured["loss_nats"] / float(np.log(2)),
+            "val_accuracy": measured["accuracy"],
+            "val_characters": measured["images"],
+        }
+    elif measured["accuracy"] is not None:
+        figures |= {
+            "test_accuracy": measured["accuracy"],
+            "test_interval": list(measured["accuracy_interval"] or ()),
+            "test_images": measured["images"],
+            "delta_points": measured["delta_points"],
+            "p_value": measured["p_value"],
+        }
+    card = made.card
+    if (
+        isinstance(work.dataset, ImageDataset)
+        and card.recipe.get("train_on") == "train"
+        and len(work.dataset.validation)
+    ):
+        card = dataclasses.replace(card, calibration=calibrate(made, work.images().validation, "none"))
+    card = dataclasses.replace(card, metrics=dict(card.metrics) | figures)
+    write_atomic(variant_folder(work.job.folder, variant.id) / "best" / CARD, card.to_json())
+    return dataclasses.replace(made, card=card)
+
+
+def _keep_as_result(work: Work, last: Checkpoint) -> None:
+    """The last variant is the run's own checkpoint, to be found under its id."""
+    card = dataclasses.replace(last.card, title=work.job.name)
+    save_checkpoint(work.job.folder / "best", last.model, card, onnx=last.onnx)
+
+
+def _title(work: Work, variant: Variant) -> str:
+    """Of a variant's checkpoint, for people."""
+    return f"{work.original.card.title}: {variant.title}"[:MAX_NAME]
+
+
+def _summary(job: Job) -> str:
+    result = read_compression(RunStore(job.folder.parent), job.run.id)
+    last = [variant.id for variant in result.config.variants() if variant.goes_on][-1]
+    words = next(loss_words(item) for item in result.measured if item.id == last)
+    count = len(result.variants)
+    return f"{count} {'variant' if count == 1 else 'variants'} made and measured; the result: {words}."

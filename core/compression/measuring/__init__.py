@@ -1,0 +1,1 @@
+"""Size, speed, memory and accuracy of a compressed checkpoint beside its original."""

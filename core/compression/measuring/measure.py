@@ -1,0 +1,301 @@
+"""One procedure that measures all variants of a checkpoint beside their original. All of it is on the CPU.
+
+Pictures: the network alone is timed, from normalised float32 to logits, in PyTorch and in ONNX Runtime, each in turn with the
+original in the same runtime; accuracy is that of the ONNX file, which is what is deployed, on all test images, one view of
+each (no test-time augmentation). Text: see core.compression.measuring.measure_text.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.checkpoints.store import Card, Checkpoint
+from core.common.devices import cores
+from core.common.errors import LabError
+from core.compression.measuring.comparable import check_comparable
+from core.compression.measuring.counting import layers_of_pictures, zeros_of
+from core.compression.measuring.latency import interleaved, peak_memory, torch_threads
+from core.compression.measuring.measure_text import TextBench
+from core.compression.measuring.remarks import PLACES, about_int8, about_storage, about_zeros, busy, slower
+from core.compression.measuring.significance import mcnemar, paired_interval
+from core.compression.onnx.export import compare_export, export_onnx
+from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
+from core.compression.recipe import ORIGINAL
+from core.compression.results import SUBJECTS, Latency, Measurement
+from core.data import Dataset, ImageDataset, TextDataset
+from core.inference.evaluation import wilson
+from core.inference.images import logits_of
+
+OnStage = Callable[[str, float | None], None]
+BATCH = 250
+"""Test images that are answered at once."""
+COMPARED = 200
+"""Test images on which the ONNX file is compared with PyTorch."""
+
+
+def _silent(words: str, share: float | None) -> None:
+    pass
+
+
+class Bench:
+    """Measures checkpoints against an original, whose own answers and losses are computed once."""
+
+    def __init__(
+        self,
+        original: Checkpoint,
+        stored_bytes: int,
+        dataset: Dataset | None,
+        *,
+        threads: int = 1,
+        most_images: int = 0,
+        on_stage: OnStage = _silent,
+    ) -> None:
+        """stored_bytes: of the original's weights file. dataset: None where it is not at hand; what can be measured then is.
+        threads: for latencies. most_images: test images that are answered, spread evenly; 0: all. on_stage gets what is being
+        measured, in words, and the share of it that is done, 0..1, or None. Raises LabError for a number of threads that is
+        none.
+        """
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
+            raise LabError(f"threads={repr(threads)[:60]} is not valid: it must be a whole number from 1 to 256.")
+        self.original, self.stored_bytes = _on_cpu(original), stored_bytes
+        self.side: PictureBench | TextBench
+        if original.card.task == "text":
+            text = dataset if isinstance(dataset, TextDataset) else None
+            self.side = TextBench(self.original, text, on_stage=on_stage)
+        else:
+            pictures = dataset if isinstance(dataset, ImageDataset) else None
+            self.side = PictureBench(
+                self.original, pictures, threads=threads, most_images=most_images, on_stage=on_stage
+            )
+
+    def measure_original(self) -> tuple[Measurement, np.ndarray | None]:
+        """`measure` for the original itself."""
+        return self.measure(self.original, self.stored_bytes, id=ORIGINAL, title="original")
+
+    def measure(
+        self,
+        checkpoint: Checkpoint,
+        stored_bytes: int,
+        *,
+        id: str,
+        title: str,
+        number: int = 0,
+        seed: int = 0,
+        control: bool = False,
+    ) -> tuple[Measurement, np.ndarray | None]:
+        """All figures of a checkpoint, and its answers (N,) int16 to the test images (None: of text, or without images).
+
+        stored_bytes: of its weights file. id: `original` for the original itself, which is compared with nothing. Raises
+        LabError for a checkpoint that answers another question than the original.
+        """
+        check_comparable(self.original.card, checkpoint.card)
+        itself = id == ORIGINAL
+        checkpoint = self.original if itself else _on_cpu(checkpoint)
+        figures, answers = self.side.measure(checkpoint, itself)
+        measured = Measurement(
+            id=id,
+            title=title,
+            number=number,
+            seed=seed,
+            control=control,
+            model=checkpoint.card.model,
+            stored_bytes=stored_bytes,
+            parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+            **figures,
+        )
+        return measured, answers
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A network in both runtimes."""
+
+    model: nn.Module
+    """A copy in eval mode, channels_last."""
+    data: bytes
+    """As an ONNX file; empty where it cannot be one."""
+    network: OnnxNetwork | None
+    notes: tuple[str, ...]
+
+
+class PictureBench:
+    """The part of Bench that is about image classifiers."""
+
+    def __init__(
+        self, original: Checkpoint, dataset: ImageDataset | None, *, threads: int, most_images: int, on_stage: OnStage
+    ) -> None:
+        self.original, self.threads, self.on_stage = original, threads, on_stage
+        self.images: np.ndarray | None = None
+        self.labels = np.zeros(0, np.int64)
+        self.missing = _missing(original.card, dataset)
+        if dataset is not None and not self.missing:
+            chosen = np.arange(len(dataset.test))
+            if 0 < most_images < len(chosen):
+                chosen = np.linspace(0, len(chosen) - 1, most_images).round().astype(np.int64)
+            self.images, self.labels = dataset.test.images[chosen], np.asarray(dataset.test.labels)[chosen]
+        self._running: _Running | None = None
+        self._answers: np.ndarray | None = None
+
+    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Fields of a Measurement, and the answers. itself: the checkpoint is the original."""
+        card = checkpoint.card
+        side = card.image_data.image_size
+        first = self._first()
+        running = first if itself else self._start(checkpoint)
+        notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
+        layers, macs = layers_of_pictures(checkpoint.model, side)
+        zeros = zeros_of(checkpoint.model)
+        latency_ms, losses = self._latencies(running, None if itself else first, side)
+        if running.network is not None and first.network is None:
+            notes.append("The original cannot run in ONNX Runtime, so there is no speed to compare with there.")
+        memory, error = None, None
+        if running.data:
+            self.on_stage("peak memory", None)
+            memory = peak_memory(running.data, (1, 3, side, side), threads=self.threads)
+            if memory is None:
+                notes.append("Peak memory could not be measured on this machine.")
+            self.on_stage("the ONNX file against PyTorch", None)
+            try:
+                compared = None if self.images is None else self.images[:COMPARED]
+                error = compare_export(checkpoint, running.data, compared)
+            except LabError as problem:
+                notes.append(str(problem))
+        answers = self._answers_of_original() if itself else self._answer(checkpoint, running)
+        if self.missing:
+            notes.append(self.missing)
+        notes += about_zeros(zeros) + losses + busy(latency_ms)
+        figures: dict[str, Any] = {
+            "size_bytes": len(running.data) or None,
+            "macs": macs,
+            "zeros": zeros,
+            "latency_ms": latency_ms,
+            "threads": self.threads,
+            "memory_bytes": memory,
+            "export_error": error,
+            "layers": layers,
+        }
+        if answers is not None:
+            figures |= self._right(answers, None if itself else self._answers_of_original())
+            notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
+        return figures | {"notes": tuple(notes)}, answers
+
+    def _first(self) -> _Running:
+        if self._running is None:
+            self._running = self._start(self.original)
+        return self._running
+
+    def _start(self, checkpoint: Checkpoint) -> _Running:
+        self.on_stage("export to ONNX", None)
+        model = copy.deepcopy(checkpoint.model).eval().to(memory_format=torch.channels_last)
+        try:
+            data = export_onnx(checkpoint)
+            return _Running(model, data, OnnxNetwork(data, threads=self.threads), ())
+        except LabError as error:
+            note = "Size, times and memory in ONNX Runtime were not measured, and accuracy is that of PyTorch"
+            return _Running(model, b"", None, (f"{note}: {str(error)[:300]}",))
+
+    def _latencies(self, running: _Running, first: _Running | None, side: int) -> tuple[dict[str, Latency], list[str]]:
+        """By subject, and where it is slower, in sentences. first: what is timed in turn with it; None: nothing, it is the
+        original itself."""
+        both = [running] if first is None else [running, first]
+        found, sentences = {}, []
+        for subject in SUBJECTS:
+            runtime, _, size = subject.partition("_b")
+            if runtime == "onnx" and any(item.network is None for item in both):
+                continue
+            self.on_stage(f"time {PLACES[subject]}", None)
+            batch = np.random.default_rng(0).standard_normal((int(size), 3, side, side), dtype=np.float32)
+            with torch_threads(self.threads):
+                times = interleaved([_call(item, runtime, batch) for item in both])
+            p50, p95 = np.percentile(times[0], (50, 95))
+            found[subject] = Latency(
+                p50=float(p50), p95=float(p95), original_p50=float(np.median(times[-1])), rounds=times.shape[1]
+            )
+            sentences += slower(PLACES[subject], times[0], times[-1])
+        return found, sentences
+
+    def _answers_of_original(self) -> np.ndarray | None:
+        if self._answers is None:
+            self._answers = self._answer(self.original, self._first())
+        return self._answers
+
+    def _answer(self, checkpoint: Checkpoint, running: _Running) -> np.ndarray | None:
+        """(N,) int16: the likeliest class of each test image, through the ONNX file where there is one."""
+        if self.images is None:
+            return None
+        network = OnnxNetwork(running.data, threads=cores()) if running.data else None
+        parts = []
+        for start in range(0, len(self.images), BATCH):
+            self.on_stage(f"answer {len(self.images):,} test images", start / len(self.images))
+            images = self.images[start : start + BATCH]
+            if network is not None:
+                logits = network.logits(onnx_inputs(checkpoint.card, images))
+            else:
+                logits = logits_of(checkpoint, images, "none").numpy()
+            parts.append(logits.argmax(axis=1).astype(np.int16))
+        return np.concatenate(parts)
+
+    def _right(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
+        """What the answers are worth, alone and against the original's."""
+        right, n = answers == self.labels, len(self.labels)
+        classes = range(len(self.original.card.image_data.classes))
+        found: dict[str, Any] = {
+            "accuracy": float(right.mean()),
+            "accuracy_interval": wilson(int(right.sum()), n),
+            "images": n,
+            "per_class": tuple(
+                float(right[self.labels == index].mean()) if (self.labels == index).any() else 0.0 for index in classes
+            ),
+        }
+        if original is not None:
+            before = original == self.labels
+            lost, gained = int((before & ~right).sum()), int((~before & right).sum())
+            found |= {
+                "delta_points": 100 * (gained - lost) / n,
+                "delta_interval": paired_interval(lost, gained, n),
+                "p_value": mcnemar(lost, gained),
+                "disagreements": int((answers != original).sum()),
+            }
+        return found
+
+
+def _call(running: _Running, runtime: str, batch: np.ndarray) -> Callable[[], Any]:
+    if runtime == "onnx":
+        assert running.network is not None
+        network = running.network
+        return lambda: network.logits(batch)
+    inputs = torch.from_numpy(batch).to(memory_format=torch.channels_last)
+
+    def call() -> None:
+        with torch.inference_mode():
+            running.model(inputs)
+
+    return call
+
+
+def _missing(card: Card, dataset: ImageDataset | None) -> str:
+    """Why there are no test images to answer, in a sentence; empty where there are."""
+    end = "so accuracy was not measured."
+    if dataset is None:
+        return f"{card.dataset.title[:100]} is not at hand, {end}"
+    if dataset.card.classes != card.image_data.classes:
+        return f"{dataset.card.title} no longer has the classes that this was trained on, {end}"
+    if not len(dataset.test):
+        return f"{dataset.card.title} has no test images, {end}"
+    side = card.image_data.image_size
+    if dataset.test.images.shape[1:] != (side, side, 3):
+        return f"The pictures of {dataset.card.title} are not of {side}x{side} pixels, {end}"
+    return ""
+
+
+def _on_cpu(checkpoint: Checkpoint) -> Checkpoint:
+    if all(parameter.device.type == "cpu" for parameter in checkpoint.model.parameters()):
+        return checkpoint
+    return dataclasses.replace(checkpoint, model=copy.deepcopy(checkpoint.model).cpu())

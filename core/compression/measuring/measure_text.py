@@ -1,0 +1,180 @@
+"""The part of core.compression.measuring.measure that is about language models.
+
+Loss is the mean over the validation part of the text. Speed is that of writing characters one by one, each the likeliest, with
+the state carried, on one thread and in turn with the original. A recurrent model that is stored in 8 bits is measured as it
+writes: in 8 bits, inputs rounded as they come. (For its loss 16 parts of the text are read side by side, and those share the
+range that their inputs are rounded in.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.checkpoints.store import Card, Checkpoint
+from core.common.errors import LabError
+from core.compression.measuring.counting import bytes_in_int8, layers_of_text, zeros_of
+from core.compression.measuring.latency import interleaved, torch_threads
+from core.compression.measuring.remarks import about_storage, about_zeros, runs_in_int8, slower, usual_precision
+from core.compression.measuring.significance import mean_interval
+from core.data import UNKNOWN, TextDataset
+from core.inference.decoding import RecurrentStepper, Stepper, stepper
+from core.inference.text import character_losses, space_token
+
+BURST = 32
+"""Characters that are written before the other model has its turn."""
+PROMPT = 16
+NOT_MEASURED = (
+    "Times in ONNX Runtime and memory are not measured for language models, which write through this project's own "
+    "stepper."
+)
+
+
+class TextBench:
+    """Measures language models against an original, whose losses are computed once."""
+
+    def __init__(
+        self, original: Checkpoint, dataset: TextDataset | None, *, on_stage: Callable[[str, float | None], None]
+    ) -> None:
+        self.original, self.on_stage = original, on_stage
+        self.missing = _missing(original.card, dataset)
+        self.tokens = None if dataset is None or self.missing else dataset.validation
+        self._losses: tuple[np.ndarray, np.ndarray] | None = None
+
+    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], None]:
+        """Fields of a Measurement; a text has no answers to keep. itself: the checkpoint is the original."""
+        card, model = checkpoint.card, checkpoint.model
+        int8 = runs_in_int8(card)
+        notes = [*([NOT_MEASURED] if itself else []), *about_storage(card, False)]
+        layers, macs = layers_of_text(model)
+        zeros = zeros_of(model)
+        figures: dict[str, Any] = {
+            "size_bytes": bytes_in_int8(model) if int8 else 4 * sum(p.numel() for p in model.parameters()),
+            "macs": macs,
+            "zeros": zeros,
+            "layers": layers,
+            "threads": 1,
+        }
+        engine: Stepper | None = None
+        try:
+            engine = _engine(checkpoint)
+        except (LabError, RuntimeError) as error:  # PyTorch without 8-bit products on this processor
+            if not int8:
+                raise
+            notes.append(
+                "8-bit products are not to be had on this machine, so speed was not measured and loss is that of float32 "
+                f"({str(error)[:200]})."
+            )
+        sentences: list[str] = []
+        if engine is not None:
+            self.on_stage("write", None)
+            own, original = self._times(checkpoint, engine, itself)
+            sentences = slower("when it writes", own, original)
+            figures |= {
+                "characters_per_s": 1 / float(np.median(own)),
+                "original_characters_per_s": 1 / float(np.median(original)),
+            }
+        if self.missing:
+            notes.append(self.missing)
+        else:
+            before = self._losses_of_original()
+            now = before if itself else self._read(checkpoint, engine)
+            figures |= _scores(*now)
+            if not itself:
+                differences = now[0] - before[0]
+                figures |= {
+                    "delta_nats": float(differences.mean()),
+                    "delta_nats_interval": mean_interval(differences),
+                    "delta_points": 100 * (float(now[1].mean()) - float(before[1].mean())),
+                }
+        notes += about_zeros(zeros) + sentences
+        return figures | {"notes": tuple(notes)}, None
+
+    def _losses_of_original(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._losses is None:
+            self._losses = self._read(self.original, _engine(self.original))
+        return self._losses
+
+    @torch.no_grad()
+    def _read(self, checkpoint: Checkpoint, engine: Stepper | None) -> tuple[np.ndarray, np.ndarray]:
+        """Loss (N,) nats and whether it was the first guess (N,) of every character of the validation part that counts."""
+        words = "read the validation part"
+        self.on_stage(words, 0.0)
+        assert self.tokens is not None
+        tokens = torch.from_numpy(np.ascontiguousarray(self.tokens, dtype=np.int64))
+        model: Any = checkpoint.model
+        if runs_in_int8(checkpoint.card) and isinstance(engine, RecurrentStepper):
+            model = _AsWritten(engine)
+        stand_in = space_token(checkpoint.card.text_data.vocabulary)
+        # For steps of 16 characters a second thread costs more than it brings.
+        with torch_threads(1 if model is not checkpoint.model else torch.get_num_threads()):
+            losses, right = character_losses(model, tokens, stand_in, lambda share: self.on_stage(words, share))
+        scored = tokens[1:] != UNKNOWN
+        return losses[scored].double().numpy(), right[scored].numpy()
+
+    def _times(self, checkpoint: Checkpoint, engine: Stepper, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds a character of the checkpoint and of the original, (rounds,) each; twice the same for the original."""
+        writers = [_Writer(checkpoint.model, engine)]
+        if not itself:
+            writers.append(_Writer(self.original.model, _engine(self.original)))
+        with torch_threads(1):
+            times = interleaved([writer.burst for writer in writers])
+        own, *others = (row / 1e3 / writer.length for writer, row in zip(writers, times, strict=True))
+        return own, (others or [own])[0]
+
+
+class _Writer:
+    """Writes on and on. A Transformer's burst is half its context, so that each reads the context again just once."""
+
+    def __init__(self, model: Any, engine: Stepper) -> None:
+        self.engine = engine
+        self.length = BURST if model.recurrent else max(1, model.config.context // 2)
+        prompt = torch.arange(PROMPT) % model.config.vocabulary
+        self.token = engine.start(prompt, 1).argmax(1)
+
+    @torch.inference_mode()
+    def burst(self) -> None:
+        for _ in range(self.length):
+            self.token = self.engine.step(self.token).argmax(1)
+
+
+class _AsWritten:
+    """A recurrent model that reads as it writes: step by step, in the arithmetic of its stepper."""
+
+    recurrent = True
+
+    def __init__(self, engine: RecurrentStepper) -> None:
+        self.engine = engine
+
+    def initial_state(self, streams: int) -> Any:
+        return self.engine.model.initial_state(streams)
+
+    def __call__(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Tokens (B, T) int64 and a state to logits (B, T, V) and the state after the last of them."""
+        self.engine.state = list(state if state is not None else self.initial_state(len(tokens)))
+        logits = torch.stack([self.engine.step(column) for column in tokens.T], 1)
+        return logits, list(self.engine.state)
+
+
+def _engine(checkpoint: Checkpoint) -> Stepper:
+    return stepper(checkpoint.model, usual_precision(checkpoint.card))
+
+
+def _scores(losses: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    return {"loss_nats": float(losses.mean()), "accuracy": float(right.mean()), "images": len(losses)}
+
+
+def _missing(card: Card, dataset: TextDataset | None) -> str:
+    """Why there is no text to read, in a sentence; empty where there is."""
+    end = "so loss was not measured."
+    if dataset is None:
+        return f"{card.dataset.title[:100]} is not at hand, {end}"
+    if dataset.card.vocabulary != card.text_data.vocabulary:
+        return f"{dataset.card.title} no longer has the characters that this was trained on, {end}"
+    if not (dataset.validation[1:] != UNKNOWN).any():
+        return f"{dataset.card.title} has no validation part, {end}"
+    return ""

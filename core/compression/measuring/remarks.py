@@ -1,0 +1,97 @@
+"""What a reader of a measurement must be told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from core.checkpoints.store import Card
+from core.compression.measuring.significance import mcnemar
+from core.compression.results import Latency
+from core.compression.steps import STEPS, TrainQuantized
+from core.models import MODELS
+
+NOTICEABLE = 0.95
+"""Speedups below this are told,"""
+SURE = 0.01
+"""if so uneven a split of the rounds, slower in some and faster in others, were this rare by luck."""
+SCATTER = 2.0
+"""p95 over p50 from which on times are called scattered: something else had the processor now and then."""
+MANY_ZEROS = 0.1
+MUCH_LOST = 0.5
+"""Percentage points that an int8 network may lose before a remedy is named."""
+PLACES = {
+    "torch_b1": "in PyTorch at batch 1",
+    "torch_b64": "in PyTorch at batch 64",
+    "onnx_b1": "in ONNX Runtime at batch 1",
+    "onnx_b64": "in ONNX Runtime at batch 64",
+}
+"""Words for SUBJECTS."""
+
+
+def slower(place: str, own: np.ndarray, original: np.ndarray) -> list[str]:
+    """`Slower than the original in PyTorch at batch 1: 0.80 times as fast.`, where it is, beyond noise.
+
+    place: where, in words. own, original: (rounds,) times of the same work in the same rounds.
+    """
+    speedup = float(np.median(original) / np.median(own))
+    worse = int((own > original).sum())
+    if speedup >= NOTICEABLE or _sign_test(worse, len(own) - worse) > SURE:
+        return []
+    return [f"Slower than the original {place}: {speedup:.2f} times as fast."]
+
+
+def _sign_test(worse: int, better: int) -> float:
+    """Two-sided p value, 0..1, of so uneven a split of rounds. McNemar's exact test is the sign test of the disagreements, so
+    that it serves for rounds as well."""
+    return mcnemar(worse, better)
+
+
+def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
+    """That the times are not to be trusted far, where they scatter."""
+    places = [PLACES[name] for name, found in latency_ms.items() if found.p95 > SCATTER * found.p50]
+    if not places:
+        return []
+    return [
+        f"Something else used the processor, so times scatter {', '.join(places)}: measure again on a quiet machine."
+    ]
+
+
+def about_zeros(zeros: float) -> list[str]:
+    """That zeros cost as much as other weights, where there are many."""
+    if zeros <= MANY_ZEROS:
+        return []
+    return [f"{zeros:.0%} of its weights are zero, and they are multiplied all the same: that makes nothing faster."]
+
+
+def about_storage(card: Card, has_onnx: bool) -> list[str]:
+    """What runs, where it is not what the file holds."""
+    if has_onnx:
+        return ["8 bits are for ONNX Runtime: in PyTorch it computes in float32, with weights that were rounded."]
+    if card.storage == "float32" or runs_in_int8(card):
+        return []
+    held = {"float16": "in 16 bits", "int8": "in 8 bits"}.get(card.storage, card.storage)
+    return [f"Its file holds the weights {held}; to run, they become float32 again, as large and as fast as any."]
+
+
+def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
+    """What may help where an int8 network for pictures loses much against the original, and was not tried."""
+    if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
+        return []
+    done = card.compression.get("steps") or ()
+    if any(STEPS.get(step.get("step")) is TrainQuantized for step in done):
+        return []
+    return [
+        f"It loses {-delta_points:.2f} points against the original: {TrainQuantized.title.lower()} before int8 may help."
+    ]
+
+
+def usual_precision(card: Card) -> str:
+    """What a language model writes in unless it is told otherwise, one of core.inference.sampling.PRECISIONS."""
+    return "int8" if runs_in_int8(card) else "float32"
+
+
+def runs_in_int8(card: Card) -> bool:
+    """Whether it is a language model that writes in 8 bits (see core.inference.decoding)."""
+    return card.storage == "int8" and MODELS[card.model].recurrent

@@ -1,0 +1,1 @@
+"""Compression methods: each takes a checkpoint and returns a new one."""

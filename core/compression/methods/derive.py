@@ -1,0 +1,53 @@
+"""How every method hands back what it made: a new checkpoint whose card names its parent and what was done."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.checkpoints.store import Calibration, Checkpoint
+from core.compression.steps import Step
+from core.models import LAYERS, build_model
+from core.models.layers import layers_of
+
+
+def derived(
+    checkpoint: Checkpoint, model: nn.Module, step: Step, *, storage: str = "float32", onnx: bytes = b"", **card: Any
+) -> Checkpoint:
+    """A checkpoint made from another by one step. model: the new network, on its own memory; its changed layers are put on
+    the card, so that it can be rebuilt. storage: how its file will hold the weights. card: further fields to set.
+
+    Figures and calibration of the parent are no longer true, and are left out.
+    """
+    old = checkpoint.card
+    done = dict(old.compression) or {"original": checkpoint.name, "steps": []}
+    done["steps"] = [*done["steps"], step.to_dict()]
+    settings = {key: value for key, value in old.model_config.items() if key != LAYERS}
+    with torch.device("meta"):  # sizes only: no memory, and nothing drawn from the global generator
+        designed = build_model(old.model, settings)
+    changed = layers_of(model, designed) if old.task == "images" else {}
+    values: dict[str, Any] = {
+        "model_config": settings | ({LAYERS: changed} if changed else {}),
+        "metrics": {},
+        "calibration": Calibration(),
+        "parent": checkpoint.name,
+        "compression": done,
+        "tta": "none",  # several views of a picture would multiply what was saved
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "storage": storage,
+        "onnx_file": "",
+        "onnx_sha256": "",
+        "onnx_bytes": 0,
+        "created": "",
+    }
+    new = dataclasses.replace(old, **values | card)
+    return Checkpoint(checkpoint.name, new, model.eval().requires_grad_(False), onnx)
+
+
+def copied(checkpoint: Checkpoint) -> nn.Module:
+    """The network on memory of its own: the checkpoint that a step is given stays as it is."""
+    return copy.deepcopy(checkpoint.model)

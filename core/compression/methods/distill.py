@@ -1,0 +1,282 @@
+"""Learning from another network: soft targets, computed once for a whole training set, and the loss that matches them.
+
+The teacher sees each training image once, not augmented, so a hundred epochs of a student cost one pass of the teacher; a
+teacher that saw every augmented view would be the better one (Beyer et al., arXiv:2106.05237), at its price.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
+from core.common.paths import ensure_folder, lab_home
+from core.data.dataset import Dataset, ImageCard, ImageDataset, TextDataset
+from core.inference.text import next_logits, space_token
+from core.training.config import TrainConfig
+from core.training.image_task import ImageTask
+from core.training.text_task import TextTask
+
+CHUNK = 250
+MOST_BYTES = 500_000_000
+"""Of one teacher's answers, which are held in memory: Tiny Shakespeare's are 130 MB."""
+MOST_CACHED_BYTES = 1_000_000_000
+"""Of all answers that are kept on disk; the oldest go first."""
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SoftTargets:
+    """What a teacher says about every training image, or after every training character."""
+
+    logits: Tensor
+    """(N, C) float16."""
+    features: Tensor | None = None
+    """(N, F) float16: what goes into its last linear layer; None unless asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Teaching:
+    """How much of the loss is the teacher's."""
+
+    targets: SoftTargets
+    alpha: float
+    temperature: float
+    features: float = 0.0
+
+    def loss(self, logits: Tensor, labels: Tensor, places: Tensor, label_smoothing: float) -> Tensor:
+        """`distillation_loss` of a batch. places: (N,) of its rows in the training data."""
+        soft = self.targets.logits[places.cpu()].to(logits.device)
+        return distillation_loss(
+            logits,
+            labels,
+            soft,
+            alpha=self.alpha,
+            temperature=self.temperature,
+            label_smoothing=label_smoothing,
+        )
+
+
+def distillation_loss(
+    logits: Tensor, labels: Tensor, soft: Tensor, *, alpha: float, temperature: float, label_smoothing: float = 0.0
+) -> Tensor:
+    """(1 - alpha) cross-entropy with the labels + alpha T² KL(teacher || student), both softened by T. Nats, scalar.
+
+    logits, soft: (N, C) unnormalised; labels: (N,). Source: Hinton et al., arXiv:1503.02531, section 2.
+    """
+    hard = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if not alpha:
+        return hard
+    return (1 - alpha) * hard + alpha * soft_loss(logits, soft, temperature)
+
+
+def soft_loss(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
+    """T² KL(teacher || student) at temperature T: nats, scalar, 0 where both agree. logits, soft: (N, C)."""
+    student = F.log_softmax(logits / temperature, dim=1)
+    teacher = F.log_softmax(soft.float() / temperature, dim=1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def soft_targets(
+    teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress, *, features: bool = False
+) -> SoftTargets:
+    """The teacher's answers to the task's training data, in the order of the data; kept on disk for the next time."""
+    size = 2 * _count(task) * _answers(teacher)
+    if size > MOST_BYTES:
+        raise LabError(
+            f"The teacher's answers to {dataset.card.title[:100]} would take {size / 1e9:.1f} GB of memory, and at most "
+            f"{MOST_BYTES / 1e9:g} are taken: set alpha to 0, or choose a smaller dataset."
+        )
+    path = _cache_path(teacher, dataset, task, features)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            names = ("logits", "features") if features else ("logits",)
+            found = {name: torch.from_numpy(kept[name]) for name in names}
+        if len(found["logits"]) == _count(task):
+            return SoftTargets(logits=found["logits"], features=found.get("features"))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        pass  # none yet, or half of one: made anew
+    made = _of_text(teacher, task, on_progress) if isinstance(task, TextTask) else None
+    if made is None:
+        assert isinstance(task, ImageTask)
+        made = _of_images(teacher, task, on_progress, features)
+    _keep(path, made)
+    return made
+
+
+def mean_soft_labels(targets: SoftTargets, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
+    """For each class, the mean probabilities that the teacher gives to its training images, at temperature 1."""
+    probabilities = torch.softmax(targets.logits.float(), dim=1).numpy()
+    rows = []
+    for index, label in enumerate(classes):
+        own = probabilities[labels == index]
+        if len(own):
+            rows.append({"label": label, "probabilities": [round(float(value), 5) for value in own.mean(axis=0)]})
+    return tuple(rows)
+
+
+class SoftImageTask(ImageTask):
+    """ImageTask whose loss is partly a teacher's. Labels of a batch are places in the training set, so that whatever the
+    augmentation does to a picture, its soft targets are found."""
+
+    def __init__(self, config: TrainConfig, dataset: ImageDataset, device: str, dtype: torch.dtype, amp: Any) -> None:
+        super().__init__(config, dataset, device, dtype, amp)
+        self.true = self.train_data.labels
+        self.teaching: Teaching | None = None
+        self.regressor: nn.Linear | None = None
+        self._seen: list[Tensor] = []
+
+    def teach(self, teaching: Teaching, model: nn.Module) -> None:
+        """From now on, the loss asks for the teacher's answers too. model: the student, of which features are matched."""
+        if self.config.mixup or self.config.cutmix:
+            raise LabError("A teacher's answers cannot be mixed: leave mixup and cutmix out.")
+        self.teaching = teaching
+        if self.train_data.labels is self.true:
+            self.train_data.labels = torch.arange(len(self.true), device=self.true.device)
+        if teaching.features and teaching.targets.features is not None:
+            head = last_linear(model)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.seed)
+                self.regressor = nn.Linear(head.in_features, teaching.targets.features.shape[1]).to(self.device)
+            head.register_forward_pre_hook(self._see)
+
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        teaching = self.teaching
+        if teaching is None:
+            return super().loss(model, inputs, targets)
+        labels = self.true[targets]
+        self._seen.clear()
+        logits = model(inputs).float()
+        loss = teaching.loss(logits, labels, targets, self.config.label_smoothing)
+        if self.regressor is not None and teaching.targets.features is not None:
+            wanted = teaching.targets.features[targets.cpu()].to(self.device).float()
+            loss = loss + teaching.features * F.mse_loss(self.regressor(self._seen[-1].float()), wanted)
+        return loss, (logits.detach().argmax(1) == labels).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"regressor": self.regressor.state_dict()} if self.regressor is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.regressor is not None:
+            self.regressor.load_state_dict(state["regressor"])
+
+    def _see(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        self._seen[:] = [given[0]]
+
+
+class SoftTextTask(TextTask):
+    """TextTask whose loss is partly a teacher's. Batches are places in the text, so that the teacher's answers are found."""
+
+    def __init__(self, config: TrainConfig, dataset: TextDataset, device: str, amp: Any) -> None:
+        super().__init__(config, dataset, device, amp)
+        self.characters = self.tokens
+        self.teaching: Teaching | None = None
+
+    def teach(self, teaching: Teaching, model: nn.Module) -> None:
+        """From now on, the loss asks for the teacher's answers too."""
+        self.teaching = teaching
+        self.tokens = torch.arange(len(self.characters), device=self.characters.device)
+
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        teaching = self.teaching
+        if teaching is None:
+            return super().loss(model, inputs, targets)
+        labels = self.characters[targets].flatten()
+        logits, state = model(self.characters[inputs], self.carried)
+        if self.recurrent:
+            self.carried = [tuple(part.detach() for part in parts) for parts in state]
+        flat = logits.float().flatten(0, 1)  # (B x T, V)
+        loss = teaching.loss(flat, labels, inputs.flatten(), self.config.label_smoothing)
+        return loss, (flat.detach().argmax(1) == labels).sum()
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The layer that gives the logits."""
+    found = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise LabError(
+            "This network has no linear layer at its end, so its features cannot be matched: set features to 0."
+        )
+    return found[-1]
+
+
+@torch.no_grad()
+def _of_images(teacher: Checkpoint, task: ImageTask, on_progress: Progress, features: bool) -> SoftTargets:
+    model, device = _at_work(teacher, task.device), task.device
+    seen: list[Tensor] = []
+    if features:
+        last_linear(model).register_forward_pre_hook(lambda module, given: seen.append(given[0].half().cpu()))
+    logits, size = [], CHUNK if device == "cpu" else 2000
+    for pixels, _ in task.train_data.chunks(size):
+        logits.append(model(pixels.float()).half().cpu())
+        on_progress(min(1.0, len(logits) * size / len(task.train_data)))
+    return SoftTargets(logits=torch.cat(logits), features=torch.cat(seen) if features else None)
+
+
+@torch.no_grad()
+def _of_text(teacher: Checkpoint, task: TextTask, on_progress: Progress) -> SoftTargets:
+    stand_in = space_token(teacher.card.text_data.vocabulary)
+    found = next_logits(_at_work(teacher, task.device), task.tokens, stand_in, on_progress).cpu()
+    return SoftTargets(logits=torch.cat([found, found[-1:]]))  # nothing follows the last character
+
+
+def _at_work(teacher: Checkpoint, device: str) -> nn.Module:
+    """A copy: the teacher's own network stays where it is, and gets no hook."""
+    return copy.deepcopy(teacher.model).eval().to(device)
+
+
+def _answers(teacher: Checkpoint) -> int:
+    """Numbers that a teacher says about one picture or character."""
+    card = teacher.card
+    return len(card.text_data.vocabulary) if card.task == "text" else len(card.image_data.classes)
+
+
+def _count(task: ImageTask | TextTask) -> int:
+    return len(task.tokens) if isinstance(task, TextTask) else len(task.train_data)
+
+
+def _cache_path(teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, features: bool) -> Path:
+    """By the teacher's network and the very data: their pixels or characters, since a subset has no checksum of its own. Not
+    by the checksum on the card, which a network that was never saved has from its parent."""
+    card = dataset.card
+    shown = (card.mean, card.std) if isinstance(card, ImageCard) else card
+    what = hashlib.sha256(f"{teacher.card.model} {teacher.card.model_config} {shown} {features}".encode())
+    for name, value in teacher.model.state_dict().items():
+        what.update(name.encode() + value.cpu().numpy().tobytes())
+    data = task.tokens if isinstance(task, TextTask) else task.train_data.images
+    what.update(data.cpu().numpy().tobytes())
+    return lab_home() / "soft-targets" / f"{what.hexdigest()[:32]}.npz"
+
+
+def _keep(path: Path, made: SoftTargets) -> None:
+    """Best effort: without it, the teacher answers again the next time."""
+    import io
+
+    from core.common.paths import write_atomic
+
+    arrays: dict[str, Any] = {"logits": made.logits.numpy()}
+    if made.features is not None:
+        arrays["features"] = made.features.numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        ensure_folder(path.parent)
+        write_atomic(path, buffer.getvalue(), durable=False)
+        room = MOST_CACHED_BYTES
+        for kept in sorted(path.parent.glob("*.npz"), key=lambda item: item.stat().st_mtime, reverse=True):
+            room -= kept.stat().st_size
+            if room < 0:
+                kept.unlink(missing_ok=True)
+    except (OSError, LabError):
+        return

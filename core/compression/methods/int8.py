@@ -1,0 +1,102 @@
+"""int8 after training. Networks for pictures: weights and activations, as an ONNX file that computes in integers. Language
+models: weights only. Sources: Jacob et al., arXiv:1712.05877; Nagel et al., arXiv:2106.08295, section 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from core.checkpoints.packing import from_grid, rows_on_grid
+from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
+from core.compression.methods.derive import copied, derived
+from core.compression.onnx.calibrate import ranges
+from core.compression.onnx.export import compare_export, with_metadata
+from core.compression.onnx.folding import fold_batch_norms
+from core.compression.onnx.graph import image_graph
+from core.compression.onnx.int8_graph import SCALE, WHOLE, Plan, quantised
+from core.compression.onnx.runtime import onnx_inputs
+from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
+
+COMPARED = 64
+"""Calibration images on which the file is compared with its twin."""
+
+
+def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Checkpoint:
+    """A checkpoint of the same network in 8 bits; the one given stays as it is.
+
+    images: (N, H, W, 3) uint8, training images that the ranges of activations are measured on, the first step.images of
+    them; None for a language model. Raises LabError for pictures that tell no ranges and networks that cannot be in int8.
+
+    Pictures: batch norms are folded, the checkpoint carries an ONNX file that computes in integers, and its model is the float
+    twin: the folded network with the weights of that file, int8 times scale. Text: every matrix moves to the int8 grid of its
+    rows, arithmetic stays float32 (see core.inference.decoding for integer arithmetic).
+    """
+    if checkpoint.card.task == "text":
+        if images is not None:
+            raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no pictures for calibration.")
+        return derived(checkpoint, _on_grid(copied(checkpoint)), step, storage="int8")
+    data = checkpoint.card.image_data
+    chosen = _checked(images, data.image_size)[: step.images]
+    _check_finite(checkpoint.model)
+    twin = fold_batch_norms(checkpoint.model, data.image_size).cpu()
+    floating = image_graph(twin, data.image_size, len(data.classes))
+    plan = Plan(floating)
+    found = ranges(floating, plan.measured(), onnx_inputs(checkpoint.card, chosen), step.method)
+    file = quantised(floating, plan, found)
+    _take_weights(twin, file)
+    made = derived(checkpoint, twin, step, storage="int8")
+    made = dataclasses.replace(made, onnx=with_metadata(file, made))
+    compare_export(made, made.onnx, chosen[:COMPARED])
+    return made
+
+
+def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
+    few = 0 if images is None else len(images)
+    if images is None or few < FEWEST_CALIBRATION_IMAGES:
+        raise LabError(
+            f"{few} pictures tell too little about the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
+            "training images."
+        )
+    if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        shape = "x".join(map(str, images.shape))
+        raise LabError(
+            f"Calibration needs pictures of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape {shape}."
+        )
+    if (images == images[0]).all():
+        raise LabError("All calibration pictures are the same, which tells no ranges: give different training images.")
+    return images
+
+
+@torch.no_grad()
+def _on_grid(model: nn.Module) -> nn.Module:
+    """Every weight of two or more dimensions at its nearest value of q * scale, in place; a scale for each row."""
+    _check_finite(model)
+    for parameter in model.parameters():
+        if parameter.ndim >= 2:
+            parameter.copy_(torch.from_numpy(from_grid(*rows_on_grid(parameter.detach().cpu().float().numpy()))))
+    return model
+
+
+@torch.no_grad()
+def _take_weights(model: nn.Module, file: onnx.ModelProto) -> None:
+    """Give a network the weights that an int8 file computes with, in place."""
+    held = {item.name: item for item in file.graph.initializer}
+    for name, parameter in model.named_parameters():
+        if name + WHOLE in held and parameter.ndim >= 2:
+            whole, scales = (numpy_helper.to_array(held[name + part]) for part in (WHOLE, SCALE))
+            parameter.copy_(torch.from_numpy(from_grid(whole, scales)))
+        elif name in held:
+            parameter.copy_(torch.from_numpy(numpy_helper.to_array(held[name]).copy()))
+
+
+def _check_finite(model: nn.Module) -> None:
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise LabError(f"{name[:60]} has values that are no finite numbers: the network cannot be in int8.")

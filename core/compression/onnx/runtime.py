@@ -1,0 +1,183 @@
+"""A network in ONNX Runtime, the runtime that a user would deploy. Without torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from core.checkpoints.store import MAX_ONNX_BYTES, Card
+from core.checkpoints.validation import MAX_IMAGE_SIZE
+from core.common.errors import LabError
+
+_IMAGE_OPERATORS = """Add BatchNormalization Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
+QuantizeLinear Relu"""
+_TEXT_OPERATORS = """Add Concat Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape Slice Softmax
+Split Squeeze Transpose Trilu"""
+OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}
+"""First input -> what files with it consist of here; no loops, no functions, nothing from other domains."""
+LARGEST_BATCH = 250
+"""Pictures that are answered at once, at most."""
+MOST_VALUES = 2**30
+"""Numbers in all tensors that are computed for so many pictures: a file is small, and could ask for any amount."""
+LARGEST_SETTING = 2**16
+"""Of an operator: sizes that are computed from it then cannot overflow."""
+
+
+class OnnxNetwork:
+    """A loaded file. Inputs are those of `logits`."""
+
+    def __init__(self, data: bytes, *, threads: int = 1) -> None:
+        """threads: of the CPU, for one operator. Raises LabError for what is no network of the kind that is exported here."""
+        import onnxruntime
+
+        check_onnx(data)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors
+        if threads > 1:  # a thread that waits must not take a core from others
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception class for each of its codes, and no common base
+            raise LabError(
+                f"ONNX Runtime does not accept the ONNX file ({type(error).__name__}): make or export it again."
+            ) from error
+        self.inputs: dict[str, tuple[Any, ...]] = {item.name: tuple(item.shape) for item in self.session.get_inputs()}
+        self.input_name = next(iter(self.inputs))
+        self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        """Normalised pictures (N, 3, H, W) float32 to (N, classes); tokens (B, T) int64, from an empty state, to (B, T,
+        vocabulary). Raises LabError for inputs that do not fit."""
+        return self.run(inputs)[0]
+
+    def run(self, inputs: np.ndarray, state: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Logits, and for a recurrent network the state after the last token. state: zeros where it is None."""
+        names = list(self.inputs)[1:]
+        if state is None:
+            state = [self._zeros(name, len(inputs)) for name in names]
+        try:
+            return list(self.session.run(None, {self.input_name: inputs} | dict(zip(names, state, strict=True))))
+        except Exception as error:
+            wanted = "x".join(str(size) for size in self.inputs[self.input_name])
+            raise LabError(
+                f"The ONNX network cannot be run on {inputs.dtype} of shape {'x'.join(map(str, inputs.shape))} "
+                f"({type(error).__name__}): it takes {wanted}."
+            ) from error
+
+    def _zeros(self, name: str, batch: int) -> np.ndarray:
+        layers, _, width = self.inputs[name]
+        return np.zeros((layers, batch, width), np.float32)
+
+
+def onnx_inputs(card: Card, images: np.ndarray) -> np.ndarray:
+    """(N, H, W, 3) uint8 to what an exported network takes: (N, 3, H, W) float32, normalised, C-contiguous."""
+    data = card.image_data
+    mean, std = np.array(data.mean, np.float32), np.array(data.std, np.float32)
+    pixels = (images.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def check_onnx(data: bytes, side: int | None = None) -> Any:
+    """The parsed file. side: of the pictures, in pixels, where it is known.
+
+    Raises LabError where the file is too large, damaged, or does what no file does that is written here: other operators,
+    weights in other files, other inputs, tensors without bound. Files come with checkpoints that anyone may have made.
+    """
+    import onnx
+
+    if not data or len(data) > MAX_ONNX_BYTES:
+        raise LabError(f"The ONNX file has {len(data):,} bytes: it must have 1 to {MAX_ONNX_BYTES:,}.")
+    try:
+        model = onnx.load_from_string(data)
+    except Exception as error:  # the error class of protobuf depends on its backend
+        raise LabError("The ONNX file is damaged: make or export it again.") from error
+    graph = model.graph
+    first = graph.input[0].name if graph.input else ""
+    known = OPERATORS.get(first, frozenset())
+    weights, settings = graph.initializer, [attribute for node in graph.node for attribute in node.attribute]
+    if (
+        len(model.functions)
+        or len(graph.sparse_initializer)
+        or len(graph.quantization_annotation)
+        or len(graph.value_info)
+        or not len(graph.output)
+        or any(node.op_type not in known or node.domain not in ("", "ai.onnx") for node in graph.node)
+        or any(weight.data_location == onnx.TensorProto.EXTERNAL or weight.external_data for weight in weights)
+        or any(size < 0 for weight in weights for size in weight.dims)
+        or any(setting.HasField("t") or setting.HasField("g") for setting in settings)
+        or any(abs(value) > LARGEST_SETTING for setting in settings for value in (setting.i, *setting.ints))
+    ):
+        raise LabError("The ONNX file has parts that none has that is exported here: make or export it again.")
+    given = {weight.name for weight in weights}
+    takes = _takes_pictures(graph.input, side) if first == "images" else _takes_tokens(graph.input)
+    if not takes or any(item.name in given for item in graph.input):
+        raise LabError("The ONNX file takes other inputs than the network that it stands for: make or export it again.")
+    if _numbers(model, pictures=first == "images") > MOST_VALUES:
+        raise LabError("The ONNX file asks for more memory than any network here needs: make or export it again.")
+    return model
+
+
+def _takes_pictures(inputs: Any, side: int | None) -> bool:
+    """Whether the only input is (N, 3, side, side) float32, N free."""
+    import onnx
+
+    sizes = _sizes(inputs[0])
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT or len(sizes or []) != 4:
+        return False
+    count, channels, height, width = sizes or []
+    allowed = range(8, MAX_IMAGE_SIZE + 1) if side is None else (side,)
+    return count is None and channels == 3 and height == width and height in allowed
+
+
+def _takes_tokens(inputs: Any) -> bool:
+    """Whether the inputs are (B, T) int64 and states (layers, B, width) float32, B and T free."""
+    import onnx
+
+    (kind, tokens), *states = [(item.type.tensor_type.elem_type, _sizes(item) or []) for item in inputs] or [(0, [])]
+    return (kind, tokens) == (onnx.TensorProto.INT64, [None, None]) and all(
+        kind == onnx.TensorProto.FLOAT and len(sizes) == 3 and sizes[0] and sizes[1] is None and sizes[2]
+        for kind, sizes in states
+    )
+
+
+def _sizes(value: Any) -> list[int | None] | None:
+    """Of a tensor's dimensions, None for one that is free; None for a tensor of which even their number is not known."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+
+
+def _numbers(model: Any, *, pictures: bool) -> int:
+    """Numbers in all tensors for LARGEST_BATCH pictures, and in the patches of one that each convolution multiplies; of
+    language models for one character, as far as it is known before they run. Raises LabError for a tensor of pictures without
+    a size."""
+    import onnx
+
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    del sized.graph.output[:]  # what a file says about its results is not taken on trust
+    if pictures:
+        sized.graph.input[0].type.tensor_type.shape.dim[0].dim_value = LARGEST_BATCH
+    try:
+        found = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
+    except Exception as error:
+        raise LabError("The ONNX file has tensors that do not fit together: make or export it again.") from error
+    sizes = {item.name: _sizes(item) for item in (*found.input, *found.value_info)}
+    sizes |= {weight.name: list(weight.dims) for weight in model.graph.initializer}
+    if not pictures:
+        return sum(math.prod(size or 1 for size in of or []) for of in sizes.values())
+    numbers = {name: math.prod(size or 0 for size in of or [0]) for name, of in sizes.items()}
+    computed = [name for node in model.graph.node for name in node.output if name]
+    if any(numbers.get(name, 0) <= 0 for name in computed) or len(sizes.get(model.graph.output[0].name) or []) != 2:
+        raise LabError("The ONNX file computes tensors whose sizes nothing tells: make or export it again.")
+    # A convolution that was inferred has a weight (channels, ...) and a result (N, channels, ...).
+    convolutions = [
+        (sizes[node.input[1]], sizes[node.output[0]]) for node in model.graph.node if node.op_type == "Conv"
+    ]
+    patches = (math.prod(size or 0 for size in (weight or [])[1:] + (made or [])[2:]) for weight, made in convolutions)
+    return sum(numbers.values()) + sum(patches)

@@ -1,0 +1,120 @@
+"""A recipe's run on disk: a folder a variant, and what can be read of them at any time. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.checkpoints.store import CARD, MEMBERS
+from core.common.errors import LabError
+from core.common.paths import write_atomic
+from core.common.values import read_json
+from core.compression.recipe import ORIGINAL, CompressConfig
+from core.compression.results import CompressionResult, Measurement, measurement_from_dict
+from core.jobs.run import COMPRESS
+from core.jobs.store import RunStore
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MEASURED = "measurement.json"
+"""What a variant costs and what it is worth, in its folder."""
+ANSWERS = "answers.npy"
+"""The class that a variant gives to every test image, (N,) int16."""
+FACTS = "facts.json"
+"""What a recipe knows of its original and machine: `original`, `weights`, `classes`, `made`, `soft_labels`."""
+MOST_ANSWERS_BYTES = 100_000_000
+
+
+def read_compression(store: RunStore, run_id: str) -> CompressionResult:
+    """A recipe as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
+    run = store.get(run_id)
+    if run.kind != COMPRESS:
+        raise LabError(f"The run {run_id} compresses nothing: pick one from the list of results.")
+    config: CompressConfig = store.config(run_id)
+    folder = store.folder(run_id)
+    facts = read_facts(folder)
+    names = [ORIGINAL, *(variant.id for variant in config.variants())]
+    found = [read_measurement(folder, name) for name in names]
+    try:
+        return CompressionResult(
+            config=config,
+            name=run.name,
+            original=str(facts.get("original") or config.checkpoint),
+            task=run.task,
+            classes=tuple(str(item) for item in facts.get("classes", ())),
+            made={str(key): str(value) for key, value in facts.get("made", {}).items()},
+            measured=tuple(item for item in found if item is not None),
+            soft_labels=tuple(facts.get("soft_labels", ())),
+        )
+    except (TypeError, AttributeError) as error:
+        raise LabError(f"The facts of {run_id} are damaged: start the recipe again.") from error
+
+
+def variant_folder(folder: Path, variant: str) -> Path:
+    """Where a variant of the run in `folder` lies; its checkpoint is in `best` below."""
+    return folder / MEMBERS / variant
+
+
+def is_made(folder: Path, variant: str) -> bool:
+    """Whether a variant has its checkpoint and was measured."""
+    there = variant_folder(folder, variant)
+    return (variant == ORIGINAL or (there / "best" / CARD).is_file()) and read_measurement(folder, variant) is not None
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What the run knows of its original and machine; empty where it cannot be read."""
+    try:
+        facts = read_json((folder / FACTS).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def read_measurement(folder: Path, variant: str) -> Measurement | None:
+    """What was measured of a variant; None where nothing was, or where it cannot be read."""
+    path = variant_folder(folder, variant) / MEASURED
+    try:
+        return _read_measurement(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+def write_measurement(folder: Path, measured: Measurement, answers: np.ndarray | None) -> None:
+    """Keep what was measured, the answers first: whoever sees the one finds the others."""
+    import dataclasses
+    import io
+
+    import numpy as np
+
+    there = variant_folder(folder, measured.id)
+    there.mkdir(parents=True, exist_ok=True)
+    if answers is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, answers.astype(np.int16), allow_pickle=False)
+        write_atomic(there / ANSWERS, buffer.getvalue())
+    write_atomic(there / MEASURED, json.dumps(dataclasses.asdict(measured)) + "\n")
+
+
+def read_answers(folder: Path, variant: str) -> np.ndarray | None:
+    """The class that a variant gives to every test image, (N,) int16; None where it was not asked."""
+    import numpy as np
+
+    path = variant_folder(folder, variant) / ANSWERS
+    try:
+        if path.stat().st_size > MOST_ANSWERS_BYTES:
+            return None
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.ndim == 1 else None
+
+
+@lru_cache(maxsize=512)
+def _read_measurement(path: str, changed_ns: int) -> Measurement | None:
+    try:
+        return measurement_from_dict(read_json(Path(path).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,1 +1,0 @@
-"""Generation: a language model in, sampled text and what can be said about it out."""

@@ -1,0 +1,1 @@
+"""Classify images and evaluate a classifier."""

@@ -1,0 +1,204 @@
+"""How good a checkpoint is, with intervals; and the calibration that classification uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from core.checkpoints.store import Calibration, Checkpoint
+from core.data.dataset import Split
+from core.inference.images import free_energy, logits_of
+
+BINS = 15
+FALSE_ALARMS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassResult:
+    label: str
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    """95% Wilson interval, 0..1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationBin:
+    confidence: float
+    """Mean calibrated probability of the answers in this bin, 0..1."""
+    accuracy: float
+    """Share of them that are right, 0..1."""
+    low: float
+    high: float
+    """95% Wilson interval of the accuracy, 0..1."""
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistake:
+    index: int
+    """Position in the split."""
+    true: str
+    predicted: str
+    confidence: float
+    """Calibrated probability of the wrong answer, 0..1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Figures of one checkpoint on one split."""
+
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    """95% Wilson interval of the accuracy, 0..1: the uncertainty from having only n images."""
+    loss_nats: float
+    """Mean cross-entropy of the calibrated probabilities."""
+    ece: float
+    """Expected calibration error, 0..1, over 15 equal-width bins (Guo et al., arXiv:1706.04599)."""
+    flagged: float
+    """Share of the images that the none-of-these warning flags, 0..1."""
+    per_class: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Counts; row = true class, column = answer."""
+    calibration: tuple[CalibrationBin, ...]
+    mistakes: tuple[Mistake, ...]
+    """Most confident first."""
+    tta: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def evaluate(
+    checkpoint: Checkpoint,
+    split: Split,
+    tta: str | None = None,
+    on_progress: Callable[[float], None] | None = None,
+    most_mistakes: int = 100,
+) -> Evaluation:
+    """Evaluate on a split. tta: None takes the card's. on_progress gets the share done, 0..1."""
+    started = time.perf_counter()
+    card = checkpoint.card
+    classes = card.image_data.classes
+    logits = split_logits(checkpoint, split, tta, on_progress)
+    labels = torch.from_numpy(np.asarray(split.labels, dtype=np.int64))
+    scaled = logits / card.calibration.temperature
+    confidence, answers = torch.softmax(scaled, dim=1).max(dim=1)
+    right = answers == labels
+    count, n = len(classes), len(labels)
+    confusion = torch.bincount(labels * count + answers, minlength=count * count).view(count, count)
+    per_class = []
+    for index, label in enumerate(classes):
+        total, hits = int(confusion[index].sum()), int(confusion[index, index])
+        low, high = wilson(hits, total)
+        accuracy = hits / total if total else 0.0
+        per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
+    wrong = torch.nonzero(~right).flatten()
+    wrong = wrong[confidence[wrong].argsort(descending=True)][:most_mistakes]
+    bins = _bins(confidence, right)
+    threshold = card.calibration.energy_threshold
+    flagged = float((free_energy(logits) > threshold).float().mean()) if threshold is not None else 0.0
+    return Evaluation(
+        n=n,
+        accuracy=int(right.sum()) / n,
+        interval=wilson(int(right.sum()), n),
+        loss_nats=float(F.cross_entropy(scaled, labels)),
+        ece=sum(item.n * abs(item.accuracy - item.confidence) for item in bins) / n,
+        flagged=flagged,
+        per_class=tuple(per_class),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        calibration=bins,
+        mistakes=tuple(
+            Mistake(
+                index=index,
+                true=classes[int(labels[index])],
+                predicted=classes[int(answers[index])],
+                confidence=float(confidence[index]),
+            )
+            for index in wrong.tolist()
+        ),
+        tta=card.tta if tta is None else tta,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def calibrate(checkpoint: Checkpoint, validation: Split, tta: str | None = None) -> Calibration:
+    """Temperature (least cross-entropy) and energy threshold (5% false alarms), both on validation images."""
+    logits = split_logits(checkpoint, validation, tta)
+    labels = torch.from_numpy(np.asarray(validation.labels, dtype=np.int64))
+    threshold = float(torch.quantile(free_energy(logits), 1 - FALSE_ALARMS))
+    return Calibration(
+        temperature=best_temperature(logits, labels),
+        energy_threshold=threshold,
+        false_alarm_rate=float((free_energy(logits) > threshold).float().mean()),
+        images=len(labels),
+    )
+
+
+def best_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The temperature in 0.2..20 with the least cross-entropy, which is convex in 1/T. logits: (N, C); labels: (N,).
+
+    Where every answer is right the best temperature would be 0, hence the lower bound.
+    """
+    low, high = math.log(1 / 20), math.log(1 / 0.2)
+    for _ in range(60):
+        third = (high - low) / 3
+        left, right = low + third, high - third
+        losses = [float(F.cross_entropy(logits.double() * math.exp(x), labels)) for x in (left, right)]
+        low, high = (low, right) if losses[0] < losses[1] else (left, high)
+    return math.exp(-(low + high) / 2)
+
+
+def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95% interval of a proportion (Wilson 1927), which stays inside 0..1. (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = hits / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def split_logits(
+    checkpoint: Checkpoint, split: Split, tta: str | None = None, on_progress: Callable[[float], None] | None = None
+) -> torch.Tensor:
+    """Logits (N, classes) of a whole split, in order."""
+    device = next(checkpoint.model.parameters()).device.type
+    size = 250 if device == "cpu" else 2000
+    parts = []
+    for start in range(0, len(split), size):
+        parts.append(logits_of(checkpoint, split.images[start : start + size], tta))
+        if on_progress:
+            on_progress(min(1.0, (start + size) / len(split)))
+    return torch.cat(parts)
+
+
+def _bins(confidence: torch.Tensor, right: torch.Tensor) -> tuple[CalibrationBin, ...]:
+    which = (confidence * BINS).long().clamp(max=BINS - 1)
+    found = []
+    for index in range(BINS):
+        inside = which == index
+        if inside.any():
+            hits, n = int(right[inside].sum()), int(inside.sum())
+            low, high = wilson(hits, n)
+            found.append(
+                CalibrationBin(
+                    confidence=float(confidence[inside].mean()),
+                    accuracy=hits / n,
+                    low=low,
+                    high=high,
+                    n=n,
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,84 @@
+"""From a picture to an honest answer: calibrated probabilities, and a warning when it is likely none of the classes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from core.checkpoints.store import Card, Checkpoint
+from core.common.errors import LabError
+from core.models.tta import tta_logits
+
+TOP = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    probabilities: tuple[float, ...]
+    """Calibrated, one per class, sum 1."""
+    top: tuple[tuple[str, float], ...]
+    """The five most probable labels with their probabilities, best first."""
+    energy: float
+    """Free energy, -logsumexp(logits), nats: higher means less like anything the model was trained on."""
+    likely_none_of_these: bool
+    """Whether the energy is above the card's threshold. False where the card has none."""
+    latency_ms: float
+    """Wall time per picture of this call, from uint8 pixels to probabilities."""
+
+
+@torch.inference_mode()
+def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> torch.Tensor:
+    """Logits (N, classes), float32, on the CPU. images: (N, H, W, 3) uint8. tta: None takes the card's.
+
+    Raises LabError where the pictures do not have the model's input size.
+    """
+    card = checkpoint.card
+    side = card.image_data.image_size
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
+        raise LabError(
+            f"{card.title} takes pictures of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape "
+            f"{'x'.join(map(str, images.shape))}: resize them first."
+        )
+    device = next(checkpoint.model.parameters()).device
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+    return tta_logits(checkpoint.model, normalise(pixels, card), card.tta if tta is None else tta).float().cpu()
+
+
+def normalise(pixels: torch.Tensor, card: Card) -> torch.Tensor:
+    """(N, H, W, 3) uint8 to the model's input (N, 3, H, W) float32, in channels_last memory order."""
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (card.image_data.mean, card.image_data.std))
+    return ((pixels / 255.0 - mean) / std).permute(0, 3, 1, 2)
+
+
+def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> list[Prediction]:
+    """One Prediction per picture. images: (N, H, W, 3) uint8. Raises LabError as `logits_of` does."""
+    if len(images) == 0:
+        return []
+    started = time.perf_counter()
+    logits = logits_of(checkpoint, images, tta)
+    calibration, classes = checkpoint.card.calibration, checkpoint.card.image_data.classes
+    probabilities = torch.softmax(logits / calibration.temperature, dim=1)
+    energies = free_energy(logits)
+    latency_ms = (time.perf_counter() - started) * 1000 / len(images)
+    threshold = calibration.energy_threshold
+    answers = []
+    for row, energy in zip(probabilities, energies.tolist(), strict=True):
+        order = row.argsort(descending=True)[:TOP].tolist()
+        answers.append(
+            Prediction(
+                probabilities=tuple(row.tolist()),
+                top=tuple((classes[index], float(row[index])) for index in order),
+                energy=energy,
+                likely_none_of_these=threshold is not None and energy > threshold,
+                latency_ms=latency_ms,
+            )
+        )
+    return answers
+
+
+def free_energy(logits: torch.Tensor) -> torch.Tensor:
+    """-logsumexp over classes: (N, C) to (N,), nats. Source: Liu et al., arXiv:2010.03759, equation 3 with T=1."""
+    return -torch.logsumexp(logits, dim=1)

@@ -1,0 +1,128 @@
+"""How the next character is chosen from a model's logits: no repeats, temperature, top-k, top-p, in that order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.common.errors import LabError
+from core.common.values import finite
+
+MAX_LENGTH = 20_000
+PRECISIONS = ("float32", "int8")
+"""Of the weights while writing, see core.inference.decoding; named here, where nothing needs torch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingConfig:
+    """Settings of one piece of writing. Raises LabError with the valid range for any value outside it."""
+
+    length: int = 500
+    """Characters to write."""
+    temperature: float = 0.8
+    """Logits are divided by this: below 1 sharpens, above 1 flattens, 0 always takes the likeliest character."""
+    top_k: int = 0
+    """Choose among the k likeliest characters only; 0 = all (Fan et al., arXiv:1805.04833)."""
+    top_p: float = 1.0
+    """Choose among the likeliest characters that together hold this much probability; 1 = all (Holtzman et al.,
+    arXiv:1904.09751)."""
+    no_repeat: int = 0
+    """Never write the same sequence of so many characters twice, which ends loops at low temperatures; 0 = off (after Paulus
+    et al., arXiv:1705.04304, who do it with words)."""
+    seed: int = 0
+    """The same seed, settings and prompt give the same text on the same device."""
+
+    def __post_init__(self) -> None:
+        self._whole("length", 1, MAX_LENGTH)
+        self._within("temperature", 0, 100)
+        self._whole("top_k", 0, 10_000)
+        self._within("top_p", 0, 1)
+        self._whole("no_repeat", 0, 1000)
+        self._whole("seed", 0, 2**31 - 1)
+
+    def _whole(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise LabError(
+                f"{name}={str(value)[:40]} is not valid: {name} must be a whole number from {low} to {high:,}."
+            )
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not finite(value) or not low <= value <= high:
+            raise LabError(f"{name}={str(value)[:40]} is not valid: {name} must be a number from {low:g} to {high:g}.")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(…, V) logits to probabilities, float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def distribution(logits: np.ndarray, config: SamplingConfig, banned: Any = ()) -> np.ndarray:
+    """Probabilities (V,) that the next character is drawn with. logits: (V,) float; banned: tokens not to choose.
+
+    They sum to 1. Where every character is banned, none is.
+    """
+    scores = logits.astype(np.float64)
+    banned = list(banned)
+    if banned and len(banned) < len(scores):
+        scores[banned] = -np.inf
+    if config.temperature == 0:
+        chosen = np.zeros(len(scores))
+        chosen[scores.argmax()] = 1.0
+        return chosen
+    with np.errstate(over="ignore"):  # close to temperature 0, what is not the likeliest goes to -inf, as it should
+        scores = (scores - scores.max()) / config.temperature
+    if config.top_k and config.top_k < len(scores):
+        scores[np.argsort(-scores, kind="stable")[config.top_k :]] = -np.inf
+    probabilities = softmax(scores)
+    if config.top_p < 1:
+        order = np.argsort(-probabilities, kind="stable")
+        rest = order[1:]  # the likeliest always stays
+        before = np.cumsum(probabilities[order])[:-1]
+        probabilities[rest[before >= config.top_p]] = 0.0
+        probabilities /= probabilities.sum()
+    return probabilities
+
+
+class Draws:
+    """Numbers from 0 to 1 for one stream, the same on every machine and numpy version (the raw words of PCG64)."""
+
+    def __init__(self, seed: int, stream: int = 0, drawn: int = 0) -> None:
+        """drawn: numbers that a text which goes on has used already."""
+        self._words = np.random.PCG64([seed, stream])
+        self._words.advance(drawn)
+
+    def pick(self, probabilities: np.ndarray) -> int:
+        """An index of `probabilities` (V,), each as likely as it says."""
+        uniform = (int(self._words.random_raw()) >> 11) / 2**53
+        index = int(probabilities.cumsum().searchsorted(uniform, side="right"))
+        if index >= len(probabilities) or probabilities[index] == 0:  # the sum fell short of 1 by rounding
+            index = int(np.flatnonzero(probabilities)[-1])
+        return index
+
+
+class Repeats:
+    """Remembers which character followed each sequence of n - 1 in one stream's own text."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._seen: dict[tuple[int, ...], set[int]] = {}
+        self._tail: tuple[int, ...] = ()
+
+    def banned(self) -> set[int]:
+        """Tokens that would write a sequence of n characters a second time."""
+        if not self._length or len(self._tail) < self._length - 1:
+            return set()
+        return self._seen.get(self._tail, set())
+
+    def add(self, token: int) -> None:
+        if not self._length:
+            return
+        keep = self._length - 1
+        if len(self._tail) == keep:
+            self._seen.setdefault(self._tail, set()).add(token)
+        self._tail = (*self._tail, token)[-keep:] if keep else ()

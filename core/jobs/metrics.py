@@ -1,0 +1,75 @@
+"""`metrics.jsonl`: one JSON object a line, appended by one worker, read by anyone at any time."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from core.common.paths import write_atomic
+from core.common.values import finite, read_json
+
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+"""What a language model wrote at each evaluation: `step`, `epoch`, `text`."""
+
+
+def to_line(row: dict[str, Any]) -> str:
+    """One line. Numbers that are not finite become null: strict JSON has none."""
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+    }
+    return json.dumps(clean, allow_nan=False) + "\n"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All whole rows, in order. A line that is torn (the writer was cut off) or damaged is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in data.splitlines():
+        try:
+            row = read_json(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.get("kind") in ("train", "eval") and _is_whole(row):
+            rows.append(row)
+    return rows
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Whether it has its place in the run, and nothing but numbers where figures belong."""
+    if not all(finite(row.get(name)) for name in ("step", "epoch")) or not isinstance(row["step"], int):
+        return False
+    return all(
+        value is None or isinstance(value, bool) or finite(value) for name, value in row.items() if name != "kind"
+    )
+
+
+def keep_until(path: Path, step: int, evaluated_step: int) -> None:
+    """Drop what lies after a saved state: train rows after `step`, eval rows after `evaluated_step`."""
+    last = {"train": step, "eval": evaluated_step}
+    kept = [row for row in read_rows(path) if row["step"] <= last[row["kind"]]]
+    if kept or path.exists():
+        write_atomic(path, "".join(map(to_line, kept)))
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """What was written at each evaluation, in order of steps. A run that went back to a saved state writes some again:
+    the later one counts."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found: dict[int, dict[str, Any]] = {}
+    for line in data.splitlines():
+        try:
+            row = read_json(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("text"), str) and _is_whole({**row, "text": None}):
+            found[row["step"]] = row
+    return [found[step] for step in sorted(found)]

@@ -1,0 +1,149 @@
+"""The process that does a run: `python -m core worker RUN_ID`. It ends every run with one sentence for people.
+
+It holds the run's lock for all its life, so that everybody sees at once when it is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import subprocess
+import time
+import traceback
+from pathlib import Path
+
+import core
+from core.common.errors import LabError
+from core.jobs import locks
+from core.jobs.engine import ROOT, LocalEngine, write_owner
+from core.jobs.job import Job, Stopped
+from core.jobs.run import KINDS, Run
+from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK, RunStore
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def run_worker(run_id: str, runs_folder: Path | None = None, lock_handle: int | None = None) -> str:
+    """Do the run, give the queue a push, and return the status it ended with. Raises LabError where it may not start.
+
+    lock_handle: an inherited file descriptor that holds the run's lock already; None takes the lock.
+    """
+    store = RunStore(runs_folder)
+    status = do_run(store, run_id, lock_handle)
+    with contextlib.suppress(LabError, OSError):
+        LocalEngine(store).tick()
+    return status
+
+
+def do_run(store: RunStore, run_id: str, lock_handle: int | None = None) -> str:
+    """Do one run in this process, and return the status it ended with. Raises LabError where it may not start."""
+    handle = _claim(store, run_id) if lock_handle is None else _adopt(store, run_id, lock_handle)
+    try:
+        return _do(store, store.get(run_id))
+    finally:
+        os.close(handle)
+
+
+def _claim(store: RunStore, run_id: str) -> int:
+    """Take a run by hand, past the queue."""
+    with store.locked():
+        run = store.get(run_id)
+        handle = locks.take(store.folder(run_id) / WORKER_LOCK, wait_s=1.0)
+        if handle is None:
+            raise LabError(f"The run {run_id} has a worker already: watch that one, or stop it first.")
+        if run.status != "queued" and not run.resumable:
+            os.close(handle)
+            raise LabError(f"The run {run_id} cannot go on ({run.status}): {run.message or 'start a new one.'}")
+        write_owner(handle, os.getpid())
+        for asked in (STOP, FOREGROUND_LOCK):
+            (store.folder(run_id) / asked).unlink(missing_ok=True)
+        started = run.started.timestamp() if run.started else time.time()
+        store.write_status(
+            run_id, status="running", stage="starting", message="", started=started, heartbeat=time.time()
+        )
+    return handle
+
+
+def _adopt(store: RunStore, run_id: str, handle: int) -> int:
+    try:
+        fits = os.path.samestat(os.fstat(handle), (store.folder(run_id) / WORKER_LOCK).stat())
+    except OSError:
+        fits = False
+    if not fits:
+        raise LabError("--lock-handle is for the engine: start a worker by hand without it.")
+    os.set_inheritable(handle, False)  # a program that we start must not keep the run alive
+    write_owner(handle, os.getpid())
+    return handle
+
+
+def _do(store: RunStore, run: Run) -> str:
+    try:
+        job = Job(store, run)
+    except OSError as error:
+        with contextlib.suppress(OSError, LabError), store.locked():
+            store.write_status(run.id, status="failed", message=sentence(error, run), ended=time.time())
+        return "failed"
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: job.ask_to_stop("Stopped as asked"))
+        config = store.config(run.id)
+        job.update(code_version=code_version())
+        job.stage("starting PyTorch")
+        module, _, function = KINDS[run.kind].job.partition(":")
+        outcome = getattr(importlib.import_module(module), function)(config, job)
+        job.end(outcome.status, outcome.message, final=outcome.final)
+        return str(outcome.status)
+    except Stopped as stop:
+        if run.parts:
+            count = f"{job.value('members_done') or 0} of {run.parts} {run.part_name}"
+            job.end("stopped", f"{stop} after {count}: resume it to go on where it stopped.")
+            return "stopped"
+        step, saved = job.value("step") or 0, job.value("saved_step")
+        total = job.value("total_steps")
+        if saved and saved == total:
+            what = "whole validation part" if run.task == "text" else "test images"
+            job.end("stopped", f"{stop} after its last step: resume it to have it measured on the {what}.")
+        else:
+            goes_on = f"step {saved} of {total}" if saved else "the beginning"
+            job.end("stopped", f"{stop} at step {step}: resume it to go on from {goes_on}.")
+        return "stopped"
+    except BaseException as error:
+        if not isinstance(error, LabError):
+            job.log("".join(traceback.format_exception(error)))
+        job.end("failed", sentence(error, run))
+        return "failed"
+
+
+def sentence(error: BaseException, run: Run) -> str:
+    """What went wrong and what to do, for people."""
+    if isinstance(error, LabError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return "The disk is full, so the run ended with its last good checkpoint: free some space, then resume it."
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        if run.compression:
+            return (
+                "Memory ran out: choose a smaller network or another device, or close other programs, then resume it."
+            )
+        size = run.config.batch_size
+        smaller = f"try batch_size={size // 2}" if size > 1 else "choose a smaller model or another device"
+        return f"Memory ran out with batch_size={size}: {smaller}."
+    if isinstance(error, OSError):
+        return f"A file cannot be read or written ({error.strerror or error}): see the run's log, then resume it."
+    return f"It ended with an error that was not foreseen ({type(error).__name__}): the run's log has the details."
+
+
+def code_version() -> str:
+    """The version of this project, with the commit where it runs from a clone."""
+    if not (ROOT / ".git").exists():
+        return core.__version__
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return core.__version__
+    return f"{core.__version__} ({found})"

@@ -1,0 +1,1 @@
+"""Generate text and look inside language models."""

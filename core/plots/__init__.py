@@ -1,1 +1,0 @@
-"""Results in, Plotly figures out. Neither torch nor Streamlit is imported here."""

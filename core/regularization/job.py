@@ -1,0 +1,216 @@
+"""A study in its worker: train all runs that are missing, choose strengths on validation, then look at the test set once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from functools import partial
+
+from core.checkpoints.store import CARD, MEMBERS, versions
+from core.common.devices import likely_device, processor_name
+from core.common.errors import LabError
+from core.common.paths import ensure_folder, write_atomic
+from core.data import load_images
+from core.data.dataset import ImageDataset
+from core.jobs.engine import gpus
+from core.jobs.job import Job, Outcome
+from core.jobs.pool import TEST, TRAIN, Answer, Crew, Task, crew_size
+from core.jobs.run import MEMBER, number
+from core.jobs.store import RunStore
+from core.regularization import cost
+from core.regularization.analysis import headline, judged
+from core.regularization.results import StudyResult
+from core.regularization.store import FACTS, read_facts, read_result, read_study
+from core.regularization.study import Member, StudyConfig
+
+ADDED = "runs were added after a look at the test images"
+LEAST_SPEED_S = 60.0
+LEAST_IMAGES = 2000
+"""Of training between two measurements: the quick study has 3,200."""
+TRIES = 2
+"""For a run whose process died: of memory, most likely, and then perhaps not again."""
+
+
+def run_study(config: StudyConfig, job: Job) -> Outcome:
+    """Do what is missing of a study. Raises Stopped with all of it kept, LabError where it cannot be done."""
+    job.stage("reading the dataset")
+    dataset = load_images(config.dataset, job.downloading)
+    config.check_data(len(dataset.train))
+    job.stage("preparing")
+    store = RunStore(ensure_folder(job.folder / MEMBERS))
+    members = {member.id: member for member in config.members()}
+    size = crew_size(len(members), config.device, gpus())
+    known = [read_result(store.root / member_id) for member_id in members]
+    # Whoever adds runs because of what the test images said can no longer rely on the intervals: that is said for good.
+    added = any(not (store.root / member_id).is_dir() for member_id in members)
+    looked = added and any(result and result.test_accuracy is not None for result in known)
+    _write_facts(dataset, size, job, looked)
+    for member_id, member in members.items():
+        if not _is_usable(store, member_id):
+            # Whatever is left of one that was damaged: it is trained again.
+            shutil.rmtree(store.root / member_id, ignore_errors=True)
+            store.create(config.train_config(member), member.title, kind=MEMBER, run_id=member_id)
+    has_test = len(dataset.test) > 0
+    del dataset  # the processes read their own
+    watch = Watch(job, store, members, config, size)
+    job.interruptible = False
+    crew = Crew(store.root, size, gpus())
+    try:
+        _train(watch, crew)
+        if has_test:
+            _test(watch, crew)
+    finally:
+        crew.stop(lambda: watch.show("ending"))
+    watch.show("ending")
+    watch.remember_speed()
+    result = watch.result()
+    unfinished = [item for name, item in zip(members, result.members, strict=True) if name not in watch.done]
+    if unfinished:
+        why = unfinished[0].message.rstrip(".") or "their process died"
+        message = f"{len(unfinished)} of {len(members)} runs did not finish ({why}): resume it to try them again."
+        return Outcome(status="failed", message=message)
+    failed = sum(item.status == "failed" for item in result.members)
+    message = f"{len(members) - failed} of {len(members)} runs finished. {headline(result)}"
+    return Outcome(status="finished", message=message)
+
+
+class Watch:
+    """What is known of a study while its runs are under way: how far it is, how fast, and how long still."""
+
+    def __init__(self, job: Job, store: RunStore, members: dict[str, Member], config: StudyConfig, size: int) -> None:
+        self.job, self.store, self.members, self.config, self.size = job, store, members, config, size
+        self.done: set[str] = set()
+        self.steps: dict[str, int] = {}
+        for member_id in members:
+            self.look(member_id)
+        self.started = time.monotonic()
+        self.seconds_before = job.run.seconds
+        self.steps_before = sum(self.steps.values())
+        self.begun: tuple[float, int] | None = None
+        job.update(now=True, total_steps=len(members) * config.steps, device=config.device)
+
+    def look(self, member_id: str) -> bool:
+        """Note how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
+        over = read_result(self.store.root / member_id) is not None
+        if over:
+            self.done.add(member_id)
+        step = self.config.steps if over else int(number(self.store.status(member_id), "step") or 0)
+        self.steps[member_id] = min(step, self.config.steps)
+        return over
+
+    def result(self) -> StudyResult:
+        """The study as it is on disk."""
+        return read_study(RunStore(self.job.folder.parent), self.job.run.id)
+
+    def show(self, stage: str, in_hand: list[Task] | None = None) -> None:
+        """Write how far the study is."""
+        for task in in_hand or []:
+            self.look(task.member_id)
+        spent, steps = time.monotonic() - self.started, sum(self.steps.values())
+        total = len(self.members) * self.config.steps
+        if steps > self.steps_before and self.begun is None:
+            self.begun = (spent, steps)  # starting PyTorch is no part of the rate
+        rate = None
+        if self.begun and spent - self.begun[0] > 3:
+            rate = max(0, steps - self.begun[1]) / (spent - self.begun[0]) or None
+        self.job.update(
+            stage=stage,
+            step=steps,
+            members_done=len(self.done),
+            seconds=round(self.seconds_before + spent, 3),
+            examples_per_s=rate * self.config.batch_size if rate else None,
+            seconds_left=(total - steps) / rate if rate else None,
+        )
+
+    def check(self, stage: str, in_hand: list[Task]) -> None:
+        """Show how far it is; raises Stopped where that is asked for."""
+        self.show(stage, in_hand)
+        self.job.stop_if_wanted()
+
+    def remember_speed(self) -> None:
+        """For the estimate of the next study's duration: what one process gets done beside the others. Not from a study whose
+        time went into starting and measuring."""
+        images = (sum(self.steps.values()) - self.steps_before) * self.config.batch_size
+        spent = time.monotonic() - self.started
+        if (
+            spent > LEAST_SPEED_S
+            and self.config.steps * self.config.batch_size >= LEAST_IMAGES * self.config.evaluations
+        ):
+            cost.remember(self.config, likely_device(self.config.device), images / spent / self.size)
+
+
+def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> None:
+    """Keep what is known of dataset and machine. looked: runs are missing after others were measured on test.
+
+    Raises LabError where the data are not those of the runs that there are.
+    """
+    data = {"classes": "\n".join(dataset.card.classes)} | dataset.card.sha256
+    before = read_facts(job.folder)
+    if before.get("data", data) != data:
+        raise LabError(
+            f"The data of {dataset.card.title} have changed since this study began: put them back as they were, or start a "
+            "new study."
+        )
+    facts = {
+        "classes": list(dataset.card.classes),
+        "sizes": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        "data": data,
+        "made": {
+            "hardware": f"{processor_name()}, {size} {'process' if size == 1 else 'processes'} with a thread each",
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "code": str(job.value("code_version") or ""),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+        | ({"note": ADDED} if looked or "note" in before["made"] else {}),
+    }
+    write_atomic(job.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+
+
+def _is_usable(store: RunStore, member_id: str) -> bool:
+    """Whether a run can be gone on with, or is over and has left what it should."""
+    folder = store.root / member_id
+    result = read_result(folder)
+    if result is not None:
+        return result.status != "finished" or (folder / "best" / CARD).is_file()
+    try:
+        run = store.get(member_id)
+    except LabError:
+        return False
+    return run.resumable or run.active  # active: a process of a worker that was killed is still saving it
+
+
+def _train(watch: Watch, crew: Crew) -> None:
+    missing = [Task(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
+    for _ in range(TRIES):
+        again = []
+        for answer in crew.run(missing, partial(watch.check, "training")):
+            if not watch.look(answer.task.member_id):
+                again.append(answer.task)
+                _complain(watch, answer)
+        missing = again
+
+
+def _test(watch: Watch, crew: Crew) -> None:
+    """Only what was chosen on validation, and only once everything that there is to choose from has been trained."""
+    if len(watch.done) < len(watch.members):
+        return
+    result = watch.result()
+    wanted = {(item.variant, item.train_size, item.seed) for item in judged(result) if item.test_accuracy is None}
+    tasks = [
+        Task(verb=TEST, member_id=member_id)
+        for member_id, member in watch.members.items()
+        if (member.variant.spec, member.train_size, member.seed) in wanted
+    ]
+    for answer in crew.run(tasks, partial(watch.check, "measuring on the test images")):
+        if answer.status != "tested":
+            _complain(watch, answer)
+            folder = watch.store.root / answer.task.member_id
+            raise LabError(
+                f"A checkpoint could not be measured on the test images ({answer.message.rstrip('.') or answer.status}): "
+                f"resume the study to try again. Should that fail too, delete {folder}, and it trains that run again."
+            )
+
+
+def _complain(watch: Watch, answer: Answer) -> None:
+    watch.job.log(f"{answer.task.verb} {answer.task.member_id}: {answer.status}. {answer.message}".strip())

@@ -1,0 +1,131 @@
+"""A study on disk: the folder of its runs, and what can be read of them at any time. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints.store import CARD, MEMBERS
+from core.common.errors import LabError
+from core.common.values import read_json
+from core.jobs.run import STUDY, Run
+from core.jobs.store import RunStore
+from core.regularization.results import Curve, MemberResult, StudyResult, member_from_dict, waiting
+from core.regularization.study import Member, StudyConfig
+
+RESULT = "result.json"
+"""What a run of a study gave, once it is over."""
+FACTS = "facts.json"
+"""What a study knows of its dataset and machine: `classes`, `sizes`, `made`, and `data`: checksums."""
+
+
+def member_store(store: RunStore, study_id: str) -> RunStore:
+    """The runs of a study. Raises LabError for a study that is not there."""
+    return RunStore(store.folder(study_id) / MEMBERS)
+
+
+def read_study(store: RunStore, study_id: str) -> StudyResult:
+    """A study as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
+    run = store.get(study_id)
+    if run.kind != STUDY:
+        raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
+    config: StudyConfig = store.config(study_id)
+    members = member_store(store, study_id)
+    found = []
+    for member in config.members():
+        result = _read_member(members, member)
+        named = f"{study_id}/{member.id}" if (members.root / member.id / "best" / CARD).is_file() else ""
+        found.append(
+            dataclasses.replace(
+                result,
+                variant=member.variant.spec,
+                train_size=member.train_size,
+                seed=member.seed,
+                checkpoint=named,
+            )
+        )
+    facts = read_facts(store.folder(study_id))
+    return StudyResult(
+        config=config,
+        members=tuple(found),
+        name=run.name,
+        classes=tuple(facts["classes"]),
+        sizes=facts["sizes"],
+        made=facts["made"],
+    )
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `facts.json` in a study's folder says; with empty `classes`, `sizes` and `made` where it cannot be read."""
+    try:
+        facts = read_json((folder / FACTS).read_bytes())
+        given = {
+            "classes": [str(item) for item in facts["classes"]],
+            "sizes": {str(key): int(value) for key, value in facts["sizes"].items()},
+            "made": {str(key): str(value) for key, value in facts["made"].items()},
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return {"classes": [], "sizes": {}, "made": {}}
+    return facts | given
+
+
+def member_result(run: Run, rows: list[dict[str, Any]], kept_step: int | None) -> MemberResult:
+    """A run of a study out of its metrics rows, but for its variant, which the study knows. kept_step: of the weights that
+    count; None while it is under way."""
+    rows = [row for row in rows if row.get("kind") == "eval"]
+    kept = next((row for row in rows if row["step"] == kept_step), None)
+    return MemberResult(
+        variant="",
+        train_size=run.config.train_images,
+        seed=run.config.seed,
+        status=run.status,
+        message=run.message,
+        step=run.step,
+        curve=Curve(
+            step=tuple(row["step"] for row in rows),
+            train_accuracy=tuple(row.get("probe_accuracy") for row in rows),
+            val_accuracy=tuple(row.get("val_accuracy") for row in rows),
+            train_loss_nats=tuple(row.get("probe_loss_nats") for row in rows),
+            val_loss_nats=tuple(row.get("val_loss_nats") for row in rows),
+        ),
+        kept_step=kept_step,
+        train_accuracy=kept.get("probe_accuracy") if kept else None,
+        val_accuracy=kept.get("val_accuracy") if kept else None,
+        val_loss_nats=kept.get("val_loss_nats") if kept else None,
+        seconds=run.seconds,
+    )
+
+
+def read_result(folder: Path) -> MemberResult | None:
+    """What a run of a study gave; None while it is not over, or where that cannot be read."""
+    try:
+        changed = (folder / RESULT).stat().st_mtime_ns
+    except OSError:
+        return None
+    return _read_result(str(folder / RESULT), changed)
+
+
+@lru_cache(maxsize=4096)
+def _read_result(path: str, changed_ns: int) -> MemberResult | None:
+    try:
+        return member_from_dict(read_json(Path(path).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _read_member(members: RunStore, member: Member) -> MemberResult:
+    folder = members.root / member.id
+    result = read_result(folder)
+    if result is not None:
+        return result
+    try:
+        run = members.get(member.id)
+        rows = members.metrics(member.id) if run.step else []
+    except LabError:
+        return waiting(member)
+    status = {"lost": "stopped", "stopping": "running", "queued": "waiting"}.get(run.status, run.status)
+    if status == "stopped" and not run.step:
+        return waiting(member)
+    return dataclasses.replace(member_result(run, rows, None), status=status)

@@ -1,0 +1,71 @@
+"""What a finished run is worth: its checkpoint on data that it never saw, written on its card."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints.store import CARD, Calibration, load_checkpoint
+from core.common.paths import write_atomic
+from core.data.dataset import ImageDataset, TextDataset
+from core.inference.evaluation import Evaluation, calibrate, evaluate
+from core.inference.text import TextEvaluation, evaluate_text
+
+Stage = Callable[[str, float | None], None]
+"""Told what is being done, and the share done, 0..1, where it is known."""
+
+
+def measure_pictures(
+    folder: Path, dataset: ImageDataset, device: str, known: dict[str, Any], stage: Stage
+) -> Evaluation | None:
+    """Calibrate the checkpoint in a folder on validation, then measure it once on test; both go on its card.
+
+    known: figures to put beside them. None where the dataset has no test images. Raises LabError for a damaged one.
+    """
+    checkpoint = load_checkpoint(str(folder), device)
+    card = checkpoint.card
+    calibration, notes = Calibration(), card.notes
+    if card.recipe.get("train_on") == "train":
+        stage("calibrating on the validation images", None)
+        calibration = calibrate(checkpoint, dataset.validation)
+    else:
+        notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
+    card = dataclasses.replace(card, calibration=calibration, notes=notes)
+    metrics = dict(card.metrics) | known
+    evaluation = None
+    if len(dataset.test):
+        checkpoint = dataclasses.replace(checkpoint, card=card)
+        words = "measuring on the test images"
+        stage(words, None)
+        evaluation = evaluate(checkpoint, dataset.test, on_progress=lambda share: stage(words, share))
+        metrics |= {
+            "test_accuracy": evaluation.accuracy,
+            "test_interval": list(evaluation.interval),
+            "test_images": evaluation.n,
+            "test_loss_nats": evaluation.loss_nats,
+            "test_ece": evaluation.ece,
+            "test_flagged": evaluation.flagged,
+        }
+    write_atomic(folder / CARD, dataclasses.replace(card, metrics=metrics).to_json())
+    return evaluation
+
+
+def in_words(evaluation: Evaluation) -> str:
+    """`81.4% (95% interval 80.6% to 82.1%, 10,000 images)`."""
+    low, high = evaluation.interval
+    return f"{evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}, {evaluation.n:,} images)"
+
+
+def measure_text(
+    folder: Path, dataset: TextDataset, device: str, known: dict[str, Any], stage: Stage
+) -> TextEvaluation:
+    """Measure the checkpoint in a folder on the whole validation part; the figures go on its card."""
+    words = "measuring on the validation part"
+    stage(words, None)
+    checkpoint = load_checkpoint(str(folder), device)
+    result = evaluate_text(checkpoint, dataset.validation, lambda share: stage(words, share))
+    metrics = dict(checkpoint.card.metrics) | result.metrics() | known
+    write_atomic(folder / CARD, dataclasses.replace(checkpoint.card, metrics=metrics).to_json())
+    return result

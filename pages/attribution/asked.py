@@ -1,0 +1,179 @@
+"""What is asked on the Attribution page: which checkpoint, which picture, why which class, against which baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.baselines import BASELINES, DEFAULT_BASELINE
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.images.figures import percent
+from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.image_view import Seen, look
+from pages.shared.resources import explainer_of
+from pages.shared.text import plain, show_error
+from pages.shared.upload_box import Picture, upload_box
+from pages.shared.warmup import until_ready
+
+TARGET, BASELINE, IMAGE = "why-class", "why-baseline", "image"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Asked:
+    """A question that can be answered."""
+
+    reference: CheckpointRef
+    picture: Picture
+    seen: Seen
+    probabilities: tuple[float, ...]
+    """Of each class, calibrated, of one view."""
+    target: int
+    """Index of the class to explain."""
+    baseline: str
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8: what the network sees."""
+        return self.seen.pixels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.reference.card.image_data.classes
+
+    @property
+    def label(self) -> str:
+        """The class to explain."""
+        return self.classes[self.target]
+
+    @property
+    def predicted(self) -> int:
+        return int(np.argmax(self.probabilities))
+
+
+def ask_checkpoint() -> CheckpointRef | None:
+    """The first control alone. None (with a sentence on the page) where there is no checkpoint."""
+    return checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
+
+
+def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked | None:
+    """Draw the controls and return the question; None (with a sentence on the page where something is wrong) until there is
+    a checkpoint and a picture.
+
+    reference: the checkpoint, where its control is drawn already. target: whether the class is asked for here; else it is
+    the one that the network predicts.
+    """
+    reference = reference or ask_checkpoint()
+    if reference is None:
+        return None
+    _from_address()
+    picture = upload_box()
+    _to_address(picture)
+    if picture is None:
+        return None
+    until_ready(everything=True)
+    try:
+        seen = look(picture.data, reference.card.image_data.image_size)
+        probabilities = probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference)
+    except LabError as error:
+        show_error(f"{picture.title}: {error}" if picture.title else error)
+        return None
+    chosen = _class(reference, picture, probabilities) if target else int(np.argmax(probabilities))
+    baseline = _baseline()
+    if reference.card.onnx_file:
+        st.caption("This checkpoint runs in 8 bits, without gradients: asked here are the same weights in float32.")
+    return Asked(
+        reference=reference,
+        picture=picture,
+        seen=seen,
+        probabilities=probabilities,
+        target=chosen,
+        baseline=baseline,
+    )
+
+
+def _from_address() -> None:
+    """`?image=17` opens test picture 17, once, when the address changes."""
+    wanted = st.query_params.get(IMAGE)
+    if wanted is None or st.session_state.get("image-from-url") == wanted:
+        return
+    st.session_state["image-from-url"] = wanted
+    if not wanted.isdecimal() or len(wanted) > 6:
+        st.warning(f"{plain(wanted[:60])} is no number of a test picture: choose one under Test set.")
+        del st.query_params[IMAGE]
+        return
+    st.session_state["source"] = "Test set"
+    st.session_state["test-index"] = int(wanted)
+
+
+def _to_address(picture: Picture | None) -> None:
+    """The address names a picture of the test set, and no other."""
+    number = picture.title.removeprefix("test picture ") if picture and picture.label is not None else ""
+    if number.isdecimal():
+        st.query_params[IMAGE] = st.session_state["image-from-url"] = number
+    elif picture is not None:
+        st.query_params.pop(IMAGE, None)
+
+
+def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[float, ...]) -> int:
+    """Another picture starts with what the network says of it; an address that names a class wins once."""
+    classes = reference.card.image_data.classes
+    question = (hash(picture.data), classes)
+    order = [int(place) for place in np.argsort(probabilities)[::-1]]
+    wanted = st.query_params.get("target")
+    asked_before = st.session_state.get("why-question")
+    if asked_before != question:
+        st.session_state["why-question"] = question
+        st.session_state[TARGET] = order[0]
+        if wanted is not None and asked_before is None:
+            if wanted in classes:
+                st.session_state[TARGET] = classes.index(wanted)
+            else:
+                st.warning(
+                    f"This checkpoint knows no class {plain(wanted[:60])}: what it says itself is explained instead."
+                )
+    chosen = st.selectbox(
+        "Explain the class",
+        order,
+        format_func=lambda place: f"{classes[place]} · {percent(probabilities[place])}",
+        key=TARGET,
+        persist_state="session",
+        help="Any class can be asked about: why this one, and why not that one?",
+    )
+    if chosen == order[0]:
+        st.query_params.pop("target", None)
+    else:
+        st.query_params["target"] = classes[chosen]
+    return int(chosen)
+
+
+def _baseline() -> str:
+    names = list(BASELINES)
+    wanted = st.query_params.get("baseline")
+    if BASELINE not in st.session_state:
+        st.session_state[BASELINE] = wanted if wanted in names else DEFAULT_BASELINE
+    chosen = st.selectbox(
+        "Baseline",
+        names,
+        format_func=lambda name: (
+            f"{name.capitalize()}: {BASELINES[name]}" if BASELINES[name] != name else name.capitalize()
+        ),
+        key=BASELINE,
+        persist_state="session",
+        help="A picture with nothing in it: methods that compare start from it, or cover with it. Another baseline is another "
+        "question. The measure of belief keeps its own, so that scores stay comparable.",
+    )
+    if chosen == DEFAULT_BASELINE:
+        st.query_params.pop("baseline", None)
+    else:
+        st.query_params["baseline"] = chosen
+    return str(chosen)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def probabilities_of(fingerprint: str, pixels: np.ndarray, *, _reference: CheckpointRef) -> tuple[float, ...]:
+    """Of each class, calibrated, of one view."""
+    explainer = explainer_of(_reference)
+    return tuple(explainer.probabilities(explainer.inputs(pixels))[0].tolist())

@@ -1,0 +1,101 @@
+"""Explainers, maps and their evidence, kept as long as the checkpoint, the picture and the question stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.evidence.curves import Faithfulness, Verdict, control_curves, curves, verdict
+from core.attribution.method import Progress, silent
+from core.attribution.methods.registry import get_method
+from core.checkpoints.store import CheckpointRef
+from pages.shared.resources import explainer_of, loaded
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+    from pages.attribution.asked import Asked
+
+
+def attributed(
+    asked: Asked,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    target: int | None = None,
+    reference: CheckpointRef | None = None,
+    on_progress: Progress = silent,
+) -> Attribution:
+    """The map of a method. target, reference: another class or checkpoint than was asked about. Raises LabError."""
+    reference = reference or asked.reference
+    return _attributed(
+        reference.card.fingerprint,
+        asked.pixels,
+        name,
+        tuple(sorted((settings or {}).items())),
+        asked.target if target is None else target,
+        asked.baseline,
+        _reference=reference,
+        _on_progress=on_progress,
+    )
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _attributed(
+    fingerprint: str,
+    pixels: np.ndarray,
+    name: str,
+    settings: tuple[tuple[str, Any], ...],
+    target: int,
+    baseline: str,
+    *,
+    _reference: CheckpointRef,
+    _on_progress: Progress,
+) -> Attribution:
+    from core.attribution.explainer import Explainer
+
+    method = get_method(name, dict(settings))
+    # A slow one has a copy of its own: nobody else's map or score waits for it.
+    explainer = explainer_of(_reference) if method.quick else Explainer(loaded(_reference))
+    return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
+
+
+def judged(
+    asked: Asked, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
+) -> tuple[Faithfulness, Verdict]:
+    """Curves of a map (H, W) on the picture that was asked about, and how they compare with the controls. Raises LabError."""
+    reference = reference or asked.reference
+    found = _curves(
+        reference.card.fingerprint,
+        asked.pixels,
+        np.ascontiguousarray(values),
+        asked.target if target is None else target,
+        _reference=reference,
+    )
+    return found, verdict(found, controls_of(asked, target=target, reference=reference))
+
+
+def controls_of(
+    asked: Asked, *, target: int | None = None, reference: CheckpointRef | None = None
+) -> dict[str, Faithfulness]:
+    """Curves of the maps that know nothing of the network. Raises LabError."""
+    reference = reference or asked.reference
+    return _controls(
+        reference.card.fingerprint, asked.pixels, asked.target if target is None else target, _reference=reference
+    )
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _curves(
+    fingerprint: str, pixels: np.ndarray, values: np.ndarray, target: int, *, _reference: CheckpointRef
+) -> Faithfulness:
+    return curves(explainer_of(_reference), pixels, target, {"map": values})["map"]
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _controls(
+    fingerprint: str, pixels: np.ndarray, target: int, *, _reference: CheckpointRef
+) -> dict[str, Faithfulness]:
+    return control_curves(explainer_of(_reference), pixels, target)

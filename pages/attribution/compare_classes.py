@@ -1,0 +1,167 @@
+"""Compare / Classes: why this class and why not that one, by several methods."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.method import Method
+from core.attribution.methods.registry import METHODS
+from core.common.errors import LabError
+from core.images.figures import percent
+from pages.attribution.asked import Asked
+from pages.attribution.compare_cards import (
+    Score,
+    alike,
+    common_scale,
+    cost_note,
+    display_and_legend,
+    fill_scores,
+    map_card,
+    maps_of,
+)
+from pages.attribution.maps import Display, number
+from pages.shared.text import plain
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+DEFAULT = ("integrated_gradients", "grad_cam", "guided_backprop")
+MOST_METHODS, MOST_CLASSES = 3, 3
+ALIKE = 0.85
+"""Rank correlation from which on two maps show nearly the same."""
+NOT_ADDITIVE = ("guided_backprop", "guided_grad_cam", "lime")
+"""Signed methods whose map of a difference of logits is not the difference of their maps: they cut at each ReLU, or drop
+small weights."""
+CLASSES = "compare-classes"
+
+
+def compare_classes(asked: Asked) -> None:
+    """The whole of the comparison. Raises LabError."""
+    methods, labels = st.columns(2, gap="medium")
+    with methods:
+        names = _choose_methods()
+    with labels:
+        chosen = _choose_classes(asked)
+    if not names or len(chosen) < 2:
+        st.info("Choose at least one method and two classes.")
+        return
+    questions = [dataclasses.replace(asked, target=asked.classes.index(label)) for label in chosen]
+    cost_note(asked, names, len(questions))
+    display = display_and_legend("the class below it", "The maps of one method share one scale.")
+    status, scores = st.empty(), []
+    for name in names:
+        scores += _row(asked, name, questions, display)
+    fill_scores(status, scores)
+
+
+def _choose_methods() -> list[str]:
+    return st.multiselect(
+        "Methods",
+        list(METHODS),
+        default=DEFAULT,
+        max_selections=MOST_METHODS,
+        format_func=lambda name: METHODS[name].title,
+        key="compare-methods",
+        bind="query-params",
+        wrap=True,
+    )
+
+
+def _choose_classes(asked: Asked) -> list[str]:
+    """Another picture or checkpoint begins with its two most likely classes; an address that names some wins once."""
+    question = (hash(asked.picture.data), asked.reference.card.fingerprint)
+    before = st.session_state.get("compare-question")
+    order = [asked.classes[place] for place in np.argsort(asked.probabilities)[::-1]]
+    st.session_state["compare-question"] = question
+    linked = CLASSES in st.query_params or CLASSES in st.session_state
+    if not linked or before not in (None, question):
+        st.session_state[CLASSES] = order[:2]
+    return st.multiselect(
+        "Classes",
+        order,
+        max_selections=MOST_CLASSES,
+        key=CLASSES,
+        bind="query-params",
+        wrap=True,
+        help="The most likely first.",
+    )
+
+
+def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> list[Score]:
+    """The maps of one method; returns where their scores go. Raises LabError."""
+    method = METHODS[name]
+    st.markdown(f"#### {method.title}")
+    found = maps_of(asked, name, questions)
+    if found is None:
+        return []
+    maps: list[Attribution] = []
+    for item in found:
+        if isinstance(item, LabError):
+            st.caption(plain(item))
+            return []
+        maps.append(item)
+    values = [item.pixels for item in maps]
+    differences = [values[0] - other for other in values[1:]] if _additive(method) else []
+    scale = common_scale([*values, *differences], display)
+    first, scores = questions[0].label, []
+    with st.container(horizontal=True, gap="small"):
+        for question, item in zip(questions, maps, strict=True):
+            label = question.label
+            place = map_card(
+                item.pixels,
+                question,
+                display,
+                signed=method.signed,
+                scale=scale,
+                key=f"classes-{name}-{label}",
+                alt=f"{method.title}: why {label}",
+                words=f"**{plain(label)}** · {percent(question.probabilities[question.target])}",
+            )
+            scores.append((place, question, item))
+        for question, difference in zip(questions[1:], differences):
+            map_card(
+                difference,
+                asked,
+                display,
+                signed=True,
+                scale=scale,
+                key=f"rather-{name}-{question.label}",
+                alt=f"{method.title}: why {first} rather than {question.label}",
+                words=f"**{plain(first)} rather than {plain(question.label)}**  \n:small[the first map less the other]",
+            )
+    _how_alike(method, questions, values, scale)
+    return scores
+
+
+def _additive(method: type[Method]) -> bool:
+    return method.signed and method.name not in NOT_ADDITIVE
+
+
+def _how_alike(method: type[Method], questions: list[Asked], values: list[np.ndarray], scale: float) -> None:
+    """How much the maps of one method depend on the class."""
+    pairs = {
+        f"{plain(one.label)} and {plain(other.label)}": alike(mine, others)
+        for (one, mine), (other, others) in combinations(zip(questions, values, strict=True), 2)
+    }
+    known = {pair: value for pair, value in pairs.items() if value is not None}
+    same = {pair: value for pair, value in known.items() if value >= ALIKE}
+    if same:
+        told = ", ".join(f"{number(value)} for {pair}" for pair, value in same.items())
+        st.warning(
+            f"{method.title} shows nearly the same whatever the class (rank correlation {told}): its map is no reason for one "
+            "rather than another.",
+            icon=":material/content_copy:",
+        )
+    rest = ", ".join(f"{pair} {number(value)}" for pair, value in known.items() if pair not in same)
+    said = [f"Rank correlation of the maps: {rest}." if rest else ""]
+    said.append(f"Colours end at {'±' if method.signed else ''}{scale:.2g} in all maps of this row.")
+    if method.signed and not _additive(method):
+        said.append(
+            "No map of “rather than” here: this method does not hand a difference of logits back as the difference."
+        )
+    st.caption(" ".join(part for part in said if part))

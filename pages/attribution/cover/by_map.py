@@ -1,0 +1,63 @@
+"""Let a map choose what is covered: the deletion curve, a step at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.evidence.controls import edges, random_map
+from core.attribution.evidence.masking import most_important
+from core.attribution.methods.registry import METHODS, QUICK, get_method
+from core.common.errors import LabError
+from pages.attribution.asked import Asked
+from pages.attribution.cached import attributed
+from pages.attribution.cover.steps import Covering
+from pages.attribution.settings import settings_of
+from pages.shared.text import show_error
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Explainer
+
+SHARES = (10, 25)
+"""Percent of the pixels that are covered at a press."""
+EDGES, CHANCE = "edges", "random"
+KNOW_NOTHING = {EDGES: "Edges (know nothing of the network)", CHANCE: "Chance (knows nothing at all)"}
+
+
+def let_a_map_cover(asked: Asked, covering: Covering, explainer: Explainer) -> None:
+    """Choose a map, and cover the pixels that it finds most important."""
+    names = [*(name for name in QUICK if explainer.refusal(get_method(name)) is None), *KNOW_NOTHING]
+    if st.session_state.get("cover-map") not in names:
+        st.session_state["cover-map"] = names[0]
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        name = st.selectbox(
+            "Let a map cover it",
+            names,
+            format_func=lambda name: KNOW_NOTHING.get(name) or METHODS[name].title,
+            key="cover-map",
+            persist_state="session",
+            width=240,
+            help="The pixels that it says support the class most go first: that is what the deletion curve does. A map that "
+            "is right makes the probability fall faster than edges or chance do.",
+        )
+        pressed = [share for share in SHARES if st.button(f"Cover the top {share}%", key=f"cover-top-{share}")]
+    for share in pressed:
+        try:
+            covering.set(most_important(_map(asked, covering, name), share / 100))
+        except LabError as error:
+            show_error(error)
+
+
+def _map(asked: Asked, covering: Covering, name: str) -> np.ndarray:
+    """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose by lot."""
+    if name == CHANCE:
+        return random_map(asked.pixels.shape[0], seed=covering.steps[-1])  # another one each time
+    if name == EDGES:
+        values = edges(asked.pixels)
+    else:
+        values = attributed(asked, name, settings_of(name, asked.reference)).pixels
+    if not values.any():
+        raise LabError("This map is zero everywhere, so it has no top pixels: choose another one.")
+    return values

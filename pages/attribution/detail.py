@@ -1,0 +1,125 @@
+"""One map looked at closely: large, with raw values, what it says, its settings, and the evidence for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.attribution.figures import overlay
+from core.attribution.methods.registry import METHODS, QUICK
+from core.common.errors import LabError
+from pages.attribution.asked import Asked
+from pages.attribution.cached import attributed
+from pages.attribution.evidence import map_evidence
+from pages.attribution.maps import BLANK, Display, display_controls, map_words, time_words
+from pages.attribution.settings import settings_form, settings_of
+from pages.attribution.slow import slow_map
+from pages.shared.resources import dark
+from pages.shared.text import plain, show_error
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+PARAM, CHOSEN, BOX = "closer", "why-closer", "closer-box"
+LARGE_PX = 448
+ZOOM = {"displayModeBar": False, "scrollZoom": False}
+
+
+def chosen() -> str | None:
+    """The method that is looked at, None for all; an address that names one wins once."""
+    if CHOSEN not in st.session_state:
+        name = st.query_params.get(PARAM)
+        if name is not None and name not in METHODS:
+            st.warning(f"The link names {plain(name[:60])}, which is no attribution method: here are all.")
+            name = None
+        st.session_state[CHOSEN] = name
+    found = st.session_state[CHOSEN]
+    if found:
+        st.query_params[PARAM] = found
+    else:
+        st.query_params.pop(PARAM, None)
+    return found
+
+
+def look_closer(name: str | None) -> None:
+    """Show this method alone; None shows all again."""
+    st.session_state[CHOSEN] = name
+
+
+def closer_look(asked: Asked, name: str) -> None:
+    """The whole of it. Raises LabError."""
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(None,))
+        st.session_state[BOX] = name
+        st.selectbox(
+            "Method",
+            list(METHODS),
+            format_func=lambda option: METHODS[option].title,
+            key=BOX,
+            on_change=lambda: look_closer(st.session_state[BOX]),
+            width=240,
+        )
+    display = display_controls()
+    found = None
+    try:
+        if name in QUICK:
+            found = attributed(asked, name, settings_of(name, asked.reference))
+        else:
+            found = slow_map(asked, name)
+    except LabError as error:
+        show_error(error)
+    st.markdown(f"#### {plain(METHODS[name].title)}")
+    if found:
+        _large(asked, found, display)
+    _about(name)
+    settings_form(name, asked.reference)
+    if found:
+        map_evidence(asked, found, display)
+
+
+def _about(name: str) -> None:
+    kind = METHODS[name]
+    title, address = kind.paper
+    st.markdown(
+        f"**What am I looking at?**\n\n{kind.measures} {kind.reading} {kind.caution}\n\n[{plain(title)}]({address})"
+    )
+
+
+def _large(asked: Asked, found: Attribution, display: Display) -> None:
+    method = found.method
+    if found.blank:
+        st.info(BLANK)
+    figure = overlay(
+        found.pixels,
+        asked.pixels,
+        signed=method.signed,
+        dark=dark(),
+        opacity=display.opacity,
+        percentile=display.percentile,
+        smooth=display.smooth,
+        side=LARGE_PX,
+        bar=map_words(method),
+        zoom=True,
+    )
+    figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
+    with st.container(width=LARGE_PX):
+        st.plotly_chart(
+            figure,
+            theme=None,
+            key="large-map",
+            config=ZOOM,
+            alt=f"{method.title}: map of why {asked.label}. {method.reading}",
+        )
+    said = [f"Took {time_words(found.milliseconds)}."]
+    if method.uses_baseline:
+        said.append(f"Baseline: {found.baseline}.")
+    if method.channels:
+        said.append(
+            "A value is the sum over the pixel's three colours."
+            if method.signed
+            else "A value is the largest of the pixel's three colours."
+        )
+    if method.random:
+        said.append(f"Drawn with seed {found.seed}.")
+    st.caption("Drag to zoom, double-click to go back; the raw value shows where you point. " + " ".join(said))

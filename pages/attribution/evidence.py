@@ -1,0 +1,152 @@
+"""The evidence for one map: curves beside the controls', scores and what they mean, two checks on request, files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.evidence.curves import Faithfulness, Verdict
+from core.attribution.figures import curves_figure
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from pages.attribution.asked import Asked
+from pages.attribution.cached import controls_of, judged
+from pages.attribution.checks import randomisation, sensitivity
+from pages.attribution.files import Measured, map_files
+from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
+from pages.shared.resources import dark, explainer_of
+from pages.shared.text import plain
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+BARS = {"displayModeBar": False}
+CURVES = {
+    "insertion": "**Put back**, most important first: high is good",
+    "deletion": "**Taken away**, most important first: low is good",
+}
+
+
+def map_evidence(asked: Asked, found: Attribution, display: Display) -> None:
+    """Everything below the large map; what cannot be measured is said in its place."""
+    st.markdown("#### Did the network really use these pixels?")
+    curves = verdict = None
+    if found.blank:
+        st.caption("A map that is zero everywhere puts no pixel before another, so it has no curve.")
+    else:
+        try:
+            curves, verdict = judged(asked, found.pixels)
+            _curves(asked, found, curves, verdict)
+        except LabError as error:
+            st.info(plain(error))
+    table = st.container()
+    measured = Measured(
+        curves=curves, verdict=verdict, infidelity=_infidelity(asked, found), sensitivity=sensitivity(asked, found)
+    )
+    with table:
+        st.table(_rows(asked, found, measured), border="horizontal", hide_index=True)
+    randomisation(asked, found, display)
+    map_files(asked, found, measured, display)
+
+
+def _curves(asked: Asked, found: Attribution, curves: Faithfulness, verdict: Verdict) -> None:
+    badge(verdict, curves.deletion.probabilities[0])
+    title, label = found.method.title, asked.label
+    controls = controls_of(asked)
+    for (kind, words), column in zip(CURVES.items(), st.columns(2, gap="medium"), strict=True):
+        figure = curves_figure(title, curves, controls, kind, label=label, dark=dark(), height=300)
+        figure.update_xaxes(title_text="pixels that went (%)")  # in what order is said above; the column is narrow
+        areas = ", ".join(
+            f"{getattr(other, kind).area:.2f} for {CONTROL_TITLES[name].lower()}" for name, other in controls.items()
+        )
+        with column:
+            st.markdown(words)
+            st.plotly_chart(
+                figure,
+                theme=None,
+                key=f"curve-{kind}",
+                config=BARS,
+                alt=f"{kind.capitalize()}: probability of {label} as pixels go, most important first. Area "
+                f"{getattr(curves, kind).area:.2f} for {title}, {areas}",
+            )
+
+
+def _rows(asked: Asked, found: Attribution, measured: Measured) -> dict[str, list[str]]:
+    """Columns of the table, in Markdown."""
+    label = plain(asked.label)
+    rows: list[tuple[str, str, str]] = []
+    if measured.curves and measured.verdict:
+        controls = ", ".join(
+            f"{CONTROL_TITLES[name].lower()} {signed_number(score)}"
+            for name, score in measured.verdict.controls.items()
+        )
+        rows += [
+            ("Score", signed_number(measured.curves.score), f"Insertion less deletion. Controls: {controls}."),
+            (
+                "Insertion",
+                f"{measured.curves.insertion.area:.2f}",
+                f"Mean probability of “{label}” while pixels are put onto a blurred copy, most important first. High is good.",
+            ),
+            (
+                "Deletion",
+                f"{measured.curves.deletion.area:.2f}",
+                f"Mean probability of “{label}” while pixels are replaced by the mean colour. Low is good.",
+            ),
+        ]
+    rows.append(
+        (
+            "Infidelity",
+            number(measured.infidelity),
+            "How badly the map foretells the fall of the logit when a square is covered: 0 exactly, 1 no better than a map of "
+            "zeros.",
+        )
+    )
+    if found.gap is not None:
+        wanted = "the logit" if found.method.sums_to == "logit" else "the logit's rise over the baseline"
+        rows.append(
+            (
+                "Completeness gap",
+                f"{100 * found.gap:.1f}%",
+                f"How far the sum of all values misses {wanted}. Low is good.",
+            )
+        )
+    rows.append(
+        (
+            "Max-sensitivity",
+            number(measured.sensitivity),
+            "How far the map moves, as a share of itself, when the picture changes too little to see. Low is good.",
+        )
+    )
+    return dict(zip(("Measure", "Value", "What it says"), map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _infidelity(asked: Asked, found: Attribution) -> float | None:
+    if found.blank:
+        return None
+    reference = asked.reference
+    try:
+        return _measured_infidelity(
+            reference.card.fingerprint, asked.pixels, found.values, found.target, found.baseline, found.method.local,
+            _reference=reference, _found=found,
+        )  # fmt: skip
+    except LabError:
+        return None  # its baselines are the picture itself: the curves say so above
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _measured_infidelity(
+    fingerprint: str,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    target: int,
+    baseline: str,
+    local: bool,
+    *,
+    _reference: CheckpointRef,
+    _found: Attribution,
+) -> float:
+    from core.attribution.evidence.stability import infidelity
+
+    return infidelity(explainer_of(_reference), _found, pixels)

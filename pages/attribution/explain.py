@@ -1,0 +1,197 @@
+"""Attribution / Explain: the answer, a map of every method that is quick or was asked for, each with its score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.attribution.methods.registry import METHODS, QUICK, SLOW
+from core.common.errors import LabError
+from core.images.figures import percent
+from pages.attribution.asked import Asked, ask, ask_checkpoint
+from pages.attribution.cached import attributed, controls_of, judged
+from pages.attribution.detail import chosen, closer_look, look_closer
+from pages.attribution.help import attribution_help
+from pages.attribution.maps import (
+    BLANK,
+    CONTROL_TITLES,
+    CONTROLS_NOTE,
+    MAP_PX,
+    Display,
+    card,
+    display_controls,
+    evidence,
+    legend,
+    shown_controls,
+    signed_number,
+    time_words,
+)
+from pages.attribution.scores import report_table
+from pages.attribution.settings import settings_of, settings_words
+from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
+from pages.shared.image_view import predict
+from pages.shared.resources import loaded
+from pages.shared.text import plain, show_error
+from pages.shared.upload_box import example_row
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+CARD_PX = MAP_PX + 4
+
+
+def explain_view() -> None:
+    """The whole of the view."""
+    controls, answer = st.columns([1, 2.15], gap="large")
+    with controls:
+        reference = ask_checkpoint()
+        asked = ask(reference=reference) if reference else None
+    with answer:
+        if asked:
+            try:
+                _headline(asked)
+                only(asked)
+                name = chosen()
+                if name:
+                    closer_look(asked, name)
+                else:
+                    _maps(asked)
+            except LabError as error:
+                show_error(error)
+        elif reference:
+            st.markdown("**Upload a photo, or try one of these drawings:**")
+            example_row()
+    if reference and not asked:
+        report_table(reference)
+    attribution_help()
+
+
+def _headline(asked: Asked) -> None:
+    """What it says, and whether that is to be believed at all. Raises LabError."""
+    card_of = asked.reference.card
+    answer = asked.classes[asked.predicted]
+    sure = percent(asked.probabilities[asked.predicted])
+    prediction = predict(card_of.fingerprint, asked.pixels, _checkpoint=loaded(asked.reference))
+    unlike = prediction.likely_none_of_these
+    st.markdown(f"## {'nearest: ' if unlike else ''}{plain(answer)} · {sure}")
+    if unlike:
+        st.warning(
+            f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
+            icon=":material/help:",
+        )
+    if asked.picture.label:
+        right = asked.picture.label == answer
+        st.caption(
+            f"{':material/check: right' if right else ':material/close: wrong'}, the test set says "
+            f"{plain(asked.picture.label)}"
+        )
+    if asked.target == asked.predicted:
+        st.markdown(f"### Why {plain(asked.label)}?")
+    else:
+        st.markdown(f"### Why {plain(asked.label)} ({percent(asked.probabilities[asked.target])})?")
+
+
+def _maps(asked: Asked) -> None:
+    """The picture, the quick methods, those asked for and the controls; scores follow once all maps are there."""
+    display = display_controls()
+    legend(asked.label)
+    told = st.empty()
+    slow = wanted()
+    places: list[tuple[DeltaGenerator, Attribution | str]] = []
+    refused: dict[str, LabError] = {}
+    grid = st.container(horizontal=True, gap="small")
+    with grid, st.container(width=CARD_PX, gap="xsmall"):
+        _picture(asked)
+    for name in QUICK:
+        try:
+            found = attributed(asked, name, settings_of(name, asked.reference))
+        except LabError as error:
+            refused[name] = error
+            continue
+        with grid, st.container(width=CARD_PX, gap="xsmall"):
+            st.markdown(f"**{plain(METHODS[name].title)}**")
+            places.append((_map(asked, found, display), found))
+    for name in slow:
+        with grid, st.container(width=CARD_PX, gap="xsmall"):
+            st.markdown(f"**{plain(METHODS[name].title)}**")
+            try:
+                slow_found = slow_map(asked, name)
+                if slow_found:
+                    places.append((_map(asked, slow_found, display), slow_found))
+            except LabError as error:
+                st.caption(plain(error))
+            st.button(
+                "Remove", key=f"remove-{name}", icon=":material/close:", type="tertiary", on_click=remove, args=(name,)
+            )
+    for name, values in shown_controls(asked.pixels).items():
+        with grid, st.container(width=CARD_PX, gap="xsmall"):
+            title = CONTROL_TITLES[name]
+            st.markdown(f"**{title}**")
+            alt = f"{title}: a map that knows nothing of the network"
+            places.append((card(values, asked, display, signed=False, alt=alt), name))
+            st.caption(CONTROLS_NOTE[name])
+    if refused:
+        st.caption(
+            "Left out here: "
+            + " ".join(f"**{plain(METHODS[name].title)}.** {plain(why)}" for name, why in refused.items())
+        )
+    more_methods(asked, tuple(name for name in SLOW if name not in slow))
+    _scores(asked, places, told)
+
+
+def _picture(asked: Asked) -> None:
+    side = asked.pixels.shape[0]
+    st.markdown("**The picture**")
+    alt = f"{asked.picture.title}, as {side} by {side} large pixels"
+    st.image(asked.seen.enlarged, width=MAP_PX, output_format="PNG", alt=alt)
+    st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
+
+
+def _map(asked: Asked, found: Attribution, display: Display) -> DeltaGenerator:
+    """Returns the place for its score."""
+    method = found.method
+    settings = settings_words(method.name, method.settings())
+    place = card(
+        found.pixels,
+        asked,
+        display,
+        signed=method.signed,
+        alt=f"{method.title}: map of why {asked.label}. {method.reading}",
+    )
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.button(
+            "Look closer",
+            key=f"closer-{method.name}",
+            icon=":material/zoom_in:",
+            type="tertiary",
+            on_click=look_closer,
+            args=(method.name,),
+        )
+        st.caption(time_words(found.milliseconds))
+    if settings:
+        st.caption(plain(settings))
+    return place
+
+
+def _scores(asked: Asked, places: list[tuple[DeltaGenerator, Attribution | str]], told: DeltaGenerator) -> None:
+    """Fill them in, one after the other: the curves of a map take longer than most maps. told: where to say what to beat."""
+    try:
+        controls = controls_of(asked)
+    except LabError as error:
+        told.info(f"Maps cannot be scored here. {plain(error)}")
+        return
+    beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
+    told.caption(
+        f"To beat on this picture, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
+        ":material/close: does not, however high; the words name the simplest one that it does not beat."
+    )
+    for place, found in places:
+        with place.container(gap="xsmall"):
+            if isinstance(found, str):
+                evidence(controls[found], None, asked.label)
+            elif found.blank:
+                st.markdown(f":gray-badge[:material/remove:] {BLANK}")
+            else:
+                evidence(*judged(asked, found.pixels), asked.label)

@@ -1,0 +1,190 @@
+"""Attribution / Scores: all methods over many test images, beside maps that know nothing of the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.attribution.evidence.report import Interval, MethodScores, Report, load_report, shipped_reports
+from core.attribution.figures import scores_figure
+from core.attribution.methods.registry import METHODS
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.data import dataset_title
+from pages.attribution.asked import ask_checkpoint
+from pages.attribution.help import scores_help
+from pages.attribution.maps import signed_number
+from pages.attribution.slow import only
+from pages.shared.resources import dark
+from pages.shared.tables import csv_bytes
+from pages.shared.text import duration, plain, show_error
+
+FIGURE = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
+COMMAND = "python -m core explain --report --images {images} --checkpoint {name}"
+BETTER = "better than the controls"
+UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+def scores_view() -> None:
+    """The whole of the view."""
+    only(None)
+    with st.container(width=360):
+        reference = ask_checkpoint()
+    if reference:
+        report_table(reference)
+    scores_help()
+
+
+def report_table(reference: CheckpointRef) -> None:
+    """The report that ships for a checkpoint, or how to make one."""
+    try:
+        report = load_report(reference.name)
+    except LabError as error:
+        show_error(error)
+        return
+    if report is None:
+        there = ", ".join(map(plain, shipped_reports()))
+        others = f" (one ships for {there})" if there else ""
+        st.caption(f"There is no report of all methods over many pictures for this checkpoint{others}. This makes one:")
+        st.code(COMMAND.format(images=200, name=reference.name), language="bash")
+        return
+    rows = report.rows()
+    st.markdown(f"### {plain(headline(report, rows))}")
+    if report.config.fingerprint != reference.card.fingerprint:
+        st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
+    shown = [row for row in rows if row.score]
+    st.plotly_chart(
+        scores_figure(
+            [(row.title, row.score.mean, row.score.low, row.score.high, row.control) for row in shown if row.score],
+            dark=dark(),
+        ),
+        theme=None,
+        key="report-figure",
+        config=FIGURE,
+        alt="Score of each method and control, with its 95% interval; the table below has the figures",
+    )
+    st.table(columns(rows), border="horizontal", hide_index=True)
+    st.caption(_how(report))
+    for name, why in report.config.refused.items():
+        st.caption(f"Left out: **{METHODS[name].title}.** {plain(why)}")
+    st.code(COMMAND.format(images=report.config.requested, name=report.config.checkpoint), language="bash")
+    _files(report, rows)
+
+
+def headline(report: Report, rows: Sequence[MethodScores]) -> str:
+    """How many methods deserve belief, and which most."""
+    methods = [row for row in rows if not row.control]
+    better = [row for row in methods if row.label == BETTER]
+    start = f"On {len(report.images):,} test images, "
+    if not better:
+        return f"{start}none of {len(methods)} methods beats all three controls."
+    best = better[0]
+    score = f" ({signed_number(best.score.mean)})" if best.score else ""
+    verb = "beats" if len(better) == 1 else "beat"
+    return f"{start}{len(better)} of {len(methods)} methods {verb} all three controls; the best is {best.title}{score}."
+
+
+def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:
+    """Of the table, in Markdown; controls in italics, after the methods."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        cells = {
+            "Method": f"*{_unbroken(row.title)}*" if row.control else f"**{_unbroken(row.title)}**",
+            "Verdict": _verdict(row),
+            "Score": _interval(row.score),
+            "Insertion": _mean(row.insertion),
+            "Deletion": _mean(row.deletion),
+            "Infidelity": _mean(row.infidelity),
+            "Sensitivity": _mean(row.sensitivity),
+            "Gap": f"{100 * row.gap.mean:.0f}%" if row.gap else "–",
+            "Time": _milliseconds(row),
+        }
+        for name, cell in cells.items():
+            found.setdefault(name, []).append(cell)
+    return found
+
+
+def _verdict(row: MethodScores) -> str:
+    if row.control:
+        return "*control*"
+    return _unbroken(f"{'✓' if row.label == BETTER else '✗'} {row.label}")
+
+
+def _unbroken(text: str) -> str:
+    return plain(text).replace(" ", UNBROKEN).replace("\\-", "\N{NON-BREAKING HYPHEN}")
+
+
+def _interval(found: Interval | None) -> str:
+    if found is None:
+        return "–"
+    return f"{signed_number(found.mean)} ({signed_number(found.low)} to {signed_number(found.high)})".replace(
+        " ", UNBROKEN
+    )
+
+
+def _mean(found: Interval | None) -> str:
+    return f"{found.mean:.2f}" if found else "–"
+
+
+def _milliseconds(row: MethodScores) -> str:
+    if row.milliseconds is None:
+        return "–"
+    return f"{row.milliseconds.median:,.0f}{UNBROKEN}ms"
+
+
+def _how(report: Report) -> str:
+    """How it was made, in Markdown."""
+    config, made = report.config, report.config.made
+    said = [
+        f"{plain(config.title)} on {len(report.images):,} test images of {plain(dataset_title(config.dataset))}, drawn with "
+        f"seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
+        "its 95% interval. A method is better than the controls where its score is above each of theirs on the same pictures, "
+        "with the whole interval of the difference, all differences at once (Bonferroni); the bars above are each score's own. "
+        "Signed maps go by their signed values, in which opposite signs cancel: How this works says what that does.",
+        f"Baseline of methods that compare: {plain(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on the "
+        f"first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
+    ]
+    if report.left_out:
+        said.append(
+            f"{len(report.left_out):,} more could not be measured: {plain(next(iter(report.left_out.values())))}"
+        )
+    facts = [made[name] for name in ("hardware", "date") if made.get(name)]
+    if made.get("seconds", "").isdecimal():
+        facts.append(duration(float(made["seconds"])))
+    if facts:
+        said.append(f"Made by this code on {plain(', '.join(facts))}:")
+    return " ".join(said)
+
+
+def _files(report: Report, rows: Sequence[MethodScores]) -> None:
+    name = report.config.checkpoint.replace("/", "-")
+    with st.container(horizontal=True, gap="small"):
+        for label, data, end, kind in (
+            ("Table (CSV)", lambda: csv_bytes(map(csv_row, rows)), "csv", "text/csv"),
+            ("Every value (JSON)", lambda: json.dumps(report.to_dict()).encode(), "json", "application/json"),
+        ):
+            st.download_button(
+                label,
+                data,
+                f"{name}-attribution.{end}",
+                kind,
+                key=f"report-{end}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def csv_row(row: MethodScores) -> dict[str, object]:
+    """One line of the file: means with their intervals, times in ms."""
+    found: dict[str, object] = {"method": row.name, "control": row.control, "verdict": row.label}
+    for name in ("score", "insertion", "deletion", "infidelity", "sensitivity", "gap"):
+        value: Interval | None = getattr(row, name)
+        if value:
+            found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
+    if row.milliseconds:
+        found |= {"milliseconds_median": row.milliseconds.median, "milliseconds_p95": row.milliseconds.p95}
+    if row.beats_all is not None:
+        found["beats_all_share"] = row.beats_all
+    return found

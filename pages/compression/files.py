@@ -1,0 +1,124 @@
+"""Everything that a result claims, as files, and its networks: as they run, as they are stored, and in ten lines of code."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import streamlit as st
+
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.compression.analysis import byte_words, csv_rows
+from pages.compression.export import Exported, export_work, exported
+from pages.compression.made import Made, choose_variant
+from pages.shared import tasks
+from pages.shared.addresses import why_link
+from pages.shared.tables import csv_bytes
+from pages.shared.text import plain, show_error
+
+PAGES = {
+    "images": ("images/page.py", "Classify with it", ":material/image_search:", "Classify"),
+    "text": ("text/page.py", "Write with it", ":material/edit:", "Write"),
+}
+
+
+def files(made: Made, key: str) -> None:
+    """The networks first, the figures below."""
+    result = made.result
+    item = choose_variant(made, f"files-{key}", "Network", original=True, network=True)
+    if item is not None:
+        st.caption(plain(item.title))
+        try:
+            _network(made.reference(item), key)
+        except LabError as error:
+            st.caption(plain(error))
+    st.markdown("**The figures**")
+    name = _file_name(result.name or key)
+    with st.container(horizontal=True, gap="small"):
+        for kind, label, data, end in (
+            ("table", "Table (CSV)", lambda: csv_bytes(csv_rows(result)), "csv"),
+            ("result", "Whole result (JSON)", lambda: json.dumps(result.to_dict(), indent=1).encode(), "json"),
+        ):
+            st.download_button(
+                label,
+                data,
+                f"{name}.{end}",
+                "application/json" if end == "json" else "text/csv",
+                key=f"{kind}-{key}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption("Accuracies in files are shares, 0 to 1. A figure is saved by the camera on it when it is pointed at.")
+    made_with = " · ".join(f"{name}: {text}" for name, text in result.made.items() if text)
+    if made_with:
+        st.caption(plain(made_with))
+
+
+def _network(reference: CheckpointRef, key: str) -> None:
+    """One checkpoint: where it can be used, its files, and how its ONNX file is run."""
+    card, name = reference.card, _file_name(reference.name)
+    page, label, icon, view = PAGES[card.task]
+    st.page_link(page, label=label, icon=icon, query_params={"view": view, "checkpoint": reference.name})
+    if card.task == "images":
+        why_link(reference.name, "Ask it why")
+    task_key = f"export-{card.fingerprint}"
+    ready, task = exported(task_key), tasks.find(task_key)
+    with st.container(horizontal=True, gap="small"):
+        weights = reference.folder / card.weights_file
+        st.download_button(
+            f"Weights, safetensors ({byte_words(card.size_bytes)})",
+            weights.read_bytes,
+            f"{name}.safetensors",
+            "application/octet-stream",
+            key=f"safetensors-{key}",
+            icon=":material/download:",
+            on_click="ignore",
+            help=f"The stored file, as it is: {card.storage}. python -m core reads it beside its card.",
+        )
+        if ready:
+            st.download_button(
+                f"ONNX ({byte_words(ready.size_bytes)})",
+                ready.path.read_bytes,
+                f"{name}.onnx",
+                "application/octet-stream",
+                key=f"onnx-{key}",
+                type="primary",
+                icon=":material/download:",
+                on_click="ignore",
+                help="Classes or characters, normalisation and where it comes from are in its metadata; the batch is free.",
+            )
+        elif task is None or task.done:
+            st.button(
+                "Make the ONNX file",
+                key=f"make-onnx-{key}",
+                type="primary",
+                icon=":material/deployed_code:",
+                on_click=tasks.start,
+                args=(task_key, export_work(reference, f"{name}.onnx")),
+                help="It is exported, loaded again and compared with PyTorch before it is offered.",
+            )
+    if tasks.watch(task_key):
+        return
+    if task and task.error:
+        show_error(task.error)
+    if ready:
+        _checked(ready, reference)
+
+
+def _checked(ready: Exported, reference: CheckpointRef) -> None:
+    """How the file was tried, and how it is run."""
+    st.caption(
+        f"Loaded again in ONNX Runtime and compared with {'its float twin in ' if reference.card.onnx_file else ''}PyTorch on "
+        f"{ready.compared}: the largest difference of a logit is {ready.difference:.2g}."
+    )
+    if reference.card.task == "text" and reference.card.storage == "int8":
+        st.caption(
+            "This file computes in float32: for language models the 8 bits are for storage and for this project's writer."
+        )
+    st.markdown("It runs without this project:")
+    st.code(ready.snippet, language="python", wrap_lines=True)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "checkpoint"

@@ -1,0 +1,129 @@
+"""A new recipe: pick a checkpoint, put steps together, see what they will take, start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.checkpoints.store import find_checkpoint
+from core.common.devices import offered_devices
+from core.common.errors import LabError
+from core.compression.recipe import CompressConfig, make
+from core.data import DATASETS
+from core.jobs.run import COMPRESS
+from core.jobs.store import MAX_NAME
+from pages.compression.cost import cost_line
+from pages.compression.fields import LABELS
+from pages.compression.help import compress_help
+from pages.compression.scan import scan
+from pages.compression.steps import chosen_steps, preset_box, preset_name, steps_form
+from pages.shared.addresses import RECIPE
+from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.resources import act, store
+from pages.shared.text import in_words, show_error
+
+TASKS = {"images": "Pictures", "text": "Text"}
+PARAM = "checkpoint"
+FIELD_PX = 130
+ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
+
+
+def new_recipe_view() -> None:
+    """The whole of the view."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.markdown("#### What to compress")
+        task = _task()
+        reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)
+        if reference is None:
+            compress_help()
+            return
+        st.caption(describe(reference))
+        preset_box(task)
+        advanced = _advanced()
+    with right:
+        st.markdown("#### What is done to it")
+        rows = steps_form(task)
+    with left:
+        config = None
+        try:
+            steps = chosen_steps(rows)
+            config = make(reference.name, reference.card, steps, preset_name(task, steps), **advanced)
+            st.markdown(cost_line(config))
+        except LabError as error:
+            show_error(in_words(error, LABELS | ADVANCED))
+        if st.button("Compress", key="start-recipe", type="primary", icon=":material/compress:", disabled=not config):
+            assert config is not None
+            _start(config)
+        if reference.card.dataset.name in DATASETS:
+            dataset_or_offer(reference.card.dataset.name, "train and to measure accuracy on", "compress")
+    scan(reference)
+    compress_help()
+
+
+def _task() -> str:
+    """Pictures or text; a link that names a checkpoint decides."""
+    wanted = st.query_params.get(PARAM)
+    if wanted and "compress-task" not in st.session_state:
+        try:
+            st.session_state["compress-task"] = find_checkpoint(wanted).card.task
+        except LabError:
+            pass  # the picker says what is wrong with it
+    st.session_state.setdefault("compress-task", "images")
+    return st.segmented_control(
+        "Kind of network",
+        list(TASKS),
+        required=True,
+        format_func=TASKS.__getitem__,
+        key="compress-task",
+        on_change=_other_task,
+        persist_state="session",
+    )
+
+
+def _other_task() -> None:
+    """The checkpoint of the address is of the other kind."""
+    st.query_params.pop(PARAM, None)
+
+
+def _start(config: CompressConfig) -> None:
+    """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
+    try:
+        run_id = store().create(config, st.session_state.get("recipe-name", "").strip() or None, kind=COMPRESS)
+        act("submit", run_id)
+    except LabError as error:
+        show_error(error)
+        return
+    RECIPE.open(run_id)
+
+
+def _advanced() -> dict[str, Any]:
+    with st.expander("Advanced", key="recipe-advanced"):
+        st.text_input("Name of the run", key="recipe-name", placeholder="model and recipe", max_chars=MAX_NAME)
+        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+            found: dict[str, Any] = {
+                name: st.number_input(
+                    ADVANCED[name],
+                    value=value,
+                    step=1,
+                    key=f"recipe-{name}",
+                    width=FIELD_PX,
+                    persist_state="session",
+                    help=meaning,
+                )
+                for name, value, meaning in (
+                    ("seed", 0, "Of the order of the data in steps that train, and of whatever else is drawn."),
+                    ("threads", 1, "CPU threads that latencies are measured with."),
+                )
+            }
+            found["device"] = st.selectbox(
+                "Device",
+                offered_devices(),
+                key="recipe-device",
+                width=FIELD_PX,
+                persist_state="session",
+                help="Where steps that train run. Latencies are of the CPU.",
+            )
+    return found

@@ -1,0 +1,157 @@
+"""Same image, both models: what each says of it, and which pixels each looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.evidence.similarity import rank_correlation
+from core.attribution.figures import overlay
+from core.attribution.methods.registry import get_method
+from core.checkpoints.store import Checkpoint, CheckpointRef
+from core.common.errors import LabError
+from core.common.theme import colour_of
+from core.compression.recipe import ORIGINAL
+from core.images.figures import percent, top_bars
+from pages.compression.differ import differences
+from pages.compression.made import Made, choose_variant
+from pages.shared.image_view import SHOWN_PX, Seen, look
+from pages.shared.resources import dark, explainer_of, loaded
+from pages.shared.text import plain, show_error
+from pages.shared.upload_box import Picture, example_row, upload_box
+from pages.shared.warmup import until_ready
+
+BARS = {"displayModeBar": False}
+TOP = 5
+MAP_PX = 160
+"""Side of a map: two fit beside each other on a phone, and a pixel is 5x5 of the screen's."""
+Pair = tuple[CheckpointRef, CheckpointRef]
+
+
+def same_image(made: Made, key: str) -> None:
+    """The whole of the tab."""
+    item, first = choose_variant(made, f"same-{key}", network=True), made.result.first
+    if item is None or first is None:
+        return
+    controls, answer = st.columns([1, 2], gap="large")
+    with controls:
+        picture = upload_box()
+    with answer:
+        try:
+            pair = made.reference(first), made.reference(item)
+        except LabError as error:
+            st.caption(plain(error))
+            pair = None
+    if pair and picture is None:
+        with answer:
+            st.markdown("**Give a picture, or try one of these drawings:**")
+            example_row()
+    elif pair:
+        try:
+            seen = look(picture.data, pair[0].card.image_data.image_size)
+            with controls:
+                _picture(picture, seen)
+            with answer:
+                _both(seen, pair, (ORIGINAL.capitalize(), made.label(item.id)), key)
+        except LabError as error:
+            with answer:
+                show_error(error)
+    differences(made, item, key)
+
+
+def _picture(picture: Picture, seen: Seen) -> None:
+    st.image(seen.enlarged, width=SHOWN_PX, alt=f"{picture.title}, as the models see it")
+    side = seen.pixels.shape[0]
+    truth = f"; the test set says {plain(picture.label)}" if picture.label else ""
+    st.caption(f"{plain(picture.title)}, {side}×{side} pixels as both models see it{truth}")
+
+
+def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
+    """Answers and maps, side by side. Raises LabError for a checkpoint that cannot be read."""
+    until_ready(everything=True)
+    networks = [loaded(reference) for reference in pair]
+    classes = pair[0].card.image_data.classes
+    own = pair[1].card.calibration
+    temperatures = [pair[0].card.calibration.temperature] * 2
+    if own.images:
+        temperatures[1] = own.temperature
+    answers = [
+        probabilities(reference.card.fingerprint, seen.pixels, temperature, _checkpoint=network)
+        for reference, temperature, network in zip(pair, temperatures, networks, strict=True)
+    ]
+    target = int(np.argmax(answers[0]))
+    maps = [attribution(reference.card.fingerprint, seen.pixels, target, _reference=reference) for reference in pair]
+    shown = dict.fromkeys(int(place) for found in answers for place in np.argsort(found)[::-1][:TOP])
+    for place, column in enumerate(st.columns(2, gap="medium")):
+        found, card = answers[place], pair[place].card
+        best = int(np.argmax(found))
+        with column:
+            st.markdown(f"**{plain(names[place])}**")
+            st.markdown(f"## {plain(classes[best])} · {percent(found[best])}")
+            st.plotly_chart(
+                top_bars(
+                    [(classes[row], found[row]) for row in shown],
+                    dark=dark(),
+                    colour=colour_of(card.model, dark=dark()),
+                    calibrated=card.calibration.images > 0,
+                ),
+                theme=None,
+                key=f"same-{place}-{key}",
+                config=BARS,
+                alt=f"{names[place]}: " + ", ".join(f"{classes[row]} {percent(found[row])}" for row in shown),
+            )
+    st.markdown(f"**What “{plain(classes[target])}” depends on**")
+    with st.container(horizontal=True, gap="small"):
+        for place in range(2):
+            with st.container(width=MAP_PX + 4, gap="xsmall"):
+                st.plotly_chart(
+                    overlay(maps[place], seen.pixels, signed=False, dark=dark(), side=MAP_PX),
+                    theme=None,
+                    width="content",
+                    key=f"map-{place}-{key}",
+                    config=BARS,
+                    alt=f"{names[place]}: how strongly the answer {classes[target]} depends on each pixel",
+                )
+                st.caption(plain(names[place]))
+    st.caption(_about(networks[1], classes[target], rank_correlation(*maps), calibrated=bool(own.images)))
+
+
+def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) -> str:
+    said = [
+        f"The maps: how strongly the logit of “{plain(target)}”, the original's answer, reacts to each pixel (gradient; "
+        f"[Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on a scale of its own. Their rank correlation is "
+        f"{alike:.2f}".replace("-", "−")
+        + ": 1 is the same pixels in the same order.",
+    ]
+    if variant.onnx:
+        said.append(
+            "The answer of the int8 network is from ONNX Runtime; a rounded network has no gradient, so its map is that of its "
+            "float twin, with the same weights."
+        )
+    if not calibrated:
+        said.append("The variant is not calibrated: both probabilities are at the original's temperature.")
+    said.append("One view of the picture each, no test-time augmentation.")
+    return " ".join(said)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def probabilities(
+    fingerprint: str, pixels: np.ndarray, temperature: float, *, _checkpoint: Checkpoint
+) -> tuple[float, ...]:
+    """Of each class, one view; of an int8 checkpoint by its ONNX file. pixels: (H, W, 3) uint8."""
+    if _checkpoint.onnx:
+        from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
+
+        logits = OnnxNetwork(_checkpoint.onnx).logits(onnx_inputs(_checkpoint.card, pixels[None]))[0]
+    else:
+        from core.inference.images import logits_of
+
+        logits = logits_of(_checkpoint, pixels[None].copy(), "none").numpy()[0]
+    weights = np.exp((logits - logits.max()) / temperature)
+    return tuple(float(value) for value in weights / weights.sum())
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def attribution(fingerprint: str, pixels: np.ndarray, target: int, *, _reference: CheckpointRef) -> np.ndarray:
+    """How strongly the logit of a class depends on each pixel, (H, W)."""
+    return explainer_of(_reference).attribute(get_method("saliency"), pixels, target).pixels

@@ -1,0 +1,101 @@
+"""Before deciding: what each layer can lose, one pruned at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.checkpoints.store import CheckpointRef
+from core.compression.figures_layers import sensitivity_curves
+from core.compression.measuring.sensitivity import KINDS, SensitivityRow, sensitivity, text_sensitivity
+from core.data import DATASETS
+from pages.shared import tasks
+from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.resources import dark, dataset, loaded, text_dataset
+from pages.shared.tables import csv_bytes
+from pages.shared.text import show_error
+from pages.shared.warmup import warmup
+
+MOST_IMAGES = 500
+MOST_CHARACTERS = 5_000
+WORDS = {"weights": "Single weights", "channels": "Whole channels"}
+
+
+def scan(reference: CheckpointRef) -> None:
+    """The folded scan: a button, its progress, its curves."""
+    with st.expander("What can each layer lose?", icon=":material/stacked_line_chart:", key="sensitivity"):
+        st.caption(
+            "Prunes one layer at a time and leaves the others as they are: where a line falls early, prune less. "
+            + (
+                f"On {MOST_CHARACTERS:,} characters of the validation part."
+                if reference.card.task == "text"
+                else f"On {MOST_IMAGES} validation images, so a point or two is luck."
+            )
+        )
+        kind = "weights"
+        if reference.card.task == "images":
+            kind = st.segmented_control(
+                "Take out",
+                KINDS,
+                default="weights",
+                required=True,
+                format_func=WORDS.__getitem__,
+                key="scan-kind",
+                persist_state="session",
+            )
+        key = f"scan-{reference.card.fingerprint}-{kind}"
+        if tasks.watch(key):
+            return
+        task = tasks.find(key)
+        if task and task.error:
+            show_error(task.error)
+        if task and task.result:
+            _curves(reference, task.result)
+            return
+        name = reference.card.dataset.name
+        if name in DATASETS and not dataset_or_offer(name, "scan on its validation part", "scan"):
+            return
+        if st.button("Scan", key="scan", icon=":material/search:"):
+            tasks.start(key, _work(reference, kind))
+            st.rerun()
+
+
+def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:
+    st.plotly_chart(
+        sensitivity_curves(rows, dark=dark()),
+        theme=None,
+        key="sensitivity-curves",
+        config={"displaylogo": False, "modeBarButtons": [["toImage"]]},
+        alt=f"What pruning each layer of {reference.label} alone does, against the share taken out",
+    )
+    st.download_button(
+        "Scan (CSV)",
+        csv_bytes(row.to_dict() for row in rows),
+        "sensitivity.csv",
+        "text/csv",
+        key="scan-csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _work(reference: CheckpointRef, kind: str) -> Callable[[Callable[..., None]], Any]:
+    warm = warmup()
+
+    def work(report: Callable[..., None]) -> tuple[SensitivityRow, ...]:
+        report("loading", None)
+        warm.hold()
+        checkpoint, name = loaded(reference), reference.card.dataset.name
+
+        def told(share: float) -> None:
+            report("scanning", share)
+
+        if reference.card.task == "text":
+            tokens = text_dataset(name).validation
+            return text_sensitivity(checkpoint, tokens, most_characters=MOST_CHARACTERS, on_progress=told)
+        part = dataset(name).validation
+        return sensitivity(checkpoint, part.images, part.labels, kind=kind, most_images=MOST_IMAGES, on_progress=told)
+
+    return work

@@ -1,0 +1,126 @@
+"""The steps of a recipe, to be put together: begun from a preset, then added, moved, taken out, and set."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import streamlit as st
+
+from core.compression.recipe import MOST_STEPS, PRESETS
+from core.compression.steps import STEPS, Int8, Step
+from pages.compression.fields import Row, setting, step_of
+from pages.shared.text import plain
+
+
+def presets_of(task: str) -> list[str]:
+    """Names of the presets for a task."""
+    return [name for name, preset in PRESETS.items() if preset.task == task]
+
+
+def preset_box(task: str) -> None:
+    """What to start from; another choice puts its steps in the place of those that are there."""
+    names = presets_of(task)
+    preset = st.selectbox(
+        "Recipe to start from",
+        names,
+        index=names.index("fastest") if "fastest" in names else 0,
+        format_func=lambda name: PRESETS[name].title,
+        key=f"recipe-preset-{task}",
+        on_change=_load,
+        args=(task,),
+        persist_state="session",
+    )
+    st.caption(plain(PRESETS[preset].about))
+    if _rows_key(task) not in st.session_state:
+        _load(task, preset)
+
+
+def steps_form(task: str) -> list[Row]:
+    """Show the steps; returns them as they stand, to be read by `chosen_steps`."""
+    rows: list[Row] = st.session_state[_rows_key(task)]
+    for place, row in enumerate(rows):
+        _one(task, rows, place, row)
+    if len(rows) < MOST_STEPS:
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            st.selectbox(
+                "One more step",
+                [name for name, kind in STEPS.items() if task in kind.tasks],
+                format_func=lambda name: STEPS[name].title,
+                key=f"recipe-more-{task}",
+                persist_state="session",
+            )
+            st.button("Add", key="recipe-add", icon=":material/add:", on_click=_add, args=(task,))
+    return rows
+
+
+def chosen_steps(rows: list[Row]) -> tuple[Step, ...]:
+    """The steps with their settings as typed. Raises LabError for a setting that is not valid."""
+    return tuple(step_of(row) for row in rows)
+
+
+def preset_name(task: str, steps: tuple[Step, ...]) -> str:
+    """The preset that these steps are; `custom` for none."""
+    return next((name for name in presets_of(task) if PRESETS[name].steps == steps), "custom")
+
+
+def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(f"**{place + 1}. {row.step.title}**", width="stretch")
+            for name, icon, words, off in (
+                ("up", ":material/arrow_upward:", "earlier", place == 0),
+                ("down", ":material/arrow_downward:", "later", place == len(rows) - 1),
+                ("out", ":material/close:", "", False),
+            ):
+                st.button(
+                    " ",
+                    key=f"recipe-{name}-{row.number}",
+                    icon=icon,
+                    type="tertiary",
+                    disabled=off,
+                    help=f"Do {row.step.title} {words}" if words else f"Take {row.step.title} out",
+                    on_click=_move,
+                    args=(task, place, name),
+                )
+        st.caption(_linked(row.step.about))
+        fields = sorted(dataclasses.fields(row.step), key=lambda field: field.name != "amount")  # what matters most
+        if fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of pictures
+            with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+                for field in fields:
+                    setting(task, row, field.name)
+
+
+def _linked(about: str) -> str:
+    """With its papers as links."""
+    return re.sub(r"arXiv\\:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", plain(about))
+
+
+def _rows_key(task: str) -> str:
+    return f"recipe-steps-{task}"
+
+
+def _new(step: Step) -> Row:
+    st.session_state["recipe-number"] = number = st.session_state.get("recipe-number", 0) + 1
+    return Row(number, step)
+
+
+def _load(task: str, preset: str | None = None) -> None:
+    name = preset or st.session_state[f"recipe-preset-{task}"]
+    st.session_state[_rows_key(task)] = [_new(step) for step in PRESETS[name].steps]
+
+
+def _add(task: str) -> None:
+    kind = STEPS[st.session_state[f"recipe-more-{task}"]]
+    rows: list[Row] = st.session_state[_rows_key(task)]
+    usual = (step for preset in presets_of(task) for step in PRESETS[preset].steps if type(step) is kind)
+    step = next(usual, None) or kind()  # as a preset has it: the default student of a text is no image classifier
+    st.session_state[_rows_key(task)] = [*rows, _new(step)]
+
+
+def _move(task: str, place: int, how: str) -> None:
+    rows: list[Row] = list(st.session_state[_rows_key(task)])
+    row = rows.pop(place)
+    if how != "out":
+        rows.insert(place + (1 if how == "down" else -1), row)
+    st.session_state[_rows_key(task)] = rows

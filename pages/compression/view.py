@@ -1,0 +1,141 @@
+"""What a recipe bought, whether it ships, runs or is over: the answer, the table behind it, and the evidence in tabs."""
+
+from __future__ import annotations
+
+import textwrap
+
+import streamlit as st
+
+from core.compression.analysis import distils, headline, rows, short_name
+from core.compression.figures import pareto, pareto_words
+from core.compression.results import CompressionResult
+from core.data import dataset_title
+from pages.compression.evidence import FIGURE, classes, layers, speed, students
+from pages.compression.files import files
+from pages.compression.made import Made
+from pages.compression.same import same_image
+from pages.shared.resources import dark
+from pages.shared.text import plain
+
+COSTS = {
+    "stored_bytes": "Stored",
+    "size_bytes": "File that runs",
+    "torch_b1": "PyTorch ×1",
+    "onnx_b1": "ONNX ×1",
+    "onnx_b64": "ONNX ×64",
+}
+"""Cost of the picture -> what its switch says."""
+FIRST = ("Variant", "Stored", "File that runs", "Weights that run", "Faster", "Accuracy", "Loss (nats)", "Change", "p")
+"""Columns that answer the question; the table scrolls to the others."""
+NAME_CHARACTERS = 18
+"""Of a line of a variant's name: a table as wide as this one would give each word a line of its own."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
+PICTURES = (
+    "PyTorch and ONNX: milliseconds for one picture (×1) or 64, median and in brackets the 95th percentile, measured in turn "
+    "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one picture, in "
+    "rounds that took both in turn, so not the quotient of two rows, which are of different minutes. Memory: what "
+    "a fresh process needs to load the ONNX file and answer. Accuracy: one view of each test image, with its 95% interval. "
+    "Change: against the original, with the 95% interval of paired answers; p: McNemar's exact test, how likely so uneven a "
+    "split of the disagreements is by luck alone. Multiply-adds are those really executed for one picture: zeros are "
+    "multiplied too. One multiply-add is two floating-point operations."
+)
+TEXT = (
+    "Characters/s: written one by one on one thread, in turn with the original. Loss: nats a character on the validation "
+    "part of the text, less is better; Change with its 95% interval. Multiply-adds are for one character."
+)
+
+
+def compress_view(made: Made, key: str) -> None:
+    """All that a result says. key: of this result alone, for what the viewer chooses."""
+    result = made.result
+    st.caption(_how(result))
+    if not result.measured:
+        st.info(
+            "Nothing is measured yet. The original comes first; each variant joins the table as soon as it is measured."
+        )
+        return
+    st.markdown(f"### {plain(headline(result))}")
+    _picture(result, key)
+    st.table(compress_table(result), border="horizontal", hide_index=True)
+    st.caption(TEXT if result.task == "text" else PICTURES)
+    names = _tabs(result)
+    for name, tab in zip(names, st.tabs(names, key=f"tabs-{key}", on_change="rerun"), strict=True):
+        if not tab.open:
+            continue
+        with tab:
+            if name == "Layers":
+                layers(made, key)
+            elif name == "Classes":
+                classes(made, key)
+            elif name == "Speed":
+                speed(made, key)
+            elif name == "Students":
+                students(made, key)
+            elif name == "Same image":
+                same_image(made, key)
+            else:
+                files(made, key)
+
+
+def _tabs(result: CompressionResult) -> list[str]:
+    """Those that this result has something for."""
+    pictures = result.task != "text"
+    return [
+        "Layers",
+        *(["Classes"] if pictures else []),
+        "Speed",
+        *(["Students"] if distils(result) else []),
+        *(["Same image"] if pictures else []),
+        "Files",
+    ]
+
+
+def compress_table(result: CompressionResult) -> dict[str, list[str]]:
+    """Columns of the table, in Markdown. Figures that belong together do not break."""
+    found = rows(result)
+    order = [name for name in FIRST if name in found[0]]
+    order += [name for name in found[0] if name not in order]
+    columns = {name: [plain(row[name]).replace(" ", UNBROKEN) for row in found] for name in order}
+    columns["Variant"] = [_in_lines(short_name(result, item), NAME_CHARACTERS) for item in result.measured]
+    columns["All that was done"] = [_in_lines(item.title, 2 * NAME_CHARACTERS) for item in result.measured]
+    return columns
+
+
+def _in_lines(text: str, characters: int) -> str:
+    """Broken where a line is full, and nowhere else."""
+    return " ".join(plain(line).replace(" ", UNBROKEN) for line in textwrap.wrap(text, characters))
+
+
+def _how(result: CompressionResult) -> str:
+    """What was compressed and how it was made, in a line of Markdown."""
+    one = all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
+    recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
+    parts = [f"{result.original} on {dataset_title(result.config.dataset)}", recipe]
+    parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
+    return plain(" · ".join(parts))
+
+
+def _picture(result: CompressionResult, key: str) -> None:
+    """Cost against accuracy, the cost as the viewer likes."""
+    options = [cost for cost in COSTS if result.task != "text" or cost.endswith("bytes")]
+    cost = st.segmented_control(
+        "Cost",
+        options,
+        default="size_bytes",
+        required=True,
+        format_func=lambda name: "Weights that run" if (result.task, name) == ("text", "size_bytes") else COSTS[name],
+        key=f"cost-{key}",
+        persist_state="session",
+    )
+    st.plotly_chart(
+        pareto(result, cost, dark=dark()),
+        theme=None,
+        key=f"pareto-{key}",
+        config=FIGURE,
+        alt=pareto_words(result, cost),
+    )
+    st.caption(
+        "To the left is cheaper, up is better; the step line joins what nothing else beats in both. A number is that of the "
+        "step that makes a variant, with all done that comes before it in its recipe: the last column of the table. "
+        "What is far below the rest stands at the bottom, with its figure."
+    )

@@ -1,0 +1,199 @@
+"""Images / Evaluate: one checkpoint on the test images, with intervals, and where it fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.common.pixels import enlarge
+from core.common.theme import colour_of
+from core.data import DATASETS, dataset_status
+from core.images.figures import percent
+from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
+from pages.images.evaluate_task import evaluation_work, kept, same_pictures, task_key
+from pages.shared import tasks
+from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.downloads import downloads
+from pages.shared.resources import dark, dataset
+from pages.shared.text import duration, plain, show_error
+from pages.shared.warmup import until_ready
+
+if TYPE_CHECKING:
+    from core.inference.evaluation import Evaluation
+
+GALLERY = 12
+
+
+def evaluation_view() -> None:
+    """The whole of the tab."""
+    left, right = st.columns([1, 2], gap="large")
+    with left:
+        reference = checkpoint_picker("Checkpoint", "evaluated", param="checkpoint")
+        if reference is None:
+            return
+        st.caption(describe(reference))
+        if reference.card.notes:
+            st.caption(plain(reference.card.notes))
+        if not reference.card.calibration.images:
+            st.caption(UNCALIBRATED)
+    until_ready()
+    result = kept(reference)
+    with right:
+        if result is None:
+            _offer(reference)
+        else:
+            _headline(reference, result)
+        downloads(reference, result)
+    if result is not None:
+        _evidence(reference, result)
+    _how_it_works()
+
+
+def _offer(reference: CheckpointRef) -> None:
+    card = reference.card
+    key = task_key(reference)
+    if tasks.watch(key):
+        return
+    task = tasks.find(key)
+    if task and task.error:
+        show_error(task.error)
+    elif task and task.stopped:
+        st.caption("The evaluation was stopped.")
+    count = card.dataset.sizes.get("test")
+    st.markdown(
+        f"**Not evaluated on this machine yet.** {plain(card.dataset.title)} holds back test pictures for this; what the card "
+        "says was measured where the checkpoint was made."
+    )
+    if card.dataset.name in DATASETS and not dataset_or_offer(
+        card.dataset.name, "evaluate on its test images", "evaluate"
+    ):
+        return
+    label = f"Evaluate on the {count:,} test images" if count else "Evaluate on the test images"
+    if st.button(label, key="evaluate", type="primary", icon=":material/fact_check:"):
+        tasks.start(key, evaluation_work(reference))
+        st.rerun()
+
+
+def _headline(reference: CheckpointRef, result: Evaluation) -> None:
+    low, high = result.interval
+    accuracy, loss, error = st.columns([2, 1, 1])
+    accuracy.metric(
+        f"Test accuracy on {result.n:,} pictures",
+        f"{100 * result.accuracy:.1f}%",
+        delta=f"95% interval {100 * low:.1f} to {100 * high:.1f}%",
+        delta_color="off",
+        delta_arrow="off",
+    )
+    kind = "calibrated" if reference.card.calibration.images else "uncalibrated"
+    loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help=f"Cross-entropy of the {kind} probabilities.")
+    error.metric(
+        "Calibration error",
+        f"{100 * result.ece:.1f}%",
+        help="Expected calibration error: how far stated probabilities are from the share that is right, on average.",
+    )
+    extra = f" With test-time augmentation ({result.tta})." if result.tta != "none" else ""
+    flagged = ""
+    if reference.card.calibration.energy_threshold is not None:
+        flagged = (
+            f" The none-of-these warning flags {100 * result.flagged:.1f}% of these pictures, all of them false alarms."
+        )
+    st.caption(f"Took {duration(result.seconds)}.{extra}{flagged}")
+
+
+def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
+    colour = colour_of(reference.card.model, dark=dark())
+    options = {"displayModeBar": False}
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("#### Accuracy by class")
+        figure = per_class_bars(result.per_class, overall=result.accuracy, dark=dark(), colour=colour)
+        best, worst = (choose(result.per_class, key=lambda item: item.accuracy) for choose in (max, min))
+        st.plotly_chart(
+            figure,
+            theme=None,
+            key="per-class",
+            config=options,
+            alt=f"Accuracy by class, from {worst.label} {100 * worst.accuracy:.0f}% to {best.label} {100 * best.accuracy:.0f}%",
+        )
+        st.caption(
+            "The lines are 95% intervals: with so many pictures of each class, smaller differences mean nothing."
+        )
+    with right:
+        st.markdown("#### What it takes for what")
+        st.plotly_chart(
+            confusion_matrix(result, dark=dark()),
+            theme=None,
+            key="confusion",
+            config=options,
+            alt="Confusion matrix: counts of answers for each true class",
+        )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("#### Does 70% mean 70%?")
+        st.plotly_chart(
+            reliability(result.calibration, ece=result.ece, dark=dark(), colour=colour),
+            theme=None,
+            key="reliability",
+            config=options,
+            alt=f"Reliability diagram; expected calibration error {100 * result.ece:.1f}%",
+        )
+        uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
+        st.caption(
+            f"{uncalibrated}Larger dots hold more pictures; the lines are 95% intervals. Under the diagonal the checkpoint is "
+            "too sure of itself."
+        )
+    with right:
+        st.markdown("#### Most confident mistakes")
+        st.caption("What the test set says → what the checkpoint says. A few of a test set's own labels are wrong.")
+        _gallery(reference, result)
+
+
+def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
+    name = reference.card.dataset.name
+    try:
+        if not dataset_status(name).ready:
+            st.caption("The pictures are not on this machine any more.")
+            return
+        now = dataset(name)
+    except LabError as error:
+        show_error(error)
+        return
+    if not result.mistakes:
+        st.caption("None: every answer was right.")
+        return
+    if not same_pictures(result, now):
+        st.caption("The dataset has changed since: its pictures are not those of these mistakes any more.")
+        return
+    shown = st.session_state.get("mistakes-shown", GALLERY)
+    with st.container(horizontal=True, gap="small"):
+        for mistake in result.mistakes[:shown]:
+            with st.container(width=100, gap="xxsmall"):
+                st.image(
+                    enlarge(now.test.images[mistake.index], 96),
+                    width=96,
+                    alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
+                )
+                st.caption(f"{plain(mistake.true)} → {plain(mistake.predicted)} {percent(mistake.confidence)}")
+    if shown < len(result.mistakes):
+        st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
+
+
+def _more(count: int) -> None:
+    st.session_state["mistakes-shown"] = count
+
+
+def _how_it_works() -> None:
+    with st.expander("How this works", icon=":material/school:"):
+        st.markdown(
+            "**Interval.** An accuracy measured on $n$ pictures is an estimate; the 95% interval is Wilson's "
+            "([1927](https://doi.org/10.1080/01621459.1927.10502953)). It covers the choice of pictures, not the spread "
+            "over seeds: a difference inside either is no difference.\n\n"
+            "**Calibration.** Answers are put into 15 bins by stated probability; the expected calibration error is "
+            "$\\mathrm{ECE} = \\sum_b \\frac{n_b}{n} \\, |\\mathrm{acc}_b - \\mathrm{conf}_b|$ "
+            "([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).\n\n"
+            "**Test images** are for this report only: nothing is chosen or tuned on them."
+        )

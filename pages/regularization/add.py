@@ -1,0 +1,62 @@
+"""More arms, sizes or seeds for a study that is there: only what is missing is trained."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.jobs import Run
+from core.regularization.results import StudyResult
+from core.regularization.study import StudyConfig
+from pages.regularization.arms import arms_form, specs
+from pages.regularization.cost import check_sizes, cost_line
+from pages.regularization.new import LABELS, parse_sizes, sizes_field
+from pages.shared.addresses import STUDY
+from pages.shared.resources import act, forget_runs, store
+from pages.shared.text import in_words, show_error
+
+
+def add_to_study(run: Run, result: StudyResult) -> None:
+    """The folded form. run: a study that is not at work; result: what there is of it."""
+    assert run.study is not None
+    study = run.study
+    prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
+    with st.expander("Add to this study", icon=":material/add:", key=prefix):
+        st.caption(
+            "What is there is kept, and only what is missing is trained. More arms or sizes widen all intervals: the more is "
+            "compared, the more of it must be put down to luck."
+        )
+        arms = arms_form(prefix, study.model)
+        left, right = st.columns([2, 1])
+        with left:
+            train_sizes = sizes_field("More training-set sizes", f"{prefix}-sizes")
+        seeds = right.number_input("Seeds", value=study.seeds, step=1, key=f"{prefix}-seeds", persist_state="session")
+        wider: StudyConfig | None = None
+        try:
+            if seeds is None:
+                raise LabError("A field is empty: give it a number.")
+            if seeds < study.seeds:
+                raise LabError(f"The study has {study.seeds} seeds already: give more of them, or as many.")
+            found = study.extended(
+                arms=specs(prefix, study.model, arms), train_sizes=parse_sizes(train_sizes), seeds=seeds
+            )
+            check_sizes(found)
+            if known := result.sizes.get("train"):
+                found.check_data(known)
+            if found == study:
+                st.caption("Nothing to add yet: choose techniques, another strength of one, sizes or more seeds.")
+            else:
+                wider = found
+                st.markdown(cost_line(wider, result.done))
+        except LabError as error:
+            show_error(in_words(error, LABELS))
+        if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):
+            assert wider is not None
+            try:
+                store().extend(run.id, wider)
+                forget_runs()
+                act("submit", run.id)
+            except LabError as error:
+                show_error(error)
+                return
+            STUDY.open(run.id)

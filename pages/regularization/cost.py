@@ -1,0 +1,46 @@
+"""What a study will cost, in words, before it starts."""
+
+from __future__ import annotations
+
+from core.common.errors import LabError
+from core.data import dataset_status
+from core.jobs.pool import before_start
+from core.regularization.cost import cost
+from core.regularization.study import StudyConfig
+from pages.shared.resources import engine
+from pages.shared.text import duration, plain, size
+from pages.shared.train_view import SIZES
+
+
+def check_sizes(config: StudyConfig) -> None:
+    """Raises LabError where a known dataset has fewer training images; of a folder the study finds out when it starts."""
+    known = SIZES.get(config.dataset, {}).get("train")
+    if known:
+        config.check_data(known)
+
+
+def cost_line(config: StudyConfig, done: int = 0) -> str:
+    """Runs, time, disk and what has to be fetched first, in Markdown. done: runs that are over already."""
+    device, at_once = before_start(config, engine().slots)
+    found = cost(config, device, at_once, done)
+    at_once = min(at_once, max(found.runs, 1))
+    side_by_side = f", {at_once} at a time" if at_once > 1 else ""
+    parts = [f"**{found.runs} {'run' if found.runs == 1 else 'runs'}**{side_by_side}"]
+    if found.seconds is None:
+        parts.append("time unknown until it was measured here")
+    else:
+        parts.append(f"about **{duration(found.seconds)}** on this machine")
+    parts.append(f"{size(found.size_bytes)} of checkpoints")
+    why = ""
+    if found.seconds is not None:
+        why = (
+            " The time rests on an earlier study here."
+            if found.measured
+            else " The time is a first guess from the model's size: a study of some minutes will know better."
+        )
+    try:
+        status = dataset_status(config.dataset)
+        missing = "" if status.ready else f" {plain(status.sentence)}"
+    except LabError as error:
+        missing = f" {plain(error)}"
+    return " · ".join(parts) + "." + why + missing

@@ -1,0 +1,77 @@
+"""The runs of each arm over their steps, side by side on one scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.regularization.analysis import ArmResult, under_way
+from core.regularization.figures_curves import arm_curves, curve_bounds
+from core.regularization.results import StudyResult
+from pages.regularization.files import FIGURE
+from pages.shared.resources import dark
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PANEL_PX = 268
+"""Three beside each other at 1280, one on a phone."""
+
+
+def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
+    """A panel for every arm that has a measurement at this size."""
+    over = {row.arm: row for row in rows}
+    # In the order of the study: by verdict, panels would change places while it runs.
+    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or under_way(result, arm, size))]
+    if not found:
+        st.caption(
+            "Nothing was measured yet at this number of training images: curves appear with the first measurement."
+        )
+        return
+    st.caption(
+        "Accuracy over steps, one scale for all: :orange[training] on plain pictures, :blue[validation], and the gap between "
+        "them shaded. Thick: the mean; thin: each seed. A ring: the weights that early stopping went back to."
+    )
+    bounds = curve_bounds(result, size)
+    with st.container(horizontal=True, gap="small"):
+        for row in found:
+            with st.container(width=PANEL_PX):
+                st.plotly_chart(
+                    _panel(key, row.label, size, _measured(result, row), bounds, dark(), _result=result, _row=row),
+                    theme=None,
+                    key=f"curves-{key}-{row.arm}-{size}",
+                    config=FIGURE,
+                    alt=f"{row.label}: training and validation accuracy over steps, {_gap(row)}",
+                )
+
+
+def _measured(result: StudyResult, row: ArmResult) -> tuple[tuple[int, int, int | None], ...]:
+    """What a panel depends on: how many measurements there are of each seed, and which weights count."""
+    return tuple(
+        (item.seed, len(item.curve.step), item.kept_step)
+        for item in result.members
+        if item.variant == row.variant and item.train_size == row.train_size
+    )
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _panel(
+    key: str,
+    label: str,
+    size: int,
+    measured: tuple[tuple[int, int, int | None], ...],
+    bounds: tuple[float, float],
+    dark: bool,
+    *,
+    _result: StudyResult,
+    _row: ArmResult,
+) -> Figure:
+    """A running study draws its panels again and again, and in most of them nothing has changed."""
+    return arm_curves(_result, _row, dark=dark, revision=f"{key}-{size}", bounds=bounds)
+
+
+def _gap(row: ArmResult) -> str:
+    if row.gap is None or row.train_mean is None:
+        return "under way"
+    return f"training {100 * row.train_mean:.0f}% at the end, gap {100 * row.gap:.0f} points"

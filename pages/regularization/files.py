@@ -1,0 +1,79 @@
+"""Everything that a study claims, as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import streamlit as st
+
+from core.regularization.analysis import ArmResult
+from core.regularization.results import Curve, StudyResult
+from pages.shared.tables import csv_bytes
+from pages.shared.text import plain
+
+FIGURE = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
+"""Plotly's bar on every figure of a study: save it as a picture."""
+
+
+def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
+    """Download buttons, and how a figure is saved."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", result.name or key).strip("-") or "study"
+    with st.container(horizontal=True, gap="small"):
+        for kind, label, data, end in (
+            ("table", "Table of arms (CSV)", lambda: csv_bytes(map(table_row, rows)), "arms.csv"),
+            ("runs", "All runs (CSV)", lambda: csv_bytes(run_rows(result)), "runs.csv"),
+            ("curves", "Curves (CSV)", lambda: csv_bytes(curve_rows(result)), "curves.csv"),
+            ("study", "Whole study (JSON)", lambda: json.dumps(result.to_dict(), indent=1).encode(), "study.json"),
+        ):
+            st.download_button(
+                label,
+                data,
+                f"{name}-{end}",
+                "application/json" if end.endswith("json") else "text/csv",
+                key=f"{kind}-{key}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption(
+        "Accuracies in files are shares, 0 to 1. A figure is saved as a picture by the camera that appears on it when it is "
+        "pointed at."
+    )
+    made = {name: text for name, text in result.made.items() if text and name != "command"}
+    if result.made:
+        st.markdown("**How it was made**")
+        st.caption(plain(" · ".join(f"{name}: {text}" for name, text in made.items())))
+    if result.made.get("command"):
+        st.code(result.made["command"], language="bash", wrap_lines=True)
+
+
+def table_row(row: ArmResult) -> dict[str, Any]:
+    """One arm at one size, plain values."""
+    values = dataclasses.asdict(row)
+    verdict = values.pop("verdict")
+    return values | {f"verdict_{name}": value for name, value in verdict.items()}
+
+
+def run_rows(result: StudyResult) -> Iterator[dict[str, Any]]:
+    """One row per run, without its curve."""
+    for item in result.members:
+        values = {
+            field.name: getattr(item, field.name)
+            for field in dataclasses.fields(item)
+            if field.name not in ("curve", "test_per_class")
+        }
+        per_class = dict(zip((f"test_accuracy_{label}" for label in result.classes), item.test_per_class, strict=False))
+        yield values | {"val_gap": item.val_gap} | per_class
+
+
+def curve_rows(result: StudyResult) -> Iterator[dict[str, Any]]:
+    """One row per evaluation of each run."""
+    fields = [field.name for field in dataclasses.fields(Curve)]
+    for item in result.members:
+        for values in zip(*(getattr(item.curve, name) for name in fields), strict=True):
+            yield {"variant": item.variant, "train_size": item.train_size, "seed": item.seed} | dict(
+                zip(fields, values, strict=True)
+            )

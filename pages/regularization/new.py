@@ -1,0 +1,177 @@
+"""A new study: choose, see what it costs and what the network will see, start."""
+
+from __future__ import annotations
+
+import re
+
+import streamlit as st
+
+from core.common.devices import offered_devices
+from core.common.errors import LabError
+from core.data import FOLDER_PREFIX, canonical_name
+from core.jobs.run import STUDY
+from core.jobs.store import MAX_NAME
+from core.models import MODELS
+from core.regularization.study import StudyConfig
+from core.regularization.techniques import IMAGE_MODELS
+from pages.regularization.arms import TITLES, arms_form, specs
+from pages.regularization.cost import check_sizes, cost_line
+from pages.regularization.help import study_help
+from pages.regularization.preview import preview
+from pages.shared.addresses import STUDY as ADDRESS
+from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
+from pages.shared.resources import act, store
+from pages.shared.text import in_words, show_error
+
+QUICK = StudyConfig()
+"""What the form begins with: done in minutes on two CPU cores."""
+FIELD_PX = 150
+LABELS = TITLES | {
+    "seeds": "Seeds",
+    "steps": "Steps",
+    "batch_size": "Images per step",
+    "lr": "Learning rate",
+    "evaluations": "Evaluations",
+}
+"""What the form calls the fields of a study."""
+ONE_SEED = (
+    "With one seed there will be no verdict: luck and effect cannot be told apart. Take at least 2, better 3 or more."
+)
+
+
+TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where it matters."
+
+
+def new_study_view() -> None:
+    """The whole of the view."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("#### What to train")
+        model, dataset, train_sizes, seeds = _training()
+        advanced = _advanced()
+    with right:
+        st.markdown("#### What to compare")
+        arms = arms_form("new", model, tuple(arm.names[0] for arm in QUICK.parsed() if arm.names))
+    config = None
+    try:
+        if dataset == FOLDER:
+            raise LabError("Give the path of a folder that holds one folder of pictures per class.")
+        given = {"seeds": seeds, **advanced}
+        if None in given.values():
+            raise LabError("A field is empty: give it a number.")
+        config = StudyConfig(
+            model=model,
+            dataset=canonical_name(dataset),
+            arms=specs("new", model, arms),
+            train_sizes=parse_sizes(train_sizes),
+            **given,
+        )
+        check_sizes(config)
+        st.markdown(cost_line(config))
+    except LabError as error:
+        config = None
+        show_error(in_words(error, LABELS))
+    if config is not None and config.seeds == 1:
+        st.warning(ONE_SEED)
+    if config is not None and config.seeds == 2:
+        st.caption(TWO_SEEDS)
+    if st.button(
+        "Start the study", key="start-study", type="primary", icon=":material/play_arrow:", disabled=not config
+    ):
+        assert config is not None
+        start(config, st.session_state.get("study-name", "").strip())
+    seen = st.container()
+    study_help()
+    with seen:  # last: it may have to wait for torch
+        preview(config)
+
+
+def start(config: StudyConfig, name: str) -> None:
+    """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
+    try:
+        run_id = store().create(config, name or None, kind=STUDY)
+        act("submit", run_id)
+    except LabError as error:
+        show_error(error)
+        return
+    ADDRESS.open(run_id)
+
+
+def sizes_field(label: str, key: str, default: str = "") -> str:
+    """Numbers of training images as they are typed."""
+    return st.text_input(
+        label,
+        value=default,
+        key=key,
+        placeholder="500 5000",
+        persist_state="session",
+        help="One number, or several with spaces between them: each is a comparison of its own, and together they show what a "
+        "technique is worth in labelled images. A larger set contains the smaller ones.",
+    )
+
+
+def parse_sizes(typed: str) -> tuple[int, ...]:
+    """`500 2,000`, or `500,2000`, as numbers. Raises LabError for what is no whole number."""
+    parts: list[str] = []
+    for part in (piece.strip(",") for piece in re.split(r"[\s;/]+", typed)):
+        thousands = re.fullmatch(r"\d{1,3}(,\d{3})+", part)
+        parts += [part.replace(",", "")] if thousands else part.split(",")
+    wrong = next((part for part in parts if part and not re.fullmatch(r"[0-9]{1,9}", part)), None)
+    if wrong:
+        raise LabError(f"{wrong[:40]!r} is no number of training images: give whole numbers, such as 500 5000.")
+    return tuple(int(part) for part in parts if part)
+
+
+def _training() -> tuple[str, str, str, int]:
+    left, right = st.columns(2)
+    model = left.selectbox(
+        "Model",
+        IMAGE_MODELS,
+        format_func=lambda name: MODELS[name].title + ("" if name == QUICK.model else " (slow without a GPU)"),
+        key="study-model",
+        persist_state="session",
+    )
+    with right:
+        dataset = dataset_field()
+    if dataset == FOLDER and (path := folder_field()):
+        dataset = f"{FOLDER_PREFIX}{path}"
+    left, right = st.columns([2, 1])
+    with left:
+        train_sizes = sizes_field("Training images", "study-sizes", " ".join(map(str, QUICK.train_sizes)))
+    seeds = right.number_input(
+        "Seeds",
+        value=QUICK.seeds,
+        step=1,
+        key="study-seeds",
+        persist_state="session",
+        help="Every arm is trained with each of them, and compared seed by seed.",
+    )
+    return model, dataset, train_sizes, seeds
+
+
+def _advanced() -> dict:
+    with st.expander("Advanced", key="study-advanced"):
+        st.text_input("Name of the study", key="study-name", placeholder="model and number", max_chars=MAX_NAME)
+        with st.container(horizontal=True, gap="small"):
+            found = {
+                name: st.number_input(
+                    LABELS[name],
+                    value=getattr(QUICK, name),
+                    step=step,
+                    format="%g" if name == "lr" else None,
+                    key=f"study-{name}",
+                    width=FIELD_PX,
+                    persist_state="session",
+                    help=meaning,
+                )
+                for name, step, meaning in (
+                    ("steps", 100, "Optimizer steps of every run, whatever its arm and training-set size."),
+                    ("batch_size", 8, "Batch size: images that each step looks at."),
+                    ("lr", 0.001, "Peak learning rate of AdamW; 0 takes the model's own."),
+                    ("evaluations", 1, "How often each run is measured on validation, evenly spread."),
+                )
+            }
+            found["device"] = st.selectbox(
+                "Device", offered_devices(), key="study-device", width=FIELD_PX, persist_state="session"
+            )
+    return found

@@ -1,0 +1,165 @@
+"""A study, whether it ships, runs or is over: the answer, the table behind it, and the evidence in tabs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data import dataset_title
+from core.models import MODELS
+from core.regularization.analysis import ArmResult, headline, summary
+from core.regularization.arms import BASELINE
+from core.regularization.figures import effects
+from core.regularization.results import StudyResult
+from pages.regularization.curves import curves
+from pages.regularization.evidence import checkpoints, classes, sizes, strength
+from pages.regularization.files import FIGURE, files
+from pages.shared.resources import dark
+from pages.shared.text import plain
+
+TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
+COLOURS = {"helps": "green", "hurts": "red"}
+NAMES = {
+    "helps": "helps",
+    "hurts": "hurts",
+    "noise": "within seed noise",
+    "baseline": "baseline",
+    "none": "no verdict",
+}
+"""Kinds of a verdict, as the table says them; the numbers have a column of their own."""
+UNBROKEN = ("Effect (points)", "Accuracy")
+
+
+def study_view(result: StudyResult, key: str) -> None:
+    """All that a study says. key: of this study alone, for what the viewer chooses."""
+    rows = summary(result)
+    if not any(item.curve.step or item.status != "waiting" for item in result.members):
+        st.caption(_how(result))
+        st.info(
+            "Nothing was measured yet. Curves appear with the first measurement of the first run; verdicts once arms have two "
+            "seeds in common with no regularization."
+        )
+        return
+    st.caption(_how(result))
+    size = _size(result, key)
+    here = [row for row in rows if row.train_size == size]
+    st.markdown(f"### {plain(_headline(result, here))}")
+    if here:
+        _arms(result, here, size, key)
+    tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{key}", on_change="rerun"), strict=True))
+    for name, tab in tabs.items():
+        if not tab.open:
+            continue
+        with tab:
+            if name == "Curves":
+                curves(result, here, size, key)
+            elif name == "Training images":
+                sizes(result, rows, size, key)
+            elif name == "Strength":
+                strength(result, size, key)
+            elif name == "Classes":
+                classes(result, here, size, key)
+            elif name == "Checkpoints":
+                checkpoints(result, here)
+            else:
+                files(result, rows, key)
+
+
+def _headline(result: StudyResult, rows: list[ArmResult]) -> str:
+    said = headline(result, rows)
+    return said if result.done == len(result.members) or said.startswith("No verdict") else f"So far: {said}"
+
+
+def _how(result: StudyResult) -> str:
+    """What was compared, and how it was made, in a line of Markdown."""
+    config, made = result.config, result.made
+    seeds = f"{config.seeds} seeds" if config.seeds > 1 else "1 seed"
+    parts = [
+        f"{MODELS[config.model].title} on {dataset_title(config.dataset)}",
+        f"{len(result.members)} runs ({seeds}) of {config.steps:,} steps with {config.batch_size} images each",
+    ]
+    parts += [f"{made['hours']} hours"] if made.get("hours") else []
+    parts += [made[name] for name in ("hardware", "date", "note") if made.get(name)]
+    return plain(" · ".join(parts))
+
+
+def _size(result: StudyResult, key: str) -> int:
+    options = list(result.config.train_sizes)
+    if len(options) == 1:
+        return options[0]
+    chosen = st.segmented_control(
+        "Training images",
+        options,
+        default=options[0],
+        required=True,
+        format_func=lambda size: f"{size:,}",
+        key=f"size-{key}",
+        persist_state="session",
+    )
+    return chosen if chosen in options else options[0]
+
+
+def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
+    st.plotly_chart(
+        effects(rows, size, dark=dark()),
+        theme=None,
+        key=f"effects-{key}",
+        config=FIGURE,
+        alt="Effect of each arm on accuracy with its 95% interval: "
+        + "; ".join(f"{row.title} {row.verdict.words}" for row in rows if row.arm != BASELINE),
+    )
+    st.table(arms_table(rows), border="horizontal", hide_index=True)
+    if result.config.seeds == 1 or result.done == len(result.members):  # else the headline says what is missing
+        for reason in dict.fromkeys(row.verdict.words for row in rows if row.verdict.kind == "none"):
+            st.info(plain(reason[0].upper() + reason[1:] + "."))
+    st.caption(_measured_on(result, size, rows[0].split))
+
+
+def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
+    """Columns of the table, in Markdown, sorted as the rows are. Figures that belong together do not break."""
+    columns: dict[str, list[str]] = {
+        "Arm": [row.title for row in rows],
+        "Verdict": [_verdict(row) for row in rows],
+        "Effect (points)": [row.verdict.figures or "–" for row in rows],
+        "Accuracy": [_accuracy(row) for row in rows],
+        "Gap": ["–" if row.gap is None else f"{100 * row.gap:.1f}".replace("-", "−") for row in rows],
+        "Seeds": [_seeds(row) for row in rows],
+        "Strength": [row.strength or "–" for row in rows],
+    }
+    return columns | {name: [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in columns[name]] for name in UNBROKEN}
+
+
+def _verdict(row: ArmResult) -> str:
+    name, colour = NAMES[row.verdict.kind], COLOURS.get(row.verdict.kind)
+    return f":{colour}[**{name}**]" if colour else name
+
+
+def _seeds(row: ArmResult) -> str:
+    return f"{row.seeds} ({row.failed} failed)" if row.failed else str(row.seeds)
+
+
+def _accuracy(row: ArmResult) -> str:
+    if row.mean is None:
+        return "–"
+    return f"{100 * row.mean:.1f}" + ("" if row.half_width is None else f" ± {100 * row.half_width:.1f}") + "%"
+
+
+def _measured_on(result: StudyResult, size: int, split: str) -> str:
+    if split == "test":
+        count = result.sizes.get("test")
+        where = f"on the {count:,} test images" if count else "on the test images"
+        where += (
+            ", which were looked at before runs were added, so the 95% no longer hold exactly"
+            if result.made.get("note")
+            else ", which were looked at once, when all runs were over"
+        )
+    elif result.sizes.get("test") == 0:
+        where = "on validation, because this dataset has no test images; strengths were chosen on the same pictures"
+    else:
+        where = "on validation so far: the test images are looked at once, when all runs are over"
+    return (
+        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with an interval; "
+        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and 95% interval of the arm by "
+        "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
+        f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "
+        "validation; where it is the weakest or the strongest that was tried, another may be better still."
+    )

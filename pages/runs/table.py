@@ -1,0 +1,94 @@
+"""The table of runs, to choose from and to download."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import streamlit as st
+
+from core.jobs import Run
+from pages.shared.job_words import STATUS, compares, done, state_words, trains
+from pages.shared.text import VALIDATION_PLAIN, duration
+
+
+def row(run: Run) -> dict[str, Any]:
+    """What the table and its download hold of a run, plain values."""
+    return {
+        "name": run.name,
+        "status": STATUS[run.status][0],
+        "model": run.config.model,
+        "recipe": run.config.recipe if run.study is None else run.study.recipe,
+        "best_val_accuracy": run.best_val_accuracy,
+        "last_val_accuracy": run.last_val_accuracy,
+        "best_val_loss_nats": run.best_val_loss_nats,
+        "val_tta": "none" if trains(run) else None,
+        "test_accuracy": run.test_accuracy,
+        "test_tta": run.config.tta if trains(run) else None,
+        "epoch": round(run.epoch, 3) if trains(run) else None,
+        "runs_done": None if run.study is None else run.members_done,
+        "compares": None if run.study is None else " ".join(run.study.arms),
+        "checkpoint": None if run.compression is None else run.compression.checkpoint,
+        "does": None if run.compression is None else compares(run),
+        "variants_done": None if run.compression is None else run.members_done,
+        "seconds": round(run.seconds, 1),
+        "examples_per_s": run.examples_per_s,
+        "seed": run.config.seed if run.study is None else None,
+        "created": run.created.isoformat(timespec="seconds") if run.created else None,
+        "id": run.id,
+    }
+
+
+def runs_table(runs: list[Run]) -> list[Run]:
+    """Shows the table; returns the chosen runs."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "Name": [run.name for run in runs],
+            "Status": [state_words(run) for run in runs],
+            "Best val.": [_percent(run.best_val_accuracy) for run in runs],
+            "Last val.": [_percent(run.last_val_accuracy) for run in runs],
+            "Val. loss": [run.best_val_loss_nats for run in runs],
+            "Test": [_percent(run.test_accuracy) for run in runs],
+            "Done": [done(run) for run in runs],
+            "Time": [duration(run.seconds) for run in runs],
+            "Created": [run.created for run in runs],
+            "Model": [run.config.model for run in runs],
+            "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
+        }
+    )
+    if any(map(compares, runs)):
+        frame.insert(2, "What", [compares(run) or None for run in runs])
+    percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
+    test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
+    # A new key for another list of runs: the selection is by position, and must never slide on to another run.
+    version = zlib.crc32(" ".join(run.id for run in runs).encode())
+    state = st.dataframe(
+        frame,
+        key=f"runs-table-{version}",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        placeholder="–",
+        column_config={
+            "Name": st.column_config.TextColumn(width=180),
+            "What": st.column_config.TextColumn(
+                width=180, help="Of a study: what it compares with no regularization; of a recipe: what it does."
+            ),
+            "Best val.": percent,
+            "Last val.": percent,
+            "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
+            "Val. loss": st.column_config.NumberColumn(
+                format="%.3f", help="Nats, of the best checkpoint: per image, or per character of a text."
+            ),
+            "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
+            "Created": st.column_config.DatetimeColumn(format="distance"),
+        },
+        alt=f"Table of {len(runs)} runs",
+    )
+    return [runs[index] for index in state.selection.rows if index < len(runs)]
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

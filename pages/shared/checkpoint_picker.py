@@ -1,0 +1,143 @@
+"""Pick a checkpoint: those that ship, the best of every run, and the last of a run still training. A link may bring another."""
+
+from __future__ import annotations
+
+import math
+
+import streamlit as st
+
+from core.checkpoints.store import Card, CheckpointRef, find_checkpoint, list_checkpoints
+from core.common.errors import LabError
+from core.compression.recipe import is_compressed
+from core.data import DATASETS
+from core.models import MODELS
+from pages.shared.resources import runs_now
+from pages.shared.text import plain
+
+UNCALIBRATED = (
+    "This checkpoint is uncalibrated: its probabilities are as the network gives them, often too sure, and no warning can "
+    "be given for a picture that is none of its classes. A run calibrates its best checkpoint when it finishes, on "
+    "validation pictures that it did not train on."
+)
+
+
+def checkpoint_picker(
+    label: str,
+    key: str,
+    *,
+    param: str,
+    other: str | None = None,
+    task: str = "images",
+    recurrent: bool = False,
+    originals: bool = False,
+) -> CheckpointRef | None:
+    """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
+
+    param: query parameter that carries the name, so that a link opens with the same choice.
+    other: name of a checkpoint to compare with, so not the one to start from.
+    recurrent: offer recurrent networks only; a link may still bring another.
+    originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
+    """
+    references = {
+        reference.name: reference
+        for reference in list_checkpoints(task=task)
+        if not (originals and is_compressed(reference.card))
+        and (not recurrent or (reference.card.model in MODELS and MODELS[reference.card.model].recurrent))
+    }
+    names = _run_names()
+    for run_id, (_, active) in names.items():
+        if active:
+            _add(references, f"{run_id}/last", task)
+    wanted = st.query_params.get(param)
+    if wanted and wanted not in references:
+        try:
+            _add(references, wanted, task, strict=True)
+        except LabError as error:
+            st.warning(plain(error))
+            del st.query_params[param]
+            wanted = None
+    if not references:
+        st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
+        return None
+    options = list(references)
+    default = next((name for name in options if name != other), options[0])
+    # A link wins once, when it changes; afterwards the widget is the truth and the URL follows it.
+    seen = f"{key}-from-url"
+    if wanted and (key not in st.session_state or st.session_state.get(seen) != wanted):
+        st.session_state[key] = wanted
+    if st.session_state.get(key) not in references:
+        st.session_state[key] = default
+    labels = _labels(references, names)
+    chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
+    if wanted != chosen and (wanted or chosen != default):
+        st.query_params[param] = chosen
+    st.session_state[seen] = st.query_params.get(param)
+    return references[chosen]
+
+
+def describe(reference: CheckpointRef) -> str:
+    """One line of Markdown about a checkpoint: parameters, size, accuracy and where it comes from."""
+    card = reference.card
+    parts = [f"{card.parameters:,} parameters"] if card.parameters else []
+    if card.size_bytes:
+        parts.append(f"{card.size_bytes / 1e6:.1f} MB")
+    parts.append(accuracy(reference.card))
+    parts.append(
+        f"trained on {plain(card.dataset.title)}"
+        + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def accuracy(card: Card) -> str:
+    """`94.1% test` or `71.3% validation`, whichever the card knows; of a language model `2.09 bits/character`."""
+    metrics = card.metrics
+    if card.task == "text":
+        loss = metrics.get("val_loss_nats")
+        return "" if loss is None else f"{loss / math.log(2):.2f} bits/character"
+    for field, name in (("test_accuracy", "test"), ("val_accuracy", "validation")):
+        if isinstance(metrics.get(field), int | float):
+            one_view = ", one view" if card.compression else ""
+            return f"{100 * metrics[field]:.1f}% {name}{one_view}"
+    return ""
+
+
+def _add(references: dict[str, CheckpointRef], name: str, task: str, *, strict: bool = False) -> None:
+    try:
+        found = find_checkpoint(name)
+        _ = found.card.text_data if task == "text" else found.card.image_data  # says so where it is of the other kind
+        references[name] = found
+    except LabError:
+        if strict:
+            raise
+
+
+def _run_names() -> dict[str, tuple[str, bool]]:
+    try:
+        return {run.id: (run.name, run.status in ("running", "stopping")) for run in runs_now()}
+    except LabError:
+        return {}
+
+
+def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bool]]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, reference in references.items():
+        run_id, _, which = name.partition("/")
+        own = (reference.label, False)
+        title, active = (
+            names.get(run_id, own) if which in ("", "best", "last") else own
+        )  # else of a study, or on the way
+        # Short, and what tells two of them apart first: the box is narrow.
+        parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
+        if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:
+            parts.append(f"on {reference.card.dataset.title}")  # its figure is of another text than the others'
+        if which == "last":
+            parts.append("still training" if active else "last state")
+        elif reference.origin == "run" and active:
+            parts.append("best so far")
+        label = " · ".join(part for part in parts if part)
+        # Two options may not read the same: the widget tells them apart by what they say.
+        labels[name] = label if label not in taken else f"{label} · {name}"
+        taken.add(labels[name])
+    return labels

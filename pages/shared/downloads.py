@@ -1,0 +1,87 @@
+"""Everything that a page claims, as files."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.checkpoints.store import CARD, CheckpointRef
+from core.common.errors import LabError
+from pages.shared.tables import csv_bytes
+from pages.shared.text import show_error
+
+if TYPE_CHECKING:
+    from core.inference.evaluation import Evaluation
+
+
+def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
+    """Download buttons for the checkpoint and, if there is one, its evaluation."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", reference.name).strip("-") or "checkpoint"
+    with st.container(horizontal=True, gap="small"):
+        try:
+            st.download_button(
+                f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",
+                checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference),
+                f"{name}.zip",
+                "application/zip",
+                key="download-checkpoint",
+                icon=":material/download:",
+                on_click="ignore",
+                help="card.json and the weights as safetensors: unpack it and give the folder as --checkpoint.",
+            )
+        except LabError as error:
+            show_error(error)
+        if result is None:
+            return
+        st.download_button(
+            "Accuracy by class (CSV)",
+            per_class_csv(result),
+            f"{name}-classes.csv",
+            "text/csv",
+            key="download-classes",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Whole evaluation (JSON)",
+            json.dumps(result.to_dict() | {"checkpoint": reference.name}, indent=1),
+            f"{name}-evaluation.json",
+            "application/json",
+            key="download-evaluation",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> bytes:
+    """card.json, the weights and what else belongs to them, stored as they are. Raises LabError where they cannot be read."""
+    buffer = io.BytesIO()
+    try:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
+            archive.writestr(CARD, card)
+            for name in filter(None, (_reference.card.weights_file, _reference.card.onnx_file)):
+                archive.write(_reference.folder / name, name)
+    except OSError as error:
+        raise LabError(
+            f"The files of {_reference.name} cannot be read ({error.strerror or error}): pick it again."
+        ) from error
+    return buffer.getvalue()
+
+
+def per_class_csv(result: Evaluation) -> str:
+    """One line per class: label, n, accuracy and its 95% interval, 0..1."""
+    return csv_bytes(
+        {"class": item.label, "n": item.n}
+        | {
+            name: f"{value:.6f}"
+            for name, value in (("accuracy", item.accuracy), ("interval_low", item.low), ("interval_high", item.high))
+        }
+        for item in result.per_class
+    ).decode()

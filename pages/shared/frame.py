@@ -1,0 +1,86 @@
+"""The frame around every page: which device this server found, and what runs on it."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+
+from core.common.devices import cores, processor_name
+from core.common.errors import LabError
+from core.jobs import Run
+from pages.shared.job_words import address, fraction
+from pages.shared.resources import runs_now
+from pages.shared.text import plain
+from pages.shared.warmup import warmup
+
+POLL_S = 5.0
+NAME_CHARACTERS = 24
+"""Of a run in the sidebar."""
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
+    '<path d="M11 2h10v7c0 4 7 6 7 13v8H4v-8c0-7 7-9 7-13z" fill="#0072b2"/>'
+    '<path d="M7 27v-5c0-2 1-4 3-5h12c2 1 3 3 3 5v5z" fill="#ffffff"/></svg>'
+)
+"""The browser tab's icon, drawn here: Streamlit would fetch its own from elsewhere."""
+
+
+def active_runs() -> list[Run]:
+    """Runs that are queued or at work, the one at work first."""
+    try:
+        runs = [run for run in runs_now() if run.active]
+    except LabError:
+        return []
+    return sorted(runs, key=lambda run: (run.status == "queued", run.queue_position or 0))
+
+
+def device_line() -> str:
+    """The device in words; before torch is there, what the system says."""
+    warm = warmup()
+    if warm.devices:
+        return warm.devices[0]
+    return f"{processor_name()}, {cores()} {'core' if cores() == 1 else 'cores'}"
+
+
+def sidebar() -> None:
+    """Device and jobs. Refreshes itself only while something is under way."""
+    busy = bool(active_runs()) or _warming()
+    st.fragment(_panel, run_every=POLL_S if busy else None)(busy)
+
+
+def _warming() -> bool:
+    return os.environ.get("LAB_WARM") != "0" and not warmup().done.is_set()
+
+
+def _panel(polling: bool) -> None:
+    runs = active_runs()
+    with st.sidebar:
+        st.caption(f":material/memory: {device_line()}")
+        if _warming():
+            st.caption(f":material/hourglass_top: {warmup().stage} in the background")
+        for run in runs[:4]:
+            page, query = address(run)
+            st.page_link(
+                page,
+                label=f"{plain(_short(run.name))} · {_state(run)}",
+                icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
+                query_params=query,
+            )
+        if len(runs) > 4:
+            st.page_link("runs/page.py", label=f"{len(runs) - 4} more in the queue")
+    if polling and not runs and not _warming():
+        st.rerun()
+
+
+def _short(name: str) -> str:
+    """What leaves room for the state behind it."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1].rstrip()}…"
+
+
+def _state(run: Run) -> str:
+    if run.status == "queued":
+        return "queued"
+    if run.total_steps or run.step:
+        return f"{100 * fraction(run):.0f}%"
+    # The width of the sidebar holds one short word; its page says more.
+    return "stopping" if run.status == "stopping" else "starting"

@@ -1,0 +1,57 @@
+"""An image that a person gave, decoded and shrunk to what a model gets, and a checkpoint's answer to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.checkpoints.store import Checkpoint
+from core.common.pixels import enlarge, preview
+from core.data.decode import decode_image, fit_to_model
+
+if TYPE_CHECKING:
+    from core.inference.images import Prediction
+
+SHOWN_PX = 224
+"""Side of both pictures on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """An upload after decoding. pixels: (size, size, 3) uint8, what the model gets."""
+
+    pixels: np.ndarray
+    preview: bytes
+    enlarged: bytes
+    width: int
+    height: int
+    format: str
+    notes: tuple[str, ...]
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def look(data: bytes, size: int) -> Seen:
+    """Decode and shrink. Raises LabError for what cannot be shown right."""
+    decoded = decode_image(data)
+    height, width = decoded.rgb.shape[:2]
+    pixels = fit_to_model(decoded.rgb, size)
+    return Seen(
+        pixels=pixels,
+        preview=preview(decoded.rgb, 2 * SHOWN_PX),
+        enlarged=enlarge(pixels, SHOWN_PX),
+        width=width,
+        height=height,
+        format=decoded.format,
+        notes=decoded.notes,
+    )
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint) -> Prediction:
+    """The answer of this checkpoint to these pixels; the same question is answered once."""
+    from core.inference.images import classify
+
+    return classify(_checkpoint, pixels[None].copy())[0]

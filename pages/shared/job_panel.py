@@ -1,0 +1,174 @@
+"""One run, live: where it is, how fast, how long still, its curves, and Stop or Resume."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.common.values import signed
+from core.data import dataset_title
+from core.jobs import Run
+from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
+from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
+from pages.shared.job_words import STATUS, address, best, compares, done, fraction, trains, where
+from pages.shared.resources import dark, runs_now, store
+from pages.shared.text import VALIDATION_PLAIN, duration, plain, show_error
+from pages.shared.text_run import METRIC_PX, text_figures
+
+USES = {
+    "images": (
+        ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
+        ("evaluate-run", "Evaluate it", ":material/fact_check:", "Evaluate"),
+    ),
+    "text": (
+        ("use", "Write with this checkpoint", ":material/edit:", "Write"),
+        ("compare-run", "Side by side", ":material/compare_arrows:", "Side by side"),
+    ),
+}
+"""What a run's checkpoint is good for: key, label, icon, view."""
+POLL_S = 2.0
+LATER_POLL_S = 5.0
+"""After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
+
+
+def job_line(run: Run) -> None:
+    """A run in two lines: a link to its view, and how far it is or what it gave."""
+    page, query = address(run)
+    st.page_link(
+        page,
+        label=f"{plain(run.name)} · {plain(run.config.model)}" if trains(run) else plain(run.name),
+        icon=STATUS[run.status][2],
+        query_params=query,
+    )
+    if run.active:
+        st.progress(fraction(run), text=where(run))
+        return
+    parts = [STATUS[run.status][0], done(run)]
+    parts += [plain(compares(run))] if compares(run) else []
+    if run.best_val_loss_nats is not None or run.best_val_accuracy is not None:
+        parts.insert(1, f"best validation {best(run)}")
+    parts += [duration(run.seconds)] if run.seconds else []
+    st.caption(" · ".join(parts))
+
+
+def job_panel(run_id: str) -> None:
+    """The live view of a run; refreshes itself while the run is under way."""
+    try:
+        run = find_run(run_id)
+    except LabError as error:
+        show_error(error)
+        return
+    if not trains(run):  # a link may say so
+        job_line(run)
+        return
+    every = POLL_S if run.seconds < 60 else LATER_POLL_S
+    st.fragment(_live, run_every=every if run.active else None)(run_id, run.active)
+
+
+def find_run(run_id: str) -> Run:
+    """The run as it is now. Raises LabError for an id that is not valid or not there."""
+    return next((run for run in runs_now() if run.id == run_id), None) or store().get(run_id)
+
+
+def _live(run_id: str, polling: bool) -> None:
+    try:
+        run = find_run(run_id)
+        rows = store().metrics(run_id)
+    except LabError as error:
+        show_error(error)
+        return
+    if run.active != polling:
+        st.rerun()
+    job_head(run)
+    with st.container(horizontal=True, gap="small"):
+        stop_or_resume(run, "Resume" if run.saved_step else "Start again")
+        _uses(run)
+    show_job_problem()
+    if run.task == "text":
+        text_figures(run, rows)
+    else:
+        _figures(run, rows)
+    if run.test_accuracy is not None and run.config.tta != "none":
+        st.caption(f"The test accuracy is with test-time augmentation ({plain(run.config.tta)}). {VALIDATION_PLAIN}")
+    _facts(run)
+
+
+def _uses(run: Run) -> None:
+    if run.has_checkpoint:
+        for key, label, icon, view in USES[run.task]:
+            if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
+                st.rerun()  # this fragment alone would stay on Train
+
+
+def _use(run: Run, view: str) -> None:
+    st.query_params["checkpoint"] = (
+        f"{run.id}/last" if run.status == "running" and view in ("Classify", "Write") else run.id
+    )
+    st.session_state["view"] = view
+
+
+def _figures(run: Run, rows: list[dict]) -> None:
+    train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
+    validation = run.last_val_accuracy
+    gap = "–" if train is None or validation is None else f"{signed(100 * (train - validation))} pts"
+    loss = "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}"
+    # A row that wraps: four beside each other, on a phone two and two.
+    with st.container(horizontal=True, gap="medium"):
+        for label, value, meaning in (
+            ("Best validation", _percent(run.best_val_accuracy), VALIDATION_PLAIN),
+            ("Last validation", _percent(run.last_val_accuracy), VALIDATION_PLAIN),
+            ("Train loss (nats)", loss, None),
+            ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
+        ):
+            st.metric(label, value, help=meaning, width=METRIC_PX)
+    if not rows:
+        st.caption("Curves appear with the first figures.")
+        return
+    left, right = st.columns(2, gap="medium")
+    options = {"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]}
+    left.plotly_chart(
+        accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
+        theme=None,
+        key="accuracy-curves",
+        config=options,
+        alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
+    )
+    right.plotly_chart(
+        loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
+        theme=None,
+        key="loss-curves",
+        config=options,
+        alt="Training and validation loss over epochs",
+    )
+
+
+def _facts(run: Run) -> None:
+    config = run.config
+    parts = [
+        f"{config.model}, recipe {config.recipe}",
+        f"dataset {dataset_title(config.dataset)}",
+        f"seed {config.seed}",
+    ]
+    parts += [f"on {run.device}, {run.threads} threads"] if run.device else []
+    parts += [f"torch {run.torch_version}"] if run.torch_version else []
+    parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []
+    st.caption(plain(" · ".join(parts)))
+    if run.task == "text":
+        st.caption(
+            "Training figures are taken with dropout on, if there is any, and while the weights still move"
+            + (", and its loss includes label smoothing" if config.label_smoothing else "")
+            + "; validation with all units on. So training may look worse at first."
+        )
+        return
+    st.caption(
+        "Training figures are taken on augmented pictures while the weights still move"
+        + (", and its loss includes label smoothing" if config.label_smoothing else "")
+        + "; validation on plain pictures it never trains on. So training may look worse at first."
+        if config.train_on == "train"
+        else "This run trains on the validation pictures too, so its validation figures say nothing about pictures it has "
+        "not seen; only the test accuracy at its end does."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"

@@ -1,0 +1,121 @@
+"""Work of seconds to minutes that a page starts and any tab may watch: fetching a dataset, evaluating a checkpoint.
+
+A task is a thread of the server: closing the tab does not end it, and a second tab joins it instead of starting another.
+Training is no task but a run: it must outlive the server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.common.errors import LabError
+from pages.shared.text import duration, plain
+
+KEEP = 32
+"""Finished tasks remembered by the server."""
+
+
+Report = Callable[..., None]
+"""What the work calls as it goes on: report(stage, fraction, detail="")."""
+
+
+class Stopped(Exception):
+    """Raised inside a task by its own progress report after someone pressed Stop."""
+
+
+class Task:
+    """One piece of work. `fraction` is 0..1 or None while unknown; `result` or `error` is set once `done`."""
+
+    def __init__(self, work: Callable[[Report], Any]) -> None:
+        self.stage = "starting"
+        self.fraction: float | None = None
+        self.detail = ""
+        self.result: Any = None
+        self.error: str | None = None
+        self.stopped = False
+        self._stop = threading.Event()
+        self._begun = time.monotonic()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to end at its next progress report."""
+        self._stop.set()
+
+    def report(self, stage: str, fraction: float | None, detail: str = "") -> None:
+        """What the work calls as it goes on."""
+        if self._stop.is_set():
+            raise Stopped
+        self.stage, self.fraction, self.detail = stage, fraction, detail
+
+    def sentence(self) -> str:
+        """`download cifar10: 43%, 12 MB/s, 9 s left`."""
+        parts = [] if self.fraction is None else [f"{100 * self.fraction:.0f}%"]
+        if self.detail:
+            parts.append(self.detail)
+        elif self.fraction and self.fraction > 0.02:
+            spent = time.monotonic() - self._begun
+            parts.append(f"{duration(spent / self.fraction - spent)} left")
+        return f"{self.stage.capitalize()}: {', '.join(parts)}" if parts else self.stage.capitalize()
+
+    def _run(self, work: Callable[[Report], Any]) -> None:
+        try:
+            self.result = work(self.report)
+        except Stopped:
+            self.stopped = True
+        except LabError as error:
+            self.error = str(error)
+        except Exception as error:  # A thread has nobody above it to tell; the page shows this sentence.
+            self.error = f"This did not work ({type(error).__name__}: {error})."
+
+
+@st.cache_resource(show_spinner=False)
+def _tasks() -> dict[str, Task]:
+    return {}
+
+
+_LOCK = threading.Lock()
+
+
+def start(key: str, work: Callable[[Report], Any]) -> Task:
+    """Start `work` under `key`, or join the one that is under way."""
+    with _LOCK:
+        tasks = _tasks()
+        found = tasks.get(key)
+        if found is None or found.done:
+            tasks[key] = found = Task(work)
+        for old in [name for name, task in tasks.items() if task.done][:-KEEP]:
+            del tasks[old]
+        return found
+
+
+def find(key: str) -> Task | None:
+    """The task under `key`, under way or finished."""
+    return _tasks().get(key)
+
+
+def watch(key: str) -> bool:
+    """Show progress and a Stop button for the task under `key`, if it is under way; True while it is."""
+    task = find(key)
+    if task is None or task.done:
+        return False
+    st.fragment(_progress, run_every=0.5)(key)
+    return True
+
+
+def _progress(key: str) -> None:
+    task = find(key)
+    if task is None or task.done:
+        st.rerun()
+        return
+    st.progress(min(1.0, task.fraction or 0.0), text=plain(task.sentence()))
+    st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)

@@ -1,0 +1,81 @@
+"""The figures of a run that trains a language model, and what it wrote along the way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.common.values import signed
+from core.jobs import Run
+from core.training.figures import text_loss_curves, train_at_evaluations
+from pages.shared.resources import dark, store
+from pages.shared.text import show_error
+
+METRIC_PX = 160
+
+
+def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
+    """Losses, their curves, and a sample of each evaluation."""
+    train = (train_at_evaluations(rows, "train_loss_nats") or [None])[-1]
+    validation = run.last_val_loss_nats
+    gap = "–" if train is None or validation is None else signed(validation - train, 3)
+    bits = None if run.best_val_loss_nats is None else run.best_val_loss_nats / math.log(2)
+    with st.container(horizontal=True, gap="medium"):
+        for label, value, meaning in (
+            ("Best val. (nats)", _nats(run.best_val_loss_nats), "Loss on the last 10% of the text, all of it."),
+            (
+                "In bits",
+                "–" if bits is None else f"{bits:.2f}",
+                "The same in bits per character: nats divided by ln 2.",
+            ),
+            (
+                "Train (nats)",
+                _nats(run.last_train_loss_nats if train is None else train),
+                "Training loss, with dropout on, shortly before the last evaluation.",
+            ),
+            ("Gap (nats)", gap, "Validation loss of the last evaluation minus that training loss."),
+        ):
+            st.metric(label, value, help=meaning, width=METRIC_PX)
+    if not rows:
+        st.caption("Curves appear with the first figures.")
+        return
+    left, right = st.columns(2, gap="medium")
+    left.plotly_chart(
+        text_loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs),
+        theme=None,
+        key="loss-curves",
+        config={"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]},
+        alt=f"Loss over epochs; best validation {_nats(run.best_val_loss_nats)} nats",
+    )
+    with right:
+        _samples(run)
+
+
+def _samples(run: Run) -> None:
+    try:
+        samples = store().samples(run.id)
+    except LabError as error:
+        show_error(error)
+        return
+    if not samples:
+        st.caption("What it writes appears here after the first evaluation, and after every one from then on.")
+        return
+    at = len(samples)
+    if len(samples) > 1:
+        # Dragged to its end it follows the run. Said again at every look: a slider with another end is a new one.
+        chosen = st.session_state.get("sample-at")
+        follow = chosen is None or chosen > len(samples) or st.session_state.get("samples-seen") == chosen
+        st.session_state["sample-at"] = len(samples) if follow else chosen
+        st.session_state["samples-seen"] = len(samples)
+        at = st.slider("What it wrote after evaluation", 1, len(samples), key="sample-at")
+    sample = samples[at - 1]
+    st.caption(f"Epoch {sample['epoch']:.2f}: 300 characters at temperature 0.8, always from the same seed.")
+    with st.container(border=True, height=260):
+        st.text(sample["text"])
+
+
+def _nats(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,144 @@
+"""Images / Train and Text / Train: settings on the left, the run of this URL on the right."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+
+from core.checkpoints.store import list_checkpoints
+from core.common.devices import likely_device
+from core.common.errors import LabError
+from core.data import TEXT_PREFIX, canonical_name, dataset_status
+from core.jobs.store import MAX_NAME
+from core.training.config import TrainConfig
+from core.training.estimate import estimate_seconds
+from pages.shared.frame import active_runs
+from pages.shared.job_panel import find_run, job_line, job_panel
+from pages.shared.resources import act, runs_now, store
+from pages.shared.text import duration, in_words, plain, show_error
+from pages.shared.train_form import labels, train_form
+from pages.shared.train_help import train_help
+
+PARAM = "run"
+SIZES = {
+    "cifar10": {"train": 45_000, "validation": 5_000},
+    "tiny_shakespeare": {"train": 1_003_854},
+    "shakespeare_complete": {"train": 4_546_931},
+}
+"""Images or characters of the known datasets, to estimate by before they are here."""
+
+
+def train_view(task: str = "images") -> None:
+    """The whole of the tab."""
+    run_id, problem = st.query_params.get(PARAM), ""
+    try:
+        known = bool(run_id) and find_run(run_id).id == run_id
+    except LabError as error:
+        known, problem = False, str(error)
+    if run_id and known:
+        # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
+        st.query_params[PARAM] = run_id
+        # The run is what one came for, on a phone too: it takes the width, and the form steps back.
+        # A key of each run's own, so that the box closes when a new run takes its place.
+        with st.expander("New run", icon=":material/add:", key=f"new-run-{run_id}"):
+            _new_run(task)
+        job_panel(run_id)
+        _others(run_id)
+    else:
+        settings, live = st.columns([2, 3], gap="large")
+        with settings:
+            st.markdown("#### New run")
+            _new_run(task)
+        with live:
+            if problem:
+                show_error(problem)
+            _nothing_chosen(task)
+    train_help(task)
+
+
+def _others(run_id: str) -> None:
+    others = [run for run in active_runs() if run.id != run_id]
+    if others:
+        st.markdown("**Also under way**")
+        for run in others:
+            job_line(run)
+
+
+def _new_run(task: str) -> None:
+    config = None
+    form, below, verdict = st.container(), st.container(), st.container()
+    with below.expander("Advanced"):
+        st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=MAX_NAME)
+        advanced = st.container(horizontal=True, gap="small")
+    try:
+        with form:
+            config = train_form(advanced, task)
+        verdict.caption(plain(_expectation(config)))
+    except LabError as error:
+        with verdict:  # beside the button that it turns grey, wherever the field is
+            show_error(in_words(error, labels()))
+    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
+        assert config is not None
+        try:
+            run_id = store().create(config, st.session_state.get("run-name", "").strip() or None)
+            act("submit", run_id)
+        except LabError as error:
+            show_error(error)
+            return
+        st.query_params[PARAM] = run_id
+        st.rerun()
+
+
+def _expectation(config: TrainConfig) -> str:
+    """How long it will take, and what has to be fetched first; says so where nobody knows."""
+    sentences = []
+    seconds, examples = None, training_examples(config)
+    if examples:
+        seconds = estimate_seconds(config, likely_device(config.device), examples)
+    if seconds is None:
+        sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
+    else:
+        sentences.append(f"Time: about {duration(seconds)} on this machine.")
+    try:
+        status = dataset_status(config.dataset)
+        if not status.ready:
+            sentences.append(status.sentence)
+    except LabError as error:
+        sentences.append(str(error))
+    return " ".join(sentences)
+
+
+def training_examples(config: TrainConfig) -> int | None:
+    """How many pictures or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
+    the size of the text file."""
+    if config.dataset in SIZES:
+        sizes = SIZES[config.dataset]
+    else:
+        try:
+            name = canonical_name(config.dataset)
+            if name.startswith(TEXT_PREFIX):
+                return round(0.9 * os.path.getsize(name.removeprefix(TEXT_PREFIX)))
+        except (LabError, OSError):
+            return None
+        cards = (reference.card.dataset for reference in list_checkpoints())
+        sizes = next((card.sizes for card in cards if card.name == name), {})
+    used = [sizes.get(part) for part in config.train_on.split("+")]
+    return sum(used) if all(isinstance(count, int) for count in used) else None
+
+
+def _nothing_chosen(task: str) -> None:
+    st.markdown("**Pick a recipe and press Start training.**")
+    st.markdown(
+        "The run works in a process of its own: you may close this tab, come back by the same address or from Runs, "
+        "stop it and resume it exactly where it was. Its checkpoint can be used on every page from the first evaluation on."
+    )
+    try:
+        recent = [run for run in runs_now() if run.task == task][:5]
+    except LabError as error:
+        show_error(error)
+        return
+    if recent:
+        st.markdown("**Recent runs**")
+        for run in recent:
+            job_line(run)

@@ -1,0 +1,38 @@
+"""A text on the page, each character in the colour of its value: blue for, vermillion against.
+
+The text goes to the browser as data and is put on the page as text, so whatever it holds is shown and never run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.language.attribution import TextAttribution
+
+HERE = Path(__file__).parent
+
+
+def coloured(key: str, found: TextAttribution, *, dark: bool) -> None:
+    """Show the text that a model read, and set apart at its end the character that comes next."""
+    data = {
+        "text": found.prompt.text,
+        "values": [round(float(value), 4) for value in found.values],
+        "following": found.target,
+        "baseline": found.baseline,
+        "unseen": found.prompt.unseen,
+        "dark": dark,
+    }
+    _component()(key=key, data=data)
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    return st.components.v2.component(
+        "bottleneck_lab_coloured",
+        html='<div class="coloured"></div>',
+        css=(HERE / "coloured.css").read_text(),
+        js=(HERE / "coloured.js").read_text(),
+    )

@@ -1,0 +1,188 @@
+"""Text / Write: a prompt, and a text that appears as the model makes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.inference.generate import Character
+from core.inference.sampling import SamplingConfig
+from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.downloads import downloads
+from pages.shared.resources import loaded
+from pages.shared.text import plain, replaced_words, show_error
+from pages.shared.warmup import until_ready
+from pages.text.copied import copied_passages, copied_words
+from pages.text.help import how_it_works
+from pages.text.sampling_form import chosen_precision, prompt_box, sampling_form
+from pages.text.verse import branch, verse
+from pages.text.writer import STEADY, Writing
+from pages.text.written import figures, text_downloads
+
+POLL_S = 0.15
+KEY, HISTORY, REDRAW = "writing", "written-before", "write-redraw"
+KEPT = 20
+"""Texts that Undo goes back to, as long as they are not too long together."""
+KEPT_CHARACTERS = 100_000
+LONGEST = 50_000
+"""Characters after which a text is not continued: the page would become slow."""
+
+
+def write_view() -> None:
+    """The whole of the tab."""
+    controls, paper = st.columns([1, 2], gap="large")
+    with controls:
+        reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
+        if reference is None:
+            return
+        prompt = prompt_box()
+        button = st.container()
+        config = sampling_form("write", reference.card)
+        with button:
+            _buttons(reference, prompt, config)
+        st.caption(f"{plain(reference.label)}: {describe(reference)}.")
+        downloads(reference, None)
+    with paper:
+        writing: Writing | None = st.session_state.get(KEY)
+        if writing is None:
+            st.markdown("**Press Write, and the model goes on from the prompt.**")
+            st.caption(
+                "It knows nothing but which character tends to follow: no dictionary, no grammar. What looks like English it "
+                "has picked up one character at a time."
+            )
+        else:
+            # A long text is looked at less often: each look sends all of it.
+            every = POLL_S * (1 + len(writing.characters) // 4000)
+            st.fragment(_live, run_every=None if writing.done else every)(writing.done)
+    how_it_works(reference)
+
+
+def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | None) -> None:
+    with st.container(horizontal=True, gap="small"):
+        pressed = st.button("Write", key="write", type="primary", icon=":material/edit:", disabled=config is None)
+    if pressed and config is not None:
+        until_ready()
+        try:
+            writing = Writing(
+                loaded(reference),
+                prompt,
+                config,
+                pace=STEADY if st.session_state.get("write-pace") == "To read along" else None,
+                precision=chosen_precision("write", reference.card),
+            )
+        except LabError as error:
+            show_error(error)
+            return
+        _replace(writing)
+        writing.wait(0.2)
+
+
+def _replace(writing: Writing) -> None:
+    """Put a new text in place of the one that is there, which Undo brings back."""
+    before: Writing | None = st.session_state.get(KEY)
+    history: list[Writing] = st.session_state.setdefault(HISTORY, [])
+    if before is not None:
+        before.stop()
+        history.append(before)
+        del history[:-KEPT]
+        while len(history) > 1 and sum(len(old.characters) for old in history) > KEPT_CHARACTERS:
+            del history[0]
+    st.session_state[KEY] = writing
+
+
+def _undo() -> None:
+    history: list[Writing] = st.session_state.get(HISTORY, [])
+    if history:
+        st.session_state[KEY].stop()
+        st.session_state[KEY] = history.pop()
+
+
+def _live(settled: bool) -> None:
+    writing: Writing = st.session_state[KEY]
+    # A short text may be done by now, as the one before it was, and the form still has to show what changed.
+    if writing.done != settled or st.session_state.pop(REDRAW, False):
+        st.rerun()
+    if writing.replaced:
+        st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
+    _bar(writing)
+    text = st.container()  # what is offered when it is done stands below it and does not push it down
+    passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else None
+    with text:
+        verse(
+            "verse",
+            writing.prompt,
+            list(writing.characters),
+            busy=not writing.done,
+            colour=st.session_state.get("write-colour", True),
+            passages=passages,
+            on_branch=_take_branch,
+        )
+    if writing.error:
+        show_error(writing.error)
+    if writing.done and writing.characters:
+        st.caption(figures(writing) + copied_words(passages, writing.text))
+        text_downloads(writing)
+
+
+def _bar(writing: Writing) -> None:
+    """Stop while it writes, and afterwards what can be done with the text."""
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if not writing.done:
+            st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
+            return
+        too_long = len(writing.characters) >= LONGEST
+        st.button(
+            "Continue",
+            key="continue",
+            icon=":material/more_horiz:",
+            on_click=_go_on,
+            args=(writing,),
+            disabled=too_long,
+            help=f"At {LONGEST:,} characters a text is long enough." if too_long else None,
+        )
+        st.button("Another one", key="reseed", icon=":material/casino:", on_click=_again, args=(writing,))
+        if st.session_state.get(HISTORY):
+            st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, help="Back to the text before.")
+        st.toggle("Colour by surprise", value=True, key="write-colour", persist_state="session")
+
+
+def _go_on(writing: Writing) -> None:
+    _restart(writing, writing.characters, writing.config)
+
+
+def _again(writing: Writing) -> None:
+    """The same prompt with the next seed, which the form then shows."""
+    seed = (writing.config.seed + 1) % 2**31
+    st.session_state["write-seed"] = seed
+    st.session_state[REDRAW] = True
+    _restart(writing, (), dataclasses.replace(writing.config, seed=seed))
+
+
+def _take_branch() -> None:
+    """Go on from a character that the model might have written instead."""
+    writing: Writing = st.session_state[KEY]
+    wanted = branch("verse")
+    if wanted is None or not writing.done or not 0 <= wanted[0] < len(writing.characters):
+        return
+    index, character = wanted
+    old = writing.characters[index]
+    share = dict(old.alternatives).get(character)
+    if share is None:
+        return
+    new = Character(
+        character=character,
+        probability=share,
+        drawn_with=1.0,  # a person chose it
+        alternatives=old.alternatives,
+        entropy_bits=old.entropy_bits,
+    )
+    _restart(writing, [*writing.characters[:index], new], writing.config)
+
+
+def _restart(writing: Writing, before: Sequence[Character], config: SamplingConfig) -> None:
+    precision, pace = writing.precision, writing.pace
+    _replace(Writing(writing.checkpoint, writing.prompt, config, before=before, precision=precision, pace=pace))

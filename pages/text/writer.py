@@ -1,0 +1,116 @@
+"""A text being written: a thread of the server that the page looks at while it goes on.
+
+A thread, so that a click elsewhere on the page does not end it, and Stop does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
+from core.compression.measuring.remarks import usual_precision
+from core.inference.generate import MAX_PROMPT, Character, read_prompt, write
+from core.inference.sampling import SamplingConfig
+
+STEADY = 120.0
+"""Characters a second that can just be read along."""
+
+
+class _Stopped(Exception):
+    """Stop was pressed while the prompt was still being read."""
+
+
+class Writing:
+    """One piece of writing. `characters` grows until `done`; `before` is what it goes on from."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        prompt: str,
+        config: SamplingConfig,
+        *,
+        before: Sequence[Character] = (),
+        precision: str | None = None,
+        pace: float | None = None,
+    ) -> None:
+        """Starts at once. config.length: characters to add. precision: None takes what the checkpoint is stored for. pace:
+        characters a second at most. Raises LabError for a prompt that cannot be read, before anything is started."""
+        self.checkpoint, self.prompt, self.config = checkpoint, prompt, config
+        self.precision, self.pace = precision or usual_precision(checkpoint.card), pace
+        self.replaced = read_prompt(checkpoint, prompt).replaced
+        written = "".join(item.character for item in before)
+        # A prompt that has grown too long to be read whole is read from its end on.
+        self._given = (prompt + written)[-MAX_PROMPT:]
+        self.characters: list[Character] = list(before)
+        self.first_ms: float | None = None
+        self.compute_s = 0.0
+        self.written = 0
+        self.stopped = False
+        self.error: str | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    @property
+    def text(self) -> str:
+        return "".join(item.character for item in self.characters)
+
+    @property
+    def rate(self) -> float | None:
+        """Characters a second that the model made, pauses left out."""
+        return self.written / self.compute_s if self.compute_s and self.written > 1 else None
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """Mean surprise of the model at its own text."""
+        seen = list(self.characters)
+        return sum(item.surprise_bits for item in seen) / len(seen) if seen else None
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def wait(self, seconds: float) -> None:
+        """Give it a moment for its first character, so that the first look finds one."""
+        limit = time.monotonic() + seconds
+        while self.written == 0 and not self.done and time.monotonic() < limit:
+            time.sleep(0.005)
+
+    def _while_reading(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _run(self) -> None:
+        begun = last = time.perf_counter()
+        try:
+            for character in write(
+                self.checkpoint,
+                self._given,
+                self.config,
+                precision=self.precision,
+                own=len(self.characters),
+                on_read=self._while_reading,
+            ):
+                now = time.perf_counter()
+                self.compute_s += now - last
+                self.first_ms = self.first_ms or 1000 * (now - begun)
+                self.characters.append(character)
+                self.written += 1
+                if self._stop.is_set():
+                    self.stopped = True
+                    return
+                if self.pace:
+                    self._stop.wait(max(0.0, begun + self.written / self.pace - now))
+                last = time.perf_counter()
+        except _Stopped:
+            self.stopped = True
+        except LabError as error:
+            self.error = str(error)
+        except Exception as error:  # a thread has nobody above it to tell
+            self.error = f"The text ended with an error that was not foreseen ({type(error).__name__}: {error})."

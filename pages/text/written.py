@@ -1,0 +1,39 @@
+"""What there is to say about a written text: characters read as others, figures, files."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from pages.shared.tables import csv_bytes
+from pages.text.writer import Writing
+
+
+def figures(writing: Writing) -> str:
+    """One line: length, bits per character, rate, time to the first character."""
+    parts = [f"{len(writing.characters):,} characters"]
+    if writing.bits_per_character is not None:
+        parts.append(f"{writing.bits_per_character:.2f} bits per character by the model's own count")
+    if writing.rate:
+        parts.append(f"{writing.rate:,.0f} characters/s")
+    if writing.first_ms is not None:
+        parts.append(f"the first after {writing.first_ms:.0f} ms")
+    return " · ".join(parts) + (" · stopped. " if writing.stopped else ". ")
+
+
+def text_downloads(writing: Writing) -> None:
+    """The text, and every character with its figures."""
+    fields = ("character", "probability", "drawn_with", "surprise_bits", "entropy_bits")
+    table = csv_bytes(
+        {name: getattr(item, name) for name in fields} | {"alternatives": json.dumps(dict(item.alternatives))}
+        for item in writing.characters
+    )
+    with st.container(horizontal=True, gap="small"):
+        for label, data, name, mime in (
+            ("Text", writing.prompt + writing.text, "text.txt", "text/plain"),
+            ("Every character (CSV)", table, "characters.csv", "text/csv"),
+        ):
+            st.download_button(
+                label, data, name, mime, key=f"download-{name}", icon=":material/download:", on_click="ignore"
+            )

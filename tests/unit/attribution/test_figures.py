@@ -1,0 +1,121 @@
+"""Maps on their pictures: colours that mean what they say, outliers that do not pale the rest, squares that stay squares."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.attribution.evidence.curves import Curve, Faithfulness
+from core.attribution.figures import curves_figure, limit, overlay, overlay_png, scores_figure
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+NOTHING = np.zeros((32, 32), dtype=np.float32)
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def at(values: np.ndarray, place: tuple[int, int], **options: object) -> np.ndarray:
+    """RGB in the middle of one pixel's square."""
+    image = decoded(overlay_png(values, PICTURE, side=448, **options))  # type: ignore[arg-type]
+    assert image.shape == (448, 448, 3)
+    return image[place[0] * 14 + 7, place[1] * 14 + 7]
+
+
+def test_one_bright_pixel_does_not_pale_the_others() -> None:
+    values = np.full((32, 32), -0.5)
+    values[3, 4] = 1000.0
+    assert limit(values, 99) == 0.5
+    assert limit(values, 100) == 1000.0
+    assert overlay(values, PICTURE, signed=True, dark=False).data[1].zmin == -0.5
+
+
+def test_a_map_of_few_pixels_and_a_blank_one_have_a_scale() -> None:
+    few = NOTHING.copy()
+    few[0, 0] = -2.0
+    assert limit(few) == 2.0
+    assert limit(NOTHING) == 1.0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_blue_supports_and_vermillion_speaks_against(dark: bool) -> None:
+    values = NOTHING.copy()
+    values[2, 3], values[20, 9] = 1.0, -1.0
+    options = {"signed": True, "opacity": 1.0, "percentile": 100.0, "dark": dark}
+    red, _, blue = at(values, (2, 3), **options)
+    assert blue > red + 60
+    red, _, blue = at(values, (20, 9), **options)
+    assert red > blue + 60
+    red, green, blue = at(np.abs(values), (2, 3), **options | {"signed": False})
+    assert green > max(red, blue)
+
+
+def test_opacity_goes_from_the_picture_to_the_map() -> None:
+    values = NOTHING.copy()
+    values[5, 6] = 1.0
+    options = {"signed": True, "percentile": 100.0}
+    assert (at(values, (5, 6), opacity=0.0, **options) == PICTURE[5, 6]).all()
+    assert (at(values, (9, 9), opacity=1.0, **options) == 255).all()
+    covered = at(values, (9, 9), opacity=0.6, **options)
+    assert np.ptp(covered) <= 1, "where the map says nothing, the picture is grey"
+    assert overlay(values, PICTURE, signed=True, dark=False, opacity=0).data[0].z.tolist() == PICTURE.tolist()
+    assert len(overlay(values, PICTURE, signed=True, dark=False, opacity=0).data) == 1
+
+
+def test_squares_are_hard_unless_asked_otherwise() -> None:
+    values = np.random.default_rng(1).normal(size=(32, 32))
+    image = decoded(overlay_png(values, PICTURE, signed=True, side=320))
+    assert (image == np.repeat(np.repeat(image[::10, ::10], 10, 0), 10, 1)).all()
+    smooth = decoded(overlay_png(values, PICTURE, signed=True, side=320, smooth=True))
+    assert smooth.shape == image.shape
+    assert (smooth != np.repeat(np.repeat(smooth[::10, ::10], 10, 0), 10, 1)).any()
+    assert overlay(values, PICTURE, signed=True, dark=False).data[1].zsmooth is False
+    assert overlay(values, PICTURE, signed=True, dark=False, smooth=True).data[1].zsmooth == "best"
+
+
+def test_hover_tells_the_raw_value_and_maps_may_share_a_scale() -> None:
+    values = np.random.default_rng(2).normal(size=(32, 32))
+    drawn = overlay(values, PICTURE, signed=True, dark=False, scale=7.0).data[1]
+    np.testing.assert_array_equal(np.asarray(drawn.z), values)
+    assert (drawn.zmin, drawn.zmax) == (-7.0, 7.0)
+    assert overlay(values, PICTURE, signed=False, dark=False, scale=7.0).data[1].zmin == 0
+
+
+def test_the_colour_bar_speaks_in_words_that_are_no_markup() -> None:
+    words = ("speaks against <b>cat</b>", "supports <b>cat</b>")
+    drawn = overlay(np.eye(32), PICTURE, signed=True, dark=False, bar=words).data[1]
+    assert drawn.showscale
+    text = "".join(drawn.colorbar.ticktext)
+    assert "speaks" in text
+    assert "supports" in text
+    assert "<b>" not in text
+    assert len(overlay(np.eye(32), PICTURE, signed=False, dark=False, bar=words).data[1].colorbar.ticktext) == 2
+
+
+def curve(*values: float) -> Curve:
+    return Curve(shares=np.linspace(0, 1, len(values)), probabilities=np.array(values))
+
+
+def test_curves_name_their_areas() -> None:
+    found = Faithfulness(insertion=curve(0, 1, 1), deletion=curve(1, 0, 0))
+    control = Faithfulness(insertion=curve(0, 0.5, 1), deletion=curve(1, 0.5, 0))
+    figure = curves_figure("Saliency", found, {"edges": control}, "insertion", label="cat", dark=False)
+    assert [line.name for line in figure.data] == ["edges 0.50", "Saliency 0.75"]
+    np.testing.assert_allclose(figure.data[1].y, [0, 100, 100])
+    deletion = curves_figure("Saliency", found, {"edges": control}, "deletion", label="cat", dark=True)
+    assert deletion.data[1].name == "Saliency 0.25"
+
+
+def test_scores_keep_their_order_and_their_intervals() -> None:
+    rows = [("A", 0.5, 0.4, 0.7, False), ("B", 0.3, 0.2, 0.4, False), ("Edges", 0.1, 0.0, 0.2, True)]
+    figure = scores_figure(rows, dark=False)
+    assert list(figure.layout.yaxis.categoryarray) == ["Edges", "B", "A"]
+    methods, controls = figure.data
+    np.testing.assert_allclose(methods.error_x.array, [0.2, 0.1])
+    np.testing.assert_allclose(methods.error_x.arrayminus, [0.1, 0.1])
+    assert controls.marker.symbol != methods.marker.symbol
+    assert figure.layout.shapes[0].x0 == 0.1

@@ -1,0 +1,32 @@
+"""Measuring in tests: two rounds of everything that is timed, each network exported once, no process to measure memory in."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import pytest
+
+from core.checkpoints.store import Checkpoint
+from core.compression.measuring import latency, measure, measure_text
+from core.compression.onnx.export import export_onnx
+
+MEMORY = 1_500_000
+_exported: dict[str, bytes] = {}
+
+
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For one test. Peak memory is always MEMORY."""
+    short = functools.partial(latency.interleaved, budget_s=0.0, fewest=2, most=2)
+    monkeypatch.setattr(measure, "interleaved", short)
+    monkeypatch.setattr(measure_text, "interleaved", short)
+    monkeypatch.setattr(measure, "export_onnx", _export)
+    monkeypatch.setattr(measure, "peak_memory", lambda *arguments, **named: MEMORY)
+
+
+def _export(checkpoint: Checkpoint) -> bytes:
+    weights = [value.numpy().tobytes() for value in checkpoint.model.state_dict().values()]
+    key = hashlib.sha256(b"".join([checkpoint.card.fingerprint.encode(), *weights])).hexdigest()
+    if key not in _exported:
+        _exported[key] = export_onnx(checkpoint)
+    return _exported[key]

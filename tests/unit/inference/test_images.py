@@ -1,0 +1,136 @@
+"""Answers and figures against oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.checkpoints.store import Calibration, Checkpoint
+from core.common.errors import LabError
+from core.data.dataset import Split
+from core.inference.evaluation import best_temperature, calibrate, evaluate, wilson
+from core.inference.images import classify, logits_of
+from core.training.config import TrainConfig
+from core.training.session import TrainSession
+from core.training.trainer import train
+from tests.unit.builders import synthetic
+
+DATA = synthetic(held_out=200)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Checkpoint:
+    session = TrainSession.start(TrainConfig(epochs=4, batch_size=64, lr=3e-3, tta="flip"), DATA, "cpu")
+    list(train(session))
+    return Checkpoint("trained", session.card("Trained"), session.eval_model())
+
+
+def test_probabilities_are_the_scaled_softmax_of_the_logits(trained: Checkpoint) -> None:
+    card = dataclasses.replace(trained.card, calibration=Calibration(temperature=2.5, energy_threshold=-1e9))
+    checkpoint = dataclasses.replace(trained, card=card)
+    images = DATA.test.images[:6]
+    logits = logits_of(trained, images)
+    for row, answer in zip(logits, classify(checkpoint, images), strict=True):
+        expected = torch.softmax(row / 2.5, dim=0)
+        assert answer.probabilities == pytest.approx(expected.tolist(), abs=1e-6)
+        assert sum(answer.probabilities) == pytest.approx(1, abs=1e-5)
+        assert [value for _, value in answer.top] == sorted(answer.probabilities, reverse=True)[:5]
+        assert answer.top[0][0] == DATA.card.classes[int(row.argmax())]
+        assert answer.energy == pytest.approx(-float(torch.logsumexp(row, 0)), abs=1e-5)
+        assert answer.likely_none_of_these
+        assert answer.latency_ms > 0
+    assert not any(answer.likely_none_of_these for answer in classify(trained, images))  # no threshold, no warning
+
+
+def test_the_model_sees_what_training_showed_it(trained: Checkpoint) -> None:
+    from core.training.batches import DeviceImages
+
+    data = DeviceImages(DATA.test, DATA.card, "cpu")
+    images = next(data.chunks(5))[0]
+    with torch.no_grad():
+        assert torch.allclose(trained.model(images), logits_of(trained, DATA.test.images[:5], "none"), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((1, 28, 32, 3), np.uint8), np.zeros((1, 32, 32, 3)), np.zeros((32, 32, 3), np.uint8)]
+)
+def test_a_picture_of_another_size_is_refused(trained: Checkpoint, images: np.ndarray) -> None:
+    with pytest.raises(LabError, match="32x32 pixels"):
+        classify(trained, images)
+
+
+def test_no_pictures_no_answers(trained: Checkpoint) -> None:
+    assert classify(trained, np.zeros((0, 32, 32, 3), np.uint8)) == []
+
+
+def test_evaluation_against_counting_by_hand(trained: Checkpoint) -> None:
+    shares: list[float] = []
+    # The network answers all of these right, so every fifth label is moved on by one: mistakes are certain.
+    labels = np.where(np.arange(200) % 5 == 0, (DATA.test.labels + 1) % 4, DATA.test.labels)
+    result = evaluate(trained, Split(images=DATA.test.images, labels=labels), on_progress=shares.append)
+    answers = np.array([answer.probabilities for answer in classify(trained, DATA.test.images)])
+    predicted = answers.argmax(axis=1)
+    assert result.n == 200
+    assert len(result.mistakes) >= 30
+    assert result.accuracy == (predicted == labels).mean()
+    for true in range(4):
+        for guess in range(4):
+            assert result.confusion[true][guess] == ((labels == true) & (predicted == guess)).sum()
+        assert result.per_class[true].accuracy == (predicted[labels == true] == true).mean()
+    assert len(result.mistakes) == (predicted != labels).sum()
+    confidences = [mistake.confidence for mistake in result.mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+    for mistake in result.mistakes:
+        assert DATA.card.classes[labels[mistake.index]] == mistake.true
+        assert DATA.card.classes[predicted[mistake.index]] == mistake.predicted
+    assert sum(item.n for item in result.calibration) == 200
+    edges = np.clip((answers.max(axis=1) * 15).astype(int), 0, 14)
+    gaps = [
+        abs((predicted == labels)[edges == b].mean() - answers.max(axis=1)[edges == b].mean()) * (edges == b).sum()
+        for b in np.unique(edges)
+    ]
+    assert result.ece == pytest.approx(sum(gaps) / 200, abs=1e-5)
+    assert result.loss_nats == pytest.approx(-np.log(answers[np.arange(200), labels]).mean(), rel=1e-4)
+    assert shares[-1] == 1.0
+
+
+def test_wilson_interval_matches_published_values_and_covers() -> None:
+    # Newcombe (1998), Statistics in Medicine 17, table I, method 3.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(0, 0) == (0.0, 1.0)
+    hits = np.random.default_rng(0).binomial(200, 0.9, size=2000)
+    covered = np.mean([low <= 0.9 <= high for low, high in (wilson(int(k), 200) for k in hits)])
+    assert 0.93 < covered < 0.97
+
+
+def test_temperature_finds_what_was_planted() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(20_000, 5) * 2
+    labels = torch.distributions.Categorical(logits=logits).sample()
+    for planted in (0.5, 1.0, 3.0):
+        assert best_temperature(logits * planted, labels) == pytest.approx(planted, rel=0.05)
+
+
+def test_calibration_flags_five_in_a_hundred_and_noise_far_more(trained: Checkpoint) -> None:
+    calibration = calibrate(trained, DATA.validation)
+    assert calibration.false_alarm_rate == pytest.approx(0.05, abs=0.006)
+    assert calibration.images == 200
+    flagged = dataclasses.replace(trained, card=dataclasses.replace(trained.card, calibration=calibration))
+    ordinary = np.mean([answer.likely_none_of_these for answer in classify(flagged, DATA.validation.images)])
+    assert ordinary == pytest.approx(calibration.false_alarm_rate)
+    # No bright row, so no evidence for any class: a hundred shades of grey.
+    grey = np.repeat(np.arange(30, 130, dtype=np.uint8), 32 * 32 * 3).reshape(100, 32, 32, 3)
+    assert all(answer.likely_none_of_these for answer in classify(flagged, grey))
+
+
+def test_evaluation_is_plain_json(trained: Checkpoint, tmp_path: Path) -> None:
+    import json
+
+    text = json.dumps(evaluate(trained, DATA.test).to_dict())
+    assert json.loads(text)["n"] == 200

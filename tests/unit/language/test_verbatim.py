@@ -1,0 +1,203 @@
+"""Copied passages: what the suffix array finds is what looking everywhere would find."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from core.language.verbatim import Passage, TextIndex, longest
+
+HARD = "ab\u0301é中😀👩\u200d\n\0\ud83d"
+"""Accents as one code point and as two, characters beyond 16 bits, a joiner, a zero and half of a surrogate pair."""
+
+SMALL = st.text(alphabet="ab", max_size=40)
+PERIODIC = st.builds(
+    lambda unit, times, rest: unit * times + rest, st.text("abc", max_size=5), st.integers(0, 30), SMALL
+)
+TEXTS = st.one_of(
+    SMALL, st.text(alphabet="abcd", max_size=80), PERIODIC, st.text(alphabet=HARD, max_size=40), st.text()
+)
+
+
+def matches_by_looking(training: str, text: str) -> list[int]:
+    """The longest match from each position, by `in`."""
+    lengths = []
+    for start in range(len(text)):
+        length = 0
+        while start + length < len(text) and text[start : start + length + 1] in training:
+            length += 1
+        lengths.append(length)
+    return lengths
+
+
+def passages_by_looking(training: str, text: str, least: int) -> list[tuple[int, int]]:
+    """(start, length) of the longest copied passage of free text, the first of equally long ones, again and again."""
+    free = [True] * len(text)
+    found: list[tuple[int, int]] = []
+    while True:
+        best = (0, 0)
+        for start in range(len(text)):
+            end = start
+            while end < len(text) and free[end] and text[start : end + 1] in training:
+                end += 1
+            best = max(best, (end - start, -start))
+        length, start = best[0], -best[1]
+        if length < least:
+            return sorted(found)
+        free[start : start + length] = [False] * length
+        found.append((start, length))
+
+
+def check_passages(training: str, text: str, least: int, found: list[Passage]) -> None:
+    """Every passage occurs at its source, and none could have one more free character on either side."""
+    free = np.ones(len(text) + 2, bool)  # one more on both sides, which are no text
+    free[[0, -1]] = False
+    for passage in found:
+        assert passage.length >= least
+        assert free[passage.start + 1 : passage.end + 1].all()
+        free[passage.start + 1 : passage.end + 1] = False
+    assert [passage.start for passage in found] == sorted(passage.start for passage in found)
+    for passage in found:
+        copied = text[passage.start : passage.end]
+        assert len(copied) == passage.length
+        assert training[passage.source : passage.source + passage.length] == copied
+        assert not free[passage.start] or text[passage.start - 1 : passage.end] not in training
+        assert not free[passage.end + 1] or text[passage.start : passage.end + 1] not in training
+
+
+def check(training: str, text: str, least: int) -> None:
+    index = TextIndex.build(training)
+    assert index.order.tolist() == sorted(range(len(training)), key=lambda start: training[start:])
+    lengths = index.longest_matches(text)
+    assert lengths.dtype == np.int64
+    assert lengths.tolist() == matches_by_looking(training, text)
+    found = index.passages(text, least)
+    assert [(passage.start, passage.length) for passage in found] == passages_by_looking(training, text, least)
+    check_passages(training, text, least, found)
+
+
+@settings(deadline=None, max_examples=400)
+@given(TEXTS, TEXTS, st.integers(1, 6))
+@example("", "", 1)
+@example("", "abc", 1)
+@example("abc", "", 1)
+@example("a", "a", 1)
+@example("abc", "xyz", 1)
+@example("abc", "abcabcabcabcabc", 2)
+def test_finds_what_looking_everywhere_finds(training: str, text: str, least: int) -> None:
+    check(training, text, least)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data(), TEXTS, st.integers(1, 6))
+def test_finds_pieces_put_together(data: st.DataObject, training: str, least: int) -> None:
+    spans = data.draw(st.lists(st.tuples(st.integers(0, len(training)), st.integers(0, 30)), max_size=4))
+    check(training, "".join(training[start : start + length] for start, length in spans), least)
+
+
+@pytest.mark.parametrize("unit", ["a", "ab", "abaab", "😀", "e\u0301"])
+def test_repeated_text(unit: str) -> None:
+    training = unit * (600 // len(unit))
+    middle = len(unit) * 30
+    check(training, training[:middle] + "!" + training[:middle], 20)
+
+
+def test_text_that_is_the_training_text_is_one_passage() -> None:
+    text = "To be, or not to be: that is the question. " * 20
+    index = TextIndex.build(text)
+    assert index.longest_matches(text).tolist() == list(range(len(text), 0, -1))
+    assert index.passages(text) == [Passage(start=0, length=len(text), source=0)]
+
+
+def test_text_longer_than_the_training_text() -> None:
+    assert TextIndex.build("abcdefgh").passages("..abcdefgh--efghabcd", least=4) == [
+        Passage(start=2, length=8, source=0),
+        Passage(start=12, length=4, source=4),
+        Passage(start=16, length=4, source=0),
+    ]
+
+
+def test_the_longest_of_overlapping_passages_is_kept_whole() -> None:
+    index = TextIndex.build("abcdefgh|fghijkl|klmn")
+    assert index.passages("abcdefghijklmn", least=2) == [
+        Passage(start=0, length=8, source=0),
+        Passage(start=8, length=4, source=12),
+        Passage(start=12, length=2, source=19),
+    ]
+    assert [passage.length for passage in index.passages("abcdefghijklmn", least=3)] == [8, 4]
+
+
+def test_characters_are_code_points() -> None:
+    index = TextIndex.build("cafe\u0301 👩\u200d🚀")
+    assert index.longest_matches("café").tolist() == [3, 2, 1, 0]
+    assert index.longest_matches("👩\u200d🚀").tolist() == [3, 2, 1]
+    assert index.longest_matches("🚁").tolist() == [0]  # shares its first half with 🚀 in UTF-16
+
+
+def test_passages_shorter_than_least_are_left_out() -> None:
+    index = TextIndex.build("x" * 20 + "y")
+    assert index.passages("x" * 19) == []
+    assert [passage.length for passage in index.passages("x" * 20)] == [20]
+    with pytest.raises(ValueError, match="least is 0"):
+        index.passages("x", least=0)
+
+
+def test_longest_takes_the_first_of_equals() -> None:
+    passages = [Passage(start=start, length=length, source=0) for start, length in [(0, 3), (5, 9), (20, 9)]]
+    assert longest(passages) == passages[1]
+    assert longest([]) is None
+
+
+def test_progress_rises_to_one_and_can_cancel() -> None:
+    shares: list[float] = []
+    TextIndex.build("ab" * 3000 + "the rest of it", shares.append)
+    assert len(shares) > 5
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 1
+
+    def stop(share: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        TextIndex.build("abc", stop)
+
+
+@pytest.mark.parametrize("kind", ["one character", "Fibonacci", "verse"])
+def test_a_large_text_is_quick(kind: str) -> None:
+    """Times are many times those measured, so that only an algorithm of another order fails on a busy machine."""
+    rng = random.Random(0)
+    size = 300_000
+    if kind == "one character":
+        training = "a" * size
+        text = "a" * 5000 + "b" + "a" * 4999
+    elif kind == "Fibonacci":
+        last, training = "a", "ab"
+        while len(training) < size:
+            last, training = training, training + last
+        text = training[1234:11_234]
+    else:
+        words = ["".join(rng.choices("abcdefghij", k=rng.randint(1, 9))) for _ in range(2000)]
+        training = " ".join(rng.choices(words, k=size // 6))
+        text = "".join(training[at : at + rng.randint(1, 60)] for at in (rng.randrange(size // 2) for _ in range(300)))
+    began = time.process_time()
+    index = TextIndex.build(training)
+    built = time.process_time()
+    found = index.passages(text)
+    asked = time.process_time()
+    assert built - began < 5
+    assert asked - built < 2
+    check_passages(training, text, 20, found)
+    assert found
+
+
+def test_torch_is_not_loaded() -> None:
+    script = "import sys, core.language.verbatim; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

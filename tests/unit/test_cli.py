@@ -1,0 +1,318 @@
+"""The command line as a person or a script meets it: output, exit codes, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.common.output import Bar, duration
+from core.jobs import LocalEngine, Run, RunStore
+from core.training.config import TrainConfig, field_docs
+from tests.unit.terminal import ROOT, run_main, start
+
+TIMEOUT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A LAB_HOME for this module, with room for two runs at once."""
+    folder = tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(folder))
+        patch.setenv("LAB_SLOTS", "2")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str]:
+    """What `train --json` printed in the foreground, and what it said on stderr meanwhile."""
+    process = start(
+        *("train", "--model", "simple_cnn", "--recipe", "default", "--epochs", "4", "--batch-size", "8", "--seed", "3"),
+        *("--dataset", f"folder:{tiny_dataset_folder}", "--model-config", "dropout=0.1", "--no-compile", "--json"),
+        *("--name", "from a terminal"),
+    )
+    output, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, said
+    return json.loads(output), said
+
+
+def test_training_in_the_foreground_is_a_run_like_any_other(home: Path, trained: tuple[dict[str, Any], str]) -> None:
+    values, said = trained
+    assert values["status"] == "finished"
+    assert values["checkpoint"] == values["run_id"]
+    assert values["step"] == values["total_steps"] == 80
+    assert values["config"]["model_config"] == {"dropout": 0.1}
+    assert values["config"]["seed"] == 3
+    assert values["config"]["lr"] == 4e-3, "what is not given is the recipe's"
+    run = RunStore().get(values["run_id"])
+    assert run.name == "from a terminal"
+    assert run.test_accuracy == values["test_accuracy"] > 0.5
+    assert "starting PyTorch" in said
+    assert "test accuracy" in said
+    assert "%" in said
+    assert "\r" not in said, "plain lines where nobody watches"
+
+
+def test_classify_answers_every_picture_and_tells_bad_ones(
+    trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = tiny_dataset_folder / "test" / "circle" / "0000.png"
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    files = [str(text), str(good), str(tmp_path / "missing.png"), str(tmp_path), "nul\0.png"]
+    code, output, said = run_main(capsys, "classify", *files, "--checkpoint", trained[0]["run_id"], "--json")
+    rows = json.loads(output)
+    assert code == 1
+    assert [row["file"] for row in rows] == files
+    assert ["error" in row for row in rows] == [True, False, True, True, True]
+    assert len(said.splitlines()) == 4
+    answer = rows[1]
+    assert len(answer["top5"]) == 3
+    assert sum(item["probability"] for item in answer["top5"]) == pytest.approx(1, abs=1e-5)
+    assert answer["top5"][0]["label"] in ("circle", "cross", "square")
+    assert isinstance(answer["likely_none_of_these"], bool)
+    assert answer["latency_ms"] > 0
+    code, output, _ = run_main(capsys, "classify", str(good), "--checkpoint", trained[0]["run_id"] + "/last")
+    assert code == 0
+    assert output.startswith(f"{good}: ")
+
+
+def test_a_file_name_that_is_no_text_is_answered_too(
+    trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(tiny_dataset_folder / "test" / "circle" / "0000.png", odd)
+    for json_flag in (["--json"], []):
+        command = [sys.executable, "-m", "core", "classify", str(odd), "--checkpoint", trained[0]["run_id"], *json_flag]
+        environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        if json_flag:
+            assert [row["file"] for row in json.loads(done.stdout)] == [str(odd)]
+
+
+def test_a_number_without_end_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, said = run_main(capsys, "train", "--seed", "1" + 400 * "0")
+    assert (code, output) == (2, "")
+    assert "seed must be a whole number" in said
+    assert len(said) < 300
+
+
+def test_evaluate_repeats_what_the_run_measured(
+    trained: tuple[dict[str, Any], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, output, _ = run_main(capsys, "evaluate", "--checkpoint", trained[0]["run_id"], "--json")
+    values = json.loads(output)
+    assert code == 0
+    assert values["n"] == 60
+    assert values["accuracy"] == trained[0]["test_accuracy"]
+    assert values["interval"][0] <= values["accuracy"] <= values["interval"][1]
+    assert [item["label"] for item in values["per_class"]] == ["circle", "cross", "square"]
+    code, output, _ = run_main(capsys, "evaluate", "--checkpoint", trained[0]["run_id"], "--split", "validation")
+    assert code == 0
+    assert "18 validation images" in output
+
+
+def test_what_there_is_can_be_listed(trained: tuple[dict[str, Any], str], capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = trained[0]["run_id"]
+    for command, key in (("data", "name"), ("models", "name"), ("runs", "run_id"), ("checkpoints", "name")):
+        code, output, _ = run_main(capsys, command, "--json")
+        assert code == 0
+        rows = json.loads(output)
+        assert rows
+        assert all(row[key] for row in rows)
+        code, plain, _ = run_main(capsys, command)
+        assert code == 0
+        assert rows[0][key] in plain
+    datasets = {row["name"] for row in json.loads(run_main(capsys, "data", "--json")[1])}
+    assert datasets == {"cifar10", "tiny_shakespeare", "shakespeare_complete"}
+    models = {row["name"]: row for row in json.loads(run_main(capsys, "models", "--json")[1])}
+    assert models["simple_cnn"]["parameters"] == 42_442
+    assert "default" in models["simple_cnn"]["recipes"]
+    assert json.loads(run_main(capsys, "runs", run_id, "--json")[1])["status"] == "finished"
+    rows = json.loads(run_main(capsys, "runs", run_id, "--metrics")[1])
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == [20, 40, 60, 80]
+    assert "finished" in run_main(capsys, "runs", run_id, "--log")[1]
+    code, output, said = run_main(capsys, "runs", run_id, "--samples")
+    assert (code, output) == (0, "")
+    assert "an image classifier never" in said
+    assert "name: new name" in run_main(capsys, "runs", run_id, "--rename", "new name")[1]
+
+
+def test_runs_are_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = RunStore().create(TrainConfig())
+    assert run_main(capsys, "runs", run_id, "--delete")[0] == 0
+    code, _, said = run_main(capsys, "runs", run_id)
+    assert code == 2
+    assert "There is no run" in said
+
+
+def wait(run_id: str, *statuses: str) -> Run:
+    engine, deadline = LocalEngine(), time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        run = engine.state(run_id)
+        if run.status in statuses:
+            return run
+        time.sleep(0.02)
+    raise AssertionError(engine.store.log(run_id))
+
+
+def started_run(name: str) -> str:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        for run in RunStore().list():
+            if run.name == name and run.status == "running" and run.stage != "starting":
+                return run.id
+        time.sleep(0.02)
+    raise AssertionError(RunStore().list())
+
+
+def test_ctrl_c_stops_and_tells_how_to_resume(
+    home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "5000")
+    interrupted = start("train", "--name", "interrupted", *arguments)
+    run_id = started_run("interrupted")
+    interrupted.send_signal(signal.SIGINT)
+    output, said = interrupted.communicate(timeout=TIMEOUT_S)
+    assert interrupted.returncode == 130
+    assert output == ""
+    assert f"python -m core resume {run_id}" in said
+    assert "Traceback" not in said
+    assert RunStore().get(run_id).status == "stopped"
+
+    # Resumed in the foreground; then the terminal dies without a word, and the run stops.
+    dying = start("resume", run_id)
+    wait(run_id, "running")
+    code, _, said = run_main(capsys, "resume", run_id)
+    assert code == 2
+    assert "already" in said
+    dying.kill()
+    dying.communicate()
+    run = wait(run_id, "stopped")
+    assert "terminal was closed" in run.message
+
+    code, output, _ = run_main(capsys, "resume", run_id, "--detach", "--json")
+    assert code == 0
+    assert json.loads(output)["status"] == "running"
+    code, output, _ = run_main(capsys, "stop", run_id, "--json")
+    assert code == 0
+    assert json.loads(output)["status"] == "stopped"
+    code, _, said = run_main(capsys, "stop", run_id)
+    assert code == 0
+    assert "not running" in said
+
+
+def test_detached_training_returns_at_once(
+    home: Path, tiny_dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relative = os.path.relpath(tiny_dataset_folder, ROOT)
+    process = start("train", "--dataset", f"folder:{relative}", "--epochs", "5000", "--detach")
+    output, said = process.communicate(timeout=TIMEOUT_S)
+    run_id = output.strip()
+    assert process.returncode == 0
+    assert f"python -m core runs {run_id}" in said
+    run = RunStore().get(run_id)
+    assert run.active
+    assert run.config.dataset == f"folder:{tiny_dataset_folder}", "the worker has another working directory"
+    LocalEngine().stop(run_id, now=True)
+    assert wait(run_id, "stopped").resumable
+
+
+MISTAKES = [
+    ((), "COMMAND"),
+    (("fly",), "invalid choice"),
+    (("train", "--epochs", "abc"), "invalid float"),
+    (("train", "--epochs", "-1"), "epochs"),
+    (("train", "--lr", "nan"), "lr"),
+    (("train", "--bogus"), "unrecognized"),
+    (("train", "--model", "gpt"), "gpt"),
+    (("train", "--recipe", "pancakes"), "pancakes"),
+    (("train", "--dataset", "imagenet"), "imagenet"),
+    (("train", "--dataset", "folder:/nowhere"), "/nowhere"),
+    (("train", "--model-config", "dropout"), "KEY=VALUE"),
+    (("resume", "../x"), "run id"),
+    (("resume", "nothing"), "There is no run"),
+    (("stop", "/etc"), "run id"),
+    (("runs", "a" * 200), "run id"),
+    (("runs", "--delete"), "Which run"),
+    (("runs", "--samples"), "Which run"),
+    (("data", "imagenet"), "imagenet"),
+    (("classify", "a.png", "--checkpoint", "nobody"), "nobody"),
+    (("classify", "--checkpoint", "nobody"), "IMAGE"),
+    (("evaluate", "--checkpoint", "../../etc"), "etc"),
+    (("worker", "x/../y"), "run id"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(case[0])[:40] for case in MISTAKES])
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    home: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(RunStore().list())
+    code, output, said = run_main(capsys, *arguments)
+    assert code == 2
+    assert output == ""
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert len(RunStore().list()) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["data", "models", "checkpoints", "train", "runs", "resume", "stop", "evaluate", "classify", "generate", "worker"],
+)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run_main(capsys, command, "--help")
+    assert code == 0
+    assert f"python -m core {command}" in output
+
+
+def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:
+    documented = field_docs()
+    _, output, _ = run_main(capsys, "train", "--help")
+    for item in dataclasses.fields(TrainConfig):
+        assert f"--{item.name.replace('_', '-')}" in output
+        assert len(documented[item.name]) > 10, item.name
+
+
+def test_an_unusable_home_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "file"))
+    for arguments in (("runs",), ("train",)):
+        code, output, said = run_main(capsys, *arguments)
+        assert code == 2
+        assert output == ""
+        assert "LAB_HOME" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_cleared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 20)))
+    bar = Bar()
+    bar.show(0.5, "half " * 20)
+    bar.close()
+    said = capsys.readouterr().err
+    assert said.startswith("\r[##########..........] 50% half")
+    assert max(map(len, said.split("\r"))) < 40
+    assert said.endswith("\r")
+
+
+def test_durations_read_like_a_clock() -> None:
+    assert [duration(value) for value in (None, 5, 65.4, 3725)] == ["", "0:05", "1:05", "1:02:05"]

@@ -1,0 +1,286 @@
+"""The trainer: exact resume, what it yields, and how it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.common.errors import LabError
+from core.training.config import TrainConfig
+from core.training.recipes import RECIPES
+from core.training.results import EvalResult, Finished, StepResult, TrainResult
+from core.training.session import TrainSession
+from core.training.trainer import evaluate, train
+from tests.unit.builders import synthetic
+
+DATA = synthetic()
+SMALL = TrainConfig(model="simple_cnn", epochs=3, batch_size=64, lr=3e-3)
+CONFIGS = {
+    "adamw-ema-dropout": RECIPES["simple_cnn"]["default"].replace(
+        epochs=3, batch_size=64, cutout=6, model_config={"dropout": 0.3, "batch_norm": True}, early_stopping=5
+    ),
+    "muon-lookahead-clip": RECIPES["fast_resnet"]["default"].replace(
+        epochs=4,
+        batch_size=80,
+        lr=0.1,
+        grad_clip=1.0,
+        grad_accumulation=2,
+        average="lookahead",
+        average_decay=0.5,
+        average_every=2,
+        model_config={"widths": [8, 16, 16], "depth": 3},
+    ),
+    "every-technique": RECIPES["fast_resnet"]["default"].replace(
+        epochs=3,
+        batch_size=80,
+        optimizer="sgd",
+        lr=0.02,
+        bias_lr=0,
+        weight_decay=1e-3,
+        l1=1e-5,
+        auto_augment="trivialaugment",
+        cutout=6,
+        mixup=1.0,
+        cutmix=1.0,
+        probe_images=40,
+        model_config={
+            "widths": [8, 16, 16],
+            "depth": 3,
+            "dropout": 0.2,
+            "spatial_dropout": 0.1,
+            "stochastic_depth": 0.5,
+        },
+    ),
+    "spatial-dropout": SMALL.replace(epochs=2, mixup=0.4, model_config={"spatial_dropout": 0.3}),
+    "stochastic-depth": SMALL.replace(
+        epochs=2,
+        model="fast_resnet",
+        auto_augment="randaugment",
+        model_config={"widths": [8, 8, 8], "depth": 3, "stochastic_depth": 0.5},
+    ),
+    "sgd-cosine": SMALL.replace(optimizer="sgd", schedule="cosine", warmup=0.2, eval_every=0.5, flip="random"),
+}
+
+
+def session(config: TrainConfig, data=DATA) -> TrainSession:
+    return TrainSession.start(config, data, "cpu")
+
+
+def weights(done: TrainSession) -> list[torch.Tensor]:
+    return [value.clone() for value in done.eval_model().state_dict().values()]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
+    config = CONFIGS[name]
+    whole = session(config)
+    expected = list(train(whole))
+    evaluation = next(index for index, result in enumerate(expected) if isinstance(result, EvalResult))
+    for cut in (
+        1,
+        evaluation - 1,
+        evaluation,
+        len(expected) - 2,
+    ):  # mid-epoch, just before and after an evaluation, end
+        first = session(config)
+        results: list[TrainResult] = []
+        for result in train(first):
+            results.append(result)
+            if len(results) == cut + 1:
+                break
+        assert first.save_state(tmp_path / "state.pt")
+        torch.manual_seed(999)  # whatever the new process drew before
+        second = session(config)
+        second.load_state(tmp_path / "state.pt")
+        results += list(train(second))
+        assert results == expected
+        assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+
+
+def test_it_learns_and_reports_every_step_and_evaluation() -> None:
+    results = list(train(session(SMALL)))
+    steps = [result for result in results if isinstance(result, StepResult)]
+    evaluations = [result for result in results if isinstance(result, EvalResult)]
+    assert [result.step for result in steps] == list(range(1, 16))
+    assert [result.step for result in evaluations] == [5, 10, 15]
+    assert steps[-1].examples == 15 * 64
+    assert evaluations[-1].val_accuracy > 0.9
+    assert evaluations[-1].train_loss_nats == pytest.approx(sum(r.train_loss_nats or 0 for r in steps[-5:]) / 5)
+    best = max(result.val_accuracy for result in evaluations)
+    assert [result.val_accuracy for result in evaluations if result.is_best][-1] == best
+    last = results[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, last.best_val_accuracy) == ("completed", best)
+
+
+def test_gradient_accumulation_is_the_same_step() -> None:
+    runs = [session(SMALL.replace(epochs=1, grad_accumulation=pieces, optimizer="sgd", lr=0.05)) for pieces in (1, 4)]
+    for run in runs:
+        list(train(run))
+    for first, second in zip(weights(runs[0]), weights(runs[1]), strict=True):
+        assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not() -> None:
+    one, same, other = (session(SMALL.replace(seed=seed)) for seed in (1, 1, 2))
+    for run in (one, same, other):
+        list(train(run))
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(same), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+    one.restart(2)
+    list(train(one))
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def test_divergence_is_told_and_never_saved(tmp_path: Path) -> None:
+    wild = session(SMALL.replace(optimizer="sgd", lr=10_000.0, schedule="constant"))
+    results = list(train(wild))
+    last = results[-1]
+    assert isinstance(last, Finished)
+    assert last.reason == "diverged"
+    assert "learning rate below 10000" in last.message
+    assert len(results) < 40
+    assert not wild.save_state(tmp_path / "state.pt")
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_the_best() -> None:
+    broken = session(SMALL)
+    with torch.no_grad():
+        next(iter(broken.model.parameters())).fill_(float("nan"))
+    assert not evaluate(broken).is_best
+    assert broken.counters.best_val_accuracy is None
+
+
+def test_a_run_does_not_go_on_with_other_images(tmp_path: Path) -> None:
+    first = session(SMALL)
+    next(train(first))
+    first.save_state(tmp_path / "state.pt")
+    other = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, sha256={"train_images": "0" * 64}))
+    with pytest.raises(LabError, match="have changed since"):
+        session(SMALL, other).load_state(tmp_path / "state.pt")
+    renamed = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, classes=("a", "b", "d", "c")))
+    with pytest.raises(LabError, match="have changed since"):
+        session(SMALL, renamed).load_state(tmp_path / "state.pt")
+    session(SMALL).load_state(tmp_path / "state.pt")
+
+
+def test_a_run_resumed_after_its_deciding_evaluation_stops_too(tmp_path: Path) -> None:
+    config = SMALL.replace(optimizer="sgd", lr=1e-12, epochs=30, early_stopping=2)
+    first = session(config)
+    results = train(first)
+    evaluations = 0
+    for result in results:
+        evaluations += isinstance(result, EvalResult)
+        if evaluations == 3:
+            break
+    assert first.save_state(tmp_path / "state.pt")
+    second = session(config)
+    second.load_state(tmp_path / "state.pt")
+    assert list(train(second)) == list(results)
+    assert second.counters.step == first.counters.step == 15
+
+
+def test_early_stopping_waits_as_long_as_asked() -> None:
+    flat = SMALL.replace(optimizer="sgd", lr=1e-12, epochs=30, early_stopping=3)
+    results = list(train(session(flat)))
+    assert isinstance(results[-1], Finished)
+    assert results[-1].reason == "early_stopping"
+    assert sum(isinstance(result, EvalResult) for result in results) == 4
+
+
+def test_whitening_bias_is_trained_for_three_epochs_and_then_frozen() -> None:
+    run = session(CONFIGS["muon-lookahead-clip"].replace(epochs=5, average="none"))
+    seen = {}
+    for result in train(run):
+        if isinstance(result, EvalResult):
+            seen[round(result.epoch)] = run.model.whiten.bias.detach().clone()
+    assert not torch.equal(seen[1], seen[2])
+    assert torch.equal(seen[3], seen[4])
+    assert torch.equal(seen[4], seen[5])
+
+
+@pytest.mark.parametrize("examples", [1, 40, 64, 320])
+def test_epochs_computed_from_steps_give_those_steps(examples: int) -> None:
+    run = session(SMALL.replace(train_images=examples, batch_size=min(7, examples)))
+    per_epoch = run.steps_per_epoch
+    for steps in (*range(1, 60), 97, 1000, 7919, 10_000):
+        run = session(SMALL.replace(train_images=examples, batch_size=min(7, examples), epochs=steps / per_epoch))
+        assert run.total_steps == steps
+
+
+def test_small_sets_train_in_one_batch() -> None:
+    results = list(train(session(SMALL.replace(epochs=1, batch_size=1000, train_images=40))))
+    assert [result.examples for result in results if isinstance(result, StepResult)] == [40]
+
+
+def test_bfloat16_is_used_for_the_layers_and_not_for_the_weights() -> None:
+    run = session(SMALL.replace(precision="bfloat16", epochs=1))
+    seen = []
+    run.model.conv2.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    list(train(run))
+    assert set(seen) == {torch.bfloat16}
+    assert run.model.conv2.weight.dtype == torch.float32
+
+
+def test_training_on_all_images_uses_them() -> None:
+    both = session(SMALL.replace(train_on="train+validation"))
+    assert len(both.task.train_data) == len(DATA.train) + len(DATA.validation)
+
+
+def test_out_of_memory_names_the_batch_size_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = session(SMALL)
+
+    def fail(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(run, "forward", fail)
+    with pytest.raises(LabError, match="batch_size=64: try batch_size=32"):
+        next(train(run))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", -1),
+        ("epochs", float("inf")),
+        ("lr", float("nan")),
+        ("lr", "fast"),
+        ("batch_size", 0),
+        ("batch_size", True),
+        ("label_smoothing", 1.0),
+        ("optimizer", "lion"),
+        ("device", "tpu"),
+        ("seed", -1),
+        ("grad_accumulation", 10_000),
+        ("average_decay", 1.0),
+        ("l1", -1e-5),
+        ("mixup", 11),
+        ("cutmix", float("nan")),
+        ("auto_augment", "autoaugment"),
+        ("keep", "first"),
+        ("probe_images", 0.5),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_the_valid_range(field: str, value: object) -> None:
+    with pytest.raises(LabError, match=f"^{field}=.* is not valid: {field} must be .*\\.$"):
+        TrainConfig(**{field: value})
+
+
+def test_lookahead_needs_a_decay_that_lets_it_move() -> None:
+    with pytest.raises(LabError, match="at most 0.95"):
+        TrainConfig(average="lookahead")
+    assert TrainConfig(average="lookahead", average_decay=0.5).average_decay == 0.5
+
+
+def test_a_config_survives_json_and_unknown_fields_do_not() -> None:
+    import json
+
+    for recipes in RECIPES.values():
+        for config in recipes.values():
+            assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(LabError, match="unknown fields"):
+        TrainConfig.from_dict({"epoch": 3})
