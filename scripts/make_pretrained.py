@@ -175,8 +175,8 @@ def _notes(name: str, seeds: int) -> str:
         )
         return (
             f"Made by the command python -m scripts.make_pretrained {name} --seeds {seeds}. {spread} Trained on the first "
-            f"90% of the characters; the loss is over all of the last 10%, {reading}. The weights are those of the last step: nothing was "
-            "chosen by the validation part but the recipe itself."
+            f"90% of the characters; the loss is over all of the last 10%, {reading}. The weights are those of the last "
+            "step: nothing was chosen by the validation part but the recipe itself."
         )
     images = (
         f"Trained on all 50,000 training images. The recipe {item.calibrated_by}, the same but for its length, was trained on "
