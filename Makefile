@@ -66,8 +66,8 @@ $(MADE):
 	@touch $@
 
 $(APP): requirements.txt constraints.txt $(MADE)
-	@echo 'Installing the dependencies, PyTorch among them: some minutes the first time, nothing after that.'
-	$(PIP) -r requirements.txt
+	@echo 'Installing the dependencies: some minutes the first time, nothing after that.'
+	@options=$$($(PY) scripts/torch_index.py) && $(PIP) $$options -r requirements.txt
 	@touch $@
 
 $(TESTS): tests/requirements.txt $(APP)
