@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.checkpoints.validation import contradiction
+from core.checkpoints.validation import validate_card
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.values import read_json
@@ -174,7 +174,7 @@ def read_card(folder: Path) -> Card:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
         card = Card.from_json(path.read_text())
-        problem = contradiction(card)
+        problem = validate_card(card)
     except FileNotFoundError as error:
         raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
     except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.checkpoints.packing import STORAGES
 from core.common.values import finite
-from core.data.dataset import ImageCard, TextCard
+from core.data.dataset import ImageCard
 from core.models import LAYERS, MODELS, TTA_LEVELS
 
 if TYPE_CHECKING:
@@ -23,57 +23,35 @@ _SAFE_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.safetensors")
 _SAFE_ONNX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.onnx")
 
 
-def contradiction(card: Card) -> str:
-    """What is wrong with the values of a card that has the right fields; empty if nothing is. A card may come from
-    anyone, so nothing that a page or a model computes with is taken on trust."""
-    data, calibration = card.dataset, card.calibration
-    numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
-    numbers += [calibration.images, *data.sizes.values(), card.parameters, card.size_bytes, card.step, card.epoch]
-    numbers.append(card.onnx_bytes)
+def validate_card(card: Card) -> str:
+    """What is wrong with the values of a card that has the right fields, as the end of a sentence; empty if nothing is.
+    A card may come from anyone, so nothing that a page or a model computes with is taken on trust."""
+    of_data = _wrong_images if isinstance(card.dataset, ImageCard) else _wrong_text
+    checks = (_wrong_types, _wrong_files, _wrong_figures, _wrong_compression, of_data)
+    return next((problem for check in checks if (problem := check(card))), "")
+
+
+def _wrong_types(card: Card) -> str:
+    data = card.dataset
     if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
         return "has a list or a number where a mapping belongs"
-    if not all(isinstance(value, str) for value in (card.title, card.model, card.notes, data.name, data.title)):
-        return "has texts that are none"
-    if not isinstance(data.sha256, dict) or not isinstance(data.split, str) or not isinstance(data.source, str):
-        return "has texts or checksums that are none"
+    texts = (card.title, card.model, card.notes, data.name, data.title, data.split, data.source)
+    if not all(isinstance(value, str) for value in texts):
+        return "has a number or a list where a text belongs"
+    if not isinstance(data.sha256, dict):
+        return "has no mapping of checksums"
+    if card.tta not in TTA_LEVELS:
+        return "asks for a test-time augmentation that does not exist"
+    if card.model in MODELS and MODELS[card.model].task != card.task:
+        return f"names a {MODELS[card.model].title} for data of another kind"
+    return ""
+
+
+def _wrong_files(card: Card) -> str:
     if not isinstance(card.weights_file, str) or not _SAFE_FILE.fullmatch(card.weights_file):
         return "names a weights file that is not allowed"
     if not isinstance(card.weights_sha256, str) or not _HASH.fullmatch(card.weights_sha256):
         return "has no checksum of its weights"
-    if not all(finite(value) for value in numbers):
-        return "has figures that are no finite numbers"
-    if calibration.temperature <= 0:
-        return "has a temperature that cannot be"
-    if card.model in MODELS and MODELS[card.model].task != card.task:
-        return f"names a {MODELS[card.model].title} for data of another kind"
-    for key, value in card.metrics.items():
-        if key in ("val_accuracy", "test_accuracy") and value is not None and not (finite(value) and 0 <= value <= 1):
-            return "has an accuracy that is none"
-        if key == "val_loss_nats" and value is not None and not (finite(value) and value >= 0):
-            return "has a loss that is none"
-    if card.tta not in TTA_LEVELS:
-        return "asks for a test-time augmentation that does not exist"
-    problem = _wrong_compression(card)
-    if problem:
-        return problem
-    return _wrong_pictures(card, data) if isinstance(data, ImageCard) else _wrong_text(card, card.text_data)
-
-
-def _wrong_compression(card: Card) -> str:
-    if card.storage not in STORAGES:
-        return "holds its weights in a way that does not exist"
-    layers = card.model_config.get(LAYERS, {})
-    if not isinstance(layers, dict) or len(layers) > MOST_LAYERS:
-        return "has changed layers that are none"
-    done = card.compression
-    if not isinstance(done, dict):
-        return "has a list or a number where a mapping belongs"
-    if done:
-        original, steps = done.get("original"), done.get("steps")
-        if not isinstance(original, str) or not isinstance(steps, list) or len(steps) > MOST_STEPS:
-            return "has no original or no steps of its compression"
-        if not all(isinstance(step, dict) and isinstance(step.get("step"), str) for step in steps):
-            return "has steps of compression that are none"
     if not isinstance(card.onnx_file, str) or not isinstance(card.onnx_sha256, str):
         return "names an ONNX file that is not allowed"
     if card.onnx_file and not _SAFE_ONNX.fullmatch(card.onnx_file):
@@ -83,26 +61,65 @@ def _wrong_compression(card: Card) -> str:
     return ""
 
 
-def _wrong_pictures(card: Card, data: ImageCard) -> str:
+def _wrong_figures(card: Card) -> str:
+    calibration = card.calibration
+    numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
+    numbers += [calibration.images, *card.dataset.sizes.values(), card.parameters, card.size_bytes, card.step]
+    numbers += [card.epoch, card.onnx_bytes]
+    if not all(finite(value) for value in numbers):
+        return "has figures that are not finite numbers"
+    if calibration.temperature <= 0:
+        return "has a temperature that is not above 0"
+    for name in ("val_accuracy", "test_accuracy"):
+        value = card.metrics.get(name)
+        if value is not None and not (finite(value) and 0 <= value <= 1):
+            return "has an accuracy outside 0–1"
+    loss = card.metrics.get("val_loss_nats")
+    if loss is not None and not (finite(loss) and loss >= 0):
+        return "has a loss below 0, or none that is a number"
+    return ""
+
+
+def _wrong_compression(card: Card) -> str:
+    if card.storage not in STORAGES:
+        return "holds its weights in an unknown format"
+    layers = card.model_config.get(LAYERS, {})
+    if not isinstance(layers, dict) or len(layers) > MOST_LAYERS:
+        return "has changed layers that are not a mapping of a reasonable size"
+    done = card.compression
+    if not isinstance(done, dict):
+        return "has a list or a number where a mapping belongs"
+    if done:
+        original, steps = done.get("original"), done.get("steps")
+        if not isinstance(original, str) or not isinstance(steps, list) or len(steps) > MOST_STEPS:
+            return "lacks the original or the steps of its compression"
+        if not all(isinstance(step, dict) and isinstance(step.get("step"), str) for step in steps):
+            return "has compression steps without a name"
+    return ""
+
+
+def _wrong_images(card: Card) -> str:
+    data = card.image_data
     if not data.classes or not all(isinstance(value, str) for value in data.classes):
-        return "has no class names, or texts that are none"
+        return "has no class names, or some that are not text"
     if not all(finite(value) for value in (*data.mean, *data.std, data.image_size)):
-        return "has figures that are no finite numbers"
+        return "has figures that are not finite numbers"
     if not isinstance(data.image_size, int) or not 8 <= data.image_size <= MAX_IMAGE_SIZE:
-        return f"has an image size that is no whole number from 8 to {MAX_IMAGE_SIZE}"
+        return f"has an image size that is not a whole number from 8 to {MAX_IMAGE_SIZE}"
     if card.model_config.get("image_size", 32) != data.image_size:
-        return f"gives pictures of {data.image_size} pixels to a network for another size"
+        return f"gives images of {data.image_size} pixels to a network for another size"
     if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
-        return "has a mean or a standard deviation that cannot be"
+        return "has a mean or a standard deviation that is not valid"
     if card.model_config.get("classes", 10) != len(data.classes):
         return f"names {len(data.classes)} classes for a network of another number"
     return ""
 
 
-def _wrong_text(card: Card, data: TextCard) -> str:
+def _wrong_text(card: Card) -> str:
+    data = card.text_data
     known = data.vocabulary
     if not isinstance(known, str) or len(known) < 2 or len(set(known)) != len(known):
-        return "has a vocabulary that is none"
+        return "has a vocabulary that is not at least two different characters"
     if any("\ud800" <= character <= "\udfff" for character in known):
         return "has half a character in its vocabulary"
     if card.model_config.get(LAYERS):

@@ -1,4 +1,4 @@
-"""The house rules that a test can hold: which way imports point, how long files are, what the first paint may load."""
+"""The house rules that a test can hold: which way imports point, and what the first paint may load."""
 
 from __future__ import annotations
 
@@ -165,13 +165,6 @@ def test_pages_load_nothing_heavy_when_imported() -> None:
         if any(is_within(module, name) for name in (*HEAVY, "captum", "matplotlib"))
     ]
     assert not wrong, told(wrong)
-
-
-@pytest.mark.parametrize(("folder", "limit"), [("core", 400), ("tests", 400), ("pages", 199)])
-def test_files_stay_readable(folder: str, limit: int) -> None:
-    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in sources(folder)}
-    long = {str(path): lines for path, lines in lengths.items() if lines > limit}
-    assert not long, f"longer than {limit} lines: {long}"
 
 
 def test_no_raw_html_and_no_pickle() -> None:

@@ -80,7 +80,7 @@ def _relu_first(calls: list[Call]) -> list[Call]:
     return calls
 
 
-def _operator(call: Call, tensors: dict[str, Tensor]) -> tuple[str, dict[str, Any]]:
+def _operator(call: Call, tensors: dict[str, Tensor]) -> tuple[str, dict[str, Any]]:  # noqa: C901
     """ONNX operator and attributes of a call. Raises Untraceable for settings that no network here has."""
     given = call.settings
     if call.op == "conv2d":

@@ -64,11 +64,11 @@ def test_weights_that_are_no_numbers_are_told() -> None:
     ("field", "value", "sentence"),
     [
         ("vocabulary", "\ud800a", "half a character"),
-        ("vocabulary", "aa", "vocabulary that is none"),
-        ("vocabulary", "", "vocabulary that is none"),
-        ("vocabulary", ["a", "b"], "vocabulary that is none"),
-        ("sha256", ["x"], "checksums that are none"),
-        ("split", 5, "checksums that are none"),
+        ("vocabulary", "aa", "different characters"),
+        ("vocabulary", "", "different characters"),
+        ("vocabulary", ["a", "b"], "different characters"),
+        ("sha256", ["x"], "checksums"),
+        ("split", 5, "text belongs"),
     ],
 )
 def test_a_hostile_text_card_is_refused_in_a_sentence(tmp_path: Path, field: str, value: object, sentence: str) -> None:
