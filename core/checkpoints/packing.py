@@ -1,18 +1,19 @@
 """How a weights file holds its tensors: as they are, in fewer bits, or as Deep Compression does (Han et al.,
-arXiv:1510.00149): shared values, and Huffman codes for which one and for the gaps between those that are not zero.
+arXiv:1510.00149): shared values, and Huffman codes (DEFLATE's, RFC 1951, without its search for repeats) for which one
+and for the gaps between those that are not zero.
 
-What a file holds is told by the names in it: `head.weight` is the tensor itself, `head.weight:codes` a part of how it is
+What a file holds is told by the names in it: `head.weight` is the tensor itself, `head.weight:coded_gaps` a part of how it is
 held. No module's name has a colon. torch is imported only where tensors are at hand.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from core.checkpoints import huffman
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
@@ -37,10 +38,16 @@ MOST_PER_BYTE = 1000
 PARTS = {
     ("int8", "scale"): "rows in 8 bits, a float32 step for each",
     ("indices", "values"): "which of the values, in as many bits as that takes",
-    ("codes", "values"): "which of the values, Huffman coded",
-    ("codes", "gaps", "values"): "gaps between what is not zero, and which of the values, both Huffman coded",
-    ("gaps", "kept"): "gaps between what is not zero, Huffman coded, and the values themselves",
+    ("coded_indices", "values"): "which of the values, Huffman coded",
+    (
+        "coded_gaps",
+        "coded_indices",
+        "values",
+    ): "gaps between what is not zero, and which of the values, both Huffman coded",
+    ("coded_gaps", "kept"): "gaps between what is not zero, Huffman coded, and the values themselves",
 }
+OLD_PARTS = {"codes", "gaps"}
+"""Parts in an older Huffman code, which is no longer read."""
 HEADER_BYTES = 80
 """What another part costs a safetensors file beside its own bytes, about."""
 
@@ -82,7 +89,7 @@ def pack(tensors: Tensors, storage: str) -> Tensors:
             packed |= _named(name, _rows_in_8_bits(name, value))
         else:
             packed |= _named(name, _smallest(value, coded=storage == "coded"))
-    coded = {key.partition(":")[0] for key in packed if key.endswith((":indices", ":codes", ":gaps"))}
+    coded = {key.partition(":")[0] for key in packed if key.endswith((":indices", ":coded_indices", ":coded_gaps"))}
     too_small = _too_small(packed, sum(tensors[name].numel() for name in coded))
     return pack(tensors, "float32") if too_small else packed
 
@@ -90,14 +97,16 @@ def pack(tensors: Tensors, storage: str) -> Tensors:
 def unpack(stored: Tensors, wanted: Mapping[str, tuple[torch.Size, torch.dtype]]) -> Tensors:
     """The tensors that `pack` was given, in the shapes and types that the network wants, on memory of their own.
 
-    Raises ValueError for whatever contradicts them: a name too many or too few, another shape, codes that are damaged.
-    A file that is tiny beside the network that it codes is refused, whatever it says; otherwise this takes no more memory than
-    a small multiple of what is wanted and what is stored.
+    Raises LabError for a file in the older code of OLD_PARTS, ValueError for whatever contradicts the network: a name too
+    many or too few, another shape, codes that are damaged. A file that is tiny beside the network that it codes is refused,
+    whatever it says; otherwise this takes no more memory than a small multiple of what is wanted and what is stored.
     """
     found: dict[str, Tensors] = {}
     for key, tensor in stored.items():
         name, _, part = key.partition(":")
         found.setdefault(name, {})[part] = tensor
+    if any(OLD_PARTS & set(parts) for parts in found.values()):
+        raise LabError("The weights are Huffman coded in a format that is no longer read: run their recipe again.")
     if set(found) != set(wanted):
         raise ValueError(f"it holds {len(found)} tensors for a network of {len(wanted)}, or others")
     coded = sum(wanted[name][0].numel() for name, parts in found.items() if not {"", "int8"} & set(parts))
@@ -160,14 +169,14 @@ def _smallest(value: torch.Tensor, *, coded: bool) -> Tensors:
     if shared is not None:
         forms.append({"values": _values(shared[0]), "indices": _tensor(_bits(shared[1], len(shared[0])))})
         if coded:
-            forms.append({"values": _values(shared[0]), "codes": _tensor(huffman.encode(shared[1]))})
+            forms.append({"values": _values(shared[0]), "coded_indices": _encode(shared[1])})
     filled = np.flatnonzero(weights) if coded else weights
     if len(filled) < len(weights) / 2:
-        gaps = _tensor(huffman.encode(_gaps(filled)))
-        forms.append({"gaps": gaps, "kept": _values(weights[filled])})
+        gaps = _encode(_gaps(filled))
+        forms.append({"coded_gaps": gaps, "kept": _values(weights[filled])})
         shared = _shared(weights[filled])
         if shared is not None:
-            forms.append({"gaps": gaps, "values": _values(shared[0]), "codes": _tensor(huffman.encode(shared[1]))})
+            forms.append({"coded_gaps": gaps, "values": _values(shared[0]), "coded_indices": _encode(shared[1])})
     return min(forms, key=lambda parts: sum(part.nbytes + HEADER_BYTES for part in parts.values()))
 
 
@@ -184,6 +193,25 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _encode(symbols: np.ndarray) -> torch.Tensor:
+    """Symbols (N,) uint8, Huffman coded: a raw DEFLATE stream, (M,) uint8."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
+    return _tensor(np.frombuffer(stream.compress(symbols.tobytes()) + stream.flush(), np.uint8).copy())
+
+
+def _decode(part: torch.Tensor, most: int) -> np.ndarray:
+    """The symbols of `_encode`, (N,) uint8. Raises ValueError for damaged bytes, and for more than `most` symbols before
+    memory is taken for them."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        symbols = stream.decompress(_bytes(part).tobytes(), most + 1)
+    except zlib.error as error:
+        raise ValueError(f"a Huffman code is damaged: {error}") from error
+    if len(symbols) > most or not stream.eof or stream.unused_data:
+        raise ValueError(f"a Huffman code does not end after {most:,} symbols at most")
+    return np.frombuffer(symbols, np.uint8)
 
 
 def _shared(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -232,10 +260,10 @@ def _unpacked(parts: Tensors, shape: torch.Size, dtype: torch.dtype) -> torch.Te
             raise ValueError(f"{tuple(steps.shape)} steps stand for {shape[0]} rows")
         return torch.from_numpy(from_grid(whole.numpy(), steps.numpy())).to(dtype)
     count = shape.numel()
-    if "gaps" not in parts:
+    if "coded_gaps" not in parts:
         weights = _looked_up(parts, count)
     else:
-        symbols = huffman.decode(_bytes(parts["gaps"]), count)
+        symbols = _decode(parts["coded_gaps"], count)
         filled = len(symbols) - int(np.count_nonzero(symbols == SKIP))
         values = _row(parts["kept"], filled) if "kept" in parts else _looked_up(parts, filled)
         weights = np.zeros(count, np.float32)
@@ -249,8 +277,8 @@ def _unpacked(parts: Tensors, shape: torch.Size, dtype: torch.dtype) -> torch.Te
 def _looked_up(parts: Tensors, count: int) -> np.ndarray:
     """The values of `count` weights, float32."""
     values = _row(parts["values"])
-    if "codes" in parts:
-        indices = huffman.decode(_bytes(parts["codes"]), count)
+    if "coded_indices" in parts:
+        indices = _decode(parts["coded_indices"], count)
     else:
         width, data = _width(len(values)), _bytes(parts["indices"])
         if len(data) != (count * width + 7) // 8:

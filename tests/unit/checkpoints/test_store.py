@@ -249,7 +249,9 @@ def test_runs_are_listed_newest_first_and_damaged_ones_left_out(folder: Path, la
 
 def test_what_ships_loads_and_is_small() -> None:
     shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
-    assert {"simple_cnn", "fast_resnet", "char_lstm"} <= {reference.name for reference in shipped}
+    folders = {card.parent.name for card in PRETRAINED.glob("*/card.json")}
+    assert {"simple_cnn", "fast_resnet_smallest", "char_lstm_smallest"} <= folders
+    assert {reference.name for reference in shipped} == folders
     assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 20_000_000
     for reference in shipped:
         loaded = load_checkpoint(reference)
