@@ -38,7 +38,7 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
             st.caption(f"{plain(card.title)} has changed since the model was trained: copies cannot be told.")
             return None
         with st.spinner("Looking for copied passages"):
-            return _index(card.name, dataset_state(card.name)).passages(text, LEAST)
+            return _index(card.name, dataset_state(card.name)).passages(text)
     except LabError as error:
         show_error(error)
         return None
@@ -62,4 +62,4 @@ def copied_words(passages: Sequence[Passage] | None, text: str) -> str:
 
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _index(name: str, state: str) -> TextIndex:
-    return TextIndex.build(text_dataset(name).train_text)
+    return TextIndex.build(text_dataset(name).train_text, LEAST)

@@ -28,9 +28,9 @@ def how_it_works(reference: CheckpointRef) -> None:
             "**Surprise.** $-\\log_2 p$ of the character that was written, at temperature 1, in bits: 0 where the model was "
             "certain, 6 where it was one guess in 64. Its mean over a text that the model never saw is the bits per character "
             "on its card, the measure of such models: lower is better.\n\n"
-            "**Copied passages.** The training text is indexed with a suffix array "
-            "([Manber & Myers 1993](https://doi.org/10.1137/0222058)), which finds the longest stretch that stands in it word "
-            "for word from any place of the text. Long ones are memory, not style."
+            "**Copied passages.** Every 20 characters of the training text are hashed. Where 20 characters of the generated text "
+            "have the same hash, they are compared with the training text itself, and extended as far as both agree. Long "
+            "passages are memory, not style."
         )
         loss = card.metrics.get("val_loss_nats")
         if isinstance(loss, int | float):
