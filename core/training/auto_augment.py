@@ -1,4 +1,4 @@
-"""TrivialAugment and RandAugment, torchvision's own, on a batch."""
+"""TrivialAugment, torchvision's own, on a batch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 
-def auto_augmented(pixels: Tensor, kind: str, seed: int) -> Tensor:
-    """Each picture changed at random. pixels: (B, H, W, 3) uint8, returns the same; kind: `trivialaugment` or `randaugment`.
+def trivial_augment(pixels: Tensor, seed: int) -> Tensor:
+    """Each picture changed at random. pixels: (B, H, W, 3) uint8, returns the same.
 
     The same seed gives the same pictures, and torch's global generator is left as it was. On the CPU and through PIL, which
-    is faster here than tensors. Source: arXiv:2103.10158 and arXiv:1909.13719, with torchvision's defaults.
+    is faster here than tensors. Source: Müller & Hutter, arXiv:2103.10158, with torchvision's defaults.
     """
     from PIL import Image
     from torchvision.transforms import v2
 
-    transform = v2.TrivialAugmentWide() if kind == "trivialaugment" else v2.RandAugment()
+    transform = v2.TrivialAugmentWide()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torchvision draws from it; torch.manual_seed would reseed GPUs too
         changed = [np.asarray(transform(Image.fromarray(picture))) for picture in pixels.cpu().numpy()]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.data.dataset import ImageCard, Split
-from core.training.auto_augment import auto_augmented
+from core.training.auto_augment import trivial_augment
 from core.training.config import TrainConfig
 from core.training.mixing import mixed
 
@@ -79,7 +79,7 @@ def epoch_batches(
         chosen_pixels = data.images.view(-1, 3)[flat]  # (B, H, W, 3)
         if config.auto_augment != "none":
             seed = batch_seed(config.seed, epoch, index, AUTO_AUGMENT_STREAM)
-            chosen_pixels = auto_augmented(chosen_pixels, config.auto_augment, seed)
+            chosen_pixels = trivial_augment(chosen_pixels, seed)
         images, targets = data.normalise(chosen_pixels), data.labels[chosen]
         if config.cutout:
             inside = (pixels >= corners[part, :, None]) & (pixels < corners[part, :, None] + config.cutout)  # (B, 2, S)

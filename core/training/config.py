@@ -17,8 +17,8 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
 SCHEDULES = ("constant", "cosine", "triangular")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 FLIPS = ("none", "random", "alternating")
-AVERAGES = ("none", "ema", "lookahead")
-AUTO_AUGMENTS = ("none", "trivialaugment", "randaugment")
+AVERAGES = ("none", "ema")
+AUTO_AUGMENTS = ("none", "trivialaugment")
 KEEPS = ("best", "last")
 IMAGES_ONLY = (
     "train_images",
@@ -102,8 +102,8 @@ class TrainConfig:
     crop_padding: int = 0
     """Random crops: shifts by up to this many pixels, with reflected borders."""
     auto_augment: str = "none"
-    """Random changes of colour and geometry after flip and crop: `none`, `trivialaugment` (one of any strength an image,
-    arXiv:2103.10158) or `randaugment` (two of strength 9, arXiv:1909.13719)."""
+    """Random changes of colour and geometry after flip and crop: `none` or `trivialaugment` (one of any strength an image,
+    arXiv:2103.10158)."""
     cutout: int = 0
     """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
     mixup: float = 0.0
@@ -114,10 +114,9 @@ class TrainConfig:
     0 = off (arXiv:1905.04899). Beside mixup, each batch takes one of the two."""
 
     average: str = "none"
-    """Averaged weights: `none`, `ema` (for evaluation only), or `lookahead` (training goes on from them;
-    arXiv:1907.08610)."""
+    """Averaged weights: `none` or `ema` (for evaluation only)."""
     average_decay: float = 0.999
-    """Share of the old average kept at an update; for `lookahead` at most 0.95, 0.5 is usual."""
+    """Share of the old average kept at an update."""
     average_every: int = 1
     """Optimizer steps between updates of the average."""
     early_stopping: int = 0
@@ -201,8 +200,6 @@ class TrainConfig:
         number("cutmix", 0, 10)
         number("average_decay", 0, 0.999999)
         number("average_every", 1, 10**6, whole=True)
-        if self.average == "lookahead":
-            number("average_decay", 0, 0.95)  # above that, every update would undo almost all steps since the last
         number("early_stopping", 0, 10**6, whole=True)
         number("eval_every", 0, 10_000, open_low=True)
         number("probe_images", 0, 10**9, whole=True)

@@ -119,8 +119,7 @@ def lr_factor(config: TrainConfig, step: int, total_steps: int) -> float:
 
 
 class Average:
-    """Averaged weights. `ema`: a separate model that trails the trained one; `lookahead`: slow weights that the
-    trained ones are pulled back to (Zhang et al., arXiv:1907.08610). Batch-norm statistics are averaged with them."""
+    """Exponential moving average of the weights, in a separate model. Batch-norm statistics are averaged with them."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.config = config
@@ -139,8 +138,6 @@ class Average:
         decay = min(self.config.average_decay, (1 + self.updates) / (10 + self.updates))
         slow, fast = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
         torch._foreach_lerp_(slow, fast, 1 - decay)
-        if self.config.average == "lookahead":
-            torch._foreach_copy_(fast, slow)
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
