@@ -25,7 +25,7 @@ PARTS = {
     "app": "first page of a cold server, first answer, page switch, upload to label in the browser",
     "text": "characters/s written and trained beside the textbook's loops, and the first character in the browser",
     "explain": "attribution maps of one picture, their curves, and our wrapper beside Captum called directly",
-    "study": "a study's use of the cores, seeds batched by vmap beside one by one, the quick study from start to verdict",
+    "study": "a study's use of the cores, the quick study from start to verdict",
     "speedrun": "time to 94% on CIFAR-10 (needs a CUDA GPU)",
 }
 

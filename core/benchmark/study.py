@@ -12,19 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.benchmark import Figure, figure, ratio
-from core.benchmark.processes import bare_environment, launch, result, run
+from core.benchmark.processes import bare_environment, run
 from core.benchmark.sharing import SECONDS, side_by_side
 from core.common.devices import cores, worker_environment
 from core.common.errors import LabError
 from core.common.paths import lab_home
 
 PART = "study"
-SEEDS = 3
 
 
 def measure(rounds: int) -> Iterator[Figure]:
     yield from using_cores(rounds)
-    yield from batched_seeds(rounds)
     yield from quick_study(min(rounds, 2))
 
 
@@ -38,21 +36,6 @@ def using_cores(rounds: int) -> Iterator[Figure]:
     yield figure(PART, "simple_cnn, batch 32: one run with all cores", one, "images/s")
     yield figure(PART, f"{cores()} runs with a thread each, together", many, "images/s")
     yield ratio(PART, "a run per core / one run with all cores", many, one)
-
-
-def batched_seeds(rounds: int) -> Iterator[Figure]:
-    """Three seeds in one computation (torch.func), beside one after the other, both on one thread."""
-    environment = bare_environment() | worker_environment(cores())
-    for batch in (32, 64):
-        found = [
-            result(launch("core.benchmark.vmapped", ["simple_cnn", str(batch), str(SEEDS), "4"], environment))
-            for _ in range(rounds)
-        ]
-        both = {name: [item[name] for item in found] for name in ("together", "one by one")}
-        name = f"{SEEDS} seeds of simple_cnn, batch {batch}, one thread"
-        for way, values in both.items():
-            yield figure(PART, f"{name}: {way}", values, "images/s")
-        yield ratio(PART, f"{name}: together by vmap / one by one", both["together"], both["one by one"])
 
 
 def quick_study(rounds: int) -> Iterator[Figure]:

@@ -1,7 +1,6 @@
 """The processes that do a study's runs: as many as there are cores, a thread each, because small networks gain more from a
 second run than from a second thread: two of `simple_cnn` at once gave 1.2 to 1.35 times the images a second of one with both
-cores (`python -m core benchmark study`). Seeds batched in one computation by `torch.func.vmap` gave 0.44 times those of one
-after the other on a CPU, so a study does not do that.
+cores (`python -m core benchmark study`).
 """
 
 from __future__ import annotations
