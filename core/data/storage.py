@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.data.progress import Meter, OnProgress
@@ -45,21 +45,16 @@ def fill_once(
     process was faster. needed_bytes must be free on the disk. Raises LabError.
     """
     home = ensure_folder(folder.parent)
-    lock = FileLock(home / f"{folder.name}.lock")
     waiting: Meter | None = None
     with readable_disk_errors(home):
-        while True:
-            try:
-                lock.acquire(timeout=0.2)
-                break
-            except Timeout:
-                waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")
-                waiting.update(0)
+        while (lock := locks.take(home / f"{folder.name}.lock", wait_s=0.2)) is None:
+            waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")
+            waiting.update(0)
         try:
             if not is_whole():
                 _fill_locked(folder, make, needed_bytes)
         finally:
-            lock.release()
+            os.close(lock)
 
 
 def _fill_locked(folder: Path, make: Callable[[Path], Path], needed_bytes: int) -> None:

@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from core.common import devices
+from core.common import devices, locks
 from core.common.errors import LabError
-from core.jobs import locks
 from core.jobs.run import Run
 from core.jobs.store import FOREGROUND_LOCK, LOG, STOP, WORKER_LOCK, RunStore
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from core.common import locks
 from core.common.errors import LabError
 from core.common.output import Bar, duration, note, print_json
-from core.jobs import locks
 from core.jobs.engine import LocalEngine
 from core.jobs.run import COMPRESS, STUDY, Run
 from core.jobs.store import FOREGROUND_LOCK

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints.store import EPOCHS
+from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import torn_writes, write_atomic
 from core.data.progress import Progress
-from core.jobs import locks, metrics
+from core.jobs import metrics
 from core.jobs.run import Run
 from core.jobs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore, title_checkpoints
 

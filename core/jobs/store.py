@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints.store import CARD, MEMBERS, read_card
+from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.values import read_json
 from core.compression.recipe import PRESETS, CompressConfig
-from core.jobs import locks
 from core.jobs.metrics import METRICS, SAMPLES, read_rows, read_samples
 from core.jobs.run import ACTIVE, COMPRESS, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
 from core.models import MODELS

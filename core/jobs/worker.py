@@ -16,8 +16,8 @@ import traceback
 from pathlib import Path
 
 import core
+from core.common import locks
 from core.common.errors import LabError
-from core.jobs import locks
 from core.jobs.engine import ROOT, LocalEngine, write_owner
 from core.jobs.job import Job, Stopped
 from core.jobs.run import KINDS, Run

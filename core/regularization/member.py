@@ -19,12 +19,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.checkpoints.store import CARD
+from core.common import locks
 from core.common.devices import pick_device
 from core.common.errors import LabError
 from core.common.paths import write_atomic
 from core.data import load_images
 from core.data.dataset import ImageDataset
-from core.jobs import locks
 from core.jobs.job import Job, Outcome
 from core.jobs.pool import GRACE_S, TEST
 from core.jobs.store import STATE, WORKER_LOCK, RunStore

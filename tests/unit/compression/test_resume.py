@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
-from core.common import devices
+from core.common import devices, locks
 from core.compression import job
 from core.compression.recipe import ORIGINAL
 from core.compression.steps import (
@@ -24,7 +24,7 @@ from core.compression.steps import (
 from core.compression.store import read_compression, variant_folder
 from core.data import load_dataset
 from core.data.dataset import ImageDataset
-from core.jobs import LocalEngine, RunStore, locks
+from core.jobs import LocalEngine, RunStore
 from core.jobs.store import STATE, WORKER_LOCK
 from core.jobs.worker import do_run
 from tests.unit.compression.recipes import (

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from core.common import devices
+from core.common import devices, locks
 from core.common.errors import LabError
 from core.data import Progress
-from core.jobs import LocalEngine, RunStore, job, locks, metrics, store
+from core.jobs import LocalEngine, RunStore, job, metrics, store
 from core.jobs.engine import gpus, slots_from_environment
 from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
 from core.training.config import TrainConfig
@@ -241,9 +241,7 @@ def test_queue_places_follow_the_tickets(runs: RunStore) -> None:
 def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore) -> None:
     run_id = runs.create(TrainConfig())
     path = runs.folder(run_id) / WORKER_LOCK
-    script = (
-        "import sys; from pathlib import Path; from core.jobs import locks; locks.take(Path(sys.argv[1])); input('go')"
-    )
+    script = "import sys; from pathlib import Path; from core.common import locks; locks.take(Path(sys.argv[1])); input('go')"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(path)],
         stdin=subprocess.PIPE,

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from core.checkpoints.store import list_checkpoints, load_checkpoint, read_card
+from core.common import locks
 from core.common.errors import LabError
-from core.jobs import LocalEngine, Run, RunStore, locks
+from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.store import FOREGROUND_LOCK
 from core.training.config import TrainConfig
 

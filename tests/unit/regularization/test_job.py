@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from core.checkpoints.store import CARD, MEMBERS, find_checkpoint, load_checkpoint, read_card
-from core.common import devices
+from core.common import devices, locks
 from core.common.errors import LabError
 from core.data import load_images
-from core.jobs import LocalEngine, Run, RunStore, locks
+from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.run import STUDY
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import chosen, judged, split_of, summary

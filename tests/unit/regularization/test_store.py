@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from core.checkpoints.store import MEMBERS, find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
-from core.common import devices
+from core.common import devices, locks
 from core.common.errors import LabError
 from core.data import load_images
-from core.jobs import LocalEngine, Run, RunStore, locks
+from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.run import MEMBER, STUDY
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import split_of
