@@ -134,19 +134,6 @@ def evaluate_text(
     )
 
 
-def surprises(checkpoint: Checkpoint, text: str) -> np.ndarray:
-    """Bits that each character of a text costs given those before it: (N,), the first one NaN. Reads stand-ins."""
-    import torch
-
-    reading = read(text, checkpoint.card.text_data.vocabulary)
-    if len(reading.tokens) < 2:
-        return np.full(len(reading.tokens), math.nan)
-    device = next(checkpoint.model.parameters()).device
-    with torch.no_grad():
-        losses, _ = character_losses(checkpoint.model, torch.from_numpy(reading.tokens).to(device), 0)
-    return np.concatenate([[math.nan], losses.cpu().numpy() / math.log(2)])
-
-
 def character_losses(
     model: nn.Module, tokens: Tensor, stand_in_token: int, on_progress: Callable[[float], None] | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -39,11 +39,6 @@ def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> f
     return START_SECONDS + examples / speed
 
 
-def is_measured(config: TrainConfig, device: str) -> bool:
-    """Whether the estimate rests on an earlier run of this model on this machine."""
-    return measured_speed(config, device) is not None
-
-
 def measured_speed(config: TrainConfig, device: str) -> float | None:
     """Training images or characters per second of the last such run here: same batch size if there was one, else any."""
     speeds = _read().get(_key(config, device), {})

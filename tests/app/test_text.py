@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 from core.checkpoints.store import Card, save_checkpoint
 from core.compression.methods.int8 import to_int8
 from core.compression.steps import Int8
 from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
-from core.inference.text import surprises
+from core.inference.text import character_losses
+from core.inference.text import read as read_text
 from pages.text.writer import Writing
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
 from tests.app.text_page import HOSTILE, LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
@@ -69,7 +71,9 @@ def test_bits_per_character_are_the_mean_surprise(open_page: Open, scribe: Card,
     at = enter(open_page("text"), length=100)
     at.slider(key="write-temperature").set_value(0.5)  # drawn with other probabilities than the model's own
     writing = press(at)
-    bits = float(np.mean(surprises(loaded(lab_home), "ROMEO:\n" + writing.text)[len("ROMEO:\n") :]))
+    prompt, checkpoint = "ROMEO:\n", loaded(lab_home)
+    tokens = torch.from_numpy(read_text(prompt + writing.text, checkpoint.card.text_data.vocabulary).tokens)
+    bits = float(character_losses(checkpoint.model, tokens, 0)[0][len(prompt) - 1 :].mean()) / math.log(2)
     assert writing.bits_per_character == pytest.approx(bits, rel=1e-4)
     assert f" {bits:.2f} bits per character by the model's own count" in texts(at)
 

@@ -14,7 +14,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.data import encode
 from core.data.dataset import UNKNOWN, TextCard
-from core.inference.text import SEGMENTS, WARM_UP, character_losses, evaluate_text, read, stand_in, surprises
+from core.inference.text import SEGMENTS, WARM_UP, character_losses, evaluate_text, read, stand_in
 from core.models import build_model
 from tests.unit.builders import synthetic
 
@@ -166,31 +166,11 @@ def test_a_uniform_model_costs_the_logarithm_of_its_vocabulary() -> None:
     assert result.bits_per_character == pytest.approx(math.log2(V))
 
 
-@pytest.mark.parametrize("name", ["char_rnn", "char_gpt"])
-def test_a_surprise_is_minus_log2_of_the_models_probability(name: str) -> None:
-    subject = checkpoint(name, width=12, layers=1)
-    text = "Wherefore, said she, “art thou” näive?\r\n"
-    found = surprises(subject, text)
-    reading = read(text, SHAKESPEARE)
-    assert found.shape == (len(reading.text),) == (len(text) - 1,)
-    assert math.isnan(found[0])
-    given = torch.from_numpy(reading.tokens)
-    probabilities = subject.model(given[None])[0][0].double().softmax(1)
-    expected = [-math.log2(probabilities[index, given[index + 1]]) for index in range(len(given) - 1)]
-    assert found[1:] == pytest.approx(expected, abs=1e-4)
-    assert surprises(subject, "").shape == (0,)
-    assert np.isnan(surprises(subject, "x")).tolist() == [True]
-    assert surprises(subject, "🦜☃").shape == (2,)
-
-
 def test_an_image_classifier_reads_no_text() -> None:
     card = Card(title="Pictures", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
     pictures = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
-    for attempt in (lambda: surprises(pictures, "abc"), lambda: evaluate_text(pictures, np.zeros(9, dtype=np.int64))):
-        with pytest.raises(
-            LabError, match="^Pictures classifies pictures and cannot write: choose a language model\\.$"
-        ):
-            attempt()
+    with pytest.raises(LabError, match="choose a language model"):
+        evaluate_text(pictures, np.zeros(9, dtype=np.int64))
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from core.training.estimate import START_SECONDS, estimate_seconds, is_measured, record_speed
+from core.training.estimate import START_SECONDS, estimate_seconds, measured_speed, record_speed
 from core.training.recipes import get_recipe
 
 CONFIG = get_recipe("simple_cnn", "default")
 
 
 def test_a_measured_speed_is_used_for_the_next_run(lab_home: Path) -> None:
-    assert not is_measured(CONFIG, "cpu")
+    assert measured_speed(CONFIG, "cpu") is None
     record_speed(CONFIG, "cpu", 5000.0)
-    assert is_measured(CONFIG, "cpu")
+    assert measured_speed(CONFIG, "cpu") == 5000
     assert estimate_seconds(CONFIG, "cpu", 45_000) == pytest.approx(START_SECONDS + 45_000 * CONFIG.epochs / 5000)
     few = CONFIG.replace(train_images=1000, epochs=2)
     assert estimate_seconds(few, "cpu", 45_000) == pytest.approx(START_SECONDS + 2000 / 5000)
     record_speed(CONFIG.replace(batch_size=32), "cpu", 100.0)
     assert estimate_seconds(CONFIG, "cpu", 45_000) == pytest.approx(START_SECONDS + 45_000 * CONFIG.epochs / 5000)
-    assert not is_measured(CONFIG.replace(model_config={"batch_norm": True}), "cpu")
-    assert not is_measured(CONFIG, "cuda:0")
+    assert measured_speed(CONFIG.replace(model_config={"batch_norm": True}), "cpu") is None
+    assert measured_speed(CONFIG, "cuda:0") is None
 
 
 def test_without_a_run_a_cpu_is_guessed_and_a_gpu_is_not(lab_home: Path) -> None:
@@ -41,6 +41,6 @@ def test_without_a_run_a_cpu_is_guessed_and_a_gpu_is_not(lab_home: Path) -> None
 def test_a_broken_cache_is_ignored_and_replaced(lab_home: Path, content: str) -> None:
     lab_home.mkdir()
     (lab_home / "speed.json").write_text(content)
-    assert not is_measured(CONFIG, "cpu")
+    assert measured_speed(CONFIG, "cpu") is None
     record_speed(CONFIG, "cpu", 10.0)
-    assert is_measured(CONFIG, "cpu")
+    assert measured_speed(CONFIG, "cpu") == 10

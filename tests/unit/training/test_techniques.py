@@ -19,7 +19,7 @@ from core.training import batches
 from core.training.auto_augment import trivial_augment
 from core.training.batches import AUTO_AUGMENT_STREAM, MIXING_STREAM, DeviceImages, batch_seed, epoch_batches
 from core.training.config import IMAGES_ONLY, TrainConfig
-from core.training.estimate import estimate_seconds, is_measured, record_speed
+from core.training.estimate import estimate_seconds, measured_speed, record_speed
 from core.training.mixing import blend, box_of_share, paste_box
 from core.training.optimizers import l1_norm, lr_factor
 from core.training.preview import augmented_pixels
@@ -336,8 +336,8 @@ def test_estimates_ignore_dropout_and_count_auto_augment(lab_home: object) -> No
     assert plain == same
     assert slower == pytest.approx(plain + 50_000 * 150e-6)
     record_speed(config, "cpu", 1000.0)
-    assert is_measured(dropping, "cpu")
-    assert not is_measured(augmenting, "cpu")
+    assert measured_speed(dropping, "cpu") == 1000
+    assert measured_speed(augmenting, "cpu") is None
 
 
 def test_a_config_of_an_older_version_is_still_one() -> None:
