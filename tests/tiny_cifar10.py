@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -13,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core.data.archives import NPM_ARCHIVE, PYTHON_ARCHIVE, Archive
-from core.data.cifar10 import Array, Cifar10Spec
+from core.data.cifar10 import AUTHORS, NPM
+from core.data.fetch import Mirror
 
 PER_BATCH = 20
 BATCHES = 5
@@ -22,12 +23,13 @@ BATCHES = 5
 
 @dataclass(frozen=True)
 class TinyCifar10:
-    """The planted arrays, both archives on disk, and the spec that expects them."""
+    """The planted arrays, both archives on disk, and what `cifar10.MIRRORS` and `cifar10.ARRAYS` are for them."""
 
     arrays: dict[str, np.ndarray]
     python_path: Path
     npm_path: Path
-    spec: Cifar10Spec
+    mirrors: tuple[Mirror, ...]
+    identities: dict[str, tuple[tuple[int, ...], str]]
 
 
 def make_tiny_cifar10(folder: Path) -> TinyCifar10:
@@ -36,14 +38,17 @@ def make_tiny_cifar10(folder: Path) -> TinyCifar10:
     for split, count in (("train", BATCHES * PER_BATCH), ("test", PER_BATCH)):
         arrays[f"{split}_images"] = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = rng.permutation(np.arange(count) % 10).astype(np.uint8)
-    python_path = _write_tar(folder / PYTHON_ARCHIVE.filename, "cifar-10-batches-py", _python_members(arrays))
-    npm_path = _write_tar(folder / NPM_ARCHIVE.filename, "package", _npm_members(arrays))
-    spec = Cifar10Spec(
-        arrays={name: Array(shape=each.shape, sha256=_sha256(each.tobytes())) for name, each in arrays.items()},
-        python_archive=_pinned(PYTHON_ARCHIVE, python_path),
-        npm_archive=_pinned(NPM_ARCHIVE, npm_path),
-    )
-    return TinyCifar10(arrays, python_path, npm_path, spec)
+    python_path = _write_tar(folder / AUTHORS.archive.filename, "cifar-10-batches-py", _python_members(arrays))
+    npm_path = _write_tar(folder / NPM.archive.filename, "package", _npm_members(arrays))
+    identities = {name: (each.shape, _sha256(each.tobytes())) for name, each in arrays.items()}
+    mirrors = (pinned(AUTHORS, python_path), pinned(NPM, npm_path))
+    return TinyCifar10(arrays, python_path, npm_path, mirrors, identities)
+
+
+def pinned(mirror: Mirror, path: Path) -> Mirror:
+    """The mirror with the size and the checksum of another file."""
+    content = path.read_bytes()
+    return replace(mirror, archive=replace(mirror.archive, size_bytes=len(content), sha256=_sha256(content)))
 
 
 def python2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
@@ -92,16 +97,13 @@ def _batches(arrays: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray, np.nd
 
 
 def _write_tar(path: Path, folder: str, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as tar:
+    # No time of day in it: two processes make the same bytes.
+    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(f"{folder}/{name}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     return path
-
-
-def _pinned(archive: Archive, path: Path) -> Archive:
-    return replace(archive, size_bytes=path.stat().st_size, sha256=_sha256(path.read_bytes()))
 
 
 def _sha256(data: bytes) -> str:

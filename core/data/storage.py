@@ -1,4 +1,6 @@
-"""Storing datasets so that a crash leaves all of one or nothing, and saying in a sentence what a disk refuses."""
+"""Storing datasets so that a crash leaves all of one or nothing, and saying in a sentence what a disk refuses.
+
+What is stored is checked at every load and fetched again where it is damaged, so nothing here waits for the disk."""
 
 from __future__ import annotations
 
@@ -7,18 +9,19 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.data.progress import Meter, OnProgress
 
-WRITE_BYTES = 1 << 24
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+T = TypeVar("T")
+Files = dict[str, Iterable[bytes | memoryview]]
+"""The parts of each file's content, by name."""
 
 
 def folder_bytes(folder: Path) -> int:
@@ -31,93 +34,34 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def fill_once(
+def read_or_fetch(
     folder: Path,
-    make: Callable[[Path], Path],
+    read: Callable[[], T | None],
+    fetch: Callable[[Path], Files],
     *,
-    is_whole: Callable[[], bool],
     needed_bytes: int,
     on_progress: OnProgress | None,
-) -> None:
-    """Put the folder that `make(temporary)` returns in the place of `folder`, once even where several processes ask.
+) -> T:
+    """What `read` finds in `folder`. Where that is None (missing, damaged), the folder is first filled by `fetch`.
 
-    make works below the temporary folder that it gets, which is removed whatever happens; is_whole tells whether another
-    process was faster. needed_bytes must be free on the disk. Raises LabError.
+    fetch gets a temporary folder, which is removed whatever happens, and runs once even where several processes ask.
+    needed_bytes must be free on the disk. Raises LabError.
     """
-    home = ensure_folder(folder.parent)
-    waiting: Meter | None = None
-    with readable_disk_errors(home):
-        while (lock := locks.take(home / f"{folder.name}.lock", wait_s=0.2)) is None:
-            waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")
-            waiting.update(0)
-        try:
-            if not is_whole():
-                _fill_locked(folder, make, needed_bytes)
-        finally:
-            os.close(lock)
-
-
-def _fill_locked(folder: Path, make: Callable[[Path], Path], needed_bytes: int) -> None:
-    home = folder.parent
-    for leftover in home.glob(f".{folder.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    require_space(home, needed_bytes)
-    temporary = Path(tempfile.mkdtemp(dir=home, prefix=f".{folder.name}-"))
-    try:
-        damaged = folder.exists()
-        try:
-            made = make(temporary)
-        except LabError as error:
-            if damaged:
-                raise LabError(f"The copy in {folder} is damaged, and {error}") from error
-            raise
-        if damaged:
-            folder.rename(temporary / "old")
-        made.rename(folder)
-        sync_folder(home)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def write_arrays(folder: Path, arrays: dict[str, np.ndarray], on_progress: OnProgress | None) -> None:
-    """Write each array as NAME.npy into the new `folder`, all on disk before this returns."""
-    folder.mkdir()
-    meter, done = Meter(on_progress, "write", sum(array.nbytes for array in arrays.values())), 0
-    for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-            # Not by np.save: on a full disk its error does not say so.
-            pixels = array.data.cast("B")
-            for start in range(0, len(pixels), WRITE_BYTES):
-                file.write(pixels[start : start + WRITE_BYTES])
-                meter.update(done + start)
-            file.flush()
-            os.fsync(file.fileno())
-        done += array.nbytes
-        meter.update(done, now=True)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` survive a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def require_space(folder: Path, needed_bytes: int) -> None:
-    """Raise LabError where the disk of `folder` has less than `needed_bytes` free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise LabError(
-            f"The disk of {folder} has {free / 1e6:.0f} MB free and {needed_bytes / 1e6:.0f} MB are needed: free some, or set "
-            "LAB_HOME to a folder on another disk."
-        )
+    with readable_disk_errors(folder):
+        if (content := read()) is None:
+            home, waiting = ensure_folder(folder.parent), None
+            while (lock := locks.take(home / f"{folder.name}.lock", wait_s=0.2)) is None:
+                waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")
+                waiting.update(0)
+            try:
+                if (content := read()) is None:
+                    _fill(folder, fetch, needed_bytes, on_progress)
+                    content = read()
+            finally:
+                os.close(lock)
+    if content is None:
+        raise LabError(f"{folder} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
+    return content
 
 
 @contextlib.contextmanager
@@ -133,3 +77,32 @@ def readable_disk_errors(folder: Path) -> Iterator[None]:
         raise LabError(
             f"{folder} cannot be used ({error.strerror or error}): change its permissions, or set LAB_HOME to a folder you own."
         ) from error
+
+
+def _fill(folder: Path, fetch: Callable[[Path], Files], needed_bytes: int, on_progress: OnProgress | None) -> None:
+    home, damaged = folder.parent, folder.exists()
+    for leftover in home.glob(f".{folder.name}-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    free = shutil.disk_usage(home).free
+    if free < needed_bytes:
+        raise LabError(
+            f"The disk of {home} has {free / 1e6:.0f} MB free and {needed_bytes / 1e6:.0f} MB are needed: free some, or set "
+            "LAB_HOME to a folder on another disk."
+        )
+    with tempfile.TemporaryDirectory(dir=home, prefix=f".{folder.name}-", ignore_cleanup_errors=True) as name:
+        temporary = Path(name)
+        try:
+            files = fetch(temporary)
+        except LabError as error:
+            if damaged:
+                raise LabError(f"The copy in {folder} is damaged, and {error}") from error
+            raise
+        new = temporary / "new"
+        new.mkdir()
+        for file_name, parts in files.items():
+            Meter(on_progress, "write")
+            with (new / file_name).open("wb") as file:
+                file.writelines(parts)
+        if damaged:
+            folder.rename(temporary / "old")
+        new.rename(folder)

