@@ -6,11 +6,11 @@ import os
 from functools import partial
 
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, DatasetCard, ImageCard, ImageDataset, Split, TextCard, TextDataset
 from core.data.folder import FOLDER_PREFIX
-from core.data.progress import OnProgress, Progress
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
 from core.data.storage import folder_bytes
@@ -29,8 +29,6 @@ __all__ = [
     "DatasetStatus",
     "ImageCard",
     "ImageDataset",
-    "OnProgress",
-    "Progress",
     "Split",
     "TextCard",
     "TextDataset",
@@ -82,7 +80,7 @@ DATASETS: dict[str, DatasetSource] = {
 }
 
 
-def load_dataset(name: str, on_progress: OnProgress | None = None) -> Dataset:
+def load_dataset(name: str, on_progress: Progress | None = None) -> Dataset:
     """Load a dataset of the registry, `folder:<path>` or `text:<path>`, fetching it first where needed. Raises LabError.
 
     Each call reads the disk: callers that load often keep the result.
@@ -90,7 +88,7 @@ def load_dataset(name: str, on_progress: OnProgress | None = None) -> Dataset:
     return _source(name).load(on_progress)
 
 
-def load_images(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
+def load_images(name: str, on_progress: Progress | None = None) -> ImageDataset:
     """`load_dataset` for what needs pictures. Raises LabError, before anything is fetched, where the name is of a text."""
     source = _source(name)
     dataset = source.load(on_progress) if source.task == "images" else None
@@ -101,7 +99,7 @@ def load_images(name: str, on_progress: OnProgress | None = None) -> ImageDatase
     return dataset
 
 
-def load_text(name: str, on_progress: OnProgress | None = None) -> TextDataset:
+def load_text(name: str, on_progress: Progress | None = None) -> TextDataset:
     """`load_dataset` for what needs text. Raises LabError, before anything is fetched, where the name is of pictures."""
     source = _source(name)
     dataset = source.load(on_progress) if source.task == "text" else None

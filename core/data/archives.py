@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.common.errors import LabError
-from core.data.progress import Meter, OnProgress
+from core.common.progress import Meter, Progress
 
 MAX_MEMBERS = 5000
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Archive:
     sha256: str
 
 
-def verify_archive(path: Path, archive: Archive, on_progress: OnProgress | None) -> bool:
+def verify_archive(path: Path, archive: Archive, on_progress: Progress | None) -> bool:
     """Whether the file at `path` is that archive, byte for byte."""
     Meter(on_progress, "verify")
     if path.stat().st_size != archive.size_bytes:
@@ -37,7 +37,7 @@ def verify_archive(path: Path, archive: Archive, on_progress: OnProgress | None)
 
 
 def read_members(
-    path: Path, pattern: str, read: Callable[[str, bytes], T], *, max_bytes: int, on_progress: OnProgress | None
+    path: Path, pattern: str, read: Callable[[str, bytes], T], *, max_bytes: int, on_progress: Progress | None
 ) -> dict[str, T]:
     """What `read(key, content)` makes of each regular file in a tar.gz whose whole name matches `pattern`, by key.
 

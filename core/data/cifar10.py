@@ -18,11 +18,11 @@ import numpy as np
 
 from core.common.errors import LabError
 from core.common.paths import lab_home
+from core.common.progress import Progress
 from core.data import storage
 from core.data.archives import Archive, read_members
 from core.data.dataset import ImageCard, ImageDataset, Split
 from core.data.fetch import Mirror, obtain_archive
-from core.data.progress import OnProgress
 from core.data.registries import npm_archive_url
 from core.data.splits import hold_out
 
@@ -84,7 +84,7 @@ def is_ready() -> bool:
         return False
 
 
-def load(on_progress: OnProgress | None = None) -> ImageDataset:
+def load(on_progress: Progress | None = None) -> ImageDataset:
     """Load CIFAR-10, fetching it first where it is missing or damaged. Raises LabError with the ways out."""
     arrays = storage.read_or_fetch(
         folder(), _read, partial(_fetch, on_progress), needed_bytes=DISK_NEEDED_BYTES, on_progress=on_progress
@@ -129,7 +129,7 @@ def _read() -> dict[str, np.ndarray] | None:
     return arrays
 
 
-def _fetch(on_progress: OnProgress | None, temporary: Path) -> storage.Files:
+def _fetch(on_progress: Progress | None, temporary: Path) -> storage.Files:
     archive = obtain_archive(temporary, MIRRORS, variable="LAB_CIFAR10", title=NAME, on_progress=on_progress)
     members = read_members(archive, MEMBERS, _read_member, max_bytes=MAX_MEMBER_BYTES, on_progress=on_progress)
     files: storage.Files = {}

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from core.common.output import Bar, note, print_json, print_table
-from core.data.progress import Progress
 
 
 def add(subcommands: Any) -> None:
@@ -110,10 +109,10 @@ def load_with_bar(name: str, task: str | None = None) -> Any:
     load = {None: load_dataset, "images": load_images, "text": load_text}[task]
     bar, stage = Bar(), [""]
 
-    def show(progress: Progress) -> None:
-        words = ", ".join(part for part in (progress.stage, progress.detail) if part)
-        bar.show(progress.fraction, words, now=progress.stage != stage[0])
-        stage[0] = progress.stage
+    def show(fraction: float, words: str) -> None:
+        new = words.partition(" (")[0]
+        bar.show(fraction or None, words, now=new != stage[0])
+        stage[0] = new
 
     try:
         return load(name, show)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from core.common.errors import LabError
 from core.common.paths import lab_home
+from core.common.progress import Meter, Progress
 from core.data.archives import Archive, verify_archive
-from core.data.progress import Meter, OnProgress
 
 if TYPE_CHECKING:
     import requests
@@ -48,7 +48,7 @@ def incoming_folder() -> Path:
 
 
 def obtain_archive(
-    folder: Path, mirrors: Sequence[Mirror], *, variable: str, title: str, on_progress: OnProgress | None
+    folder: Path, mirrors: Sequence[Mirror], *, variable: str, title: str, on_progress: Progress | None
 ) -> Path:
     """A verified archive: what the environment variable names, else one in the incoming folder, else downloaded to `folder`.
 
@@ -84,7 +84,7 @@ def obtain_archive(
     )
 
 
-def download(url: str, folder: Path, archive: Archive, title: str, on_progress: OnProgress | None) -> Path:
+def download(url: str, folder: Path, archive: Archive, title: str, on_progress: Progress | None) -> Path:
     """The verified file that `url` answers with, in `folder`, at most as large as the archive should be.
 
     Raises Unreachable, requests.RequestException, or ValueError for another checksum, and leaves nothing behind then.

@@ -19,9 +19,9 @@ import numpy as np
 
 from core.common.errors import LabError
 from core.common.paths import lab_home
+from core.common.progress import Meter, Progress
 from core.data.dataset import ImageCard, ImageDataset, Split
 from core.data.decode import decode_image, fit_to_model
-from core.data.progress import Meter, OnProgress
 from core.data.source import DatasetSource, path_behind
 from core.data.splits import hold_out
 
@@ -75,7 +75,7 @@ def source(name: str) -> DatasetSource:
     )
 
 
-def load(name: str, on_progress: OnProgress | None = None) -> ImageDataset:
+def load(name: str, on_progress: Progress | None = None) -> ImageDataset:
     """Read and decode a folder of class folders. Raises LabError for anything that cannot become a dataset.
 
     The decoded pixels are kept in `lab_home()/data/folders` until a file is added, removed or changed.
@@ -173,7 +173,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _decoded(root: Path, files: list[_File], on_progress: OnProgress | None) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(root: Path, files: list[_File], on_progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 32, 32, 3) uint8 and whether each file could be read (N,) bool; from the cache where nothing changed."""
     store = lab_home() / "data" / "folders" / f"{_digest(files)}.npz"
     kept = _from_store(store, len(files))

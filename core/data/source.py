@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.data.dataset import Dataset
-from core.data.progress import OnProgress
 
 Task = Literal["images", "text"]
 
@@ -39,7 +39,7 @@ class DatasetSource:
     """`images`: it loads as an ImageDataset; `text`: as a TextDataset."""
     download_bytes: int
     """Most that a first load downloads."""
-    load: Callable[[OnProgress | None], Dataset]
+    load: Callable[[Progress | None], Dataset]
     is_ready: Callable[[], bool]
     folder: Callable[[], Path]
     state: Callable[[], str] = str

@@ -16,7 +16,7 @@ from typing import TypeVar
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
-from core.data.progress import Meter, OnProgress
+from core.common.progress import Meter, Progress
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def read_or_fetch(
     fetch: Callable[[Path], Files],
     *,
     needed_bytes: int,
-    on_progress: OnProgress | None,
+    on_progress: Progress | None,
 ) -> T:
     """What `read` finds in `folder`. Where that is None (missing, damaged), the folder is first filled by `fetch`.
 
@@ -79,7 +79,7 @@ def readable_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _fill(folder: Path, fetch: Callable[[Path], Files], needed_bytes: int, on_progress: OnProgress | None) -> None:
+def _fill(folder: Path, fetch: Callable[[Path], Files], needed_bytes: int, on_progress: Progress | None) -> None:
     home, damaged = folder.parent, folder.exists()
     for leftover in home.glob(f".{folder.name}-*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)

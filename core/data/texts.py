@@ -11,10 +11,10 @@ from pathlib import Path
 
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.common.progress import Meter, Progress
 from core.common.values import read_json
 from core.data import storage, text
 from core.data.dataset import TextDataset
-from core.data.progress import Meter, OnProgress
 from core.data.source import DatasetSource, path_behind
 
 TEXT_PREFIX = "text:"
@@ -53,7 +53,7 @@ def source(name: str) -> DatasetSource:
     )
 
 
-def load(name: str, on_progress: OnProgress | None = None) -> TextDataset:
+def load(name: str, on_progress: Progress | None = None) -> TextDataset:
     """Read a text file. Raises LabError for anything that cannot become a dataset."""
     path = path_of(name)
     try:

@@ -18,7 +18,6 @@ from core.checkpoints.store import EPOCHS
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import torn_writes, write_atomic
-from core.data.progress import Progress
 from core.jobs import metrics
 from core.jobs.run import Run
 from core.jobs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore, title_checkpoints
@@ -85,12 +84,9 @@ class Job:
             self.log(words)
         self.stop_if_wanted()
 
-    def downloading(self, progress: Progress) -> None:
+    def downloading(self, fraction: float, words: str) -> None:
         """The same for a dataset that is fetched. A stop cancels the fetch, which leaves nothing behind."""
-        known = [f"{progress.fraction:.0%}"] if progress.fraction is not None else []
-        known += [progress.detail] if progress.detail else []
-        shown = f" ({', '.join(known)})" if known else ""
-        self.update(stage=f"{progress.stage}{shown}", stage_fraction=progress.fraction)
+        self.update(stage=f"{words}, {fraction:.0%}" if fraction else words, stage_fraction=fraction or None)
         self.stop_if_wanted()
 
     def update(self, *, now: bool = False, durable: bool = False, **changes: Any) -> bool:

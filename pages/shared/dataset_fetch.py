@@ -7,7 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.common.errors import LabError
-from core.data import DATASETS, Progress, dataset_status, load_dataset
+from core.common.progress import Progress
+from core.data import DATASETS, dataset_status, load_dataset
 from pages.shared import tasks
 from pages.shared.text import show_error, size
 
@@ -37,8 +38,9 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
     return False
 
 
-def _forward(report: Callable[..., None]) -> Callable[[Progress], None]:
-    def on_progress(progress: Progress) -> None:
-        report(progress.stage, progress.fraction, progress.detail)
+def _forward(report: Callable[..., None]) -> Progress:
+    def on_progress(fraction: float, words: str) -> None:
+        stage, _, detail = words.partition(" (")
+        report(stage, fraction or None, detail.removesuffix(")"))
 
     return on_progress

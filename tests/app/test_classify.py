@@ -12,7 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Calibration, Card, load_checkpoint
-from core.data import DATASETS, ImageDataset, OnProgress, Progress
+from core.common.progress import Progress
+from core.data import DATASETS, ImageDataset
 from core.data.decode import decode_image, fit_to_model
 from pages.shared import tasks
 from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
@@ -208,14 +209,10 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
 ) -> None:
     told = threading.Event()
 
-    def slow(on_progress: OnProgress | None) -> ImageDataset:
+    def slow(on_progress: Progress | None) -> ImageDataset:
         assert on_progress
         while True:
-            on_progress(
-                Progress(
-                    stage="download cifar10", done_bytes=43, total_bytes=100, bytes_per_s=12_000_000.0, seconds_left=9.0
-                )
-            )
+            on_progress(0.43, "download cifar10 (12.0 MB/s, 0:09 left)")
             told.set()
             time.sleep(0.01)
 

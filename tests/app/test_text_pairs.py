@@ -13,7 +13,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
-from core.data import DATASETS, Dataset, OnProgress, Progress, load_text
+from core.common.progress import Progress
+from core.data import DATASETS, Dataset, load_text
 from pages.shared import tasks
 from pages.text.writer import Writing
 from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
@@ -228,12 +229,10 @@ def test_a_fetch_for_both_sides_is_shown_and_stops(
     """Both were trained on one text, which is fetched once."""
     told = threading.Event()
 
-    def slow(on_progress: OnProgress | None) -> Dataset:
+    def slow(on_progress: Progress | None) -> Dataset:
         assert on_progress
         while True:
-            on_progress(
-                Progress(stage="download", done_bytes=43, total_bytes=100, bytes_per_s=12_000.0, seconds_left=9.0)
-            )
+            on_progress(0.43, "download (12.0 MB/s, 0:09 left)")
             told.set()
             time.sleep(0.01)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.common import progress
 from core.common.errors import LabError
-from core.data import ImageDataset, Progress, dataset_status, folder, load_dataset
+from core.data import ImageDataset, dataset_status, folder, load_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -185,12 +186,15 @@ def test_a_full_disk_costs_the_cache_only(tmp_path: Path, lab_home: Path, monkey
     assert list((lab_home / "data" / "folders").iterdir()) == []
 
 
-def test_progress_counts_the_bytes_of_the_files(tmp_path: Path) -> None:
+def test_progress_counts_the_bytes_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "REPORT_EVERY_S", 0.0)
     root = write_classes(tmp_path / "d", {"ant": 5, "bee": 5})
-    seen: list[Progress] = []
-    load_dataset(f"folder:{root}", seen.append)
-    assert {report.stage for report in seen} == {"decode"}
-    assert seen[0].total_bytes == sum(path.stat().st_size for path in root.rglob("*.png"))
+    seen: list[tuple[float, str]] = []
+    load_dataset(f"folder:{root}", lambda *report: seen.append(report))
+    assert {words.split(" (")[0] for _, words in seen} == {"decode"}
+    fractions = [fraction for fraction, _ in seen]
+    assert (len(fractions), fractions[0], fractions[-1]) == (11, 0.0, 1.0)
+    assert fractions == sorted(fractions)
 
 
 def test_a_few_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:

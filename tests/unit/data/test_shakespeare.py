@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.common.errors import LabError
-from core.data import DATASETS, Progress, archives, canonical_name, dataset_status, fetch, load_text, shakespeare
+from core.data import DATASETS, archives, canonical_name, dataset_status, fetch, load_text, shakespeare
 from core.data.shakespeare import TextSpec
 from tests.tiny_cifar10 import pinned
 from tests.tiny_text import play
@@ -168,10 +168,10 @@ def test_tiny_shakespeare_comes_from_the_first_mirror_that_has_it(tiny: Placed, 
     assert not shakespeare.folder(tiny.spec).exists()
     assert leftovers(tiny.spec) == []
     server.content["/cdn"] = PLAY
-    seen: list[Progress] = []
-    assert shakespeare.load(seen.append, spec=tiny.spec).text == tiny.text
+    seen: list[tuple[float, str]] = []
+    assert shakespeare.load(lambda *report: seen.append(report), spec=tiny.spec).text == tiny.text
     assert server.asked == ["/github", "/cdn"] * 2
-    assert (seen[0].stage, seen[0].total_bytes) == ("download Tiny Shakespeare", len(PLAY))
+    assert seen[0] == (0.0, "download Tiny Shakespeare")
     assert leftovers(tiny.spec) == []
 
 
@@ -233,8 +233,8 @@ def test_a_cancelled_fetch_leaves_nothing(works: Placed, monkeypatch: pytest.Mon
     by_variable(works, monkeypatch)
     for stage in ("verify", "unpack"):
 
-        def cancel(report: Progress, stage: str = stage) -> None:
-            if report.stage == stage:
+        def cancel(_: float, words: str, stage: str = stage) -> None:
+            if words.startswith(stage):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.common.errors import LabError
-from core.data import Progress, Split, progress, subset
+from core.data import Split, subset
 from core.data.cifar10 import SPLIT_SEED
-from core.data.progress import Meter
 from core.data.splits import hold_out, stratified_order
 
 LABELS = np.arange(50_000) % 10
@@ -88,35 +87,3 @@ def test_subset_of_all_or_more_is_the_split_itself() -> None:
 def test_subset_refuses_counts_that_are_none(n: object) -> None:
     with pytest.raises(LabError, match="at least 1"):
         subset(a_split([0, 1]), n, seed=0)  # type: ignore[arg-type]
-
-
-def test_progress_carries_percent_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    seen: list[Progress] = []
-    meter = Meter(seen.append, "download cifar10", 1000)
-    for step in range(1, 5):
-        now[0] += 1.0
-        meter.update(step * 100)
-    last = seen[-1]
-    assert (last.stage, last.done_bytes, last.total_bytes, last.fraction) == ("download cifar10", 400, 1000, 0.4)
-    assert last.bytes_per_s == pytest.approx(100)
-    assert last.seconds_left == pytest.approx(6)
-    # The rate follows the last seconds, not the whole past.
-    for _ in range(8):
-        now[0] += 1.0
-        meter.update(410)
-    assert seen[-1].bytes_per_s < 10
-
-
-def test_progress_is_not_reported_more_often_than_people_can_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    seen: list[Progress] = []
-    meter = Meter(seen.append, "verify")
-    for _ in range(1000):
-        now[0] += 0.001
-        meter.update(1)
-    assert 8 <= len(seen) <= 12
-    assert seen[-1].fraction is None
-    assert seen[-1].seconds_left is None

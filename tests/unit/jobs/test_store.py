@@ -14,7 +14,6 @@ import pytest
 
 from core.common import devices, locks
 from core.common.errors import LabError
-from core.data import Progress
 from core.jobs import LocalEngine, RunStore, job, metrics, store
 from core.jobs.engine import gpus, slots_from_environment
 from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
@@ -177,12 +176,10 @@ def test_a_download_says_its_rate_and_time_left(runs: RunStore) -> None:
     handle = locks.take(runs.folder(run_id) / WORKER_LOCK, wait_s=1.0)
     assert handle is not None
     working = job.Job(runs, runs.get(run_id))
-    working.downloading(
-        Progress(stage="download cifar10", done_bytes=43, total_bytes=100, bytes_per_s=2.5e6, seconds_left=65)
-    )
+    working.downloading(0.43, "download cifar10 (2.5 MB/s, 1:05 left)")
     run = runs.get(run_id)
     os.close(handle)
-    assert run.stage == "download cifar10 (43%, 2.5 MB/s, 1:05 left)"
+    assert run.stage == "download cifar10 (2.5 MB/s, 1:05 left), 43%"
     assert run.stage_fraction == 0.43
 
 
