@@ -118,7 +118,7 @@ def _read() -> dict[str, np.ndarray] | None:
     try:
         for name, expected in ARRAYS.items():
             arrays[name] = np.load(_path(name), mmap_mode="r", allow_pickle=False)
-            if arrays[name].dtype != np.uint8 or _identity(arrays[name]) != expected:
+            if arrays[name].dtype != np.uint8 or _identify(arrays[name]) != expected:
                 return None
     except FileNotFoundError:
         return None
@@ -136,7 +136,7 @@ def _fetch(on_progress: Progress | None, temporary: Path) -> storage.Files:
     for name, expected in ARRAYS.items():
         found = [members[batch][name] for batch in sorted(members) if name in members[batch]]
         array = np.ascontiguousarray(np.concatenate(found or [np.empty(0, np.uint8)]))
-        if _identity(array) != expected:
+        if _identify(array) != expected:
             raise LabError(f"{archive.name} holds other pictures than {NAME}: remove it and try again.")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
@@ -175,5 +175,5 @@ def _path(name: str) -> Path:
     return folder() / f"{name}.npy"
 
 
-def _identity(array: np.ndarray) -> tuple[tuple[int, ...], str]:
+def _identify(array: np.ndarray) -> tuple[tuple[int, ...], str]:
     return array.shape, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

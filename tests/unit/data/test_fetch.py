@@ -102,7 +102,7 @@ def test_a_host_that_swallows_connections_is_given_up(tiny: TinyCifar10, monkeyp
 def test_a_certificate_that_nobody_signed_is_said() -> None:
     import requests
 
-    assert fetch._reason(requests.exceptions.SSLError("self-signed")) == "its certificate was not accepted"
+    assert fetch._describe_failure(requests.exceptions.SSLError("self-signed")) == "its certificate was not accepted"
 
 
 def test_a_cancelled_download_leaves_nothing(full: MirrorServer) -> None:

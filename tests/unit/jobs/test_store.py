@@ -16,7 +16,7 @@ from core.common import devices, locks
 from core.common.errors import LabError
 from core.jobs import LocalEngine, RunStore, job, metrics, store
 from core.jobs.engine import gpus, slots_from_environment
-from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
+from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK
 from core.training.config import TrainConfig
 
 
@@ -170,7 +170,7 @@ def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore) ->
     assert sorted(item.name for item in runs.root.glob(".[nd]*")) == [".new-fresh"]
 
 
-def test_a_download_says_its_rate_and_time_left(runs: RunStore) -> None:
+def test_a_download_says_its_rate_and_time_left_and_can_be_stopped(runs: RunStore) -> None:
     run_id = runs.create(TrainConfig())
     set_status(runs, run_id, status="running")
     handle = locks.take(runs.folder(run_id) / WORKER_LOCK, wait_s=1.0)
@@ -178,9 +178,12 @@ def test_a_download_says_its_rate_and_time_left(runs: RunStore) -> None:
     working = job.Job(runs, runs.get(run_id))
     working.downloading(0.43, "download cifar10 (2.5 MB/s, 1:05 left)")
     run = runs.get(run_id)
-    os.close(handle)
     assert run.stage == "download cifar10 (2.5 MB/s, 1:05 left), 43%"
     assert run.stage_fraction == 0.43
+    (runs.folder(run_id) / STOP).touch()
+    with pytest.raises(job.Stopped):
+        working.downloading(0.44, "download cifar10")
+    os.close(handle)
 
 
 def test_rewinding_drops_what_will_be_written_again(tmp_path: Path) -> None:
