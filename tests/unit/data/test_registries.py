@@ -57,15 +57,14 @@ def test_npm_archives_come_from_the_registry_that_is_set(how, tmp_path: Path, mo
         assert own_answer("npm", "config", "get", "registry").rstrip("/") == OURS
 
 
-def test_without_a_setting_npm_is_asked_what_its_manual_says() -> None:
-    if shutil.which("npm") is None:
-        with pytest.raises(Unreachable, match="no registry"):
-            registries.npm_registry()
-    else:
-        assert registries.npm_registry() == own_answer("npm", "config", "get", "registry")
+def test_without_a_setting_it_is_the_default_of_npm() -> None:
+    npm = shutil.which("npm")
+    if npm is None or not (Path(npm).resolve().parents[1] / "docs").is_dir():
+        pytest.skip("needs an npm with its manual")
+    assert registries.npm_registry() == own_answer("npm", "config", "get", "registry")
 
 
-def test_the_machine_s_npmrc_comes_before_the_manual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_npmrc_of_the_machine_comes_before_the_manual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "lib/node_modules/npm"
     for folder in (package / "bin", package / "docs/content/using-npm", tmp_path / "bin", tmp_path / "etc"):
         folder.mkdir(parents=True)
