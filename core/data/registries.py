@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import html
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urljoin
 
 from core.data.fetch import Unreachable, open_url
+
+ASK_S = 30.0
+"""A tool that takes longer to tell a setting is not waited for."""
 
 
 def npm_archive_url(package: str, version: str) -> str:
@@ -32,37 +33,18 @@ def pypi_archive_url(package: str, filename: str) -> str:
 
 
 def npm_registry() -> str:
-    """As npm finds it: in the environment, in the user's and the machine's npmrc, else the default in npm's own manual."""
+    """The registry that the user's npm is set up for; without npm, the one that the environment names."""
     settings = {name.lower(): value for name, value in os.environ.items()}
     found = settings.get("npm_config_registry", "")
-    for path, pattern in _npm_files(settings.get("npm_config_userconfig", "~/.npmrc")):
-        with contextlib.suppress(OSError):
-            if not found and (line := re.search(pattern, path.read_text(errors="replace"), re.MULTILINE)):
-                found = os.path.expandvars(line[1])
+    if not found and (npm := shutil.which("npm")):
+        found = _answer(npm, "config", "get", "registry")
     return _require_http(found, "no registry is set")
 
 
-def _npm_files(user_config: str) -> Iterator[tuple[Path, str]]:
-    setting = r"""^\s*registry\s*=\s*["']?([^\s"']+)"""
-    yield Path(os.path.expanduser(user_config)), setting
-    npm = shutil.which("npm")
-    if npm is not None:
-        package = Path(npm).resolve().parents[1]
-        yield Path(npm).parents[1] / "etc" / "npmrc", setting
-        yield package / "npmrc", setting
-        yield package / "docs/content/using-npm/config.md", r"""^#+ `registry`\n+\* Default: "([^"]+)"$"""
-
-
 def pip_index() -> str:
-    """As pip finds it: in the environment, in the files that pip reads, else pip's own default."""
-    found = os.environ.get("PIP_INDEX_URL", "")
-    if not found:
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(map(os.path.expanduser, _pip_files()))
-        except configparser.Error as error:
-            raise Unreachable("pip’s configuration cannot be read") from error
-        found = parser.get("global", "index-url", fallback="")
+    """The index that the user's pip is set up for: in the environment, in its files, else pip's own default."""
+    listed = re.search(r"(?m)^global\.index-url='(.+)'$", _answer(sys.executable, "-m", "pip", "config", "list"))
+    found = os.environ.get("PIP_INDEX_URL", "") or (listed[1] if listed else "")
     if not found:
         with contextlib.suppress(ImportError):
             from pip._internal.models.index import PyPI
@@ -71,18 +53,13 @@ def pip_index() -> str:
     return _require_http(found, "no index is set")
 
 
-def _pip_files() -> Iterator[str]:
-    """The later ones win."""
-    yield "/etc/pip.conf"
-    yield "/etc/xdg/pip/pip.conf"
-    if sys.platform == "darwin":
-        yield "/Library/Application Support/pip/pip.conf"
-    yield "~/.pip/pip.conf"
-    yield os.path.join(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "pip/pip.conf")
-    if sys.platform == "darwin":
-        yield "~/Library/Application Support/pip/pip.conf"
-    yield os.path.join(sys.prefix, "pip.conf")
-    yield os.environ.get("PIP_CONFIG_FILE", "")
+def _answer(*command: str) -> str:
+    """What a tool says of its settings; empty where it does not know."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _require_http(address: str, missing: str) -> str:
