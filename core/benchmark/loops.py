@@ -125,7 +125,7 @@ def plain_text(recipe: str) -> Iterator[int]:
     config = get_recipe("char_lstm", recipe)
     data = load_text(config.dataset)
     vocabulary = len(data.card.vocabulary)
-    _, shape = full_config(config.model, config.model_config | {"vocabulary": vocabulary})
+    _, shape = full_config(config.model, config.model_settings | {"vocabulary": vocabulary})
     network = TextbookLSTM(vocabulary, shape.embedding, shape.width, shape.layers, shape.dropout)
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)

@@ -76,7 +76,7 @@ def training(rounds: int) -> Iterator[Figure]:
             ours.append(run_speed(config, TRAIN_SECONDS, first_step=8, settle_s=2.0))
             policy.append(run("plain_text", TRAIN_SECONDS, recipe=recipe))
             bare.append(run("plain_text", TRAIN_SECONDS, bare_environment(), recipe=recipe))
-        yield from training_figures(recipe, config.model_config, ours, policy, bare)
+        yield from training_figures(recipe, config.model_settings, ours, policy, bare)
 
 
 def training_figures(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.common.errors import LabError
+from core.common.settings import Settings
 from core.common.values import finite
 from core.compression.recipe import CompressConfig
 from core.models import MODELS
@@ -144,7 +145,8 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times as ISO 8601."""
-        values = dataclasses.asdict(self)
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values |= {key: value.to_dict() for key, value in values.items() if isinstance(value, Settings)}
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from core.common.errors import LabError
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 LAYERS = "changed_layers"
 """Key of a model's settings that holds what was changed of the network after it was designed."""
-TTA_LEVELS = ("none", "flip", "flip+shift")
+TtaLevel = Literal["none", "flip", "flip+shift"]
+TTA_LEVELS = get_args(TtaLevel)
 """Test-time augmentations, see core.models.tta."""
 
 

@@ -25,7 +25,7 @@ MAX_SEEDS = 50
 MAX_RUNS = 2000
 MAX_IMAGES = 10**9
 OWNED = tuple(
-    name for kind in TECHNIQUES.values() for name in kind(strength=kind.default).apply(TrainConfig()).model_config
+    name for kind in TECHNIQUES.values() for name in kind(strength=kind.default).apply(TrainConfig()).model_settings
 )
 """Settings of models that are techniques: all arms sharing one would not be a baseline without regularization."""
 MAX_EPOCHS = 10_000

@@ -76,7 +76,7 @@ class Technique(ABC):
 
     def model_setting(self, config: TrainConfig, **settings: float | bool) -> TrainConfig:
         """The config with settings of its model changed."""
-        return config.replace(model_config=config.model_config | settings)
+        return config.replace(model_config=config.model_settings | settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import time
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
+from core.common.settings import describe, fields_of
 from core.jobs import LocalEngine
-from core.jobs.foreground import describe, report, run_detached, run_in_foreground
+from core.jobs.foreground import describe as describe_run
+from core.jobs.foreground import report, run_detached, run_in_foreground
 from core.models import MODELS
 from core.training import recipes
-from core.training.config import TrainConfig, field_docs
-
-TYPES = {"int": int, "float": float, "str": str}
+from core.training.config import TrainConfig
 
 
 def add(subcommands: Any) -> None:
@@ -34,19 +35,14 @@ def add(subcommands: Any) -> None:
     parser.add_argument("--detach", action="store_true", help="queue the run and return at once")
     parser.add_argument("--json", action="store_true", help="print the run as JSON when it has ended, or was queued")
     settings = parser.add_argument_group("settings (default: the recipe's)")
-    documented = field_docs()
-    for item in dataclasses.fields(TrainConfig):
-        if item.name in ("model", "recipe"):
-            continue
-        flag, text = "--" + item.name.replace("_", "-"), documented[item.name].replace("%", "%%")
-        if item.name == "model_config":
+    for name, info in fields_of(TrainConfig).items():
+        if name == "model_config":
+            text = describe(info).replace("%", "%%")
             settings.add_argument(
-                flag, action="append", metavar="KEY=VALUE", help=text + " May be given several times."
+                "--model-config", action="append", metavar="KEY=VALUE", help=f"{text} May be given several times."
             )
-        elif item.type == "bool":
-            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-        else:
-            settings.add_argument(flag, type=TYPES[str(item.type)], metavar=str(item.type).upper(), help=text)
+        elif name not in ("model", "recipe"):
+            add_flag(settings, name, info)
     parser.set_defaults(command=train)
 
     parser = subcommands.add_parser("resume", help="go on with a run that stopped, failed or was lost")
@@ -64,15 +60,25 @@ def add(subcommands: Any) -> None:
     parser.set_defaults(command=stop)
 
 
+def add_flag(parser: Any, name: str, info: FieldInfo, note: str = "") -> None:
+    """The flag of one setting; None where it is not given. parser: or a group of one. note: added to its help."""
+    flag, text = "--" + name.replace("_", "-"), describe(info).replace("%", "%%") + note
+    if info.annotation is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        return
+    kind = int if info.annotation is int else float if info.annotation is float else str
+    parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), help=text)
+
+
 def train(options: argparse.Namespace) -> int:
     changes = {
-        item.name: value
-        for item in dataclasses.fields(TrainConfig)
-        if item.name not in ("model", "recipe") and (value := getattr(options, item.name)) is not None
+        name: value
+        for name in fields_of(TrainConfig)
+        if name not in ("model", "recipe") and (value := getattr(options, name)) is not None
     }
     recipe = recipes.get_recipe(options.model, options.recipe)
     if "model_config" in changes:
-        changes["model_config"] = dict(recipe.model_config) | read_settings(changes["model_config"])
+        changes["model_config"] = dict(recipe.model_settings) | read_settings(changes["model_config"])
     config = recipe.replace(**changes)
     config = config.replace(dataset=_dataset(config))
     engine = LocalEngine()
@@ -94,7 +100,7 @@ def stop(options: argparse.Namespace) -> int:
     run = engine.stop(options.run_id, now=options.now) if was.active else was
     bar = Bar()
     while run.active:
-        bar.show(*describe(run))
+        bar.show(*describe_run(run))
         time.sleep(0.1)
         run = engine.state(run.id)
     bar.close()

@@ -67,7 +67,7 @@ def _of_a_character(config: TrainConfig) -> float:
     """Multiply-adds of one character's forward pass, roughly. The defaults are those of core.models, which need torch."""
 
     def setting(name: str, usual: int) -> int:
-        value = config.model_config.get(name, usual)
+        value = config.model_settings.get(name, usual)
         return value if isinstance(value, int) else usual
 
     if config.model == "char_gpt":
@@ -101,7 +101,7 @@ def _key(config: TrainConfig, device: str) -> str:
 def _sizes(config: TrainConfig) -> dict[str, Any]:
     """The settings of the model that its speed depends on."""
     drops = DROPS if config.model in SCALED else ()
-    return {name: value for name, value in config.model_config.items() if name not in drops}
+    return {name: value for name, value in config.model_settings.items() if name not in drops}
 
 
 def _path() -> Path:

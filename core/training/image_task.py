@@ -50,7 +50,7 @@ class ImageTask:
             self.probe_data = self.train_data if whole else DeviceImages(probed, dataset.card, device, dtype)
         self.batch_size = self.step_examples = min(config.batch_size, len(train))
         self.steps_per_epoch = len(train) // self.batch_size
-        self.model_config = dict(config.model_config) | {
+        self.model_config = dict(config.model_settings) | {
             "classes": len(dataset.card.classes),
             "image_size": dataset.card.image_size,
         }

@@ -44,7 +44,7 @@ class TextTask:
                 f"The validation part of {self.card.title} has no character that training saw: mix its lines."
             )
         self.stand_in = space_token(dataset.card.vocabulary)
-        self.model_config = dict(config.model_config) | {"vocabulary": len(dataset.card.vocabulary)}
+        self.model_config = dict(config.model_settings) | {"vocabulary": len(dataset.card.vocabulary)}
         _, values = full_config(config.model, self.model_config)
         context = getattr(values, "context", None)
         if context is not None and config.window > context:

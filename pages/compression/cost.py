@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from core.common.devices import likely_device
 from core.compression.recipe import CompressConfig
 from core.compression.steps import Distill, Trained
@@ -36,9 +34,9 @@ def _trainings(config: CompressConfig) -> list[TrainConfig]:
     base, found = config.base(), []
     for step in config.parsed():
         if isinstance(step, Distill):
-            found += [dataclasses.replace(base, model=step.student, epochs=step.epochs)] * (2 * step.seeds)
+            found += [base.replace(model=step.student, epochs=step.epochs)] * (2 * step.seeds)
         elif isinstance(step, Trained):
-            found.append(dataclasses.replace(base, epochs=step.epochs))
+            found.append(base.replace(epochs=step.epochs))
     return found
 
 

@@ -51,7 +51,8 @@ def size(count: float) -> str:
 def in_words(error: object, labels: Mapping[str, str]) -> str:
     """A complaint about a field (`lr=0 is not valid: lr must …`) with the form's label where it has the field's name."""
     text = str(error)
-    name = text.partition("=")[0]
+    named = re.match(r"(\w+)(=| is missing)", text)
+    name = named[1] if named else ""
     if name not in labels:
         return text
     return re.sub(rf"\b{name}\b", labels[name], text).replace("=", " ", 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -11,10 +11,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.common.devices import offered_devices
 from core.common.errors import LabError
+from core.common.settings import choices, describe, fields_of
 from core.data import FOLDER_PREFIX, canonical_name
 from core.models import MODELS
-from core.training import config as config_module
-from core.training.config import TrainConfig, field_docs
+from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.recipes import RECIPES, describe_recipe
 from pages.shared.dataset_field import (
     FOLDER,
@@ -24,21 +24,12 @@ from pages.shared.dataset_field import (
     text_field,
     text_upload,
 )
+from pages.shared.settings_form import label_of, settings_form
 from pages.shared.text import size
 
+FIELDS = fields_of(TrainConfig)
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
-CHOICES = {
-    "optimizer": config_module.OPTIMIZERS,
-    "schedule": config_module.SCHEDULES,
-    "precision": config_module.PRECISIONS,
-    "flip": config_module.FLIPS,
-    "auto_augment": config_module.AUTO_AUGMENTS,
-    "average": config_module.AVERAGES,
-    "keep": config_module.KEEPS,
-    "tta": config_module.TTA_LEVELS,
-    "train_on": ("train", "train+validation"),
-}
-OTHER_TASK = {"images": config_module.TEXT_ONLY, "text": (*config_module.IMAGES_ONLY, "head_lr")}
+OTHER_TASK = {"images": TEXT_ONLY, "text": (*IMAGES_ONLY, "head_lr")}
 """Fields that mean nothing for a task."""
 LABELS = {
     "train_images": "Images (0 = all)",
@@ -66,14 +57,12 @@ LABELS = {
     "window": "Window (characters)",
 }
 """Where a field's own name is not the words for it."""
-STEPS = {"l1": 1e-5, "mixup": 0.1, "cutmix": 0.1}
+INCREMENTS = {"l1": 1e-5, "mixup": 0.1, "cutmix": 0.1}
 """What plus and minus add to a field that is usually 0, where a hundredth would be far too much or little."""
 SNAPSHOTS = {"images": 6, "text": 0}
 """What the form proposes. A recipe keeps none: a study is hundreds of runs."""
 RESIZING = ("widths", "width")
 """Settings of a model that change how many weights it has."""
-FIELD_PX = 128
-"""Two beside each other in the narrow column and on a phone, six above an open run."""
 
 
 def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
@@ -97,30 +86,32 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
     folder = folder_field() if changes["dataset"] == FOLDER else ""
     uploaded, problem = text_upload() if changes["dataset"] == TEXT_FILE else ("", "")
     left, right = st.columns(2)
-    changes["epochs"] = left.number_input(
-        "Epochs",
-        value=float(preset.epochs),
-        step=1.0,
-        format="%g",
-        key=f"epochs-{key}",
-        help=field_docs()["epochs"],
-        persist_state="session",
-    )
-    changes["seed"] = right.number_input(
-        "Seed", value=preset.seed, step=1, key=f"seed-{key}", help=field_docs()["seed"], persist_state="session"
-    )
+    for column, name in ((left, "epochs"), (right, "seed")):
+        with column:
+            changes |= settings_form(
+                TrainConfig,
+                [name],
+                {name: getattr(preset, name)},
+                f"{{}}-{key}",
+                labels=LABELS,
+                increments={"epochs": 1.0},
+                width="stretch",
+            )
+    names = [name for name in FIELDS if name not in (*SHOWN, *OTHER_TASK[task])]
+    text = task == "text"
     with advanced:
-        for field in dataclasses.fields(TrainConfig):
-            if field.name not in SHOWN and field.name not in OTHER_TASK[task]:
-                value = SNAPSHOTS[task] if field.name == "snapshots" else getattr(preset, field.name)
-                widget = f"{field.name}-{key}"
-                grey = _without_effect(field.name, changes) or (
-                    field.name == "state_reset" and not MODELS[model].recurrent
-                )
-                given = _field(field.name, value, widget, disabled=grey, task=task)
-                changes[field.name] = value if grey else given  # what cannot be changed cannot be wrong
-    if None in changes.values():
-        raise LabError("A field is empty: give it a number.")
+        changes |= settings_form(
+            TrainConfig,
+            names,
+            {name: getattr(preset, name) for name in names} | {"snapshots": SNAPSHOTS[task]},
+            f"{{}}-{key}",
+            labels=LABELS | ({"batch_size": "Streams"} if text else {}),
+            options={"optimizer": [name for name in choices(FIELDS["optimizer"]) if not (name == "muon" and text)]},
+            increments=INCREMENTS,
+            disabled=lambda name, chosen: (
+                _without_effect(name, chosen) or (name == "state_reset" and not MODELS[model].recurrent)
+            ),
+        )
     # Checked last: an error before would take the fields below it away, and what was entered there with them.
     if changes["dataset"] == FOLDER:
         if not folder:
@@ -139,7 +130,7 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
 def _room(config: TrainConfig) -> str:
     """What the snapshots take on disk."""
     count = 1 + min(config.snapshots, max(0, math.ceil(config.epochs / config.eval_every) - 1))
-    if any(name in config.model_config for name in RESIZING):
+    if any(name in config.model_settings for name in RESIZING):
         cost = f"{count} times the size of its weights on disk"
     else:
         one = 4 * MODELS[config.model].parameters
@@ -148,46 +139,18 @@ def _room(config: TrainConfig) -> str:
 
 
 def _device() -> str:
-    return st.selectbox("Device", offered_devices(), key="device", help=field_docs()["device"])
+    return st.selectbox("Device", offered_devices(), key="device", help=describe(FIELDS["device"]))
 
 
 def labels() -> dict[str, str]:
     """What the form calls each field, without its unit."""
-    return {field.name: _label(field.name).partition(" (")[0] for field in dataclasses.fields(TrainConfig)}
+    return {name: label_of(name, LABELS).partition(" (")[0] for name in FIELDS}
 
 
-def _label(name: str) -> str:
-    return LABELS.get(name, name.replace("_", " ").capitalize())
-
-
-def _without_effect(name: str, chosen: dict[str, Any]) -> bool:
+def _without_effect(name: str, chosen: Mapping[str, Any]) -> bool:
     """Whether a field does nothing beside what was chosen in those before it."""
     if name == "head_lr":
         return chosen["optimizer"] != "muon"
     if name == "bias_lr":
         return chosen["optimizer"] not in ("muon", "sgd")
     return name in ("average_decay", "average_every") and chosen["average"] == "none"
-
-
-def _field(name: str, value: Any, key: str, *, disabled: bool, task: str) -> Any:
-    label = "Streams" if name == "batch_size" and task == "text" else _label(name)
-    common: dict[str, Any] = {
-        "key": key,
-        "help": field_docs()[name],
-        "disabled": disabled,
-        "width": FIELD_PX,
-        "persist_state": "session",  # also while another recipe is looked at
-    }
-    if name in CHOICES:
-        options = [option for option in CHOICES[name] if not (option == "muon" and task == "text")]
-        return st.selectbox(label, options, index=options.index(value), **common)
-    if isinstance(value, bool):
-        return st.checkbox(label, value=value, **common)
-    if isinstance(value, int):
-        return st.number_input(label, value=value, step=1, **common)
-    return st.number_input(label, value=float(value), step=STEPS.get(name) or _step(value), format="%g", **common)
-
-
-def _step(value: float) -> float:
-    """A tenth of the value's order of magnitude, for the plus and minus buttons."""
-    return float(10.0 ** (math.floor(math.log10(abs(value))) - 1)) if value else 0.01

@@ -12,6 +12,7 @@ import pytest
 import streamlit as st
 
 from core.common.errors import LabError
+from core.common.settings import fields_of
 from core.jobs import LocalEngine, RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
@@ -105,7 +106,7 @@ def test_every_field_that_means_something_has_a_widget_with_its_explanation(
     at = open_page(task, view="Train")
     widgets = [*at.selectbox, *at.number_input, *at.checkbox]
     helped = {widget.key.split("-")[0] for widget in widgets if widget.help}
-    missing = {field.name for field in dataclasses.fields(TrainConfig)} - helped
+    missing = set(fields_of(TrainConfig)) - helped
     assert missing == {"model", "recipe", "dataset", "model_config", *meaningless}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -17,8 +16,9 @@ from typing import Any
 import pytest
 
 from core.common.output import Bar, duration
+from core.common.settings import describe, fields_of
 from core.jobs import LocalEngine, Run, RunStore
-from core.training.config import TrainConfig, field_docs
+from core.training.config import TrainConfig
 from tests.unit.terminal import ROOT, run_main, start
 
 TIMEOUT_S = 120.0
@@ -280,11 +280,10 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:
-    documented = field_docs()
     _, output, _ = run_main(capsys, "train", "--help")
-    for item in dataclasses.fields(TrainConfig):
-        assert f"--{item.name.replace('_', '-')}" in output
-        assert len(documented[item.name]) > 10, item.name
+    for name, info in fields_of(TrainConfig).items():
+        assert f"--{name.replace('_', '-')}" in output
+        assert len(describe(info)) > 10, name
 
 
 def test_an_unusable_home_is_one_sentence(

@@ -52,7 +52,7 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
     }
     if isinstance(step, Distill):
         given = get_recipe(step.student, "default")
-        settings = dict(given.model_config) | step.student_config
+        settings = dict(given.model_settings) | step.student_config
         _, values = full_config(step.student, settings)
         window = min(given.window, getattr(values, "context", given.window))
         return given.replace(**common | {"model_config": settings, "lr": step.lr or given.lr, "window": window})

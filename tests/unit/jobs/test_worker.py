@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import resource
@@ -310,8 +309,8 @@ def test_a_worker_by_hand_refuses_what_it_may_not_do(
 def test_divergence_ends_with_a_sentence_and_is_not_resumed(
     store: RunStore, engine: LocalEngine, config: TrainConfig
 ) -> None:
-    wild = dataclasses.replace(config, optimizer="sgd", lr=9e3, model_config={}, average="none", warmup=0.0, epochs=2)
-    missing = dataclasses.replace(config, dataset="folder:/nowhere/at/all")
+    wild = config.replace(optimizer="sgd", lr=9e3, model_config={}, average="none", warmup=0.0, epochs=2)
+    missing = config.replace(dataset="folder:/nowhere/at/all")
     run_id, lost_data = store.create(wild), store.create(missing)
     attached = store.create(config)
     engine.submit(run_id)

@@ -186,7 +186,9 @@ def test_every_study_is_fair(study: StudyConfig) -> None:
         assert apart == pytest.approx(study.steps / study.evaluations)
         assert (config.seed, config.train_images) == (member.seed, member.train_size)
         names = [item.name for item in member.variant.techniques]
-        settings_changed = {key for key, value in config.model_config.items() if base.model_config.get(key) != value}
+        settings_changed = {
+            key for key, value in config.model_settings.items() if base.model_settings.get(key) != value
+        }
         assert settings_changed == {name for name in names if name not in CHANGES}
         changed = {item.name for item in dataclasses.fields(TrainConfig)
                    if getattr(config, item.name) != getattr(base, item.name)}  # fmt: skip
@@ -198,7 +200,7 @@ def test_the_baseline_has_no_regularization_at_all() -> None:
     off = TrainConfig()
     for name in set().union(*CHANGES.values()) - {"keep"}:
         assert getattr(base, name) == getattr(off, name), name
-    assert not TECHNIQUES.keys() & base.model_config.keys()
+    assert not TECHNIQUES.keys() & base.model_settings.keys()
     assert base.weight_decay == 0
     assert base.keep == "last"
 

@@ -133,7 +133,7 @@ def test_a_run_keeps_the_untrained_network_and_evaluations_on_its_way(
         row = next((row for row in evaluations if row["epoch"] == epoch), {})
         assert checkpoint.card.metrics.get("val_accuracy") == row.get("val_accuracy")
     torch.manual_seed(config.seed)
-    fresh = build_model("simple_cnn", dict(config.model_config) | {"classes": 3}).state_dict()
+    fresh = build_model("simple_cnn", dict(config.model_settings) | {"classes": 3}).state_dict()
     untrained = load_checkpoint(find_checkpoint(f"{calm}/epoch-0", store.root)).model.state_dict()
     assert all(torch.equal(untrained[key], value) for key, value in fresh.items())
 
@@ -270,7 +270,7 @@ def test_names_and_titles_go_past_what_is_damaged(store: RunStore, config: Train
 
 def test_the_number_has_limits_and_old_runs_have_none(store: RunStore, config: TrainConfig) -> None:
     for wrong in (-1, 51, 1.5):
-        with pytest.raises(LabError, match="snapshots must be a whole number at least 0 and at most 50"):
+        with pytest.raises(LabError, match="snapshots must be a whole number from 0 to 50"):
             config.replace(snapshots=wrong)
     run_id = store.create(config)
     path = store.folder(run_id) / "config.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -346,4 +345,4 @@ def test_a_config_of_an_older_version_is_still_one() -> None:
         del old[name]
     assert TrainConfig.from_dict(old) == TrainConfig()
     assert {"keep", "l1"} & set(IMAGES_ONLY) == set()
-    assert dataclasses.asdict(TrainConfig.from_dict(old))["keep"] == "best"
+    assert TrainConfig.from_dict(old).keep == "best"

@@ -327,7 +327,7 @@ def test_it_learns_the_play(model: str) -> None:
     config = SMALL.replace(model=model, model_config={"width": 48, "layers": 1}, epochs=4, window=64, lr=1e-2)
     if model == "char_gpt":
         config = config.replace(model_config={"width": 48, "layers": 2, "heads": 4}, epochs=8, batch_size=4, lr=3e-3)
-    config = config.replace(model_config=config.model_config | {"dropout": 0.0}, grad_clip=1.0)
+    config = config.replace(model_config=config.model_settings | {"dropout": 0.0}, grad_clip=1.0)
     results = list(train(session(config, data)))
     evaluations = [result for result in results if isinstance(result, EvalResult)]
     assert evaluations[-1].val_loss_nats < 0.5 * unigram
