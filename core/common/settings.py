@@ -19,6 +19,7 @@ MAX_SEED = 2**31 - 1
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Of dropping something: a network of which all is dropped learns nothing."""
 List = Field(strict=False)
@@ -123,7 +124,7 @@ def explain_error(error: ValidationError, kind: type[Settings]) -> str:
     name = str(first["loc"][0])
     info = known[name]
     valid = f"{name} must be {valid_values(info.annotation, info.metadata)}."
-    if first["type"] == "missing" or first["input"] is None:
+    if len(first["loc"]) == 1 and (first["type"] == "missing" or first["input"] is None):
         return f"{name} is missing{subject}: {valid}"
     return f"{name}={repr(first['input'])[:60]} is not valid{subject}: {valid}"
 

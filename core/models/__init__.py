@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -138,19 +137,7 @@ def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
         raise LabError(f"There is no model named {name[:60]!r}: choose one of {', '.join(MODELS)}.")
     entry = MODELS[name]
     kind = getattr(import_module(entry.module), entry.config)
-    known = {item.name: item.type for item in dataclasses.fields(kind)}
-    unknown = sorted(set(config) - set(known) - {LAYERS})
-    if unknown:
-        raise LabError(f"{name} has no setting named {', '.join(unknown)[:100]}: it knows {', '.join(known)}.")
-    try:
-        given = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key != LAYERS
-        }
-        return entry, kind(**given)
-    except TypeError as error:
-        raise LabError(
-            f"The settings of {name} are not valid: check the types of {', '.join(config)[:100]}."
-        ) from error
+    return entry, kind(**{key: value for key, value in config.items() if key != LAYERS})
 
 
 def model_info() -> list[dict[str, Any]]:

@@ -6,50 +6,39 @@ arXiv:1706.03762; Radford et al., Language Models are Unsupervised Multitask Lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.common.errors import LabError
+from core.common.settings import Probability, Settings
 
 State = list[tuple[Tensor, ...]]
 """Per layer (keys, values), each (B, heads, T, width / heads) of the characters read so far."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CharGPTConfig:
-    vocabulary: int = 65
+class CharGPTConfig(Settings):
+    vocabulary: Annotated[int, Field(ge=2, le=10_000)] = 65
     """Number of characters."""
-    context: int = 256
+    context: Annotated[int, Field(ge=2, le=8192)] = 256
     """Characters that attention can reach, this one included."""
-    width: int = 192
+    width: Annotated[int, Field(ge=2, le=4096)] = 192
     """Width of the residual stream."""
-    layers: int = 6
+    layers: Annotated[int, Field(ge=1, le=48)] = 6
     """Blocks of attention and feed-forward network."""
-    heads: int = 6
+    heads: Annotated[int, Field(ge=1, le=64)] = 6
     """Attention heads of each block; must divide the width."""
-    dropout: float = 0.2
+    dropout: Probability = 0.2
     """Dropout probability of embeddings, attention and both branches."""
 
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("vocabulary", 2, 10_000),
-            ("context", 2, 8192),
-            ("width", 2, 4096),
-            ("layers", 1, 48),
-            ("heads", 1, 64),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise LabError(
-                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
-                )
+    @model_validator(mode="after")
+    def _check_heads(self) -> CharGPTConfig:
         if self.width % self.heads:
             raise LabError(f"heads={self.heads} is not valid: it must divide the width, {self.width}.")
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise LabError(f"dropout={repr(self.dropout)[:60]} is not valid: it must be at least 0 and below 1.")
+        return self
 
 
 class Attention(nn.Module):

@@ -6,62 +6,47 @@ arXiv:1406.1078; Hochreiter & Schmidhuber 1997).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from core.common.errors import LabError
+from core.common.settings import Probability, Settings
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 State = list[tuple[Tensor, ...]]
 """Per layer (h,) or for the LSTM (h, c), each (B, width)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CharRNNConfig:
-    vocabulary: int = 65
+class CharRNNConfig(Settings):
+    vocabulary: Annotated[int, Field(ge=2, le=10_000)] = 65
     """Number of characters."""
-    embedding: int = 128
+    embedding: Annotated[int, Field(ge=1, le=4096)] = 128
     """Width of a character's vector."""
-    width: int = 512
+    width: Annotated[int, Field(ge=1, le=4096)] = 512
     """Width of the hidden state of each layer."""
-    layers: int = 2
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
     """Recurrent layers, one on top of the other."""
-    dropout: float = 0.4
+    dropout: Probability = 0.4
     """Dropout probability between layers and before the output."""
     variational: bool = False
     """Drop the same units at every character of a window instead of new ones (Gal & Ghahramani, arXiv:1512.05287)."""
-    weight_drop: float = 0.0
+    weight_drop: Probability = 0.0
     """Dropout probability of the recurrent weights, drawn once a window (Merity et al., arXiv:1708.02182)."""
     tied: bool = False
     """Use the embedding as the output weights too (Press & Wolf, arXiv:1608.05859); needs embedding = width."""
 
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("vocabulary", 2, 10_000),
-            ("embedding", 1, 4096),
-            ("width", 1, 4096),
-            ("layers", 1, 8),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise LabError(
-                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
-                )
-        for name in ("dropout", "weight_drop"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-                raise LabError(f"{name}={repr(value)[:60]} is not valid: it must be at least 0 and below 1.")
-        for name in ("variational", "tied"):
-            if not isinstance(getattr(self, name), bool):
-                raise LabError(f"{name}={repr(getattr(self, name))[:60]} is not valid: it must be true or false.")
+    @model_validator(mode="after")
+    def _check_tied(self) -> CharRNNConfig:
         if self.tied and self.embedding != self.width:
             raise LabError(
                 f"tied=True needs embedding={self.width}, not {self.embedding}: output and input share weights."
             )
+        return self
 
 
 class LockedDropout(nn.modules.dropout._DropoutNd):

@@ -7,51 +7,45 @@ Every module is called once per forward pass and nothing works in place, so attr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from core.common.errors import LabError
-from core.models.stochastic_depth import branch, check_probabilities
+from core.common.settings import Count, List, Probability, Settings
+from core.models.stochastic_depth import branch
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FastResNetConfig:
-    classes: int = 10
+class FastResNetConfig(Settings):
+    classes: Count = 10
     """Number of labels."""
-    image_size: int = 32
+    image_size: Annotated[int, Field(ge=16)] = 32
     """Height and width of the input, pixels."""
-    widths: tuple[int, int, int] = (64, 256, 256)
+    widths: Annotated[tuple[Count, Count, Count], List] = (64, 256, 256)
     """Output channels of the three blocks."""
-    depth: int = 2
+    depth: Annotated[int, Field(ge=2, le=6)] = 2
     """Convolutions per block; from 3 on, the block has a residual connection around all but the first."""
-    activation: str = "relu"
+    activation: Literal["relu", "gelu"] = "relu"
     """`relu` (every attribution method knows it) or `gelu` (a little more accurate in very short runs)."""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """Dropout probability before the linear head."""
-    spatial_dropout: float = 0.0
+    spatial_dropout: Probability = 0.0
     """Probability of dropping a whole channel after each block (arXiv:1411.4280)."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Probability = 0.0
     """Probability of leaving out the last residual branch; earlier ones less, linearly (arXiv:1603.09382). Needs depth 3."""
 
-    def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise LabError(f"activation={self.activation!r} is not valid: it must be one of {', '.join(ACTIVATIONS)}.")
-        if self.image_size < 16:
-            raise LabError(f"image_size={self.image_size} is not valid for fast_resnet: it must be at least 16 pixels.")
-        if len(self.widths) != 3 or min(self.widths) < 1:
-            raise LabError(f"widths={self.widths} is not valid: fast_resnet needs three positive channel counts.")
-        if not 2 <= self.depth <= 6:
-            raise LabError(f"depth={self.depth} is not valid: it must be 2 to 6 convolutions per block.")
-        check_probabilities(self, "dropout", "spatial_dropout", "stochastic_depth")
+    @model_validator(mode="after")
+    def _check_residual(self) -> FastResNetConfig:
         if self.stochastic_depth and self.depth < 3:
             raise LabError(
                 f"stochastic_depth={self.stochastic_depth} needs residual connections, which fast_resnet has from depth=3 "
                 f"on: set depth to 3 or more, not {self.depth}."
             )
+        return self
 
 
 class Block(nn.Module):

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from core.models.stochastic_depth import branch, check_probabilities
+from core.common.settings import Count, Probability, Settings
+from core.models.stochastic_depth import branch
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResNet18Config:
-    classes: int = 10
+class ResNet18Config(Settings):
+    classes: Count = 10
     """Number of labels."""
-    image_size: int = 32
+    image_size: Count = 32
     """Height and width of the input, pixels (the network accepts any size)."""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """Dropout probability before the dense layer."""
-    spatial_dropout: float = 0.0
+    spatial_dropout: Probability = 0.0
     """Probability of dropping a whole channel after each of the four stages (arXiv:1411.4280)."""
-    stochastic_depth: float = 0.0
+    stochastic_depth: Probability = 0.0
     """Probability of leaving out the last residual branch; earlier ones less, linearly (arXiv:1603.09382)."""
-
-    def __post_init__(self) -> None:
-        check_probabilities(self, "dropout", "spatial_dropout", "stochastic_depth")
 
 
 def resnet18(config: ResNet18Config) -> nn.Module:

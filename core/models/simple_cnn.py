@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from core.common.errors import LabError
-from core.models.stochastic_depth import check_probabilities
+from core.common.settings import Count, List, Probability, Settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SimpleCNNConfig:
-    classes: int = 10
+class SimpleCNNConfig(Settings):
+    classes: Count = 10
     """Number of labels."""
-    image_size: int = 32
+    image_size: Annotated[int, Field(ge=10)] = 32
     """Height and width of the input, pixels."""
-    widths: tuple[int, int] = (32, 64)
+    widths: Annotated[tuple[Count, Count], List] = (32, 64)
     """Output channels of the two convolutions."""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """Dropout probability before the dense layer."""
-    spatial_dropout: float = 0.0
+    spatial_dropout: Probability = 0.0
     """Probability of dropping a whole channel after each pooling (arXiv:1411.4280)."""
     batch_norm: bool = False
     """Batch normalisation after each convolution."""
-
-    def __post_init__(self) -> None:
-        check_probabilities(self, "dropout", "spatial_dropout")
-        if self.image_size < 10:
-            raise LabError(f"image_size={self.image_size} is not valid for simple_cnn: it must be at least 10 pixels.")
-        if len(self.widths) != 2 or min(self.widths) < 1:
-            raise LabError(f"widths={self.widths} is not valid: simple_cnn needs two positive channel counts.")
 
 
 class SimpleCNN(nn.Module):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
-
-from core.common.errors import LabError
 
 
 class StochasticDepth(nn.modules.dropout._DropoutNd):
@@ -25,11 +21,3 @@ class StochasticDepth(nn.modules.dropout._DropoutNd):
 def branch(p: float, number: int, branches: int) -> nn.Module:
     """What ends residual branch `number`, from 1, of `branches`: survival falls linearly with depth, to 1 - p at the last."""
     return StochasticDepth(p * number / branches) if p else nn.Identity()
-
-
-def check_probabilities(config: Any, *names: str) -> None:
-    """Raises LabError for a field that is no probability of dropping something."""
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-            raise LabError(f"{name}={repr(value)[:60]} is not valid: it must be at least 0 and below 1.")

@@ -175,7 +175,7 @@ class TrainSession:
         return Card(
             title=title,
             model=self.config.model,
-            model_config=dataclasses.asdict(values) | {key: self.model_config[key] for key in changed},
+            model_config=values.to_dict() | {key: self.model_config[key] for key in changed},
             dataset=self.dataset_card,
             metrics=metrics or {},
             recipe=self.config.to_dict(),
