@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from core.common.errors import LabError
-from core.common.values import finite
+from core.common.settings import Seed, Settings
 
 MAX_LENGTH = 20_000
 PRECISIONS = ("float32", "int8")
 """Of the weights while writing, see core.inference.decoding; named here, where nothing needs torch."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SamplingConfig:
+class SamplingConfig(Settings):
     """Settings of one piece of writing. Raises LabError with the valid range for any value outside it."""
 
-    length: int = 500
+    length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] = 500
     """Characters to write."""
-    temperature: float = 0.8
+    temperature: Annotated[float, Field(ge=0, le=100)] = 0.8
     """Logits are divided by this: below 1 sharpens, above 1 flattens, 0 always takes the likeliest character."""
-    top_k: int = 0
+    top_k: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Choose among the k likeliest characters only; 0 = all (Fan et al., arXiv:1805.04833)."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Choose among the likeliest characters that together hold this much probability; 1 = all (Holtzman et al.,
     arXiv:1904.09751)."""
-    no_repeat: int = 0
+    no_repeat: Annotated[int, Field(ge=0, le=1000)] = 0
     """Never write the same sequence of so many characters twice, which ends loops at low temperatures; 0 = off (after Paulus
     et al., arXiv:1705.04304, who do it with words)."""
-    seed: int = 0
+    seed: Seed = 0
     """The same seed, settings and prompt give the same text on the same device."""
-
-    def __post_init__(self) -> None:
-        self._whole("length", 1, MAX_LENGTH)
-        self._within("temperature", 0, 100)
-        self._whole("top_k", 0, 10_000)
-        self._within("top_p", 0, 1)
-        self._whole("no_repeat", 0, 1000)
-        self._whole("seed", 0, 2**31 - 1)
-
-    def _whole(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise LabError(
-                f"{name}={str(value)[:40]} is not valid: {name} must be a whole number from {low} to {high:,}."
-            )
-
-    def _within(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if not finite(value) or not low <= value <= high:
-            raise LabError(f"{name}={str(value)[:40]} is not valid: {name} must be a number from {low:g} to {high:g}.")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

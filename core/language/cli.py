@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.common.errors import LabError
 from core.common.output import harmless, note, print_json
+from core.common.settings import fields_of
 from core.inference.sampling import PRECISIONS, SamplingConfig
+from core.training.cli import add_flag
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
     from core.inference.text import Reading
 
 SHOWN_REPLACED = 10
-SETTINGS = ("length", "temperature", "top_k", "top_p", "no_repeat", "seed")
 
 
 def add(subcommands: Any) -> None:
-    usual = SamplingConfig()
     parser = subcommands.add_parser(
         "generate",
         help="write text with a language model",
@@ -36,22 +36,8 @@ def add(subcommands: Any) -> None:
     parser.add_argument(
         "--checkpoint", metavar="NAME", help="as listed by: python -m core checkpoints (default: the first for text)"
     )
-    number = {"int": int, "float": float}
-    for name, kind, text in (
-        ("length", "int", "characters to write"),
-        ("temperature", "float", "below 1 plays safe, above 1 dares, 0 always takes the likeliest character"),
-        ("top_k", "int", "choose among so many likeliest characters only, 0 = all"),
-        ("top_p", "float", "choose among the likeliest that together are so probable, 1 = all"),
-        ("no_repeat", "int", "never write a sequence of so many characters twice, 0 = off"),
-        ("seed", "int", "the same one gives the same text on the same device"),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=number[kind],
-            default=getattr(usual, name),
-            metavar=kind.upper(),
-            help=f"{text} (default: {getattr(usual, name):g})",
-        )
+    for name, info in fields_of(SamplingConfig).items():
+        add_flag(parser, name, info, f" (default: {info.default:g})")
     parser.add_argument("--streams", type=int, default=1, metavar="INT", help="texts to write at once (default: 1)")
     parser.add_argument(
         "--precision",
@@ -69,7 +55,9 @@ def generate(options: argparse.Namespace) -> int:
     from core.compression.measuring.remarks import usual_precision
     from core.inference.text import read
 
-    config = SamplingConfig(**{name: getattr(options, name) for name in SETTINGS})
+    config = SamplingConfig(
+        **{name: value for name in fields_of(SamplingConfig) if (value := getattr(options, name)) is not None}
+    )
     reference = _find(options.checkpoint)
     vocabulary = reference.card.text_data.vocabulary  # an image classifier is told before torch is imported
     reading = read(_standard_input() if options.prompt == "-" else options.prompt, vocabulary)
@@ -85,8 +73,7 @@ def generate(options: argparse.Namespace) -> int:
     written = Written(streams=options.streams)
     interrupted = _collect(writer, written, None if options.json else reading.text)
     if options.json:
-        settings = {name: getattr(config, name) for name in SETTINGS}
-        settings |= {"streams": options.streams, "precision": precision, "device": device}
+        settings = config.to_dict() | {"streams": options.streams, "precision": precision, "device": device}
         values = {"checkpoint": reference.name, "prompt": reading.text} | written.to_dict()
         replaced = [{"character": character, "stand_in": by} for character, by in reading.replaced]
         print_json(values | {"replaced": replaced, "settings": settings})

@@ -8,9 +8,10 @@ import streamlit as st
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
+from core.common.settings import describe, fields_of
 from core.compression.measuring.remarks import runs_in_int8
 from core.inference.sampling import SamplingConfig
-from core.training.config import field_docs
+from pages.shared.settings_form import settings_form
 from pages.shared.text import in_words, show_error
 
 FIRST_PROMPT = "ROMEO:\n"
@@ -56,31 +57,19 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
             DEFAULT.temperature,
             0.05,
             key=f"{key}-temperature",
-            help=field_docs(SamplingConfig)["temperature"],
+            help=describe(fields_of(SamplingConfig)["temperature"]),
             persist_state="session",
         )
     }
     with st.expander("More settings"):
         with st.container(horizontal=True, gap="small"):
-            for name in ("length", "seed", "top_k", "no_repeat"):
-                values[name] = st.number_input(
-                    LABELS[name],
-                    value=getattr(DEFAULT, name),
-                    step=100 if name == "length" else 1,
-                    key=f"{key}-{name}",
-                    help=field_docs(SamplingConfig)[name],
-                    width=128,
-                    persist_state="session",
-                )
-            values["top_p"] = st.number_input(
-                LABELS["top_p"],
-                value=1.0,
-                step=0.05,
-                format="%g",
-                key=f"{key}-top_p",
-                help=field_docs(SamplingConfig)["top_p"],
-                width=128,
-                persist_state="session",
+            values |= settings_form(
+                SamplingConfig,
+                ("length", "seed", "top_k", "no_repeat", "top_p"),
+                DEFAULT.to_dict(),
+                f"{key}-{{}}",
+                labels=LABELS,
+                increments={"length": 100, "top_p": 0.05},
             )
         st.segmented_control(
             "Pace",
@@ -98,8 +87,6 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
             persist_state="session",
         )
     try:
-        if None in values.values():
-            raise LabError("A field is empty: give it a number.")
         return SamplingConfig(**values)
     except LabError as error:
         show_error(in_words(error, LABELS))

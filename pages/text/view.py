@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import streamlit as st
@@ -159,7 +158,7 @@ def _again(writing: Writing) -> None:
     seed = (writing.config.seed + 1) % 2**31
     st.session_state["write-seed"] = seed
     st.session_state[REDRAW] = True
-    _restart(writing, (), dataclasses.replace(writing.config, seed=seed))
+    _restart(writing, (), writing.config.replace(seed=seed))
 
 
 def _take_branch() -> None:
