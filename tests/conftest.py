@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, those in a browser last."""
     order = ("unit", "app", "browser")
     items.sort(key=lambda item: next((place for place, part in enumerate(order) if part in item.path.parts), 0))
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported is there to stay: no garbage collection looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
