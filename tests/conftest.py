@@ -21,6 +21,7 @@ os.environ["LAB_HOME"] = str(_HOME)
 
 
 def pytest_unconfigure() -> None:
+    gc.unfreeze()
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
