@@ -10,6 +10,7 @@ import pytest
 
 from core.app import main
 from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.store import LOG
 from core.jobs.worker import do_run
 
 
@@ -18,7 +19,9 @@ def in_process() -> Iterator[None]:
     """The engine does a run where it would queue it, and the worker leaves this process's signals alone."""
 
     def submit(engine: LocalEngine, run_id: str, *, attached: bool = False) -> Run:
-        do_run(engine.store, run_id)
+        log = (engine.store.folder(run_id) / LOG).open("a")
+        with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            do_run(engine.store, run_id)
         return engine.store.get(run_id)
 
     with pytest.MonkeyPatch.context() as patch:

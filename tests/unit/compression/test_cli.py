@@ -186,6 +186,7 @@ def test_lists_show_it_as_a_recipe(
     assert f"compress --show {run_id}" in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_recipe_and_tells_how_to_go_on(
     home: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

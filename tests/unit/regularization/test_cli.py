@@ -27,6 +27,8 @@ from core.training.config import TrainConfig, field_docs
 from tests.unit.in_process import follow
 from tests.unit.terminal import refused, run_main, start
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 240.0
 MEMBERS = 4
 """Of the small study: two arms, two seeds."""

@@ -28,6 +28,8 @@ from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from tests.tiny import CLASSES, write_class_folders
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 180.0
 STEPS, EVALUATIONS, SIZE = 200, 20, 40
 TUNED = "early_stopping=1/50"

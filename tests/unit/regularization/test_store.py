@@ -202,6 +202,7 @@ def test_a_study_is_renamed_and_deleted_as_a_whole(store: RunStore, study: str, 
     assert [item.name for item in store.root.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_studies_that_cannot_be_done_say_why_and_may_be_resumed(
     store: RunStore, study: str, first: Path, config: StudyConfig, tmp_path: Path
 ) -> None:
