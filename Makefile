@@ -11,8 +11,9 @@ PY   := $(VENV)/bin/python
 QUIET := $(shell test -t 2 || echo --quiet)
 PIP  := $(PY) -m pip --disable-pip-version-check install --no-input $(QUIET) $(PIP_ARGS) -c constraints.txt
 
-# Both cores: a test file goes to one process as a whole, so that its module's fixtures are made once.
-BOTH := -n 2 --dist loadfile
+# Both cores: a test file goes to one process as a whole, so that its module's fixtures are made once. Files go in
+# order: those with the fewest tests, which are the longest, would come last otherwise.
+BOTH := -n 2 --dist loadfile --no-loadscope-reorder
 
 # A stamp is written after its step is complete, so a half-finished install is done again.
 MADE  := $(VENV)/.made
