@@ -11,6 +11,10 @@ PY   := $(VENV)/bin/python
 QUIET := $(shell test -t 2 || echo --quiet)
 PIP  := $(PY) -m pip --disable-pip-version-check install --no-input $(QUIET) $(PIP_ARGS) -c constraints.txt
 
+# Both cores: a test file goes to one process as a whole, so that its module's fixtures are made once. Files go in
+# order: those with the fewest tests, which are the longest, would come last otherwise.
+BOTH := -n 2 --dist loadfile --no-loadscope-reorder
+
 # A stamp is written after its step is complete, so a half-finished install is done again.
 MADE  := $(VENV)/.made
 APP   := $(VENV)/.app-installed
@@ -21,13 +25,13 @@ ifneq ($(shell test -x $(PY) && $(PY) -c 'print(1)' 2>/dev/null),1)
 $(shell rm -f $(MADE) $(APP) $(TESTS))
 endif
 
-.PHONY: help run test lint benchmark clean
+.PHONY: help run test test-fast lint benchmark clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo 'Variables: PORT=8501 (run), ARGS="..." (run, test: passed to pytest, benchmark), PYTHON=/path/to/python3, PIP_ARGS="..."'
+	@echo 'Variables: PORT=8501 (run), ARGS="..." (run, test and test-fast: passed to pytest, benchmark), PYTHON=/path/to/python3, PIP_ARGS="..."'
 
 run: $(APP) ## install what is missing and start the app on http://localhost:8501
 	$(PY) -m streamlit run streamlit_app.py --server.port $(PORT) $(ARGS)
@@ -37,7 +41,15 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
+ifeq ($(ARGS),)
+	$(PY) -m pytest $(BOTH) tests/unit tests/app
+	$(PY) -m pytest tests/browser
+else
 	$(PY) -m pytest $(ARGS)
+endif
+
+test-fast: $(TESTS) ## the tests that start no processes and no browser
+	$(PY) -m pytest $(BOTH) -m "not slow" tests/unit tests/app $(ARGS)
 
 lint: $(TESTS) ## sort imports, format, lint and check types
 	$(PY) -m ruff check --fix .

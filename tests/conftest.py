@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ os.environ["LAB_HOME"] = str(_HOME)
 
 
 def pytest_unconfigure() -> None:
+    gc.unfreeze()
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
@@ -27,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first, those in a browser last."""
     order = ("unit", "app", "browser")
     items.sort(key=lambda item: next((place for place, part in enumerate(order) if part in item.path.parts), 0))
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported is there to stay: no garbage collection looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -183,8 +183,9 @@ def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_pag
 
 
 @pytest.fixture
-def endless(open_page: Open, sharp: Path) -> AppTest:
-    """KernelSHAP with so many samples that it is a task, under way."""
+def endless(open_page: Open, lab_home: Path) -> AppTest:
+    """KernelSHAP with so many samples of such a network that it takes 10 s on a quick machine: a task, under way."""
+    write_sharp(lab_home / "none" / "tiny", widths=(64, 64))
     at = open_page("attribution")
     at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
     give(at, picture())

@@ -111,6 +111,7 @@ def test_the_sidebar_names_the_device(open_page: Open) -> None:
     assert any("core" in caption.value for caption in at.sidebar.caption)
 
 
+@pytest.mark.slow
 def test_home_and_runs_need_no_torch() -> None:
     """In a process of its own: others have imported torch in this one."""
     import subprocess

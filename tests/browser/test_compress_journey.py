@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,13 +16,18 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
+from core.compression.recipe import PRESETS, CompressConfig
 from core.compression.results import loss_words
 from core.compression.store import read_compression
 from core.inference.images import logits_of
 from core.jobs import RunStore
-from tests.browser.lab import ROOT, Lab
+from core.jobs.run import COMPRESS
+from core.training.recipes import RECIPES
+from tests.browser.lab import Lab
 from tests.browser.steps import badge, choose, circle, press, run_id, view
 from tests.tiny import CLASSES, draw
+from tests.unit.compression.quick_measuring import quicken
+from tests.unit.in_process import finish
 
 DONE_MS = 240_000
 """A variant is measured for some seconds on an idle machine."""
@@ -32,13 +36,14 @@ START = ".st-key-start-recipe"
 
 @pytest.fixture(scope="module")
 def trained(lab: Lab, tiny_dataset_folder: Path) -> str:
-    """A small Simple CNN that knows the tiny dataset, trained from the command line into the server's LAB_HOME."""
-    command = [*(sys.executable, "-m", "core", "train", "--model", "simple_cnn", "--name", "Shapes", "--json")]
-    command += ["--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "15", "--model-config", "widths=[8,16]"]
-    environment = os.environ | {"LAB_HOME": str(lab.home), "LAB_SLOTS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return str(json.loads(done.stdout)["id"])
+    """A small Simple CNN that knows the tiny dataset, trained into the server's LAB_HOME."""
+    config = RECIPES["simple_cnn"]["default"].replace(
+        dataset=f"folder:{tiny_dataset_folder}", epochs=15, model_config={"widths": [8, 16]}
+    )
+    store = RunStore(lab.home / "runs")
+    run = finish(store, store.create(config, "Shapes"))
+    assert run.status == "finished", run.message
+    return run.id
 
 
 def setting(page: Page, label: str) -> Locator:
@@ -205,18 +210,28 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     no_overflow(page)
 
 
-def test_a_network_that_ships_is_compressed_without_its_data(page: Page, lab: Lab) -> None:
+def test_a_network_that_ships_is_compressed_without_its_data(
+    page: Page, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.goto("/compression?view=New+recipe")
     page.locator(".st-key-compress-images").get_by_role("combobox").click()
     page.get_by_role("option", name=re.compile("^Simple CNN · ")).click()
     expect(page.locator(".st-key-fetch-compress").get_by_role("button")).to_be_visible()
     choose(page, "recipe-preset-images", "Half the size, nothing lost")
     expect(page.get_by_text("1 variant", exact=True)).to_be_visible()
-    started = start(page)
+    expect(page.locator(START).get_by_role("button")).to_be_enabled()
+
+    store = RunStore(lab.home / "runs")
+    steps = tuple(step.to_dict() for step in PRESETS["half"].steps)
+    config = CompressConfig(checkpoint="simple_cnn", steps=steps, model="simple_cnn", dataset="cifar10", device="cpu")
+    started = store.create(config, "Half", kind=COMPRESS)
+    quicken(monkeypatch)
+    assert finish(store, started).status == "finished"
+    page.goto(f"/compression?recipe={started}")
     finished(page)
     original, half = table(page, 2)
     assert {original["Accuracy"], half["Accuracy"], half["Change"]} == {"–"}
-    result = read_compression(RunStore(lab.home / "runs"), started)
+    result = read_compression(store, started)
     assert result.measured[1].stored_bytes < 0.52 * result.measured[0].stored_bytes
 
     _, data = exported(page, started, "1 float16")

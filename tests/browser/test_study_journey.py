@@ -1,4 +1,4 @@
-"""Explore the study that ships, then make one: choose, start, leave, come back, read its verdict, use a network."""
+"""Explore the study that ships; start one, leave, come back, stop it; read the verdict of one, and use a network of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import psutil
 from playwright.sync_api import Page, expect
 
 from core.jobs import RunStore
-from core.regularization.store import read_study
+from core.jobs.run import STUDY
+from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, press, run_id, upload
+from tests.unit.in_process import finish
 
 VERDICT = re.compile("helps|hurts|within seed noise")
 
@@ -36,7 +38,7 @@ def test_the_example_is_there_without_any_training(page: Page) -> None:
         expect(shown.first).to_be_visible()
 
 
-def test_make_a_study_leave_return_and_use_what_it_trained(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
+def test_start_a_study_leave_return_and_stop_it(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
     page.goto("/regularization?view=New+study")
     choose(page, "dataset", "A folder of mine")
     enter(page, "folder", str(tiny_dataset_folder))
@@ -44,8 +46,7 @@ def test_make_a_study_leave_return_and_use_what_it_trained(page: Page, lab: Lab,
     enter(page, "study-seeds", "2")
     page.get_by_text("Advanced", exact=True).click()
     enter(page, "study-name", "Shapes compared")
-    enter(page, "study-steps", "150")
-    enter(page, "study-evaluations", "5")
+    enter(page, "study-steps", "9000")
     expect(page.get_by_text("10 runs")).to_be_visible()
     press(page, "start-study")
     study = run_id(page, "study")
@@ -55,31 +56,32 @@ def test_make_a_study_leave_return_and_use_what_it_trained(page: Page, lab: Lab,
     # Close the tab; the study goes on, and a new tab finds it by its address.
     page.goto("about:blank")
     page.goto(address)
-    badge(page, "Finished|Running")
-    press_stop_and_resume(page)
-    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
-        re.compile("Finished$"), timeout=180_000
-    )
-    expect(table(page)).to_contain_text(VERDICT)
-    result = read_study(RunStore(lab.home / "runs"), study)
-    assert {item.status for item in result.members} == {"finished"}
-    assert all(item.step == 150 and item.test_accuracy is not None for item in result.members)
-    assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a study that is over leaves no process behind"
+    badge(page, "Running")
+    press(page, "stop")
+    badge(page, "Stopped")
+    expect(page.locator(".st-key-resume").get_by_role("button")).to_be_enabled()
+    assert RunStore(lab.home / "runs").get(study).resumable
+    assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a study that was stopped leaves no process behind"
 
+
+def test_read_a_verdict_and_use_what_a_study_trained(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
+    config = StudyConfig(
+        dataset=f"folder:{tiny_dataset_folder}", arms=("none", "dropout=0.3"), train_sizes=(60,), seeds=2, steps=100,
+        batch_size=16, evaluations=2, device="cpu",
+    )  # fmt: skip
+    store = RunStore(lab.home / "runs")
+    study = store.create(config, "Shapes in 100 steps", kind=STUDY)
+    assert finish(store, study).status == "finished"
+    page.goto(f"/regularization?study={study}")
+    badge(page, "Finished")
+    expect(table(page)).to_contain_text(VERDICT)
     page.get_by_role("tab", name="Checkpoints").click()
-    page.get_by_role("link", name="No regularization").click()
+    page.get_by_role("link", name="No regularization").first.click()
     upload(page, "circle.png", "image/png", circle())
     expect(answer(page)).to_have_text(re.compile("circle"))
 
     page.goto("/runs")
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
-
-
-def press_stop_and_resume(page: Page) -> None:
-    """Stop a study on its way, and go on."""
-    press(page, "stop")
-    badge(page, "Stopped")
-    press(page, "resume")
 
 
 def test_wrong_studies_are_answered_in_a_sentence(page: Page) -> None:

@@ -189,6 +189,7 @@ def imported_by_pages() -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_first_paint_leaves_torch_alone() -> None:
     """In a fresh process: importing torch takes seconds, and none of it belongs before the first page."""
     script = (

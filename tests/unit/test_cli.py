@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from core.common.output import Bar, duration
 from core.common.settings import describe, fields_of
 from core.jobs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig
+from tests.unit.in_process import follow
 from tests.unit.terminal import ROOT, run_main, start
 
 TIMEOUT_S = 120.0
@@ -37,13 +39,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def trained(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str]:
     """What `train --json` printed in the foreground, and what it said on stderr meanwhile."""
-    process = start(
+    output, said = follow(
         *("train", "--model", "simple_cnn", "--recipe", "default", "--epochs", "4", "--batch-size", "8", "--seed", "3"),
         *("--dataset", f"folder:{tiny_dataset_folder}", "--model-config", "dropout=0.1", "--no-compile", "--json"),
         *("--name", "from a terminal"),
     )
-    output, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
     return json.loads(output), said
 
 
@@ -58,10 +58,7 @@ def test_training_in_the_foreground_is_a_run_like_any_other(home: Path, trained:
     run = RunStore().get(values["run_id"])
     assert run.name == "from a terminal"
     assert run.test_accuracy == values["test_accuracy"] > 0.5
-    assert "starting PyTorch" in said
     assert "test accuracy" in said
-    assert "%" in said
-    assert "\r" not in said, "plain lines where nobody watches"
 
 
 def test_classify_answers_every_picture_and_tells_bad_ones(
@@ -88,6 +85,7 @@ def test_classify_answers_every_picture_and_tells_bad_ones(
     assert output.startswith(f"{good}: ")
 
 
+@pytest.mark.slow
 def test_a_file_name_that_is_no_text_is_answered_too(
     trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path
 ) -> None:
@@ -178,16 +176,21 @@ def started_run(name: str) -> str:
     raise AssertionError(RunStore().list())
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_and_tells_how_to_resume(
     home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "5000")
     interrupted = start("train", "--name", "interrupted", *arguments)
+    assert interrupted.stderr
+    shown = list(itertools.takewhile(lambda line: "%" not in line, interrupted.stderr))  # until it tells how far it is
     run_id = started_run("interrupted")
     interrupted.send_signal(signal.SIGINT)
     output, said = interrupted.communicate(timeout=TIMEOUT_S)
     assert interrupted.returncode == 130
     assert output == ""
+    assert any("starting PyTorch" in line for line in shown)
+    assert "\r" not in "".join(shown) + said, "plain lines where nobody watches"
     assert f"python -m core resume {run_id}" in said
     assert "Traceback" not in said
     assert RunStore().get(run_id).status == "stopped"
@@ -214,6 +217,7 @@ def test_ctrl_c_stops_and_tells_how_to_resume(
     assert "not running" in said
 
 
+@pytest.mark.slow
 def test_detached_training_returns_at_once(
     home: Path, tiny_dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 
 import pytest
@@ -17,6 +18,7 @@ _exported: dict[str, bytes] = {}
 
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     """For one test. Peak memory is always MEMORY."""
+    gc.freeze()  # a measurement collects garbage first: not through all that was imported since
     short = functools.partial(latency.interleaved, budget_s=0.0, fewest=2, most=2)
     monkeypatch.setattr(measure, "interleaved", short)
     monkeypatch.setattr(measure_text, "interleaved", short)

@@ -156,6 +156,7 @@ def killed(lab_home: Path) -> Iterator[RunStore]:
         os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_real_worker_that_is_killed_goes_on_from_its_state(
     killed: RunStore, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from core.common import devices
 from core.jobs import pool
 from core.jobs.pool import Answer, Crew, Task, crew_size
 
+pytestmark = pytest.mark.slow
+
 FAKE = """
 import json, os, sys, time
 print(os.getpid(), file=open(os.path.join(sys.argv[1], "started"), "a"))

@@ -238,6 +238,7 @@ def test_queue_places_follow_the_tickets(runs: RunStore) -> None:
     os.close(handle)
 
 
+@pytest.mark.slow
 def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore) -> None:
     run_id = runs.create(TrainConfig())
     path = runs.folder(run_id) / WORKER_LOCK

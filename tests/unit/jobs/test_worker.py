@@ -22,6 +22,8 @@ from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.store import FOREGROUND_LOCK
 from core.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 120.0
 

@@ -214,6 +214,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
         assert len(said.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_before_torch_is_imported(home: Path) -> None:
     cases = [
         ["generate", "--checkpoint", "nobody"],
@@ -249,6 +250,7 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_characters_come_as_they_are_written_until_ctrl_c(writer: str) -> None:
     process = start(
@@ -269,6 +271,7 @@ def test_characters_come_as_they_are_written_until_ctrl_c(writer: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_reader_may_stop_reading(writer: str) -> None:
     process = start("generate", "--checkpoint", writer, "--length", "20000")
     assert process.stdout

@@ -12,9 +12,9 @@ import pytest
 
 from core.jobs import RunStore
 from tests.tiny_text import play
-from tests.unit.terminal import ROOT, run_main, start
+from tests.unit.in_process import follow
+from tests.unit.terminal import ROOT, run_main
 
-TIMEOUT_S = 120.0
 UNSEEN = "Ωmega ✓ naïve"
 """Ends the text, in its validation part; three of its characters are in no other place."""
 
@@ -29,23 +29,11 @@ def book(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def trained(home: Path, book: Path) -> dict[str, Any]:
     """What `train --json` printed for a network that learned a little of the book."""
-    process = start(
-        *(
-            "train",
-            "--model",
-            "char_rnn",
-            "--recipe",
-            "quick",
-            "--dataset",
-            os.path.relpath(book, ROOT),
-            "--epochs",
-            "4",
-        ),
+    output, _ = follow(
+        *("train", "--model", "char_rnn", "--recipe", "quick", "--dataset", os.path.relpath(book), "--epochs", "4"),
         *("--batch-size", "8", "--window", "32", "--eval-every", "2", "--seed", "3", "--json"),
         *("--model-config", "width=32", "--model-config", "embedding=16"),
     )
-    output, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
     values: dict[str, Any] = json.loads(output)
     return values
 

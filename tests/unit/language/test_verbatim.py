@@ -167,6 +167,7 @@ def test_a_large_text_is_quick(kind: str) -> None:
     assert found
 
 
+@pytest.mark.slow
 def test_torch_is_not_loaded() -> None:
     script = "import sys, core.language.verbatim; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

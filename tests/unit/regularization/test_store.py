@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 import pytest
 
 from core.checkpoints.store import MEMBERS, find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
-from core.common import devices, locks
+from core.common import locks
 from core.common.errors import LabError
 from core.data import load_images
-from core.jobs import LocalEngine, Run, RunStore
+from core.jobs import LocalEngine, RunStore
 from core.jobs.run import MEMBER, STUDY
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import split_of
@@ -28,22 +27,13 @@ from core.regularization.store import FACTS, RESULT, read_study
 from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from tests.tiny import write_class_folders
-
-TIMEOUT_S = 180.0
+from tests.unit.in_process import finish
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values))
-
-
-def wait_end(engine: LocalEngine, run_id: str) -> Run:
-    deadline = time.monotonic() + TIMEOUT_S
-    while engine.state(run_id).active:
-        assert time.monotonic() < deadline, engine.store.log(run_id)
-        time.sleep(0.02)
-    return engine.store.get(run_id)
 
 
 @pytest.fixture(scope="module")
@@ -212,10 +202,10 @@ def test_a_study_is_renamed_and_deleted_as_a_whole(store: RunStore, study: str, 
     assert [item.name for item in store.root.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_studies_that_cannot_be_done_say_why_and_may_be_resumed(
     store: RunStore, study: str, first: Path, config: StudyConfig, tmp_path: Path
 ) -> None:
-    engine = LocalEngine(store, slots=max(5, devices.cores()))
     small = write_class_folders(tmp_path / "small", train=8, test=2)
     large = dataclasses.replace(config, dataset=f"folder:{small}", train_sizes=(16, 1000))
     vanished = dataclasses.replace(config, dataset=f"folder:{tmp_path / 'gone'}")
@@ -231,10 +221,8 @@ def test_studies_that_cannot_be_done_say_why_and_may_be_resumed(
         changed: "have changed since this study began",
         study: f"delete {first}, and it trains that run again",
     }
-    for run_id in cases:
-        engine.submit(run_id)
     for run_id, words in cases.items():
-        run = wait_end(engine, run_id)
+        run = finish(store, run_id)
         assert run.status == "failed"
         assert words in run.message
         assert "\n" not in run.message
@@ -243,8 +231,7 @@ def test_studies_that_cannot_be_done_say_why_and_may_be_resumed(
         assert not any(item.test_accuracy for item in read_study(store, run_id).members if run_id != study)
 
     shutil.rmtree(first)  # as it said
-    engine.submit(study)
-    run = wait_end(engine, study)
+    run = finish(store, study)
     assert run.status == "finished", run.message
     result = read_study(store, study)
     assert split_of(result) == "test"

@@ -281,6 +281,7 @@ def test_an_accuracy_that_is_none_is_refused(accuracy: float) -> None:
         judged({"none": {0: 0.5, 1: 0.5}, "dropout": {0: 0.5, 1: accuracy}})
 
 
+@pytest.mark.slow
 def test_importing_it_loads_neither_scipy_nor_torch() -> None:
     script = "import sys, core.regularization.verdict; print([x for x in ('scipy', 'torch') if x in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

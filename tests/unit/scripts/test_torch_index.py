@@ -65,6 +65,7 @@ def _linux_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_index, "has_nvidia_gpu", lambda: False)
 
 
+@pytest.mark.slow
 def test_pip_takes_the_cpu_build(server: str, constraints: Path, tmp_path: Path) -> None:
     flags, sentence = torch_index.choose(f"{server}/cpu", constraints)
     assert "for the CPU" in sentence

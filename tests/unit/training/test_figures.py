@@ -280,6 +280,7 @@ def test_every_figure_is_plain_json_and_see_through(dark: bool) -> None:
         assert values["layout"]["template"]["layout"]["font"]["color"] == TEXT[dark]
 
 
+@pytest.mark.slow
 def test_a_figure_waits_for_a_pandas_that_another_thread_is_importing() -> None:
     script = """
 import sys, threading

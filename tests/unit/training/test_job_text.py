@@ -1,21 +1,24 @@
-"""Runs that train a language model: a real worker, what it writes at each evaluation, and exact resume with carried state."""
+"""Runs that train a language model: what they write at each evaluation, and exact resume with carried state."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.checkpoints.store import load_checkpoint, read_card
 from core.data import load_text
 from core.inference.text import evaluate_text
-from core.jobs import LocalEngine, RunStore
+from core.jobs import RunStore
 from core.jobs.metrics import read_samples
+from core.jobs.store import STOP
 from core.training.config import TrainConfig
 from core.training.figures import text_loss_curves
+from core.training.job import Recorder
 from tests.tiny_text import write_text
-from tests.unit.jobs.test_worker import ended, plain_rows, wait
+from tests.unit.in_process import finish
 
 CONFIG = TrainConfig(
     model="char_lstm",
@@ -42,10 +45,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 @pytest.fixture(scope="module")
 def finished(store: RunStore, config: TrainConfig) -> str:
-    engine = LocalEngine(store, slots=1)
     run_id = store.create(config, "Play")
-    engine.submit(run_id)
-    run = wait(engine, run_id, ended)
+    run = finish(store, run_id)
     assert run.status == "finished", run.message
     return run_id
 
@@ -75,28 +76,30 @@ def test_what_the_card_says_is_what_the_best_checkpoint_measures(
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
-    store: RunStore, finished: str, config: TrainConfig
+    store: RunStore, finished: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = LocalEngine(store, slots=1)
     run_id = store.create(config, "Stopped")
-    engine.submit(run_id)
-    wait(engine, run_id, lambda run: run.step > 20)
-    engine.stop(run_id)
-    stopped = wait(engine, run_id, ended)
-    if stopped.status == "stopped":  # a fast machine may have finished it first
-        engine.submit(run_id)
-        assert wait(engine, run_id, ended).status == "finished"
-    assert plain_rows(store, run_id) == plain_rows(store, finished)
+    record = Recorder.record
+
+    def stopping(recorder: Recorder, result: Any) -> None:
+        record(recorder, result)
+        if result.step == 23:  # between two evaluations
+            (store.folder(run_id) / STOP).touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "record", stopping)
+        stopped = finish(store, run_id)
+    assert (stopped.status, stopped.step) == ("stopped", 23)
+    assert finish(store, run_id).status == "finished"
+    rows = [[{**row, "seconds": 0} for row in store.metrics(name)] for name in (run_id, finished)]
+    assert rows[0] == rows[1]
     assert store.samples(run_id) == store.samples(finished)
     cards = [read_card(store.folder(name) / "best") for name in (run_id, finished)]
     assert cards[0].weights_sha256 == cards[1].weights_sha256
 
 
 def test_a_model_and_a_text_that_do_not_go_together_end_in_a_sentence(store: RunStore, config: TrainConfig) -> None:
-    engine = LocalEngine(store, slots=1)
-    run_id = store.create(TrainConfig(model="simple_cnn", dataset=config.dataset), "Wrong")
-    engine.submit(run_id)
-    run = wait(engine, run_id, ended)
+    run = finish(store, store.create(TrainConfig(model="simple_cnn", dataset=config.dataset), "Wrong"))
     assert run.status == "failed"
     assert "cannot learn" in run.message
 

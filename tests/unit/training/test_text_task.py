@@ -87,6 +87,7 @@ def one_epoch(task: TextTask, epoch: int = 0) -> list[tuple[Tensor, Tensor]]:
     return [next(batches) for _ in range(task.steps_per_epoch)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]

@@ -20,7 +20,11 @@ DATA = synthetic()
 SMALL = TrainConfig(model="simple_cnn", epochs=3, batch_size=64, lr=3e-3)
 CONFIGS = {
     "adamw-ema-dropout": RECIPES["simple_cnn"]["default"].replace(
-        epochs=3, batch_size=64, cutout=6, model_config={"dropout": 0.3, "batch_norm": True}, early_stopping=5
+        epochs=3,
+        batch_size=64,
+        cutout=6,
+        model_config={"widths": [8, 8], "dropout": 0.3, "batch_norm": True},
+        early_stopping=5,
     ),
     "muon-ema-clip": RECIPES["fast_resnet"]["default"].replace(
         epochs=4,
@@ -54,7 +58,7 @@ CONFIGS = {
             "stochastic_depth": 0.5,
         },
     ),
-    "spatial-dropout": SMALL.replace(epochs=2, mixup=0.4, model_config={"spatial_dropout": 0.3}),
+    "spatial-dropout": SMALL.replace(epochs=2, mixup=0.4, model_config={"widths": [8, 8], "spatial_dropout": 0.3}),
     "stochastic-depth": SMALL.replace(
         epochs=2,
         model="fast_resnet",
@@ -73,6 +77,7 @@ def weights(done: TrainSession) -> list[torch.Tensor]:
     return [value.clone() for value in done.eval_model().state_dict().values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]

@@ -136,6 +136,7 @@ def test_the_garbage_collector_waits_and_comes_back() -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own() -> None:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper

@@ -132,6 +132,7 @@ def test_pictures_that_do_not_fit_are_refused() -> None:
         sensitivity(network(**SMALL), images, labels, kind="layers")
 
 
+@pytest.mark.slow
 def test_rows_are_read_without_torch() -> None:
     code = "import sys, core.compression.measuring.sensitivity; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4], check=False)

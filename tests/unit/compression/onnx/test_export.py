@@ -240,6 +240,7 @@ def run_alone(folder: Path, script: str, argument: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
     checkpoint = network("simple_cnn", widths=(8, 8))
@@ -253,6 +254,7 @@ def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
     assert printed == checkpoint.card.image_data.classes[int(logits.argmax())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["char_lstm", "char_gpt"])
 @torch.no_grad()
 def test_the_snippet_writes_without_this_project(name: str, tmp_path: Path) -> None:
