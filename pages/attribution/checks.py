@@ -11,6 +11,7 @@ from core.common.errors import LabError
 from pages.attribution.asked import Asked
 from pages.attribution.maps import Display, number, picture_of
 from pages.attribution.slow import about, background, seconds
+from pages.shared.elements import show_image
 from pages.shared.resources import explainer_of, loaded
 from pages.shared.tasks import Report
 from pages.shared.text import plain
@@ -100,10 +101,9 @@ def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers
             alike = number(step.rank_correlation)
             what = f"down to {step.layers[-1]}" if count else "as trained"
             with st.container(width=SMALL_PX + 8, gap="xxsmall"):
-                st.image(
+                show_image(
                     picture_of(step.values, asked, display, signed=method.signed, side=SMALL_PX),
                     width=SMALL_PX,
-                    output_format="PNG",
                     alt=f"{method.title} with {count} layers shuffled, rank correlation {alike}",
                 )
                 st.caption(f"{count} shuffled, {plain(what)}  \nrank correlation {alike}")

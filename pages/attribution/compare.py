@@ -11,6 +11,7 @@ from pages.attribution.compare_classes import compare_classes
 from pages.attribution.compare_epochs import compare_epochs, has_snapshots, no_snapshots
 from pages.attribution.maps import MAP_PX
 from pages.attribution.slow import only
+from pages.shared.elements import show_image
 from pages.shared.text import plain, show_error
 from pages.shared.upload_box import KEY as PICTURE
 from pages.shared.upload_box import example_row
@@ -53,7 +54,7 @@ def compare_view() -> None:
 
 def _picture(asked: Asked) -> None:
     side = asked.pixels.shape[0]
-    st.image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.picture.title}, as {side} by {side} large pixels")
+    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.picture.title}, as {side} by {side} large pixels")
     truth = f"; the test set says {plain(asked.picture.label)}" if asked.picture.label else ""
     st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that a network sees{truth}")
 

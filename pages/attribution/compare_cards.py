@@ -21,6 +21,7 @@ from pages.attribution.cached import attributed, judged
 from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, signed_number
 from pages.attribution.settings import settings_of
 from pages.attribution.slow import INLINE_S, about, background, seconds
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.tasks import Report
 from pages.shared.text import plain
@@ -28,7 +29,6 @@ from pages.shared.text import plain
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
 
-BARS = {"displayModeBar": False}
 UNLIKELY = 0.05
 """A class whose probability stays below this, whatever is covered, has no probability to lose: its scores say nothing."""
 QUIET_S = 0.3
@@ -123,7 +123,7 @@ def map_card(
         side=MAP_PX,
     )
     with st.container(width=MAP_PX + 4, gap="xsmall"):
-        st.plotly_chart(figure, theme=None, width="content", key=key, config=BARS, alt=alt)
+        show_figure(figure, width="content", key=key, buttons=(), alt=alt)
         st.markdown(words)
         return st.empty()
 

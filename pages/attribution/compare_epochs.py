@@ -15,7 +15,6 @@ from core.images.figures import percent
 from core.training.snapshots import epoch_title, names_of
 from pages.attribution.asked import Asked
 from pages.attribution.compare_cards import (
-    BARS,
     Score,
     alike,
     choose_method,
@@ -26,6 +25,7 @@ from pages.attribution.compare_cards import (
 )
 from pages.attribution.compare_others import asked_of
 from pages.attribution.maps import number, picture_of
+from pages.shared.elements import show_figure, show_image
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import plain
 
@@ -77,7 +77,7 @@ def compare_epochs(asked: Asked) -> None:
     with st.container(horizontal=True, gap="small"):
         for question, epoch, item in zip(questions, epochs.values(), found, strict=True):
             with st.container(width=SIDE_PX + 4, gap="xsmall"):
-                st.image(
+                show_image(
                     picture_of(item.pixels, question, display, signed=method.signed, side=SIDE_PX),
                     width=SIDE_PX,
                     alt=f"{method.title}: why {question.label}, at {epoch_title(epoch)}",
@@ -96,11 +96,10 @@ def _likeness(epochs: Sequence[float], likeness: Sequence[float | None]) -> None
     told = ", ".join(
         f"{epoch_title(epoch)} {number(value)}" for epoch, value in zip(epochs, likeness) if value is not None
     )
-    st.plotly_chart(
+    show_figure(
         likeness_figure(epochs, likeness, dark=dark()),
-        theme=None,
         key="compare-likeness",
-        config=BARS,
+        buttons=(),
         alt=f"Rank correlation of each map with the last one: {told}",
     )
 

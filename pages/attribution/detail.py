@@ -15,6 +15,7 @@ from pages.attribution.evidence import map_evidence
 from pages.attribution.maps import BLANK, Display, display_controls, map_words, time_words
 from pages.attribution.settings import settings_form, settings_of
 from pages.attribution.slow import slow_map
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain, show_error
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PARAM, CHOSEN, BOX = "closer", "why-closer", "closer-box"
 LARGE_PX = 448
-ZOOM = {"displayModeBar": False, "scrollZoom": False}
 
 
 def chosen() -> str | None:
@@ -104,12 +104,8 @@ def _large(asked: Asked, found: Attribution, display: Display) -> None:
     )
     figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
     with st.container(width=LARGE_PX):
-        st.plotly_chart(
-            figure,
-            theme=None,
-            key="large-map",
-            config=ZOOM,
-            alt=f"{method.title}: map of why {asked.label}. {method.reading}",
+        show_figure(
+            figure, key="large-map", buttons=(), alt=f"{method.title}: map of why {asked.label}. {method.reading}"
         )
     said = [f"Took {time_words(found.milliseconds)}."]
     if method.uses_baseline:

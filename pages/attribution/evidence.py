@@ -16,13 +16,13 @@ from pages.attribution.cached import controls_of, judged
 from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
 from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import plain
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
 
-BARS = {"displayModeBar": False}
 CURVES = {
     "insertion": "**Put back**, most important first: high is good",
     "deletion": "**Taken away**, most important first: low is good",
@@ -63,11 +63,10 @@ def _curves(asked: Asked, found: Attribution, curves: Faithfulness, verdict: Ver
         )
         with column:
             st.markdown(words)
-            st.plotly_chart(
+            show_figure(
                 figure,
-                theme=None,
                 key=f"curve-{kind}",
-                config=BARS,
+                buttons=(),
                 alt=f"{kind.capitalize()}: probability of {label} as pixels go, most important first. Area "
                 f"{getattr(curves, kind).area:.2f} for {title}, {areas}",
             )

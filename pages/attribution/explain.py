@@ -31,6 +31,7 @@ from pages.attribution.maps import (
 from pages.attribution.scores import report_table
 from pages.attribution.settings import settings_of, settings_words
 from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
+from pages.shared.elements import show_image
 from pages.shared.image_view import predict
 from pages.shared.resources import loaded
 from pages.shared.text import plain, show_error
@@ -145,7 +146,7 @@ def _picture(asked: Asked) -> None:
     side = asked.pixels.shape[0]
     st.markdown("**The picture**")
     alt = f"{asked.picture.title}, as {side} by {side} large pixels"
-    st.image(asked.seen.enlarged, width=MAP_PX, output_format="PNG", alt=alt)
+    show_image(asked.seen.enlarged, width=MAP_PX, alt=alt)
     st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,8 @@ import streamlit as st
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from pages.attribution.asked import Asked
 from pages.attribution.maps import Display, picture_of
-from pages.shared.tables import csv_bytes
+from pages.shared.elements import download
+from pages.shared.tables import csv_bytes, file_stem, json_bytes
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -35,56 +34,42 @@ class Measured:
 def map_files(asked: Asked, found: Attribution, measured: Measured, display: Display) -> None:
     """Download buttons."""
     parts = (asked.reference.name, asked.picture.title, found.method.name, asked.label)
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(parts)).strip("-")[:120]
+    name = file_stem("-".join(parts), "map")[:120]
     with st.container(horizontal=True, gap="small"):
-        for label, data, end, kind, hint in (
+        for label, data, end, hint in (
             (
                 "Picture (PNG)",
                 lambda: picture_of(found.pixels, asked, display, signed=found.method.signed, side=PNG_PX),
                 ".png",
-                "image/png",
                 "As it is shown above.",
             ),
             (
                 "Array (.npy)",
                 lambda: npy_bytes(found.values),
                 ".npy",
-                "application/octet-stream",
                 "The raw attribution, float32, (3, height, width), before any display.",
             ),
             (
                 "Its input (.npy)",
                 lambda: npy_bytes(found.inputs),
                 "-input.npy",
-                "application/octet-stream",
                 "The picture as the network takes it, normalised, float32, (3, height, width).",
             ),
             (
                 "Scores (JSON)",
-                lambda: json.dumps(map_scores(asked, found, measured), indent=1).encode(),
+                lambda: json_bytes(map_scores(asked, found, measured)),
                 ".json",
-                "application/json",
                 "Everything measured, with the curves.",
             ),
             (
                 "Curves (CSV)",
                 lambda: csv_bytes(_curve_rows(measured)),
                 "-curves.csv",
-                "text/csv",
                 "Share of the pixels that went, and the probability.",
             ),
         ):
-            st.download_button(
-                label,
-                data,
-                f"{name}{end}",
-                kind,
-                key=f"file-{end}",
-                icon=":material/download:",
-                on_click="ignore",
-                help=hint,
-                disabled=end == "-curves.csv" and measured.curves is None,
-            )
+            missing = end == "-curves.csv" and measured.curves is None
+            download(label, data, f"{name}{end}", key=f"file-{end}", help=hint, disabled=missing)
 
 
 def map_scores(asked: Asked, found: Attribution, measured: Measured) -> dict[str, Any]:

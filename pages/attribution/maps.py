@@ -16,6 +16,7 @@ from core.attribution.figures import OPACITY, OUTLIERS, overlay_png
 from core.attribution.method import Method
 from core.common.theme import BLUE, MUTED, TEXT, faded, seen
 from core.common.values import signed
+from pages.shared.elements import show_image
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
@@ -93,7 +94,7 @@ def legend(label: str) -> None:
 
 def card(values: np.ndarray, asked: Asked, display: Display, *, signed: bool, alt: str) -> DeltaGenerator:
     """Draws a map (H, W); returns the place for its evidence, which takes longer."""
-    st.image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, output_format="PNG", alt=alt)
+    show_image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, alt=alt)
     return st.empty()
 
 
@@ -127,7 +128,7 @@ def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
     else:
         st.markdown(f":gray-badge[{signed_number(found.score)}]  \n:small[a control, to be beaten]")
     ends = [f"{100 * curve.probabilities[-1]:.0f}%" for curve in (found.insertion, found.deletion)]
-    st.image(
+    show_image(
         small_curves(found, dark=dark()),
         width=MAP_PX,
         alt=f"Probability of {label}: area {found.insertion.area:.2f} while pixels are put back, up to {ends[0]}; area "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import streamlit as st
@@ -17,11 +16,11 @@ from pages.attribution.asked import ask_checkpoint
 from pages.attribution.help import scores_help
 from pages.attribution.maps import signed_number
 from pages.attribution.slow import only
+from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark
-from pages.shared.tables import csv_bytes
+from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import duration, plain, show_error
 
-FIGURE = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
 COMMAND = "python -m core explain --report --images {images} --checkpoint {name}"
 BETTER = "better than the controls"
 UNBROKEN = "\N{NO-BREAK SPACE}"
@@ -55,14 +54,12 @@ def report_table(reference: CheckpointRef) -> None:
     if report.config.fingerprint != reference.card.fingerprint:
         st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
     shown = [row for row in rows if row.score]
-    st.plotly_chart(
+    show_figure(
         scores_figure(
             [(row.title, row.score.mean, row.score.low, row.score.high, row.control) for row in shown if row.score],
             dark=dark(),
         ),
-        theme=None,
         key="report-figure",
-        config=FIGURE,
         alt="Score of each method and control, with its 95% interval; the table below has the figures",
     )
     st.table(columns(rows), border="horizontal", hide_index=True)
@@ -161,19 +158,10 @@ def _how(report: Report) -> str:
 def _files(report: Report, rows: Sequence[MethodScores]) -> None:
     name = report.config.checkpoint.replace("/", "-")
     with st.container(horizontal=True, gap="small"):
-        for label, data, end, kind in (
-            ("Table (CSV)", lambda: csv_bytes(map(csv_row, rows)), "csv", "text/csv"),
-            ("Every value (JSON)", lambda: json.dumps(report.to_dict()).encode(), "json", "application/json"),
-        ):
-            st.download_button(
-                label,
-                data,
-                f"{name}-attribution.{end}",
-                kind,
-                key=f"report-{end}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        download("Table (CSV)", lambda: csv_bytes(map(csv_row, rows)), f"{name}-attribution.csv", key="report-csv")
+        download(
+            "Every value (JSON)", lambda: json_bytes(report.to_dict()), f"{name}-attribution.json", key="report-json"
+        )
 
 
 def csv_row(row: MethodScores) -> dict[str, object]:

@@ -13,6 +13,7 @@ from core.data import DATASETS
 from core.data.dataset import ImageDataset
 from pages.compression.made import Made
 from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.elements import show_image
 from pages.shared.resources import dataset
 from pages.shared.text import plain, show_error
 
@@ -81,7 +82,7 @@ def _one(data: ImageDataset, index: int, first: int, own: int) -> None:
         return (plain(data.card.classes[answer]) if known else "–") + right
 
     with st.container(width=THUMBNAIL_PX + 40, gap="xsmall"):
-        st.image(
+        show_image(
             enlarge(data.test.images[index], THUMBNAIL_PX),
             width=THUMBNAIL_PX,
             alt=f"Test image {index}: {data.card.classes[truth]}",

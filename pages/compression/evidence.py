@@ -10,11 +10,10 @@ from core.compression.figures_layers import WHAT, histograms, layer_bars
 from core.compression.figures_students import soft_labels
 from core.compression.figures_students import students as students_figure
 from pages.compression.made import Made, choose_variant
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
-FIGURE = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
-"""Plotly's bar on every figure of a result: save it as a picture."""
 WHAT_WORDS = {"parameters": "Parameters", "macs": "Multiply-adds", "zeros": "Zeros"}
 MOST_CLASSES = 3
 """Variants in the figure of classes to begin with."""
@@ -39,11 +38,9 @@ def layers(made: Made, key: str) -> None:
         key=f"what-{key}",
         persist_state="session",
     )
-    st.plotly_chart(
+    show_figure(
         layer_bars(first.layers, item.layers, what, dark=dark()),
-        theme=None,
         key=f"bars-{key}",
-        config=FIGURE,
         alt=f"{WHAT[what]} of each layer, before and after {item.title}",
     )
     names = [layer.name for layer in (*first.layers, *item.layers) if layer.histogram]
@@ -58,11 +55,9 @@ def layers(made: Made, key: str) -> None:
         persist_state="session",
     )
     if shown:
-        st.plotly_chart(
+        show_figure(
             histograms(first.layers, item.layers, shown, dark=dark()),
-            theme=None,
             key=f"weights-{key}",
-            config=FIGURE,
             alt=f"Histograms of the weights of {', '.join(shown)}, before and after {item.title}",
         )
 
@@ -82,11 +77,9 @@ def classes(made: Made, key: str) -> None:
         key=f"damaged-{key}-{len(options)}",
         persist_state="session",
     )
-    st.plotly_chart(
+    show_figure(
         damage(result, shown, dark=dark()),
-        theme=None,
         key=f"damage-{key}",
-        config=FIGURE,
         alt=f"Change of each class's accuracy against the original, of {', '.join(map(made.label, shown)) or 'nothing'}",
     )
     if result.first is not None and result.first.images:
@@ -102,11 +95,9 @@ def speed(made: Made, key: str) -> None:
     if not result.variants:
         st.caption("No variant is measured yet.")
         return
-    st.plotly_chart(
+    show_figure(
         ratios(result, dark=dark()),
-        theme=None,
         key=f"ratios-{key}",
-        config=FIGURE,
         alt="How many times as small and as fast as the original each variant is; the table above has the figures",
     )
     said = [
@@ -126,11 +117,9 @@ def students(made: Made, key: str) -> None:
     """What the teacher was worth, and what it finds plausible."""
     result = made.result
     st.markdown(f"**{plain(students_words(result))}**")
-    st.plotly_chart(
+    show_figure(
         students_figure(result, dark=dark()),
-        theme=None,
         key=f"students-{key}",
-        config=FIGURE,
         alt=f"Students with and without a teacher, seed by seed. {students_words(result)}",
     )
     st.caption(
@@ -139,11 +128,9 @@ def students(made: Made, key: str) -> None:
     )
     if result.soft_labels:
         st.markdown("**What the teacher finds plausible**")
-        st.plotly_chart(
+        show_figure(
             soft_labels(result, dark=dark()),
-            theme=None,
             key=f"soft-{key}",
-            config=FIGURE,
             alt="Mean probability that the teacher gives to each class, for training images of each class",
         )
         st.caption("Which wrong classes a picture resembles is what a student learns from a teacher beyond the labels.")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
@@ -14,7 +11,8 @@ from pages.compression.export import Exported, export_work, exported
 from pages.compression.made import Made, choose_variant
 from pages.shared import tasks
 from pages.shared.addresses import why_link
-from pages.shared.tables import csv_bytes
+from pages.shared.elements import download
+from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import plain, show_error
 
 PAGES = {
@@ -34,21 +32,10 @@ def files(made: Made, key: str) -> None:
         except LabError as error:
             st.caption(plain(error))
     st.markdown("**The figures**")
-    name = _file_name(result.name or key)
+    name = file_stem(result.name or key, "checkpoint")
     with st.container(horizontal=True, gap="small"):
-        for kind, label, data, end in (
-            ("table", "Table (CSV)", lambda: csv_bytes(csv_rows(result)), "csv"),
-            ("result", "Whole result (JSON)", lambda: json.dumps(result.to_dict(), indent=1).encode(), "json"),
-        ):
-            st.download_button(
-                label,
-                data,
-                f"{name}.{end}",
-                "application/json" if end == "json" else "text/csv",
-                key=f"{kind}-{key}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        download("Table (CSV)", lambda: csv_bytes(csv_rows(result)), f"{name}.csv", key=f"table-{key}")
+        download("Whole result (JSON)", lambda: json_bytes(result.to_dict()), f"{name}.json", key=f"result-{key}")
     st.caption("Accuracies in files are shares, 0 to 1. A figure is saved by the camera on it when it is pointed at.")
     made_with = " · ".join(f"{name}: {text}" for name, text in result.made.items() if text)
     if made_with:
@@ -57,7 +44,7 @@ def files(made: Made, key: str) -> None:
 
 def _network(reference: CheckpointRef, key: str) -> None:
     """One checkpoint: where it can be used, its files, and how its ONNX file is run."""
-    card, name = reference.card, _file_name(reference.name)
+    card, name = reference.card, file_stem(reference.name, "checkpoint")
     page, label, icon, view = PAGES[card.task]
     st.page_link(page, label=label, icon=icon, query_params={"view": view, "checkpoint": reference.name})
     if card.task == "images":
@@ -66,26 +53,20 @@ def _network(reference: CheckpointRef, key: str) -> None:
     ready, task = exported(task_key), tasks.find(task_key)
     with st.container(horizontal=True, gap="small"):
         weights = reference.folder / card.weights_file
-        st.download_button(
+        download(
             f"Weights, safetensors ({byte_words(card.size_bytes)})",
             weights.read_bytes,
             f"{name}.safetensors",
-            "application/octet-stream",
             key=f"safetensors-{key}",
-            icon=":material/download:",
-            on_click="ignore",
             help=f"The stored file, as it is: {card.storage}. python -m core reads it beside its card.",
         )
         if ready:
-            st.download_button(
+            download(
                 f"ONNX ({byte_words(ready.size_bytes)})",
                 ready.path.read_bytes,
                 f"{name}.onnx",
-                "application/octet-stream",
                 key=f"onnx-{key}",
-                type="primary",
-                icon=":material/download:",
-                on_click="ignore",
+                primary=True,
                 help="Classes or characters, normalisation and where it comes from are in its metadata; the batch is free.",
             )
         elif task is None or task.done:
@@ -118,7 +99,3 @@ def _checked(ready: Exported, reference: CheckpointRef) -> None:
         )
     st.markdown("It runs without this project:")
     st.code(ready.snippet, language="python", wrap_lines=True)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "checkpoint"

@@ -17,13 +17,13 @@ from pages.compression.made import Made
 from pages.compression.new import TASKS
 from pages.compression.view import compress_view
 from pages.shared.addresses import RECIPE
+from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.job_panel import find_run, job_line
 from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import plain, show_error
 
 POLL_S = 3.0
-FIGURE = {"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]}
 
 
 def example_view() -> None:
@@ -124,13 +124,13 @@ def _live(run: Run, result: CompressionResult) -> None:
     revision = f"{run.id}-{making.id}"
     st.caption(plain(f"Training now: {making.title}"))
     for column, draw in zip(st.columns(len(drawings), gap="medium"), drawings, strict=True):
-        column.plotly_chart(
-            draw(rows, dark=dark(), revision=revision, epochs=epochs, height=240),
-            theme=None,
-            key=f"live-{draw.__name__}",
-            config=FIGURE,
-            alt=f"Training and validation over epochs of {making.title}; {len(rows)} rows so far",
-        )
+        with column:
+            show_figure(
+                draw(rows, dark=dark(), revision=revision, epochs=epochs, height=240),
+                key=f"live-{draw.__name__}",
+                buttons=SAVE_AND_RESET,
+                alt=f"Training and validation over epochs of {making.title}; {len(rows)} rows so far",
+            )
 
 
 def _rows(run: Run, variant: str) -> list[dict[str, Any]]:

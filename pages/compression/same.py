@@ -15,13 +15,13 @@ from core.compression.recipe import ORIGINAL
 from core.images.figures import percent, top_bars
 from pages.compression.differ import differences
 from pages.compression.made import Made, choose_variant
+from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import SHOWN_PX, Seen, look
 from pages.shared.resources import dark, explainer_of, loaded
 from pages.shared.text import plain, show_error
 from pages.shared.upload_box import Picture, example_row, upload_box
 from pages.shared.warmup import until_ready
 
-BARS = {"displayModeBar": False}
 TOP = 5
 MAP_PX = 160
 """Side of a map: two fit beside each other on a phone, and a pixel is 5x5 of the screen's."""
@@ -60,7 +60,7 @@ def same_image(made: Made, key: str) -> None:
 
 
 def _picture(picture: Picture, seen: Seen) -> None:
-    st.image(seen.enlarged, width=SHOWN_PX, alt=f"{picture.title}, as the models see it")
+    show_image(seen.enlarged, width=SHOWN_PX, alt=f"{picture.title}, as the models see it")
     side = seen.pixels.shape[0]
     truth = f"; the test set says {plain(picture.label)}" if picture.label else ""
     st.caption(f"{plain(picture.title)}, {side}×{side} pixels as both models see it{truth}")
@@ -88,28 +88,26 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
         with column:
             st.markdown(f"**{plain(names[place])}**")
             st.markdown(f"## {plain(classes[best])} · {percent(found[best])}")
-            st.plotly_chart(
+            show_figure(
                 top_bars(
                     [(classes[row], found[row]) for row in shown],
                     dark=dark(),
                     colour=colour_of(card.model, dark=dark()),
                     calibrated=card.calibration.images > 0,
                 ),
-                theme=None,
                 key=f"same-{place}-{key}",
-                config=BARS,
+                buttons=(),
                 alt=f"{names[place]}: " + ", ".join(f"{classes[row]} {percent(found[row])}" for row in shown),
             )
     st.markdown(f"**What “{plain(classes[target])}” depends on**")
     with st.container(horizontal=True, gap="small"):
         for place in range(2):
             with st.container(width=MAP_PX + 4, gap="xsmall"):
-                st.plotly_chart(
+                show_figure(
                     overlay(maps[place], seen.pixels, signed=False, dark=dark(), side=MAP_PX),
-                    theme=None,
                     width="content",
                     key=f"map-{place}-{key}",
-                    config=BARS,
+                    buttons=(),
                     alt=f"{names[place]}: how strongly the answer {classes[target]} depends on each pixel",
                 )
                 st.caption(plain(names[place]))

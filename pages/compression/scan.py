@@ -13,6 +13,7 @@ from core.compression.measuring.sensitivity import KINDS, SensitivityRow, sensit
 from core.data import DATASETS
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, dataset, loaded, text_dataset
 from pages.shared.tables import csv_bytes
 from pages.shared.text import show_error
@@ -63,22 +64,12 @@ def scan(reference: CheckpointRef) -> None:
 
 
 def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:
-    st.plotly_chart(
+    show_figure(
         sensitivity_curves(rows, dark=dark()),
-        theme=None,
         key="sensitivity-curves",
-        config={"displaylogo": False, "modeBarButtons": [["toImage"]]},
         alt=f"What pruning each layer of {reference.label} alone does, against the share taken out",
     )
-    st.download_button(
-        "Scan (CSV)",
-        csv_bytes(row.to_dict() for row in rows),
-        "sensitivity.csv",
-        "text/csv",
-        key="scan-csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    download("Scan (CSV)", csv_bytes(row.to_dict() for row in rows), "sensitivity.csv", key="scan-csv")
 
 
 def _work(reference: CheckpointRef, kind: str) -> Callable[[Callable[..., None]], Any]:

@@ -10,10 +10,11 @@ from core.compression.analysis import distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
 from core.data import dataset_title
-from pages.compression.evidence import FIGURE, classes, layers, speed, students
+from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
 from pages.compression.made import Made
 from pages.compression.same import same_image
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
@@ -127,13 +128,7 @@ def _picture(result: CompressionResult, key: str) -> None:
         key=f"cost-{key}",
         persist_state="session",
     )
-    st.plotly_chart(
-        pareto(result, cost, dark=dark()),
-        theme=None,
-        key=f"pareto-{key}",
-        config=FIGURE,
-        alt=pareto_words(result, cost),
-    )
+    show_figure(pareto(result, cost, dark=dark()), key=f"pareto-{key}", alt=pareto_words(result, cost))
     st.caption(
         "To the left is cheaper, up is better; the step line joins what nothing else beats in both. A number is that of the "
         "step that makes a variant, with all done that comes before it in its recipe: the last column of the table. "

@@ -18,6 +18,7 @@ from pages.shared import tasks
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
+from pages.shared.elements import show_figure, show_image
 from pages.shared.resources import dark, dataset
 from pages.shared.text import duration, plain, show_error
 from pages.shared.warmup import until_ready
@@ -106,17 +107,15 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
     colour = colour_of(reference.card.model, dark=dark())
-    options = {"displayModeBar": False}
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### Accuracy by class")
         figure = per_class_bars(result.per_class, overall=result.accuracy, dark=dark(), colour=colour)
         best, worst = (choose(result.per_class, key=lambda item: item.accuracy) for choose in (max, min))
-        st.plotly_chart(
+        show_figure(
             figure,
-            theme=None,
             key="per-class",
-            config=options,
+            buttons=(),
             alt=f"Accuracy by class, from {worst.label} {100 * worst.accuracy:.0f}% to {best.label} {100 * best.accuracy:.0f}%",
         )
         st.caption(
@@ -124,21 +123,19 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
     with right:
         st.markdown("#### What it takes for what")
-        st.plotly_chart(
+        show_figure(
             confusion_matrix(result, dark=dark()),
-            theme=None,
             key="confusion",
-            config=options,
+            buttons=(),
             alt="Confusion matrix: counts of answers for each true class",
         )
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### Does 70% mean 70%?")
-        st.plotly_chart(
+        show_figure(
             reliability(result.calibration, ece=result.ece, dark=dark(), colour=colour),
-            theme=None,
             key="reliability",
-            config=options,
+            buttons=(),
             alt=f"Reliability diagram; expected calibration error {100 * result.ece:.1f}%",
         )
         uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
@@ -172,7 +169,7 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
     with st.container(horizontal=True, gap="small"):
         for mistake in result.mistakes[:shown]:
             with st.container(width=100, gap="xxsmall"):
-                st.image(
+                show_image(
                     enlarge(now.test.images[mistake.index], 96),
                     width=96,
                     alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",

@@ -13,6 +13,7 @@ from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.shared.addresses import why_link
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import SHOWN_PX, Seen, look, predict
 from pages.shared.resources import dark, loaded
 from pages.shared.text import plain, show_error
@@ -95,16 +96,15 @@ def _one_answer(
         right = picture.label == label
         icon = ":material/check: right" if right else ":material/close: wrong"
         st.caption(f"{icon}, the test set says {plain(picture.label)}")
-    st.plotly_chart(
+    show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
             dark=dark(),
             colour=colour_of(reference.card.model, dark=dark()),
             calibrated=reference.card.calibration.images > 0,
         ),
-        theme=None,
         key=key,
-        config={"displayModeBar": False},
+        buttons=(),
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
@@ -117,11 +117,11 @@ def _pictures(picture: Picture, seen: Seen) -> None:
     side = seen.pixels.shape[0]
     with st.container(horizontal=True, gap="medium"):
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            st.image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
+            show_image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
             notes = "".join(f", {plain(note)}" for note in seen.notes)
             st.caption(f"What you gave: {plain(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}")
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            st.image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
+            show_image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
             st.caption(f"What the model sees: {side}×{side} pixels")
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from core.regularization.analysis import ArmResult, under_way
 from core.regularization.figures_curves import arm_curves, curve_bounds
 from core.regularization.results import StudyResult
-from pages.regularization.files import FIGURE
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
     with st.container(horizontal=True, gap="small"):
         for row in found:
             with st.container(width=PANEL_PX):
-                st.plotly_chart(
+                show_figure(
                     _panel(key, row.label, size, _measured(result, row), bounds, dark(), _result=result, _row=row),
-                    theme=None,
                     key=f"curves-{key}-{row.arm}-{size}",
-                    config=FIGURE,
                     alt=f"{row.label}: training and validation accuracy over steps, {_gap(row)}",
                 )
 

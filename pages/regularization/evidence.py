@@ -19,8 +19,8 @@ from core.regularization.figures_technique import class_changes as class_figure
 from core.regularization.figures_technique import strength as strength_figure
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
-from pages.regularization.files import FIGURE
 from pages.shared.addresses import why_link
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
@@ -47,11 +47,9 @@ def sizes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
         wrap=True,
         persist_state="session",
     )
-    st.plotly_chart(
+    show_figure(
         sizes_figure(rows, shown, dark=dark()),
-        theme=None,
         key=f"sizes-{key}",
-        config=FIGURE,
         alt=f"Accuracy against the number of training images, for no regularization and {len(shown)} arms",
     )
     sentences = [
@@ -100,11 +98,9 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     st.caption(
         f"Mean of {point.seeds} {'seeds' if point.seeds > 1 else 'seed'}; under it, the difference to no regularization."
     )
-    st.plotly_chart(
+    show_figure(
         strength_figure(found, base, name, dark=dark(), at=point.strength),
-        theme=None,
         key=f"strengths-{key}-{name}",
-        config=FIGURE,
         alt=f"Accuracy against the strength of {TECHNIQUES[name].title}; best on validation: {options[best]}",
     )
 
@@ -140,11 +136,9 @@ def classes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> 
     if not found:
         st.caption("This arm has no seed in common with no regularization that was measured on the test images.")
         return
-    st.plotly_chart(
+    show_figure(
         class_figure(found, dark=dark()),
-        theme=None,
         key=f"class-changes-{key}",
-        config=FIGURE,
         alt=f"Change of accuracy by class with {titles[arm]}: {found[0].label} {100 * found[0].mean:+.1f} points, "
         f"{found[-1].label} {100 * found[-1].mean:+.1f} points",
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,32 +10,22 @@ import streamlit as st
 
 from core.regularization.analysis import ArmResult
 from core.regularization.results import Curve, StudyResult
-from pages.shared.tables import csv_bytes
+from pages.shared.elements import download
+from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import plain
-
-FIGURE = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
-"""Plotly's bar on every figure of a study: save it as a picture."""
 
 
 def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
     """Download buttons, and how a figure is saved."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", result.name or key).strip("-") or "study"
+    name = file_stem(result.name or key, "study")
     with st.container(horizontal=True, gap="small"):
         for kind, label, data, end in (
             ("table", "Table of arms (CSV)", lambda: csv_bytes(map(table_row, rows)), "arms.csv"),
             ("runs", "All runs (CSV)", lambda: csv_bytes(run_rows(result)), "runs.csv"),
             ("curves", "Curves (CSV)", lambda: csv_bytes(curve_rows(result)), "curves.csv"),
-            ("study", "Whole study (JSON)", lambda: json.dumps(result.to_dict(), indent=1).encode(), "study.json"),
+            ("study", "Whole study (JSON)", lambda: json_bytes(result.to_dict()), "study.json"),
         ):
-            st.download_button(
-                label,
-                data,
-                f"{name}-{end}",
-                "application/json" if end.endswith("json") else "text/csv",
-                key=f"{kind}-{key}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+            download(label, data, f"{name}-{end}", key=f"{kind}-{key}")
     st.caption(
         "Accuracies in files are shares, 0 to 1. A figure is saved as a picture by the camera that appears on it when it is "
         "pointed at."

@@ -12,6 +12,7 @@ from core.data.dataset import ImageCard
 from core.regularization.arms import Arm, Variant
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import AUGMENTATIONS, TECHNIQUES
+from pages.shared.elements import show_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.text import plain, show_error
@@ -68,7 +69,7 @@ def _rows(config: StudyConfig, arms: list[Arm]) -> None:
             for pixels, target in zip(shown, mixed, strict=True):
                 words = shares_in_words(target, card.classes)
                 with st.container(width=SIDE_PX, gap="xxsmall"):
-                    st.image(enlarge(pixels, SIDE_PX), width=SIDE_PX, alt=f"{variant.label}: {words}")
+                    show_image(enlarge(pixels, SIDE_PX), width=SIDE_PX, alt=f"{variant.label}: {words}")
                     if mixed.ndim == 2:
                         st.caption(plain(words))
 

@@ -12,7 +12,8 @@ from core.regularization.figures import effects
 from core.regularization.results import StudyResult
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
-from pages.regularization.files import FIGURE, files
+from pages.regularization.files import files
+from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
@@ -99,11 +100,9 @@ def _size(result: StudyResult, key: str) -> int:
 
 
 def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
-    st.plotly_chart(
+    show_figure(
         effects(rows, size, dark=dark()),
-        theme=None,
         key=f"effects-{key}",
-        config=FIGURE,
         alt="Effect of each arm on accuracy with its 95% interval: "
         + "; ".join(f"{row.title} {row.verdict.words}" for row in rows if row.arm != BASELINE),
     )

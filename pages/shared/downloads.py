@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,8 @@ import streamlit as st
 
 from core.checkpoints.store import CARD, CheckpointRef
 from core.common.errors import LabError
-from pages.shared.tables import csv_bytes
+from pages.shared.elements import download
+from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import show_error
 
 if TYPE_CHECKING:
@@ -21,40 +20,26 @@ if TYPE_CHECKING:
 
 def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
     """Download buttons for the checkpoint and, if there is one, its evaluation."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", reference.name).strip("-") or "checkpoint"
+    name = file_stem(reference.name, "checkpoint")
     with st.container(horizontal=True, gap="small"):
         try:
-            st.download_button(
+            download(
                 f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",
                 checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference),
                 f"{name}.zip",
-                "application/zip",
                 key="download-checkpoint",
-                icon=":material/download:",
-                on_click="ignore",
                 help="card.json and the weights as safetensors: unpack it and give the folder as --checkpoint.",
             )
         except LabError as error:
             show_error(error)
         if result is None:
             return
-        st.download_button(
-            "Accuracy by class (CSV)",
-            per_class_csv(result),
-            f"{name}-classes.csv",
-            "text/csv",
-            key="download-classes",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.download_button(
+        download("Accuracy by class (CSV)", per_class_csv(result), f"{name}-classes.csv", key="download-classes")
+        download(
             "Whole evaluation (JSON)",
-            json.dumps(result.to_dict() | {"checkpoint": reference.name}, indent=1),
+            json_bytes(result.to_dict() | {"checkpoint": reference.name}),
             f"{name}-evaluation.json",
-            "application/json",
             key="download-evaluation",
-            icon=":material/download:",
-            on_click="ignore",
         )
 
 

@@ -11,6 +11,7 @@ from core.common.errors import LabError
 from core.common.values import signed
 from core.jobs import Run
 from core.training.figures import text_loss_curves, train_at_evaluations
+from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.resources import dark, store
 from pages.shared.text import show_error
 
@@ -43,13 +44,13 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
         st.caption("Curves appear with the first figures.")
         return
     left, right = st.columns(2, gap="medium")
-    left.plotly_chart(
-        text_loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs),
-        theme=None,
-        key="loss-curves",
-        config={"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]},
-        alt=f"Loss over epochs; best validation {_nats(run.best_val_loss_nats)} nats",
-    )
+    with left:
+        show_figure(
+            text_loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs),
+            key="loss-curves",
+            buttons=SAVE_AND_RESET,
+            alt=f"Loss over epochs; best validation {_nats(run.best_val_loss_nats)} nats",
+        )
     with right:
         _samples(run)
 

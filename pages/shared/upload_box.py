@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.common.errors import LabError
 from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.elements import show_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.text import show_error
@@ -61,7 +62,7 @@ def example_row() -> None:
     with st.container(horizontal=True, gap="small"):
         for title, data in examples().items():
             with st.container(width=92, gap="xsmall"):
-                st.image(data, width=92, alt=f"Example drawing: {title}")
+                show_image(data, width=92, alt=f"Example drawing: {title}")
                 picture = Picture(data=data, title=f"drawn example, {title}")
                 st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(picture,), width="stretch")
 

@@ -13,6 +13,7 @@ from core.language import hidden_state
 from core.language.figures import gradient_curves
 from core.language.hidden_state import CELLS, HiddenStates
 from core.models import MODELS
+from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.tables import csv_bytes
 from pages.shared.text import plain, show_error
@@ -70,11 +71,10 @@ def _network(name: str, reference: CheckpointRef, trained: dict[str, CheckpointR
 
 
 def _curves(curves: dict[str, np.ndarray], models: dict[str, str]) -> None:
-    st.plotly_chart(
+    show_figure(
         gradient_curves(curves, dark=dark(), models=models, untrained=set(FRESH.values())),
-        theme=None,
         key="inside-gradients",
-        config={"displayModeBar": False},
+        buttons=(),
         alt="Norm of the gradient against characters back in time, on a log scale: " + ", ".join(curves),
     )
     lag = min(BACK, *(len(norms) - 1 for norms in curves.values()))
@@ -82,7 +82,8 @@ def _curves(curves: dict[str, np.ndarray], models: dict[str, str]) -> None:
     st.caption(f"What is left of the gradient {lag} characters back: {left}.")
     columns = {name: [f"{value:.6g}" for value in norms] for name, norms in curves.items()}
     longest = max(map(len, columns.values()))
-    download("The curves (CSV)", "gradients", {"characters_back": [str(lag) for lag in range(longest)]} | columns)
+    table = {"characters_back": [str(lag) for lag in range(longest)]} | columns
+    download("The curves (CSV)", as_csv(table), "gradients.csv", key="download-gradients")
 
 
 def share(value: float) -> str:
@@ -94,21 +95,8 @@ def share(value: float) -> str:
     return f"1 in {float(f'{1 / value:.1e}'):,.0f}"
 
 
-def download(label: str, name: str, columns: Mapping[str, Sequence[str]]) -> None:
-    """A button for a table as CSV; shorter columns end in empty fields."""
-    st.download_button(
-        label,
-        as_csv(columns),
-        f"{name}.csv",
-        "text/csv",
-        key=f"download-{name}",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-
-
 def as_csv(columns: Mapping[str, Sequence[str]]) -> str:
-    """One line a row, names first."""
+    """A table as CSV, one line a row, names first; shorter columns end in empty fields."""
     longest = max(map(len, columns.values()), default=0)
     return csv_bytes(
         {name: values[row] for name, values in columns.items() if row < len(values)} for row in range(longest)

@@ -12,11 +12,12 @@ from core.language import hidden_state
 from core.language.figures import SPELLED_OUT, cell_over_text, hidden_heatmap
 from core.language.hidden_state import HiddenStates
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.text import replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.hidden_state_help import EXAMPLE, how_it_works
-from pages.text.hidden_state_reach import download, fresh_network, reach, states_of
+from pages.text.hidden_state_reach import as_csv, fresh_network, reach, states_of
 
 SORTED = {
     "variance": "Variance",
@@ -27,7 +28,6 @@ SORTED = {
     "capitals": "Capital letters",
 }
 VALUES = {"h": "Output h", "c": "Memory c"}
-OPTIONS = {"displayModeBar": False}
 TALLEST_PX = 560
 LEAST_TO_TELL = 100
 
@@ -106,7 +106,7 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
     score = None if feature is None else hidden_state.correlations(values, feature)
     labels = [f"{cell}" if score is None else f"{cell}  {signed(score[cell], 2)}" for cell in cells]
     st.markdown(f"#### What layer {layer + 1} holds")
-    st.plotly_chart(
+    show_figure(
         hidden_heatmap(
             values[:, cells],
             text,
@@ -115,9 +115,8 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
             symbol=symbol,
             tracked=None if feature is None else (SORTED[by], feature),
         ),
-        theme=None,
         key="inside-heatmap",
-        config=OPTIONS,
+        buttons=(),
         alt=f"Heatmap of {symbol} of {len(cells)} cells over {len(text)} characters, sorted by {SORTED[by]}",
     )
     order = "those that vary most on top" if score is None else f"best correlation *r* with *{SORTED[by]}* on top"
@@ -134,15 +133,16 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
     figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
     # A long text scrolls in a box of its own, so that what comes below stays near.
     with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
-        st.plotly_chart(
+        show_figure(
             figure,
-            theme=None,
             key="inside-over-text",
-            config=OPTIONS,
+            buttons=(),
             alt=f"The text, each character in the colour of {symbol} of cell {cell} after it",
         )
     columns = {f"cell_{cell}": [f"{value:.6g}" for value in values[:, cell]] for cell in cells}
-    download("The heatmap's values (CSV)", f"layer-{layer + 1}-{symbol}", {"character": list(text)} | columns)
+    name = f"layer-{layer + 1}-{symbol}"
+    table = as_csv({"character": list(text)} | columns)
+    download("The heatmap's values (CSV)", table, f"{name}.csv", key=f"download-{name}")
 
 
 def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str) -> None:

@@ -22,11 +22,12 @@ from core.language.attribution import (
     next_characters,
 )
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.elements import download
 from pages.shared.resources import dark, loaded
 from pages.shared.text import plain, replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.coloured import coloured
-from pages.text.hidden_state_reach import download
+from pages.text.hidden_state_reach import as_csv
 from pages.text.next_char_help import EXAMPLE, likely, name_of, spoken, what_is_this
 from pages.text.sampling_form import PROMPT, prompt_box
 
@@ -185,7 +186,7 @@ def _answer(found: TextAttribution, checked: Evidence) -> None:
             f"What is left of the {likely(checked.probability)} when so many characters are replaced by {nothing}. Less is "
             f"more: the values have to beat chance, and the last characters. Up to {COUNTS[-1]}, and up to half of the text."
         )
-    download("The values (CSV)", "why-this-one", columns(found))
+    download("The values (CSV)", as_csv(columns(found)), "why-this-one.csv", key="download-why-this-one")
 
 
 def columns(found: TextAttribution) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import json
 
 import streamlit as st
 
+from pages.shared.elements import download
 from pages.shared.tables import csv_bytes
 from pages.text.writer import Writing
 
@@ -30,10 +31,5 @@ def text_downloads(writing: Writing) -> None:
         for item in writing.characters
     )
     with st.container(horizontal=True, gap="small"):
-        for label, data, name, mime in (
-            ("Text", writing.prompt + writing.text, "text.txt", "text/plain"),
-            ("Every character (CSV)", table, "characters.csv", "text/csv"),
-        ):
-            st.download_button(
-                label, data, name, mime, key=f"download-{name}", icon=":material/download:", on_click="ignore"
-            )
+        download("Text", writing.prompt + writing.text, "text.txt", key="download-text.txt")
+        download("Every character (CSV)", table, "characters.csv", key="download-characters.csv")

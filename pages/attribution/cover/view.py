@@ -19,6 +19,7 @@ from pages.attribution.cover.by_map import let_a_map_cover
 from pages.attribution.cover.figures import before_after, way
 from pages.attribution.cover.steps import Covering, covering_of
 from pages.attribution.slow import only
+from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import plain, show_error
 from pages.shared.upload_box import KEY as PICTURE
@@ -29,7 +30,6 @@ SHOWN = 5
 """Classes in the chart."""
 UNNOTICED = 0.005
 """Change of a probability that is not worth a word."""
-OPTIONS = {"displayModeBar": False}
 
 
 def cover_view() -> None:
@@ -130,33 +130,28 @@ def _charts(asked: Asked, covering: Covering, found: np.ndarray) -> None:
     rows = [(asked.classes[place], float(before[place]), float(now[place])) for place in shown]
     card = asked.reference.card
     colour = colour_of(card.model, dark=dark())
-    st.plotly_chart(
+    show_figure(
         before_after(rows, asked.label, dark=dark(), colour=colour, calibrated=card.calibration.images > 0),
-        theme=None,
         key="cover-bars",
-        config=OPTIONS,
+        buttons=(),
         alt="Probabilities, with nothing covered and now: "
         + ", ".join(f"{label} {percent(was)} and {percent(is_now)}" for label, was, is_now in rows),
     )
     if len(covering.masks) > 1:
         values = [float(value) for value in found[:, asked.target]]
-        st.plotly_chart(
+        show_figure(
             way(covering.steps, values, asked.label, dark=dark(), colour=colour),
-            theme=None,
             key="cover-way",
-            config=OPTIONS,
+            buttons=(),
             alt=f"Probability of {asked.label} after each step: " + ", ".join(map(percent, values)),
         )
 
 
 def _download(asked: Asked, covering: Covering, base: np.ndarray) -> None:
-    st.download_button(
+    download(
         "Covered picture (PNG)",
         enlarge(np.where(covering.mask[..., None], base, asked.pixels), 640),
         "covered.png",
-        "image/png",
         key="cover-png",
-        icon=":material/download:",
-        on_click="ignore",
         help="The picture as the network gets it, each of its pixels a square.",
     )

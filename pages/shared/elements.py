@@ -1,0 +1,73 @@
+"""What every page shows the same way: images, figures, files to download."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+SAVE = ("toImage",)
+"""The camera of a figure, which saves it as an image."""
+SAVE_AND_RESET = ("resetScale2d", "toImage")
+"""Of a live figure too, in which people zoom."""
+
+
+def show_image(image: bytes | str, *, width: int, alt: str) -> None:
+    """Show a PNG, a JPEG or an SVG (as text), `width` pixels wide.
+
+    It is sent inside the page. `st.image` puts the bytes of an image into a file of the server instead, which the next run
+    of the script removes: a browser that has not fetched it by then gets a 404.
+    """
+    data = image if isinstance(image, bytes) else image.encode()
+    st.image(f"data:{_kind(data)};base64,{base64.b64encode(data).decode()}", width=width, alt=alt)
+
+
+def show_figure(
+    figure: Figure,
+    *,
+    key: str,
+    alt: str,
+    buttons: Sequence[str] | None = SAVE,
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
+    """Show a Plotly figure in its own colours. buttons: what its bar offers; None for Plotly's choice."""
+    bar = {} if buttons is None else {"displayModeBar": False} if not buttons else {"modeBarButtons": [list(buttons)]}
+    st.plotly_chart(figure, theme=None, width=width, key=key, config={"displaylogo": False, **bar}, alt=alt)
+
+
+def download(
+    label: str,
+    data: bytes | str | Callable[[], bytes],
+    file_name: str,
+    *,
+    key: str,
+    help: str | None = None,
+    primary: bool = False,
+    disabled: bool = False,
+) -> None:
+    """A button that saves `data`, or what that function returns once it is pressed. Pressing it does not run the page again."""
+    st.download_button(
+        label,
+        data,
+        file_name,
+        mimetypes.guess_type(file_name)[0] or "application/octet-stream",
+        key=key,
+        help=help,
+        type="primary" if primary else "secondary",
+        icon=":material/download:",
+        on_click="ignore",
+        disabled=disabled,
+    )
+
+
+def _kind(data: bytes) -> str:
+    """The media type of an image."""
+    if data.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/svg+xml" if data.startswith(b"<svg") else "image/jpeg"
