@@ -13,6 +13,7 @@ from core.jobs import Run
 from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
+from pages.shared.elements import download, show_figure
 from pages.shared.job_words import state_words, trains
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.tables import csv_bytes
@@ -36,14 +37,7 @@ def runs_view() -> None:
     with st.container(horizontal=True, gap="small"):
         if chosen:
             actions(chosen)
-        st.download_button(
-            "Table (CSV)",
-            csv_bytes(map(row, runs)),
-            "runs.csv",
-            "text/csv",
-            key="table-csv",
-            icon=":material/download:",
-        )
+        download("Table (CSV)", csv_bytes(map(row, runs)), "runs.csv", key="table-csv")
     problem = st.session_state.pop("runs-problem", None)
     if problem:
         show_error(problem)
@@ -83,21 +77,14 @@ def _compare(chosen: list[Run]) -> None:
             dark=dark(),
             places=_places([run.id for run in chosen]),
         )
-        st.plotly_chart(
+        show_figure(
             figure,
-            theme=None,
             key="overlay",
-            config={"displaylogo": False},
+            buttons=None,
             alt=f"{METRICS[metric][0]} of {len(chosen)} runs against {X_AXES[against]}",
         )
-        st.download_button(
-            "Curves (CSV)",
-            csv_bytes({"run": run.id, "name": run.name} | row for run in chosen for row in rows[run.id]),
-            "curves.csv",
-            "text/csv",
-            key="curves-csv",
-            icon=":material/download:",
-        )
+        table = csv_bytes({"run": run.id, "name": run.name} | row for run in chosen for row in rows[run.id])
+        download("Curves (CSV)", table, "curves.csv", key="curves-csv")
     else:
         st.caption("No figures yet.")
     if len(chosen) > 1:

@@ -9,6 +9,7 @@ from core.common.values import signed
 from core.data import dataset_title
 from core.jobs import Run
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
+from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.shared.job_words import STATUS, address, best, compares, done, fraction, trains, where
 from pages.shared.resources import dark, runs_now, store
@@ -125,21 +126,20 @@ def _figures(run: Run, rows: list[dict]) -> None:
         st.caption("Curves appear with the first figures.")
         return
     left, right = st.columns(2, gap="medium")
-    options = {"displaylogo": False, "modeBarButtons": [["resetScale2d", "toImage"]]}
-    left.plotly_chart(
-        accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
-        theme=None,
-        key="accuracy-curves",
-        config=options,
-        alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
-    )
-    right.plotly_chart(
-        loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
-        theme=None,
-        key="loss-curves",
-        config=options,
-        alt="Training and validation loss over epochs",
-    )
+    with left:
+        show_figure(
+            accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
+            key="accuracy-curves",
+            buttons=SAVE_AND_RESET,
+            alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
+        )
+    with right:
+        show_figure(
+            loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
+            key="loss-curves",
+            buttons=SAVE_AND_RESET,
+            alt="Training and validation loss over epochs",
+        )
 
 
 def _facts(run: Run) -> None:
