@@ -26,6 +26,7 @@ from pages.attribution.compare_cards import (
 from pages.attribution.compare_others import asked_of
 from pages.attribution.maps import number, picture_of
 from pages.shared.elements import show_figure, show_image
+from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import plain
 
@@ -48,7 +49,7 @@ def no_snapshots() -> None:
     st.info(
         "No run on this machine has kept checkpoints of its epochs. Train one with Snapshots, under Advanced, above 0."
     )
-    st.page_link("images/page.py", label="Train one", icon=":material/model_training:", query_params={"view": "Train"})
+    page_link("images", "Train one", icon=":material/model_training:", view="Train")
 
 
 def compare_epochs(asked: Asked) -> None:

@@ -1,21 +1,9 @@
 """Attribution: why did it say that, and does the map deserve belief?"""
 
-import streamlit as st
+from pages.attribution import PAGE
+from pages.shared.registry import choose_view
 
-VIEWS = ("Explain", "Compare", "Cover by hand", "Scores")
-QUESTIONS = {
-    "Explain": "Why did it say that? Several methods answer, each beside a measure of whether the network really used those "
-    "pixels.",
-    "Compare": "Does the reason change with the class that is asked for, with the network, or while it learned?",
-    "Cover by hand": "What if it could not see this part? Cover it, and watch the answer move.",
-    "Scores": "Which methods deserve belief, measured over many pictures and against maps that know nothing of the network?",
-}
-
-st.title("Attribution")
-view = st.segmented_control(
-    "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-)
-st.markdown(QUESTIONS[view])
+view = choose_view(PAGE)
 
 if view == "Explain":
     from pages.attribution.explain import explain_view

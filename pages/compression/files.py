@@ -10,15 +10,16 @@ from core.compression.analysis import byte_words, csv_rows
 from pages.compression.export import Exported, export_work, exported
 from pages.compression.made import Made, choose_variant
 from pages.shared import tasks
-from pages.shared.addresses import why_link
 from pages.shared.elements import download
+from pages.shared.registry import page_link
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import plain, show_error
 
-PAGES = {
-    "images": ("images/page.py", "Classify with it", ":material/image_search:", "Classify"),
-    "text": ("text/page.py", "Write with it", ":material/edit:", "Write"),
+USES = {
+    "images": ("Classify with it", ":material/image_search:", "Classify"),
+    "text": ("Write with it", ":material/edit:", "Write"),
 }
+"""Task -> what its checkpoint is good for on the page of that name: label, icon, view."""
 
 
 def files(made: Made, key: str) -> None:
@@ -45,10 +46,10 @@ def files(made: Made, key: str) -> None:
 def _network(reference: CheckpointRef, key: str) -> None:
     """One checkpoint: where it can be used, its files, and how its ONNX file is run."""
     card, name = reference.card, file_stem(reference.name, "checkpoint")
-    page, label, icon, view = PAGES[card.task]
-    st.page_link(page, label=label, icon=icon, query_params={"view": view, "checkpoint": reference.name})
+    label, icon, view = USES[card.task]
+    page_link(card.task, label, icon=icon, view=view, checkpoint=reference.name)
     if card.task == "images":
-        why_link(reference.name, "Ask it why")
+        page_link("attribution", "Ask it why", view="Explain", checkpoint=reference.name)
     task_key = f"export-{card.fingerprint}"
     ready, task = exported(task_key), tasks.find(task_key)
     with st.container(horizontal=True, gap="small"):

@@ -18,7 +18,7 @@ from pages.compression.fields import LABELS
 from pages.compression.help import compress_help
 from pages.compression.scan import scan
 from pages.compression.steps import chosen_steps, preset_box, preset_name, steps_form
-from pages.shared.addresses import RECIPE
+from pages.compression.url import RECIPE
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.resources import act, store

@@ -15,8 +15,8 @@ from core.training.figures import accuracy_curves, loss_curves, text_loss_curves
 from pages.compression.help import compress_help
 from pages.compression.made import Made
 from pages.compression.new import TASKS
+from pages.compression.url import RECIPE
 from pages.compression.view import compress_view
-from pages.shared.addresses import RECIPE
 from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.job_panel import find_run, job_line
 from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
@@ -48,11 +48,11 @@ def example_view() -> None:
 
 def results_view() -> None:
     """The result of the address, or the list of those there are."""
-    run_id = RECIPE.here()
+    run_id = RECIPE.current()
     if run_id:
         # No link: one within the page would leave the run in the browser's address.
         if st.button("All results", key="all-results", icon=":material/arrow_back:", type="tertiary"):
-            RECIPE.leave()
+            RECIPE.clear()
             st.rerun()
         _result(run_id)
     else:

@@ -8,35 +8,31 @@ import streamlit as st
 from core.checkpoints.store import CheckpointRef, list_checkpoints
 from pages.shared.frame import active_runs, device_line
 from pages.shared.job_panel import job_line
+from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.text import plain
 
-BOTTLENECKS = (
-    (
-        "Data",
+BOTTLENECKS = {
+    "Data": (
         ":material/database:",
         "Does it work on what it has not seen?",
         "Train on CIFAR-10, on Shakespeare, or on pictures and texts of yours, and watch the gap between training and "
         "validation; what a language model copied word for word is underlined. Compare regularization techniques over "
         "seeds: which of them help by more than luck?",
-        ("regularization/page.py", "Which technique helps?", ":material/balance:"),
     ),
-    (
-        "Trust",
+    "Trust": (
         ":material/visibility:",
         "Why did it say that, and how sure is it?",
         "Heatmaps of fourteen methods, each beside a measure of whether the network really used those pixels, and beside an "
         "edge detector. Calibrated probabilities, the most confident mistakes, the surprise of every written character.",
-        ("attribution/page.py", "Why did it say that?", ":material/center_focus_strong:"),
     ),
-    (
-        "Compute",
+    "Compute": (
         ":material/speed:",
         "How small and how fast can it get?",
         "Prune, quantize, factorise or distill a checkpoint into one that is really smaller and faster, and read what it "
         "bought: bytes, milliseconds, accuracy, and every class's share of the loss.",
-        ("compression/page.py", "How small can it get?", ":material/compress:"),
     ),
-)
+}
+"""Section -> its icon, what it asks, and what can be done about it today; its pages are linked below."""
 
 
 def measured(metrics: dict[str, Any]) -> str:
@@ -76,8 +72,8 @@ def under_way() -> None:
     if not runs:
         st.caption("Nothing is being trained.")
     with st.container(horizontal=True, gap="small"):
-        for page, label in (("images/page.py", "Train a classifier"), ("text/page.py", "Train a language model")):
-            st.page_link(page, label=label, icon=":material/model_training:", query_params={"view": "Train"})
+        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
+            page_link(page, label, icon=":material/model_training:", view="Train")
 
 
 st.title("Bottleneck Lab")
@@ -88,20 +84,17 @@ text.markdown(
 )
 with action:
     if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
-        st.switch_page("images/page.py")
+        switch_page("images")
     if st.button("Write like Shakespeare", icon=":material/edit_note:", key="go-write", width="stretch"):
-        st.switch_page("text/page.py")
+        switch_page("text")
 
-for column, (name, icon, question, today, next_) in zip(st.columns(3), BOTTLENECKS, strict=True):
+for column, (name, (icon, question, today)) in zip(st.columns(3), BOTTLENECKS.items(), strict=True):
     with column.container(border=True, height="stretch"):
         st.markdown(f"#### {icon} {name}")
         st.markdown(f"**{question}**")
         st.markdown(today)
-        if isinstance(next_, str):
-            st.caption(next_)
-        else:
-            page, label, icon = next_
-            st.page_link(page, label=label, icon=icon)
+        for room in sections().get(name, []):
+            page_link(room.name, room.question)
 
 ships, machine = st.columns([3, 2], gap="large")
 with ships:

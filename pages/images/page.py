@@ -1,19 +1,9 @@
 """Images: classify a picture, train a classifier, and see how good it is."""
 
-import streamlit as st
+from pages.images import PAGE
+from pages.shared.registry import choose_view
 
-VIEWS = ("Classify", "Train", "Evaluate")
-QUESTIONS = {
-    "Classify": "What is in this picture, and how sure is the model?",
-    "Train": "Can a network learn this here, and does what it learns hold on pictures it has not seen?",
-    "Evaluate": "How good is a checkpoint on pictures it never saw, and where does it fail?",
-}
-
-st.title("Images")
-view = st.segmented_control(
-    "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-)
-st.markdown(QUESTIONS[view])
+view = choose_view(PAGE)
 
 if view == "Classify":
     from pages.images.view import classify_view

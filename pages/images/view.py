@@ -11,10 +11,10 @@ from core.common.errors import LabError
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
-from pages.shared.addresses import why_link
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import SHOWN_PX, Seen, look, predict
+from pages.shared.registry import page_link
 from pages.shared.resources import dark, loaded
 from pages.shared.text import plain, show_error
 from pages.shared.upload_box import Picture, example_row, upload_box
@@ -110,7 +110,7 @@ def _one_answer(
     st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
-    why_link(reference.name, f"Why {plain(label)}?")
+    page_link("attribution", f"Why {plain(label)}?", view="Explain", checkpoint=reference.name)
 
 
 def _pictures(picture: Picture, seen: Seen) -> None:

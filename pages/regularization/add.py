@@ -11,7 +11,7 @@ from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.new import LABELS, parse_sizes, sizes_field
-from pages.shared.addresses import STUDY
+from pages.regularization.url import STUDY
 from pages.shared.resources import act, forget_runs, store
 from pages.shared.text import in_words, show_error
 

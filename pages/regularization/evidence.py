@@ -19,8 +19,8 @@ from core.regularization.figures_technique import class_changes as class_figure
 from core.regularization.figures_technique import strength as strength_figure
 from core.regularization.results import StudyResult
 from core.regularization.techniques import TECHNIQUES, plain_number
-from pages.shared.addresses import why_link
 from pages.shared.elements import show_figure
+from pages.shared.registry import page_link
 from pages.shared.resources import dark
 from pages.shared.text import plain
 
@@ -162,13 +162,9 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
     for row, name in found:
         if name:
             with st.container(horizontal=True, gap="medium"):
-                st.page_link(
-                    "images/page.py",
-                    label=plain(row.label),
-                    icon=":material/image_search:",
-                    query_params={"view": "Classify", "checkpoint": name},
-                )
-                why_link(name, "Ask it why")
+                link = {"checkpoint": name}
+                page_link("images", plain(row.label), icon=":material/image_search:", view="Classify", **link)
+                page_link("attribution", "Ask it why", view="Explain", **link)
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:

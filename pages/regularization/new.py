@@ -18,7 +18,7 @@ from pages.regularization.arms import TITLES, arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.help import study_help
 from pages.regularization.preview import preview
-from pages.shared.addresses import STUDY as ADDRESS
+from pages.regularization.url import STUDY as ADDRESS
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
 from pages.shared.resources import act, store
 from pages.shared.text import in_words, show_error

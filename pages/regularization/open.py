@@ -14,8 +14,8 @@ from core.regularization.shipped import EXAMPLE, load_shipped
 from core.regularization.store import read_study
 from pages.regularization.add import add_to_study
 from pages.regularization.help import study_help
+from pages.regularization.url import STUDY
 from pages.regularization.view import study_view
-from pages.shared.addresses import STUDY
 from pages.shared.job_panel import find_run, job_line
 from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.shared.resources import runs_now, store
@@ -41,11 +41,11 @@ def example_view() -> None:
 
 def studies_view() -> None:
     """The study of the address, or the list of those there are."""
-    run_id = STUDY.here()
+    run_id = STUDY.current()
     if run_id:
         # No link: one within the page would leave the study in the browser's address.
         if st.button("All studies", key="all-studies", icon=":material/arrow_back:", type="tertiary"):
-            STUDY.leave()
+            STUDY.clear()
             st.rerun()
         _study(run_id)
     else:

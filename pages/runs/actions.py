@@ -8,6 +8,7 @@ from core.common.errors import LabError
 from core.jobs import Run
 from core.jobs.store import MAX_NAME
 from pages.shared.job_words import address
+from pages.shared.registry import switch_page
 from pages.shared.resources import act, forget_runs, store
 from pages.shared.text import plain, show_error
 
@@ -18,7 +19,7 @@ def actions(chosen: list[Run]) -> None:
         run = chosen[0]
         if st.button("Open", key="open", icon=":material/open_in_new:"):
             page, query = address(run)
-            st.switch_page(page, query_params=query)
+            switch_page(page, **query)
         if st.button("Rename", key="rename", icon=":material/edit:"):
             ask_rename(run)
     if any(run.resumable and not run.active for run in chosen):

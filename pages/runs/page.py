@@ -2,8 +2,9 @@
 
 import streamlit as st
 
+from pages.runs import PAGE
 from pages.runs.view import runs_view
 
-st.title("Runs")
-st.markdown("What was tried here, what did it give, and what differed?")
+st.title(PAGE.title)
+st.markdown(PAGE.question)
 runs_view()

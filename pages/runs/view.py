@@ -15,6 +15,7 @@ from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
 from pages.shared.elements import download, show_figure
 from pages.shared.job_words import state_words, trains
+from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.tables import csv_bytes
 from pages.shared.text import plain, show_error
@@ -29,8 +30,8 @@ def runs_view() -> None:
         return
     if not runs:
         st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
-        for page, label in (("images/page.py", "Train a classifier"), ("text/page.py", "Train a language model")):
-            st.page_link(page, label=label, icon=":material/model_training:", query_params={"view": "Train"})
+        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
+            page_link(page, label, icon=":material/model_training:", view="Train")
         return
     busy = any(run.active for run in runs)
     chosen = runs_table(runs)

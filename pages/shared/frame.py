@@ -10,6 +10,7 @@ from core.common.devices import cores, processor_name
 from core.common.errors import LabError
 from core.jobs import Run
 from pages.shared.job_words import address, fraction
+from pages.shared.registry import page_link
 from pages.shared.resources import runs_now
 from pages.shared.text import plain
 from pages.shared.warmup import warmup
@@ -60,14 +61,10 @@ def _panel(polling: bool) -> None:
             st.caption(f":material/hourglass_top: {warmup().stage} in the background")
         for run in runs[:4]:
             page, query = address(run)
-            st.page_link(
-                page,
-                label=f"{plain(_short(run.name))} · {_state(run)}",
-                icon=":material/play_circle:" if run.status == "running" else ":material/schedule:",
-                query_params=query,
-            )
+            icon = ":material/play_circle:" if run.status == "running" else ":material/schedule:"
+            page_link(page, f"{plain(_short(run.name))} · {_state(run)}", icon=icon, **query)
         if len(runs) > 4:
-            st.page_link("runs/page.py", label=f"{len(runs) - 4} more in the queue")
+            page_link("runs", f"{len(runs) - 4} more in the queue")
     if polling and not runs and not _warming():
         st.rerun()
 

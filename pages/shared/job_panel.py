@@ -12,6 +12,7 @@ from core.training.figures import accuracy_curves, loss_curves, train_at_evaluat
 from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
 from pages.shared.job_words import STATUS, address, best, compares, done, fraction, trains, where
+from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import VALIDATION_PLAIN, duration, plain, show_error
 from pages.shared.text_run import METRIC_PX, text_figures
@@ -35,12 +36,8 @@ LATER_POLL_S = 5.0
 def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
     page, query = address(run)
-    st.page_link(
-        page,
-        label=f"{plain(run.name)} · {plain(run.config.model)}" if trains(run) else plain(run.name),
-        icon=STATUS[run.status][2],
-        query_params=query,
-    )
+    label = f"{plain(run.name)} · {plain(run.config.model)}" if trains(run) else plain(run.name)
+    page_link(page, label, icon=STATUS[run.status][2], **query)
     if run.active:
         st.progress(fraction(run), text=where(run))
         return

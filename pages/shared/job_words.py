@@ -15,13 +15,6 @@ STATUS = {
     "lost": ("Interrupted", "red", ":material/power_off:"),
 }
 
-PAGES = {"images": "images/page.py", "text": "text/page.py"}
-"""Where a run of a task is looked at, in the view Train."""
-STUDIES = "regularization/page.py"
-"""Where studies are made, and looked at in the view of that name."""
-RECIPES = "compression/page.py"
-"""Where checkpoints are compressed; a recipe is looked at in the view Results."""
-
 
 def trains(run: Run) -> bool:
     """Whether it is a training of one network, with figures and curves of its own."""
@@ -29,12 +22,12 @@ def trains(run: Run) -> bool:
 
 
 def address(run: Run) -> tuple[str, dict[str, str]]:
-    """The page that shows a run, and the query parameters of a link to it."""
+    """Name of the page that shows a run, and the query parameters of a link to it."""
     if run.study is not None:
-        return STUDIES, {"view": "Studies", "study": run.id}
+        return "regularization", {"view": "Studies", "study": run.id}
     if run.compression is not None:
-        return RECIPES, {"view": "Results", "recipe": run.id}
-    return PAGES[run.task], {"view": "Train", "run": run.id}
+        return "compression", {"view": "Results", "recipe": run.id}
+    return run.task, {"view": "Train", "run": run.id}
 
 
 def fraction(run: Run) -> float:

@@ -1,21 +1,9 @@
 """Text: let a language model write, compare two, train one, look inside, and ask why."""
 
-import streamlit as st
+from pages.shared.registry import choose_view
+from pages.text import PAGE
 
-VIEWS = ("Write", "Side by side", "Train", "Inside the RNN", "Why this one")
-QUESTIONS = {
-    "Write": "What has a network learned that only ever guessed the next character?",
-    "Side by side": "The same prompt and the same dice: what does another model, or another temperature, make of it?",
-    "Train": "Can a network learn to spell, and then to sound like Shakespeare, here and now?",
-    "Inside the RNN": "What does the network remember while it reads, and how far back does learning reach?",
-    "Why this one": "Which characters of the prompt drove the next one?",
-}
-
-st.title("Text")
-view = st.segmented_control(
-    "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-)
-st.markdown(QUESTIONS[view])
+view = choose_view(PAGE)
 
 if view == "Write":
     from pages.text.view import write_view

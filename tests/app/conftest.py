@@ -17,10 +17,11 @@ from streamlit.util import calc_hash
 import core.checkpoints.store
 from core.checkpoints.store import Calibration, Card
 from core.data.dataset import ImageCard, TextCard
+from pages.shared.registry import pages
 from tests.tiny_text import play
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("home", "runs", "images", "text", "regularization", "attribution", "compression")
+PAGES = tuple(pages())
 Open = Callable[..., AppTest]
 
 
@@ -42,7 +43,7 @@ def open_page() -> Open:
         for name, value in query.items():
             at.query_params[name] = value
         # `switch_page` asks for a run of Home before it finds a page whose file is not called as its address.
-        assert page in PAGES
+        assert page in pages()
         at._page_hash = calc_hash("" if page == "home" else page)
         at.run()
         assert not at.exception, at.exception

@@ -301,7 +301,7 @@ def test_a_variant_is_found_by_name_and_never_another_network(shipped: Card, lab
     assert made.reference(result.variants[0]).name == f"{run_id}/1-prune_weights"
     assert made.reference(result.measured[0]).name == "tiny"
     assert find_checkpoint(f"{run_id}/3-float16").card.compression["steps"] == [step.to_dict() for step in STEPS]
-    assert address(RunStore().get(run_id)) == ("compression/page.py", {"view": "Results", "recipe": run_id})
+    assert address(RunStore().get(run_id)) == ("compression", {"view": "Results", "recipe": run_id})
     write_text_checkpoint(lab_home / "none" / "tiny")
     with pytest.raises(ValueError, match="another network now"):
         made.reference(result.measured[0])
