@@ -16,10 +16,7 @@ ANSWER = re.compile(r"\w+ · <?>?\s?\d+(\.\d+)?\s?%")
 
 
 def upload(page: Page, name: str, mime: str, data: bytes) -> None:
-    """Choose a file in the upload box of Images / Classify, once the page is there: pictures that are replaced while the
-    browser still asks for them are gone from the server, which it reports as an error."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.wait_for_function("[...document.images].every(image => image.complete)")
+    """Choose a file in the upload box of Images / Classify."""
     file: Any = {"name": name, "mimeType": mime, "buffer": data}
     page.locator(".st-key-upload input[type=file]").set_input_files(file)
 
