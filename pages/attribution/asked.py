@@ -14,8 +14,9 @@ from core.images.figures import percent
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.image_view import Seen, look
 from pages.shared.resources import explainer_of
-from pages.shared.text import plain, show_error
+from pages.shared.text import show_error
 from pages.shared.upload_box import Picture, upload_box
+from pages.shared.url import linked, write_url
 from pages.shared.warmup import until_ready
 
 TARGET, BASELINE, IMAGE = "why-class", "why-baseline", "image"
@@ -95,26 +96,24 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked
 
 
 def _from_address() -> None:
-    """`?image=17` opens test picture 17, once, when the address changes."""
-    wanted = st.query_params.get(IMAGE)
-    if wanted is None or st.session_state.get("image-from-url") == wanted:
-        return
-    st.session_state["image-from-url"] = wanted
-    if not wanted.isdecimal() or len(wanted) > 6:
-        st.warning(f"{plain(wanted[:60])} is no number of a test picture: choose one under Test set.")
-        del st.query_params[IMAGE]
-        return
-    st.session_state["source"] = "Test set"
-    st.session_state["test-index"] = int(wanted)
+    """`?image=17` opens test picture 17."""
+    st.session_state.setdefault(IMAGE, None)
+    if linked(IMAGE, IMAGE, _test_index):
+        st.session_state["source"] = "Test set"
+        st.session_state["test-index"] = st.session_state[IMAGE]
+
+
+def _test_index(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        raise LabError(f"{text[:60]} is no number of a test picture: choose one under Test set.")
+    return int(text)
 
 
 def _to_address(picture: Picture | None) -> None:
     """The address names a picture of the test set, and no other."""
     number = picture.title.removeprefix("test picture ") if picture and picture.label is not None else ""
-    if number.isdecimal():
-        st.query_params[IMAGE] = st.session_state["image-from-url"] = number
-    elif picture is not None:
-        st.query_params.pop(IMAGE, None)
+    if picture is not None:
+        write_url(IMAGE, IMAGE, number if number.isdecimal() else None)
 
 
 def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[float, ...]) -> int:
@@ -122,18 +121,16 @@ def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[floa
     classes = reference.card.image_data.classes
     question = (hash(picture.data), classes)
     order = [int(place) for place in np.argsort(probabilities)[::-1]]
-    wanted = st.query_params.get("target")
-    asked_before = st.session_state.get("why-question")
-    if asked_before != question:
+    if st.session_state.get("why-question") != question:
         st.session_state["why-question"] = question
         st.session_state[TARGET] = order[0]
-        if wanted is not None and asked_before is None:
-            if wanted in classes:
-                st.session_state[TARGET] = classes.index(wanted)
-            else:
-                st.warning(
-                    f"This checkpoint knows no class {plain(wanted[:60])}: what it says itself is explained instead."
-                )
+
+    def place_of(label: str) -> int:
+        if label not in classes:
+            raise LabError(f"This checkpoint knows no class {label[:60]}: what it says itself is explained instead.")
+        return classes.index(label)
+
+    linked("target", TARGET, place_of)
     chosen = st.selectbox(
         "Explain the class",
         order,
@@ -142,18 +139,14 @@ def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[floa
         persist_state="session",
         help="Any class can be asked about: why this one, and why not that one?",
     )
-    if chosen == order[0]:
-        st.query_params.pop("target", None)
-    else:
-        st.query_params["target"] = classes[chosen]
+    write_url("target", TARGET, None if chosen == order[0] else classes[chosen])
     return int(chosen)
 
 
 def _baseline() -> str:
     names = list(BASELINES)
-    wanted = st.query_params.get("baseline")
-    if BASELINE not in st.session_state:
-        st.session_state[BASELINE] = wanted if wanted in names else DEFAULT_BASELINE
+    linked("baseline", BASELINE, lambda name: name if name in names else DEFAULT_BASELINE)
+    st.session_state.setdefault(BASELINE, DEFAULT_BASELINE)
     chosen = st.selectbox(
         "Baseline",
         names,
@@ -165,10 +158,7 @@ def _baseline() -> str:
         help="A picture with nothing in it: methods that compare start from it, or cover with it. Another baseline is another "
         "question. The measure of belief keeps its own, so that scores stay comparable.",
     )
-    if chosen == DEFAULT_BASELINE:
-        st.query_params.pop("baseline", None)
-    else:
-        st.query_params["baseline"] = chosen
+    write_url("baseline", BASELINE, None if chosen == DEFAULT_BASELINE else chosen)
     return str(chosen)
 
 

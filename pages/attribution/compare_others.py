@@ -15,8 +15,9 @@ from pages.shared.checkpoint_picker import accuracy
 from pages.shared.image_view import look
 from pages.shared.resources import runs_now
 from pages.shared.text import plain
+from pages.shared.url import linked, write_url
 
-PARAM, KEY = "with", "compare-with"
+PARAM, KEY, FIRST = "with", "compare-with", "compare-with-first"
 MOST = 3
 """Beside the first: four cards stand in a row."""
 
@@ -54,25 +55,24 @@ def asked_of(asked: Asked, reference: CheckpointRef) -> Asked:
 def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
     """The widget. Begins with what was made from the first one; an address that names some wins once."""
     options = comparable(first)
-    wanted, seen = st.query_params.get(PARAM), st.session_state.get("compare-with-from-url")
-    new = wanted is not None and (seen is None or seen[1] != wanted)
-    linked = [name for name in (wanted or "").split(",") if name and name != first.name][:MOST]
-    for name in linked:
+    named = [name for name in st.query_params.get(PARAM, "").split(",") if name and name != first.name][:MOST]
+    wrong: list[LabError] = []
+    for name in named:
         if name not in options:
             try:
                 found = find_checkpoint(name)
                 require_same_question(first, found)
                 options[name] = found
             except LabError as error:
-                if new:
-                    st.warning(plain(error))
+                wrong.append(error)
     default = _default(first, options)
-    if new:
-        st.session_state[KEY] = [name for name in linked if name in options]
-    elif KEY not in st.session_state or (seen and seen[0] != first.name):
+    if linked(PARAM, KEY, lambda _: named):
+        for error in wrong:
+            st.warning(plain(error))
+    elif st.session_state.get(FIRST) != first.name:
         st.session_state[KEY] = default
-    else:
-        st.session_state[KEY] = [name for name in st.session_state[KEY] if name in options]
+    st.session_state[FIRST] = first.name
+    st.session_state[KEY] = [name for name in st.session_state.get(KEY, default) if name in options]
     labels = _labels(options)
     chosen = st.multiselect(
         "Compare with",
@@ -84,11 +84,7 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
         wrap=True,
         help="Checkpoints that know the same classes.",
     )
-    if chosen == default:
-        st.query_params.pop(PARAM, None)
-    else:
-        st.query_params[PARAM] = ",".join(chosen)
-    st.session_state["compare-with-from-url"] = (first.name, st.query_params.get(PARAM))
+    write_url(PARAM, KEY, None if chosen == default else ",".join(chosen))
     return [options[name] for name in chosen]
 
 

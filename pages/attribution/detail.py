@@ -18,6 +18,7 @@ from pages.attribution.slow import slow_map
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import plain, show_error
+from pages.shared.url import linked, write_url
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -28,18 +29,16 @@ LARGE_PX = 448
 
 def chosen() -> str | None:
     """The method that is looked at, None for all; an address that names one wins once."""
-    if CHOSEN not in st.session_state:
-        name = st.query_params.get(PARAM)
-        if name is not None and name not in METHODS:
-            st.warning(f"The link names {plain(name[:60])}, which is no attribution method: here are all.")
-            name = None
-        st.session_state[CHOSEN] = name
-    found = st.session_state[CHOSEN]
-    if found:
-        st.query_params[PARAM] = found
-    else:
-        st.query_params.pop(PARAM, None)
+    linked(PARAM, CHOSEN, _method)
+    found: str | None = st.session_state.setdefault(CHOSEN, None)
+    write_url(PARAM, CHOSEN, found)
     return found
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        raise LabError(f"The link names {name[:60]}, which is no attribution method: here are all.")
+    return name
 
 
 def look_closer(name: str | None) -> None:

@@ -21,6 +21,7 @@ from pages.shared import tasks
 from pages.shared.resources import loaded
 from pages.shared.tasks import Report
 from pages.shared.text import duration, plain
+from pages.shared.url import linked, write_url
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -38,19 +39,17 @@ MINE, LEFT, SESSION = "why-tasks", "why-left", "why-session"
 
 def wanted() -> tuple[str, ...]:
     """Slow methods that were asked for, in the order of METHODS; an address that names some wins once."""
-    if WANTED not in st.session_state:
-        st.session_state[WANTED] = ()
-        for name in filter(None, st.query_params.get(PARAM, "").split(",")):
-            if name in SLOW:
-                st.session_state[WANTED] = (*st.session_state[WANTED], name)
-            elif name not in METHODS:
-                st.warning(f"The link asks for {plain(name[:60])}, which is no attribution method: it is left out.")
-    found = tuple(name for name in SLOW if name in st.session_state[WANTED])
-    if found:
-        st.query_params[PARAM] = ",".join(found)
-    else:
-        st.query_params.pop(PARAM, None)
+    linked(PARAM, WANTED, _known)
+    found = tuple(name for name in SLOW if name in st.session_state.setdefault(WANTED, ()))
+    write_url(PARAM, WANTED, ",".join(found) or None)
     return found
+
+
+def _known(names: str) -> tuple[str, ...]:
+    for name in filter(None, names.split(",")):
+        if name not in METHODS:
+            st.warning(f"The link asks for {plain(name[:60])}, which is no attribution method: it is left out.")
+    return tuple(name for name in names.split(",") if name in SLOW)
 
 
 def add(name: str) -> None:

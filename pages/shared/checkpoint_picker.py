@@ -13,6 +13,7 @@ from core.data import DATASETS
 from core.models import MODELS
 from pages.shared.resources import runs_now
 from pages.shared.text import plain
+from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are as the network gives them, often too sure, and no warning can "
@@ -61,17 +62,12 @@ def checkpoint_picker(
         return None
     options = list(references)
     default = next((name for name in options if name != other), options[0])
-    # A link wins once, when it changes; afterwards the widget is the truth and the URL follows it.
-    seen = f"{key}-from-url"
-    if wanted and (key not in st.session_state or st.session_state.get(seen) != wanted):
-        st.session_state[key] = wanted
+    linked(param, key, str)
     if st.session_state.get(key) not in references:
         st.session_state[key] = default
     labels = _labels(references, names)
     chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
-    if wanted != chosen and (wanted or chosen != default):
-        st.query_params[param] = chosen
-    st.session_state[seen] = st.query_params.get(param)
+    write_url(param, key, chosen if wanted or chosen != default else None)
     return references[chosen]
 
 

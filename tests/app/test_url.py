@@ -1,0 +1,64 @@
+"""An address and a widget that carry the same choice."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+def script() -> None:
+    import streamlit as st
+
+    from core.common.errors import LabError
+    from pages.shared.url import linked, write_url
+
+    def parse(text: str) -> int:
+        if not text.isdecimal():
+            raise LabError(f"{text} is no number: choose one below.")
+        return int(text)
+
+    won = linked("n", "number", parse)
+    st.number_input("Number", 0, 99, key="number")
+    value = st.session_state["number"]
+    write_url("n", "number", str(value) if value else None)
+    st.caption(f"{value} {won}")
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_function(script)
+    at.query_params.update(query)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def address(at: AppTest) -> str | None:
+    """What `?n=` says now; Streamlit's tester keeps what a run wrote as a list."""
+    found = at.query_params.get("n")
+    return found[0] if isinstance(found, list) else found
+
+
+@pytest.mark.parametrize(("query", "shown", "left"), [({}, "0 False", None), ({"n": "7"}, "7 True", "7")])
+def test_a_link_opens_with_its_choice(query: dict[str, str], shown: str, left: str | None) -> None:
+    at = opened(**query)
+    assert at.caption[0].value == shown
+    assert address(at) == left
+
+
+def test_the_address_follows_the_widget_and_wins_again_when_it_changes() -> None:
+    at = opened(n="7")
+    at.number_input[0].set_value(8).run()
+    assert (at.caption[0].value, address(at)) == ("8 False", "8")
+    at.number_input[0].set_value(0).run()
+    assert address(at) is None
+    at.query_params["n"] = "7"  # the link of before once more
+    at.run()
+    assert (at.caption[0].value, address(at)) == ("7 True", "7")
+
+
+def test_a_link_that_says_nonsense_is_left_out_with_a_warning() -> None:
+    at = opened(n="*seven*")
+    assert at.caption[0].value == "0 False"
+    assert "is no number" in at.warning[0].value
+    assert "*seven*" not in at.warning[0].value  # escaped: no Markdown
+    assert address(at) is None
