@@ -34,7 +34,7 @@ GRACE_S = 0.15
 """A task that is over by then, because its result is kept, is not shown as one."""
 TRIAL = 10
 """Passes that are measured."""
-MINE, LEFT, SESSION = "why-tasks", "why-left", "why-session"
+MINE, SESSION = "why-tasks", "why-session"
 
 
 def wanted() -> tuple[str, ...]:
@@ -117,29 +117,24 @@ def background(
     """
     key = _key(asked, what)
     task = tasks.find(key)
-    if task is not None and task.stopped and key in st.session_state.get(LEFT, set()):
-        task = None  # nobody pressed Stop: the question was left, and is asked again
     if task is None and start:
         task = _begin(key, work)
         until = time.monotonic() + GRACE_S
         while not task.done and time.monotonic() < until:
             time.sleep(0.01)
-    if task is not None and tasks.watch(key):
+    if task is not None and task.error:
+        raise LabError(task.error)
+    if tasks.watch(key):
         return None
-    if task is not None and task.result is not None:
-        return task.result
     if task is None or task.stopped:
-        if task is not None:
-            st.caption("Stopped.")
         name, icon = f"start-{what[0]}-{what[1]}", ":material/play_arrow:"
         st.button(label, key=name, icon=icon, on_click=_begin, args=(key, work))
         return None
-    raise LabError(task.error or "This did not work: try again.")
+    return task.result
 
 
-def _begin(key: str, work: Callable[[Report], Any]) -> tasks.Task:
+def _begin(key: str, work: Callable[[Report], Any]) -> tasks.BackgroundTask:
     st.session_state[MINE] = {*st.session_state.get(MINE, ()), key}
-    st.session_state[LEFT] = st.session_state.get(LEFT, set()) - {key}
     return tasks.start(key, work)
 
 
@@ -148,10 +143,8 @@ def only(asked: Asked | None) -> None:
     mine = st.session_state.get(MINE, set())
     kept = {key for key in mine if asked and key.startswith(_question(asked))}
     for key in mine - kept:
-        if task := tasks.find(key):
-            task.stop()
+        tasks.drop(key)
     st.session_state[MINE] = kept
-    st.session_state[LEFT] = st.session_state.get(LEFT, set()) | (mine - kept)
 
 
 def _question(asked: Asked) -> str:

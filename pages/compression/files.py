@@ -13,7 +13,7 @@ from pages.shared import tasks
 from pages.shared.elements import download
 from pages.shared.registry import page_link
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
-from pages.shared.text import plain, show_error
+from pages.shared.text import plain
 
 USES = {
     "images": ("Classify with it", ":material/image_search:", "Classify"),
@@ -71,19 +71,17 @@ def _network(reference: CheckpointRef, key: str) -> None:
                 help="Classes or characters, normalisation and where it comes from are in its metadata; the batch is free.",
             )
         elif task is None or task.done:
-            st.button(
+            tasks.start_button(
                 "Make the ONNX file",
-                key=f"make-onnx-{key}",
+                task_key,
+                export_work(reference, f"{name}.onnx"),
+                button=f"make-onnx-{key}",
                 type="primary",
                 icon=":material/deployed_code:",
-                on_click=tasks.start,
-                args=(task_key, export_work(reference, f"{name}.onnx")),
                 help="It is exported, loaded again and compared with PyTorch before it is offered.",
             )
     if tasks.watch(task_key):
         return
-    if task and task.error:
-        show_error(task.error)
     if ready:
         _checked(ready, reference)
 

@@ -16,7 +16,6 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, dataset, loaded, text_dataset
 from pages.shared.tables import csv_bytes
-from pages.shared.text import show_error
 from pages.shared.warmup import warmup
 
 MOST_IMAGES = 500
@@ -50,17 +49,13 @@ def scan(reference: CheckpointRef) -> None:
         if tasks.watch(key):
             return
         task = tasks.find(key)
-        if task and task.error:
-            show_error(task.error)
         if task and task.result:
             _curves(reference, task.result)
             return
         name = reference.card.dataset.name
         if name in DATASETS and not dataset_or_offer(name, "scan on its validation part", "scan"):
             return
-        if st.button("Scan", key="scan", icon=":material/search:"):
-            tasks.start(key, _work(reference, kind))
-            st.rerun()
+        tasks.start_button("Scan", key, _work(reference, kind), button="scan", icon=":material/search:")
 
 
 def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:

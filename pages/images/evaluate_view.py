@@ -59,11 +59,6 @@ def _offer(reference: CheckpointRef) -> None:
     key = task_key(reference)
     if tasks.watch(key):
         return
-    task = tasks.find(key)
-    if task and task.error:
-        show_error(task.error)
-    elif task and task.stopped:
-        st.caption("The evaluation was stopped.")
     count = card.dataset.sizes.get("test")
     st.markdown(
         f"**Not evaluated on this machine yet.** {plain(card.dataset.title)} holds back test pictures for this; what the card "
@@ -74,9 +69,8 @@ def _offer(reference: CheckpointRef) -> None:
     ):
         return
     label = f"Evaluate on the {count:,} test images" if count else "Evaluate on the test images"
-    if st.button(label, key="evaluate", type="primary", icon=":material/fact_check:"):
-        tasks.start(key, evaluation_work(reference))
-        st.rerun()
+    work = evaluation_work(reference)
+    tasks.start_button(label, key, work, button="evaluate", type="primary", icon=":material/fact_check:")
 
 
 def _headline(reference: CheckpointRef, result: Evaluation) -> None:

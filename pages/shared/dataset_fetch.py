@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from core.common.errors import LabError
-from core.common.progress import Progress
 from core.data import DATASETS, dataset_status, load_dataset
 from pages.shared import tasks
 from pages.shared.text import show_error, size
@@ -27,20 +24,16 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
     task_key = f"fetch-{name}"
     if tasks.watch(task_key):
         return False
-    task = tasks.find(task_key)
-    if task and task.error:
-        show_error(task.error)
     source = DATASETS[name]
     st.info(f"{source.title} is not on this machine yet; it is needed to {purpose}.", icon=":material/download:")
-    if st.button(f"Fetch {source.title} ({size(source.download_bytes)})", key=f"fetch-{key}", type="primary"):
-        tasks.start(task_key, lambda report: load_dataset(name, on_progress=_forward(report)) and True)
-        st.rerun()
+    label = f"Fetch {source.title} ({size(source.download_bytes)})"
+    tasks.start_button(label, task_key, lambda report: _fetch(name, report), button=f"fetch-{key}", type="primary")
     return False
 
 
-def _forward(report: Callable[..., None]) -> Progress:
+def _fetch(name: str, report: tasks.Report) -> None:
     def on_progress(fraction: float, words: str) -> None:
         stage, _, detail = words.partition(" (")
         report(stage, fraction or None, detail.removesuffix(")"))
 
-    return on_progress
+    load_dataset(name, on_progress=on_progress)

@@ -1,6 +1,7 @@
-"""Work of seconds to minutes that a page starts and any tab may watch: fetching a dataset, evaluating a checkpoint.
+"""Work of seconds to minutes that a page starts: fetching a dataset, evaluating a checkpoint, writing a text.
 
-A task is a thread of the server: closing the tab does not end it, and a second tab joins it instead of starting another.
+A task is a thread of the server: closing the tab does not end it. Under a key, a second tab joins it instead of starting
+another.
 Training is no task but a run: it must outlive the server.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from core.common.errors import LabError
-from pages.shared.text import duration, plain
+from pages.shared.text import duration, plain, show_error
 
 KEEP = 32
 """Finished tasks remembered by the server."""
@@ -28,7 +29,7 @@ class Stopped(Exception):
     """Raised inside a task by its own progress report after someone pressed Stop."""
 
 
-class Task:
+class BackgroundTask:
     """One piece of work. `fraction` is 0..1 or None while unknown; `result` or `error` is set once `done`."""
 
     def __init__(self, work: Callable[[Report], Any]) -> None:
@@ -75,41 +76,61 @@ class Task:
         except LabError as error:
             self.error = str(error)
         except Exception as error:  # A thread has nobody above it to tell; the page shows this sentence.
-            self.error = f"This did not work ({type(error).__name__}: {error})."
+            self.error = f"This failed with an unexpected error ({type(error).__name__}: {error})."
 
 
 @st.cache_resource(show_spinner=False)
-def _tasks() -> dict[str, Task]:
+def _tasks() -> dict[str, BackgroundTask]:
     return {}
 
 
 _LOCK = threading.Lock()
 
 
-def start(key: str, work: Callable[[Report], Any]) -> Task:
+def start(key: str, work: Callable[[Report], Any]) -> BackgroundTask:
     """Start `work` under `key`, or join the one that is under way."""
     with _LOCK:
         tasks = _tasks()
         found = tasks.get(key)
         if found is None or found.done:
-            tasks[key] = found = Task(work)
+            tasks[key] = found = BackgroundTask(work)
         for old in [name for name, task in tasks.items() if task.done][:-KEEP]:
             del tasks[old]
         return found
 
 
-def find(key: str) -> Task | None:
+def find(key: str) -> BackgroundTask | None:
     """The task under `key`, under way or finished."""
     return _tasks().get(key)
 
 
 def watch(key: str) -> bool:
-    """Show progress and a Stop button for the task under `key`, if it is under way; True while it is."""
+    """Show what became of the task under `key`: its progress and a Stop button, its error, or that it was stopped; True
+    while it is under way."""
     task = find(key)
-    if task is None or task.done:
-        return False
-    st.fragment(_progress, run_every=0.5)(key)
-    return True
+    if task is not None and not task.done:
+        st.fragment(_progress, run_every=0.5)(key)
+        return True
+    if task is not None and task.error:
+        show_error(task.error)
+    elif task is not None and task.stopped:
+        st.caption("Stopped.")
+    return False
+
+
+def start_button(label: str, key: str, work: Callable[[Report], Any], *, button: str, **options: Any) -> None:
+    """A button that starts `work` under `key`. button: its own key; options: as of `st.button`."""
+    if st.button(label, key=button, **options):
+        start(key, work)
+        st.rerun()
+
+
+def drop(key: str) -> None:
+    """Stop the task under `key` and forget it: nobody waits for it any more."""
+    with _LOCK:
+        task = _tasks().pop(key, None)
+    if task is not None:
+        task.stop()
 
 
 def _progress(key: str) -> None:

@@ -1,26 +1,18 @@
-"""A text being written: a thread of the server that the page looks at while it goes on.
-
-A thread, so that a click elsewhere on the page does not end it, and Stop does.
-"""
+"""A text being written in the background, which the page looks at while it goes on."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 
 from core.checkpoints.store import Checkpoint
-from core.common.errors import LabError
 from core.compression.measuring.remarks import usual_precision
 from core.inference.generate import MAX_PROMPT, Character, read_prompt, write
 from core.inference.sampling import SamplingConfig
+from pages.shared.tasks import BackgroundTask, Report
 
 STEADY = 120.0
 """Characters a second that can just be read along."""
-
-
-class _Stopped(Exception):
-    """Stop was pressed while the prompt was still being read."""
 
 
 class Writing:
@@ -48,15 +40,19 @@ class Writing:
         self.first_ms: float | None = None
         self.compute_s = 0.0
         self.written = 0
-        self.stopped = False
-        self.error: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
-        self._thread.start()
+        self._task = BackgroundTask(self._write)
 
     @property
     def done(self) -> bool:
-        return not self._thread.is_alive()
+        return self._task.done
+
+    @property
+    def stopped(self) -> bool:
+        return self._task.stopped
+
+    @property
+    def error(self) -> str | None:
+        return self._task.error
 
     @property
     def text(self) -> str:
@@ -74,7 +70,7 @@ class Writing:
         return sum(item.surprise_bits for item in seen) / len(seen) if seen else None
 
     def stop(self) -> None:
-        self._stop.set()
+        self._task.stop()
 
     def wait(self, seconds: float) -> None:
         """Give it a moment for its first character, so that the first look finds one."""
@@ -82,35 +78,22 @@ class Writing:
         while self.written == 0 and not self.done and time.monotonic() < limit:
             time.sleep(0.005)
 
-    def _while_reading(self) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
-    def _run(self) -> None:
+    def _write(self, report: Report) -> None:
         begun = last = time.perf_counter()
-        try:
-            for character in write(
-                self.checkpoint,
-                self._given,
-                self.config,
-                precision=self.precision,
-                own=len(self.characters),
-                on_read=self._while_reading,
-            ):
-                now = time.perf_counter()
-                self.compute_s += now - last
-                self.first_ms = self.first_ms or 1000 * (now - begun)
-                self.characters.append(character)
-                self.written += 1
-                if self._stop.is_set():
-                    self.stopped = True
-                    return
-                if self.pace:
-                    self._stop.wait(max(0.0, begun + self.written / self.pace - now))
-                last = time.perf_counter()
-        except _Stopped:
-            self.stopped = True
-        except LabError as error:
-            self.error = str(error)
-        except Exception as error:  # a thread has nobody above it to tell
-            self.error = f"The text ended with an error that was not foreseen ({type(error).__name__}: {error})."
+        for character in write(
+            self.checkpoint,
+            self._given,
+            self.config,
+            precision=self.precision,
+            own=len(self.characters),
+            on_read=lambda: report("reading", None),
+        ):
+            now = time.perf_counter()
+            self.compute_s += now - last
+            self.first_ms = self.first_ms or 1000 * (now - begun)
+            self.characters.append(character)
+            self.written += 1
+            report("writing", None)
+            if self.pace:
+                time.sleep(max(0.0, begun + self.written / self.pace - now))
+            last = time.perf_counter()

@@ -105,7 +105,7 @@ def until_done(at: AppTest) -> AppTest:
     return run(at)
 
 
-def of_session(at: AppTest) -> list[tasks.Task]:
+def of_session(at: AppTest) -> list[tasks.BackgroundTask]:
     if "why-tasks" not in at.session_state:
         return []
     return [task for key in at.session_state["why-tasks"] if (task := tasks.find(key))]

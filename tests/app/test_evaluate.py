@@ -36,7 +36,7 @@ def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
     monkeypatch.setitem(DATASETS, "cifar10", source)
 
 
-def wait_for(task: tasks.Task) -> None:
+def wait_for(task: tasks.BackgroundTask) -> None:
     deadline = time.monotonic() + 60
     while not task.done:
         assert time.monotonic() < deadline
@@ -171,3 +171,23 @@ def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
         task = tasks.start(key, work)
         wait_for(task)
         assert said in (task.error or "")
+
+
+def test_what_was_dropped_is_stopped_and_begins_again() -> None:
+    begun: list[int] = []
+
+    def work(report: tasks.Report) -> None:
+        begun.append(1)
+        while True:
+            report("counting", None)
+            time.sleep(0.005)
+
+    first = tasks.start("dropped", work)
+    tasks.drop("dropped")
+    wait_for(first)
+    assert first.stopped
+    assert tasks.find("dropped") is None
+    second = tasks.start("dropped", work)
+    second.stop()
+    wait_for(second)
+    assert (second is first, begun) == (False, [1, 1])
