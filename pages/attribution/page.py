@@ -1,7 +1,7 @@
 """Attribution: why did it say that, and does the map deserve belief?"""
 
 from pages.attribution import PAGE
-from pages.shared.registry import choose_view
+from pages.shared.url import choose_view
 
 view = choose_view(PAGE)
 

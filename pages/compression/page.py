@@ -1,11 +1,8 @@
 """Compression: how small and how fast can a checkpoint get, and what does that cost?"""
 
-from pages.compression import PAGE
 from pages.compression.url import RECIPE
-from pages.shared.registry import choose_view
 
-RECIPE.choose_view()
-view = choose_view(PAGE)
+view = RECIPE.choose_view()
 
 if view == "Results":
     from pages.compression.open import results_view

@@ -1,7 +1,7 @@
 """Images: classify a picture, train a classifier, and see how good it is."""
 
 from pages.images import PAGE
-from pages.shared.registry import choose_view
+from pages.shared.url import choose_view
 
 view = choose_view(PAGE)
 

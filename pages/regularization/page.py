@@ -1,11 +1,8 @@
 """Regularization: which technique helps, by how much, and is it more than luck?"""
 
-from pages.regularization import PAGE
 from pages.regularization.url import STUDY
-from pages.shared.registry import choose_view
 
-STUDY.choose_view()
-view = choose_view(PAGE)
+view = STUDY.choose_view()
 
 if view == "Studies":
     from pages.regularization.open import studies_view

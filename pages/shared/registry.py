@@ -93,16 +93,3 @@ def switch_page(name: str, **query: str) -> None:
     import streamlit as st
 
     st.switch_page(pages()[name].for_streamlit(), query_params=query)
-
-
-def choose_view(page: Page) -> str:
-    """Draw the title of a page, the row of its views and what the chosen one asks; returns that view."""
-    import streamlit as st
-
-    st.title(page.title)
-    views = list(page.views)
-    view = st.segmented_control(
-        "View", views, default=views[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
-    )
-    st.markdown(page.views[view])
-    return view

@@ -41,6 +41,32 @@ def write_url(param: str, key: str, text: str | None) -> None:
     st.session_state[f"{key}-from-url"] = text
 
 
+def choose_view(page: Page, start: str | None = None) -> str:
+    """Draw the title of a page, the row of its views and what the chosen one asks; returns that view.
+
+    start: where the address names no view; by default the one that was left, or the first. Not `bind="query-params"`: what
+    one page binds, Streamlit takes out of the links that lead from it to another.
+    """
+    views, named = list(page.views), st.query_params.get("view")
+    left: dict[str, str] = st.session_state.setdefault("views-left", {})
+    there, seen = st.session_state.get("view-from-url", (None, None))
+    arrived = there != page.name or "view" not in st.session_state
+    if arrived:
+        st.session_state["view"] = named or start or left.get(page.name)
+    elif named != seen:  # Back, Forward, or a link within the page
+        st.session_state["view"] = named or start
+    if st.session_state["view"] not in views:
+        st.session_state["view"] = views[0]
+    st.title(page.title)
+    view = str(st.segmented_control("View", views, required=True, key="view", label_visibility="collapsed"))
+    if not arrived:  # the browser may still be on its way here, and would write it to the address of the last page
+        write_url("view", "view", view if view != views[0] or view == named else None)
+    st.session_state["view-from-url"] = (page.name, st.query_params.get("view"))
+    left[page.name] = view
+    st.markdown(page.views[view])
+    return view
+
+
 @dataclass(frozen=True, slots=True)
 class ResultUrl:
     """`?param=<run id>` on a page whose views are, in this order: what ships, a new one, and the results of this machine."""
@@ -49,15 +75,16 @@ class ResultUrl:
     page: Page
     shipped: Callable[[], tuple[str, ...]]
 
-    def choose_view(self) -> None:
-        """Before the view's widget is made: an address that names a result opens it, whatever view it names."""
+    def choose_view(self) -> str:
+        """The view of the page: an address that names a result opens it, whatever view it names."""
         example, *_, results = self.page.views
         started = st.session_state.pop(self._next, None)
         if started:
             st.query_params[self.param] = started
             st.session_state["view"] = results
-        elif "view" not in st.session_state and "view" not in st.query_params and self.param in st.query_params:
-            st.session_state["view"] = example if st.query_params[self.param] in self.shipped() else results
+        run_id = st.query_params.get(self.param)
+        start = (example if run_id in self.shipped() else results) if run_id else None
+        return choose_view(self.page, start)
 
     def current(self) -> str | None:
         """The run that the address names. A link within the page leaves the browser's address behind: it is said again."""

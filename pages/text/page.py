@@ -1,6 +1,6 @@
 """Text: let a language model write, compare two, train one, look inside, and ask why."""
 
-from pages.shared.registry import choose_view
+from pages.shared.url import choose_view
 from pages.text import PAGE
 
 view = choose_view(PAGE)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from core.common.errors import LabError
+from core.jobs import RunStore
+from core.jobs.run import STUDY
+from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages, sections
-from tests.app.conftest import ROOT, Open
+from tests.app.conftest import ROOT, Open, sources
 
 TOY = """
 import streamlit as st
-from pages.shared.registry import Page, choose_view, page_link
+from pages.shared.registry import Page, page_link
+from pages.shared.url import choose_view
 
 def draw():
     st.caption(f"view {choose_view(PAGE)}")
@@ -53,3 +59,25 @@ def test_two_pages_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_every_folder_with_a_page_is_a_room() -> None:
     assert {f"pages.{path.parent.name}" for path in (ROOT / "pages").glob("*/page.py")} == set(ROOMS)
+
+
+def test_a_link_opens_its_view_also_from_a_page_with_another_view(open_page: Open) -> None:
+    """And the page that was left comes back as it was."""
+    run_id = RunStore().create(StudyConfig(), "Mine", kind=STUDY)
+    at = follow(open_page("images", view="Train"), "regularization", view="Studies", study=run_id)
+    assert at.segmented_control(key="view").value == "Studies"
+    assert "#### Mine" in sources(at)
+    at = follow(follow(at, "home"), "images")
+    assert at.segmented_control(key="view").value == "Train"
+    assert follow(at, "images", view="Evaluate").segmented_control(key="view").value == "Evaluate"
+    assert follow(at, "images").segmented_control(key="view").value == "Classify"  # Back, to where no view was named
+
+
+def follow(at: AppTest, page: str, **query: str) -> AppTest:
+    """As the browser does with a link: another page and its query parameters, in the same session."""
+    at._page_hash = calc_hash("" if page == "home" else page)
+    at.query_params.clear()
+    at.query_params.update(query)
+    at.run()
+    assert not at.exception, at.exception
+    return at
