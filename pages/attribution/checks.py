@@ -8,12 +8,12 @@ import streamlit as st
 
 from core.attribution.method import Method
 from core.common.errors import LabError
+from core.common.progress import Progress
 from pages.attribution.asked import Asked
 from pages.attribution.maps import Display, number, picture_of
 from pages.attribution.slow import about, background, seconds
 from pages.shared.elements import show_image
 from pages.shared.resources import explainer_of, loaded
-from pages.shared.tasks import Report
 from pages.shared.text import plain
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sensitivity(asked: Asked, found: Attribution) -> float | None:
     """Max-sensitivity, once someone asked for it; None with a button, or how far it is, on the page."""
     method = found.method
 
-    def work(report: Report) -> float:
+    def work(report: Progress) -> float:
         from core.attribution.evidence.stability import max_sensitivity
         from core.attribution.explainer import Explainer
 
@@ -40,7 +40,7 @@ def sensitivity(asked: Asked, found: Attribution) -> float | None:
             asked.target,
             baseline=asked.baseline,
             samples=SAMPLES,
-            on_progress=lambda share: report("max-sensitivity", share),
+            on_progress=lambda share: report(share, "max-sensitivity"),
         )
 
     label = f"Measure max-sensitivity, {about(seconds(asked, method.name) * (SAMPLES + 1))}"
@@ -64,7 +64,7 @@ def randomisation(asked: Asked, found: Attribution, display: Display) -> None:
         "([Adebayo et al., arXiv:1810.03292](https://arxiv.org/abs/1810.03292))."
     )
 
-    def work(report: Report) -> tuple[RandomisedLayers, ...]:
+    def work(report: Progress) -> tuple[RandomisedLayers, ...]:
         from core.attribution.evidence.randomisation import randomise
 
         return tuple(
@@ -74,7 +74,7 @@ def randomisation(asked: Asked, found: Attribution, display: Display) -> None:
                 asked.pixels,
                 asked.target,
                 baseline=asked.baseline,
-                on_progress=lambda share: report("shuffling layers", share),
+                on_progress=lambda share: report(share, "shuffling layers"),
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.attribution.evidence.similarity import rank_correlation
 from core.attribution.figures import limit, overlay
-from core.attribution.method import Progress, silent
+from core.attribution.method import silent
 from core.attribution.methods.registry import METHODS, SLOW
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.images.figures import percent
 from pages.attribution.asked import Asked
 from pages.attribution.cached import attributed, judged
@@ -23,7 +24,6 @@ from pages.attribution.settings import settings_of
 from pages.attribution.slow import INLINE_S, about, background, seconds
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.tasks import Report
 from pages.shared.text import plain
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ def maps_of(asked: Asked, name: str, questions: Sequence[Asked]) -> list[Attribu
     """The map of a method for each question, or why there is none. None while they are made, with progress on the page."""
     settings = [settings_of(name, question.reference) for question in questions]
 
-    def one(place: int, on_progress: Progress = silent) -> Attribution | LabError:
+    def one(place: int, on_progress: Callable[[float], None] = silent) -> Attribution | LabError:
         try:
             return attributed(questions[place], name, settings[place], on_progress=on_progress)
         except LabError as error:
             return error
 
-    def work(report: Report) -> list[Attribution | LabError]:
-        def told(place: int) -> Progress:
-            return lambda share: report(METHODS[name].title, (place + share) / len(questions))
+    def work(report: Progress) -> list[Attribution | LabError]:
+        def told(place: int) -> Callable[[float], None]:
+            return lambda share: report((place + share) / len(questions), METHODS[name].title)
 
         return [one(place, told(place)) for place in range(len(questions))]
 

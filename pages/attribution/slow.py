@@ -15,11 +15,11 @@ from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, SLOW, get_method
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
+from core.common.progress import Progress
 from pages.attribution.cached import attributed
 from pages.attribution.settings import settings_of
 from pages.shared import tasks
 from pages.shared.resources import loaded
-from pages.shared.tasks import Report
 from pages.shared.text import duration, plain
 from pages.shared.url import linked, write_url
 
@@ -95,8 +95,8 @@ def slow_map(asked: Asked, name: str) -> Attribution | None:
     if seconds(asked, name) <= INLINE_S:
         return attributed(asked, name, method.settings())
 
-    def work(report: Report) -> Attribution:
-        return attributed(asked, name, method.settings(), on_progress=lambda share: report("computing", share))
+    def work(report: Progress) -> Attribution:
+        return attributed(asked, name, method.settings(), on_progress=lambda share: report(share, "computing"))
 
     found: Attribution | None = background(asked, ("map", name, method.settings()), work, start=True)
     return found
@@ -105,7 +105,7 @@ def slow_map(asked: Asked, name: str) -> Attribution | None:
 def background(
     asked: Asked,
     what: tuple[str, str, Any],
-    work: Callable[[Report], Any],
+    work: Callable[[Progress], Any],
     *,
     start: bool,
     label: str = "Start again",
@@ -133,7 +133,7 @@ def background(
     return task.result
 
 
-def _begin(key: str, work: Callable[[Report], Any]) -> tasks.BackgroundTask:
+def _begin(key: str, work: Callable[[Progress], Any]) -> tasks.BackgroundTask:
     st.session_state[MINE] = {*st.session_state.get(MINE, ()), key}
     return tasks.start(key, work)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.common.progress import Progress
 from core.data import dataset_status
 from pages.shared import tasks
 from pages.shared.resources import dataset, loaded
@@ -43,24 +44,24 @@ def exported(task_key: str) -> Exported | None:
     return found if isinstance(found, Exported) and found.path.is_file() else None
 
 
-def export_work(reference: CheckpointRef, file_name: str) -> Callable[[Callable[..., None]], Any]:
+def export_work(reference: CheckpointRef, file_name: str) -> Callable[[Progress], Any]:
     """The work of the task. file_name: what the download will be called, for the code that loads it."""
 
     warm = warmup()
 
-    def work(report: Callable[..., None]) -> Exported:
-        report("loading", 0.0)
+    def work(report: Progress) -> Exported:
+        report(0.0, "loading")
         warm.hold()
         from core.compression.onnx.export import compare_export, export_onnx, snippet
 
         checkpoint = loaded(reference)
-        report("exporting to ONNX", 0.2)
+        report(0.2, "exporting to ONNX")
         data = export_onnx(checkpoint)
-        report("comparing with PyTorch", 0.6)
+        report(0.6, "comparing with PyTorch")
         images = _images(reference)
         difference = compare_export(checkpoint, data, images)
         compared = "random inputs" if images is None else f"{len(images):,} test images"
-        report("writing", 0.95)
+        report(0.95, "writing")
         return Exported(_write(reference, data), len(data), difference, compared, snippet(checkpoint.card, file_name))
 
     return work

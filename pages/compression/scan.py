@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
+from core.common.progress import Progress
 from core.compression.figures_layers import sensitivity_curves
 from core.compression.measuring.sensitivity import KINDS, SensitivityRow, sensitivity, text_sensitivity
 from core.data import DATASETS
@@ -67,16 +68,16 @@ def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:
     download("Scan (CSV)", csv_bytes(row.to_dict() for row in rows), "sensitivity.csv", key="scan-csv")
 
 
-def _work(reference: CheckpointRef, kind: str) -> Callable[[Callable[..., None]], Any]:
+def _work(reference: CheckpointRef, kind: str) -> Callable[[Progress], Any]:
     warm = warmup()
 
-    def work(report: Callable[..., None]) -> tuple[SensitivityRow, ...]:
-        report("loading", None)
+    def work(report: Progress) -> tuple[SensitivityRow, ...]:
+        report(0.0, "loading")
         warm.hold()
         checkpoint, name = loaded(reference), reference.card.dataset.name
 
         def told(share: float) -> None:
-            report("scanning", share)
+            report(share, "scanning")
 
         if reference.card.task == "text":
             tokens = text_dataset(name).validation

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.common.progress import Progress
 from pages.shared.resources import dataset, loaded
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ def kept(reference: CheckpointRef) -> Evaluation | None:
         return None
 
 
-def evaluation_work(reference: CheckpointRef) -> Callable[[Callable[..., None]], Any]:
+def evaluation_work(reference: CheckpointRef) -> Callable[[Progress], Any]:
     """The work of the task: load, evaluate on the test split, keep the result."""
 
-    def work(report: Callable[..., None]) -> Evaluation:
-        report("loading", None)
+    def work(report: Progress) -> Evaluation:
+        report(0.0, "loading")
         from core.inference.evaluation import evaluate
 
         checkpoint = loaded(reference)
@@ -45,7 +46,7 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Callable[..., None]],
             raise LabError(f"{reference.card.dataset.title} has no test images: add a test folder with some.")
         if checkpoint.card.image_data.classes != dataset(reference.card.dataset.name).card.classes:
             raise LabError("The dataset has other classes now than when this checkpoint was trained: train it again.")
-        result = evaluate(checkpoint, test, on_progress=lambda done: report("evaluating", done))
+        result = evaluate(checkpoint, test, on_progress=lambda done: report(done, "evaluating"))
         try:
             ensure_folder(_path(reference).parent)
             write_atomic(_path(reference), json.dumps(result.to_dict()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.data import DATASETS, dataset_status, load_dataset
 from pages.shared import tasks
 from pages.shared.text import show_error, size
@@ -31,9 +32,5 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
     return False
 
 
-def _fetch(name: str, report: tasks.Report) -> None:
-    def on_progress(fraction: float, words: str) -> None:
-        stage, _, detail = words.partition(" (")
-        report(stage, fraction or None, detail.removesuffix(")"))
-
-    load_dataset(name, on_progress=on_progress)
+def _fetch(name: str, report: Progress) -> None:
+    load_dataset(name, report)  # what it returns is large, and a task keeps its result

@@ -15,14 +15,11 @@ from typing import Any
 import streamlit as st
 
 from core.common.errors import LabError
+from core.common.progress import Progress
 from pages.shared.text import duration, plain, show_error
 
 KEEP = 32
 """Finished tasks remembered by the server."""
-
-
-Report = Callable[..., None]
-"""What the work calls as it goes on: report(stage, fraction, detail="")."""
 
 
 class Stopped(Exception):
@@ -30,12 +27,10 @@ class Stopped(Exception):
 
 
 class BackgroundTask:
-    """One piece of work. `fraction` is 0..1 or None while unknown; `result` or `error` is set once `done`."""
+    """One piece of work. `fraction` is 0..1, 0 while it is not known; `result` or `error` is set once `done`."""
 
-    def __init__(self, work: Callable[[Report], Any]) -> None:
-        self.stage = "starting"
-        self.fraction: float | None = None
-        self.detail = ""
+    def __init__(self, work: Callable[[Progress], Any]) -> None:
+        self.fraction, self.words = 0.0, "starting"
         self.result: Any = None
         self.error: str | None = None
         self.stopped = False
@@ -52,23 +47,24 @@ class BackgroundTask:
         """Ask it to end at its next progress report."""
         self._stop.set()
 
-    def report(self, stage: str, fraction: float | None, detail: str = "") -> None:
-        """What the work calls as it goes on."""
+    def report(self, fraction: float, words: str) -> None:
+        """What the work calls as it goes on: a `Progress`."""
         if self._stop.is_set():
             raise Stopped
-        self.stage, self.fraction, self.detail = stage, fraction, detail
+        self.fraction, self.words = fraction, words
 
     def sentence(self) -> str:
         """`download cifar10: 43%, 12 MB/s, 9 s left`."""
-        parts = [] if self.fraction is None else [f"{100 * self.fraction:.0f}%"]
-        if self.detail:
-            parts.append(self.detail)
-        elif self.fraction and self.fraction > 0.02:
+        stage, _, detail = self.words.partition(" (")
+        parts = [f"{100 * self.fraction:.0f}%"] if self.fraction else []
+        if detail:
+            parts.append(detail.removesuffix(")"))
+        elif self.fraction > 0.02:
             spent = time.monotonic() - self._begun
             parts.append(f"{duration(spent / self.fraction - spent)} left")
-        return f"{self.stage.capitalize()}: {', '.join(parts)}" if parts else self.stage.capitalize()
+        return f"{stage.capitalize()}: {', '.join(parts)}" if parts else stage.capitalize()
 
-    def _run(self, work: Callable[[Report], Any]) -> None:
+    def _run(self, work: Callable[[Progress], Any]) -> None:
         try:
             self.result = work(self.report)
         except Stopped:
@@ -87,7 +83,7 @@ def _tasks() -> dict[str, BackgroundTask]:
 _LOCK = threading.Lock()
 
 
-def start(key: str, work: Callable[[Report], Any]) -> BackgroundTask:
+def start(key: str, work: Callable[[Progress], Any]) -> BackgroundTask:
     """Start `work` under `key`, or join the one that is under way."""
     with _LOCK:
         tasks = _tasks()
@@ -118,7 +114,7 @@ def watch(key: str) -> bool:
     return False
 
 
-def start_button(label: str, key: str, work: Callable[[Report], Any], *, button: str, **options: Any) -> None:
+def start_button(label: str, key: str, work: Callable[[Progress], Any], *, button: str, **options: Any) -> None:
     """A button that starts `work` under `key`. button: its own key; options: as of `st.button`."""
     if st.button(label, key=button, **options):
         start(key, work)
@@ -138,5 +134,5 @@ def _progress(key: str) -> None:
     if task is None or task.done:
         st.rerun()
         return
-    st.progress(min(1.0, task.fraction or 0.0), text=plain(task.sentence()))
+    st.progress(min(1.0, task.fraction), text=plain(task.sentence()))
     st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from core.checkpoints.store import Checkpoint
+from core.common.progress import Progress
 from core.compression.measuring.remarks import usual_precision
 from core.inference.generate import MAX_PROMPT, Character, read_prompt, write
 from core.inference.sampling import SamplingConfig
-from pages.shared.tasks import BackgroundTask, Report
+from pages.shared.tasks import BackgroundTask
 
 STEADY = 120.0
 """Characters a second that can just be read along."""
@@ -78,7 +79,7 @@ class Writing:
         while self.written == 0 and not self.done and time.monotonic() < limit:
             time.sleep(0.005)
 
-    def _write(self, report: Report) -> None:
+    def _write(self, report: Progress) -> None:
         begun = last = time.perf_counter()
         for character in write(
             self.checkpoint,
@@ -86,14 +87,14 @@ class Writing:
             self.config,
             precision=self.precision,
             own=len(self.characters),
-            on_read=lambda: report("reading", None),
+            on_read=lambda: report(0.0, "reading"),
         ):
             now = time.perf_counter()
             self.compute_s += now - last
             self.first_ms = self.first_ms or 1000 * (now - begun)
             self.characters.append(character)
             self.written += 1
-            report("writing", None)
+            report(0.0, "writing")
             if self.pace:
                 time.sleep(max(0.0, begun + self.written / self.pace - now))
             last = time.perf_counter()

@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.data import DATASETS
 from pages.images.evaluate_task import evaluation_work, kept, task_key
 from pages.shared import tasks
@@ -139,10 +140,10 @@ def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
     begun = []
     go = threading.Event()
 
-    def work(report: tasks.Report) -> None:
+    def work(report: Progress) -> None:
         begun.append(1)
         while True:
-            report("counting", 0.5)
+            report(0.5, "counting")
             go.set()
             time.sleep(0.005)
 
@@ -158,10 +159,10 @@ def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
 
 
 def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
-    def refuse(report: tasks.Report) -> None:
+    def refuse(report: Progress) -> None:
         raise LabError("No network: connect, then try again.")
 
-    def crash(report: tasks.Report) -> None:
+    def crash(report: Progress) -> None:
         raise RuntimeError("deep inside")
 
     for key, work, said in (
@@ -176,10 +177,10 @@ def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
 def test_what_was_dropped_is_stopped_and_begins_again() -> None:
     begun: list[int] = []
 
-    def work(report: tasks.Report) -> None:
+    def work(report: Progress) -> None:
         begun.append(1)
         while True:
-            report("counting", None)
+            report(0.0, "counting")
             time.sleep(0.005)
 
     first = tasks.start("dropped", work)
