@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,7 +184,10 @@ def test_ctrl_c_stops_and_tells_how_to_resume(
     arguments = ("--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "5000")
     interrupted = start("train", "--name", "interrupted", *arguments)
     assert interrupted.stderr
+    silent = threading.Timer(TIMEOUT_S, interrupted.kill)
+    silent.start()
     shown = list(itertools.takewhile(lambda line: "%" not in line, interrupted.stderr))  # until it tells how far it is
+    silent.cancel()
     run_id = started_run("interrupted")
     interrupted.send_signal(signal.SIGINT)
     output, said = interrupted.communicate(timeout=TIMEOUT_S)
@@ -307,7 +311,7 @@ def test_a_bar_is_drawn_on_a_terminal_and_cleared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 20)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((40, 20)))
     bar = Bar()
     bar.show(0.5, "half " * 20)
     bar.close()

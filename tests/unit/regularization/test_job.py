@@ -31,6 +31,8 @@ from tests.unit.in_process import finish
 
 pytestmark = pytest.mark.slow
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 180.0
 STEPS, EVALUATIONS, SIZE = 200, 20, 40
 TUNED = "early_stopping=1/50"

@@ -19,13 +19,14 @@ from core.data.dataset import UNKNOWN, TextDataset
 from core.data.text import build, digest
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES
-from core.training.results import EvalResult, Finished, StepResult, TrainResult
+from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
 from core.training.task import Validation
 from core.training.text_task import TextTask
 from core.training.trainer import train
 from tests.tiny_text import play
 from tests.unit.builders import synthetic
+from tests.unit.training.resuming import resume_at, weights
 
 RNN = {"width": 16, "embedding": 16, "layers": 2, "dropout": 0.2}
 SMALL = TrainConfig(
@@ -71,10 +72,6 @@ def session(config: TrainConfig = SMALL, data: Any = DATA) -> TrainSession:
     return TrainSession.start(config, data, "cpu")
 
 
-def weights(done: TrainSession) -> list[Tensor]:
-    return [value.clone() for value in done.eval_model().state_dict().values()]
-
-
 def places(config: TrainConfig, data: TextDataset = DATA) -> TextTask:
     """A task whose characters are their own places, so that its batches tell where in the text they were read."""
     task = TextTask(config, data, "cpu", torch.autocast("cpu", enabled=False))
@@ -96,20 +93,8 @@ def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
     evaluation = next(index for index, result in enumerate(expected) if isinstance(result, EvalResult))
     epoch_end = next(i for i, r in enumerate(expected) if isinstance(r, StepResult) and r.step == whole.steps_per_epoch)
     # Mid-epoch, just before and after an evaluation, at the end of an epoch, and at the end.
-    for cut in (0, 2, evaluation - 1, evaluation, epoch_end, len(expected) - 2):
-        first = session(config)
-        results: list[TrainResult] = []
-        for result in train(first):
-            results.append(result)
-            if len(results) == cut + 1:
-                break
-        assert first.save_state(tmp_path / "state.pt")
-        torch.manual_seed(999)  # whatever the new process drew before
-        second = session(config)
-        second.load_state(tmp_path / "state.pt")
-        results += list(train(second))
-        assert results == expected
-        assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+    cuts = (0, 2, evaluation - 1, evaluation, epoch_end, len(expected) - 2)
+    resume_at(cuts, lambda: session(config), expected, weights(whole), tmp_path)
 
 
 def test_a_run_does_not_go_on_with_another_text(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import torch
 from core.common.errors import LabError
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES
-from core.training.results import EvalResult, Finished, StepResult, TrainResult
+from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
 from core.training.trainer import evaluate, train
 from tests.unit.builders import synthetic
+from tests.unit.training.resuming import resume_at, weights
 
 DATA = synthetic()
 SMALL = TrainConfig(model="simple_cnn", epochs=3, batch_size=64, lr=3e-3)
@@ -65,16 +66,14 @@ CONFIGS = {
         auto_augment="trivialaugment",
         model_config={"widths": [8, 8, 8], "depth": 3, "stochastic_depth": 0.5},
     ),
-    "sgd-cosine": SMALL.replace(optimizer="sgd", schedule="cosine", warmup=0.2, eval_every=0.5, flip="random"),
+    "sgd-cosine": SMALL.replace(
+        optimizer="sgd", schedule="cosine", warmup=0.2, eval_every=0.5, flip="random", model_config={"widths": [8, 8]}
+    ),
 }
 
 
 def session(config: TrainConfig, data=DATA) -> TrainSession:
     return TrainSession.start(config, data, "cpu")
-
-
-def weights(done: TrainSession) -> list[torch.Tensor]:
-    return [value.clone() for value in done.eval_model().state_dict().values()]
 
 
 @pytest.mark.slow
@@ -84,25 +83,9 @@ def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
     whole = session(config)
     expected = list(train(whole))
     evaluation = next(index for index, result in enumerate(expected) if isinstance(result, EvalResult))
-    for cut in (
-        1,
-        evaluation - 1,
-        evaluation,
-        len(expected) - 2,
-    ):  # mid-epoch, just before and after an evaluation, end
-        first = session(config)
-        results: list[TrainResult] = []
-        for result in train(first):
-            results.append(result)
-            if len(results) == cut + 1:
-                break
-        assert first.save_state(tmp_path / "state.pt")
-        torch.manual_seed(999)  # whatever the new process drew before
-        second = session(config)
-        second.load_state(tmp_path / "state.pt")
-        results += list(train(second))
-        assert results == expected
-        assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+    # Mid-epoch, just before and after an evaluation, and at the end.
+    cuts = (1, evaluation - 1, evaluation, len(expected) - 2)
+    resume_at(cuts, lambda: session(config), expected, weights(whole), tmp_path)
 
 
 def test_it_learns_and_reports_every_step_and_evaluation() -> None:
