@@ -143,7 +143,7 @@ def test_a_study_of_another_version_says_so_and_stops_nothing(store: RunStore, s
     run = store.get(study)
     assert (run.status, run.resumable) == ("failed", False)
     assert "banana" in run.message
-    assert "another version" in run.message
+    assert "setting named banana in this version" in run.message
     assert run.study is not None
     assert [item.id for item in store.list()] == [study]
     for call in (lambda: read_study(store, study), lambda: LocalEngine(store, slots=1).submit(study)):
