@@ -78,7 +78,7 @@ def fields_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in kind.model_fields.items()}
 
 
-def describe(info: FieldInfo) -> str:
+def field_help(info: FieldInfo) -> str:
     """The sentence under a field, as one line without code marks."""
     return " ".join((info.description or "").replace("`", "").split())
 
@@ -117,7 +117,7 @@ def explain_error(error: ValidationError, kind: type[Settings]) -> str:
     unknown = sorted(str(item["loc"][0])[:60] for item in found if item["type"] == "extra_forbidden")
     if unknown:
         names = f" It knows {', '.join(known)}." if 0 < len(known) <= 12 else ""
-        return f"There is no setting named {', '.join(unknown)[:200]}{subject}: remove it.{names}"
+        return f"There is no setting named {', '.join(unknown)[:200]}{subject} in this version: remove it.{names}"
     first = found[0]
     if first["type"] == "value_error":  # a check of our own, which says it in a sentence
         return str(first["ctx"]["error"])

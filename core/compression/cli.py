@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import io
 import json
 import stat
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.common.errors import LabError
 from core.common.output import note, print_json, print_table
 from core.common.paths import write_atomic
+from core.common.settings import fields_of
 from core.compression.analysis import UNKNOWN, csv_rows, headline, rows, students_words, winner
 from core.compression.cli_measure import row
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make, read_recipe
@@ -24,7 +24,7 @@ from core.compression.store import read_compression
 from core.jobs import LocalEngine
 from core.jobs.foreground import describe, exit_code, follow, run_detached, runs_done
 from core.jobs.run import COMPRESS, Run
-from core.training.config import field_docs
+from core.training.cli import add_flag
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
@@ -57,11 +57,9 @@ def add(subcommands: Any) -> None:
     what.add_argument("--presets", action="store_true", help="print the presets, and the steps with their settings")
     parser.add_argument("--recipe", metavar="PRESET|JSON|@FILE", help="what to do with it")
     parser.add_argument("--name", help="name of the run, for people")
-    documented = field_docs(CompressConfig)
-    for name, kind in (("seed", int), ("threads", int), ("device", str)):
-        usual = next(item.default for item in dataclasses.fields(CompressConfig) if item.name == name)
-        text = f"{documented[name]} (default: {usual})"
-        parser.add_argument("--" + name, type=kind, metavar=kind.__name__.upper(), help=text)
+    for name in ("seed", "threads", "device"):
+        info = fields_of(CompressConfig)[name]
+        add_flag(parser, name, info, f" (default: {info.default})")
     parser.add_argument("--detach", action="store_true", help="queue the run and return at once")
     parser.add_argument("--export", metavar="FILE", help="write what was measured to a .csv or a .json file")
     parser.add_argument("--json", action="store_true", help="print as JSON: one row a checkpoint, the original first")

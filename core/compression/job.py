@@ -183,7 +183,7 @@ def _apply(work: Work, step: Step, before: Checkpoint) -> Checkpoint:
         return to_int8(before, None, step)
     train = work.images().train
     if len(train) < step.images:
-        step = dataclasses.replace(step, images=len(train))
+        step = step.replace(images=len(train))
     return to_int8(before, subset(train, step.images, work.config.seed).images, step)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
-from core.common.values import finite
+from core.common.settings import MAX_SEED, List, Name, Settings
 from core.compression.steps import (
     Cluster,
     Distill,
@@ -28,7 +29,7 @@ from core.compression.steps import (
 )
 from core.data.dataset import ImageCard
 from core.models import MODELS, full_config
-from core.training.config import TrainConfig
+from core.training.config import Device, TrainConfig
 
 MOST_STEPS = 12
 ORIGINAL = "original"
@@ -67,42 +68,42 @@ class Preset:
     task: str = "images"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompressConfig:
+def _check_model(name: str) -> str:
+    if name not in MODELS:
+        raise LabError(f"There is no model named {name[:60]!r}: choose one of {', '.join(MODELS)}.")
+    return name
+
+
+class CompressConfig(Settings):
     """A recipe for one checkpoint. Raises LabError for steps that do not go together."""
 
-    checkpoint: str
+    checkpoint: Name
     """Name of the checkpoint to start from, as `core.checkpoints.store.find_checkpoint` takes it. It is only read."""
-    steps: tuple[dict[str, Any], ...]
+    steps: Annotated[tuple[dict[str, Any], ...], List]
     """One mapping a step, see core.compression.steps; each makes a checkpoint out of the one before it."""
-    recipe: str = "custom"
+    recipe: Name = "custom"
     """The preset this started from; for people, it changes nothing."""
-    model: str = "fast_resnet"
+    model: Annotated[str, AfterValidator(_check_model)] = "fast_resnet"
     """Architecture of the checkpoint, and what it was trained on: for lists of runs."""
-    dataset: str = "cifar10"
-    seed: int = 0
+    dataset: Name = "cifar10"
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED - 100)] = 0
     """Seeds the order of the data in steps that train, and whatever else is drawn."""
-    threads: int = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads that latencies are measured with."""
-    device: str = "auto"
+    device: Device = "auto"
     """Where steps that train run. Latencies are of the CPU."""
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.checkpoint, str) or not 0 < len(self.checkpoint) <= 1000:
-            raise LabError("checkpoint is not valid: it must be the name of a checkpoint.")
-        if not isinstance(self.model, str) or self.model not in MODELS:
-            raise LabError(f"There is no model named {str(self.model)[:60]!r}: choose one of {', '.join(MODELS)}.")
-        if not isinstance(self.steps, tuple | list) or not 1 <= len(self.steps) <= MOST_STEPS:
+    @field_validator("steps")
+    @classmethod
+    def _check_steps(cls, steps: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if not 1 <= len(steps) <= MOST_STEPS:
             raise LabError(f"A recipe has 1 to {MOST_STEPS} steps: add one, or take some out.")
-        for name, low, high in (("seed", 0, 2**31 - 100), ("threads", 1, 256)):
-            value = getattr(self, name)
-            if not finite(value) or not isinstance(value, int) or not low <= value <= high:
-                raise LabError(
-                    f"{name}={repr(value)[:60]} is not valid: it must be a whole number from {low} to {high:,}."
-                )
-        steps = [read_step(values) for values in self.steps]
-        object.__setattr__(self, "steps", tuple(step.to_dict() for step in steps))
-        _check_order(steps, MODELS[self.model].task)
+        return tuple(read_step(values).to_dict() for values in steps)
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> CompressConfig:
+        _check_order(list(self.parsed()), MODELS[self.model].task)
+        return self
 
     def parsed(self) -> tuple[Step, ...]:
         """The steps as objects."""
@@ -157,20 +158,6 @@ class CompressConfig:
             epochs=trained or 1.0,
             device=self.device,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> CompressConfig:
-        """Rebuild from JSON. Raises LabError for a field this version does not know."""
-        unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
-        if unknown:
-            raise LabError(f"The recipe has unknown fields ({', '.join(unknown)[:100]}): remove them.")
-        try:
-            return cls(**values | {"steps": tuple(values.get("steps") or ())})
-        except TypeError as error:
-            raise LabError("The recipe is not complete: it needs a checkpoint and steps.") from error
 
 
 def make(

@@ -1,22 +1,29 @@
-"""What a recipe is made of: one dataclass a method, its settings checked, no torch. What a step does is in the module that it
+"""What a recipe is made of: one model a method, its settings checked, no torch. What a step does is in the module that it
 names; the worker (core.compression.job) calls it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field, model_validator
 
 from core.common.errors import LabError
-from core.common.values import finite
+from core.common.settings import Settings
 from core.models import MODELS
 
-SCOPES = ("global", "layer")
-IMPORTANCES = ("magnitude", "taylor", "bn_scale")
-SCHEDULES = ("own", "gentle")
-CALIBRATIONS = ("minmax", "percentile", "entropy")
 FEWEST_CALIBRATION_IMAGES = 16
+
+Scope = Literal["global", "layer"]
+SCOPES = get_args(Scope)
+Share = Annotated[float, Field(ge=0, le=1)]
+Inside = Annotated[float, Field(gt=0, lt=1)]
+"""A share that is neither nothing nor all."""
+Temperature = Annotated[float, Field(gt=0, lt=100)]
+Epochs = Annotated[
+    float,
+    Field(gt=0, lt=1000, description="Passes over the training images or characters; may be a fraction."),
+]
 
 
 def epochs_words(epochs: float) -> str:
@@ -24,8 +31,7 @@ def epochs_words(epochs: float) -> str:
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Step(Settings):
     """One step of a recipe. Raises LabError for a setting out of its range."""
 
     title: ClassVar[str]
@@ -44,63 +50,35 @@ class Step:
         return self.title
 
     def to_dict(self) -> dict[str, Any]:
-        return {"step": name_of(self)} | dataclasses.asdict(self)
+        return {"step": name_of(self)} | self.model_dump()
 
-    def _number(self, name: str, low: float, high: float, *, inside: bool = False, whole: bool = False) -> None:
-        """inside: the ends themselves are not valid."""
-        value = getattr(self, name)
-        fits = finite(value) and (isinstance(value, int) or not whole)
-        if not fits or not (low < value < high if inside else low <= value <= high):
-            between = f"above {low:g} and below {high:g}" if inside else f"from {low:g} to {high:g}"
-            kind = "a whole number" if whole else "a number"
-            raise LabError(
-                f"{name}={repr(value)[:60]} is not valid for {self.title.lower()}: it must be {kind} {between}."
-            )
-
-    def _one_of(self, name: str, options: tuple[str, ...]) -> None:
-        if getattr(self, name) not in options:
-            value = repr(getattr(self, name))[:60]
-            raise LabError(
-                f"{name}={value} is not valid for {self.title.lower()}: it must be one of {', '.join(options)}."
-            )
+    @classmethod
+    def subject(cls) -> str:
+        return f" for {cls.title.lower()}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Trained(Step):
     """A step that trains, on the data of the checkpoint."""
 
     trains: ClassVar[bool] = True
-    epochs: float = 2.0
-    """Passes over the training images or characters; may be a fraction."""
-    lr: float = 0.0
+    epochs: Epochs = 2.0
+    lr: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Peak learning rate; 0 takes the usual one: the original's own, or for `gentle` 0.02 for pictures, 0.001 for text."""
 
-    def __post_init__(self) -> None:
-        self._number("epochs", 0, 1000, inside=True)
-        self._number("lr", 0, 10)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Tuned(Trained):
     """A step that trains the original's own network on, perhaps with the original's help."""
 
-    schedule: str = "own"
+    schedule: Literal["own", "gentle"] = "own"
     """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
     `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW). Where the card does not
     say how the original was trained, it is always `gentle`."""
-    alpha: float = 0.0
+    alpha: Share = 0.0
     """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
-    temperature: float = 4.0
+    temperature: Temperature = 4.0
     """Softens the probabilities that are matched."""
 
-    def __post_init__(self) -> None:
-        Trained.__post_init__(self)
-        self._one_of("schedule", SCHEDULES)
-        self._number("alpha", 0, 1)
-        self._number("temperature", 0, 100, inside=True)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PruneWeights(Step):
     title: ClassVar[str] = "Prune weights"
     about: ClassVar[str] = (
@@ -108,21 +86,16 @@ class PruneWeights(Step):
         "nothing gets faster: the zeros are still multiplied."
     )
 
-    amount: float = 0.5
+    amount: Inside = 0.5
     """Share of the weights of convolutions, linear and recurrent layers that become zero."""
-    scope: str = "global"
+    scope: Scope = "global"
     """`global`: the smallest of the whole network; `layer`: the same share of every layer."""
-
-    def __post_init__(self) -> None:
-        self._number("amount", 0, 1, inside=True)
-        self._one_of("scope", SCOPES)
 
     @property
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the weights" + (" of each layer" if self.scope == "layer" else "")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PruneGradually(Tuned):
     title: ClassVar[str] = "Prune weights while training"
     about: ClassVar[str] = (
@@ -130,22 +103,16 @@ class PruneGradually(Tuned):
         "(Zhu & Gupta, arXiv:1710.01878)."
     )
 
-    amount: float = 0.9
+    amount: Inside = 0.9
     """Share of the weights that are zero at the end."""
-    scope: str = "global"
+    scope: Scope = "global"
     """`global`: the smallest of the whole network; `layer`: the same share of every layer."""
-
-    def __post_init__(self) -> None:
-        Tuned.__post_init__(self)
-        self._number("amount", 0, 1, inside=True)
-        self._one_of("scope", SCOPES)
 
     @property
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the weights over {epochs_words(self.epochs)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LotteryTicket(Trained):
     title: ClassVar[str] = "Lottery ticket"
     about: ClassVar[str] = (
@@ -153,22 +120,16 @@ class LotteryTicket(Trained):
         "alone with the original's own recipe (Frankle & Carbin, arXiv:1803.03635)."
     )
 
-    amount: float = 0.8
+    amount: Inside = 0.8
     """Share of the weights that stay zero."""
-    scope: str = "global"
+    scope: Scope = "global"
     """`global`: the smallest of the whole network; `layer`: the same share of every layer."""
-
-    def __post_init__(self) -> None:
-        Trained.__post_init__(self)
-        self._number("amount", 0, 1, inside=True)
-        self._one_of("scope", SCOPES)
 
     @property
     def words(self) -> str:
         return f"lottery ticket of {1 - self.amount:.0%}, trained for {epochs_words(self.epochs)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PruneChannels(Step):
     title: ClassVar[str] = "Prune channels"
     about: ClassVar[str] = (
@@ -177,25 +138,19 @@ class PruneChannels(Step):
     )
     tasks: ClassVar[tuple[str, ...]] = ("images",)
 
-    amount: float = 0.5
+    amount: Inside = 0.5
     """Share of the channels of every layer that are taken out."""
-    importance: str = "magnitude"
+    importance: Literal["magnitude", "taylor", "bn_scale"] = "magnitude"
     """What the least important channels are told by: `magnitude` of their weights, `taylor` (what the loss would lose, from
     gradients on training images; Molchanov et al., arXiv:1906.10771), or `bn_scale` (Liu et al., arXiv:1708.06519)."""
-    scope: str = "layer"
+    scope: Scope = "layer"
     """`layer`: the same share of every layer; `global`: the least important of the whole network."""
-
-    def __post_init__(self) -> None:
-        self._number("amount", 0, 1, inside=True)
-        self._one_of("importance", IMPORTANCES)
-        self._one_of("scope", SCOPES)
 
     @property
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the channels"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class FineTune(Tuned):
     title: ClassVar[str] = "Fine-tune"
     about: ClassVar[str] = (
@@ -208,7 +163,6 @@ class FineTune(Tuned):
         return f"fine-tune for {epochs_words(self.epochs)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainQuantized(Trained):
     title: ClassVar[str] = "Quantization-aware training"
     about: ClassVar[str] = (
@@ -216,59 +170,52 @@ class TrainQuantized(Trained):
         "less is lost when they are. Follow it with int8."
     )
     tasks: ClassVar[tuple[str, ...]] = ("images",)
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
 
     @property
     def words(self) -> str:
         return f"train with 8-bit rounding for {epochs_words(self.epochs)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Distill(Trained):
     title: ClassVar[str] = "Distill"
     about: ClassVar[str] = (
         "Trains a smaller network, the student, to give the probabilities of this one, its teacher (Hinton et al., "
         "arXiv:1503.02531), and beside it the same network on the labels alone: the control that shows what the teacher added."
     )
-    epochs: float = 8.0
+    epochs: Epochs = 8.0
 
     student: str = "simple_cnn"
     """Architecture of the student, for the same kind of data."""
-    student_config: dict[str, Any] = field(default_factory=dict)
+    student_config: dict[str, Any] = Field(default_factory=dict)
     """Settings of the student that differ from its defaults."""
-    alpha: float = 0.9
+    alpha: Share = 0.9
     """Share of the loss that asks for the teacher's probabilities instead of the labels: 0 to 1; 0 is plain training."""
-    temperature: float = 4.0
+    temperature: Temperature = 4.0
     """Softens the probabilities that are matched."""
-    features: float = 0.0
+    features: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight of the squared distance between the teacher's last features and a linear map of the student's (pictures only;
     Romero et al., arXiv:1412.6550); 0 = off."""
-    seeds: int = 3
+    seeds: Annotated[int, Field(ge=1, le=10)] = 3
     """How often student and control are trained; a recipe goes on with the first student."""
 
-    def __post_init__(self) -> None:
-        Trained.__post_init__(self)
-        self._number("alpha", 0, 1)
-        self._number("temperature", 0, 100, inside=True)
-        self._number("features", 0, 1000)
-        self._number("seeds", 1, 10, whole=True)
+    @model_validator(mode="after")
+    def _check_student(self) -> Distill:
         if self.student not in MODELS:
             raise LabError(f"There is no model named {str(self.student)[:60]!r}: choose one of {', '.join(MODELS)}.")
-        if not isinstance(self.student_config, dict):
-            raise LabError("student_config is not valid: it must map names of settings to values.")
         if self.features and MODELS[self.student].task == "text":
             raise LabError("features are matched for pictures only: leave features out, or set it to 0.")
+        return self
 
     def untaught(self) -> Distill:
         """The same training without the teacher: what a control does."""
-        return dataclasses.replace(self, alpha=0.0, features=0.0)
+        return self.replace(alpha=0.0, features=0.0)
 
     @property
     def words(self) -> str:
         return f"distill into {MODELS[self.student].title}, {epochs_words(self.epochs)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LowRank(Step):
     title: ClassVar[str] = "Low rank"
     about: ClassVar[str] = (
@@ -277,18 +224,14 @@ class LowRank(Step):
     )
     tasks: ClassVar[tuple[str, ...]] = ("images",)
 
-    energy: float = 0.9
+    energy: Inside = 0.9
     """Share of the squared singular values of each layer that is kept."""
-
-    def __post_init__(self) -> None:
-        self._number("energy", 0, 1, inside=True)
 
     @property
     def words(self) -> str:
         return f"low rank, {self.energy:.0%} of the energy"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster(Step):
     title: ClassVar[str] = "Cluster"
     about: ClassVar[str] = (
@@ -296,18 +239,14 @@ class Cluster(Step):
         "as large and as fast as before."
     )
 
-    bits: int = 4
+    bits: Annotated[int, Field(ge=1, le=8)] = 4
     """Bits of a weight: each layer has 2^bits values, zero among them."""
-
-    def __post_init__(self) -> None:
-        self._number("bits", 1, 8, whole=True)
 
     @property
     def words(self) -> str:
         return f"cluster to {self.bits} bits"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Float16(Step):
     title: ClassVar[str] = "float16"
     about: ClassVar[str] = "Stores weights in 16 bits: half the size. On a CPU they are computed with in 32, no faster."
@@ -318,7 +257,6 @@ class Float16(Step):
         return "float16"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Int8(Step):
     title: ClassVar[str] = "int8"
     about: ClassVar[str] = (
@@ -328,21 +266,16 @@ class Int8(Step):
     )
     last: ClassVar[bool] = True
 
-    images: int = 512
+    images: Annotated[int, Field(ge=FEWEST_CALIBRATION_IMAGES, le=10_000)] = 512
     """Training images that the ranges of activations are measured on."""
-    method: str = "minmax"
+    method: Literal["minmax", "percentile", "entropy"] = "minmax"
     """How a range is taken from what was seen: `minmax`, `percentile` or `entropy`."""
-
-    def __post_init__(self) -> None:
-        self._number("images", FEWEST_CALIBRATION_IMAGES, 10_000, whole=True)
-        self._one_of("method", CALIBRATIONS)
 
     @property
     def words(self) -> str:
         return "int8"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class HuffmanCode(Step):
     title: ClassVar[str] = "Huffman code"
     about: ClassVar[str] = (
@@ -384,15 +317,4 @@ def read_step(values: Any) -> Step:
         raise LabError(
             f"There is no step {repr(name)[:60]}: each one is a mapping with step set to one of {', '.join(STEPS)}."
         )
-    kind = STEPS[name]
-    given = {key: value for key, value in values.items() if key != "step"}
-    known = [item.name for item in dataclasses.fields(kind)]
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise LabError(
-            f"{name} has no setting named {', '.join(unknown)[:100]}: it knows {', '.join(known) or 'none'}."
-        )
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise LabError(f"The settings of {name} are not valid: check the types of {', '.join(given)[:100]}.") from error
+    return STEPS[name](**{key: value for key, value in values.items() if key != "step"})

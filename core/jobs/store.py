@@ -162,7 +162,7 @@ class RunStore:
             old = self.config(run_id)
             if not isinstance(old, StudyConfig):
                 raise LabError(f"The run {run_id} is no study: pick one from the list of studies.")
-            if dataclasses.replace(config, arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
+            if config.replace(arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
                 raise LabError("Only arms, sizes and seeds can be added to a study: start a new one for anything else.")
             if locks.is_held(folder / WORKER_LOCK) or self.get(run_id).active:
                 raise LabError("The study is still at work: stop it, or let it end, before you add to it.")

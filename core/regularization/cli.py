@@ -11,6 +11,7 @@ from typing import Any
 
 from core.common.errors import LabError
 from core.common.output import duration, note, print_json, print_table
+from core.common.settings import field_help, fields_of
 from core.data.cli import load_with_bar
 from core.jobs import LocalEngine
 from core.jobs.foreground import describe, exit_code, follow, run_detached
@@ -24,10 +25,8 @@ from core.regularization.shipped import load_shipped, shipped_names
 from core.regularization.store import read_study
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, plain_number
-from core.training.cli import read_settings, whole_name
-from core.training.config import field_docs
+from core.training.cli import add_flag, read_settings, whole_name
 
-TYPES = {"int": int, "float": float, "str": str}
 LISTS = {
     "arms": ("--arms", "ARM,ARM"),
     "train_sizes": ("--train-size", "N,N"),
@@ -59,18 +58,14 @@ def add(subcommands: Any) -> None:
     parser.add_argument("--export", metavar="FILE", help="write the study with all its figures to a JSON file")
     parser.add_argument("--json", action="store_true", help="print as JSON")
     settings = parser.add_argument_group("settings")
-    documented = field_docs(StudyConfig)
-    for item in dataclasses.fields(StudyConfig):
-        text = documented[item.name].replace("%", "%%")
-        if item.name in LISTS:
-            flag, shape = LISTS[item.name]
-            usual = "" if item.name == "model_config" else f" (default: {_usual(item.default)})"
-            text += f" May be given several times.{usual}"
-            settings.add_argument(flag, dest=item.name, action="append", metavar=shape, help=text)
+    for name, info in fields_of(StudyConfig).items():
+        if name in LISTS:
+            flag, shape = LISTS[name]
+            usual = "" if name == "model_config" else f" (default: {_usual(info.default)})"
+            text = f"{field_help(info).replace('%', '%%')} May be given several times.{usual}"
+            settings.add_argument(flag, dest=name, action="append", metavar=shape, help=text)
         else:
-            flag, kind = "--" + item.name.replace("_", "-"), str(item.type)
-            text += f" (default: {_usual(item.default)})"
-            settings.add_argument(flag, type=TYPES[kind], metavar=kind.upper(), help=text)
+            add_flag(settings, name, info, f" (default: {_usual(info.default)})")
     parser.set_defaults(command=study)
 
 
@@ -87,7 +82,7 @@ def study(options: argparse.Namespace) -> int:
     engine = LocalEngine()
     if options.resume is None:
         config = StudyConfig(**given)
-        config = dataclasses.replace(config, dataset=_pictures(config.dataset))
+        config = config.replace(dataset=_pictures(config.dataset))
         _check_sizes(config)
         _announce(config, engine, 0)
         study_id = engine.store.create(config, options.name, kind=STUDY)
@@ -148,7 +143,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of a StudyConfig that were given as flags."""
-    given = {item.name: getattr(options, item.name) for item in dataclasses.fields(StudyConfig)}
+    given = {name: getattr(options, name) for name in fields_of(StudyConfig)}
     found = {name: value for name, value in given.items() if value is not None}
     if "arms" in found:
         found["arms"] = tuple(_pieces(found["arms"]))
@@ -228,7 +223,7 @@ def command_of(config: StudyConfig) -> str:
         words += ["--" + name.replace("_", "-"), str(getattr(config, name))]
     words += ["--lr", plain_number(config.lr)] if config.lr else []
     words += ["--device", config.device] if config.device != "auto" else []
-    for key, value in config.model_config.items():
+    for key, value in config.model_settings.items():
         words += ["--model-config", f"{key}={json.dumps(value)}"]
     return shlex.join(words)
 

@@ -100,7 +100,7 @@ class StudyResult:
         stay on this machine."""
         values = dataclasses.asdict(self)
         members = [_rounded(item | {"checkpoint": ""}) for item in values["members"]]
-        return {"format": FORMAT} | values | {"members": members}
+        return {"format": FORMAT} | values | {"config": self.config.to_dict(), "members": members}
 
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:

@@ -7,19 +7,20 @@ on validation; the test set is looked at once, at the end, and only for what was
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from core.common.errors import LabError
-from core.common.values import finite
+from core.common.settings import List, Name, Settings
 from core.data import dataset_title
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
 from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, techniques_for
-from core.training.config import TrainConfig
+from core.training.config import Device, TrainConfig
 
 MAX_SEEDS = 50
 MAX_RUNS = 2000
@@ -62,60 +63,83 @@ def _words(spec: str) -> str:
     return f"{re.sub(r'[^a-z0-9_]+', '-', spec)[:40].strip('-')}-{hashlib.sha256(spec.encode()).hexdigest()[:6]}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyConfig:
+def _check_model(name: str) -> str:
+    if name not in IMAGE_MODELS:
+        raise LabError(
+            f"A study needs an image classifier, and {name[:60]!r} is none: choose one of {', '.join(IMAGE_MODELS)}."
+        )
+    return name
+
+
+class StudyConfig(Settings):
     """What is compared. Raises LabError with the valid range for any value outside it."""
 
-    model: str = "simple_cnn"
+    model: Annotated[str, AfterValidator(_check_model)] = "simple_cnn"
     """Name in `core.models.MODELS`; an image classifier."""
-    dataset: str = "cifar10"
+    dataset: Name = "cifar10"
     """Name in `core.data.DATASETS`, or `folder:<path>`."""
-    arms: tuple[str, ...] = (BASELINE, "l2", "dropout", "augment", "label_smoothing")
+    arms: Annotated[tuple[str, ...], Field(strict=False, validate_default=True)] = (
+        BASELINE,
+        "l2",
+        "dropout",
+        "augment",
+        "label_smoothing",
+    )
     """Techniques as `core.regularization.arms` writes them; the baseline `none` is always among them."""
-    train_sizes: tuple[int, ...] = (2000,)
+    train_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_IMAGES)], ...], List] = (2000,)
     """Numbers of training images; a larger one contains the smaller ones."""
-    seeds: int = 3
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Every arm is trained with the seeds 0 to this minus 1."""
-    steps: int = 1000
+    steps: Annotated[int, Field(ge=1, le=10**6)] = 1000
     """Optimizer steps of every run, whatever its arm and size; early stopping may use fewer."""
-    batch_size: int = 32
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Images per step."""
-    lr: float = 0.0
+    lr: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Peak learning rate of AdamW; 0 = what the model is known to like."""
-    evaluations: int = 10
+    evaluations: Annotated[int, Field(ge=1, le=1000)] = 10
     """How often each run is measured on validation, evenly spread."""
-    model_config: dict[str, Any] = field(default_factory=dict)
+    model_settings: dict[str, Any] = Field(default_factory=dict, alias="model_config")
     """Settings of the model that all arms share."""
-    device: str = "auto"
+    device: Device = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N`, `mps`."""
 
-    def __post_init__(self) -> None:
-        if self.model not in IMAGE_MODELS:
-            raise LabError(f"A study needs an image classifier, and {str(self.model)[:60]!r} is none: choose one of "
-                           f"{', '.join(IMAGE_MODELS)}.")  # fmt: skip
-        for name, low, high in (("seeds", 1, MAX_SEEDS), ("steps", 1, 10**6), ("batch_size", 1, 10_000),
-                                ("evaluations", 1, 1000)):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise LabError(
-                    f"{name}={str(value)[:40]} is not valid: {name} must be a whole number from {low} to {high:,}."
-                )
+    @field_validator("arms")
+    @classmethod
+    def _check_arms(cls, specs: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        arms = [parse_arm(spec) for spec in specs]
+        specs = tuple(arm.spec for arm in arms)
+        twice = next((spec for spec in specs if specs.count(spec) > 1), None)
+        if twice:
+            raise LabError(f"The arm {twice} is given twice: leave one of them out.")
+        if not [spec for spec in specs if spec != BASELINE]:
+            raise LabError("No technique is chosen: choose at least one to compare with no regularization.")
+        model = info.data.get("model", "")  # empty where it is wrong itself, which is told first
+        usable = techniques_for(model)
+        unusable = next((name for arm in arms for name in arm.names if model and name not in usable), None)
+        if unusable:
+            raise LabError(f"{unusable} cannot be used with {model}: choose among {', '.join(usable)}.")
+        return (BASELINE, *(spec for spec in specs if spec != BASELINE))
+
+    @field_validator("train_sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes:
+            raise LabError("No training-set size is given: give one, such as 2000.")
+        return tuple(sorted(set(sizes)))
+
+    @model_validator(mode="after")
+    def _check_runs(self) -> StudyConfig:
         if self.evaluations > self.steps:
             raise LabError(
                 f"evaluations={self.evaluations} is not valid: there are only {self.steps} steps to measure at."
             )
-        if not finite(self.lr) or not 0 <= self.lr <= 10:
-            raise LabError(f"lr={str(self.lr)[:40]} is not valid: lr must be a number from 0 (the model's own) to 10.")
-        object.__setattr__(self, "train_sizes", self._checked_sizes())
-        object.__setattr__(self, "arms", self._checked_arms())
-        if not isinstance(self.model_config, dict):
-            raise LabError("model_config is not valid: it must be a mapping of names to values.")
-        owned = next((name for name in OWNED if name in self.model_config), None)
+        owned = next((name for name in OWNED if name in self.model_settings), None)
         if owned:
             raise LabError(f"model_config cannot hold {owned} in a study: it is a technique, so make it an arm.")
         if self.runs > MAX_RUNS:
-            raise LabError(f"This study has {self.runs:,} runs: take fewer arms, strengths, sizes or seeds, at most "
-                           f"{MAX_RUNS:,} runs.")  # fmt: skip
+            raise LabError(
+                f"This study has {self.runs:,} runs: take fewer arms, strengths, sizes or seeds, at most {MAX_RUNS:,} runs."
+            )
         for size in self.train_sizes:
             epochs = self.steps / self._steps_per_epoch(size)
             if epochs > MAX_EPOCHS:
@@ -125,34 +149,7 @@ class StudyConfig:
                 )
         for variant in self._variants().values():  # what a training run would refuse is refused here
             self.train_config(Member(variant=variant, train_size=self.train_sizes[0], seed=0))
-
-    def _checked_sizes(self) -> tuple[int, ...]:
-        sizes = self.train_sizes
-        if not isinstance(sizes, list | tuple) or not sizes:
-            raise LabError("No training-set size is given: give one, such as 2000.")
-        for size in sizes:
-            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_IMAGES:
-                raise LabError(
-                    f"A training-set size of {str(size)[:40]} is not valid: give whole numbers of at least 1."
-                )
-        return tuple(sorted(set(sizes)))
-
-    def _checked_arms(self) -> tuple[str, ...]:
-        if not isinstance(self.arms, list | tuple) or not all(isinstance(spec, str) for spec in self.arms):
-            raise LabError("The arms are not valid: give a list of techniques, such as none, dropout, augment.")
-        arms = [parse_arm(spec) for spec in self.arms]
-        specs = [arm.spec for arm in arms]
-        twice = next((spec for spec in specs if specs.count(spec) > 1), None)
-        if twice:
-            raise LabError(f"The arm {twice} is given twice: leave one of them out.")
-        if not [spec for spec in specs if spec != BASELINE]:
-            raise LabError("No technique is chosen: choose at least one to compare with no regularization.")
-        usable = techniques_for(self.model)
-        for arm in arms:
-            for name in arm.names:
-                if name not in usable:
-                    raise LabError(f"{name} cannot be used with {self.model}: choose among {', '.join(usable)}.")
-        return (BASELINE, *(spec for spec in specs if spec != BASELINE))
+        return self
 
     @property
     def recipe(self) -> str:
@@ -186,7 +183,7 @@ class StudyConfig:
         """The training run that all members are a change of: no regularization at all."""
         return TrainConfig(
             model=self.model,
-            model_config=MODEL_CONFIGS.get(self.model, {}) | self.model_config,
+            model_config=MODEL_CONFIGS.get(self.model, {}) | self.model_settings,
             dataset=self.dataset,
             recipe="study",
             batch_size=self.batch_size,
@@ -230,25 +227,8 @@ class StudyConfig:
         twice = [spec for spec in new if spec in self.arms and spec != BASELINE]
         if twice:
             raise LabError(f"The study has the arm {twice[0]} already: choose another one, or another strength.")
-        return dataclasses.replace(
-            self,
+        return self.replace(
             arms=(*self.arms, *(spec for spec in new if spec != BASELINE)),
             train_sizes=(*self.train_sizes, *train_sizes),
             seeds=max(self.seeds, seeds),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> StudyConfig:
-        """Rebuild from JSON. Raises LabError for a field this version does not know."""
-        if not isinstance(values, dict):
-            raise LabError("The study is damaged, it has no settings: start a new one.")
-        unknown = sorted(set(values) - {item.name for item in dataclasses.fields(cls)})
-        if unknown:
-            raise LabError(
-                f"The study has fields that this version does not know ({', '.join(unknown)[:200]}): it was made by another "
-                "version, start a new one."
-            )
-        return cls(**values)

@@ -12,10 +12,9 @@ from pydantic.fields import FieldInfo
 
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
-from core.common.settings import describe, fields_of
+from core.common.settings import field_help, fields_of
 from core.jobs import LocalEngine
-from core.jobs.foreground import describe as describe_run
-from core.jobs.foreground import report, run_detached, run_in_foreground
+from core.jobs.foreground import describe, report, run_detached, run_in_foreground
 from core.models import MODELS
 from core.training import recipes
 from core.training.config import TrainConfig
@@ -37,7 +36,7 @@ def add(subcommands: Any) -> None:
     settings = parser.add_argument_group("settings (default: the recipe's)")
     for name, info in fields_of(TrainConfig).items():
         if name == "model_config":
-            text = describe(info).replace("%", "%%")
+            text = field_help(info).replace("%", "%%")
             settings.add_argument(
                 "--model-config", action="append", metavar="KEY=VALUE", help=f"{text} May be given several times."
             )
@@ -62,7 +61,7 @@ def add(subcommands: Any) -> None:
 
 def add_flag(parser: Any, name: str, info: FieldInfo, note: str = "") -> None:
     """The flag of one setting; None where it is not given. parser: or a group of one. note: added to its help."""
-    flag, text = "--" + name.replace("_", "-"), describe(info).replace("%", "%%") + note
+    flag, text = "--" + name.replace("_", "-"), field_help(info).replace("%", "%%") + note
     if info.annotation is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         return
@@ -100,7 +99,7 @@ def stop(options: argparse.Namespace) -> int:
     run = engine.stop(options.run_id, now=options.now) if was.active else was
     bar = Bar()
     while run.active:
-        bar.show(*describe_run(run))
+        bar.show(*describe(run))
         time.sleep(0.1)
         run = engine.state(run.id)
     bar.close()

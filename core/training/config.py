@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -156,15 +153,3 @@ class TrainConfig(Settings):
                 f"{self.batch_size}."
             )
         return self
-
-
-@cache
-def field_docs(kind: type) -> dict[str, str]:
-    """The sentence under each field of a config, as one line: what pages and commands say about it."""
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for item, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(text, ast.Expr):
-            found[item.target.id] = " ".join(str(ast.literal_eval(text.value)).replace("`", "").split())
-    return found

@@ -1,20 +1,17 @@
-"""The settings of a recipe's step: a widget for each field of its dataclass, and the step that they make."""
+"""The settings of a recipe's step: a widget for each field of its model, and the step that they make."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import streamlit as st
 
 from core.common.errors import LabError
 from core.common.values import read_json
-from core.compression.steps import CALIBRATIONS, IMPORTANCES, SCHEDULES, SCOPES, Step, name_of, read_step
+from core.compression.steps import Step, name_of, read_step
 from core.models import MODELS
-from core.training.config import field_docs
+from pages.shared.settings_form import settings_form
 
 FIELD_PX = 148
 LABELS = {
@@ -36,7 +33,6 @@ LABELS = {
     "method": "Ranges by",
 }
 """What the form calls the settings of a step."""
-OPTIONS = {"scope": SCOPES, "importance": IMPORTANCES, "method": CALIBRATIONS, "schedule": SCHEDULES}
 WORDS = {"global": "whole network", "layer": "each layer", "bn_scale": "batch-norm scale", "own": "the original's"}
 """What the form says for some of them."""
 INCREMENTS = {
@@ -47,6 +43,7 @@ INCREMENTS = {
     "temperature": 1.0,
     "features": 0.5,
     "energy": 0.05,
+    "images": 64,
 }
 
 
@@ -58,34 +55,27 @@ class Row:
     step: Step
 
 
-def setting(task: str, row: Row, name: str) -> None:
-    """The widget of one setting."""
-    value, meaning = getattr(row.step, name), _docs(type(row.step)).get(name)
-    shared: dict[str, Any] = {
-        "label": LABELS[name],
-        "key": _key(row, name),
-        "width": FIELD_PX,
-        "help": meaning,
-        "persist_state": "session",
-    }
-    options = OPTIONS.get(name) or tuple(key for key, entry in MODELS.items() if entry.task == task)
-    if isinstance(value, dict):
-        st.text_input(value=json.dumps(value), **shared)
-    elif isinstance(value, str):
-        words = {key: entry.title for key, entry in MODELS.items()} | WORDS
-        st.selectbox(options=options, index=options.index(value), format_func=lambda key: words.get(key, key), **shared)
-    elif isinstance(value, int):
-        st.number_input(value=value, step=64 if name == "images" else 1, **shared)
-    else:
-        st.number_input(value=value, step=INCREMENTS[name], format="%g", **shared)
+def step_fields(task: str, row: Row) -> None:
+    """The widgets of a step's settings, what matters most first."""
+    settings_form(
+        type(row.step),
+        sorted(type(row.step).model_fields, key=lambda name: name != "amount"),
+        row.step.to_dict(),
+        _key(row, "{}"),
+        labels=LABELS,
+        options={"student": tuple(name for name, entry in MODELS.items() if entry.task == task)},
+        words=WORDS | {name: entry.title for name, entry in MODELS.items()},
+        increments=INCREMENTS,
+        width=FIELD_PX,
+    )
 
 
 def step_of(row: Row) -> Step:
     """The step with its settings as typed. Raises LabError for one that is not valid."""
     given: dict[str, Any] = {"step": name_of(row.step)}
-    for field in dataclasses.fields(row.step):
-        before = getattr(row.step, field.name)
-        value = st.session_state.get(_key(row, field.name), before)
+    for name in type(row.step).model_fields:
+        before = getattr(row.step, name)
+        value = st.session_state.get(_key(row, name), before)
         if isinstance(before, dict) and isinstance(value, str):
             try:
                 value = read_json(value or "{}")
@@ -93,17 +83,8 @@ def step_of(row: Row) -> Step:
                 raise LabError(
                     'The settings of the student are no JSON: write them as {"widths": [32, 64]}, or {} for its defaults.'
                 ) from error
-        given[field.name] = value
+        given[name] = value
     return read_step(given)
-
-
-@cache
-def _docs(kind: type[Step]) -> dict[str, str]:
-    """The sentence under each setting, inherited ones too."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__[:-1]):
-        found |= field_docs(base)
-    return found
 
 
 def _key(row: Row, field: str) -> str:

@@ -22,6 +22,7 @@ from pages.compression.url import RECIPE
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.resources import act, store
+from pages.shared.settings_form import settings_form
 from pages.shared.text import in_words, show_error
 
 TASKS = {"images": "Pictures", "text": "Text"}
@@ -103,27 +104,12 @@ def _advanced() -> dict[str, Any]:
     with st.expander("Advanced", key="recipe-advanced"):
         st.text_input("Name of the run", key="recipe-name", placeholder="model and recipe", max_chars=MAX_NAME)
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-            found: dict[str, Any] = {
-                name: st.number_input(
-                    ADVANCED[name],
-                    value=value,
-                    step=1,
-                    key=f"recipe-{name}",
-                    width=FIELD_PX,
-                    persist_state="session",
-                    help=meaning,
-                )
-                for name, value, meaning in (
-                    ("seed", 0, "Of the order of the data in steps that train, and of whatever else is drawn."),
-                    ("threads", 1, "CPU threads that latencies are measured with."),
-                )
-            }
-            found["device"] = st.selectbox(
-                "Device",
-                offered_devices(),
-                key="recipe-device",
+            return settings_form(
+                CompressConfig,
+                ("seed", "threads", "device"),
+                {name: CompressConfig.model_fields[name].default for name in ("seed", "threads", "device")},
+                "recipe-{}",
+                labels=ADVANCED,
+                options={"device": offered_devices()},
                 width=FIELD_PX,
-                persist_state="session",
-                help="Where steps that train run. Latencies are of the CPU.",
             )
-    return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import streamlit as st
 
 from core.compression.recipe import MOST_STEPS, PRESETS
 from core.compression.steps import STEPS, Int8, Step
-from pages.compression.fields import Row, setting, step_of
+from pages.compression.fields import Row, step_fields, step_of
 from pages.shared.text import plain
 
 
@@ -84,11 +83,9 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
                     args=(task, place, name),
                 )
         st.caption(_linked(row.step.about))
-        fields = sorted(dataclasses.fields(row.step), key=lambda field: field.name != "amount")  # what matters most
-        if fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of pictures
+        if type(row.step).model_fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of pictures
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-                for field in fields:
-                    setting(task, row, field.name)
+                step_fields(task, row)
 
 
 def _linked(about: str) -> str:

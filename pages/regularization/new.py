@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import streamlit as st
 
@@ -21,6 +22,7 @@ from pages.regularization.preview import preview
 from pages.regularization.url import STUDY as ADDRESS
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
 from pages.shared.resources import act, store
+from pages.shared.settings_form import settings_form
 from pages.shared.text import in_words, show_error
 
 QUICK = StudyConfig()
@@ -30,6 +32,7 @@ LABELS = TITLES | {
     "seeds": "Seeds",
     "steps": "Steps",
     "batch_size": "Images per step",
+    "train_sizes": "Training images",
     "lr": "Learning rate",
     "evaluations": "Evaluations",
 }
@@ -56,15 +59,13 @@ def new_study_view() -> None:
     try:
         if dataset == FOLDER:
             raise LabError("Give the path of a folder that holds one folder of pictures per class.")
-        given = {"seeds": seeds, **advanced}
-        if None in given.values():
-            raise LabError("A field is empty: give it a number.")
         config = StudyConfig(
             model=model,
             dataset=canonical_name(dataset),
             arms=specs("new", model, arms),
             train_sizes=parse_sizes(train_sizes),
-            **given,
+            **seeds,
+            **advanced,
         )
         check_sizes(config)
         st.markdown(cost_line(config))
@@ -122,7 +123,7 @@ def parse_sizes(typed: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts if part)
 
 
-def _training() -> tuple[str, str, str, int]:
+def _training() -> tuple[str, str, str, dict[str, Any]]:
     left, right = st.columns(2)
     model = left.selectbox(
         "Model",
@@ -138,40 +139,22 @@ def _training() -> tuple[str, str, str, int]:
     left, right = st.columns([2, 1])
     with left:
         train_sizes = sizes_field("Training images", "study-sizes", " ".join(map(str, QUICK.train_sizes)))
-    seeds = right.number_input(
-        "Seeds",
-        value=QUICK.seeds,
-        step=1,
-        key="study-seeds",
-        persist_state="session",
-        help="Every arm is trained with each of them, and compared seed by seed.",
-    )
-    return model, dataset, train_sizes, seeds
+    with right:
+        given = settings_form(StudyConfig, ("seeds",), QUICK.to_dict(), "study-{}", labels=LABELS, width="stretch")
+    return model, dataset, train_sizes, given
 
 
-def _advanced() -> dict:
+def _advanced() -> dict[str, Any]:
     with st.expander("Advanced", key="study-advanced"):
         st.text_input("Name of the study", key="study-name", placeholder="model and number", max_chars=MAX_NAME)
         with st.container(horizontal=True, gap="small"):
-            found = {
-                name: st.number_input(
-                    LABELS[name],
-                    value=getattr(QUICK, name),
-                    step=step,
-                    format="%g" if name == "lr" else None,
-                    key=f"study-{name}",
-                    width=FIELD_PX,
-                    persist_state="session",
-                    help=meaning,
-                )
-                for name, step, meaning in (
-                    ("steps", 100, "Optimizer steps of every run, whatever its arm and training-set size."),
-                    ("batch_size", 8, "Batch size: images that each step looks at."),
-                    ("lr", 0.001, "Peak learning rate of AdamW; 0 takes the model's own."),
-                    ("evaluations", 1, "How often each run is measured on validation, evenly spread."),
-                )
-            }
-            found["device"] = st.selectbox(
-                "Device", offered_devices(), key="study-device", width=FIELD_PX, persist_state="session"
+            return settings_form(
+                StudyConfig,
+                ("steps", "batch_size", "lr", "evaluations", "device"),
+                QUICK.to_dict(),
+                "study-{}",
+                labels=LABELS,
+                options={"device": offered_devices()},
+                increments={"steps": 100, "batch_size": 8, "lr": 0.001},
+                width=FIELD_PX,
             )
-    return found

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from core.common.settings import Settings, choices, describe, fields_of
+from core.common.settings import Settings, choices, field_help, fields_of
 
 FIELD_PX = 128
 """Two beside each other in the narrow column and on a phone, six above an open run."""
@@ -47,7 +47,7 @@ def settings_form(
         shared: dict[str, Any] = {
             "label": label_of(name, labels),
             "key": key.format(name),
-            "help": describe(info),
+            "help": field_help(info),
             "disabled": off,
             "width": width,
             "persist_state": "session",

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.common.devices import offered_devices
 from core.common.errors import LabError
-from core.common.settings import choices, describe, fields_of
+from core.common.settings import choices, field_help, fields_of
 from core.data import FOLDER_PREFIX, canonical_name
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
@@ -139,7 +139,7 @@ def _room(config: TrainConfig) -> str:
 
 
 def _device() -> str:
-    return st.selectbox("Device", offered_devices(), key="device", help=describe(FIELDS["device"]))
+    return st.selectbox("Device", offered_devices(), key="device", help=field_help(FIELDS["device"]))
 
 
 def labels() -> dict[str, str]:

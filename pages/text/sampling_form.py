@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
-from core.common.settings import describe, fields_of
+from core.common.settings import field_help, fields_of
 from core.compression.measuring.remarks import runs_in_int8
 from core.inference.sampling import SamplingConfig
 from pages.shared.settings_form import settings_form
@@ -57,7 +57,7 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
             DEFAULT.temperature,
             0.05,
             key=f"{key}-temperature",
-            help=describe(fields_of(SamplingConfig)["temperature"]),
+            help=field_help(fields_of(SamplingConfig)["temperature"]),
             persist_state="session",
         )
     }

@@ -92,7 +92,7 @@ def test_several_of_each_fills_in_the_usual_strengths(new: AppTest, submitted: l
 BAD = {
     "nothing chosen": ("multiselect", "new-alone", [], "No technique is chosen"),
     "no size": ("text_input", "study-sizes", "", "No training-set size is given"),
-    "size 0": ("text_input", "study-sizes", "0", "A training-set size of 0 is not valid"),
+    "size 0": ("text_input", "study-sizes", "0", "Training images 0 is not valid: Training images must be"),
     "size above the data": ("text_input", "study-sizes", "500 45001", "A training-set size of 45,001 is not valid"),
     "size in words": ("text_input", "study-sizes", "many", "'many' is no number of training images"),
     "strength out of range": ("text_input", "new-strength-dropout", "1.5", "Dropout 1.5 is not valid: the probability"),

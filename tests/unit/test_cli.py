@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from core.common.output import Bar, duration
-from core.common.settings import describe, fields_of
+from core.common.settings import field_help, fields_of
 from core.jobs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig
 from tests.unit.in_process import follow
@@ -291,7 +291,7 @@ def test_every_setting_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -
     _, output, _ = run_main(capsys, "train", "--help")
     for name, info in fields_of(TrainConfig).items():
         assert f"--{name.replace('_', '-')}" in output
-        assert len(describe(info)) > 10, name
+        assert len(field_help(info)) > 10, name
 
 
 def test_an_unusable_home_is_one_sentence(

@@ -273,7 +273,7 @@ def test_a_transformer_refuses_more_than_its_context() -> None:
         (
             "char_lstm",
             {"heads": 2},
-            "There is no setting named heads: remove it. It knows vocabulary, embedding, width",
+            "There is no setting named heads in this version: remove it. It knows vocabulary, embedding, width",
         ),
         ("char_gpt", {"heads": 5}, "heads=5 is not valid: it must divide the width, 192."),
         ("char_gpt", {"width": "x" * 10_000}, "width='xxx"),

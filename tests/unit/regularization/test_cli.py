@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from core.checkpoints.store import load_checkpoint
+from core.common.settings import field_help, fields_of
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.foreground import describe
 from core.jobs.run import STUDY
@@ -23,7 +24,7 @@ from core.regularization.results import StudyResult
 from core.regularization.store import RESULT, member_store, read_study
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import TECHNIQUES
-from core.training.config import TrainConfig, field_docs
+from core.training.config import TrainConfig
 from tests.unit.in_process import follow
 from tests.unit.terminal import refused, run_main, start
 
@@ -278,9 +279,9 @@ def test_every_setting_of_a_study_is_a_flag_with_help(capsys: pytest.CaptureFixt
     code, output, _ = run_main(capsys, "study", "--help")
     assert code == 0
     words = " ".join(output.split())
-    for name, text in field_docs(StudyConfig).items():
+    for name, info in fields_of(StudyConfig).items():
         assert "--" + ("train-size" if name == "train_sizes" else name.replace("_", "-")) in words
-        assert len(text) > 10, name
+        assert len(field_help(info)) > 10, name
 
 
 def test_the_example_needs_no_training(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +299,7 @@ MISTAKES = [
     (("--arms", "dropout=1.5"), "from 0 to 0.95"),
     (("--arms", "dropout=0.3", "--arms", "dropout=0.30"), "given twice"),
     (("--arms", "stochastic_depth"), "cannot be used with simple_cnn"),
-    (("--train-size", "0"), "at least 1"),
+    (("--train-size", "0"), "from 1 to"),
     (("--train-size", "many"), "whole numbers"),
     (("--train-size", ","), "No training-set size"),
     (("--seeds", "0"), "seeds must be a whole number"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import time
@@ -153,7 +152,7 @@ def calm(store: RunStore, config: StudyConfig) -> str:
 @pytest.fixture(scope="module")
 def wild(store: RunStore, config: StudyConfig) -> str:
     """A study of three runs, one of which diverges, at its end."""
-    changed = dataclasses.replace(config, arms=("l2=10", "dropout"), seeds=1, steps=30, evaluations=3, lr=10.0)
+    changed = config.replace(arms=("l2=10", "dropout"), seeds=1, steps=30, evaluations=3, lr=10.0)
     study = store.create(changed, "wild", kind=STUDY)
     finish(store, study)
     return study
@@ -354,7 +353,7 @@ def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None
     with pytest.raises(LabError, match="no study"):
         store.extend(store.create(TrainConfig()), store.config(calm))
     with pytest.raises(LabError, match="Only arms, sizes and seeds"):
-        store.extend(calm, dataclasses.replace(store.config(calm), steps=STEPS + 1))
+        store.extend(calm, store.config(calm).replace(steps=STEPS + 1))
     store.extend(calm, store.config(calm).extended(arms=("dropout=0.5",)))
     run = store.get(calm)
     assert (run.status, run.resumable) == ("stopped", True)

@@ -155,7 +155,7 @@ def test_what_an_arm_is_worth_in_labels() -> None:
     assert worth(rows, "cutout=8", 100) == pytest.approx(1000)
     assert worth(rows, "dropout=0.3", 100) is None, "above all that was measured"
     assert worth(rows, "mixup=0.2", 100) is None
-    one_seed = dataclasses.replace(config, seeds=1)
+    one_seed = config.replace(seeds=1)
     assert worth(summary(a_result(one_seed, figures)), "l2=0.1", 100) is None, "it may be luck"
     assert headline(a_result(one_seed, figures)).startswith("No verdict")
 
@@ -296,7 +296,7 @@ def test_a_study_of_other_runs_is_told() -> None:
 
 
 def test_a_file_keeps_the_settings_whole_and_names_no_checkpoint() -> None:
-    config = dataclasses.replace(TUNED, lr=0.00123456789)
+    config = TUNED.replace(lr=0.00123456789)
     result = a_result(config, lambda member: tuned(member, checkpoint="study/run"))
     read = StudyResult.from_dict(json.loads(json.dumps(result.to_dict())))
     assert read.config == config
