@@ -268,8 +268,6 @@ class Int8(Step):
 
     images: Annotated[int, Field(ge=FEWEST_CALIBRATION_IMAGES, le=10_000)] = 512
     """Training images that the ranges of activations are measured on."""
-    method: Literal["minmax", "percentile", "entropy"] = "minmax"
-    """How a range is taken from what was seen: `minmax`, `percentile` or `entropy`."""
 
     @property
     def words(self) -> str:
@@ -303,6 +301,8 @@ STEPS: dict[str, type[Step]] = {
     "cluster": Cluster,
     "huffman": HuffmanCode,
 }
+RETIRED: dict[str, dict[str, Any]] = {"int8": {"method": "minmax"}}
+"""Settings that recipes of earlier versions name, with the value that stands for what a step does today."""
 
 
 def name_of(step: Step) -> str:
@@ -317,4 +317,7 @@ def read_step(values: Any) -> Step:
         raise LabError(
             f"There is no step {repr(name)[:60]}: each one is a mapping with step set to one of {', '.join(STEPS)}."
         )
-    return STEPS[name](**{key: value for key, value in values.items() if key != "step"})
+    retired = RETIRED.get(name, {})
+    return STEPS[name](
+        **{key: value for key, value in values.items() if key != "step" and (key, value) not in retired.items()}
+    )

@@ -55,11 +55,11 @@ class Attention(nn.Module):
         parts = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
         mask = None
-        if past is not None and past[0].shape[2]:
+        causal = past is None or not past[0].shape[2]  # a constant where there is no past, as exporters need it
+        if past is not None and not causal:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
             if time > 1:
                 mask = torch.ones(time, key.shape[2], dtype=torch.bool, device=x.device).tril(key.shape[2] - time)
-        causal = key.shape[2] == time and time > 1
         p = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p, is_causal=causal)
         return self.out(y.transpose(1, 2).reshape(batch, time, width)), (key, value)
@@ -117,8 +117,7 @@ class CharGPT(nn.Module):
         time = tokens.shape[1]
         if before + time > self.config.context:
             raise LabError(f"{before + time} characters do not fit a context of {self.config.context}: shorten them.")
-        places = torch.arange(before, before + time, device=tokens.device)
-        x = self.drop(self.embed(tokens) + self.position(places))  # (B, T, width)
+        x = self.drop(self.embed(tokens) + self.position.weight[before : before + time])  # (B, T, width)
         after: State = []
         for index, block in enumerate(self.blocks):
             x, kept = block(x, state[index] if state else None)

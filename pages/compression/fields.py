@@ -30,7 +30,6 @@ LABELS = {
     "energy": "Energy kept",
     "bits": "Bits",
     "images": "Images to calibrate",
-    "method": "Ranges by",
 }
 """What the form calls the settings of a step."""
 WORDS = {"global": "whole network", "layer": "each layer", "bn_scale": "batch-norm scale", "own": "the original's"}

@@ -7,20 +7,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 from core.checkpoints.packing import from_grid, rows_on_grid
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.compression.methods.derive import copied, derived
-from core.compression.onnx.calibrate import ranges
 from core.compression.onnx.export import compare_export, with_metadata
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
-from core.compression.onnx.int8_graph import SCALE, WHOLE, Plan, quantised
+from core.compression.onnx.quantize import quantize_graph
 from core.compression.onnx.runtime import onnx_inputs
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
 
@@ -45,12 +42,8 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
     _check_finite(checkpoint.model)
-    twin = fold_batch_norms(checkpoint.model, data.image_size).cpu()
-    floating = image_graph(twin, data.image_size, len(data.classes))
-    plan = Plan(floating)
-    found = ranges(floating, plan.measured(), onnx_inputs(checkpoint.card, chosen), step.method)
-    file = quantised(floating, plan, found)
-    _take_weights(twin, file)
+    twin = _on_grid(fold_batch_norms(checkpoint.model, data.image_size))
+    file = quantize_graph(image_graph(twin, data.image_size), onnx_inputs(checkpoint.card, chosen))
     made = derived(checkpoint, twin, step, storage="int8")
     made = dataclasses.replace(made, onnx=with_metadata(file, made))
     compare_export(made, made.onnx, chosen[:COMPARED])
@@ -82,18 +75,6 @@ def _on_grid(model: nn.Module) -> nn.Module:
         if parameter.ndim >= 2:
             parameter.copy_(torch.from_numpy(from_grid(*rows_on_grid(parameter.detach().cpu().float().numpy()))))
     return model
-
-
-@torch.no_grad()
-def _take_weights(model: nn.Module, file: onnx.ModelProto) -> None:
-    """Give a network the weights that an int8 file computes with, in place."""
-    held = {item.name: item for item in file.graph.initializer}
-    for name, parameter in model.named_parameters():
-        if name + WHOLE in held and parameter.ndim >= 2:
-            whole, scales = (numpy_helper.to_array(held[name + part]) for part in (WHOLE, SCALE))
-            parameter.copy_(torch.from_numpy(from_grid(whole, scales)))
-        elif name in held:
-            parameter.copy_(torch.from_numpy(numpy_helper.to_array(held[name]).copy()))
 
 
 def _check_finite(model: nn.Module) -> None:

@@ -19,10 +19,9 @@ import torch
 from core.checkpoints.store import MAX_ONNX_BYTES, Card, Checkpoint, versions
 from core.common.errors import LabError
 from core.compression.onnx.folding import fold_batch_norms
-from core.compression.onnx.graph import OPSET, image_graph
+from core.compression.onnx.graph import IMAGES, OPSET, gpt_graph, image_graph
+from core.compression.onnx.recurrent import recurrent_graph
 from core.compression.onnx.runtime import OnnxNetwork, check_onnx, onnx_inputs
-from core.compression.onnx.text import gpt_graph, recurrent_graph
-from core.compression.onnx.tracing import IMAGES
 from core.models.char_gpt import CharGPT
 from core.models.char_rnn import CharRNN
 
@@ -56,7 +55,7 @@ def export_onnx(checkpoint: Checkpoint) -> bytes:
         built = recurrent_graph(model)
     else:
         data = card.image_data
-        built = image_graph(fold_batch_norms(model, data.image_size), data.image_size, len(data.classes))
+        built = image_graph(fold_batch_norms(model, data.image_size), data.image_size)
     return with_metadata(built, checkpoint)
 
 

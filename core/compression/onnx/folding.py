@@ -9,10 +9,9 @@ import copy
 import torch
 from torch import nn
 
-from core.compression.onnx.tracing import Call, Untraceable, trace, uses
-
 SIDE = 32
-"""Pixels of the pictures that a network without fixed input size is followed with."""
+"""Pixels of the images that a network without fixed input size is followed with."""
+ATEN = torch.ops.aten
 
 
 @torch.no_grad()
@@ -20,30 +19,26 @@ def fold_batch_norms(model: nn.Module, side: int = SIDE) -> nn.Module:
     """A copy, in eval mode, whose BatchNorm2d are folded into the Conv2d that feeds them alone; the norm becomes the identity.
 
     Also through a max pooling between the two, where the norm's scale is positive in every channel: pooling commutes with an
-    increasing map. side: height and width of its pictures. A network that cannot be followed is only copied.
+    increasing map (PyTorch's exporter folds only what is adjacent). side: height and width of its images.
     """
-    folded = copy.deepcopy(model).eval()
-    try:
-        calls = trace(folded, side)
-    except Untraceable:
+    folded = copy.deepcopy(model).cpu().float().eval()
+    if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
         return folded
-    used = uses(calls)
-    made_by = {call.output: call for call in calls}
-    owners = [name for call in calls for name in call.weights.values()]
-    for norm in calls:
-        if norm.op != "batch_norm" or "running_mean" not in norm.weights:
+    program = torch.export.export(folded, (torch.zeros(1, 3, side, side),))
+    signature = program.graph_signature
+    owners = signature.inputs_to_parameters | signature.inputs_to_buffers
+    for norm in program.graph.find_nodes(op="call_function", target=ATEN.batch_norm.default):
+        if norm.args[3] is None:
             continue
-        norm_name = norm.weights["running_mean"].rpartition(".")[0]
+        norm_name = owners[norm.args[3].name].rpartition(".")[0]
         scale, shift = _affine(folded.get_submodule(norm_name))
-        source = made_by.get(norm.inputs[0])
-        if source is not None and source.op == "max_pool2d" and used[source.output] == 1 and bool((scale > 0).all()):
-            source = made_by.get(source.inputs[0])
-        if not _only_feeds(source, used, owners):
+        source = norm.args[0]
+        if source.target == ATEN.max_pool2d.default and len(source.users) == 1 and bool((scale > 0).all()):
+            source = source.args[0]
+        if source.target != ATEN.conv2d.default or len(source.users) > 1 or len(source.args[1].users) > 1:
             continue
-        assert source is not None
-        conv = folded.get_submodule(source.weights["weight"].rpartition(".")[0])
-        if not isinstance(conv, nn.Conv2d):
-            continue
+        conv = folded.get_submodule(owners[source.args[1].name].rpartition(".")[0])
+        assert isinstance(conv, nn.Conv2d)
         weight, bias = conv.weight.double(), 0.0 if conv.bias is None else conv.bias.double()
         conv.weight = nn.Parameter((weight * scale[:, None, None, None]).float(), requires_grad=False)
         conv.bias = nn.Parameter((bias * scale + shift).float(), requires_grad=False)
@@ -62,14 +57,3 @@ def _affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
     return scale, shift if norm.bias is None else shift + norm.bias.double()
-
-
-def _only_feeds(source: Call | None, used: dict[str, int], owners: list[str]) -> bool:
-    """Whether a call is a convolution whose result and weights nothing else uses."""
-    return (
-        source is not None
-        and source.op == "conv2d"
-        and used[source.output] == 1
-        and "weight" in source.weights
-        and owners.count(source.weights["weight"]) == 1
-    )

@@ -1,122 +1,104 @@
-"""ONNX graphs node by node, as ONNX Runtime runs them best. PyTorch's own exporter is not used: it takes seconds, prints, and
-cannot follow the caches of the language models; the networks here need a dozen operators.
+"""Networks for images and the GPT as ONNX graphs, by PyTorch's exporter (`torch.onnx.export(dynamo=True)`).
 
-Weights keep their PyTorch names. Source of the operators: https://onnx.ai/onnx/operators/
+Recurrent networks are built in core.compression.onnx.recurrent: the exporter fixes their length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+import warnings
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+import torch
 from torch import Tensor, nn
 
-from core.compression.onnx.tracing import IMAGES, LOGITS, Call, Untraceable, trace, uses
+from core.common.errors import LabError
+from core.compression.onnx.runtime import OPERATORS
+from core.models.char_gpt import CharGPT
 
 OPSET = 20
 """The first with Gelu; ONNX Runtime has it since 1.17."""
-IR_VERSION = 9
-"""The file format that came with the opset: what writes a newer one locks older runtimes out."""
+IMAGES, TOKENS, LOGITS = "images", "tokens", "logits"
 
 
-class Graph:
-    """Nodes and weights under construction."""
+class _Logits(nn.Module):
+    """A language model without its state."""
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
-    def add(self, op: str, inputs: Sequence[str], output: str | Sequence[str] = "", **attributes: Any) -> str:
-        """One node; returns the name of its first output, which is made up where none is given."""
-        outputs = [output] if isinstance(output, str) else list(output)
-        outputs[0] = outputs[0] or f"{op.lower()}_{len(self.nodes)}"
-        name = f"{op}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
-        return outputs[0]
-
-    def weight(self, name: str, values: Tensor | np.ndarray) -> str:
-        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
-        return name
-
-    def integers(self, name: str, *values: int) -> str:
-        """A constant (n,) int64."""
-        return self.weight(name, np.array(values, np.int64))
-
-    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
-        graph = helper.make_graph(self.nodes, "bottleneck_lab", inputs, outputs, self.weights)
-        opset = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="bottleneck_lab")
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.model(tokens)[0]
+        return logits
 
 
-def image_graph(model: nn.Module, side: int, classes: int) -> onnx.ModelProto:
-    """`images` (N, 3, side, side) float32 to `logits` (N, classes), N free. Raises Untraceable."""
-    calls = _relu_first(trace(model, side))
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    graph = Graph()
-    for name in dict.fromkeys(name for call in calls for name in call.weights.values()):
-        graph.weight(name, tensors[name].float())
-    for call in calls:
-        op, attributes = _operator(call, tensors)
-        order = ("weight", "bias", "running_mean", "running_var")
-        weights = [call.weights[key] for key in order if key in call.weights]
-        graph.add(op, [*call.inputs, *weights], call.output, **attributes)
-    images = helper.make_tensor_value_info(IMAGES, TensorProto.FLOAT, ["N", 3, side, side])
-    logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", classes])
-    return graph.model([images], [logits])
+def image_graph(model: nn.Module, side: int) -> onnx.ModelProto:
+    """`images` (N, 3, side, side) float32 to `logits` (N, classes), N free. Raises LabError."""
+    graph = _export(model, torch.zeros(2, 3, side, side), IMAGES, {0: torch.export.Dim("N")})
+    _move_relu_before_pooling(graph)
+    return graph
 
 
-def _relu_first(calls: list[Call]) -> list[Call]:
+def gpt_graph(model: CharGPT) -> onnx.ModelProto:
+    """`tokens` (B, T) int64, T up to the context, to `logits` (B, T, vocabulary). Raises LabError."""
+    length = torch.export.Dim("T", max=model.config.context)
+    example = torch.zeros(2, 2, dtype=torch.int64)
+    return _export(_Logits(model), example, TOKENS, {0: torch.export.Dim("B"), 1: length})
+
+
+def _export(model: nn.Module, example: Tensor, name: str, free: dict[int, object]) -> onnx.ModelProto:
+    """free: dimension of the input -> its symbol. Raises LabError for a network that cannot be followed, or that uses
+    operators which `check_onnx` would refuse."""
+    model = copy.deepcopy(model).cpu().float().eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[name],
+                output_names=[LOGITS],
+                dynamic_shapes=(free,),
+                external_data=False,
+            )
+    except Exception as error:  # the exporter has an exception class for each of its stages
+        raise LabError(
+            f"The network cannot be exported to ONNX ({type(error).__name__}): only layers of the lab can."
+        ) from error
+    assert program is not None
+    graph: onnx.ModelProto = program.model_proto
+    unknown = sorted({node.op_type for node in graph.graph.node} - OPERATORS[name])
+    if unknown:
+        raise LabError(f"The network uses {unknown[0]}, for which there is no ONNX export here.")
+    return without_notes(graph)
+
+
+def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, in place, without what tools write beside the network: folders of this machine are among it."""
+    for item in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    model.graph.ClearField("value_info")
+    used = {node.domain for node in model.graph.node}
+    kept = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model
+
+
+def _move_relu_before_pooling(model: onnx.ModelProto) -> None:
     """ReLU before max pooling instead of after it, which gives the same: a runtime does it within the convolution."""
-    used, made_by = uses(calls), {call.output: call for call in calls}
-    for call in calls:
-        pool = made_by.get(call.inputs[0])
-        if call.op == "relu" and pool is not None and pool.op == "max_pool2d" and used[pool.output] == 1:
-            pool.op, call.op = call.op, pool.op
-            pool.settings, call.settings = call.settings, pool.settings
-    return calls
-
-
-def _operator(call: Call, tensors: dict[str, Tensor]) -> tuple[str, dict[str, Any]]:  # noqa: C901
-    """ONNX operator and attributes of a call. Raises Untraceable for settings that no network here has."""
-    given = call.settings
-    if call.op == "conv2d":
-        if isinstance(given.get("padding"), str):
-            raise Untraceable("The network pads its convolutions by name, for which there is no ONNX export here.")
-        return "Conv", {
-            "kernel_shape": list(tensors[call.weights["weight"]].shape[2:]),
-            "strides": _pair(given.get("stride", 1)),
-            "pads": _pair(given.get("padding", 0)) * 2,
-            "dilations": _pair(given.get("dilation", 1)),
-            "group": given.get("groups", 1),
-        }
-    if call.op == "max_pool2d":
-        if given.get("ceil_mode") or _pair(given.get("dilation", 1)) != [1, 1]:
-            raise Untraceable("The network pools in a way for which there is no ONNX export here.")
-        kernel = _pair(given["kernel_size"])
-        strides = _pair(given["stride"]) if given.get("stride") else kernel
-        return "MaxPool", {"kernel_shape": kernel, "strides": strides, "pads": _pair(given.get("padding", 0)) * 2}
-    if call.op == "linear":
-        return "Gemm", {"transB": 1}
-    if call.op == "batch_norm":
-        if set(call.weights) != {"weight", "bias", "running_mean", "running_var"}:
-            raise Untraceable("The network has a batch norm without scale or statistics, which is not exported here.")
-        return "BatchNormalization", {"epsilon": given.get("eps", 1e-5)}
-    if call.op == "adaptive_avg_pool2d" and _pair(given["output_size"]) == [1, 1]:
-        return "GlobalAveragePool", {}
-    if call.op == "flatten" and given.get("start_dim") == 1 and given.get("end_dim", -1) == -1:
-        return "Flatten", {"axis": 1}
-    if call.op == "add" and len(call.inputs) == 2:
-        return "Add", {}
-    if call.op == "gelu":
-        return "Gelu", {"approximate": given.get("approximate", "none")}
-    if call.op == "relu":
-        return "Relu", {}
-    raise Untraceable(f"The network uses {call.op} in a way for which there is no ONNX export here.")
-
-
-def _pair(value: Any) -> list[int]:
-    return [int(item) for item in value] if isinstance(value, tuple | list) else [int(value)] * 2
+    nodes = model.graph.node
+    pools = {node.output[0]: node for node in nodes if node.op_type == "MaxPool"}
+    inputs = [name for node in nodes for name in node.input]
+    for relu in nodes:
+        pool = pools.get(relu.input[0]) if relu.op_type == "Relu" else None
+        if pool is not None and inputs.count(pool.output[0]) == 1:
+            attributes = list(pool.attribute)
+            pool.op_type, relu.op_type = relu.op_type, pool.op_type
+            del pool.attribute[:]
+            relu.attribute.extend(attributes)

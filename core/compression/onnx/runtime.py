@@ -12,9 +12,9 @@ from core.checkpoints.validation import MAX_IMAGE_SIZE
 from core.common.errors import LabError
 
 _IMAGE_OPERATORS = """Add BatchNormalization Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
-QuantizeLinear Relu"""
-_TEXT_OPERATORS = """Add Concat Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape Slice Softmax
-Split Squeeze Transpose Trilu"""
+QuantizeLinear ReduceMean Relu Reshape"""
+_TEXT_OPERATORS = """Add Concat Equal Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape
+Slice Softmax Split Squeeze Transpose Trilu Where"""
 OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}
 """First input -> what files with it consist of here; no loops, no functions, nothing from other domains."""
 LARGEST_BATCH = 250

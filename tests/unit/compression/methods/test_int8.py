@@ -18,12 +18,10 @@ from core.checkpoints.packing import from_grid, rows_on_grid
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.compression.methods.int8 import to_int8
-from core.compression.onnx import calibrate
-from core.compression.onnx.calibrate import ranges
 from core.compression.onnx.export import compare_export, export_onnx
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
-from core.compression.onnx.int8_graph import Plan
+from core.compression.onnx.quantize import quantize_graph
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.steps import Int8
 from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures, snapshot
@@ -86,13 +84,11 @@ def test_weights_are_within_half_a_step_of_the_folded_ones(int8: Made) -> None:
         rows = folded[name].flatten(1)
         step = rows.abs().amax(1, keepdim=True) / 127
         assert ((twin[name].flatten(1) - rows).abs() <= step * 0.5001).all(), name
-        if f"{name}_whole" not in numbers:
-            continue
-        whole, scales = numbers[f"{name}_whole"], numbers[f"{name}_scale"]
+        whole, scales = numbers[f"{name}_quantized"], numbers[f"{name}_scale"]
         assert whole.dtype == np.int8
         assert np.abs(whole.reshape(len(whole), -1)).max(axis=1).tolist() == [127] * len(whole)
-        assert np.array_equal(twin[name].numpy(), whole * scales.reshape(-1, *[1] * (whole.ndim - 1)))
-    assert sum(f"{name}_whole" not in numbers for name in matrices) <= 1  # the first convolution may stay in float32
+        found = whole * scales.reshape(-1, *[1] * (whole.ndim - 1))
+        assert np.allclose(twin[name].numpy(), found, rtol=1e-6, atol=0), name
     assert all(torch.equal(twin[name], folded[name]) for name in twin if name not in matrices)
 
 
@@ -114,8 +110,8 @@ def test_it_computes_in_integers(int8: Made, tmp_path: Path) -> None:
     assert kinds.count("QLinearConv") >= convolutions - 1
     assert kinds.count("Conv") + kinds.count("QLinearConv") == convolutions
     assert "QGemm" in kinds
-    assert not {"Add", "MaxPool", "Relu", "Gemm", "GlobalAveragePool", "FusedConv"} & set(kinds) or "Gelu" in kinds
-    if "Gelu" not in kinds:
+    assert not {"Add", "MaxPool", "Relu", "Gemm", "FusedConv"} & set(kinds) or "Gelu" in kinds
+    if not {"Gelu", "ReduceMean"} & set(kinds):  # ONNX Runtime computes these two in float32
         assert "DequantizeLinear" not in kinds
         assert kinds.count("QuantizeLinear") == 1
 
@@ -139,8 +135,8 @@ def test_it_is_a_checkpoint_like_any_other(int8: Made, tmp_path: Path) -> None:
 
 def test_it_is_small_and_says_nothing(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
     original = network("simple_cnn")
-    made = [to_int8(original, IMAGES, Int8(images=32, method=method)) for method in ("minmax", "percentile", "entropy")]
-    assert all(len(export_onnx(original)) > 3.4 * len(item.onnx) for item in made)
+    made = to_int8(original, IMAGES, STEP)
+    assert len(export_onnx(original)) > 3.4 * len(made.onnx)
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
 
@@ -237,42 +233,17 @@ def test_language_models_move_to_the_grid_of_their_rows(name: str, tmp_path: Pat
 
 
 @torch.no_grad()
-def test_ranges_are_what_pytorch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "BATCH", 7)
+def test_ranges_are_what_pytorch_sees() -> None:
     model = network("simple_cnn", widths=(4, 4)).model
-    graph = image_graph(model, 32, 10)
-    inputs = onnx_inputs(network("simple_cnn").card, IMAGES)
-    plan = Plan(graph)
-    found = ranges(graph, plan.measured(), inputs, "minmax")
+    inputs = onnx_inputs(network("simple_cnn").card, pictures(70)[0])
+    file = quantize_graph(image_graph(model, 32), inputs)
+    numbers = {item.name: numpy_helper.to_array(item) for item in file.graph.initializer}
     first = torch.relu(model.conv1(torch.from_numpy(inputs)))
     second = torch.relu(model.conv2(model.pool1(first)))
-    expected = [(inputs.min(), inputs.max()), (0.0, float(first.max())), (0.0, float(second.max()))]
-    assert np.allclose(list(found.values()), expected, atol=1e-5)
-
-
-def test_percentile_and_entropy_cut_a_lonely_value() -> None:
-    """A network of one linear layer: what it is given is what is measured."""
-
-    class Flat(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(3 * 8 * 8, 2)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.head(torch.flatten(x, 1))
-
-    graph = image_graph(Flat(), 8, 2)
-    inputs = np.random.default_rng(0).standard_normal((400, 3, 8, 8)).astype(np.float32)
-    inputs[7, 1, 2, 3] = -100.0
-    cut = {
-        method: ranges(graph, ["images"], inputs, method)["images"] for method in ("minmax", "percentile", "entropy")
-    }
-    assert cut["minmax"] == (-100.0, float(inputs.max()))
-    for method in ("percentile", "entropy"):
-        low, high = cut[method]
-        assert -30 < low < -3
-        assert 3 < high <= float(inputs.max())
-    assert -cut["percentile"][0] == pytest.approx(np.quantile(np.abs(inputs), 0.9999), abs=100 / calibrate.BINS)
+    expected = [float(inputs.max() - inputs.min()), float(first.max()), float(second.max())]
+    used = [node.input[1] for node in file.graph.node if node.op_type == "QuantizeLinear"]
+    found = [255 * float(numbers[name]) for name in dict.fromkeys(used)]
+    assert np.allclose(sorted(found), sorted(expected), rtol=1e-3)
 
 
 def test_the_grid_holds_its_own_values() -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
-from core.checkpoints.store import Card, Checkpoint
+from core.checkpoints.store import Card, Checkpoint, load_checkpoint
 from core.common.errors import LabError
 from core.compression.onnx.export import compare_export, export_onnx, snippet, weights_file
 from core.compression.onnx.folding import fold_batch_norms
@@ -89,6 +89,7 @@ def test_it_is_one_plain_file(exported: tuple[Checkpoint, bytes, int]) -> None:
     assert "BatchNormalization" not in kinds
     assert "Dropout" not in kinds
     made_by = {node.output[0]: node.op_type for node in model.graph.node}
+    assert b".py" not in exported[1]  # no stack traces, which name folders of this machine
     assert not any(node.op_type == "Relu" and made_by[node.input[0]] == "MaxPool" for node in model.graph.node)
 
 
@@ -149,15 +150,28 @@ class Odd(nn.Module):
         return self.head(torch.sin(self.norm(x)).flatten(1))
 
 
+class Branching(nn.Module):
+    """What it computes depends on the numbers in the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((x if x.sum() > 0 else -x).flatten(1))
+
+
 def test_what_cannot_be_exported_is_said() -> None:
     checkpoint = dataclasses.replace(network("simple_cnn"), model=Odd().eval())
     assert isinstance(fold_batch_norms(checkpoint.model).norm, nn.BatchNorm2d)
-    with pytest.raises(LabError, match="uses sin, for which there is no ONNX export"):
+    with pytest.raises(LabError, match="uses Sin, for which there is no ONNX export"):
         export_onnx(checkpoint)
+    with pytest.raises(LabError, match="cannot be exported to ONNX"):
+        export_onnx(dataclasses.replace(checkpoint, model=Branching().eval()))
 
 
 def test_exporting_disturbs_no_other_thread(capfd: pytest.CaptureFixture[str]) -> None:
-    """torch.fx would: while it traces, no other thread can call a module."""
+    """PyTorch's older tracers would: while they run, no other thread can call a module."""
     busy, done, failed = network("simple_cnn"), threading.Event(), []
     inputs = torch.zeros(1, 3, 32, 32)
 
@@ -173,7 +187,7 @@ def test_exporting_disturbs_no_other_thread(capfd: pytest.CaptureFixture[str]) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            for _ in range(10):
+            for _ in range(2):
                 export_onnx(network("fast_resnet", widths=(8, 8, 8)))
     finally:
         done.set()
@@ -276,6 +290,12 @@ def test_a_file_that_differs_is_refused() -> None:
     few = network("simple_cnn", widths=(4, 4), classes=7)
     with pytest.raises(LabError, match="does not give logits as the checkpoint does"):
         compare_export(checkpoint, export_onnx(few), pictures(8)[0])
+
+
+def test_the_int8_network_that_ships_agrees_with_its_twin() -> None:
+    checkpoint = load_checkpoint("fast_resnet_fastest")
+    assert checkpoint.onnx
+    assert 0 < compare_export(checkpoint, export_onnx(checkpoint), None) < 1
 
 
 def test_inputs_are_those_of_pytorch() -> None:

@@ -1,65 +1,58 @@
-"""ONNX graphs of the language models: GPT from tokens to logits, recurrent networks with their state in and out."""
+"""ONNX graphs of the recurrent language models, node by node: PyTorch's exporter fixes their length. State in and out.
+
+Weights keep their PyTorch names. Source of the operators: https://onnx.ai/onnx/operators/
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
-from core.compression.onnx.graph import Graph
-from core.compression.onnx.tracing import LOGITS
-from core.models.char_gpt import Block, CharGPT
+from core.compression.onnx.graph import LOGITS, OPSET, TOKENS
 from core.models.char_rnn import CharRNN
 
-TOKENS = "tokens"
+IR_VERSION = 9
+"""The file format that came with the opset: what writes a newer one locks older runtimes out."""
 STATES = {"rnn": ("h",), "gru": ("h",), "lstm": ("h", "c")}
 """Parts of a state. Inputs are `state_h`, `state_c`, outputs `next_h`, `next_c`, each (layers, B, width)."""
 GATES = {"rnn": (0,), "gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
 """Where ONNX's gates (GRU: z r h; LSTM: i o f c) are among PyTorch's (r z n; i f g o)."""
-HIDDEN = float(np.finfo(np.float32).min)
-"""Added to what may not be attended to; minus infinity would give NaN in a row of nothing else."""
 
 
-def gpt_graph(model: CharGPT) -> onnx.ModelProto:
-    """`tokens` (B, T) int64, T up to the context, to `logits` (B, T, vocabulary)."""
-    graph, config = Graph(), model.config
-    embed = graph.weight("embed.weight", model.embed.weight)
-    graph.weight("position.weight", model.position.weight)
-    time = graph.add("Shape", [TOKENS], start=1, end=2)
-    zero = graph.integers("zero", 0)
-    places = graph.add("Slice", ["position.weight", zero, time, zero])  # (T, width)
-    x = graph.add("Add", [graph.add("Gather", [embed, TOKENS]), places])
-    square = graph.add("Concat", [time, time], axis=0)
-    filled = graph.add("Expand", [graph.weight("hidden", np.array(HIDDEN, np.float32)), square])
-    mask = graph.add("Trilu", [filled, graph.weight("next", np.array(1, np.int64))], upper=1)  # (T, T)
-    graph.integers("heads", 0, 0, 3 * config.heads, config.width // config.heads)
-    graph.integers("merged", 0, 0, config.width)
-    for index, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
-        x = _block(graph, f"blocks.{index}", block, x, mask)
-    x = _norm(graph, "norm", model.norm, x)
-    table = graph.add("Transpose", [embed], perm=[1, 0])  # tied: a runtime does this once, when it loads
-    graph.add("MatMul", [x, table], LOGITS)
-    return graph.model([_tokens()], [_logits(config.vocabulary)])
+class Graph:
+    """Nodes and weights under construction."""
 
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
 
-def _block(graph: Graph, name: str, block: Block, x: str, mask: str) -> str:
-    attention = block.attention
-    qkv = _linear(graph, f"{name}.attention.qkv", attention.qkv, _norm(graph, f"{name}.norm1", block.norm1, x))
-    parts = graph.add("Transpose", [graph.add("Reshape", [qkv, "heads"])], perm=[0, 2, 1, 3])  # (B, 3 heads, T, size)
-    query, key, value = (f"{name}.{part}" for part in ("query", "key", "value"))
-    graph.add("Split", [parts], [query, key, value], axis=1, num_outputs=3)
-    size = attention.qkv.in_features // attention.heads
-    scale = graph.weight(f"{name}.scale", np.array(size**-0.5, np.float32))
-    scores = graph.add("MatMul", [graph.add("Mul", [query, scale]), graph.add("Transpose", [key], perm=[0, 1, 3, 2])])
-    weights = graph.add("Softmax", [graph.add("Add", [scores, mask])], axis=-1)
-    attended = graph.add("Transpose", [graph.add("MatMul", [weights, value])], perm=[0, 2, 1, 3])
-    merged = graph.add("Reshape", [attended, "merged"])
-    x = graph.add("Add", [x, _linear(graph, f"{name}.attention.out", attention.out, merged)])
-    inner = _linear(graph, f"{name}.feed", block.feed, _norm(graph, f"{name}.norm2", block.norm2, x))
-    back = _linear(graph, f"{name}.back", block.back, graph.add("Gelu", [inner]))
-    return graph.add("Add", [x, back])
+    def add(self, op: str, inputs: Sequence[str], output: str | Sequence[str] = "", **attributes: Any) -> str:
+        """One node; returns the name of its first output, which is made up where none is given."""
+        outputs = [output] if isinstance(output, str) else list(output)
+        outputs[0] = outputs[0] or f"{op.lower()}_{len(self.nodes)}"
+        name = f"{op}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
+        return outputs[0]
+
+    def weight(self, name: str, values: Tensor | np.ndarray) -> str:
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def integers(self, name: str, *values: int) -> str:
+        """A constant (n,) int64."""
+        return self.weight(name, np.array(values, np.int64))
+
+    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "bottleneck_lab", inputs, outputs, self.weights)
+        opset = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="bottleneck_lab")
 
 
 def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
@@ -115,11 +108,6 @@ def _linear(graph: Graph, name: str, layer: torch.nn.Module, x: str, output: str
     if layer.bias is None:
         return graph.add("MatMul", [x, weight], output)
     return graph.add("Add", [graph.add("MatMul", [x, weight]), graph.weight(f"{name}.bias", layer.bias)], output)
-
-
-def _norm(graph: Graph, name: str, layer: torch.nn.LayerNorm, x: str) -> str:
-    weight = graph.weight(f"{name}.weight", layer.weight)
-    return graph.add("LayerNormalization", [x, weight], axis=-1, epsilon=layer.eps)
 
 
 def _tokens() -> onnx.ValueInfoProto:
