@@ -218,8 +218,7 @@ def _teach(work: Work, step: Trained, session: TuneSession) -> None:
     teacher = session.checkpoint if isinstance(step, Distill) else work.original
     if not isinstance(step, Distill | Tuned):
         return
-    features = step.features if isinstance(step, Distill) else 0.0
-    if not step.alpha and not features:
+    if not step.alpha:
         return
     assert work.dataset is not None
     task: Any = session.task
@@ -228,12 +227,11 @@ def _teach(work: Work, step: Trained, session: TuneSession) -> None:
         work.dataset,
         task,
         lambda share: work.making("asking the teacher", 0.1 * share),
-        features=bool(features),
     )
     if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
         labels = task.train_data.labels.cpu().numpy()
         work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
-    session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature, features=features))
+    session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
 
 
 def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:

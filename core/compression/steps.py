@@ -193,9 +193,6 @@ class Distill(Trained):
     """Share of the loss that asks for the teacher's probabilities instead of the labels: 0 to 1; 0 is plain training."""
     temperature: Temperature = 4.0
     """Softens the probabilities that are matched."""
-    features: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Weight of the squared distance between the teacher's last features and a linear map of the student's (pictures only;
-    Romero et al., arXiv:1412.6550); 0 = off."""
     seeds: Annotated[int, Field(ge=1, le=10)] = 3
     """How often student and control are trained; a recipe goes on with the first student."""
 
@@ -203,13 +200,11 @@ class Distill(Trained):
     def _check_student(self) -> Distill:
         if self.student not in MODELS:
             raise LabError(f"There is no model named {str(self.student)[:60]!r}: choose one of {', '.join(MODELS)}.")
-        if self.features and MODELS[self.student].task == "text":
-            raise LabError("features are matched for pictures only: leave features out, or set it to 0.")
         return self
 
     def untaught(self) -> Distill:
         """The same training without the teacher: what a control does."""
-        return self.replace(alpha=0.0, features=0.0)
+        return self.replace(alpha=0.0)
 
     @property
     def words(self) -> str:
@@ -301,7 +296,7 @@ STEPS: dict[str, type[Step]] = {
     "cluster": Cluster,
     "huffman": HuffmanCode,
 }
-RETIRED: dict[str, dict[str, Any]] = {"int8": {"method": "minmax"}}
+RETIRED: dict[str, dict[str, Any]] = {"int8": {"method": "minmax"}, "distill": {"features": 0.0}}
 """Settings that recipes of earlier versions name, with the value that stands for what a step does today."""
 
 

@@ -25,7 +25,6 @@ LABELS = {
     "temperature": "Temperature",
     "student": "Student",
     "student_config": "Its settings (JSON)",
-    "features": "Feature matching",
     "seeds": "Seeds",
     "energy": "Energy kept",
     "bits": "Bits",
@@ -40,7 +39,6 @@ INCREMENTS = {
     "lr": 0.005,
     "alpha": 0.1,
     "temperature": 1.0,
-    "features": 0.5,
     "energy": 0.05,
     "images": 64,
 }

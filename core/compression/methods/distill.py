@@ -42,8 +42,6 @@ class SoftTargets:
 
     logits: Tensor
     """(N, C) float16."""
-    features: Tensor | None = None
-    """(N, F) float16: what goes into its last linear layer; None unless asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,7 +51,6 @@ class Teaching:
     targets: SoftTargets
     alpha: float
     temperature: float
-    features: float = 0.0
 
     def loss(self, logits: Tensor, labels: Tensor, places: Tensor, label_smoothing: float) -> Tensor:
         """`distillation_loss` of a batch. places: (N,) of its rows in the training data."""
@@ -89,7 +86,7 @@ def soft_loss(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
 
 
 def soft_targets(
-    teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress, *, features: bool = False
+    teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress
 ) -> SoftTargets:
     """The teacher's answers to the task's training data, in the order of the data; kept on disk for the next time."""
     size = 2 * _count(task) * _answers(teacher)
@@ -98,19 +95,18 @@ def soft_targets(
             f"The teacher's answers to {dataset.card.title[:100]} would take {size / 1e9:.1f} GB of memory, and at most "
             f"{MOST_BYTES / 1e9:g} are taken: set alpha to 0, or choose a smaller dataset."
         )
-    path = _cache_path(teacher, dataset, task, features)
+    path = _cache_path(teacher, dataset, task)
     try:
         with np.load(path, allow_pickle=False) as kept:
-            names = ("logits", "features") if features else ("logits",)
-            found = {name: torch.from_numpy(kept[name]) for name in names}
-        if len(found["logits"]) == _count(task):
-            return SoftTargets(logits=found["logits"], features=found.get("features"))
+            logits = torch.from_numpy(kept["logits"])
+        if len(logits) == _count(task):
+            return SoftTargets(logits=logits)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # none yet, or half of one: made anew
-    made = _of_text(teacher, task, on_progress) if isinstance(task, TextTask) else None
-    if made is None:
-        assert isinstance(task, ImageTask)
-        made = _of_images(teacher, task, on_progress, features)
+    if isinstance(task, TextTask):
+        made = _of_text(teacher, task, on_progress)
+    else:
+        made = _of_images(teacher, task, on_progress)
     _keep(path, made)
     return made
 
@@ -134,45 +130,23 @@ class SoftImageTask(ImageTask):
         super().__init__(config, dataset, device, dtype, amp)
         self.true = self.train_data.labels
         self.teaching: Teaching | None = None
-        self.regressor: nn.Linear | None = None
-        self._seen: list[Tensor] = []
 
-    def teach(self, teaching: Teaching, model: nn.Module) -> None:
-        """From now on, the loss asks for the teacher's answers too. model: the student, of which features are matched."""
+    def teach(self, teaching: Teaching) -> None:
+        """From now on, the loss asks for the teacher's answers too."""
         if self.config.mixup or self.config.cutmix:
             raise LabError("A teacher's answers cannot be mixed: leave mixup and cutmix out.")
         self.teaching = teaching
         if self.train_data.labels is self.true:
             self.train_data.labels = torch.arange(len(self.true), device=self.true.device)
-        if teaching.features and teaching.targets.features is not None:
-            head = last_linear(model)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.config.seed)
-                self.regressor = nn.Linear(head.in_features, teaching.targets.features.shape[1]).to(self.device)
-            head.register_forward_pre_hook(self._see)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         teaching = self.teaching
         if teaching is None:
             return super().loss(model, inputs, targets)
         labels = self.true[targets]
-        self._seen.clear()
         logits = model(inputs).float()
         loss = teaching.loss(logits, labels, targets, self.config.label_smoothing)
-        if self.regressor is not None and teaching.targets.features is not None:
-            wanted = teaching.targets.features[targets.cpu()].to(self.device).float()
-            loss = loss + teaching.features * F.mse_loss(self.regressor(self._seen[-1].float()), wanted)
         return loss, (logits.detach().argmax(1) == labels).sum()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"regressor": self.regressor.state_dict()} if self.regressor is not None else {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.regressor is not None:
-            self.regressor.load_state_dict(state["regressor"])
-
-    def _see(self, module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        self._seen[:] = [given[0]]
 
 
 class SoftTextTask(TextTask):
@@ -183,7 +157,7 @@ class SoftTextTask(TextTask):
         self.characters = self.tokens
         self.teaching: Teaching | None = None
 
-    def teach(self, teaching: Teaching, model: nn.Module) -> None:
+    def teach(self, teaching: Teaching) -> None:
         """From now on, the loss asks for the teacher's answers too."""
         self.teaching = teaching
         self.tokens = torch.arange(len(self.characters), device=self.characters.device)
@@ -201,27 +175,14 @@ class SoftTextTask(TextTask):
         return loss, (flat.detach().argmax(1) == labels).sum()
 
 
-def last_linear(model: nn.Module) -> nn.Linear:
-    """The layer that gives the logits."""
-    found = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not found:
-        raise LabError(
-            "This network has no linear layer at its end, so its features cannot be matched: set features to 0."
-        )
-    return found[-1]
-
-
 @torch.no_grad()
-def _of_images(teacher: Checkpoint, task: ImageTask, on_progress: Progress, features: bool) -> SoftTargets:
+def _of_images(teacher: Checkpoint, task: ImageTask, on_progress: Progress) -> SoftTargets:
     model, device = _at_work(teacher, task.device), task.device
-    seen: list[Tensor] = []
-    if features:
-        last_linear(model).register_forward_pre_hook(lambda module, given: seen.append(given[0].half().cpu()))
     logits, size = [], CHUNK if device == "cpu" else 2000
     for pixels, _ in task.train_data.chunks(size):
         logits.append(model(pixels.float()).half().cpu())
         on_progress(min(1.0, len(logits) * size / len(task.train_data)))
-    return SoftTargets(logits=torch.cat(logits), features=torch.cat(seen) if features else None)
+    return SoftTargets(logits=torch.cat(logits))
 
 
 @torch.no_grad()
@@ -232,7 +193,7 @@ def _of_text(teacher: Checkpoint, task: TextTask, on_progress: Progress) -> Soft
 
 
 def _at_work(teacher: Checkpoint, device: str) -> nn.Module:
-    """A copy: the teacher's own network stays where it is, and gets no hook."""
+    """A copy: the teacher's own network stays where it is."""
     return copy.deepcopy(teacher.model).eval().to(device)
 
 
@@ -246,12 +207,12 @@ def _count(task: ImageTask | TextTask) -> int:
     return len(task.tokens) if isinstance(task, TextTask) else len(task.train_data)
 
 
-def _cache_path(teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, features: bool) -> Path:
+def _cache_path(teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask) -> Path:
     """By the teacher's network and the very data: their pixels or characters, since a subset has no checksum of its own. Not
     by the checksum on the card, which a network that was never saved has from its parent."""
     card = dataset.card
     shown = (card.mean, card.std) if isinstance(card, ImageCard) else card
-    what = hashlib.sha256(f"{teacher.card.model} {teacher.card.model_config} {shown} {features}".encode())
+    what = hashlib.sha256(f"{teacher.card.model} {teacher.card.model_config} {shown}".encode())
     for name, value in teacher.model.state_dict().items():
         what.update(name.encode() + value.cpu().numpy().tobytes())
     data = task.tokens if isinstance(task, TextTask) else task.train_data.images
@@ -265,11 +226,8 @@ def _keep(path: Path, made: SoftTargets) -> None:
 
     from core.common.paths import write_atomic
 
-    arrays: dict[str, Any] = {"logits": made.logits.numpy()}
-    if made.features is not None:
-        arrays["features"] = made.features.numpy()
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, logits=made.logits.numpy())
     try:
         ensure_folder(path.parent)
         write_atomic(path, buffer.getvalue(), durable=False)

@@ -152,13 +152,7 @@ class TuneSession(TrainSession):
     def teach(self, teaching: Teaching) -> None:
         """Let a teacher help. Before the first step, or before a saved state is loaded."""
         assert isinstance(self.task, SoftImageTask | SoftTextTask)
-        self.task.teach(teaching, self.model)
-        regressor = getattr(self.task, "regressor", None)
-        if regressor is not None:
-            optimizer = torch.optim.AdamW(regressor.parameters(), lr=1e-3)
-            for group in optimizer.param_groups:
-                group["peak_lr"] = group["lr"]
-            self.optimizers.append(optimizer)
+        self.task.teach(teaching)
 
     def _new_task(self, dataset: Dataset) -> Task:
         if isinstance(dataset, ImageDataset):

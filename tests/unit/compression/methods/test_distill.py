@@ -1,4 +1,4 @@
-"""Learning from a teacher: the loss by hand, its answers found whatever the order, kept on disk, and features matched."""
+"""Learning from a teacher: the loss by hand, its answers found whatever the order, kept on disk."""
 
 from __future__ import annotations
 
@@ -22,13 +22,10 @@ from core.compression.methods.distill import (
     SoftTextTask,
     Teaching,
     distillation_loss,
-    last_linear,
     mean_soft_labels,
     soft_loss,
     soft_targets,
 )
-from core.compression.methods.finetune import TuneSession
-from core.compression.steps import Distill
 from core.data.dataset import Dataset, ImageDataset
 from core.data.text import build, digest
 from core.inference.text import character_losses, next_logits
@@ -75,7 +72,7 @@ def weights(session: TrainSession) -> list[Tensor]:
 
 
 def teaching(teacher: Checkpoint, data: Dataset, task: Any, **values: Any) -> Teaching:
-    targets = soft_targets(teacher, data, task, lambda share: None, features=bool(values.get("features")))
+    targets = soft_targets(teacher, data, task, lambda share: None)
     return Teaching(targets=targets, **{"alpha": 0.0, "temperature": 3.0} | values)
 
 
@@ -85,7 +82,7 @@ def test_a_teacher_without_a_say_changes_nothing(config: TrainConfig, data: Data
     plain, silent, heard = TrainSession(config, data, "cpu"), Soft(config, data, "cpu"), Soft(config, data, "cpu")
     teacher = trained(config, data)
     for session, alpha in ((silent, 0.0), (heard, 0.5)):
-        session.task.teach(teaching(teacher, data, session.task, alpha=alpha), session.model)
+        session.task.teach(teaching(teacher, data, session.task, alpha=alpha))
     results = [list(train(session)) for session in (plain, silent, heard)]
     assert len(results[0]) > 5
     assert results[1] == results[0]
@@ -125,7 +122,7 @@ def test_a_large_temperature_matches_logits() -> None:
 def test_a_picture_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
     session = Soft(IMAGES.replace(model_config={}, label_smoothing=0.0), PICTURES, "cpu")
     teacher = trained(IMAGES, PICTURES)
-    session.task.teach(teaching(teacher, PICTURES, session.task, alpha=0.6), session.model)
+    session.task.teach(teaching(teacher, PICTURES, session.task, alpha=0.6))
     batches = session.batches()
     inputs, targets = next(batches)
     assert targets.tolist() != sorted(targets.tolist())
@@ -148,7 +145,7 @@ def test_a_picture_finds_its_own_soft_targets_whatever_its_place_and_augmentatio
 def test_a_character_finds_what_the_teacher_expects_after_it() -> None:
     session = Soft(GPT, TEXT, "cpu")
     teacher = trained(GPT, TEXT)
-    session.task.teach(teaching(teacher, TEXT, session.task, alpha=0.6), session.model)
+    session.task.teach(teaching(teacher, TEXT, session.task, alpha=0.6))
     inputs, targets = next(session.batches())  # places in the text
     assert torch.equal(targets, inputs + 1)
     tokens = torch.from_numpy(TEXT.train)
@@ -187,27 +184,20 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     teacher = trained(IMAGES, PICTURES)
     before = [value.clone() for value in teacher.model.state_dict().values()]
     asked: list[float] = []
-    first = soft_targets(teacher, PICTURES, task, asked.append, features=True)
+    first = soft_targets(teacher, PICTURES, task, asked.append)
     assert asked == [1.0]
     assert first.logits.shape == (96, 4)
-    assert first.features is not None
-    assert first.features.shape == (96, last_linear(teacher.model).in_features)
-    with torch.no_grad():
-        head = last_linear(teacher.model)
-        assert torch.allclose(head(first.features.float()), first.logits.float(), atol=1e-2)
     (path,) = (lab_home / "soft-targets").iterdir()
     whole = path.read_bytes()
-    again = soft_targets(teacher, PICTURES, task, asked.append, features=True)
+    again = soft_targets(teacher, PICTURES, task, asked.append)
     assert asked == [1.0], "the file was used"
     assert torch.equal(again.logits, first.logits)
-    assert again.features is not None
-    assert torch.equal(again.features, first.features)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     for damaged in (b"", whole[:100], whole[:-40], b"not a file of numpy", bytes(flipped)):
         path.write_bytes(damaged)
         asked.clear()
-        anew = soft_targets(teacher, PICTURES, task, asked.append, features=True)
+        anew = soft_targets(teacher, PICTURES, task, asked.append)
         assert asked == [1.0]
         assert torch.equal(anew.logits, first.logits)
         assert path.read_bytes() == whole
@@ -215,8 +205,8 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     other = dataclasses.replace(teacher, model=trained(IMAGES, PICTURES, seed=8).model)
     fewer = SoftImageTask(IMAGES.replace(train_images=40), PICTURES, "cpu", torch.float32, task.amp)
     asked.clear()
-    assert not torch.equal(soft_targets(other, PICTURES, task, asked.append, features=True).logits, first.logits)
-    assert soft_targets(teacher, PICTURES, fewer, asked.append).features is None
+    assert not torch.equal(soft_targets(other, PICTURES, task, asked.append).logits, first.logits)
+    assert len(soft_targets(teacher, PICTURES, fewer, asked.append).logits) == 40
     darker = dataclasses.replace(PICTURES, card=dataclasses.replace(PICTURES.card, mean=(0.1, 0.1, 0.1)))
     dark = SoftImageTask(IMAGES, darker, "cpu", torch.float32, task.amp)
     assert not torch.equal(soft_targets(teacher, darker, dark, asked.append).logits, first.logits)
@@ -231,11 +221,6 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     with pytest.raises(LabError, match="set alpha to 0"):
         soft_targets(other, PICTURES, fewer, asked.append)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
-    own = [
-        len(module._forward_pre_hooks)
-        for module in build_model(teacher.card.model, teacher.card.model_config).modules()
-    ]
-    assert [len(module._forward_pre_hooks) for module in teacher.model.modules()] == own
 
 
 def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> None:
@@ -243,54 +228,6 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> N
     (lab_home / "soft-targets").write_text("in the way")
     task = SoftImageTask(IMAGES, PICTURES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
     assert len(soft_targets(trained(IMAGES, PICTURES), PICTURES, task, lambda share: None).logits) == 96
-
-
-@pytest.mark.usefixtures("lab_home")
-def test_features_are_matched_and_the_map_between_them_is_trained_and_resumed(tmp_path: Path) -> None:
-    teacher = trained(IMAGES.replace(model_config={"widths": [4, 8]}), PICTURES)
-    step = Distill(student="simple_cnn", student_config={"widths": [4, 4]}, epochs=3, alpha=0.0, features=0.5, seeds=1)
-
-    def session() -> TuneSession:
-        made = TuneSession(teacher, step, PICTURES, device="cpu")
-        made.teach(teaching(teacher, PICTURES, made.task, features=0.5))
-        return made
-
-    whole = session()
-    regressor = whole.task.regressor
-    assert (regressor.in_features, regressor.out_features) == (
-        last_linear(whole.model).in_features,
-        last_linear(teacher.model).in_features,
-    )
-    first = regressor.weight.detach().clone()
-    inputs, targets = next(session().batches())
-    with torch.no_grad():
-        loss, _ = whole.task.loss(whole.model, inputs, targets)
-        hidden: list[Tensor] = []
-        handle = last_linear(whole.model).register_forward_pre_hook(lambda module, given: hidden.append(given[0]))
-        logits = whole.model(inputs)
-        handle.remove()
-        wanted = whole.task.teaching.targets.features[targets].float()
-        labels = torch.from_numpy(PICTURES.train.labels)[targets]
-        expected = F.cross_entropy(logits, labels) + 0.5 * F.mse_loss(regressor(hidden[0]), wanted)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    list(train(whole))
-    assert not torch.equal(regressor.weight, first)
-
-    half = session()
-    for result in train(half):
-        if getattr(result, "step", 0) == 1:
-            break
-    assert half.save_state(tmp_path / "state.pt")
-    torch.manual_seed(99)
-    resumed = session()
-    resumed.load_state(tmp_path / "state.pt")
-    assert torch.equal(resumed.task.regressor.weight, half.task.regressor.weight)
-    list(train(resumed))
-    assert torch.equal(resumed.task.regressor.weight, regressor.weight)
-    assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(whole), strict=True))
-    made = resumed.result()
-    assert made.card.model_config["widths"] == (4, 4)
-    assert "regressor" not in "".join(made.model.state_dict())
 
 
 def test_mean_soft_labels_are_of_each_class() -> None:
@@ -308,7 +245,7 @@ def test_mixed_pictures_have_no_teacher() -> None:
     list(train(session))  # without one, they are trained on as always
     targets = soft_targets(trained(IMAGES, PICTURES), PICTURES, session.task, lambda share: None)
     with pytest.raises(LabError, match="leave mixup and cutmix out"):
-        session.task.teach(Teaching(targets=targets, alpha=0.5, temperature=2.0), session.model)
+        session.task.teach(Teaching(targets=targets, alpha=0.5, temperature=2.0))
 
 
 def test_labels_that_are_places_are_those_of_the_pictures() -> None:
