@@ -13,29 +13,12 @@ from core.checkpoints.store import CARD, Checkpoint, find_checkpoint, load_check
 from core.common.errors import LabError
 from core.common.paths import write_atomic
 from core.compression.measuring.measure import Bench
-from core.compression.methods import distill, pruning
-from core.compression.methods.channels import prune_channels
-from core.compression.methods.cluster import cluster
+from core.compression.methods import distill
 from core.compression.methods.finetune import TuneSession
-from core.compression.methods.int8 import to_int8
-from core.compression.methods.lowrank import factorise
 from core.compression.progress import MAKING, MEASURING, TRAINING, WHOLE, Part, Work
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
 from core.compression.results import loss_words
-from core.compression.steps import (
-    FEWEST_CALIBRATION_IMAGES,
-    Cluster,
-    Distill,
-    Float16,
-    HuffmanCode,
-    Int8,
-    LowRank,
-    PruneChannels,
-    PruneWeights,
-    Step,
-    Trained,
-    Tuned,
-)
+from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Distill, Int8, Step, Trained, Tuned
 from core.compression.store import (
     MEASURED,
     is_made,
@@ -44,15 +27,13 @@ from core.compression.store import (
     variant_folder,
     write_measurement,
 )
-from core.data import dataset_status, load_dataset, subset
+from core.data import dataset_status, load_dataset
 from core.data.dataset import Dataset, ImageDataset
 from core.inference.evaluation import calibrate
 from core.jobs.job import Job, Outcome
 from core.jobs.run import MEMBER
 from core.jobs.store import MAX_NAME, STATE, RunStore
 from core.training.job import train_to_end
-
-TAYLOR_IMAGES = 512
 
 
 def run_compression(config: CompressConfig, job: Job) -> Outcome:
@@ -136,12 +117,12 @@ def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
     if kept is not None:
         return dataclasses.replace(kept, name=name)
     (folder.parent / MEASURED).unlink(missing_ok=True)  # of one that was damaged
-    if isinstance(step, Trained):
-        work.begin(variant.id, step.words, TRAINING)
-        _train(work, variant, step, before)
-    else:
-        work.begin(variant.id, step.words, MAKING)
-        made = _apply(work, step, before)
+    work.begin(variant.id, step.words, TRAINING if step.trains else MAKING)
+    if variant.control:
+        assert isinstance(step, Distill)
+        step = step.untaught()
+    made = step.apply(before, VariantContext(work, variant))
+    if not step.trains:  # a training keeps its own
         card = dataclasses.replace(made.card, title=_title(work, variant), seed=work.config.seed)
         save_checkpoint(folder, made.model, card, onnx=made.onnx)
     # What is measured, and what the next step starts from, is what the file gives back.
@@ -150,7 +131,7 @@ def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
 
 def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
     folder = variant_folder(work.job.folder, variant.id)
-    if isinstance(step, Trained) and not is_made(work.job.folder, variant.id):
+    if step.trains and not is_made(work.job.folder, variant.id):
         finished = work.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
         if not finished:
             return None  # its `best` may be of the middle of its training
@@ -160,78 +141,52 @@ def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
         return None  # none yet, or a damaged one: made again
 
 
-def _apply(work: Work, step: Step, before: Checkpoint) -> Checkpoint:
-    """The steps that do not train."""
-    if isinstance(step, PruneWeights):
-        return pruning.prune_weights(before, step)
-    if isinstance(step, PruneChannels):
-        if step.importance != "taylor":
-            return prune_channels(before, step)
-        images = work.images()
-        chosen = subset(images.train, min(TAYLOR_IMAGES, len(images.train)), work.config.seed)
-        return prune_channels(before, step, chosen.images, chosen.labels)
-    if isinstance(step, LowRank):
-        return factorise(before, step)
-    if isinstance(step, Cluster):
-        return cluster(before, step)
-    if isinstance(step, Float16):
-        return pruning.half(before, step)
-    if isinstance(step, HuffmanCode):
-        return pruning.code(before, step)
-    assert isinstance(step, Int8)
-    if before.card.task == "text":
-        return to_int8(before, None, step)
-    train = work.images().train
-    if len(train) < step.images:
-        step = step.replace(images=len(train))
-    return to_int8(before, subset(train, step.images, work.config.seed).images, step)
+class VariantContext:
+    """What one variant's step is lent: seed, data, and a training that stops and goes on in the variant's folder."""
 
+    def __init__(self, work: Work, variant: Variant) -> None:
+        self.work, self.variant = work, variant
+        self.seed = work.config.seed
+        self.images = work.images
 
-def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> None:
-    """Train one variant to its end, or go on from where it stopped."""
-    if work.dataset is None:
-        work.images()
-    assert work.dataset is not None
-    seed = work.config.seed + variant.seed
-    if variant.control:
-        assert isinstance(step, Distill)
-        step = step.untaught()
-    work.job.interruptible = True
-    session = TuneSession(before, step, work.dataset, seed=seed, device=work.config.device)
-    if not (work.store.root / variant.id / "config.json").is_file():
-        # Whatever lies there was damaged.
-        shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
-        work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
-    _teach(work, step, session)
-    part = Part(work, variant, step.words)
-    finished = train_to_end(session, part)
-    if finished.reason == "diverged":
-        raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
-    part.end("finished", finished.message)
-    work.job.interruptible = False
-    (part.folder / STATE).unlink(missing_ok=True)
-    shutil.rmtree(part.folder / "last", ignore_errors=True)
+    def train(self, step: Trained, before: Checkpoint) -> Checkpoint:
+        work, variant = self.work, self.variant
+        if work.dataset is None:
+            work.images()
+        assert work.dataset is not None
+        work.job.interruptible = True
+        session = TuneSession(before, step, work.dataset, seed=self.seed + variant.seed, device=work.config.device)
+        if not (work.store.root / variant.id / "config.json").is_file():
+            # Whatever lies there was damaged.
+            shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
+            work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
+        self._teach(step, before, session)
+        part = Part(work, variant, step.words)
+        finished = train_to_end(session, part)
+        if finished.reason == "diverged":
+            raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
+        part.end("finished", finished.message)
+        work.job.interruptible = False
+        (part.folder / STATE).unlink(missing_ok=True)
+        shutil.rmtree(part.folder / "last", ignore_errors=True)
+        return load_checkpoint(str(part.folder / "best"))
 
-
-def _teach(work: Work, step: Trained, session: TuneSession) -> None:
-    """Let the original, or of a distillation the network that it starts from, say what it thinks of the training data."""
-    teacher = session.checkpoint if isinstance(step, Distill) else work.original
-    if not isinstance(step, Distill | Tuned):
-        return
-    if not step.alpha:
-        return
-    assert work.dataset is not None
-    task: Any = session.task
-    targets = distill.soft_targets(
-        teacher,
-        work.dataset,
-        task,
-        lambda share: work.making("asking the teacher", 0.1 * share),
-    )
-    if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
-        labels = task.train_data.labels.cpu().numpy()
-        work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
-    session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
+    def _teach(self, step: Trained, before: Checkpoint, session: TuneSession) -> None:
+        """Let the step's teacher, if it has one, say what it thinks of the training data."""
+        work = self.work
+        teacher = step.teacher(before, work.original)
+        if teacher is None:
+            return
+        assert isinstance(step, Distill | Tuned)
+        assert work.dataset is not None
+        task: Any = session.task
+        targets = distill.soft_targets(
+            teacher, work.dataset, task, lambda share: work.making("asking the teacher", 0.1 * share)
+        )
+        if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
+            labels = task.train_data.labels.cpu().numpy()
+            work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
+        session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
 
 
 def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:

@@ -139,13 +139,8 @@ class CompressConfig(Settings):
     @property
     def needs_data(self) -> bool:
         """Whether a step needs the training data of the checkpoint. Without them the others can be made, if not measured."""
-        pictures = MODELS[self.model].task == "images"
-        return any(
-            isinstance(step, Trained)
-            or (isinstance(step, Int8) and pictures)
-            or (isinstance(step, PruneChannels) and step.importance == "taylor")
-            for step in self.parsed()
-        )
+        task = MODELS[self.model].task
+        return any(step.needs_data(task) for step in self.parsed())
 
     def base(self) -> TrainConfig:
         """What lists of runs show of it, beside trainings."""

@@ -1,10 +1,8 @@
-"""What a recipe is made of: one model a method, its settings checked, no torch. What a step does is in the module that it
-names; the worker (core.compression.job) calls it.
-"""
+"""What a recipe is made of: one model a method, its settings checked. `Step.apply` does it, and loads torch only then."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,7 +10,12 @@ from core.common.errors import LabError
 from core.common.settings import Settings
 from core.models import MODELS
 
+if TYPE_CHECKING:
+    from core.checkpoints.store import Checkpoint
+    from core.data.dataset import ImageDataset
+
 FEWEST_CALIBRATION_IMAGES = 16
+TAYLOR_IMAGES = 512
 
 Scope = Literal["global", "layer"]
 SCOPES = get_args(Scope)
@@ -29,6 +32,20 @@ Epochs = Annotated[
 def epochs_words(epochs: float) -> str:
     """`1 epoch`, `2.5 epochs`."""
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
+
+
+class StepContext(Protocol):
+    """What a recipe lends its steps."""
+
+    @property
+    def seed(self) -> int:
+        """Seeds whatever is drawn."""
+
+    def images(self) -> ImageDataset:
+        """The data of the checkpoint. Raises LabError where they are not at hand."""
+
+    def train(self, step: Trained, before: Checkpoint) -> Checkpoint:
+        """Train a step to its end, or go on from where it stopped."""
 
 
 class Step(Settings):
@@ -49,6 +66,14 @@ class Step(Settings):
         """What it does with these settings, short, for tables."""
         return self.title
 
+    def needs_data(self, task: str) -> bool:
+        """Whether it takes the training data of the checkpoint."""
+        return self.trains
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        """A new checkpoint; `before` stays as it is. Raises LabError."""
+        raise NotImplementedError
+
     def to_dict(self) -> dict[str, Any]:
         return {"step": name_of(self)} | self.model_dump()
 
@@ -65,6 +90,13 @@ class Trained(Step):
     lr: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Peak learning rate; 0 takes the usual one: the original's own, or for `gentle` 0.02 for pictures, 0.001 for text."""
 
+    def teacher(self, before: Checkpoint, original: Checkpoint) -> Checkpoint | None:
+        """Whose probabilities it matches; None: it learns from the labels alone."""
+        return None
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        return context.train(self, before)
+
 
 class Tuned(Trained):
     """A step that trains the original's own network on, perhaps with the original's help."""
@@ -77,6 +109,9 @@ class Tuned(Trained):
     """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
     temperature: Temperature = 4.0
     """Softens the probabilities that are matched."""
+
+    def teacher(self, before: Checkpoint, original: Checkpoint) -> Checkpoint | None:
+        return original if self.alpha else None
 
 
 class PruneWeights(Step):
@@ -94,6 +129,11 @@ class PruneWeights(Step):
     @property
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the weights" + (" of each layer" if self.scope == "layer" else "")
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.pruning import prune_weights
+
+        return prune_weights(before, self)
 
 
 class PruneGradually(Tuned):
@@ -149,6 +189,19 @@ class PruneChannels(Step):
     @property
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the channels"
+
+    def needs_data(self, task: str) -> bool:
+        return self.importance == "taylor"
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.channels import prune_channels
+        from core.data import subset
+
+        if self.importance != "taylor":
+            return prune_channels(before, self)
+        train = context.images().train
+        chosen = subset(train, min(TAYLOR_IMAGES, len(train)), context.seed)
+        return prune_channels(before, self, chosen.images, chosen.labels)
 
 
 class FineTune(Tuned):
@@ -206,6 +259,9 @@ class Distill(Trained):
         """The same training without the teacher: what a control does."""
         return self.replace(alpha=0.0)
 
+    def teacher(self, before: Checkpoint, original: Checkpoint) -> Checkpoint | None:
+        return before if self.alpha else None
+
     @property
     def words(self) -> str:
         return f"distill into {MODELS[self.student].title}, {epochs_words(self.epochs)}"
@@ -226,6 +282,11 @@ class LowRank(Step):
     def words(self) -> str:
         return f"low rank, {self.energy:.0%} of the energy"
 
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.lowrank import factorise
+
+        return factorise(before, self)
+
 
 class Cluster(Step):
     title: ClassVar[str] = "Cluster"
@@ -241,6 +302,11 @@ class Cluster(Step):
     def words(self) -> str:
         return f"cluster to {self.bits} bits"
 
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.cluster import cluster
+
+        return cluster(before, self)
+
 
 class Float16(Step):
     title: ClassVar[str] = "float16"
@@ -250,6 +316,11 @@ class Float16(Step):
     @property
     def words(self) -> str:
         return "float16"
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.pruning import half
+
+        return half(before, self)
 
 
 class Int8(Step):
@@ -268,6 +339,19 @@ class Int8(Step):
     def words(self) -> str:
         return "int8"
 
+    def needs_data(self, task: str) -> bool:
+        return task == "images"
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.int8 import to_int8
+        from core.data import subset
+
+        if before.card.task == "text":
+            return to_int8(before, None, self)
+        train = context.images().train
+        step = self.replace(images=min(self.images, len(train)))
+        return to_int8(before, subset(train, step.images, context.seed).images, step)
+
 
 class HuffmanCode(Step):
     title: ClassVar[str] = "Huffman code"
@@ -280,6 +364,11 @@ class HuffmanCode(Step):
     @property
     def words(self) -> str:
         return "Huffman code"
+
+    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+        from core.compression.methods.pruning import code
+
+        return code(before, self)
 
 
 STEPS: dict[str, type[Step]] = {

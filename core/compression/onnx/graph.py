@@ -79,7 +79,14 @@ def _export(model: nn.Module, example: Tensor, name: str, free: dict[int, object
 
 def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, in place, without what tools write beside the network: folders of this machine are among it."""
-    for item in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+    for item in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.initializer,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
     model.graph.ClearField("value_info")
