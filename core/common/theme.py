@@ -5,6 +5,8 @@ Source: Okabe & Ito, "Color Universal Design", 2008; sequential maps: cividis (N
 
 from __future__ import annotations
 
+import re
+import textwrap
 import zlib
 from functools import cache
 
@@ -65,6 +67,11 @@ TEXT = {False: "#1c2430", True: "#e4e9ee"}
 MUTED = {False: "#5b6673", True: "#9aa6b2"}
 GRID = {False: "#e3e8ed", True: "#2b343e"}
 PAPER = {False: "#ffffff", True: "#12171d"}
+
+ACROSS = {"xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top"}
+"""A legend that may use the whole width: above the plot alone, beside long names, each entry would take a line."""
+LINE_PX = 15
+"""Height of a line of text."""
 
 SEQUENTIAL_LIGHT = ((0.0, "#ffffff"), (0.25, "#c6dcec"), (0.5, "#7fb2d6"), (0.75, "#2f82bb"), (1.0, "#00446b"))
 SEQUENTIAL_DARK = ((0.0, "#12171d"), (0.25, "#16394f"), (0.5, "#1b6795"), (0.75, "#4fa3d6"), (1.0, "#cfe9fb"))
@@ -145,3 +152,31 @@ def new_figure(*, dark: bool, height: int = 320) -> go.Figure:
     import pandas  # noqa: F401
 
     return go.Figure(layout={"template": template(dark), "height": height})
+
+
+def annotate(figure: go.Figure, text: str, dark: bool) -> None:
+    """Words in the middle of a figure."""
+    figure.add_annotation(
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        text="<br>".join(lines_of(text, 44)),
+        showarrow=False,
+        font={"color": MUTED[dark], "size": 12},
+    )
+
+
+def empty_figure(text: str, dark: bool) -> go.Figure:
+    """A low figure that says why it is empty."""
+    figure = new_figure(dark=dark, height=120)
+    annotate(figure, text, dark)
+    figure.update_xaxes(visible=False, fixedrange=True)
+    figure.update_yaxes(visible=False, fixedrange=True)
+    return figure
+
+
+def lines_of(text: str, characters: int) -> list[str]:
+    """A name in lines of at most so many characters, safe for Plotly's labels; a number stays with the word before it."""
+    together = re.sub(r" (?=[\d+])|(?<=\+) ", "\xa0", text)
+    return [as_text(line.replace("\xa0", " ")) for line in textwrap.wrap(together, characters)] or [""]

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from core.common.theme import (
+    ACROSS,
     BLUE,
     MUTED,
     PAPER,
     TEXT,
     VERMILLION,
+    empty_figure,
     faded,
+    lines_of,
     new_figure,
     seen,
 )
@@ -34,7 +37,6 @@ from core.compression.results import (
     speedup,
     stored_smaller,
 )
-from core.regularization.figures_curves import ACROSS, lines_of, nothing
 
 COSTS = {
     "stored_bytes": "stored file",
@@ -74,7 +76,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
     is both better and cheaper. cost: a key of COSTS. Of text the interval is of the change."""
     marks = _marks(result, cost)
     if not marks:
-        return nothing("Nothing is measured yet that this picture could show.", dark)
+        return empty_figure("Nothing is measured yet that this picture could show.", dark)
     text = result.task == "text"
     span, (marks, bounds) = _span([mark.x for mark in marks]), _near(marks, text)
     figure = new_figure(dark=dark, height=height)

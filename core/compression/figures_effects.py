@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.common.theme import (
+    ACROSS,
     BLUE,
     CATEGORICAL,
     GREEN,
+    LINE_PX,
     MUTED,
     ORANGE,
     PAPER,
@@ -18,14 +20,15 @@ from core.common.theme import (
     SKY,
     TEXT,
     as_text,
+    empty_figure,
     faded,
+    lines_of,
     new_figure,
     seen,
 )
 from core.compression.analysis import short_name, times
 from core.compression.figures_labels import log_ticks
 from core.compression.results import CompressionResult, Measurement, smaller, speedup, stored_smaller
-from core.regularization.figures_curves import ACROSS, LINE_PX, lines_of, nothing
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 NAME_CHARACTERS = 20
@@ -50,7 +53,7 @@ def damage(result: CompressionResult, ids: Sequence[str], *, dark: bool) -> go.F
     first = result.first
     items = [item for item in result.variants if item.id in ids and len(item.per_class) == len(result.classes)]
     if first is None or not items or not result.classes or len(first.per_class) != len(result.classes):
-        return nothing("Classes are compared on test images, once a variant is measured on them.", dark)
+        return empty_figure("Classes are compared on test images, once a variant is measured on them.", dark)
     changes = [[100 * (own - old) for own, old in zip(item.per_class, first.per_class)] for item in items]
     order = sorted(range(len(result.classes)), key=lambda place: min(change[place] for change in changes))
     names = [as_text(name if len(name) <= 26 else f"{name[:24]} …") for name in map(result.classes.__getitem__, order)]
@@ -108,7 +111,7 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     items = [item for item in result.variants if not item.control and not item.seed]
     found = [(item, known) for item in items if first and (known := _ratios_of(item, first))]
     if not found:
-        return nothing("No variant is measured yet.", dark)
+        return empty_figure("No variant is measured yet.", dark)
     lanes = [name for name, *_ in RATIOS if any(name in known for _, known in found)]
     row_px = [
         max(LANE_PX * len(lanes), LINE_PX * len(lines_of(short_name(result, item), NAME_CHARACTERS))) + 14

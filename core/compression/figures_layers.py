@@ -8,11 +8,22 @@ from typing import Protocol
 
 import plotly.graph_objects as go
 
-from core.common.theme import BASELINE_DASH, BLUE, CATEGORICAL, MUTED, TEXT, as_text, faded, new_figure, seen
+from core.common.theme import (
+    ACROSS,
+    BASELINE_DASH,
+    BLUE,
+    CATEGORICAL,
+    MUTED,
+    TEXT,
+    as_text,
+    empty_figure,
+    faded,
+    new_figure,
+    seen,
+)
 from core.compression.analysis import figures
 from core.compression.figures_labels import spread
 from core.compression.results import Layer
-from core.regularization.figures_curves import ACROSS, nothing
 
 WHAT = {
     "parameters": "parameters",
@@ -74,7 +85,7 @@ def layer_bars(before: Sequence[Layer], after: Sequence[Layer], what: str, *, da
         rows.append(("norms", _of_norms(before), _of_norms(after)))
     rows = [row for row in rows if row[1] or row[2]] if what != "zeros" else rows
     if not rows or (what == "zeros" and not any(row[1] or row[2] for row in rows)):
-        return nothing("No weight is zero." if what == "zeros" and rows else "No layer was counted.", dark)
+        return empty_figure("No weight is zero." if what == "zeros" and rows else "No layer was counted.", dark)
     rows = _summed(rows) if what != "zeros" else rows
     names = short_names([name for name, _, _ in rows])
     figure = new_figure(dark=dark, height=92 + ROW_PX * len(rows))
@@ -122,7 +133,7 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
     old, new = ({layer.name: layer for layer in layers if layer.histogram} for layers in (before, after))
     shown = [name for name in dict.fromkeys(names) if name in old or name in new]
     if not shown:
-        return nothing("Choose a layer that has weights.", dark)
+        return empty_figure("Choose a layer that has weights.", dark)
     columns = min(2, len(shown))
     lines = -(-len(shown) // columns)
     height = 60 + PANEL_PX * lines
@@ -202,7 +213,7 @@ def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
         if layer and value is not None:
             lines.setdefault(layer, [] if start is None else [(0.0, start)]).append((amount, value))
     if not lines:
-        return nothing("Nothing was scanned yet.", dark)
+        return empty_figure("Nothing was scanned yet.", dark)
     names = short_names(list(lines))
     height = max(380, 110 + 15 * len(lines))
     figure = new_figure(dark=dark, height=height)

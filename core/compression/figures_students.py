@@ -7,6 +7,7 @@ import statistics
 import plotly.graph_objects as go
 
 from core.common.theme import (
+    ACROSS,
     BLUE,
     GREEN,
     GRID,
@@ -15,6 +16,7 @@ from core.common.theme import (
     TEXT,
     VERMILLION,
     as_text,
+    empty_figure,
     faded,
     new_figure,
     seen,
@@ -22,7 +24,6 @@ from core.common.theme import (
 )
 from core.compression.analysis import teacher_effect
 from core.compression.results import CompressionResult
-from core.regularization.figures_curves import ACROSS, nothing
 
 ROW_PX = 30
 VERDICTS = {
@@ -40,7 +41,7 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
     """Students and controls of each seed as a pair, and below them the difference with the 95% interval of its mean."""
     effect = teacher_effect(result)
     if effect is None:
-        return nothing("A student and its control with the same seed have to be finished first.", dark)
+        return empty_figure("A student and its control with the same seed have to be finished first.", dark)
     n = len(effect.seeds)
     unit, digits = ("nats", 3) if effect.text else ("points", 1)
     number = f".{digits}f"
@@ -152,7 +153,7 @@ def soft_labels(result: CompressionResult, *, dark: bool) -> go.Figure:
     """Mean probability (percent) that the teacher gives to each class on training images of a class. The diagonal is told in
     numbers, and is left out of the colours, so that what else it finds plausible shows."""
     if not result.soft_labels:
-        return nothing("The teacher's probabilities are kept once a distillation has begun.", dark)
+        return empty_figure("The teacher's probabilities are kept once a distillation has begun.", dark)
     every = [[100 * value for value in row["probabilities"]] for row in result.soft_labels]
     truth = [as_text(str(row["label"])) for row in result.soft_labels]
     answers = [as_text(name) for name in result.classes] or truth

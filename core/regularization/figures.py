@@ -13,21 +13,25 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.common.theme import (
+    ACROSS,
     BASELINE_DASH,
     FIXED_DASHES,
     GREEN,
+    LINE_PX,
     MUTED,
     TEXT,
     VERMILLION,
     as_text,
     colour_of,
+    empty_figure,
     faded,
+    lines_of,
     new_figure,
 )
 from core.common.values import signed
 from core.regularization.analysis import ArmResult
 from core.regularization.arms import BASELINE, parse_arm
-from core.regularization.figures_curves import ACROSS, LINE_PX, lines_of, nothing, percent
+from core.regularization.figures_curves import percent
 
 TOGETHER_DASHES = ("longdash", "longdashdot")
 """Of techniques together; no technique alone and no baseline has them."""
@@ -70,7 +74,7 @@ def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: i
     base = next((row for row in rows if row.arm == BASELINE and row.train_size == train_size), None)
     arms = [row for row in rows if row.arm != BASELINE and row.train_size == train_size]
     if not arms:
-        return nothing("No technique has a finished run yet.", dark)
+        return empty_figure("No technique has a finished run yet.", dark)
     names = [lines_of(row.label, NAME_CHARACTERS) for row in arms]
     # Each row is as high as its name: the y axis counts pixels.
     row_px = [max(34, 10 + LINE_PX * len(name)) for name in names]
@@ -158,7 +162,7 @@ def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool, height
         if (own := sorted((row for row in rows if row.arm == arm and row.mean is not None), key=lambda r: r.train_size))
     ]
     if not lines:
-        return nothing("No run has finished yet.", dark)
+        return empty_figure("No run has finished yet.", dark)
     names = [_name(own) for _, own in lines]
     figure = new_figure(dark=dark, height=height + LEGEND_PX * _legend_lines(names))
     looks: list[tuple[str, str]] = []

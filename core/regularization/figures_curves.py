@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
-import textwrap
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import MUTED, PAPER, as_text, colour_of, faded, new_figure
+from core.common.theme import LINE_PX, PAPER, annotate, colour_of, faded, lines_of, new_figure
 from core.regularization.analysis import ArmResult
 from core.regularization.results import MemberResult, StudyResult
 
@@ -18,11 +16,6 @@ SERIES = {"train": "train_accuracy", "validation": "val_accuracy"}
 """Name of a colour -> field of a Curve."""
 PANEL_CHARACTERS = 34
 """Of a line of text across a panel of 230 px."""
-ACROSS = {"xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top"}
-"""A legend that may use the whole width: above the plot alone, beside long names, each entry would take a line."""
-LINE_PX = 15
-"""Height of a line of text."""
-
 Means = dict[int, list[float]]
 """Step -> accuracies (percent) of the seeds that were measured there."""
 
@@ -97,7 +90,7 @@ def arm_curves(
             hoverinfo="skip",  # a unified box would take it for one of another step
         )
     if not any(means.values()):
-        say(figure, "no measurement yet", dark)
+        annotate(figure, "no measurement yet", dark)
     title = lines_of(row.label, PANEL_CHARACTERS)
     steps = result.config.steps
     end = max([steps, *(item.curve.step[-1] for item in members)])
@@ -177,30 +170,3 @@ def _kept(item: MemberResult) -> tuple[int, float] | None:
 
 def percent(accuracy: float | None) -> float | None:
     return None if accuracy is None else 100 * accuracy
-
-
-def say(figure: go.Figure, text: str, dark: bool) -> None:
-    figure.add_annotation(
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-        text="<br>".join(lines_of(text, 44)),
-        showarrow=False,
-        font={"color": MUTED[dark], "size": 12},
-    )
-
-
-def nothing(text: str, dark: bool) -> go.Figure:
-    """A low figure that says why it is empty."""
-    figure = new_figure(dark=dark, height=120)
-    say(figure, text, dark)
-    figure.update_xaxes(visible=False, fixedrange=True)
-    figure.update_yaxes(visible=False, fixedrange=True)
-    return figure
-
-
-def lines_of(text: str, characters: int) -> list[str]:
-    """A name in lines of at most so many characters, safe for Plotly's labels; a number stays with the word before it."""
-    together = re.sub(r" (?=[\d+])|(?<=\+) ", "\xa0", text)
-    return [as_text(line.replace("\xa0", " ")) for line in textwrap.wrap(together, characters)] or [""]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.common.theme import (
+    ACROSS,
     BASELINE_DASH,
     GREEN,
     MUTED,
@@ -16,11 +17,12 @@ from core.common.theme import (
     VERMILLION,
     as_text,
     colour_of,
+    empty_figure,
     faded,
     new_figure,
 )
 from core.regularization.analysis import ClassChange, StrengthPoint
-from core.regularization.figures_curves import ACROSS, nothing, percent
+from core.regularization.figures_curves import percent
 from core.regularization.techniques import TECHNIQUES, plain_number
 
 
@@ -38,7 +40,7 @@ def strength(
     technique: name in TECHNIQUES. at: strength that a ring marks. Training accuracy is drawn faintly above it.
     """
     if not points:
-        return nothing("No strength has a finished run yet.", dark)
+        return empty_figure("No strength has a finished run yet.", dark)
     figure = new_figure(dark=dark, height=height)
     ordered = sorted(points, key=lambda point: point.strength)
     labels = [plain_number(point.strength) for point in ordered]
@@ -132,7 +134,7 @@ def class_changes(changes: Sequence[ClassChange], *, dark: bool, height: int = 3
     height: pixels at least; many classes get more.
     """
     if not changes:
-        return nothing("The classes are compared on test, once the study is at its end.", dark)
+        return empty_figure("The classes are compared on test, once the study is at its end.", dark)
     figure = new_figure(dark=dark, height=max(height, 70 + 20 * len(changes)))
     places = list(range(len(changes)))
     names = [as_text(change.label if len(change.label) <= 26 else f"{change.label[:24]} …") for change in changes]

@@ -21,7 +21,7 @@ ROOMS = {
     "attribution": {"images"},
     "language": {"attribution", "compression"},
     "regularization": set(),
-    "compression": {"regularization"},
+    "compression": set(),
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}

@@ -11,10 +11,10 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from core.common.theme import TEXT
+from core.common.theme import TEXT, lines_of
 from core.regularization.analysis import ArmResult, ClassChange, StrengthPoint, summary
 from core.regularization.figures import arm_colour, arm_dash, effects, sizes
-from core.regularization.figures_curves import arm_curves, curve_bounds, lines_of
+from core.regularization.figures_curves import arm_curves, curve_bounds
 from core.regularization.figures_technique import class_changes, strength
 from core.regularization.results import Curve, MemberResult, StudyResult, waiting
 from core.regularization.study import StudyConfig
