@@ -295,7 +295,7 @@ def test_a_file_that_differs_is_refused() -> None:
 def test_the_int8_network_that_ships_agrees_with_its_twin() -> None:
     checkpoint = load_checkpoint("fast_resnet_fastest")
     assert checkpoint.onnx
-    assert 0 < compare_export(checkpoint, export_onnx(checkpoint), None) < 1
+    assert 0 < compare_export(checkpoint, export_onnx(checkpoint), None) < 2
 
 
 def test_inputs_are_those_of_pytorch() -> None:
