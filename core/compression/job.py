@@ -48,8 +48,8 @@ from core.data import dataset_status, load_dataset, subset
 from core.data.dataset import Dataset, ImageDataset
 from core.inference.evaluation import calibrate
 from core.jobs.job import Job, Outcome
-from core.jobs.run import MEMBER
 from core.jobs.store import MAX_NAME, STATE, RunStore
+from core.regularization.kind import MEMBER
 from core.training.job import train_to_end
 
 TAYLOR_IMAGES = 512
@@ -99,7 +99,7 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
         if variant.goes_on:
             current = made
     _keep_as_result(work, current)
-    job.update(now=True, members_done=work.done, step=WHOLE, seconds_left=None)
+    job.update(now=True, parts_done=work.done, step=WHOLE, seconds_left=None)
     return Outcome(status="finished", message=_summary(job))
 
 
@@ -201,7 +201,7 @@ def _train(work: Work, variant: Variant, step: Trained, before: Checkpoint) -> N
     if not (work.store.root / variant.id / "config.json").is_file():
         # Whatever lies there was damaged.
         shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
-        work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
+        work.store.create(session.config, _title(work, variant), kind=MEMBER.name, run_id=variant.id)
     _teach(work, step, session)
     part = Part(work, variant, step.words)
     finished = train_to_end(session, part)
