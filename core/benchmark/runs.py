@@ -56,13 +56,11 @@ def make_runs(store: RunStore, count: int) -> None:
     past = time.time() - 10 * SETTLED_NS / 1e9
     for number in range(count):
         folder = store.root / f"run-{number}"
-        (folder / "best").mkdir(parents=True)
+        folder.mkdir()
         values = config | {"name": f"run {number}", "created": 1.7e9 + number}
         for name, text in (("config.json", json.dumps(values)), ("status.json", json.dumps(status))):
             (folder / name).write_text(text)
             os.utime(folder / name, (past, past))
-        (folder / "best" / "card.json").write_text("{}")
-        os.utime(folder / "best" / "card.json", (past, past))
         os.utime(folder, (past, past))
 
 

@@ -200,7 +200,7 @@ def rough(config: StudyConfig, lab: Path) -> Rough:
     wait_gone(held, worker)
 
     member, held, worker = catch(store, study, 6)
-    with pytest.raises(LabError, match="still at work"):
+    with pytest.raises(LabError, match="still running"):
         extend_study(store, study, config.extended(seeds=3))
     engine.stop(study)
     wait(lambda: store.get(study).stage == "ending")
