@@ -1,4 +1,6 @@
-"""The command line, one file a group of commands. Results go to stdout, everything else to stderr.
+"""The registry of rooms, the only file that names them all; and the command line.
+
+Results go to stdout, everything else to stderr.
 
 Exit codes: 0 done, 1 it was tried and failed, 2 bad input or usage, 130 interrupted.
 """
@@ -10,21 +12,51 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
-from core.attribution import cli as explain
-from core.benchmark import cli as benchmark
 from core.common.errors import LabError
-from core.compression import cli as compress
-from core.compression import cli_export as export
-from core.compression import cli_measure as measure
-from core.data import cli as data
-from core.images import cli as inference
-from core.jobs import cli as runs
-from core.jobs import cli_worker as worker
-from core.language import cli as generate
-from core.regularization import cli as study
-from core.training import cli as training
+
+if TYPE_CHECKING:
+    from core.jobs.kind import JobKind
+
+KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind")
+"""Modules that declare kinds of runs, as `KINDS`."""
+COMMANDS = (
+    "core.data.cli",
+    "core.training.cli",
+    "core.regularization.cli",
+    "core.compression.cli",
+    "core.jobs.cli",
+    "core.images.cli",
+    "core.attribution.cli",
+    "core.compression.cli_measure",
+    "core.compression.cli_export",
+    "core.language.cli",
+    "core.jobs.cli_worker",
+    "core.benchmark.cli",
+)
+"""Modules that add commands, by `add(subcommands)`, in the order of `--help`."""
+
+
+def further_rooms() -> list[str]:
+    """Modules of LAB_ROOMS, between commas: rooms from elsewhere, with `KINDS`, `add` and `PAGES` as they have them.
+
+    Whoever sets it runs code here, as with PYTHONPATH.
+    """
+    return [name.strip() for name in os.environ.get("LAB_ROOMS", "").split(",") if name.strip()]
+
+
+def kinds() -> dict[str, JobKind]:
+    """All kinds of runs by name."""
+    return _kinds(tuple(further_rooms()))
+
+
+@cache
+def _kinds(rooms: tuple[str, ...]) -> dict[str, JobKind]:
+    modules = [import_module(name) for name in (*KINDS, *rooms)]
+    return {kind.name: kind for module in modules for kind in getattr(module, "KINDS", ())}
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,21 +69,10 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
     subcommands = root.add_subparsers(metavar="COMMAND", required=True)
-    for group in (
-        data,
-        training,
-        study,
-        compress,
-        runs,
-        inference,
-        explain,
-        measure,
-        export,
-        generate,
-        worker,
-        benchmark,
-    ):
-        group.add(subcommands)
+    for name in (*COMMANDS, *further_rooms()):
+        add = getattr(import_module(name), "add", None)
+        if add:
+            add(subcommands)
     return root
 
 

@@ -18,13 +18,13 @@ from typing import Any
 
 from core.checkpoints.store import CARD, PRETRAINED, find_checkpoint, load_checkpoint, read_card, save_checkpoint
 from core.common.paths import write_atomic
-from core.compression.recipe import ORIGINAL, PRESETS, make
+from core.compression.kind import COMPRESS
+from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make
 from core.compression.results import CompressionResult, merged
 from core.compression.shipped import ANSWERS, RESULT, SHIPPED, TEXT_RESULT
 from core.compression.steps import FineTune, Int8, PruneChannels, Step
 from core.compression.store import MEASURED, read_answers, read_compression, variant_folder
 from core.jobs import LocalEngine
-from core.jobs.run import COMPRESS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,7 @@ def _made(engine: LocalEngine, name: str, recipe: Shipped, again: bool) -> Compr
     if run_id is None:
         card = find_checkpoint(recipe.checkpoint).card
         config = make(recipe.checkpoint, card, _steps(name), name)
-        run_id = engine.store.create(config, _name(name), kind=COMPRESS)
+        run_id = engine.store.create(config, _name(name), kind=COMPRESS.name)
     folder = engine.store.folder(run_id)
     finished = engine.state(run_id).status == "finished"
     if again or not finished:
@@ -115,7 +115,7 @@ def _run_of(engine: LocalEngine, name: str) -> str | None:
     """The run of a recipe, if it was begun with these very steps."""
     steps = tuple(step.to_dict() for step in _steps(name))
     for run in engine.store.list():
-        if run.compression and run.name == _name(name) and run.compression.steps == steps:
+        if isinstance(run.config, CompressConfig) and run.name == _name(name) and run.config.steps == steps:
             return run.id
     return None
 

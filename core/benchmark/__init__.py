@@ -26,6 +26,7 @@ PARTS = {
     "text": "characters/s written and trained beside the textbook's loops, and the first character in the browser",
     "explain": "attribution maps of one picture, their curves, and our wrapper beside Captum called directly",
     "study": "a study's use of the cores, the quick study from start to verdict",
+    "runs": "a refresh of any page, and the Runs page, beside 10,000 finished runs",
     "speedrun": "time to 94% on CIFAR-10 (needs a CUDA GPU)",
 }
 

@@ -16,14 +16,15 @@ from core.common.paths import write_atomic
 from core.common.settings import fields_of
 from core.compression.analysis import UNKNOWN, csv_rows, headline, rows, students_words, winner
 from core.compression.cli_measure import row
+from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make, read_recipe
 from core.compression.results import CompressionResult
 from core.compression.shipped import load_shipped
 from core.compression.steps import STEPS, Distill
 from core.compression.store import read_compression
 from core.jobs import LocalEngine
-from core.jobs.foreground import describe, exit_code, follow, run_detached, runs_done
-from core.jobs.run import COMPRESS, Run
+from core.jobs.foreground import describe, exit_code, follow, run_detached
+from core.jobs.run import Run
 from core.training.cli import add_flag
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def compress(options: argparse.Namespace) -> int:
     else:
         config = _config(options)
         engine = LocalEngine()
-        run_id = engine.store.create(config, options.name, kind=COMPRESS)
+        run_id = engine.store.create(config, options.name, kind=COMPRESS.name)
         note(f"{_variants(len(config.variants()))} of {config.checkpoint}: {config.variants()[-1].title}")
     return _start(engine, run_id, options)
 
@@ -303,13 +304,13 @@ def _list(as_json: bool) -> int:
         {
             "run": run.id,
             "name": run.name,
-            "checkpoint": run.compression.checkpoint,
+            "checkpoint": run.config.checkpoint,
             "status": run.status,
-            "variants": runs_done(run),
-            "recipe": run.compression.variants()[-1].title,
+            "variants": f"{run.parts_done} of {run.parts}",
+            "recipe": run.config.variants()[-1].title,
         }
         for run in engine.store.list()
-        if run.compression
+        if isinstance(run.config, CompressConfig)
     ]
     if as_json:
         print_json(found)

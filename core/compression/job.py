@@ -31,9 +31,9 @@ from core.data import dataset_status, load_dataset
 from core.data.dataset import Dataset, ImageDataset
 from core.inference.evaluation import calibrate
 from core.jobs.job import Job, Outcome
-from core.jobs.run import MEMBER
 from core.jobs.store import MAX_NAME, STATE, RunStore
 from core.training.job import train_to_end
+from core.training.kind import TRAIN
 
 
 def run_compression(config: CompressConfig, job: Job) -> Outcome:
@@ -80,7 +80,7 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
         if variant.goes_on:
             current = made
     _keep_as_result(work, current)
-    job.update(now=True, members_done=work.done, step=WHOLE, seconds_left=None)
+    job.update(now=True, parts_done=work.done, step=WHOLE, seconds_left=None)
     return Outcome(status="finished", message=_summary(job))
 
 
@@ -159,7 +159,7 @@ class VariantContext:
         if not (work.store.root / variant.id / "config.json").is_file():
             # Whatever lies there was damaged.
             shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
-            work.store.create(session.config, _title(work, variant), kind=MEMBER, run_id=variant.id)
+            work.store.create(session.config, _title(work, variant), kind=TRAIN.name, run_id=variant.id)
         self._teach(step, before, session)
         part = Part(work, variant, step.words)
         finished = train_to_end(session, part)

@@ -72,7 +72,7 @@ class Work:
         self.job.update(
             stage=words or self.stage,
             step=step,
-            members_done=self.done,
+            parts_done=self.done,
             seconds=round(self.seconds_before + spent, 3),
             seconds_left=seconds_left,
         )

@@ -11,9 +11,9 @@ from core.checkpoints.store import CARD, MEMBERS
 from core.common.errors import LabError
 from core.common.paths import write_atomic
 from core.common.values import read_json
+from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement, measurement_from_dict
-from core.jobs.run import COMPRESS
 from core.jobs.store import RunStore
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MOST_ANSWERS_BYTES = 100_000_000
 def read_compression(store: RunStore, run_id: str) -> CompressionResult:
     """A recipe as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
     run = store.get(run_id)
-    if run.kind != COMPRESS:
+    if run.kind != COMPRESS.name:
         raise LabError(f"The run {run_id} compresses nothing: pick one from the list of results.")
     config: CompressConfig = store.config(run_id)
     folder = store.folder(run_id)

@@ -8,14 +8,13 @@ from typing import Any
 from core.common.errors import LabError
 from core.common.output import duration, harmless, note, print_json, print_table
 from core.jobs import LocalEngine
-from core.jobs.foreground import describe, report, runs_done
-from core.jobs.run import COMPRESS, STUDY, Run
+from core.jobs.foreground import describe, report
+from core.jobs.kind import kinds
+from core.jobs.run import Run
 
-NOT_SHOWN = ("run_id", "stage", "stage_fraction", "members_done")
-NOT_OF_STUDIES = ("epoch", "saved_step", "has_checkpoint")
-"""What only a single training has."""
-NOT_OF_RECIPES = ("epoch", "saved_step", "step", "total_steps")
-"""What says nothing of a recipe: its steps are those of its progress bar."""
+NOT_SHOWN = ("run_id", "stage", "stage_fraction", "parts_done", "members_done")
+NOT_OF_PARTS = ("epoch", "saved_step", "step", "total_steps", "has_checkpoint")
+"""What says nothing of a run that counts parts: its steps are those of its progress bar."""
 
 
 def add(subcommands: Any) -> None:
@@ -41,9 +40,8 @@ def runs(options: argparse.Namespace) -> int:
         _print_all(store.list(), options.json)
     elif options.metrics:
         print_json(store.metrics(run_id))
-        if (kind := store.get(run_id).kind) in (STUDY, COMPRESS):
-            called = "study" if kind == STUDY else "recipe"
-            note(f"A {called} has no rows of its own. Its figures: python -m core {kind} --show {run_id} --json")
+        if command := store.get(run_id).job_kind.figures_command:
+            note(f"It has no rows of its own. Its figures: python -m core {command.format(id=run_id)}")
     elif options.samples:
         _print_samples(store.samples(run_id), options.json)
     elif options.log:
@@ -70,28 +68,21 @@ def _print_all(found: list[Run], as_json: bool) -> None:
             "name": run.name,
             "status": f"queued ({run.queue_position})" if run.status == "queued" else run.status,
             "done": _done(run),
-            "validation": _validation(run),
-            "test": f"{run.test_accuracy:.2%}" if run.test_accuracy is not None else "-",
+            "validation": run.job_kind.best(run) or "-",
+            "test": f"{test:.2%}" if (test := run.figure("test_accuracy")) is not None else "-",
             "time": duration(run.seconds),
         }
         for run in found
     ]
     print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
-    if any(run.test_accuracy is not None and run.config.tta != "none" for run in found):
+    if any(run.figure("test_accuracy") is not None and getattr(run.config, "tta", "none") != "none" for run in found):
         note("Validation is measured without test-time augmentation, test with that of the recipe.")
 
 
 def _done(run: Run) -> str:
-    if run.study or run.compression:
-        return f"{runs_done(run)} {run.part_name}"
+    if run.parts:
+        return f"{run.parts_done} of {run.parts} {run.part_name}"
     return f"{run.step / run.total_steps:.0%}" if run.total_steps else "-"
-
-
-def _validation(run: Run) -> str:
-    """The figure that its best checkpoint was chosen by."""
-    if run.task == "text":
-        return f"{run.best_val_loss_nats:.3f} nats" if run.best_val_loss_nats is not None else "-"
-    return f"{run.best_val_accuracy:.2%}" if run.best_val_accuracy is not None else "-"
 
 
 def _print_samples(samples: list[dict[str, Any]], as_json: bool) -> None:
@@ -109,18 +100,17 @@ def _print_one(run: Run, as_json: bool) -> None:
         print_json(report(run))
         return
     values = report(run)
-    config, study, recipe = values.pop("config"), values.pop("study"), values.pop("compression")
-    hidden = NOT_SHOWN + (NOT_OF_STUDIES if run.study else NOT_OF_RECIPES if run.compression else ())
+    for kind in kinds().values():
+        values.pop(kind.report_key, None)
+    del values["config"]
+    hidden = NOT_SHOWN + (NOT_OF_PARTS if run.parts else ())
     for key, value in values.items():
         if value not in (None, "") and key not in hidden:
             print(f"{key}: {value}")
-    if run.study:
-        config = study
-        print(f"runs: {runs_done(run)}")
-    if run.compression:
-        config = recipe
-        print(f"variants: {runs_done(run)}")
-    print("config: " + ", ".join(f"{key}={value}" for key, value in dict(config).items()))  # type: ignore[call-overload]
+    if run.parts:
+        print(f"{run.part_name}: {run.parts_done} of {run.parts}")
+    config = {} if run.config is None else run.job_kind.write_config(run.config)
+    print("config: " + ", ".join(f"{key}={value}" for key, value in config.items()))
     if run.active:
         fraction, words = describe(run)
         print(f"now: {f'{fraction:.0%} ' if fraction is not None else ''}{words}")

@@ -124,6 +124,7 @@ class LocalEngine:
                     working.append(run)
 
     def _work_to_do(self, runs: list[Run]) -> bool:
+        runs = [run for run in runs if run.active or not run.settled]
         free = self.slots > sum(run.status in ("running", "stopping") for run in runs)
         for run in runs:
             if run.status == "queued" and (free or _abandoned(self.store.folder(run.id))):
@@ -206,7 +207,7 @@ class LocalEngine:
     def _free_gpu(self, run: Run, working: list[Run]) -> str | None:
         """The GPU to show to this run's worker, the least used; None to show all (one GPU, or the run names its device)."""
         choice = gpus()
-        if len(choice) < 2 or run.config.device not in ("auto", "cuda"):
+        if len(choice) < 2 or run.facts.device not in ("auto", "cuda"):
             return None
         used = [self.store.status(item.id).get("gpu") for item in working]
         return min(choice, key=used.count)
@@ -255,7 +256,5 @@ def _abandoned(folder: Path) -> bool:
 
 def _why_not_resumable(run: Run) -> str:
     if run.status == "finished":
-        more = "with more epochs if it should train for longer" if run.study is None else "or add arms or seeds to it"
-        more = "with another recipe" if run.compression else more
-        return f"The run {run.id} has finished: start a new one, {more}."
+        return f"The run {run.id} has finished: {run.job_kind.after_finish}."
     return f"The run {run.id} cannot go on: {run.message or 'it has failed for good.'}"

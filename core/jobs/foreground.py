@@ -6,19 +6,21 @@ The terminal holds a lock on the run: if it goes away, even by kill -9, the run 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from types import FrameType
 
 from core.common import locks
 from core.common.errors import LabError
 from core.common.output import Bar, duration, note, print_json
 from core.jobs.engine import LocalEngine
-from core.jobs.run import COMPRESS, STUDY, Run
+from core.jobs.kind import kinds
+from core.jobs.run import Run
 from core.jobs.store import FOREGROUND_LOCK
-from core.regularization.study import StudyConfig
 
 LOOK_EVERY_S = 0.2
 
@@ -31,12 +33,7 @@ def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int
     note(run.message)
     if run.status == "finished" and not as_json:
         print(run.id)
-        verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
-        note(
-            f"Look at it: python -m core {run.kind} --show {run.id}"
-            if run.kind in (STUDY, COMPRESS)
-            else f"Use it: python -m core {verb} --checkpoint {run.id}"
-        )
+        note(run.job_kind.look(run))
     if run.resumable:
         note(f"Resume it: python -m core resume {run.id}")
     return exit_code(run, interrupted)
@@ -70,66 +67,41 @@ def exit_code(run: Run, interrupted: int) -> int:
 
 
 def report(run: Run) -> dict[str, object]:
-    """A run for `--json`: everything that is known of it, and the name of its checkpoint."""
-    return run.to_dict() | {"run_id": run.id, "checkpoint": run.id if run.has_checkpoint else None}
+    """A run for `--json`: everything that is known of it, the name of its checkpoint, and the same fields for every kind."""
+    values = {item.name: getattr(run, item.name) for item in dataclasses.fields(run) if item.name != "figures"}
+    values = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+    for kind in kinds().values():
+        values |= {name: run.figure(name) for name in kind.figures}
+        values |= {kind.report_key: None} if kind.report_key else {}
+    kind, config = run.job_kind, {} if run.config is None else run.job_kind.write_config(run.config)
+    values |= {kind.report_key: config} if kind.report_key else {}
+    values |= {
+        "config": kind.report_config(run.config) if kind.report_config else config,
+        "members_done": run.parts_done,
+        "run_id": run.id,
+        "checkpoint": run.id if run.has_checkpoint else None,
+    }
+    return values
 
 
 def describe(run: Run) -> tuple[float | None, str]:
-    """Share done (0..1 or None) and the rest of a line: what, rate, loss, accuracy, time left; of a study its runs, of a recipe
-    the variant that is being made or measured."""
+    """Share done (0..1 or None) and the rest of a line: how far, what is being done, rate, time left."""
     if run.status == "queued":
         return None, f"queued, place {run.queue_position}: it starts when a run before it has ended"
-    silence = f", no sign of life for {duration(run.silent_s)}" if run.silent_s is not None else ""
-    if run.compression is not None and run.total_steps:
-        return _describe_recipe(run, silence)
-    if run.stage and run.stage != "training":
-        return run.stage_fraction, run.stage + silence
-    if run.study is not None:
-        return _describe_study(run, run.study, silence)
-    parts = [f"epoch {run.epoch:.2f}"]
-    if run.examples_per_s:
-        parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
-    if run.last_train_loss_nats is not None:
-        parts.append(f"loss {run.last_train_loss_nats:.3f}")
-    if run.task == "text" and run.last_val_loss_nats is not None:
-        parts.append(f"validation {run.last_val_loss_nats:.3f} nats")
-    elif run.last_val_accuracy is not None:
-        parts.append(f"validation {run.last_val_accuracy:.1%}")
-    if run.seconds_left is not None:
-        parts.append(f"{duration(run.seconds_left)} left")
+    trains = run.stage in ("", "training") or run.stage.endswith(": training")
+    if run.stage and run.stage != "training" and not (run.parts and run.total_steps):
+        fraction, parts = run.stage_fraction, [run.stage]
+    else:
+        fraction, parts = (run.step / run.total_steps if run.total_steps else None), run.job_kind.live(run)
+        parts += [run.stage] if run.stage not in ("", "training") else []
+        parts += [f"{run.examples_per_s:,.0f} {run.unit}/s"] if trains and run.examples_per_s else []
+        if trains and run.seconds_left is not None:
+            parts.append(f"{duration(run.seconds_left)} {run.job_kind.time_left}")
     if run.status == "stopping":
         parts.append("stopping")
-    return (run.step / run.total_steps if run.total_steps else None), ", ".join(parts) + silence
-
-
-def runs_done(run: Run) -> str:
-    """Of a study its runs, of a recipe its variants: `12 of 60`."""
-    return f"{run.members_done} of {run.parts}"
-
-
-def _describe_study(run: Run, study: StudyConfig, silence: str) -> tuple[float | None, str]:
-    parts = [f"runs {runs_done(run)}"]
-    if run.examples_per_s:
-        parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
-    if run.seconds_left is not None:
-        parts.append(f"{duration(run.seconds_left)} left")
-    if run.status == "stopping":
-        parts.append("stopping")
-    return run.step / (run.parts * study.steps), " · ".join(parts) + silence
-
-
-def _describe_recipe(run: Run, silence: str) -> tuple[float | None, str]:
-    parts = [f"variant {min(run.members_done + 1, run.parts)} of {run.parts}"]
-    if run.stage:
-        parts.append(run.stage)
-    if run.stage.endswith("training"):  # the figures of a training outlive it
-        if run.examples_per_s:
-            parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
-        if run.seconds_left is not None:
-            parts.append(f"{duration(run.seconds_left)} left of this step")
-    if run.status == "stopping":
-        parts.append("stopping")
-    return run.step / run.total_steps, " · ".join(parts) + silence
+    if run.silent_s is not None:
+        parts.append(f"no update for {duration(run.silent_s)}")
+    return fraction, " · ".join(parts)
 
 
 def _watch(engine: LocalEngine, run_id: str) -> int:
@@ -152,7 +124,7 @@ def _watch(engine: LocalEngine, run_id: str) -> int:
                 note("Stopping after this batch; once more ends it at once." if handled == 1 else "Ending it.")
                 engine.stop(run_id, now=handled > 1)
             fraction, words = describe(run)
-            news = f"{run.status} {run.stage.split('(')[0]} {run.last_val_accuracy} {run.last_val_loss_nats}"
+            news = f"{run.status} {run.stage.split('(')[0]} {run.job_kind.best(run)}"
             bar.show(fraction, words, now=news != shown)
             shown = news
             time.sleep(LOOK_EVERY_S)

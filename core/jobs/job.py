@@ -20,7 +20,7 @@ from core.common.errors import LabError
 from core.common.paths import torn_writes, write_atomic
 from core.jobs import metrics
 from core.jobs.run import Run
-from core.jobs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore, title_checkpoints
+from core.jobs.store import CONFIG, FOREGROUND_LOCK, STATE, STATUS, STOP, RunStore
 
 WRITE_EVERY_S = 0.5
 RESERVE = ".reserve"
@@ -166,7 +166,7 @@ class Job:
         except OSError:
             self._rows.clear()  # a resume writes them again
         try:
-            title_checkpoints(self.folder, self.name)
+            self.run.job_kind.rename(self.folder, self.name)
         except (OSError, LabError):
             pass  # they keep the name they have
         try:

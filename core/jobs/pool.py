@@ -18,9 +18,7 @@ from typing import IO
 
 from core.common import devices
 from core.jobs import engine
-from core.regularization.study import StudyConfig
 
-MODULE = "core.regularization.member"
 GRACE_S = 45.0
 """How long runs may take to save their state when they are told to stop."""
 MEMORY_BYTES = 1_500_000_000
@@ -76,17 +74,11 @@ def crew_size(tasks: int, device: str, gpus: Sequence[str], cores: int | None = 
     return max(1, min(tasks, cores, int(psutil.virtual_memory().available // MEMORY_BYTES)))
 
 
-def before_start(config: StudyConfig, slots: int) -> tuple[str, int]:
-    """The device that a study will run on, and how many runs side by side, as far as one can tell before it starts."""
-    cores = max(1, devices.cores() // slots)
-    return devices.likely_device(config.device), crew_size(config.runs, config.device, engine.gpus(), cores)
-
-
 class Crew:
     """Hand out tasks with `run`; always `stop` at the end. A process is started when there is something for it to do."""
 
-    def __init__(self, members: Path, size: int, gpus: Sequence[str]) -> None:
-        self.members, self.size, self.gpus = members, size, gpus
+    def __init__(self, module: str, members: Path, size: int, gpus: Sequence[str]) -> None:
+        self.module, self.members, self.size, self.gpus = module, members, size, gpus
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, Worker] = {}
 
@@ -124,7 +116,7 @@ class Crew:
         if len(self.gpus) > 1 and self.size > 1:  # one alone may have been told which to take
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[place % len(self.gpus)]
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(self.members)],
+            [sys.executable, "-m", self.module, str(self.members)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

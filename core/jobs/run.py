@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from core.common.errors import LabError
-from core.common.settings import Settings
 from core.common.values import finite
-from core.compression.recipe import CompressConfig
-from core.models import MODELS
-from core.regularization.study import StudyConfig
-from core.training.config import TrainConfig
+from core.jobs.kind import UNREADABLE, Facts, JobKind, find_kind
 
 ACTIVE = ("queued", "running", "stopping")
 """States in which a run is in the engine's hands."""
@@ -25,25 +19,6 @@ SILENT_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
-    """A kind of run: how its configuration is read, and which function does the work in the worker."""
-
-    read_config: Callable[[dict[str, Any]], Any]
-    job: str
-    """`module:function`, imported by the worker only: it may need torch."""
-
-
-TRAIN, STUDY, MEMBER, COMPRESS = "train", "study", "member", "compress"
-
-KINDS: dict[str, Kind] = {
-    TRAIN: Kind(read_config=TrainConfig.from_dict, job="core.training.job:run_training"),
-    STUDY: Kind(read_config=StudyConfig.from_dict, job="core.regularization.job:run_study"),
-    COMPRESS: Kind(read_config=CompressConfig.from_dict, job="core.compression.job:run_compression"),
-    MEMBER: Kind(read_config=TrainConfig.from_dict, job="core.regularization.member:run_member"),
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """A run, read from its folder at one moment."""
 
@@ -51,9 +26,9 @@ class Run:
     name: str
     """For people; may be changed."""
     kind: str
-    """A key of KINDS."""
-    config: TrainConfig
-    """Of a study: of its baseline; of a recipe: what lists show of it."""
+    """Name of its JobKind."""
+    config: Any
+    """What it is to do, in its kind's own type; None where that cannot be read."""
     status: str
     """One of STATUSES. `lost`: its worker ended without a word. `stopping`: it was asked to stop and has not yet."""
     message: str = ""
@@ -62,7 +37,8 @@ class Run:
     """Optimizer steps done."""
     total_steps: int = 0
     """0 while not known."""
-    epoch: float = 0.0
+    parts_done: int = 0
+    """Of a kind that counts parts: how many are over."""
     created: datetime | None = None
     """When it was asked for; UTC, like all times here."""
     started: datetime | None = None
@@ -74,14 +50,8 @@ class Run:
     """Time spent training and evaluating, over all resumes."""
     examples_per_s: float | None = None
     """Training images or characters a second: of the last seconds while it runs, the mean without evaluations afterwards."""
-    best_val_accuracy: float | None = None
-    last_val_accuracy: float | None = None
-    best_val_loss_nats: float | None = None
-    """Validation loss of the best checkpoint: the least one for text, that of the best accuracy for pictures."""
-    last_val_loss_nats: float | None = None
-    last_train_loss_nats: float | None = None
-    test_accuracy: float | None = None
-    """0..1, of the best checkpoint; measured once, at the end."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Numbers that its job reported, of those that its kind names: best_val_accuracy (0..1), last_val_loss_nats, …"""
     device: str = ""
     threads: int | None = None
     """CPU threads of the worker; the same again on resume, because sums depend on it."""
@@ -99,31 +69,37 @@ class Run:
     stage: str = ""
     """What its worker is doing, in words: `training`, `download cifar10 (43%)`, …"""
     stage_fraction: float | None = None
-    study: StudyConfig | None = None
-    """What a study compares; None for other kinds."""
-    compression: CompressConfig | None = None
-    """What a recipe does to a checkpoint; None for other kinds."""
-    members_done: int = 0
-    """Of a study: how many of its runs are over; of a recipe: how many variants are made and measured."""
     settled: bool = True
     """False: its worker ended without a word, and no engine has written that down yet."""
 
     @property
+    def job_kind(self) -> JobKind:
+        """What its room declares of its kind; UNREADABLE where nothing can be said of it."""
+        return UNREADABLE if self.config is None else find_kind(self.kind)
+
+    @property
+    def facts(self) -> Facts:
+        """Model, dataset, recipe and device, as far as its kind has them."""
+        return self.job_kind.facts(self.config)
+
+    @property
     def task(self) -> str:
-        """`images` or `text`."""
-        return MODELS[self.config.model].task if self.config.model in MODELS else "images"
+        """`images` or `text`; empty for kinds without a model."""
+        return self.facts.task
 
     @property
     def parts(self) -> int:
-        """How many runs a study has, or variants a recipe: `members_done` counts them; 0 for a training."""
-        if self.compression is not None:
-            return len(self.compression.variants())
-        return self.study.runs if self.study is not None else 0
+        """How many parts its kind counts: `parts_done` of them are over; 0 where it only counts steps."""
+        return self.job_kind.parts(self.config)
 
     @property
     def part_name(self) -> str:
-        """What its parts are called: `runs` or `variants`."""
-        return "runs" if self.compression is None else "variants"
+        """What its parts are called."""
+        return self.job_kind.part_name
+
+    def figure(self, name: str) -> float | None:
+        """A number that its job reported; None while there is none."""
+        return self.figures.get(name)
 
     @property
     def unit(self) -> str:
@@ -143,37 +119,30 @@ class Run:
         silent_s = (datetime.now(UTC) - self.heartbeat).total_seconds()
         return silent_s if silent_s > SILENT_AFTER_S else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; times as ISO 8601."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        values |= {key: value.to_dict() for key, value in values.items() if isinstance(value, Settings)}
-        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
-
 
 def read_config(kind: Any, values: Any) -> tuple[Any, str]:
-    """The configuration of a run and an empty string; or what can be shown of it, and why it cannot run."""
-    if kind not in KINDS:
-        return (
-            TrainConfig(),
-            f"This version does not know runs of the kind {str(kind)[:60]!r}: update it, or delete the run.",
-        )
-    if not isinstance(values, dict):
-        return TrainConfig(), "Its configuration is damaged: delete the run and start it again."
+    """The configuration of a run and an empty string; or what can be shown of it, or None, and why it cannot run."""
     try:
-        return KINDS[kind].read_config(values), ""
-    except (LabError, TypeError) as error:
-        problem = str(error) if isinstance(error, LabError) else f"Its configuration is damaged: {error}."
+        read = find_kind(kind).read_config
+    except LabError as error:
+        return None, str(error)
+    problem = "Its configuration is damaged: delete the run and start it again."
     valid: dict[str, Any] = {}
-    for key, value in values.items():
+    if isinstance(values, dict):
         try:
-            KINDS[kind].read_config(valid | {key: value})
-            valid[key] = value
-        except (LabError, TypeError):
-            continue
+            return read(values), ""
+        except (LabError, TypeError) as error:
+            problem = str(error) if isinstance(error, LabError) else f"Its configuration is damaged: {error}."
+        for key, value in values.items():
+            try:
+                read(valid | {key: value})
+                valid[key] = value
+            except (LabError, TypeError):
+                continue
     try:
-        return KINDS[kind].read_config(valid), problem
+        return read(valid), problem
     except (LabError, TypeError):  # a recipe is nothing without its steps
-        return TrainConfig(), problem
+        return None, problem
 
 
 def number(values: dict[str, Any], name: str) -> Any:

@@ -9,23 +9,20 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.store import CARD, MEMBERS, read_card
+from core.checkpoints.store import CARD, MEMBERS
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.values import read_json
-from core.compression.recipe import PRESETS, CompressConfig
+from core.jobs.kind import DEFAULT_KIND, JobKind, find_kind
+from core.jobs.listing import listing, note_change
 from core.jobs.metrics import METRICS, SAMPLES, read_rows, read_samples
-from core.jobs.run import ACTIVE, COMPRESS, STATUSES, STUDY, TRAIN, Run, moment, number, read_config
+from core.jobs.run import ACTIVE, STATUSES, Run, moment, number, read_config
 from core.models import MODELS
-from core.regularization.study import StudyConfig
-from core.training.config import TrainConfig
-from core.training.snapshots import epoch_title, snapshots
 
 CONFIG, STATUS, LOG, STATE = "config.json", "status.json", "log.txt", "state.pt"
 STOP = "stop"
@@ -38,35 +35,37 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 MAX_NAME = 100
 """Characters of a run's name."""
 _MAX_JSON_BYTES = 1_000_000
-_SETTLED_NS = 1_000_000_000
 ABANDONED_S = 3600.0
 """Making a run's folder takes milliseconds: one that is still unnamed after so long has nobody behind it."""
-AnyConfig = TrainConfig | StudyConfig | CompressConfig
 Runs = list[Run]
 Rows = list[dict[str, Any]]
 
 
 class RunStore:
-    """Create, read, rename and delete runs. Holds nothing in memory: any number of these, in any process, agree."""
+    """Create, read, rename and delete runs. Holds nothing in memory: any number of these, in any process, agree. What a
+    listing remembers is a copy: see core.jobs.listing."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or lab_home() / "runs"
 
-    def create(self, config: AnyConfig, name: str | None = None, kind: str = TRAIN, run_id: str | None = None) -> str:
+    def create(self, config: Any, name: str | None = None, kind: str = DEFAULT_KIND, run_id: str | None = None) -> str:
         """A new run, not started yet; returns its id. Raises LabError for an unknown model or an unusable folder.
 
-        run_id: the runs of a study have names of their own; None makes one.
+        run_id: for runs within a run, which have names of their own; None makes one.
         """
-        if config.model not in MODELS:
-            raise LabError(f"There is no model named {config.model[:60]!r}: choose one of {', '.join(MODELS)}.")
-        name = _checked_name(name) if name else self._default_name(config)
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        made = f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', config.model)[:40]}-{secrets.token_hex(3)}"
-        run_id = run_id or (f"{made}-{kind}" if kind in (STUDY, COMPRESS) else made)
+        job_kind = find_kind(kind)
+        model = job_kind.facts(config).model
+        if model and model not in MODELS:
+            raise LabError(f"There is no model named {model[:60]!r}: choose one of {', '.join(MODELS)}.")
+        name = _checked_name(name) if name else self._default_name(job_kind, config)
+        if run_id is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+            words = [stamp, re.sub(r"[^A-Za-z0-9_-]", "", model)[:40], secrets.token_hex(3)]
+            run_id = "-".join(word for word in (*words, "" if kind == DEFAULT_KIND else kind) if word)
         ensure_folder(self.root)
         self._sweep()
         new = self.root / f".new-{run_id}"
-        values = {"kind": kind, "name": name, "created": time.time(), "config": config.to_dict()}
+        values = {"kind": kind, "name": name, "created": time.time(), "config": job_kind.write_config(config)}
         try:
             new.mkdir()
             write_atomic(new / CONFIG, json.dumps(values, indent=1) + "\n")
@@ -82,24 +81,17 @@ class RunStore:
     def list(self) -> Runs:
         """All runs, newest first. One that cannot be read is shown as failed, with the reason."""
         try:
-            names = [item.name for item in self.root.iterdir() if _ID.fullmatch(item.name)]
+            runs, queued = listing(self.root.absolute()).refresh(_ID.fullmatch, self._try_read)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise LabError(
                 f"The folder {self.root} cannot be read ({error.strerror or error}): set LAB_HOME."
             ) from error
-        runs, tickets = [], {}
-        for name in names:
-            try:
-                run, tickets[name] = self._read(name)
-            except LabError:
-                continue  # deleted while we looked, or no run at all
-            runs.append(run)
-        order = sorted((run.id for run in runs if run.status == "queued"), key=lambda run_id: (tickets[run_id], run_id))
-        place = {run_id: position for position, run_id in enumerate(order, 1)}
-        runs = [dataclasses.replace(run, queue_position=place[run.id]) if run.id in place else run for run in runs]
-        return sorted(runs, key=lambda run: (run.created.timestamp() if run.created else 0.0, run.id), reverse=True)
+        if not queued:
+            return runs
+        place = {run_id: position for position, run_id in enumerate(queued, 1)}
+        return [dataclasses.replace(run, queue_position=place[run.id]) if run.id in place else run for run in runs]
 
     def get(self, run_id: str) -> Run:
         """One run as it is now. Raises LabError for an id that is not valid or not there."""
@@ -120,9 +112,10 @@ class RunStore:
         return folder
 
     def config(self, run_id: str) -> Any:
-        """What the run is to do, by its kind: a TrainConfig, a StudyConfig or a CompressConfig. Raises LabError where that
-        is not valid, as after an edit by hand."""
-        config, problem = _read_config(self.folder(run_id) / CONFIG)
+        """What the run is to do, in the type of its kind. Raises LabError where that is not valid, as after an edit by
+        hand."""
+        values = _read_json(self.folder(run_id) / CONFIG)
+        config, problem = read_config(values.get("kind"), values.get("config"))
         if problem:
             raise LabError(problem)
         return config
@@ -152,25 +145,25 @@ class RunStore:
             folder = self.folder(run_id)
             values = _read_json(folder / CONFIG) | {"name": name}
             write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
+            note_change(self.root, run_id)
             if not locks.is_held(folder / WORKER_LOCK):  # else the worker does it
-                title_checkpoints(folder, name)
+                self.get(run_id).job_kind.rename(folder, name)
 
-    def extend(self, run_id: str, config: StudyConfig) -> None:
-        """Give a study more to do; submit it afterwards. Raises LabError while it runs, and for what is another study."""
+    def reconfigure(self, run_id: str, change: Callable[[Any], Any], message: str, **status: Any) -> None:
+        """Give a run that is not at work another configuration; submit it afterwards. Raises LabError while it is.
+
+        change: from the old configuration to the new one; may raise LabError. message: what the run says until it is
+        started again. status: further changes of its status.
+        """
         with self.locked():
             folder = self.folder(run_id)
-            old = self.config(run_id)
-            if not isinstance(old, StudyConfig):
-                raise LabError(f"The run {run_id} is no study: pick one from the list of studies.")
-            if config.replace(arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
-                raise LabError("Only arms, sizes and seeds can be added to a study: start a new one for anything else.")
-            if locks.is_held(folder / WORKER_LOCK) or self.get(run_id).active:
-                raise LabError("The study is still at work: stop it, or let it end, before you add to it.")
-            values = _read_json(folder / CONFIG) | {"config": config.to_dict()}
+            config = change(self.config(run_id))
+            run = self.get(run_id)
+            if locks.is_held(folder / WORKER_LOCK) or run.active:
+                raise LabError(f"The run {run_id} is still running: stop it, or let it end, before you change it.")
+            values = _read_json(folder / CONFIG) | {"config": run.job_kind.write_config(config)}
             write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
-            self.write_status(
-                run_id, status="stopped", message="Runs were added: start it again to do them.", final=False
-            )
+            self.write_status(run_id, status="stopped", message=message, final=False, **status)
 
     def delete(self, run_id: str) -> None:
         """Remove a run with its checkpoints. Raises LabError while it runs."""
@@ -207,6 +200,7 @@ class RunStore:
         """Merge changes into the status. Only under the store's lock and while no worker holds the run."""
         values = self.status(run_id) | changes
         write_atomic(self.folder(run_id) / STATUS, json.dumps(values, indent=1) + "\n")
+        note_change(self.root, run_id)
 
     def _sweep(self) -> None:
         """Remove what a process that was killed left of runs it was making or deleting."""
@@ -215,6 +209,13 @@ class RunStore:
                 with contextlib.suppress(OSError):
                     if time.time() - item.stat().st_mtime > age_s:
                         shutil.rmtree(item, ignore_errors=True)
+
+    def _try_read(self, run_id: str) -> tuple[Run, int] | None:
+        """The same; None for what was deleted while we looked, or is no run at all."""
+        try:
+            return self._read(run_id)
+        except LabError:
+            return None
 
     def _read(self, run_id: str) -> tuple[Run, int]:
         """The run without its place in the queue, and its ticket there."""
@@ -239,35 +240,26 @@ class RunStore:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
         if not settled and now.get("status") == "running":
-            message = _ended_message(status == "stopped", saved_step, str(asked.get("kind")))
-        config, problem = _read_config(folder / CONFIG)
+            message = ""
+        config, problem = read_config(asked.get("kind"), asked.get("config"))
         if problem and status not in ACTIVE:
             status, message = "failed", problem
         run = Run(
             id=run_id,
             name=str(asked.get("name") or run_id)[:200],
             kind=str(asked.get("kind")),
-            config=config if isinstance(config, TrainConfig) else config.base(),
-            study=config if isinstance(config, StudyConfig) else None,
-            compression=config if isinstance(config, CompressConfig) else None,
-            members_done=int(number(now, "members_done") or 0),
+            config=config,
+            parts_done=int(number(now, "parts_done") or number(now, "members_done") or 0),
             status=status,
             message=message,
             step=int(number(now, "step") or 0),
             total_steps=int(number(now, "total_steps") or 0),
-            epoch=float(number(now, "epoch") or 0.0),
             created=moment(asked, "created"),
             started=moment(now, "started"),
             ended=None if status in ACTIVE else moment(now, "ended") or moment(now, "heartbeat"),
             heartbeat=moment(now, "heartbeat"),
             seconds=float(number(now, "seconds") or 0.0),
             examples_per_s=number(now, "examples_per_s"),
-            best_val_accuracy=number(now, "best_val_accuracy"),
-            last_val_accuracy=number(now, "last_val_accuracy"),
-            best_val_loss_nats=number(now, "best_val_loss_nats"),
-            last_val_loss_nats=number(now, "last_val_loss_nats"),
-            last_train_loss_nats=number(now, "last_train_loss_nats"),
-            test_accuracy=number(now, "test_accuracy"),
             device=str(now.get("device") or ""),
             threads=number(now, "threads"),
             torch_version=str(now.get("torch_version") or ""),
@@ -281,46 +273,32 @@ class RunStore:
             stage_fraction=number(now, "stage_fraction") if status in ("running", "stopping") else None,
             settled=settled,
         )
+        figures = {name: value for name in run.job_kind.figures if (value := number(now, name)) is not None}
+        if not settled and now.get("status") == "running" and not problem:
+            message = _ended_message(status == "stopped", run)
+        run = dataclasses.replace(run, figures=figures, message=message)
         return run, int(number(now, "ticket") or 0)
 
-    def _default_name(self, config: AnyConfig) -> str:
+    def _default_name(self, kind: JobKind, config: Any) -> str:
         taken = {run.name for run in self.list()}
-        recipe = config.recipe
-        if isinstance(config, CompressConfig):
-            recipe = PRESETS[recipe].title if recipe in PRESETS else "own recipe"
-        name = base = f"{MODELS[config.model].title}, {recipe}"[:90]
+        name = base = (kind.title(config) or kind.name)[:90]
         number = 2
         while name in taken:
             name, number = f"{base} ({number})", number + 1
         return name
 
 
-def checkpoint_title(name: str, which: str) -> str:
-    """Title of a run's checkpoint, for people."""
-    return name if which == "best" else f"{name} ({which})"
-
-
-def title_checkpoints(folder: Path, name: str) -> None:
-    """Bring the titles of a run's checkpoints up to date with its name. Only for who holds the run."""
-    found = [(folder / which, which) for which in ("best", "last") if (folder / which / CARD).is_file()]
-    titled = [(item, read_card(item), checkpoint_title(name, which)) for item, which in found]
-    titled += [(item, card, checkpoint_title(name, epoch_title(card.epoch))) for item, card in snapshots(folder)]
-    for item, card, title in titled:
-        if card.title != title:
-            write_atomic(item / CARD, dataclasses.replace(card, title=title).to_json())
-
-
-def _ended_message(asked: bool, saved_step: int | None, kind: str) -> str:
-    """What to say of a run whose worker ended without a word. asked: somebody had asked it to stop."""
-    if kind in (STUDY, COMPRESS):
-        why = "It was ended" if asked else "Its worker ended without a word"
-        return f"{why}: resume it; what its {'runs have' if kind == STUDY else 'steps have'} done so far is kept."
+def _ended_message(asked: bool, run: Run) -> str:
+    """What to say of a run whose process ended unexpectedly. asked: somebody had asked it to stop."""
+    if run.parts:
+        why = "It was ended" if asked else "Its process ended unexpectedly"
+        return f"{why}: resume it; what its {run.part_name} have done so far is kept."
     how = (
         "It was ended before it could save"
         if asked
-        else "Its worker ended without a word (killed, out of memory, or the machine restarted)"
+        else "Its process ended unexpectedly (killed, out of memory, or the machine restarted)"
     )
-    return f"{how}: resume it to go on from {f'step {saved_step}' if saved_step else 'the beginning'}."
+    return f"{how}: resume it to go on from {f'step {run.saved_step}' if run.saved_step else 'the beginning'}."
 
 
 def _checked_name(name: str) -> str:
@@ -332,38 +310,10 @@ def _checked_name(name: str) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none that can be read."""
-    return _read_cached(path)[0]
-
-
-def _read_config(path: Path) -> tuple[AnyConfig, str]:
-    """The configuration in a `config.json`, and why it cannot run if it cannot."""
-    values, checked = _read_cached(path)
-    if not checked:
-        checked.append(read_config(values.get("kind"), values.get("config")))
-    return checked[0]
-
-
-def _read_cached(path: Path) -> tuple[dict[str, Any], list[Any]]:
     try:
-        seen = path.stat()
-        if seen.st_size > _MAX_JSON_BYTES:
-            return {}, []
-        # A file changed a moment ago may change again within one tick of the clock, with the same inode and size.
-        settled = time.time_ns() - seen.st_mtime_ns > _SETTLED_NS
-        parse = _parse if settled else _parse.__wrapped__
-        return parse(str(path), seen.st_ino, seen.st_mtime_ns, seen.st_size)
-    except OSError:
-        return {}, []
-
-
-@lru_cache(maxsize=4096)
-def _parse(path: str, inode: int, changed_ns: int, size: int) -> tuple[dict[str, Any], list[Any]]:
-    """The object in a file, and room for what is made of it. Never mutate the object.
-
-    Cached by what changes when a file is replaced: the list of runs is read every few seconds.
-    """
-    try:
-        values = read_json(Path(path).read_bytes())
-    except ValueError:
-        return {}, []
-    return (values if isinstance(values, dict) else {}), []
+        with path.open("rb") as file:
+            content = file.read(_MAX_JSON_BYTES + 1)
+        values = read_json(content) if len(content) <= _MAX_JSON_BYTES else None
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

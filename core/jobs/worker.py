@@ -20,7 +20,7 @@ from core.common import locks
 from core.common.errors import LabError
 from core.jobs.engine import ROOT, LocalEngine, write_owner
 from core.jobs.job import Job, Stopped
-from core.jobs.run import KINDS, Run
+from core.jobs.run import Run
 from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK, RunStore
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -92,20 +92,19 @@ def _do(store: RunStore, run: Run) -> str:
         config = store.config(run.id)
         job.update(code_version=code_version())
         job.stage("starting PyTorch")
-        module, _, function = KINDS[run.kind].job.partition(":")
+        module, _, function = run.job_kind.entry.partition(":")
         outcome = getattr(importlib.import_module(module), function)(config, job)
         job.end(outcome.status, outcome.message, final=outcome.final)
         return str(outcome.status)
     except Stopped as stop:
         if run.parts:
-            count = f"{job.value('members_done') or 0} of {run.parts} {run.part_name}"
+            count = f"{job.value('parts_done') or job.value('members_done') or 0} of {run.parts} {run.part_name}"
             job.end("stopped", f"{stop} after {count}: resume it to go on where it stopped.")
             return "stopped"
         step, saved = job.value("step") or 0, job.value("saved_step")
         total = job.value("total_steps")
         if saved and saved == total:
-            what = "whole validation part" if run.task == "text" else "test images"
-            job.end("stopped", f"{stop} after its last step: resume it to have it measured on the {what}.")
+            job.end("stopped", f"{stop} after its last step: resume it to {run.job_kind.after_steps}.")
         else:
             goes_on = f"step {saved} of {total}" if saved else "the beginning"
             job.end("stopped", f"{stop} at step {step}: resume it to go on from {goes_on}.")
@@ -125,13 +124,7 @@ def sentence(error: BaseException, run: Run) -> str:
         return "The disk is full, so the run ended with its last good checkpoint: free some space, then resume it."
     text = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        if run.compression:
-            return (
-                "Memory ran out: choose a smaller network or another device, or close other programs, then resume it."
-            )
-        size = run.config.batch_size
-        smaller = f"try batch_size={size // 2}" if size > 1 else "choose a smaller model or another device"
-        return f"Memory ran out with batch_size={size}: {smaller}."
+        return run.job_kind.out_of_memory(run.config)
     if isinstance(error, OSError):
         return f"A file cannot be read or written ({error.strerror or error}): see the run's log, then resume it."
     return f"It ended with an error that was not foreseen ({type(error).__name__}): the run's log has the details."

@@ -15,14 +15,14 @@ from core.common.settings import field_help, fields_of
 from core.data.cli import load_with_bar
 from core.jobs import LocalEngine
 from core.jobs.foreground import describe, exit_code, follow, run_detached
-from core.jobs.pool import before_start
-from core.jobs.run import STUDY, Run
+from core.jobs.run import Run
 from core.regularization.analysis import ArmResult, headline, split_of, summary, worth
 from core.regularization.arms import OR
-from core.regularization.cost import cost
+from core.regularization.cost import before_start, cost
+from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
 from core.regularization.shipped import load_shipped, shipped_names
-from core.regularization.store import read_study
+from core.regularization.store import extend_study, read_study
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, plain_number
 from core.training.cli import add_flag, read_settings, whole_name
@@ -85,7 +85,7 @@ def study(options: argparse.Namespace) -> int:
         config = config.replace(dataset=_pictures(config.dataset))
         _check_sizes(config)
         _announce(config, engine, 0)
-        study_id = engine.store.create(config, options.name, kind=STUDY)
+        study_id = engine.store.create(config, options.name, kind=STUDY.name)
     else:
         study_id = options.resume
         _resume(engine, study_id, given, options)
@@ -105,7 +105,7 @@ def _resume(engine: LocalEngine, study_id: str, given: dict[str, Any], options: 
     config = result.config.extended(**given)
     if config != result.config:
         _check_sizes(config)
-        engine.store.extend(study_id, config)
+        extend_study(engine.store, study_id, config)
         result = read_study(engine.store, study_id)
     elif run.status == "finished":
         raise LabError(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.common import devices
 from core.common.devices import cores
+from core.jobs.engine import gpus
+from core.jobs.pool import crew_size
 from core.models import MODELS
 from core.regularization.study import StudyConfig
 from core.training.estimate import AUTO_AUGMENT_SECONDS, START_SECONDS, guessed_speed, measured_speed, record_speed
@@ -25,6 +28,12 @@ class Cost:
     """Whether it rests on an earlier study of this model on this machine."""
     size_bytes: int
     """Of the checkpoints that stay."""
+
+
+def before_start(config: StudyConfig, slots: int) -> tuple[str, int]:
+    """The device that a study will run on, and how many runs side by side, as far as one can tell before it starts."""
+    shared = max(1, devices.cores() // slots)
+    return devices.likely_device(config.device), crew_size(config.runs, config.device, gpus(), shared)
 
 
 def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:

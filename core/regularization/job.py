@@ -16,10 +16,11 @@ from core.data.dataset import ImageDataset
 from core.jobs.engine import gpus
 from core.jobs.job import Job, Outcome
 from core.jobs.pool import TEST, TRAIN, Answer, Crew, Task, crew_size
-from core.jobs.run import MEMBER, number
+from core.jobs.run import number
 from core.jobs.store import RunStore
 from core.regularization import cost
 from core.regularization.analysis import headline, judged
+from core.regularization.kind import MEMBER
 from core.regularization.results import StudyResult
 from core.regularization.store import FACTS, read_facts, read_result, read_study
 from core.regularization.study import Member, StudyConfig
@@ -50,12 +51,12 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
         if not _is_usable(store, member_id):
             # Whatever is left of one that was damaged: it is trained again.
             shutil.rmtree(store.root / member_id, ignore_errors=True)
-            store.create(config.train_config(member), member.title, kind=MEMBER, run_id=member_id)
+            store.create(config.train_config(member), member.title, kind=MEMBER.name, run_id=member_id)
     has_test = len(dataset.test) > 0
     del dataset  # the processes read their own
     watch = Watch(job, store, members, config, size)
     job.interruptible = False
-    crew = Crew(store.root, size, gpus())
+    crew = Crew("core.regularization.member", store.root, size, gpus())
     try:
         _train(watch, crew)
         if has_test:
@@ -117,7 +118,7 @@ class Watch:
         self.job.update(
             stage=stage,
             step=steps,
-            members_done=len(self.done),
+            parts_done=len(self.done),
             seconds=round(self.seconds_before + spent, 3),
             examples_per_s=rate * self.config.batch_size if rate else None,
             seconds_left=(total - steps) / rate if rate else None,

@@ -50,8 +50,9 @@ def run_member(config: TrainConfig, job: Job) -> Outcome:
     finished = train_to_end(session, job)
     diverged = finished.reason == "diverged"
     kept = None if diverged else _kept_step(job.folder)
+    rows = RunStore(job.folder.parent).metrics(job.run.id)
     result = dataclasses.replace(
-        member_result(job.run, RunStore(job.folder.parent).metrics(job.run.id), kept),
+        member_result(job.run, rows, kept, train_size=config.train_images, seed=config.seed),
         status="failed" if diverged else "finished",
         message=finished.message if diverged else "",
         step=finished.step,

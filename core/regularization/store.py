@@ -10,8 +10,9 @@ from typing import Any
 from core.checkpoints.store import CARD, MEMBERS
 from core.common.errors import LabError
 from core.common.values import read_json
-from core.jobs.run import STUDY, Run
+from core.jobs.run import Run
 from core.jobs.store import RunStore
+from core.regularization.kind import STUDY
 from core.regularization.results import Curve, MemberResult, StudyResult, member_from_dict, waiting
 from core.regularization.study import Member, StudyConfig
 
@@ -29,7 +30,7 @@ def member_store(store: RunStore, study_id: str) -> RunStore:
 def read_study(store: RunStore, study_id: str) -> StudyResult:
     """A study as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
     run = store.get(study_id)
-    if run.kind != STUDY:
+    if run.kind != STUDY.name:
         raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
     config: StudyConfig = store.config(study_id)
     members = member_store(store, study_id)
@@ -57,6 +58,20 @@ def read_study(store: RunStore, study_id: str) -> StudyResult:
     )
 
 
+def extend_study(store: RunStore, study_id: str, config: StudyConfig) -> None:
+    """Give a study more to do; submit it afterwards. Raises LabError while it runs, and for what is another study."""
+
+    def change(old: Any) -> StudyConfig:
+        if not isinstance(old, StudyConfig):
+            raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
+        if config.replace(arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
+            raise LabError("Only arms, sizes and seeds can be added to a study: start a new one for anything else.")
+        return config
+
+    message = "Runs were added: start it again to do them."
+    store.reconfigure(study_id, change, message, total_steps=config.runs * config.steps)
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """What `facts.json` in a study's folder says; with empty `classes`, `sizes` and `made` where it cannot be read."""
     try:
@@ -71,15 +86,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts | given
 
 
-def member_result(run: Run, rows: list[dict[str, Any]], kept_step: int | None) -> MemberResult:
+def member_result(
+    run: Run, rows: list[dict[str, Any]], kept_step: int | None, *, train_size: int, seed: int
+) -> MemberResult:
     """A run of a study out of its metrics rows, but for its variant, which the study knows. kept_step: of the weights that
     count; None while it is under way."""
     rows = [row for row in rows if row.get("kind") == "eval"]
     kept = next((row for row in rows if row["step"] == kept_step), None)
     return MemberResult(
         variant="",
-        train_size=run.config.train_images,
-        seed=run.config.seed,
+        train_size=train_size,
+        seed=seed,
         status=run.status,
         message=run.message,
         step=run.step,
@@ -128,4 +145,5 @@ def _read_member(members: RunStore, member: Member) -> MemberResult:
     status = {"lost": "stopped", "stopping": "running", "queued": "waiting"}.get(run.status, run.status)
     if status == "stopped" and not run.step:
         return waiting(member)
-    return dataclasses.replace(member_result(run, rows, None), status=status)
+    found = member_result(run, rows, None, train_size=member.train_size, seed=member.seed)
+    return dataclasses.replace(found, status=status)

@@ -17,13 +17,19 @@ from core.data.dataset import Dataset, TextCard, TextDataset
 from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
-from core.jobs.store import checkpoint_title, title_checkpoints
 from core.training.config import TrainConfig
 from core.training.estimate import record_speed
 from core.training.report import in_words, measure_pictures, measure_text
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
-from core.training.snapshots import epoch_title, keep_until, kept_steps, snapshot_folder
+from core.training.snapshots import (
+    checkpoint_title,
+    epoch_title,
+    keep_until,
+    kept_steps,
+    snapshot_folder,
+    title_checkpoints,
+)
 from core.training.trainer import train
 
 SAVE_EVERY_S = 60.0

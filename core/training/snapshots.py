@@ -5,11 +5,13 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
-from core.checkpoints.store import EPOCHS, Card, read_card
+from core.checkpoints.store import CARD, EPOCHS, Card, read_card
 from core.common.errors import LabError
+from core.common.paths import write_atomic
 
 
 def kept_steps(count: int, total_steps: int, eval_every: float) -> frozenset[int]:
@@ -71,3 +73,18 @@ def names_of(run_id: str, folder: Path) -> dict[str, float]:
     if names and last > max(names.values()):
         names[f"{run_id}/last"] = last
     return names
+
+
+def checkpoint_title(name: str, which: str) -> str:
+    """Title of a run's checkpoint, for people."""
+    return name if which == "best" else f"{name} ({which})"
+
+
+def title_checkpoints(folder: Path, name: str) -> None:
+    """Bring the titles of a run's checkpoints up to date with its name. Only for who holds the run."""
+    found = [(folder / which, which) for which in ("best", "last") if (folder / which / CARD).is_file()]
+    titled = [(item, read_card(item), checkpoint_title(name, which)) for item, which in found]
+    titled += [(item, card, checkpoint_title(name, epoch_title(card.epoch))) for item, card in snapshots(folder)]
+    for item, card, title in titled:
+        if card.title != title:
+            write_atomic(item / CARD, dataclasses.replace(card, title=title).to_json())

@@ -142,7 +142,7 @@ def _runs() -> dict[str, tuple[str, dict[str, float]]]:
     found: dict[str, tuple[str, dict[str, float]]] = {}
     titles = [run.name for run in runs_now()]
     for run in runs_now():
-        if run.task != "images" or not run.config.snapshots:
+        if run.task != "images" or not getattr(run.config, "snapshots", 0):
             continue
         try:
             names = names_of(run.id, store().folder(run.id))

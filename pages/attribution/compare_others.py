@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef, find_checkpoint, list_checkpoints
 from core.common.errors import LabError
-from core.jobs.run import COMPRESS, STUDY
+from core.compression.recipe import CompressConfig
+from core.regularization.study import StudyConfig
 from pages.attribution.asked import Asked, probabilities_of
 from pages.shared.checkpoint_picker import accuracy
 from pages.shared.image_view import look
@@ -108,10 +109,10 @@ def _made_here() -> Iterator[CheckpointRef]:
     """The variants of recipes and the networks of studies on this machine, called after their run."""
     for run in runs_now():
         parts: dict[str, str] = {}
-        if run.kind == COMPRESS and run.compression is not None and run.task == "images":
-            parts = {variant.id: variant.title for variant in run.compression.variants()}
-        elif run.kind == STUDY and run.study is not None:
-            parts = {member.id: member.title for member in run.study.members()}
+        if isinstance(run.config, CompressConfig) and run.task == "images":
+            parts = {variant.id: variant.title for variant in run.config.variants()}
+        elif isinstance(run.config, StudyConfig):
+            parts = {member.id: member.title for member in run.config.members()}
         for part, title in parts.items():
             try:
                 found = find_checkpoint(f"{run.id}/{part}")

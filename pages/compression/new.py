@@ -9,9 +9,9 @@ import streamlit as st
 from core.checkpoints.store import find_checkpoint
 from core.common.devices import offered_devices
 from core.common.errors import LabError
+from core.compression.kind import COMPRESS
 from core.compression.recipe import CompressConfig, make
 from core.data import DATASETS
-from core.jobs.run import COMPRESS
 from core.jobs.store import MAX_NAME
 from pages.compression.cost import cost_line
 from pages.compression.fields import LABELS
@@ -92,7 +92,7 @@ def _other_task() -> None:
 def _start(config: CompressConfig) -> None:
     """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
     try:
-        run_id = store().create(config, st.session_state.get("recipe-name", "").strip() or None, kind=COMPRESS)
+        run_id = store().create(config, st.session_state.get("recipe-name", "").strip() or None, kind=COMPRESS.name)
         act("submit", run_id)
     except LabError as error:
         show_error(error)

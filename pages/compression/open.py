@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.common.errors import LabError
+from core.compression.recipe import CompressConfig
 from core.compression.results import CompressionResult
 from core.compression.shipped import load_shipped
 from core.compression.store import read_compression
@@ -62,7 +63,7 @@ def results_view() -> None:
 
 def _list() -> None:
     try:
-        recipes = [run for run in runs_now() if run.compression is not None]
+        recipes = [run for run in runs_now() if isinstance(run.config, CompressConfig)]
     except LabError as error:
         show_error(error)
         return

@@ -7,6 +7,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.jobs import Run
 from core.regularization.results import StudyResult
+from core.regularization.store import extend_study
 from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
@@ -18,8 +19,7 @@ from pages.shared.text import in_words, show_error
 
 def add_to_study(run: Run, result: StudyResult) -> None:
     """The folded form. run: a study that is not at work; result: what there is of it."""
-    assert run.study is not None
-    study = run.study
+    study = result.config
     prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
     with st.expander("Add to this study", icon=":material/add:", key=prefix):
         st.caption(
@@ -53,7 +53,7 @@ def add_to_study(run: Run, result: StudyResult) -> None:
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):
             assert wider is not None
             try:
-                store().extend(run.id, wider)
+                extend_study(store(), run.id, wider)
                 forget_runs()
                 act("submit", run.id)
             except LabError as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from core.common.errors import LabError
 from core.data import dataset_status
-from core.jobs.pool import before_start
-from core.regularization.cost import cost
+from core.regularization.cost import before_start, cost
 from core.regularization.study import StudyConfig
 from pages.shared.resources import engine
 from pages.shared.text import duration, plain, size

@@ -10,9 +10,9 @@ import streamlit as st
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.data import FOLDER_PREFIX, canonical_name
-from core.jobs.run import STUDY
 from core.jobs.store import MAX_NAME
 from core.models import MODELS
+from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
 from pages.regularization.arms import TITLES, arms_form, specs
@@ -90,7 +90,7 @@ def new_study_view() -> None:
 def start(config: StudyConfig, name: str) -> None:
     """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
     try:
-        run_id = store().create(config, name or None, kind=STUDY)
+        run_id = store().create(config, name or None, kind=STUDY.name)
         act("submit", run_id)
     except LabError as error:
         show_error(error)

@@ -12,6 +12,7 @@ from core.common.errors import LabError
 from core.jobs import Run
 from core.regularization.shipped import EXAMPLE, load_shipped
 from core.regularization.store import read_study
+from core.regularization.study import StudyConfig
 from pages.regularization.add import add_to_study
 from pages.regularization.help import study_help
 from pages.regularization.url import STUDY
@@ -55,7 +56,7 @@ def studies_view() -> None:
 
 def _list() -> None:
     try:
-        studies = [run for run in runs_now() if run.study is not None]
+        studies = [run for run in runs_now() if isinstance(run.config, StudyConfig)]
     except LabError as error:
         show_error(error)
         return
@@ -81,7 +82,7 @@ def _study(run_id: str) -> None:
 
 def _seen(run: Run) -> dict[str, Any]:
     """What the figures of a study depend on."""
-    return {"active": run.active, "members_done": run.members_done, "step": run.step}
+    return {"active": run.active, "parts_done": run.parts_done, "step": run.step}
 
 
 def _head(run_id: str, drawn: dict[str, Any], drawn_at: float) -> None:
@@ -93,10 +94,10 @@ def _head(run_id: str, drawn: dict[str, Any], drawn_at: float) -> None:
         return
     now, age_s = _seen(run), time.monotonic() - drawn_at
     changed = {name for name in now if now[name] != drawn[name]}
-    if "active" in changed or ("members_done" in changed and age_s > DONE_S) or (changed and age_s > GROWN_S):
+    if "active" in changed or ("parts_done" in changed and age_s > DONE_S) or (changed and age_s > GROWN_S):
         st.rerun()
     # What a study found stands large below: here only what became of its runs, where that is news.
-    count = len(run.study.members()) if run.study else 0
+    count = run.parts
     said = run.message.partition(". ")[0] if run.status == "finished" else run.message
     job_head(dataclasses.replace(run, message="" if said.startswith(f"{count} of {count} runs") else said))
     with st.container(horizontal=True, gap="small"):

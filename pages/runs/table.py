@@ -8,8 +8,11 @@ from typing import Any
 import streamlit as st
 
 from core.jobs import Run
-from pages.shared.job_words import STATUS, compares, done, state_words, trains
+from pages.shared.job_words import STATUS, compares, done, state_words
 from pages.shared.text import VALIDATION_PLAIN, duration
+
+FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
+"""What the download holds of every run's figures."""
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -17,23 +20,12 @@ def row(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "status": STATUS[run.status][0],
-        "model": run.config.model,
-        "recipe": run.config.recipe if run.study is None else run.study.recipe,
-        "best_val_accuracy": run.best_val_accuracy,
-        "last_val_accuracy": run.last_val_accuracy,
-        "best_val_loss_nats": run.best_val_loss_nats,
-        "val_tta": "none" if trains(run) else None,
-        "test_accuracy": run.test_accuracy,
-        "test_tta": run.config.tta if trains(run) else None,
-        "epoch": round(run.epoch, 3) if trains(run) else None,
-        "runs_done": None if run.study is None else run.members_done,
-        "compares": None if run.study is None else " ".join(run.study.arms),
-        "checkpoint": None if run.compression is None else run.compression.checkpoint,
-        "does": None if run.compression is None else compares(run),
-        "variants_done": None if run.compression is None else run.members_done,
+        "model": run.facts.model,
+        "recipe": run.facts.recipe,
+        **{name: run.figure(name) for name in FIGURES},
+        **run.job_kind.columns(run),
         "seconds": round(run.seconds, 1),
         "examples_per_s": run.examples_per_s,
-        "seed": run.config.seed if run.study is None else None,
         "created": run.created.isoformat(timespec="seconds") if run.created else None,
         "id": run.id,
     }
@@ -47,14 +39,14 @@ def runs_table(runs: list[Run]) -> list[Run]:
         {
             "Name": [run.name for run in runs],
             "Status": [state_words(run) for run in runs],
-            "Best val.": [_percent(run.best_val_accuracy) for run in runs],
-            "Last val.": [_percent(run.last_val_accuracy) for run in runs],
-            "Val. loss": [run.best_val_loss_nats for run in runs],
-            "Test": [_percent(run.test_accuracy) for run in runs],
+            "Best val.": [_percent(run.figure("best_val_accuracy")) for run in runs],
+            "Last val.": [_percent(run.figure("last_val_accuracy")) for run in runs],
+            "Val. loss": [run.figure("best_val_loss_nats") for run in runs],
+            "Test": [_percent(run.figure("test_accuracy")) for run in runs],
             "Done": [done(run) for run in runs],
             "Time": [duration(run.seconds) for run in runs],
             "Created": [run.created for run in runs],
-            "Model": [run.config.model for run in runs],
+            "Model": [run.facts.model for run in runs],
             "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
         }
     )

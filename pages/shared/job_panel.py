@@ -43,7 +43,7 @@ def job_line(run: Run) -> None:
         return
     parts = [STATUS[run.status][0], done(run)]
     parts += [plain(compares(run))] if compares(run) else []
-    if run.best_val_loss_nats is not None or run.best_val_accuracy is not None:
+    if run.job_kind.best(run):
         parts.insert(1, f"best validation {best(run)}")
     parts += [duration(run.seconds)] if run.seconds else []
     st.caption(" · ".join(parts))
@@ -86,7 +86,7 @@ def _live(run_id: str, polling: bool) -> None:
         text_figures(run, rows)
     else:
         _figures(run, rows)
-    if run.test_accuracy is not None and run.config.tta != "none":
+    if run.figure("test_accuracy") is not None and run.config.tta != "none":
         st.caption(f"The test accuracy is with test-time augmentation ({plain(run.config.tta)}). {VALIDATION_PLAIN}")
     _facts(run)
 
@@ -107,14 +107,14 @@ def _use(run: Run, view: str) -> None:
 
 def _figures(run: Run, rows: list[dict]) -> None:
     train = (train_at_evaluations(rows, "train_accuracy") or [None])[-1]
-    validation = run.last_val_accuracy
+    validation = run.figure("last_val_accuracy")
     gap = "–" if train is None or validation is None else f"{signed(100 * (train - validation))} pts"
-    loss = "–" if run.last_train_loss_nats is None else f"{run.last_train_loss_nats:.3f}"
+    loss = "–" if run.figure("last_train_loss_nats") is None else f"{run.figure('last_train_loss_nats'):.3f}"
     # A row that wraps: four beside each other, on a phone two and two.
     with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in (
-            ("Best validation", _percent(run.best_val_accuracy), VALIDATION_PLAIN),
-            ("Last validation", _percent(run.last_val_accuracy), VALIDATION_PLAIN),
+            ("Best validation", _percent(run.figure("best_val_accuracy")), VALIDATION_PLAIN),
+            ("Last validation", _percent(run.figure("last_val_accuracy")), VALIDATION_PLAIN),
             ("Train loss (nats)", loss, None),
             ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
         ):
@@ -128,7 +128,7 @@ def _figures(run: Run, rows: list[dict]) -> None:
             accuracy_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs, height=300),
             key="accuracy-curves",
             buttons=SAVE_AND_RESET,
-            alt=f"Accuracy over epochs; best validation {_percent(run.best_val_accuracy)}",
+            alt=f"Accuracy over epochs; best validation {_percent(run.figure('best_val_accuracy'))}",
         )
     with right:
         show_figure(

@@ -21,12 +21,16 @@ METRIC_PX = 160
 def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
     """Losses, their curves, and a sample of each evaluation."""
     train = (train_at_evaluations(rows, "train_loss_nats") or [None])[-1]
-    validation = run.last_val_loss_nats
+    validation = run.figure("last_val_loss_nats")
     gap = "–" if train is None or validation is None else signed(validation - train, 3)
-    bits = None if run.best_val_loss_nats is None else run.best_val_loss_nats / math.log(2)
+    bits = None if run.figure("best_val_loss_nats") is None else run.figure("best_val_loss_nats") / math.log(2)
     with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in (
-            ("Best val. (nats)", _nats(run.best_val_loss_nats), "Loss on the last 10% of the text, all of it."),
+            (
+                "Best val. (nats)",
+                _nats(run.figure("best_val_loss_nats")),
+                "Loss on the last 10% of the text, all of it.",
+            ),
             (
                 "In bits",
                 "–" if bits is None else f"{bits:.2f}",
@@ -34,7 +38,7 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
             ),
             (
                 "Train (nats)",
-                _nats(run.last_train_loss_nats if train is None else train),
+                _nats(run.figure("last_train_loss_nats") if train is None else train),
                 "Training loss, with dropout on, shortly before the last evaluation.",
             ),
             ("Gap (nats)", gap, "Validation loss of the last evaluation minus that training loss."),
@@ -49,7 +53,7 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
             text_loss_curves(rows, dark=dark(), revision=run.id, epochs=run.config.epochs),
             key="loss-curves",
             buttons=SAVE_AND_RESET,
-            alt=f"Loss over epochs; best validation {_nats(run.best_val_loss_nats)} nats",
+            alt=f"Loss over epochs; best validation {_nats(run.figure('best_val_loss_nats'))} nats",
         )
     with right:
         _samples(run)

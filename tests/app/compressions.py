@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from core.checkpoints.store import MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.compression.kind import COMPRESS
 from core.compression.methods.derive import copied, derived
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement
 from core.compression.steps import FineTune, Float16, PruneWeights, Step
 from core.compression.store import FACTS, variant_folder, write_measurement
 from core.jobs import RunStore
-from core.jobs.run import COMPRESS
 from tests.unit.compression import synthetic_results as made_up
 
 STEPS: tuple[Step, ...] = (PruneWeights(amount=0.5), FineTune(epochs=2), Float16())
@@ -72,7 +72,7 @@ def answers(variant: int, count: int = 30, classes: int = 10) -> np.ndarray:
 def store_recipe(result: CompressionResult, *, over: int | None = None, images: int = 30, **status: object) -> str:
     """Write a recipe as its worker leaves it, with a checkpoint a variant; returns its id. over: variants that are done."""
     store = RunStore()
-    run_id = store.create(result.config, result.name, kind=COMPRESS)
+    run_id = store.create(result.config, result.name, kind=COMPRESS.name)
     folder = store.folder(run_id)
     facts = {"original": result.original, "classes": list(result.classes), "made": result.made}
     (folder / FACTS).write_text(json.dumps(facts | {"soft_labels": list(result.soft_labels)}))
@@ -85,7 +85,7 @@ def store_recipe(result: CompressionResult, *, over: int | None = None, images: 
         write_measurement(folder, item, answers(place, images) if result.task == "images" else None)
     if over is None:
         save_checkpoint(folder / "best", parent.model, dataclasses.replace(parent.card, title=result.name))
-    values = {"status": "finished", "members_done": len(done), "step": 1000 * len(done) // len(result.variants)}
+    values = {"status": "finished", "parts_done": len(done), "step": 1000 * len(done) // len(result.variants)}
     values |= {"message": "", "total_steps": 1000, "final": over is None}
     (folder / "status.json").write_text(json.dumps(values | status))
     return run_id

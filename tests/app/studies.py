@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import MEMBERS
 from core.jobs import RunStore
-from core.jobs.run import STUDY
+from core.regularization.kind import STUDY
 from core.regularization.results import Curve, MemberResult, StudyResult
 from core.regularization.store import FACTS, RESULT
 from core.regularization.study import StudyConfig
@@ -78,7 +78,7 @@ def ship(folder: Path, result: StudyResult, name: str = "example") -> None:
 def store_study(result: StudyResult, *, over: int | None = None, **status: object) -> str:
     """Write a study as its worker leaves it; returns its id. over: how many of its runs are over, all if None."""
     store = RunStore()
-    run_id = store.create(result.config, result.name, kind=STUDY)
+    run_id = store.create(result.config, result.name, kind=STUDY.name)
     folder = store.folder(run_id)
     facts = {"classes": list(result.classes), "sizes": result.sizes, "made": result.made}
     (folder / FACTS).write_text(json.dumps(facts))
@@ -87,7 +87,7 @@ def store_study(result: StudyResult, *, over: int | None = None, **status: objec
         target = folder / MEMBERS / member.id
         target.mkdir(parents=True)
         (target / RESULT).write_text(json.dumps(dataclasses.asdict(item)))
-    values = {"status": "finished", "message": "", "members_done": len(done), "step": len(done) * result.config.steps}
+    values = {"status": "finished", "message": "", "parts_done": len(done), "step": len(done) * result.config.steps}
     (folder / "status.json").write_text(json.dumps(values | {"final": False} | status))
     return run_id
 

@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
+from core.compression.kind import COMPRESS
 from core.compression.recipe import PRESETS
 from core.compression.steps import STEPS, Cluster, Distill, HuffmanCode, Int8, PruneChannels, PruneGradually
 from core.jobs import LocalEngine, RunStore
-from core.jobs.run import COMPRESS
 from pages.compression.fields import LABELS
 from tests.app.conftest import Open, read, sources, texts
 from tests.app.studies import pressed
@@ -49,7 +49,7 @@ def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
     assert "trains for 8 epochs in all" in texts(new)
     pressed(new, "start-recipe")
     assert submitted == [run.id for run in RunStore().list()]
-    assert RunStore().get(submitted[0]).kind == COMPRESS
+    assert RunStore().get(submitted[0]).kind == COMPRESS.name
     config = RunStore().config(submitted[0])
     assert (config.checkpoint, config.recipe, config.model) == ("tiny", "fastest", "simple_cnn")
     assert config.parsed() == PRESETS["fastest"].steps

@@ -10,7 +10,7 @@ import pytest
 
 from core.checkpoints.store import Card
 from core.jobs import RunStore
-from core.jobs.run import STUDY
+from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.training.recipes import RECIPES
 from tests.app.conftest import PAGES, Open, texts
@@ -72,8 +72,8 @@ def test_a_run_under_way_is_linked_to_the_page_of_its_task(
 def test_a_study_under_way_is_linked_to_its_own_page(
     open_page: Open, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    run_id = RunStore().create(StudyConfig(), "A study with a rather long name", kind=STUDY)
-    run = dataclasses.replace(RunStore().get(run_id), status="running", step=7500, total_steps=15_000, members_done=7)
+    run_id = RunStore().create(StudyConfig(), "A study with a rather long name", kind=STUDY.name)
+    run = dataclasses.replace(RunStore().get(run_id), status="running", step=7500, total_steps=15_000, parts_done=7)
     monkeypatch.setattr(RunStore, "list", lambda self: [run])
     at = open_page(where, view="Studies") if where == "regularization" else open_page(where)
     links = [link.proto for link in at.get("page_link") if run_id in link.proto.query_string]

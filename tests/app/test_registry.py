@@ -10,7 +10,7 @@ from streamlit.util import calc_hash
 
 from core.common.errors import LabError
 from core.jobs import RunStore
-from core.jobs.run import STUDY
+from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages, sections
 from tests.app.conftest import ROOT, Open, sources
@@ -63,7 +63,7 @@ def test_every_folder_with_a_page_is_a_room() -> None:
 
 def test_a_link_opens_its_view_also_from_a_page_with_another_view(open_page: Open) -> None:
     """And the page that was left comes back as it was."""
-    run_id = RunStore().create(StudyConfig(), "Mine", kind=STUDY)
+    run_id = RunStore().create(StudyConfig(), "Mine", kind=STUDY.name)
     at = follow(open_page("images", view="Train"), "regularization", view="Studies", study=run_id)
     assert at.segmented_control(key="view").value == "Studies"
     assert "#### Mine" in sources(at)

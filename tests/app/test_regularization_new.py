@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.common.errors import LabError
 from core.jobs import LocalEngine, RunStore
-from core.jobs.run import STUDY
+from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.regularization.new import parse_sizes
 from tests.app.conftest import Open, read, sources, texts
@@ -32,7 +32,7 @@ def test_start_makes_the_quick_study(new: AppTest, submitted: list[str]) -> None
     assert "about" in texts(new)
     pressed(new, "start-study")
     assert submitted == [run.id for run in RunStore().list()]
-    assert RunStore().get(submitted[0]).kind == STUDY
+    assert RunStore().get(submitted[0]).kind == STUDY.name
     assert RunStore().config(submitted[0]) == StudyConfig()
     assert new.query_params["study"] == [submitted[0]] or new.query_params["study"] == submitted[0]
     assert new.segmented_control(key="view").value == "Studies"

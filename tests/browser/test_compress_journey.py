@@ -15,13 +15,13 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.compression.kind import COMPRESS
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.recipe import PRESETS, CompressConfig
 from core.compression.results import loss_words
 from core.compression.store import read_compression
 from core.inference.images import logits_of
 from core.jobs import RunStore
-from core.jobs.run import COMPRESS
 from core.training.recipes import RECIPES
 from tests.browser.lab import Lab
 from tests.browser.steps import badge, choose, circle, press, run_id, view
@@ -227,7 +227,7 @@ def test_a_network_that_ships_is_compressed_without_its_data(
     store = RunStore(lab.home / "runs")
     steps = tuple(step.to_dict() for step in PRESETS["half"].steps)
     config = CompressConfig(checkpoint="simple_cnn", steps=steps, model="simple_cnn", dataset="cifar10", device="cpu")
-    started = store.create(config, "Half", kind=COMPRESS)
+    started = store.create(config, "Half", kind=COMPRESS.name)
     quicken(monkeypatch)
     assert finish(store, started).status == "finished"
     page.goto(f"/compression?recipe={started}")

@@ -9,7 +9,7 @@ import psutil
 from playwright.sync_api import Page, expect
 
 from core.jobs import RunStore
-from core.jobs.run import STUDY
+from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, press, run_id, upload
@@ -70,7 +70,7 @@ def test_read_a_verdict_and_use_what_a_study_trained(page: Page, lab: Lab, tiny_
         batch_size=16, evaluations=2, device="cpu",
     )  # fmt: skip
     store = RunStore(lab.home / "runs")
-    study = store.create(config, "Shapes in 100 steps", kind=STUDY)
+    study = store.create(config, "Shapes in 100 steps", kind=STUDY.name)
     assert finish(store, study).status == "finished"
     page.goto(f"/regularization?study={study}")
     badge(page, "Finished")

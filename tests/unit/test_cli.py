@@ -58,7 +58,7 @@ def test_training_in_the_foreground_is_a_run_like_any_other(home: Path, trained:
     assert values["config"]["lr"] == 4e-3, "what is not given is the recipe's"
     run = RunStore().get(values["run_id"])
     assert run.name == "from a terminal"
-    assert run.test_accuracy == values["test_accuracy"] > 0.5
+    assert run.figure("test_accuracy") == values["test_accuracy"] > 0.5
     assert "test accuracy" in said
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.compression import job
+from core.compression.kind import COMPRESS
 from core.compression.measuring import measure
 from core.compression.recipe import CompressConfig
 from core.compression.steps import (
@@ -17,7 +18,6 @@ from core.compression.steps import (
 )
 from core.data.dataset import Dataset, ImageDataset
 from core.jobs import Run, RunStore
-from core.jobs.run import COMPRESS
 from core.jobs.store import STOP
 from core.jobs.worker import do_run
 from core.training.config import TrainConfig
@@ -57,7 +57,7 @@ def create(store: RunStore, original: Path | str, *steps: Step, **settings: Any)
         checkpoint=str(original), steps=tuple(step.to_dict() for step in steps), model=card.model,
         dataset=card.dataset.name, device="cpu", **settings,
     )  # fmt: skip
-    return store.create(config, "recipe", kind=COMPRESS)
+    return store.create(config, "recipe", kind=COMPRESS.name)
 
 
 def done(store: RunStore, original: Path | str, *steps: Step, **settings: Any) -> Run:

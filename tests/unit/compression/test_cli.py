@@ -17,13 +17,13 @@ import torch
 
 from core.checkpoints.store import find_checkpoint, load_checkpoint
 from core.compression.analysis import csv_rows, headline
+from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
 from core.compression.results import CompressionResult, merged
 from core.compression.steps import STEPS, FineTune, Int8, PruneChannels
 from core.compression.store import read_compression, write_measurement
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.foreground import describe, run_in_foreground
-from core.jobs.run import COMPRESS
 from core.training.config import TrainConfig
 from tests.unit.compression import synthetic_results as synthetic
 from tests.unit.compression.compressing import only_queued, save_small
@@ -79,7 +79,7 @@ def half_way(queue_only: None) -> tuple[str, CompressionResult]:
     """A run of five variants of which two are measured, made up; nothing else of it is there."""
     result = synthetic.pictures(done=2)
     store = RunStore()
-    run_id = store.create(result.config, result.name, kind=COMPRESS)
+    run_id = store.create(result.config, result.name, kind=COMPRESS.name)
     for item in result.measured:
         write_measurement(store.folder(run_id), item, None)
     return run_id, result
@@ -254,14 +254,14 @@ def test_several_recipes_that_ship_are_counted_together(
 def test_text_and_nothing_at_all_can_be_shown(queue_only: None, capsys: pytest.CaptureFixture[str]) -> None:
     store = RunStore()
     writing, empty = synthetic.text(), synthetic.nothing_measured()
-    run_id = store.create(writing.config, "writing", kind=COMPRESS)
+    run_id = store.create(writing.config, "writing", kind=COMPRESS.name)
     for item in writing.measured:
         write_measurement(store.folder(run_id), item, None)
     _, output, _ = run_main(capsys, "compress", "--show", run_id)
     assert "Characters/s" in output
     assert "Loss (nats)" in output
     assert "ONNX ×64" not in output, "what none of them has is left out"
-    run_id = store.create(empty.config, "empty", kind=COMPRESS)
+    run_id = store.create(empty.config, "empty", kind=COMPRESS.name)
     code, output, said = run_main(capsys, "compress", "--show", run_id)
     assert code == 0
     assert len(output.splitlines()) == 1
@@ -299,15 +299,15 @@ def test_presets_and_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_recipe_at_work_is_described_by_its_variants() -> None:
     config = synthetic.config(PruneChannels(), FineTune(), Int8())
-    run = Run(id="x", name="x", kind=COMPRESS, config=config.base(), compression=config, status="running",
-              stage="reading the dataset", members_done=1, examples_per_s=4600.4, seconds_left=200.0)  # fmt: skip
+    run = Run(id="x", name="x", kind=COMPRESS.name, config=config, status="running",
+              stage="reading the dataset", parts_done=1, examples_per_s=4600.4, seconds_left=200.0)  # fmt: skip
     assert describe(run) == (None, "reading the dataset")
     training = dataclasses.replace(run, stage="fine-tune for 2 epochs: training", step=250, total_steps=1000)
     words = "variant 2 of 3 · fine-tune for 2 epochs: training · 4,600 images/s · 3:20 left of this step"
     assert describe(training) == (0.25, words)
     measuring = dataclasses.replace(training, stage="fine-tune for 2 epochs: time PyTorch")
     assert describe(measuring)[1] == "variant 2 of 3 · fine-tune for 2 epochs: time PyTorch", "that rate is past"
-    assert describe(dataclasses.replace(measuring, members_done=3))[1].startswith("variant 3 of 3 · ")
+    assert describe(dataclasses.replace(measuring, parts_done=3))[1].startswith("variant 3 of 3 · ")
     assert describe(dataclasses.replace(measuring, status="stopping"))[1].endswith(" · stopping")
 
 
@@ -322,7 +322,7 @@ def test_a_recipe_that_is_resumed_as_a_run_is_looked_at_with_its_own_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = synthetic.config(Int8())
-    run = Run(id="x", name="x", kind=COMPRESS, config=config.base(), compression=config, status="finished")
+    run = Run(id="x", name="x", kind=COMPRESS.name, config=config, status="finished")
     monkeypatch.setattr("core.jobs.foreground.follow", lambda engine, run_id: (run, 0))
     assert run_in_foreground(LocalEngine(), "x", as_json=False) == 0
     assert "python -m core compress --show x" in capsys.readouterr().err

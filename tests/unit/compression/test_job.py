@@ -81,7 +81,7 @@ def test_all_of_a_recipe_is_kept_and_told(store: RunStore, shapes: Path, dataset
     assert set(result.made) == {"hardware", "versions", "code", "date"}
     facts = read_facts(folder)
     assert facts["weights"] == load_checkpoint(str(shapes)).card.weights_sha256
-    assert (run.status, run.members_done, run.step, run.total_steps) == ("finished", 4, 1000, 1000)
+    assert (run.status, run.parts_done, run.step, run.total_steps) == ("finished", 4, 1000, 1000)
     assert run.message.startswith("4 variants made and measured; the result: ")
     assert "points" in run.message
     assert not list(folder.glob(f"members/*/{STATE}"))

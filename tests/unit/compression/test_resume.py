@@ -86,7 +86,7 @@ def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(
     for name in ("1-fine_tune", "2-prune_gradually"):
         rows = [plain(RunStore(store.folder(run_id) / "members").metrics(name)) for run_id in (rough, calm.id)]
         assert rows[0] == rows[1]
-    assert store.get(rough).members_done == 2
+    assert store.get(rough).parts_done == 2
 
 
 def test_what_was_trained_is_only_measured_and_told_after_a_failure(
@@ -177,7 +177,7 @@ def test_a_real_worker_that_is_killed_goes_on_from_its_state(
     os.kill(int((folder / WORKER_LOCK).read_text().split()[0]), signal.SIGKILL)
     wait(lambda: not locks.is_held(folder / WORKER_LOCK))
     run = killed.get(run_id)
-    assert (run.status, run.resumable, run.members_done) == ("lost", True, 0), (run.message, killed.log(run_id))
+    assert (run.status, run.resumable, run.parts_done) == ("lost", True, 0), (run.message, killed.log(run_id))
     assert "resume it" in run.message
     assert state.is_file()
     assert RunStore(folder / "members").get("1-fine_tune").status != "finished"
@@ -187,7 +187,7 @@ def test_a_real_worker_that_is_killed_goes_on_from_its_state(
     engine.submit(run_id)
     wait(lambda: not engine.state(run_id).active)
     run = killed.get(run_id)
-    assert (run.status, run.members_done) == ("finished", 1), run.message
+    assert (run.status, run.parts_done) == ("finished", 1), run.message
     assert f"from step {step}" in killed.log(run_id)
     assert "streamlit" not in killed.log(run_id).lower()
     result = read_compression(killed, run_id)

@@ -41,13 +41,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "fake_member.py").write_text(FAKE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(pool, "MODULE", "fake_member")
     return tmp_path
 
 
 @pytest.fixture
 def two(folder: Path) -> Iterator[Crew]:
-    made = Crew(folder, 2, [])
+    made = Crew("fake_member", folder, 2, [])
     yield made
     made.stop(lambda: None)
     assert not any(map(psutil.pid_exists, started(folder)))
@@ -97,7 +96,7 @@ def test_one_that_is_killed_while_it_has_nothing_to_do_is_replaced(two: Crew, fo
 
 def test_stop_ends_those_that_hear_and_kills_those_that_do_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE_S", 0.3)
-    team, looks = Crew(folder, 2, []), []
+    team, looks = Crew("fake_member", folder, 2, []), []
 
     def enough(in_hand: list[Task]) -> None:
         looks.append(in_hand)
@@ -114,7 +113,7 @@ def test_stop_ends_those_that_hear_and_kills_those_that_do_not(folder: Path, mon
 
 def test_a_stopped_process_is_ended_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE_S", 0.2)
-    team = Crew(folder, 1, [])
+    team = Crew("fake_member", folder, 1, [])
     do(team, "a")
     os.kill(started(folder)[0], signal.SIGSTOP)
     team.stop(lambda: None)
@@ -122,11 +121,11 @@ def test_a_stopped_process_is_ended_too(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_each_place_has_a_gpu_of_its_own_and_one_alone_the_choice(folder: Path) -> None:
-    team = Crew(folder, 2, ["4", "6"])
+    team = Crew("fake_member", folder, 2, ["4", "6"])
     told = {answer.message.rpartition(" ")[2] for answer in team.run(tasks(*"abcdef"), lambda in_hand: None)}
     team.stop(lambda: None)
     assert told == {"4", "6"}
-    alone = Crew(folder, 1, ["4", "6"])  # cuda:1 is there only while both are
+    alone = Crew("fake_member", folder, 1, ["4", "6"])  # cuda:1 is there only while both are
     assert do(alone, "a")["a"].message == "train a on None"
     alone.stop(lambda: None)
 

@@ -14,7 +14,7 @@ import pytest
 
 from core.common import devices, locks
 from core.common.errors import LabError
-from core.jobs import LocalEngine, RunStore, job, metrics, store
+from core.jobs import LocalEngine, RunStore, job, listing, metrics
 from core.jobs.engine import gpus, slots_from_environment
 from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK
 from core.training.config import TrainConfig
@@ -124,7 +124,7 @@ def test_numbers_of_a_status_that_make_no_sense_are_left_out(runs: RunStore) -> 
         f'"total_steps": {10**400}}}'
     )
     run = runs.get(run_id)
-    assert (run.step, run.seconds, run.started, run.threads, run.epoch) == (0, 0.0, None, None, 0.0)
+    assert (run.step, run.seconds, run.started, run.threads, run.figure("epoch")) == (0, 0.0, None, None, None)
     assert run.total_steps == 0
 
 
@@ -370,9 +370,65 @@ def test_a_resumed_run_keeps_its_number_of_threads(runs: RunStore) -> None:
     assert environment["GOMP_SPINCOUNT"] == str(devices.WORKER_SPINS)
 
 
-def test_reading_a_file_that_changes_fast_is_never_stale(tmp_path: Path) -> None:
-    path = tmp_path / "status.json"
+def test_a_listing_of_runs_that_change_fast_is_never_stale(runs: RunStore) -> None:
+    run_id = runs.create(TrainConfig())
+    path = runs.folder(run_id) / "status.json"
     for number in range(300):
-        (tmp_path / "new").write_text(json.dumps({"step": number % 10}))
-        os.replace(tmp_path / "new", path)
-        assert store._read_json(path) == {"step": number % 10}
+        (runs.root / ".new").write_text(json.dumps({"status": "finished", "step": number % 10}))
+        os.replace(runs.root / ".new", path)
+        assert runs.list()[0].step == number % 10
+
+
+def at_rest(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three finished runs, old enough that a listing remembers them."""
+    ids = [runs.create(TrainConfig(), f"run {number}") for number in range(3)]
+    for run_id in ids:
+        set_status(runs, run_id, status="finished")
+    monkeypatch.setattr(listing, "SETTLED_NS", -(10**12))
+    assert {run.status for run in runs.list()} == {"finished"}
+    return ids
+
+
+def test_a_listing_reads_only_what_has_changed(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = at_rest(runs, monkeypatch)
+    read: list[str] = []
+    before = RunStore._read
+
+    def noted(self: RunStore, run_id: str) -> object:
+        read.append(run_id)
+        return before(self, run_id)
+
+    monkeypatch.setattr(RunStore, "_read", noted)
+    monkeypatch.setattr(listing, "COMPARED", 0)
+    assert len(runs.list()) == 3
+    assert read == []
+    elsewhere = RunStore(runs.root / ".." / runs.root.name)  # another path to it: nothing of this is remembered
+    elsewhere.rename(second, "renamed by another process")
+    elsewhere.delete(third)
+    fourth = elsewhere.create(TrainConfig(), "new")
+    read.clear()
+    names = {run.id: run.name for run in runs.list()}
+    assert names == {first: "run 0", second: "renamed by another process", fourth: "new"}
+    assert set(read) == {second, fourth}
+    set_status(elsewhere, first, status="stopped", step=7)
+    assert {run.id: run.step for run in runs.list()}[first] == 7
+    (runs.root / listing.JOURNAL).unlink()
+    set_status(elsewhere, second, step=8)
+    assert {run.id: run.step for run in runs.list()}[second] == 8
+
+
+def test_what_is_changed_by_hand_is_found_in_turn(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = at_rest(runs, monkeypatch)
+    monkeypatch.setattr(listing, "COMPARED", 1)
+    for run_id in ids:
+        (runs.folder(run_id) / "status.json").write_text("{")
+    assert [sum(run.status == "lost" for run in runs.list()) for _ in ids] == [1, 2, 3]
+
+
+def test_a_large_journal_is_begun_anew(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = at_rest(runs, monkeypatch)
+    monkeypatch.setattr(listing, "MOST_JOURNAL_BYTES", 10)
+    for number in range(5):
+        set_status(runs, first, step=number)
+        assert {run.id: run.step for run in runs.list()}[first] == number
+    assert not (runs.root / listing.JOURNAL).exists()

@@ -180,10 +180,10 @@ def test_a_finished_run_tells_what_it_was_and_gave(pair: tuple[str, str], store:
     assert run.status == "finished"
     assert run.config == config
     assert run.step == run.total_steps == 1000
-    assert run.best_val_accuracy is not None
-    assert run.best_val_accuracy > 0.5
-    assert run.test_accuracy is not None
-    assert f"test accuracy {run.test_accuracy:.1%}" in run.message
+    assert run.figure("best_val_accuracy") is not None
+    assert run.figure("best_val_accuracy") > 0.5
+    assert run.figure("test_accuracy") is not None
+    assert f"test accuracy {run.figure('test_accuracy'):.1%}" in run.message
     assert run.seconds > 0.5
     assert run.examples_per_s is not None
     assert run.examples_per_s > 0
@@ -198,9 +198,9 @@ def test_a_finished_run_tells_what_it_was_and_gave(pair: tuple[str, str], store:
     assert run.created
     assert run.created <= run.started <= run.ended
     card = read_card(store.folder(run.id) / "best")
-    assert card.metrics["test_accuracy"] == run.test_accuracy
+    assert card.metrics["test_accuracy"] == run.figure("test_accuracy")
     assert card.metrics["test_images"] == 60
-    assert card.metrics["test_interval"][0] <= run.test_accuracy <= card.metrics["test_interval"][1]
+    assert card.metrics["test_interval"][0] <= run.figure("test_accuracy") <= card.metrics["test_interval"][1]
     assert card.calibration.energy_threshold is not None
     assert card.title == "calm"
     assert "streamlit" not in store.log(run.id).lower()

@@ -17,12 +17,12 @@ from core.common import devices, locks
 from core.common.errors import LabError
 from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
-from core.jobs.run import STUDY
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import chosen, judged, split_of, summary
 from core.regularization.arms import parse_arm
+from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
-from core.regularization.store import FACTS, RESULT, member_store, read_study
+from core.regularization.store import FACTS, RESULT, extend_study, member_store, read_study
 from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from tests.tiny import CLASSES, write_class_folders
@@ -141,7 +141,7 @@ def store(lab: Path) -> RunStore:
 @pytest.fixture(scope="module")
 def calm(store: RunStore, config: StudyConfig) -> str:
     """The undisturbed study, at its end, with two processes."""
-    study = store.create(config, "calm", kind=STUDY)
+    study = store.create(config, "calm", kind=STUDY.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "2")
         run = finish(store, study)
@@ -153,7 +153,7 @@ def calm(store: RunStore, config: StudyConfig) -> str:
 def wild(store: RunStore, config: StudyConfig) -> str:
     """A study of three runs, one of which diverges, at its end."""
     changed = config.replace(arms=("l2=10", "dropout"), seeds=1, steps=30, evaluations=3, lr=10.0)
-    study = store.create(changed, "wild", kind=STUDY)
+    study = store.create(changed, "wild", kind=STUDY.name)
     finish(store, study)
     return study
 
@@ -169,7 +169,7 @@ def rough(config: StudyConfig, lab: Path) -> Rough:
     """The calm study again, with one process instead of several, in four pieces; one of its processes dies, too."""
     store = RunStore(lab / "rough")
     engine = LocalEngine(store, slots=devices.cores())
-    study = store.create(config, "rough", kind=STUDY)
+    study = store.create(config, "rough", kind=STUDY.name)
 
     engine.submit(study)
     member, held, worker = catch(store, study, 0)
@@ -200,15 +200,15 @@ def rough(config: StudyConfig, lab: Path) -> Rough:
     wait_gone(held, worker)
 
     member, held, worker = catch(store, study, 6)
-    with pytest.raises(LabError, match="still at work"):
-        store.extend(study, config.extended(seeds=3))
+    with pytest.raises(LabError, match="still running"):
+        extend_study(store, study, config.extended(seeds=3))
     engine.stop(study)
     wait(lambda: store.get(study).stage == "ending")
     held.resume()
     run = wait_end(engine, study)
     assert run.status == "stopped"
     assert "after 6 of 8 runs: resume it" in run.message
-    assert run.members_done == 6
+    assert run.parts_done == 6
     wait_gone(held, worker)
     assert STEPS > (member_store(store, study).get(member.id).saved_step or 0) >= run.step - 6 * STEPS > 0
     half_way = read_study(store, study)
@@ -227,9 +227,9 @@ def test_a_finished_study_has_trained_every_run_to_its_end(calm: str, store: Run
     with pytest.raises(LabError, match="add arms or seeds"):
         LocalEngine(store, slots=1).submit(calm)
     run, result = store.get(calm), read_study(store, calm)
-    assert run.study == config
+    assert run.config == config
     assert run.step == run.total_steps == 8 * STEPS
-    assert run.members_done == result.done == len(result.members) == 8
+    assert run.parts_done == result.done == len(result.members) == 8
     assert run.message.startswith("8 of 8 runs finished. ")
     assert result.name == "calm"
     assert result.classes == ("circle", "cross", "square")
@@ -334,7 +334,7 @@ def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(wild: st
     assert (result.members[0].checkpoint, result.classes) == ("", ())
 
     wider = store.config(wild).extended(train_sizes=(16,), seeds=2)
-    store.extend(wild, wider)
+    extend_study(store, wild, wider)
     run = finish(store, wild)
     assert run.status == "finished", run.message
     result = read_study(store, wild)
@@ -349,12 +349,12 @@ def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(wild: st
 
 def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None:
     members = store.folder(calm) / MEMBERS
-    before = {path: path.read_bytes() for path in members.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in members.glob("*/**/*") if path.is_file()}
     with pytest.raises(LabError, match="no study"):
-        store.extend(store.create(TrainConfig()), store.config(calm))
+        extend_study(store, store.create(TrainConfig()), store.config(calm))
     with pytest.raises(LabError, match="Only arms, sizes and seeds"):
-        store.extend(calm, store.config(calm).replace(steps=STEPS + 1))
-    store.extend(calm, store.config(calm).extended(arms=("dropout=0.5",)))
+        extend_study(store, calm, store.config(calm).replace(steps=STEPS + 1))
+    extend_study(store, calm, store.config(calm).extended(arms=("dropout=0.5",)))
     run = store.get(calm)
     assert (run.status, run.resumable) == ("stopped", True)
     assert [item.status for item in read_study(store, calm).members].count("waiting") == 2

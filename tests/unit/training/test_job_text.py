@@ -58,7 +58,7 @@ def test_a_run_tells_its_loss_and_keeps_a_sample_of_every_evaluation(
     evaluations = [row for row in store.metrics(finished) if row["kind"] == "eval"]
     samples = store.samples(finished)
     assert (run.task, run.unit) == ("text", "characters")
-    assert run.best_val_loss_nats == min(row["val_loss_nats"] for row in evaluations)
+    assert run.figure("best_val_loss_nats") == min(row["val_loss_nats"] for row in evaluations)
     assert [sample["step"] for sample in samples] == [row["step"] for row in evaluations]
     vocabulary = set(load_text(config.dataset).card.vocabulary)
     assert all(len(sample["text"]) == 300 and set(sample["text"]) <= vocabulary for sample in samples)

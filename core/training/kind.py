@@ -1,0 +1,93 @@
+"""What the rest of the house needs to know of a training run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.jobs.kind import Facts, JobKind
+from core.jobs.run import Run
+from core.models import MODELS
+from core.training.config import TrainConfig
+from core.training.snapshots import title_checkpoints
+
+FIGURES = (
+    "epoch",
+    "best_val_accuracy",
+    "last_val_accuracy",
+    "best_val_loss_nats",
+    "last_val_loss_nats",
+    "last_train_loss_nats",
+    "test_accuracy",
+)
+"""`best_…` of the best checkpoint: least loss for text, best accuracy for images; `test_accuracy` once, at the end."""
+
+
+def facts(config: TrainConfig) -> Facts:
+    """Of the configuration of a training."""
+    return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
+
+
+def _best(run: Run) -> str:
+    """The figure that its best checkpoint was chosen by: `71.30%` for images, `1.520 nats` for text."""
+    loss, accuracy = run.figure("best_val_loss_nats"), run.figure("best_val_accuracy")
+    if run.task == "text":
+        return "" if loss is None else f"{loss:.3f} nats"
+    return "" if accuracy is None else f"{accuracy:.2%}"
+
+
+def _done(run: Run) -> str:
+    return f"epoch {round(run.figure('epoch') or 0.0, 2):g} of {run.config.epochs:g}"
+
+
+def _live(run: Run) -> list[str]:
+    loss, accuracy = run.figure("last_val_loss_nats"), run.figure("last_val_accuracy")
+    parts = [f"epoch {run.figure('epoch') or 0.0:.2f}"]
+    if (train := run.figure("last_train_loss_nats")) is not None:
+        parts.append(f"loss {train:.3f}")
+    if run.task == "text" and loss is not None:
+        parts.append(f"validation {loss:.3f} nats")
+    elif accuracy is not None:
+        parts.append(f"validation {accuracy:.1%}")
+    return parts
+
+
+def _columns(run: Run) -> dict[str, Any]:
+    return {
+        "val_tta": "none",
+        "test_tta": run.config.tta,
+        "epoch": round(run.figure("epoch") or 0.0, 3),
+        "seed": run.config.seed,
+    }
+
+
+def _look(run: Run) -> str:
+    verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
+    return f"Use it: python -m core {verb} --checkpoint {run.id}"
+
+
+def out_of_memory(config: TrainConfig) -> str:
+    """What to do when a training needs more memory than there is."""
+    size = config.batch_size
+    smaller = f"try batch_size={size // 2}" if size > 1 else "choose a smaller model or another device"
+    return f"Memory ran out with batch_size={size}: {smaller}."
+
+
+TRAIN = JobKind(
+    name="train",
+    entry="core.training.job:run_training",
+    read_config=TrainConfig.from_dict,
+    title=lambda config: f"{MODELS[config.model].title}, {config.recipe}",
+    facts=facts,
+    figures=FIGURES,
+    page=lambda run: (run.task, {"view": "Train", "run": run.id}),
+    best=_best,
+    done=_done,
+    live=_live,
+    columns=_columns,
+    look=_look,
+    after_finish="start a new one, with more epochs if it should train for longer",
+    after_steps="have its best checkpoint measured",
+    out_of_memory=out_of_memory,
+    rename=title_checkpoints,
+)
+KINDS = (TRAIN,)

@@ -1,0 +1,134 @@
+"""A room from elsewhere is in the queue, in the list of runs and on the command line, with Stop and Resume; and whatever the
+engine does with a run (kill, stop, resume, lose it) is tested here, because it is the same for every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from core.common import locks
+from core.common.errors import LabError
+from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.store import WORKER_LOCK
+from core.jobs.worker import run_worker
+from tests.unit.terminal import run_main
+from tests.unit.toy_room import COUNT, CountConfig
+
+WAIT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    monkeypatch.setenv("LAB_SLOTS", "1")
+    monkeypatch.setenv("LAB_ROOMS", "tests.unit.toy_room")
+
+
+def new(**settings: object) -> str:
+    return RunStore().create(CountConfig(**settings), kind=COUNT.name)  # type: ignore[arg-type]
+
+
+def wait_for(run_id: str, *, step: int = 0, ended: bool = False) -> Run:
+    """The run once it has done so many steps, or is over."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        run = LocalEngine().state(run_id)
+        if (ended and not run.active) or (not ended and run.step >= step):
+            return run
+        time.sleep(0.05)
+    raise AssertionError(f"{run.status}, step {run.step}: {run.message} {RunStore().log(run_id)}")
+
+
+def test_a_run_of_the_room_is_listed_and_done_by_the_engine() -> None:
+    run_id = new(steps=3)
+    assert RunStore().get(run_id).name == "Count to 3"
+    LocalEngine().submit(run_id)
+    run = wait_for(run_id, ended=True)
+    assert (run.status, run.message, run.step, run.figures) == ("finished", "Counted to 3.", 3, {"square": 9})
+    assert run.config == CountConfig(steps=3)
+    assert [row["square"] for row in RunStore().metrics(run_id)] == [1, 4, 9]
+    assert [item.id for item in RunStore().list()] == [run_id]
+
+
+def test_the_room_has_a_command_and_its_runs_are_among_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = run_main(capsys, "count", "2", "--json")
+    made = json.loads(output)
+    assert (code, made["status"], made["square"], made["config"]["steps"]) == (0, "finished", 4, 2)
+    assert [row["id"] for row in json.loads(run_main(capsys, "runs", "--json")[1])] == [made["run_id"]]
+    assert "Count to 2" in run_main(capsys, "runs")[1]
+    assert "steps=2" in run_main(capsys, "runs", made["run_id"])[1]
+
+
+def test_a_run_whose_room_is_gone_is_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new()
+    monkeypatch.delenv("LAB_ROOMS")
+    run = RunStore().get(run_id)
+    assert (run.status, run.config, run.resumable) == ("failed", None, False)
+    assert "'count'" in run.message
+    with pytest.raises(LabError, match="'count'"):
+        LocalEngine().submit(run_id)
+
+
+def test_a_stopped_run_goes_on_where_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = new(steps=40, step_s=0.05)
+    LocalEngine().submit(run_id)
+    wait_for(run_id, step=2)
+    assert run_main(capsys, "stop", run_id)[0] == 0
+    stopped = RunStore().get(run_id)
+    assert (stopped.status, stopped.resumable) == ("stopped", True)
+    assert 2 <= stopped.step == stopped.saved_step < 40
+    assert run_main(capsys, "resume", run_id)[0] == 0
+    assert RunStore().get(run_id).status == "finished"
+    assert [row["step"] for row in RunStore().metrics(run_id)] == list(range(1, 41))
+
+
+def test_a_killed_run_is_lost_and_goes_on_where_it_was() -> None:
+    run_id = new(steps=40, step_s=0.05)
+    LocalEngine().submit(run_id)
+    wait_for(run_id, step=2)
+    lock = RunStore().folder(run_id) / WORKER_LOCK
+    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+    lost = wait_for(run_id, ended=True)
+    assert (lost.status, lost.resumable) == ("lost", True)
+    assert f"step {lost.saved_step}" in lost.message
+    LocalEngine().submit(run_id)
+    assert wait_for(run_id, ended=True).status == "finished"
+    assert [row["step"] for row in RunStore().metrics(run_id)] == list(range(1, 41))
+
+
+def test_a_worker_that_does_not_stop_is_ended_after_its_grace() -> None:
+    run_id = new(step_s=0.01, fails="deaf")
+    engine = LocalEngine(grace_s=0.2)
+    engine.submit(run_id)
+    wait_for(run_id, step=2)
+    assert engine.stop(run_id).status == "stopping"
+    while engine.state(run_id).active:
+        time.sleep(0.05)
+    assert RunStore().get(run_id).status == "stopped"
+
+
+def test_runs_wait_their_turn_and_one_that_waits_can_be_taken_out() -> None:
+    first, second, third = new(steps=1000, step_s=0.05), new(), new()
+    for run_id in (first, second, third):
+        LocalEngine().submit(run_id)
+    assert [RunStore().get(run_id).queue_position for run_id in (first, second, third)] == [None, 1, 2]
+    assert LocalEngine().stop(second).status == "stopped"
+    assert RunStore().get(third).queue_position == 1
+    LocalEngine().stop(first, now=True)
+    assert wait_for(third, ended=True).status == "finished"
+    assert RunStore().get(second).status == "stopped"
+
+
+@pytest.mark.parametrize(("fails", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
+def test_an_error_ends_in_a_sentence_and_can_be_tried_again(fails: str, said: str) -> None:
+    run_id = new(fails=fails)
+    assert run_worker(run_id) == "failed"
+    run = RunStore().get(run_id)
+    assert said in run.message
+    assert run.resumable
+    assert not locks.is_held(RunStore().folder(run_id) / WORKER_LOCK)
