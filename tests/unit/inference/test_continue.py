@@ -22,7 +22,7 @@ def test_what_goes_on_from_a_text_repeats_nothing_of_it() -> None:
     """Continuing is the same as having asked for all of it at once, for what may not be repeated."""
     model = checkpoint("gru")
     settings = SamplingConfig(length=120, temperature=0, no_repeat=4)
-    whole = text_of(write(model, "The ", dataclasses.replace(settings, length=240)))
+    whole = text_of(write(model, "The ", settings.replace(length=240)))
     first = text_of(write(model, "The ", settings))
     rest = text_of(write(model, "The " + first, settings, own=len(first)))
     assert first + rest == whole
@@ -33,7 +33,7 @@ def test_what_goes_on_from_a_text_repeats_nothing_of_it() -> None:
 def test_a_text_that_goes_on_draws_what_it_would_have_drawn() -> None:
     model = checkpoint("lstm")
     settings = SamplingConfig(length=50, temperature=1, seed=3)
-    whole = text_of(write(model, "The ", dataclasses.replace(settings, length=100)))
+    whole = text_of(write(model, "The ", settings.replace(length=100)))
     first = text_of(write(model, "The ", settings))
     assert first + text_of(write(model, "The " + first, settings, own=50)) == whole
     assert text_of(write(model, "a", settings, own=10**6)), "more was written than is read again"

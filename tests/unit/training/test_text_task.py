@@ -364,7 +364,7 @@ def test_a_transformer_has_no_place_that_training_never_reaches() -> None:
             "Simple CNN cannot learn A play, which is a text: choose another",
         ),
         ({"model": "char_rrn", "model_config": {}}, "There is no model named 'char_rrn': choose one of "),
-        ({"model_config": {"width": 0}}, "width=0 is not valid: it must be a whole number from 1 to 4,096."),
+        ({"model_config": {"width": 0}}, "width=0 is not valid: width must be a whole number from 1 to 4,096."),
     ],
 )
 def test_what_does_not_fit_a_text_is_one_sentence(changes: dict, words: str) -> None:
