@@ -88,7 +88,7 @@ def test_wrong_studies_are_answered_in_a_sentence(page: Page) -> None:
     page.goto("/regularization?view=New+study")
     alert = page.get_by_test_id("stAlert").first
     start = page.locator(".st-key-start-study").get_by_role("button")
-    for given, said in (("0", "training"), ("45001", "45,000 training images"), ("some", "whole number")):
+    for given, said in (("0", "from 1"), ("45001", "45,000 training images"), ("some", "whole number")):
         enter(page, "study-sizes", given)
         expect(alert).to_contain_text(said)
         expect(start).to_be_disabled()
