@@ -7,41 +7,41 @@ Exit codes: 0 done, 1 it was tried and failed, 2 bad input or usage, 130 interru
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import signal
 import sys
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
+    from cyclopts import App
+
     from core.jobs.kind import JobKind
 
 KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind")
 """Modules that declare kinds of runs, as `KINDS`."""
-COMMANDS = (
-    "core.data.cli",
-    "core.training.cli",
-    "core.regularization.cli",
-    "core.compression.cli",
-    "core.jobs.cli",
-    "core.images.cli",
-    "core.attribution.cli",
-    "core.compression.cli_measure",
-    "core.compression.cli_export",
-    "core.language.cli",
-    "core.jobs.cli_worker",
-    "core.benchmark.cli",
-)
-"""Modules that add commands, by `add(subcommands)`, in the order of `--help`."""
+COMMANDS = {
+    "core.data.cli": ("data", "models", "checkpoints"),
+    "core.training.cli": ("train", "resume", "stop"),
+    "core.jobs.cli": ("runs", "worker"),
+    "core.images.cli": ("classify", "evaluate"),
+    "core.attribution.cli": ("explain",),
+    "core.language.cli": ("generate",),
+    "core.regularization.cli": ("study",),
+    "core.compression.cli": ("compress",),
+    "core.compression.cli_measure": ("measure",),
+    "core.compression.cli_export": ("export",),
+    "core.benchmark.cli": ("benchmark",),
+}
+"""Functions and groups of commands; a module is imported when one of its own is called, or listed."""
 
 
 def further_rooms() -> list[str]:
-    """Modules of LAB_ROOMS, between commas: rooms from elsewhere, with `KINDS`, `add` and `PAGES` as they have them.
+    """Modules of LAB_ROOMS, between commas: rooms from elsewhere, with `KINDS`, `COMMANDS` and `PAGE`.
 
     Whoever sets it runs code here, as with PYTHONPATH.
     """
@@ -59,35 +59,36 @@ def _kinds(rooms: tuple[str, ...]) -> dict[str, JobKind]:
     return {kind.name: kind for module in modules for kind in getattr(module, "KINDS", ())}
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+def build_app() -> App:
+    """The command line of all rooms."""
+    from core.common.commands import new_app
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    root = Parser(prog="python -m core", description="Bottleneck Lab on the command line.")
-    subcommands = root.add_subparsers(metavar="COMMAND", required=True)
-    for name in (*COMMANDS, *further_rooms()):
-        add = getattr(import_module(name), "add", None)
-        if add:
-            add(subcommands)
-    return root
+    app = new_app("python -m core", "Bottleneck Lab on the command line.")
+    for module, names in COMMANDS.items():
+        for name in names:
+            app.command(f"{module}:{name}", name=name)
+    for room in further_rooms():
+        for command in getattr(import_module(room), "COMMANDS", ()):
+            app.command(command)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can cause end as one sentence, never as a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name must not end an answer with a traceback
-            stream.reconfigure(errors="backslashreplace")
-    root = parser()
-    options, rest = root.parse_known_args(arguments)
-    if rest and not getattr(options, "takes_rest", False):
-        root.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest
+    from cyclopts import CycloptsError
+
+    from core.common.commands import usage_error
+
+    given = sys.argv[1:] if arguments is None else arguments
+    _escape_odd_names()
     try:
-        return int(options.command(options))
+        app = build_app()
+        if not given or given[0] in app.help_flags:  # what a command says of itself is in its module
+            app.resolved_commands()
+        return int(app(given) or 0)
+    except CycloptsError as error:
+        print(usage_error(error), file=sys.stderr)
+        return 2
     except LabError as error:
         print(error, file=sys.stderr)
         return 2
@@ -96,6 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as end:  # rich, which prints the help, ends the process then
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         return 0
     except OSError as error:
         print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
@@ -106,3 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
         hint = "run it again with LAB_DEBUG=1 to see where"
         print(f"An error that was not foreseen ({type(error).__name__}: {error}): {hint}.", file=sys.stderr)
         return 1
+
+
+def _escape_odd_names() -> None:
+    """A file's name that is no text must not end an answer with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

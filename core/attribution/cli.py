@@ -1,161 +1,244 @@
-"""`explain`: why a checkpoint says what it says of a picture, and how far each method deserves to be believed."""
+"""`explain`: why a checkpoint says what it says of an image, and how far each method deserves to be believed."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import io
+import json
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from core.attribution.baselines import BASELINES, DEFAULT_BASELINE, check_baseline
-from core.attribution.cli_report import UNKNOWN, find_classifier, output_path, report, show
-from core.attribution.evidence.controls import CONTROLS
-from core.attribution.evidence.scores import MOST_SEED
+from cyclopts import App, Parameter
+
+from core.attribution.baselines import BASELINES, DEFAULT_BASELINE
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, get_method
+from core.common.commands import CheckpointName, Device, Json, Pairs, Whole, between
 from core.common.errors import LabError
-from core.common.output import Bar, note, print_json, print_table
+from core.common.output import Bar, check_output, note, print_json, print_table
 from core.common.paths import write_atomic
+from core.data.cli import how_to_get, load_with_bar
 from core.images.cli import load, read
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from core.attribution.evidence.scores import Interval, MethodScores, Report
     from core.attribution.explainer import Attribution, Explainer
+    from core.checkpoints.store import CheckpointRef
 
-EXAMPLE = "python -m core explain IMAGE --checkpoint fast_resnet"
-METHOD = "integrated_gradients"
-TAKES = {
-    "": ("method", "target", "baseline", "set", "seed", "output", "array", "opacity", "percentile", "device"),
-    "list": (),
-    "report": ("images", "jobs", "work", "baseline", "seed", "output", "device"),
-    "show": ("output",),
-}
-"""Flags of each use, beside --checkpoint and --json."""
-TYPES = {"int": int, "float": float}
+UNKNOWN = "–"
+MethodName = Annotated[str, Parameter(choices=tuple(METHODS))]
+Baseline = Annotated[str, Parameter(choices=tuple(BASELINES), help="What methods compare the image with.")]
+Seed = Annotated[Whole, between(0, 2**32 - 1), Parameter(help="For all that is random.")]
 
-
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser(
-        "explain",
-        help="explain what a checkpoint says of a picture, and score the explanation",
-        description="Attribution: which pixels speak for a class, by one method, and how far to believe it: insertion and "
-        "deletion beside three maps that know nothing of the network, infidelity, completeness gap. What is explained is the "
-        "answer to the picture as it is, without test-time augmentation.",
-        epilog=f"Methods, with their settings: {EXAMPLE.replace('IMAGE', '--list')}",
-    )
-    parser.add_argument("image", metavar="IMAGE", nargs="?", help="a picture: PNG, JPEG, WebP, BMP or GIF")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="list the methods; with --checkpoint, also those it refuses")
-    what.add_argument("--report", action="store_true", help="score all methods over many images of the test split")
-    what.add_argument("--show", action="store_true", help="print the report that ships for a checkpoint")
-    parser.add_argument("--checkpoint", metavar="NAME", help="as listed by: python -m core checkpoints")
-    parser.add_argument(
-        "--baseline", help=f"what methods compare with: {', '.join(BASELINES)} (default: {DEFAULT_BASELINE})"
-    )
-    parser.add_argument("--seed", type=int, metavar="INT", help="for all that is drawn by lot (default: 0)")
-    parser.add_argument(
-        "--output", metavar="FILE", help="write the map over the picture as .png; of a report, all its values as .json"
-    )
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    one = parser.add_argument_group("a picture")
-    one.add_argument("--method", metavar="NAME", help=f"see --list (default: {METHOD})")
-    one.add_argument("--set", action="append", metavar="NAME=VALUE", help="a setting of the method; may be repeated")
-    one.add_argument("--target", metavar="CLASS", help="the class to explain (default: the one predicted)")
-    one.add_argument("--array", metavar="FILE", help="write the raw map as .npy, (3, H, W) float32, and beside it the "
-                     "picture as the network gets it, .input.npy")  # fmt: skip
-    one.add_argument("--opacity", type=float, metavar="SHARE", help="of the map over the picture, 0 to 1")
-    one.add_argument("--percentile", type=float, metavar="P", help="of |value| at which the colours end, 1 to 100")
-    many = parser.add_argument_group("a report")
-    many.add_argument("--images", type=int, metavar="INT", help="test images that are drawn (default: 200)")
-    many.add_argument("--jobs", type=int, metavar="INT", help="processes, one thread each (default: 1)")
-    many.add_argument("--work", metavar="FILE", help="keep what is done in this file, and go on from it next time")
-    parser.set_defaults(command=explain)
+explain = App(
+    name="explain",
+    help="Explain what a checkpoint says of an image, and score the explanation.\n\nAttribution: which pixels speak for a class, "
+    "by one method, and how far to believe it: insertion and deletion beside three maps that know nothing of the network, "
+    "infidelity, completeness gap. What is explained is the answer to the image as it is, without test-time augmentation.",
+)
 
 
-def explain(options: argparse.Namespace) -> int:
-    use = next((name for name in ("list", "report", "show") if getattr(options, name)), "")
-    for name in sorted({flag for flags in TAKES.values() for flag in flags} - set(TAKES[use])):
-        if getattr(options, name) is not None:
-            raise LabError(f"--{name} does not go with {f'--{use}' if use else 'a picture'}: leave it out.")
-    if use and options.image is not None:
-        why = "draws its pictures from the test split" if use == "report" else "takes no picture"
-        raise LabError(f"--{use} {why}: leave {options.image[:200]} out.")
-    if not use and options.image is None:
-        raise LabError(f"A picture is missing: {EXAMPLE}, or one of --list, --report and --show.")
-    if options.checkpoint is None and use != "list":
-        raise LabError(f"--checkpoint NAME is missing: {EXAMPLE.replace('IMAGE', options.image or f'--{use}')}")
-    if not 0 <= (options.seed or 0) <= MOST_SEED:
-        raise LabError(
-            f"--seed {str(options.seed)[:60]} is not valid: it must be a whole number from 0 to {MOST_SEED:,}."
-        )
-    check_baseline(options.baseline or DEFAULT_BASELINE)
-    return {"": _picture, "list": _list, "report": report, "show": show}[use](options)
+@explain.command(name="image")
+def explain_image(
+    image: str,
+    /,
+    *,
+    checkpoint: CheckpointName,
+    method: MethodName = "integrated_gradients",
+    options: Annotated[Pairs | None, Parameter(name="--set")] = None,
+    target: str | None = None,
+    baseline: Baseline = DEFAULT_BASELINE,
+    seed: Seed = 0,
+    output: str | None = None,
+    array: str | None = None,
+    opacity: Annotated[float | None, between(0, 1)] = None,
+    percentile: Annotated[float | None, between(1, 100)] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Explain what a checkpoint says of one image, by one method.
 
-
-def _picture(options: argparse.Namespace) -> int:
+    Args:
+        image: PNG, JPEG, WebP, BMP or GIF.
+        method: As listed by: python -m core explain methods.
+        options: A setting of the method, NAME=VALUE; may be given several times.
+        target: The class to explain; without it, the one predicted.
+        output: Write the map over the image to this .png file.
+        array: Write the raw map to this .npy file, (3, H, W) float32, and beside it the image as the network gets it,
+            .input.npy.
+        opacity: Of the map over the image, 0 to 1. Without it, 0.75.
+        percentile: Of absolute values at which the colours end, 1 to 100. Without it, 99.
+    """
     from core.data.decode import MAX_BYTES, decode_image, fit_to_model
 
-    reference = find_classifier(options.checkpoint)
-    method = get_method(options.method or METHOD, _settings(options.method or METHOD, options.set or []))
+    reference = _find_classifier(checkpoint)
+    kind = get_method(method, dict(options or ()))
     classes, side = reference.card.image_data.classes, reference.card.image_data.image_size
-    if options.target is not None and options.target not in classes:
-        raise LabError(f"There is no class {options.target[:100]!r}: choose one of {', '.join(classes)[:1000]}.")
-    _check_display(options)
-    output = output_path("--output", options.output, ".png", options.image)
-    array = output_path("--array", options.array, ".npy", options.image)
-    picture = decode_image(read(Path(options.image), MAX_BYTES, "picture"))
+    if target is not None and target not in classes:
+        raise LabError(f"There is no class {target[:100]!r}: choose one of {', '.join(classes)[:1000]}.")
+    map_file = None if output is None else check_output("--output", output, (".png",), image)
+    array_file = None if array is None else check_output("--array", array, (".npy",), image)
+    picture = decode_image(read(Path(image), MAX_BYTES, "picture"))
     pixels = fit_to_model(picture.rgb, side)
-    options.device = options.device or "auto"
-    checkpoint = load(reference, options)
+    loaded = load(reference, device)
     from core.attribution.explainer import Explainer
 
-    explainer = Explainer(checkpoint)
-    asked: dict[str, Any] = {"baseline": options.baseline or DEFAULT_BASELINE, "seed": options.seed or 0}
-    if refusal := explainer.refusal(method):
+    explainer = Explainer(loaded)
+    asked: dict[str, Any] = {"baseline": baseline, "seed": seed}
+    if refusal := explainer.refusal(kind):
         raise LabError(refusal)
     probabilities = explainer.probabilities(explainer.inputs(pixels))[0].tolist()
     predicted = probabilities.index(max(probabilities))
-    target = predicted if options.target is None else classes.index(options.target)
-    bar = Bar()
-    try:
+    index = predicted if target is None else classes.index(target)
+    with Bar() as bar:
         # The first call imports and allocates, too: what is reported is what a warm network takes. The settings are the
-        # usual ones, which may fit this picture less well than those that were asked for.
+        # usual ones, which may fit this image less well than those that were asked for.
         with suppress(LabError):
             explainer.attribute(
-                get_method(method.name), pixels, target, **asked, on_progress=lambda _: bar.show(None, "warming up")
+                get_method(method), pixels, index, **asked, on_progress=lambda _: bar.show(None, "warming up")
             )
         found = explainer.attribute(
-            method, pixels, target, **asked, on_progress=lambda share: bar.show(share, "explaining")
+            kind, pixels, index, **asked, on_progress=lambda share: bar.show(share, "explaining")
         )
-    finally:
-        bar.close()
     evidence, problem = _evidence(explainer, found, pixels)
-    notes = [*picture.notes, *([problem] if problem else [])]
     row: dict[str, Any] = {
-        "file": options.image,
+        "file": image,
         "checkpoint": reference.name,
-        "method": method.name,
-        "settings": method.settings(),
-        "target": classes[target],
-        "target_index": target,
+        "method": method,
+        "settings": kind.settings(),
+        "target": classes[index],
+        "target_index": index,
         "predicted": classes[predicted],
-        "probability": probabilities[target],
+        "probability": probabilities[index],
         **asked,
         **evidence,
         "milliseconds": round(found.milliseconds, 3),
-        **_write(found, pixels, output, array, options),
-        "notes": notes,
+        **_write(found, pixels, map_file, array_file, opacity, percentile),
+        "notes": [*picture.notes, *([problem] if problem else [])],
     }
-    if options.json:
+    if as_json:
         print_json(row)
     else:
-        _print_picture(row, method)
-    return 0
+        _print_image(row, kind)
+
+
+@explain.command(name="methods")
+def list_methods(*, checkpoint: CheckpointName | None = None, as_json: Json = False) -> None:
+    """List the methods, with their settings and their cost.
+
+    Args:
+        checkpoint: Say of this one too which methods cannot explain it.
+    """
+    reference = None if checkpoint is None else _find_classifier(checkpoint)
+    side = 32 if reference is None else reference.card.image_data.image_size
+    model = None if reference is None else load(reference, "cpu").model
+    rows = []
+    for name in METHODS:
+        method = get_method(name)
+        forward, backward = method.passes(side)
+        row: dict[str, Any] = {"method": name, "title": method.title, "forward": forward, "backward": backward}
+        row["settings"] = method.settings()
+        rows.append(row | ({"refusal": method.refusal(model)} if model is not None else {}))
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["settings"] = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or UNKNOWN
+    print_table(rows, ["method", "title", "forward", "backward", "settings"])
+    print(f"forward, backward: passes through the network for a picture of {side}x{side} pixels.")
+    for row in rows:
+        if row.get("refusal"):
+            print(f"{row['method']} cannot explain {checkpoint}: {row['refusal']}")
+
+
+@explain.command(name="report")
+def make_report(
+    *,
+    checkpoint: CheckpointName,
+    images: Annotated[Whole, between(2, 100_000)] = 200,
+    jobs: Whole = 1,
+    work: str | None = None,
+    baseline: Baseline = DEFAULT_BASELINE,
+    seed: Seed = 0,
+    output: str | None = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score all methods over many images of the test split.
+
+    Args:
+        images: Test images that are drawn.
+        jobs: Processes, one thread each.
+        work: Keep what is done in this file, and go on from it next time.
+        output: Write the report with all its values to this .json file.
+    """
+    from core.attribution.evidence.report import Report
+    from core.attribution.evidence.report import make_report as make
+    from core.common.devices import prepare_server
+    from core.data import dataset_status, dataset_title
+
+    reference = _find_classifier(checkpoint)
+    name = reference.card.dataset.name
+    output_file = None if output is None else check_output("--output", output, (".json",))
+    work_file = None if work is None else check_output("--work", work, other=output)
+    if not dataset_status(name).ready:
+        raise LabError(
+            f"{dataset_title(name)} is not on this machine, and a report draws its pictures from it: {how_to_get(name)}."
+        )
+    dataset = load_with_bar(name, "images")
+    prepare_server(1)
+    made = None
+    try:
+        with Bar() as bar:
+            for item in make(
+                reference,
+                dataset,
+                images=images,
+                seed=seed,
+                baseline=baseline,
+                device=device,
+                jobs=jobs,
+                work=work_file,
+                on_progress=lambda share: bar.show(share, f"{reference.name}: scoring {images:,} pictures"),
+            ):
+                made = item if isinstance(item, Report) else None
+    except KeyboardInterrupt:
+        note(
+            f"Go on with the same command: {work} has what is done." if work else "Nothing is kept without --work FILE."
+        )
+        raise
+    assert made is not None, "the last item is the report"
+    _print_report(made, output_file, as_json)
+
+
+@explain.command(name="show")
+def show_report(checkpoint: CheckpointName, /, *, output: str | None = None, as_json: Json = False) -> None:
+    """Print the report that ships for a checkpoint.
+
+    Args:
+        output: Write the report with all its values to this .json file.
+    """
+    from core.attribution.evidence.report import load_report, shipped_reports
+
+    output_file = None if output is None else check_output("--output", output, (".json",))
+    found = load_report(checkpoint)
+    if found is None:
+        there = f", but for {', '.join(shipped_reports())}" if shipped_reports() else ""
+        raise LabError(f"No report ships for {checkpoint[:100]}{there}: make one with python -m core explain report.")
+    _print_report(found, output_file, as_json)
+
+
+def _find_classifier(name: str) -> CheckpointRef:
+    """A classifier by its name. Raises LabError, also for a language model."""
+    from core.checkpoints.store import find_checkpoint
+
+    reference = find_checkpoint(name)
+    reference.card.image_data  # noqa: B018
+    return reference
 
 
 def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> tuple[dict[str, Any], str]:
@@ -182,7 +265,12 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
 
 
 def _write(
-    found: Attribution, pixels: np.ndarray, output: Path | None, array: Path | None, options: argparse.Namespace
+    found: Attribution,
+    pixels: np.ndarray,
+    output: Path | None,
+    array: Path | None,
+    opacity: float | None,
+    percentile: float | None,
 ) -> dict[str, str | None]:
     """The files that were asked for, and their paths for JSON."""
     import numpy as np
@@ -195,8 +283,8 @@ def _write(
             found.pixels,
             pixels,
             signed=found.method.signed,
-            opacity=OPACITY if options.opacity is None else options.opacity,
-            percentile=options.percentile or OUTLIERS,
+            opacity=OPACITY if opacity is None else opacity,
+            percentile=percentile or OUTLIERS,
         )
         files["output"] = output, drawn
     if array is not None:
@@ -212,7 +300,9 @@ def _write(
     return {name: str(files[name][0]) if name in files else None for name in ("output", "array", "inputs")}
 
 
-def _print_picture(row: dict[str, Any], method: Method) -> None:
+def _print_image(row: dict[str, Any], method: Method) -> None:
+    from core.attribution.evidence.controls import CONTROLS
+
     given = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
     other = "" if row["predicted"] == row["target"] else f"; it predicts {row['predicted']}"
     print(f"{row['file']}: {method.title}{f' ({given})' if given else ''} for {row['target']}")
@@ -241,50 +331,47 @@ def _print_picture(row: dict[str, Any], method: Method) -> None:
         note(sentence)
 
 
-def _list(options: argparse.Namespace) -> int:
-    reference = None if options.checkpoint is None else find_classifier(options.checkpoint)
-    side = 32 if reference is None else reference.card.image_data.image_size
-    options.device = "cpu"
-    model = None if reference is None else load(reference, options).model
-    rows = []
-    for name in METHODS:
-        method = get_method(name)
-        forward, backward = method.passes(side)
-        row: dict[str, Any] = {"method": name, "title": method.title, "forward": forward, "backward": backward}
-        row["settings"] = method.settings()
-        rows.append(row | ({"refusal": method.refusal(model)} if model is not None else {}))
-    if options.json:
-        print_json(rows)
-        return 0
-    for row in rows:
-        row["settings"] = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or UNKNOWN
-    print_table(rows, ["method", "title", "forward", "backward", "settings"])
-    print(f"forward, backward: passes through the network for a picture of {side}x{side} pixels.")
-    for row in rows:
-        if row.get("refusal"):
-            print(f"{row['method']} cannot explain {options.checkpoint}: {row['refusal']}")
-    return 0
+def _print_report(report: Report, output: Path | None, as_json: bool) -> None:
+    """A report on stdout, and as a file if that was asked for."""
+    rows, config = report.rows(), report.config
+    if output is not None:
+        write_atomic(output, json.dumps(report.to_dict(), separators=(",", ":")) + "\n")
+    if as_json:
+        about = dataclasses.asdict(config) | {"images": len(report.images), "left_out": len(report.left_out)}
+        print_json(about | {"rows": [dataclasses.asdict(row) for row in rows]})
+    else:
+        print(
+            f"{config.checkpoint}: {len(report.images):,} test images, seed {config.seed}, baseline {config.baseline}"
+        )
+        print_table([_cells(row) for row in rows], list(_cells(rows[0])))
+        print(
+            "score: insertion - deletion, with its 95% interval over the pictures. ms: median (5% to 95%), one picture."
+        )
+        print("beats all: share of the pictures on which the score is above those of all three controls.")
+        for name, sentence in config.refused.items():
+            print(f"{name} cannot explain {config.checkpoint}: {sentence}")
+        if report.left_out:
+            first = next(iter(report.left_out.values()))
+            print(f"Left out: {len(report.left_out):,} that could not be measured. {first}")
+        print(", ".join(f"{name}: {words}" for name, words in config.made.items()))
+    if output is not None:
+        note(f"Written to {output}.")
 
 
-def _settings(method: str, given: list[str]) -> dict[str, Any]:
-    """What --set says, as the types that the settings have; get_method checks names and values."""
-    kinds = {item.name: str(item.type) for item in dataclasses.fields(METHODS[method])} if method in METHODS else {}
-    found: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise LabError(f"--set {text[:100]} is not valid: write it as NAME=VALUE, as in --set steps=100.")
-        try:
-            found[name] = TYPES.get(kinds.get(name, ""), str)(value)
-        except ValueError:
-            found[name] = value
-    return found
+def _cells(row: MethodScores) -> dict[str, str]:
+    def mean(found: Interval | None) -> str:
+        return UNKNOWN if found is None else f"{found.mean:.3f}"
 
-
-def _check_display(options: argparse.Namespace) -> None:
-    for name, low, high in (("opacity", 0, 1), ("percentile", 1, 100)):
-        value = getattr(options, name)
-        if value is not None and options.output is None:
-            raise LabError(f"--{name} is of the picture that --output writes: give --output FILE.png, or leave it out.")
-        if value is not None and not low <= value <= high:
-            raise LabError(f"--{name} {value:g} is not valid: it must be a number from {low} to {high}.")
+    time, score = row.milliseconds, row.score
+    return {
+        "method": row.title,
+        "score": UNKNOWN if score is None else f"{score.mean:+.3f} ({score.low:+.3f} to {score.high:+.3f})",
+        "insertion": mean(row.insertion),
+        "deletion": mean(row.deletion),
+        "infidelity": mean(row.infidelity),
+        "gap": mean(row.gap),
+        "max-sensitivity": mean(row.sensitivity),
+        "ms": UNKNOWN if time is None else f"{time.median:,.1f} ({time.p5:,.1f} to {time.p95:,.1f})",
+        "beats all": UNKNOWN if row.beats_all is None else f"{row.beats_all:.0%}",
+        "verdict": row.label or "control",
+    }

@@ -36,7 +36,7 @@ def result(process: subprocess.Popen[str]) -> Any:
     if process.returncode:
         last = (err.strip().splitlines() or ["no output"])[-1]
         raise LabError(
-            f"A measured process ended with an error ({last}): are its data here? `python -m core data` tells."
+            f"A measured process ended with an error ({last}): are its data here? `python -m core data list` tells."
         )
     return json.loads(out.strip().splitlines()[-1])
 

@@ -41,13 +41,13 @@ def using_cores(rounds: int) -> Iterator[Figure]:
 def quick_study(rounds: int) -> Iterator[Figure]:
     """The study that the form starts with: 5 arms, 3 seeds, simple_cnn, 2,000 images. Raises LabError without CIFAR-10."""
     if not (lab_home() / "data" / "cifar10").is_dir():
-        raise LabError("CIFAR-10 is not on this machine: fetch it with `python -m core data cifar10 --fetch`.")
+        raise LabError("CIFAR-10 is not on this machine: fetch it with `python -m core data fetch cifar10`.")
     taken = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "data").symlink_to(lab_home() / "data")
             started = time.perf_counter()
-            command = [sys.executable, "-m", "core", "study", "--json"]
+            command = [sys.executable, "-m", "core", "study", "start", "--json"]
             environment = dict(os.environ) | {"LAB_HOME": folder}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             taken.append(time.perf_counter() - started)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
+from core.common.errors import LabError
 from core.common.values import duration as duration
 
 PLAIN_EVERY_S = 10.0
@@ -40,6 +43,29 @@ def print_table(rows: list[dict[str, Any]], columns: list[str]) -> None:
         print("  ".join(value.ljust(width) for value, width in zip(line, widths)).rstrip())
 
 
+def check_output(flag: str, name: str, endings: tuple[str, ...] = (), other: str | None = None) -> Path:
+    """The file to write. Raises LabError, before the work begins, for what cannot be one.
+
+    endings: one of them ends its name; empty for any. other: a file that must not be lost.
+    """
+    shown = f"{flag} {name[:200]}"
+    if endings and not name.lower().endswith(endings):
+        raise LabError(f"{shown} is not valid: the file's name must end in {' or '.join(endings)}.")
+    try:
+        path = Path(name).expanduser()
+        if not name or "\0" in name or path.is_dir() or not path.parent.is_dir():
+            raise LabError(f"{shown} is not a file that can be written: give one in a folder that is there.")
+        if path.exists() and not path.is_file():
+            raise LabError(f"{shown} is a device or a pipe, which cannot be replaced by a file: give another name.")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise LabError(f"The folder {path.parent} is not writable: give {flag} a file in another one.")
+        if other is not None and path.resolve() == Path(other).expanduser().resolve():
+            raise LabError(f"{shown} is {other} itself, which would be lost: give another name.")
+    except (OSError, RuntimeError) as error:  # a name that is too long, an unknown ~user
+        raise LabError(f"{shown} is not the name of a file: give a shorter one, without special characters.") from error
+    return path
+
+
 class Bar:
     """A progress bar on a terminal; plain lines, one every ten seconds, elsewhere."""
 
@@ -65,6 +91,12 @@ class Bar:
             self._plain = f"{percent}{words}"
             note(self._plain.strip())
         self._drawn = moment
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Clear the line of the bar."""

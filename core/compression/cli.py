@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import App, Parameter
+
+from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, takes_settings
 from core.common.errors import LabError
-from core.common.output import note, print_json, print_table
+from core.common.output import check_output, note, print_json, print_table
 from core.common.paths import write_atomic
-from core.common.settings import fields_of
 from core.compression.analysis import UNKNOWN, csv_rows, headline, rows, students_words, winner
 from core.compression.cli_measure import row
 from core.compression.kind import COMPRESS
@@ -22,93 +23,143 @@ from core.compression.results import CompressionResult
 from core.compression.shipped import load_shipped
 from core.compression.steps import STEPS, Distill
 from core.compression.store import read_compression
+from core.data.cli import how_to_get
 from core.jobs import LocalEngine
-from core.jobs.foreground import describe, exit_code, follow, run_detached
+from core.jobs.foreground import check_idle, note_state, run_for_result
 from core.jobs.run import Run
-from core.training.cli import add_flag
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
 
 EXAMPLE = "example"
 """Stands for the results that ship, where the id of a run is asked for."""
-EXPORTS = (".csv", ".json")
 MOST_RECIPE_BYTES = 100_000
-NEW = ("checkpoint", "recipe", "name", "seed", "threads", "device")
-"""Flags that only a new recipe takes."""
 WORTH = ("Accuracy", "Change", "p", "Loss (nats)", "First guess right")
 """Columns of the second table; what a variant costs is in the first."""
+ResultId = Annotated[str, Parameter(help=f"A run, as listed by: python -m core compress list; {EXAMPLE}: what ships.")]
+
+compress = App(
+    name="compress",
+    help="Make smaller and faster checkpoints out of one, and measure them.\n\nA recipe is one run of the queue. Every step "
+    "of it makes a new checkpoint, RUN_ID/VARIANT, that is measured against the original: bytes, multiply-adds, latency, memory, "
+    "accuracy. The original is only read.",
+)
 
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser(
-        "compress",
-        help="make smaller and faster checkpoints out of one, and measure them",
-        description="Apply a recipe to a checkpoint, as one run of the queue. Every step makes a new checkpoint, RUN_ID/VARIANT, "
-        "that is measured against the original: bytes, multiply-adds, latency, memory, accuracy. The original is only read.",
-        epilog='A recipe is the name of a preset, a list of steps as JSON, as in \'[{"step": "prune_channels", "amount": 0.3}, '
-        '{"step": "fine_tune"}, {"step": "int8"}]\', or @FILE with such a list. All of them: python -m core compress --presets',
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--checkpoint", metavar="NAME", help="what to compress, as listed by: python -m core checkpoints")
-    what.add_argument("--resume", metavar="RUN_ID", help="go on with a recipe that stopped")
-    what.add_argument("--show", metavar="RUN_ID", help="print what is measured of a recipe so far, finished or not; "
-                      f"{EXAMPLE}: the one that ships")  # fmt: skip
-    what.add_argument("--list", action="store_true", help="list the recipes that were run here")
-    what.add_argument("--presets", action="store_true", help="print the presets, and the steps with their settings")
-    parser.add_argument("--recipe", metavar="PRESET|JSON|@FILE", help="what to do with it")
-    parser.add_argument("--name", help="name of the run, for people")
-    for name in ("seed", "threads", "device"):
-        info = fields_of(CompressConfig)[name]
-        add_flag(parser, name, info, f" (default: {info.default})")
-    parser.add_argument("--detach", action="store_true", help="queue the run and return at once")
-    parser.add_argument("--export", metavar="FILE", help="write what was measured to a .csv or a .json file")
-    parser.add_argument("--json", action="store_true", help="print as JSON: one row a checkpoint, the original first")
-    parser.set_defaults(command=compress)
+@compress.command
+@takes_settings(CompressConfig, ("seed", "threads", "device"))
+def start(
+    *,
+    checkpoint: CheckpointName,
+    recipe: str,
+    name: RunName = None,
+    detach: Detach = False,
+    as_json: Json = False,
+    settings: dict[str, Any] | None = None,
+) -> int:
+    """Apply a recipe to a checkpoint.
+
+    Args:
+        recipe: The name of a preset; or a list of steps as JSON, as in '[{"step": "prune_channels", "amount": 0.3}, {"step":
+            "fine_tune"}, {"step": "int8"}]'; or @FILE with such a list. All of them: python -m core compress presets.
+    """
+    config = _config(checkpoint, recipe, settings or {})
+    engine = LocalEngine()
+    run_id = engine.store.create(config, name, kind=COMPRESS.name)
+    note(f"{_variants(len(config.variants()))} of {config.checkpoint}: {config.variants()[-1].title}")
+    return _run(engine, run_id, detach, as_json)
 
 
-def compress(options: argparse.Namespace) -> int:
-    given = [name for name in NEW if getattr(options, name) is not None]
-    looking = options.presets or options.list
-    if looking and (given or options.detach or options.export):
-        raise LabError(
-            f"{'--presets' if options.presets else '--list'} takes no flag but --json: leave the others out."
-        )
-    if options.presets:
-        return _presets(options.json)
-    if options.list:
-        return _list(options.json)
-    if options.export is not None:
-        _check_file(options.export, options.detach)
-    if options.show is not None:
-        if given or options.detach:
-            raise LabError("--show prints what there is: leave all flags but --json and --export out.")
-        return _show(options)
-    if options.resume is not None:
-        if given:
-            raise LabError(f"A recipe stays as it was begun: leave --{', --'.join(given)} out, or start a new one.")
-        engine, run_id = LocalEngine(), options.resume
-        _check_resumable(engine, run_id)
-    else:
-        config = _config(options)
-        engine = LocalEngine()
-        run_id = engine.store.create(config, options.name, kind=COMPRESS.name)
-        note(f"{_variants(len(config.variants()))} of {config.checkpoint}: {config.variants()[-1].title}")
-    return _start(engine, run_id, options)
+@compress.command
+def resume(run_id: RunId, /, *, detach: Detach = False, as_json: Json = False) -> int:
+    """Go on with a recipe that stopped."""
+    engine = LocalEngine()
+    run = engine.state(run_id)
+    read_compression(engine.store, run_id)
+    check_idle(run, "compress show")
+    if run.status == "finished":
+        raise LabError(f"The recipe {run_id} has finished: python -m core compress show {run_id}, or start a new one.")
+    return _run(engine, run_id, detach, as_json)
 
 
-def _config(options: argparse.Namespace) -> CompressConfig:
+@compress.command
+def show(run_id: ResultId, /, *, as_json: Json = False) -> None:
+    """Print what is measured of a recipe so far, finished or not.
+
+    With --json one row a checkpoint, the original first.
+    """
+    result = _find(run_id)
+    _print(result, run_id, as_json)
+    if run_id != EXAMPLE:
+        note_state(LocalEngine().state(run_id), "compress")
+
+
+@compress.command(name="export")
+def export_results(run_id: ResultId, file: str, /) -> None:
+    """Write what was measured to a .csv or a .json file."""
+    path = check_output("FILE", file, (".csv", ".json"))
+    write_atomic(path, _exported(_find(run_id), path.suffix.lower()))
+    note(f"Exported to {path}.")
+
+
+@compress.command(name="list")
+def list_runs(*, as_json: Json = False) -> None:
+    """List the recipes that were run here."""
+    engine = LocalEngine()
+    engine.tick()
+    found = [
+        {
+            "run": run.id,
+            "name": run.name,
+            "checkpoint": run.config.checkpoint,
+            "status": run.status,
+            "variants": f"{run.parts_done} of {run.parts}",
+            "recipe": run.config.variants()[-1].title,
+        }
+        for run in engine.store.list()
+        if isinstance(run.config, CompressConfig)
+    ]
+    if as_json:
+        print_json(found)
+        return
+    print_table(found, ["run", "name", "checkpoint", "status", "variants", "recipe"])
+    if not found:
+        note("Nothing was compressed yet: python -m core compress start --checkpoint fast_resnet --recipe int8")
+
+
+@compress.command
+def presets(*, as_json: Json = False) -> None:
+    """Print the presets, and the steps with their settings."""
+    found = [
+        {"name": name, "title": preset.title, "about": preset.about, "task": preset.task}
+        | {"steps": [step.to_dict() for step in preset.steps]}
+        for name, preset in PRESETS.items()
+    ]
+    steps: list[dict[str, Any]] = [
+        {"name": name, "title": kind.title, "about": kind.about, "tasks": list(kind.tasks)}
+        | {"settings": {key: value for key, value in kind().to_dict().items() if key != "step"}}
+        for name, kind in STEPS.items()
+    ]
+    if as_json:
+        print_json({"presets": found, "steps": steps})
+        return
+    for preset in found:
+        print(f"{preset['name']} ({preset['title']}, {preset['task']}): {preset['about']}")
+        print(f"  {json.dumps(preset['steps'])}")
+    print("\nSteps of a recipe, with their settings:")
+    for step in steps:
+        known = ", ".join(f"{key}={json.dumps(value)}" for key, value in step["settings"].items())
+        only = "" if len(step["tasks"]) > 1 else f" For {step['tasks'][0]} only."
+        print(f"{step['name']} ({step['title']}): {known or 'no settings'}\n  {step['about']}{only}")
+
+
+def _config(checkpoint: str, recipe: str, settings: dict[str, Any]) -> CompressConfig:
     """What was asked for. Raises LabError for all that can be told before there is a run."""
     from core.checkpoints.store import find_checkpoint
 
-    if options.checkpoint is None or options.recipe is None:
-        missing = "--checkpoint NAME" if options.checkpoint is None else "--recipe PRESET"
-        raise LabError(f"{missing} is missing: python -m core compress --checkpoint fast_resnet --recipe int8")
-    reference = find_checkpoint(options.checkpoint)
-    recipe, steps = read_recipe(_recipe_text(options.recipe), reference.card.task)
-    settings = {name: getattr(options, name) for name in ("seed", "threads", "device")}
-    settings = {name: value for name, value in settings.items() if value is not None}
-    config = make(_whole_name(reference), reference.card, steps, recipe, **settings)
+    reference = find_checkpoint(checkpoint)
+    name, steps = read_recipe(_recipe_text(recipe), reference.card.task)
+    config = make(_whole_name(reference), reference.card, steps, name, **settings)
     config.base()  # the trainings that it leads to check the device
     for step in steps:
         if isinstance(step, Distill) and step.student_config:
@@ -117,6 +168,13 @@ def _config(options: argparse.Namespace) -> CompressConfig:
             full_config(step.student, step.student_config)
     _check_data(config, reference)
     return config
+
+
+def _find(run_id: str) -> CompressionResult:
+    if run_id == EXAMPLE:
+        return load_shipped()
+    engine = LocalEngine()
+    return read_compression(engine.store, engine.state(run_id).id)
 
 
 def _recipe_text(given: str) -> str:
@@ -147,7 +205,7 @@ def _whole_name(reference: CheckpointRef) -> str:
 
 def _check_data(config: CompressConfig, reference: CheckpointRef) -> None:
     """Raises LabError where a step needs data that are not on this machine; says so where only the measuring does."""
-    from core.data import DATASETS, dataset_status, dataset_title
+    from core.data import dataset_status, dataset_title
 
     name = config.dataset
     try:
@@ -157,7 +215,7 @@ def _check_data(config: CompressConfig, reference: CheckpointRef) -> None:
         problem = f"{dataset_title(name)} is not on this machine."
     except LabError as error:
         problem = str(error)
-    fetch = f"fetch it with python -m core data {name} --fetch" if name in DATASETS else "put it back where it was"
+    fetch = how_to_get(name)
     if config.needs_data:
         raise LabError(
             f"{problem} The recipe needs it, because {reference.card.title[:100]} was trained on it: {fetch}."
@@ -165,74 +223,23 @@ def _check_data(config: CompressConfig, reference: CheckpointRef) -> None:
     note(f"{problem} Without it accuracy is not measured: {fetch}.")
 
 
-def _check_file(name: str, detach: bool) -> None:
-    """Raises LabError for what can be told of --export before the work begins."""
-    if detach:
-        raise LabError("--export waits for the end of a recipe: leave --detach out, or export it later with --show.")
-    path = Path(name).expanduser()
-    if path.suffix.lower() not in EXPORTS:
-        raise LabError(f"--export {name[:200]} is not valid: the file's name must end in {' or '.join(EXPORTS)}.")
-    if path.is_dir() or not path.parent.is_dir():
-        raise LabError(f"--export {name[:200]} is not a file that can be written: give one in a folder that is there.")
+def _run(engine: LocalEngine, run_id: str, detach: bool, as_json: bool) -> int:
+    def show(run: Run) -> None:
+        result = read_compression(engine.store, run_id)
+        _print(result, run_id, as_json)
+        best = winner(result)
+        if run.status == "finished" and best is not None and not as_json:
+            verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
+            note(f"Use a variant: python -m core {verb} --checkpoint {run_id}/{best.id}")
+
+    return run_for_result(engine, run_id, "compress", show, detach=detach, as_json=as_json)
 
 
-def _check_resumable(engine: LocalEngine, run_id: str) -> None:
-    """Raises LabError for a run that is no recipe, or cannot go on."""
-    run = engine.state(run_id)
-    read_compression(engine.store, run_id)
-    if run.active:
-        raise LabError(f"The recipe {run_id} is {run.status} already: see python -m core compress --show {run_id}")
-    if run.status == "finished":
-        raise LabError(f"The recipe {run_id} has finished: look at it with --show, or start a new one.")
-
-
-def _start(engine: LocalEngine, run_id: str, options: argparse.Namespace) -> int:
-    if options.detach:
-        return run_detached(engine, run_id, as_json=options.json)
-    run, interrupted = follow(engine, run_id)
-    note(run.message)
-    result = read_compression(engine.store, run_id)
-    _print(result, run, run_id, options)
-    best = winner(result)
-    if run.resumable:
-        note(f"Go on with it: python -m core compress --resume {run_id}")
-    elif run.status == "finished" and best is not None and not options.json:
-        verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
-        note(f"Show it again: python -m core compress --show {run_id}")
-        note(f"Use a variant: python -m core {verb} --checkpoint {run_id}/{best.id}")
-    return exit_code(run, interrupted)
-
-
-def _show(options: argparse.Namespace) -> int:
-    if options.show == EXAMPLE:
-        _print(load_shipped(), None, EXAMPLE, options)
-        return 0
-    engine = LocalEngine()
-    run = engine.state(options.show)
-    _print(read_compression(engine.store, run.id), run, run.id, options)
-    if run.active:
-        note(f"It is {run.status}: {describe(run)[1]}")
-    elif run.resumable:
-        note(f"{run.message} python -m core compress --resume {run.id}".strip())
-    elif run.status != "finished":
-        note(run.message)
-    return 0
-
-
-def _print(result: CompressionResult, run: Run | None, run_id: str, options: argparse.Namespace) -> None:
-    """A recipe on stdout, and in a file if that was asked for. run: None for the one that ships."""
-    if options.json:
+def _print(result: CompressionResult, run_id: str, as_json: bool) -> None:
+    if as_json:
         print_json(_plain(result, run_id))
     else:
         _print_plain(result, run_id)
-    if options.export is None:
-        return
-    if options.show is None and run is not None and run.status != "finished":
-        note("It is not at its end, so nothing was exported.")
-        return
-    path = Path(options.export).expanduser()
-    write_atomic(path, _exported(result, path.suffix.lower()))
-    note(f"Exported to {path}.")
 
 
 def _plain(result: CompressionResult, run_id: str) -> list[dict[str, Any]]:
@@ -295,52 +302,3 @@ def _print_legend(result: CompressionResult) -> None:
 
 def _variants(count: int) -> str:
     return f"{count} {'variant' if count == 1 else 'variants'}"
-
-
-def _list(as_json: bool) -> int:
-    engine = LocalEngine()
-    engine.tick()
-    found = [
-        {
-            "run": run.id,
-            "name": run.name,
-            "checkpoint": run.config.checkpoint,
-            "status": run.status,
-            "variants": f"{run.parts_done} of {run.parts}",
-            "recipe": run.config.variants()[-1].title,
-        }
-        for run in engine.store.list()
-        if isinstance(run.config, CompressConfig)
-    ]
-    if as_json:
-        print_json(found)
-        return 0
-    print_table(found, ["run", "name", "checkpoint", "status", "variants", "recipe"])
-    if not found:
-        note("Nothing was compressed yet. Start: python -m core compress --checkpoint fast_resnet --recipe int8")
-    return 0
-
-
-def _presets(as_json: bool) -> int:
-    presets = [
-        {"name": name, "title": preset.title, "about": preset.about, "task": preset.task}
-        | {"steps": [step.to_dict() for step in preset.steps]}
-        for name, preset in PRESETS.items()
-    ]
-    steps: list[dict[str, Any]] = [
-        {"name": name, "title": kind.title, "about": kind.about, "tasks": list(kind.tasks)}
-        | {"settings": {key: value for key, value in kind().to_dict().items() if key != "step"}}
-        for name, kind in STEPS.items()
-    ]
-    if as_json:
-        print_json({"presets": presets, "steps": steps})
-        return 0
-    for preset in presets:
-        print(f"{preset['name']} ({preset['title']}, {preset['task']}): {preset['about']}")
-        print(f"  {json.dumps(preset['steps'])}")
-    print("\nSteps of a recipe, with their settings:")
-    for step in steps:
-        known = ", ".join(f"{key}={json.dumps(value)}" for key, value in step["settings"].items())
-        only = "" if len(step["tasks"]) > 1 else f" For {step['tasks'][0]} only."
-        print(f"{step['name']} ({step['title']}): {known or 'no settings'}\n  {step['about']}{only}")
-    return 0

@@ -2,75 +2,71 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
+from core.common.commands import CheckpointName, Json
 from core.common.errors import LabError
-from core.common.output import note, print_json
+from core.common.output import check_output, note, print_json
 
 if TYPE_CHECKING:
     import numpy as np
 
     from core.checkpoints.store import Checkpoint, CheckpointRef
 
-FORMATS = ("onnx", "safetensors")
 
+def export(
+    *,
+    checkpoint: CheckpointName,
+    output: str,
+    format: Literal["onnx", "safetensors"] = "onnx",
+    snippet: bool = False,
+    as_json: Json = False,
+) -> int:
+    """Write a checkpoint as one ONNX or safetensors file.
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser(
-        "export",
-        help="write a checkpoint as an ONNX or a safetensors file",
-        description="Write a checkpoint as one file. onnx: what runs in ONNX Runtime, with labels and normalisation in its "
-        "metadata; it computes in float32, and that of an int8 checkpoint of pictures in int8. safetensors: the weights in "
-        "float32, with the card in its metadata. The file is read back and compared with the checkpoint before it is written "
-        "to its place.",
-    )
-    parser.add_argument("--checkpoint", required=True, metavar="NAME", help="as listed by: python -m core checkpoints")
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
-    parser.add_argument("--output", required=True, metavar="FILE", help="where to; a file that is there is replaced")
-    parser.add_argument("--snippet", action="store_true", help="print a short script that runs the file (onnx only)")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.set_defaults(command=export)
+    The file is read back and compared with the checkpoint before it is written to its place.
 
-
-def export(options: argparse.Namespace) -> int:
+    Args:
+        output: Where to; a file that is there is replaced.
+        format: onnx: what runs in ONNX Runtime, with labels and normalisation in its metadata; it computes in float32, and that
+            of an int8 checkpoint of images in int8. safetensors: the weights in float32, with the card in its metadata.
+        snippet: Print a short script that runs the file (onnx only).
+    """
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.common.devices import cores, prepare_server
     from core.common.paths import write_atomic
 
-    if options.snippet and options.format != "onnx":
+    if snippet and format != "onnx":
         raise LabError(
             "--snippet is for --format onnx: a safetensors file holds weights, which do not run by themselves."
         )
-    target = _target(options.output)
-    reference = find_checkpoint(options.checkpoint)
+    target = check_output("--output", output)
+    reference = find_checkpoint(checkpoint)
     prepare_server(cores())
-    checkpoint = load_checkpoint(reference)
-    data, difference, compared = _onnx(reference, checkpoint) if options.format == "onnx" else _weights(checkpoint)
+    loaded = load_checkpoint(reference)
+    data, difference, compared = _onnx(reference, loaded) if format == "onnx" else _weights(loaded)
     try:
         write_atomic(target, data)
     except OSError as error:
         note(f"{target} cannot be written ({error.strerror or error}): free some space there, or give another file.")
         return 1
     script = ""
-    if options.format == "onnx":
-        from core.compression.onnx.export import snippet
+    if format == "onnx":
+        from core.compression.onnx.export import snippet as write_snippet
 
-        script = snippet(checkpoint.card, target.name)
-    if options.format == "onnx" and checkpoint.card.task == "text" and checkpoint.card.storage == "int8":
-        note(
-            "The ONNX file of a language model computes in float32: its weights, rounded to 8 bits, take four bytes each."
-        )
-    if options.json:
-        figures = {"format": options.format, "size_bytes": len(data), "largest_difference": difference}
+        script = write_snippet(loaded.card, target.name)
+        if loaded.card.task == "text" and loaded.card.storage == "int8":
+            note(
+                "The ONNX file of a language model computes in float32: its weights, rounded to 8 bits, take four bytes each."
+            )
+    if as_json:
+        figures = {"format": format, "size_bytes": len(data), "largest_difference": difference}
         print_json(
             {"checkpoint": reference.name, "file": str(target)} | figures | {"compared": compared, "snippet": script}
         )
         return 0
     sentence = f"{target}: {len(data):,} bytes; differs from the checkpoint by {difference:.2g} at most, on {compared}."
-    if options.snippet:
+    if snippet:
         note(sentence)
         print(script, end="")
         return 0
@@ -78,29 +74,6 @@ def export(options: argparse.Namespace) -> int:
     if script:
         note("A script that runs it: the same command with --snippet.")
     return 0
-
-
-def _target(name: str) -> Path:
-    """The file to write. Raises LabError, before anything is loaded, for what cannot be one."""
-    try:
-        path = Path(name).expanduser()
-        if "\0" in name:
-            raise ValueError("a NUL byte")
-        if not name or path.is_dir():
-            raise LabError(f"{name or 'Nothing'} is not a file to write to: give --output the name of a file.")
-        if path.exists() and not path.is_file():
-            raise LabError(f"{path} is a device or a pipe, which cannot be replaced by a file: give another --output.")
-        if not path.parent.is_dir():
-            raise LabError(f"There is no folder {path.parent}: make it, or give --output a file in one that exists.")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise LabError(f"The folder {path.parent} is not writable: give --output a file in another one.")
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL byte, an unknown ~user
-        raise (
-            error
-            if isinstance(error, LabError)
-            else LabError("--output is not the name of a file: give a shorter one, without special characters.")
-        ) from error
-    return path
 
 
 def _onnx(reference: CheckpointRef, checkpoint: Checkpoint) -> tuple[bytes, float, str]:

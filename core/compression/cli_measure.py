@@ -2,96 +2,72 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from core.common.commands import CheckpointName, Json, Whole, between
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 from core.compression.analysis import UNKNOWN, accuracy_words, byte_words, latency_words, p_words, times
 from core.compression.recipe import ORIGINAL
 from core.compression.results import Measurement, loss_words, speedup
+from core.data.cli import how_to_get, load_with_bar
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
     from core.data import Dataset
 
-FIGURES = (
-    "size_bytes",
-    "stored_bytes",
-    "parameters",
-    "macs",
-    "zeros",
-    "threads",
-    "memory_bytes",
-    "accuracy",
-    "accuracy_interval",
-    "delta_points",
-    "delta_interval",
-    "p_value",
-    "disagreements",
-    "images",
-    "per_class",
-    "loss_nats",
-    "delta_nats",
-    "delta_nats_interval",
-    "characters_per_s",
-    "original_characters_per_s",
-    "export_error",
-)
-"""Fields of a Measurement that a row has under their own names; `latency_ms` and `notes` beside them."""
+NOT_IN_ROWS = ("id", "title", "number", "seed", "control", "model", "steps", "layers")
+"""Fields of a Measurement that a row leaves out."""
 
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser(
-        "measure",
-        help="measure two checkpoints beside each other",
-        description="Size, parameters, multiply-adds, latency, memory and accuracy of B against A, on the CPU. Latencies are "
-        "the median (and 95th percentile), ms a batch, of the network alone, measured in turn: A B B A. Accuracy is on all "
-        "test images, one view of each.",
-    )
-    parser.add_argument("first", metavar="A", help="what B is compared with; as listed by: python -m core checkpoints")
-    parser.add_argument("second", metavar="B")
-    parser.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads for latencies (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.set_defaults(command=measure)
+def measure(
+    first: CheckpointName,
+    second: CheckpointName,
+    /,
+    *,
+    threads: Annotated[Whole, between(1, 256)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure two checkpoints beside each other, the second against the first.
 
+    Size, parameters, multiply-adds, latency, memory and accuracy, on the CPU. Latencies are the median (and 95th percentile),
+    ms a batch, of the network alone, measured in turn: A B B A. Accuracy is on all test images, one view of each.
 
-def measure(options: argparse.Namespace) -> int:
+    Args:
+        threads: CPU threads for latencies.
+    """
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.common.devices import cores, prepare_server
+    from core.compression.measuring.comparable import check_comparable
 
-    first, second = find_checkpoint(options.first), find_checkpoint(options.second)
-    _check(first, second, options.threads)
-    dataset = _at_hand(first)
+    one, two = find_checkpoint(first), find_checkpoint(second)
+    check_comparable(one.card, two.card)
+    dataset = _at_hand(one)
     prepare_server(cores())
-    names = [first.name, second.name if second.name != first.name else f"{second.name} (again)"]
+    names = [one.name, two.name if two.name != one.name else f"{two.name} (again)"]
     from core.compression.measuring.measure import Bench
 
-    bar, current = Bar(), [names[0]]
-    try:
+    current = names[0]
+    with Bar() as bar:
         bench = Bench(
-            load_checkpoint(first),
-            stored_bytes(first),
+            load_checkpoint(one),
+            stored_bytes(one),
             dataset,
-            threads=options.threads,
-            on_stage=lambda words, share: bar.show(share, f"{current[0]}: {words}"),
+            threads=threads,
+            on_stage=lambda words, share: bar.show(share, f"{current}: {words}"),
         )
         measured = [bench.measure_original()[0]]
-        current[0] = names[1]
-        measured.append(
-            bench.measure(load_checkpoint(second), stored_bytes(second), id="second", title=second.card.title)[0]
-        )
-    finally:
-        bar.close()
-    if options.json:
-        print_json([row(item, name) for item, name in zip(measured, (first.name, second.name), strict=True)])
-        return 0
+        current = names[1]
+        measured.append(bench.measure(load_checkpoint(two), stored_bytes(two), id="second", title=two.card.title)[0])
+    if as_json:
+        print_json([row(item, name) for item, name in zip(measured, (one.name, two.name), strict=True)])
+        return
     print_table(beside(measured, names), ["", *names])
     for item, name in zip(measured, names, strict=True):
         for sentence in item.notes:
             print(f"{name}: {sentence}")
-    return 0
 
 
 def row(measurement: Measurement, name: str) -> dict[str, Any]:
@@ -100,8 +76,8 @@ def row(measurement: Measurement, name: str) -> dict[str, Any]:
         subject: {"p50": found.p50, "p95": found.p95, "original_p50": found.original_p50, "rounds": found.rounds}
         for subject, found in measurement.latency_ms.items()
     }
-    values = {"name": name} | {figure: getattr(measurement, figure) for figure in FIGURES}
-    values |= {"latency_ms": latencies, "notes": list(measurement.notes)}
+    names = [item.name for item in dataclasses.fields(measurement) if item.name not in NOT_IN_ROWS]
+    values = {"name": name} | {key: getattr(measurement, key) for key in names} | {"latency_ms": latencies}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -123,19 +99,9 @@ def stored_bytes(reference: CheckpointRef) -> int:
         raise LabError(f"The weights of {reference.name} are missing: the checkpoint is damaged.") from error
 
 
-def _check(first: CheckpointRef, second: CheckpointRef, threads: int) -> None:
-    """What can be refused before torch is imported. Raises LabError."""
-    from core.compression.measuring.comparable import check_comparable
-
-    if not 1 <= threads <= 256:
-        raise LabError(f"--threads {threads} is not valid: it must be a whole number from 1 to 256.")
-    check_comparable(first.card, second.card)
-
-
 def _at_hand(reference: CheckpointRef) -> Dataset | None:
     """The dataset of a checkpoint if it is on this machine; it is never fetched here."""
     from core.data import dataset_status
-    from core.data.cli import load_with_bar
 
     name = reference.card.dataset.name
     try:
@@ -143,9 +109,7 @@ def _at_hand(reference: CheckpointRef) -> Dataset | None:
         if status.ready:
             found: Dataset = load_with_bar(name)
             return found
-        note(
-            f"{status.sentence} Without it accuracy is not measured; fetch it with: python -m core data {name} --fetch"
-        )
+        note(f"{status.sentence} Without it accuracy is not measured: {how_to_get(name)}.")
     except LabError as error:
         note(f"{error} Without it accuracy is not measured.")
     return None

@@ -49,8 +49,8 @@ COMPRESS = JobKind(
     columns=_columns,
     report_key="compression",
     report_config=lambda config: config.base().to_dict(),
-    look=lambda run: f"Look at it: python -m core compress --show {run.id}",
-    figures_command="compress --show {id} --json",
+    look=lambda run: f"Look at it: python -m core compress show {run.id}",
+    figures_command="compress show {id} --json",
     after_finish="start a new one, with another recipe",
     out_of_memory=lambda config: (
         "Memory ran out: choose a smaller network or another device, or close other programs, then resume it."

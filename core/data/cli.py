@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import App, Parameter
+
+from core.common.commands import Json
 from core.common.output import Bar, note, print_json, print_table
 
+DatasetName = Annotated[
+    str, Parameter(help="cifar10, tiny_shakespeare, shakespeare_complete, folder:PATH or text:PATH.")
+]
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser("data", help="list datasets, or fetch one")
-    parser.add_argument(
-        "name", nargs="?", help="a dataset: cifar10, tiny_shakespeare, shakespeare_complete, folder:PATH or text:PATH"
-    )
-    parser.add_argument("--fetch", action="store_true", help="fetch it if it is not on this machine, and check it")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.set_defaults(command=data)
-    parser = subcommands.add_parser("models", help="list architectures and their recipes")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.set_defaults(command=models)
-    parser = subcommands.add_parser("checkpoints", help="list checkpoints, those that ship and those of runs")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.set_defaults(command=checkpoints)
+data = App(name="data", help="List datasets, and fetch them.")
 
 
-def data(options: argparse.Namespace) -> int:
+@data.command(name="list")
+def list_datasets(*names: DatasetName, as_json: Json = False) -> None:
+    """Say whether datasets are on this machine: those NAMES, or all."""
     from core.data import DATASETS, dataset_status
 
-    names = [options.name] if options.name else list(DATASETS)
-    rows = []
-    for name in names:
-        if options.fetch:
-            load_with_bar(name)
+    rows: list[dict[str, Any]] = []
+    for name in names or DATASETS:
         status = dataset_status(name)
         rows.append(
             {
@@ -43,15 +34,25 @@ def data(options: argparse.Namespace) -> int:
                 "message": status.sentence,
             }
         )
-    if options.json:
+    if as_json:
         print_json(rows)
     else:
         for row in rows:
             print(f"{row['name']}: {row['message']}")
-    return 0
 
 
-def models(options: argparse.Namespace) -> int:
+@data.command(name="fetch")
+def fetch_datasets(*names: DatasetName, as_json: Json = False) -> None:
+    """Fetch datasets that are not on this machine, and check them: those NAMES, or all."""
+    from core.data import DATASETS
+
+    for name in names or DATASETS:
+        load_with_bar(name)
+    list_datasets(*names, as_json=as_json)
+
+
+def models(*, as_json: Json = False) -> None:
+    """List architectures and their recipes."""
     from core.models import model_info
     from core.training.recipes import RECIPES, describe_recipe
 
@@ -59,19 +60,19 @@ def models(options: argparse.Namespace) -> int:
         row | {"recipes": {name: describe_recipe(row["name"], name) for name in RECIPES.get(row["name"], {})}}
         for row in model_info()
     ]
-    if options.json:
+    if as_json:
         print_json(rows)
-        return 0
+        return
     for row in rows:
         print(
             f"{row['name']} ({row['task']}): {row['description']} {row['parameters']:,} parameters. Source: {row['source']}."
         )
         for name, described in row["recipes"].items():
             print(f"  {name}: {described}")
-    return 0
 
 
-def checkpoints(options: argparse.Namespace) -> int:
+def checkpoints(*, as_json: Json = False) -> None:
+    """List checkpoints, those that ship and those of runs."""
     from core.checkpoints.store import list_checkpoints
 
     rows = [
@@ -91,14 +92,13 @@ def checkpoints(options: argparse.Namespace) -> int:
         }
         for ref in list_checkpoints()
     ]
-    if options.json:
+    if as_json:
         print_json(rows)
-        return 0
+        return
     if not rows:
         note("No checkpoints yet. Train one: python -m core train")
     columns = ["name", "title", "origin", "task", "model", "test_accuracy", "val_loss_nats", "parameters", "size_bytes"]
     print_table(rows, columns)
-    return 0
 
 
 def load_with_bar(name: str, task: str | None = None) -> Any:
@@ -107,14 +107,19 @@ def load_with_bar(name: str, task: str | None = None) -> Any:
     from core.data import load_dataset, load_images, load_text
 
     load = {None: load_dataset, "images": load_images, "text": load_text}[task]
-    bar, stage = Bar(), [""]
+    stage = [""]
 
     def show(fraction: float, words: str) -> None:
         new = words.partition(" (")[0]
         bar.show(fraction or None, words, now=new != stage[0])
         stage[0] = new
 
-    try:
+    with Bar() as bar:
         return load(name, show)
-    finally:
-        bar.close()
+
+
+def how_to_get(name: str) -> str:
+    """What to do about a dataset that is not on this machine."""
+    from core.data import DATASETS
+
+    return f"fetch it with python -m core data fetch {name}" if name in DATASETS else "put it back where it was"

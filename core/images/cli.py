@@ -1,50 +1,58 @@
-"""`classify` and `evaluate`: a checkpoint on pictures, and on its dataset or, for a language model, on any text."""
+"""`classify` and `evaluate`: a checkpoint on images, and on its dataset or, for a language model, on any text."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from cyclopts import Parameter
+
+from core.common.commands import CheckpointName, Device, Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 from core.data.cli import load_with_bar
+from core.models import TTA_LEVELS
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
 
-
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser("classify", help="classify pictures with a checkpoint")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a picture: PNG, JPEG, WebP, BMP or GIF")
-    _common(parser)
-    parser.set_defaults(command=classify)
-    parser = subcommands.add_parser("evaluate", help="measure a checkpoint on its dataset")
-    _common(parser)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--split", choices=("test", "validation"), help="default: test; of a text, validation")
-    what.add_argument("--text", metavar="FILE", help="a text file in UTF-8 instead of the dataset (language models)")
-    parser.set_defaults(command=evaluate)
+Tta = Annotated[
+    str | None, Parameter(choices=TTA_LEVELS, help="Test-time augmentation; without it, that of the checkpoint.")
+]
 
 
-def classify(options: argparse.Namespace) -> int:
+def classify(
+    images: list[str],
+    /,
+    *,
+    checkpoint: CheckpointName,
+    tta: Tta = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> int:
+    """Classify images with a checkpoint.
+
+    Args:
+        images: PNG, JPEG, WebP, BMP or GIF.
+    """
     import numpy as np
 
+    from core.checkpoints.store import find_checkpoint
     from core.data.decode import MAX_BYTES, decode_image, fit_to_model
 
-    reference = _find(options)
+    reference = find_checkpoint(checkpoint)
     side = reference.card.image_data.image_size
-    checkpoint = load(reference, options)
+    loaded = load(reference, device)
     from core.inference.images import classify as answer
 
     # The first call also chooses kernels and allocates: what is reported is what a warm model takes.
-    answer(checkpoint, np.zeros((1, side, side, 3), np.uint8), options.tta)
+    answer(loaded, np.zeros((1, side, side, 3), np.uint8), tta)
     rows: list[dict[str, Any]] = []
-    for name in options.images:
+    for name in images:
         try:
             picture = decode_image(read(Path(name), MAX_BYTES, "picture"))
-            prediction = answer(checkpoint, fit_to_model(picture.rgb, side)[None], options.tta)[0]
+            prediction = answer(loaded, fit_to_model(picture.rgb, side)[None], tta)[0]
         except LabError as error:
             rows.append({"file": name, "error": str(error)})
             note(f"{name}: {error}")
@@ -58,37 +66,49 @@ def classify(options: argparse.Namespace) -> int:
                 "notes": list(picture.notes),
             }
         )
-        if not options.json:
+        if not as_json:
             answers = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
             doubt = " Probably none of these." if prediction.likely_none_of_these else ""
             print(f"{name}: {answers}.{doubt}")
-    if options.json:
+    if as_json:
         print_json(rows)
     return 1 if any("error" in row for row in rows) else 0
 
 
-def evaluate(options: argparse.Namespace) -> int:
-    reference = _find(options)
+def evaluate(
+    *,
+    checkpoint: CheckpointName,
+    split: Literal["test", "validation"] | None = None,
+    text: str | None = None,
+    tta: Tta = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a checkpoint on its dataset.
+
+    Args:
+        split: The test images where none is given; of a text always validation.
+        text: A text file in UTF-8 instead of the dataset (language models).
+    """
+    from core.checkpoints.store import find_checkpoint
+
+    reference = find_checkpoint(checkpoint)
     if reference.card.task == "text":
-        return _evaluate_text(reference, options)
-    if options.text is not None:
+        return _evaluate_text(reference, split, text, tta, device, as_json)
+    if text is not None:
         raise LabError(f"{reference.name} classifies pictures: leave --text out, or choose a language model.")
-    checkpoint = load(reference, options)
+    loaded = load(reference, device)
     from core.inference.evaluation import evaluate as measure
 
-    split = options.split or "test"
-    dataset = load_with_bar(checkpoint.card.dataset.name, "images")
-    if dataset.card.classes != checkpoint.card.image_data.classes:
-        raise LabError(f"{dataset.card.title} no longer has the classes that {options.checkpoint} was trained on.")
-    bar = Bar()
-    try:
-        result = measure(checkpoint, getattr(dataset, split), options.tta, lambda share: bar.show(share, "evaluating"))
-    finally:
-        bar.close()
-    if options.json:
-        names = {"checkpoint": checkpoint.name, "dataset": dataset.card.name, "split": split}
-        print_json(names | result.to_dict())
-        return 0
+    split = split or "test"
+    dataset = load_with_bar(loaded.card.dataset.name, "images")
+    if dataset.card.classes != loaded.card.image_data.classes:
+        raise LabError(f"{dataset.card.title} no longer has the classes that {checkpoint} was trained on.")
+    with Bar() as bar:
+        result = measure(loaded, getattr(dataset, split), tta, lambda share: bar.show(share, "evaluating"))
+    if as_json:
+        print_json({"checkpoint": loaded.name, "dataset": dataset.card.name, "split": split} | result.to_dict())
+        return None
     low, high = result.interval
     print(f"accuracy: {result.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, {result.n:,} {split} images)")
     print(f"cross-entropy: {result.loss_nats:.4f} nats; calibration error: {result.ece:.2%}; tta: {result.tta}")
@@ -102,21 +122,25 @@ def evaluate(options: argparse.Namespace) -> int:
         for item in result.per_class
     ]
     print_table(rows, ["class", "n", "accuracy", "95%"])
-    return 0
+    return None
 
 
-def _evaluate_text(reference: CheckpointRef, options: argparse.Namespace) -> int:
-    """`evaluate` for a language model. Everything that can be wrong with flags and text is told before torch is imported."""
+def _evaluate_text(
+    reference: CheckpointRef, split: str | None, text: str | None, tta: str | None, device: str, as_json: bool
+) -> None:
+    """`evaluate` for a language model. All that can be wrong with flags and text is told before torch is imported."""
     from core.data import TextDataset, encode
 
-    if options.tta is not None:
+    if tta is not None:
         raise LabError(f"{reference.name} reads text, which has no test-time augmentation: leave --tta out.")
-    if options.split == "test":
+    if split is not None and text is not None:
+        raise LabError("A text of your own is measured as a whole: leave --split out.")
+    if split == "test":
         raise LabError("A text has no test split: leave --split out, the last 10% of its characters is for validation.")
     card, split = reference.card, "validation"
-    if options.text is not None:
-        split, name, title, text = "whole", *_own_text(options.text)
-        tokens = encode(text, card.text_data.vocabulary)
+    if text is not None:
+        split, name, title, own = "whole", *_own_text(text)
+        tokens = encode(own, card.text_data.vocabulary)
     else:
         dataset: TextDataset = load_with_bar(card.dataset.name, "text")
         name, title, tokens = dataset.card.name, dataset.card.title, dataset.validation
@@ -129,23 +153,19 @@ def _evaluate_text(reference: CheckpointRef, options: argparse.Namespace) -> int
             note(
                 f"{title} has changed since {reference.name} was trained on it, so what it scores may be what it learned."
             )
-    checkpoint = load(reference, options)
+    loaded = load(reference, device)
     from core.inference.text import evaluate_text
 
-    bar = Bar()
-    try:
-        result = evaluate_text(checkpoint, tokens, lambda share: bar.show(share, "evaluating"))
-    finally:
-        bar.close()
-    if options.json:
+    with Bar() as bar:
+        result = evaluate_text(loaded, tokens, lambda share: bar.show(share, "evaluating"))
+    if as_json:
         print_json({"checkpoint": reference.name, "dataset": name, "split": split} | result.to_dict())
-        return 0
+        return
     of = "validation characters of " if split == "validation" else "characters of "
     print(f"{result.loss_nats:.4f} nats, {result.bits_per_character:.4f} bits per character")
     print(f"first guess right: {result.accuracy:.2%} of {result.characters:,} {of}{title}")
     if result.skipped:
         print(f"not scored: {result.skipped:,} that training never saw")
-    return 0
 
 
 def _own_text(name: str) -> tuple[str, str, str]:
@@ -158,23 +178,7 @@ def _own_text(name: str) -> tuple[str, str, str]:
     return f"{TEXT_PREFIX}{os.path.abspath(path)}", clean_title(path.name), text
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="NAME", help="as listed by: python -m core checkpoints")
-    parser.add_argument(
-        "--tta", choices=("none", "flip", "flip+shift"), help="test-time augmentation; default: its own"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-
-
-def _find(options: argparse.Namespace) -> CheckpointRef:
-    """The checkpoint that was asked for. A step of its own, so that a wrong name is told without waiting for torch."""
-    from core.checkpoints.store import find_checkpoint
-
-    return find_checkpoint(options.checkpoint)
-
-
-def load(reference: CheckpointRef, options: argparse.Namespace) -> Any:
+def load(reference: CheckpointRef, device: str) -> Any:
     """The checkpoint on the device. Imports torch."""
     from core.checkpoints.store import load_checkpoint
     from core.common.devices import cores, pick_device, prepare_server
@@ -182,7 +186,7 @@ def load(reference: CheckpointRef, options: argparse.Namespace) -> Any:
 
     working = sum(run.status in ("running", "stopping") for run in RunStore().list())
     prepare_server(max(1, cores() // (1 + working)))
-    return load_checkpoint(reference, pick_device(options.device))
+    return load_checkpoint(reference, pick_device(device))
 
 
 def read(path: Path, most_bytes: int, what: str) -> bytes:

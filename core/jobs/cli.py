@@ -1,10 +1,13 @@
-"""`runs`: the list, one run, its rows and log; rename and delete."""
+"""`runs`: the list, one run, its rows and log; rename and delete. `worker`: what the engine starts."""
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from core.common.commands import Json, RunId
 from core.common.errors import LabError
 from core.common.output import duration, harmless, note, print_json, print_table
 from core.jobs import LocalEngine
@@ -17,43 +20,69 @@ NOT_OF_PARTS = ("epoch", "saved_step", "step", "total_steps", "has_checkpoint")
 """What says nothing of a run that counts parts: its steps are those of its progress bar."""
 
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser("runs", help="list runs, or look at one")
-    parser.add_argument("run_id", metavar="RUN_ID", nargs="?", help="show this run only")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--metrics", action="store_true", help="print the run's metrics rows (as JSON)")
-    what.add_argument("--samples", action="store_true", help="print what a language model wrote at each evaluation")
-    what.add_argument("--log", action="store_true", help="print the end of the run's log")
-    what.add_argument("--rename", metavar="NAME", help="give the run another name")
-    what.add_argument("--delete", action="store_true", help="remove the run and its checkpoints")
-    parser.set_defaults(command=runs)
+def runs(
+    run_id: str | None = None,
+    /,
+    *,
+    metrics: bool = False,
+    samples: bool = False,
+    log: bool = False,
+    rename: str | None = None,
+    delete: bool = False,
+    as_json: Json = False,
+) -> None:
+    """List runs, or look at one.
 
-
-def runs(options: argparse.Namespace) -> int:
+    Args:
+        run_id: Show this run only.
+        metrics: Print the run's metrics rows (as JSON).
+        samples: Print what a language model wrote at each evaluation.
+        log: Print the end of the run's log.
+        rename: Give the run this name.
+        delete: Remove the run and its checkpoints.
+    """
     engine = LocalEngine()
-    store, run_id = engine.store, options.run_id
+    store = engine.store
+    chosen = sum((metrics, samples, log, rename is not None, delete))
+    if chosen > 1:
+        raise LabError("Give one of --metrics, --samples, --log, --rename and --delete.")
     if run_id is None:
-        if options.metrics or options.samples or options.log or options.rename or options.delete:
+        if chosen:
             raise LabError("Which run? Give its id, as listed by: python -m core runs")
         engine.tick()
-        _print_all(store.list(), options.json)
-    elif options.metrics:
+        _print_all(store.list(), as_json)
+    elif metrics:
         print_json(store.metrics(run_id))
         if command := store.get(run_id).job_kind.figures_command:
             note(f"It has no rows of its own. Its figures: python -m core {command.format(id=run_id)}")
-    elif options.samples:
-        _print_samples(store.samples(run_id), options.json)
-    elif options.log:
+    elif samples:
+        _print_samples(store.samples(run_id), as_json)
+    elif log:
         print(store.log(run_id), end="")
-    elif options.delete:
+    elif delete:
         store.delete(run_id)
         note(f"Deleted {run_id}.")
     else:
-        if options.rename:
-            store.rename(run_id, options.rename)
-        _print_one(engine.state(run_id), options.json)
-    return 0
+        if rename:
+            store.rename(run_id, rename)
+        _print_one(engine.state(run_id), as_json)
+
+
+def worker(
+    run_id: RunId,
+    /,
+    *,
+    runs_folder: Path | None = None,
+    lock_handle: Annotated[int | None, Parameter(show=False)] = None,
+) -> int:
+    """Do one run in this process. The engine starts these; by hand it takes a run past the queue.
+
+    Args:
+        runs_folder: Folder of the runs; without it, runs/ in LAB_HOME.
+    """
+    from core.jobs.worker import run_worker
+
+    return 0 if run_worker(run_id, runs_folder, lock_handle) in ("finished", "stopped") else 1
 
 
 def _print_all(found: list[Run], as_json: bool) -> None:

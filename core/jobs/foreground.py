@@ -10,7 +10,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from types import FrameType
 
@@ -39,6 +39,31 @@ def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int
     return exit_code(run, interrupted)
 
 
+def run_for_result(
+    engine: LocalEngine, run_id: str, noun: str, show: Callable[[Run], None], *, detach: bool, as_json: bool
+) -> int:
+    """The same for a run that gives more than a checkpoint, and its exit code. noun: of the verbs `show` and `resume`.
+
+    show: print what there is of it.
+    """
+    if detach:
+        return run_detached(engine, run_id, as_json=as_json)
+    run, interrupted = follow(engine, run_id)
+    note(run.message)
+    show(run)
+    if run.resumable:
+        note(f"Go on with it: python -m core {noun} resume {run_id}")
+    elif run.status == "finished" and not as_json:
+        note(f"Show it again: python -m core {noun} show {run_id}")
+    return exit_code(run, interrupted)
+
+
+def check_idle(run: Run, noun: str) -> None:
+    """Raises LabError for a run that goes on already."""
+    if run.active:
+        raise LabError(f"The run {run.id} is {run.status} already: see python -m core {noun} {run.id}")
+
+
 def run_detached(engine: LocalEngine, run_id: str, *, as_json: bool) -> int:
     """Queue a run, say where it is, and return the exit code."""
     run = engine.submit(run_id)
@@ -64,6 +89,14 @@ def exit_code(run: Run, interrupted: int) -> int:
     if run.status == "finished":
         return 0
     return 128 + interrupted if interrupted else 1
+
+
+def note_state(run: Run, command: str) -> None:
+    """Say what goes on with a run that is looked at, and how it goes on. command: the noun of its verbs."""
+    if run.active:
+        note(f"It is {run.status}: {describe(run)[1]}")
+    elif run.status != "finished":
+        note(f"{run.message} {f'python -m core {command} resume {run.id}' if run.resumable else ''}".strip())
 
 
 def report(run: Run) -> dict[str, object]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
+from core.common.commands import Device, Json, Whole, takes_settings
 from core.common.errors import LabError
 from core.common.output import harmless, note, print_json
-from core.common.settings import fields_of
 from core.inference.sampling import PRECISIONS, SamplingConfig
-from core.training.cli import add_flag
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
@@ -22,115 +22,89 @@ if TYPE_CHECKING:
 SHOWN_REPLACED = 10
 
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser(
-        "generate",
-        help="write text with a language model",
-        description="Print a prompt, as the model reads it, and what the model writes after it, as it is written. With "
-        "--json, when it is done: bits_per_character is the mean surprise of what was written, by the model's own "
-        "probabilities; characters, and their rate, are those of all streams; times leave out loading the model.",
-    )
-    parser.add_argument(
-        "--prompt", default="", metavar="TEXT", help="what to go on from; - is standard input, as it is"
-    )
-    parser.add_argument(
-        "--checkpoint", metavar="NAME", help="as listed by: python -m core checkpoints (default: the first for text)"
-    )
-    for name, info in fields_of(SamplingConfig).items():
-        add_flag(parser, name, info, f" (default: {info.default:g})")
-    parser.add_argument("--streams", type=int, default=1, metavar="INT", help="texts to write at once (default: 1)")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        help="of the weights; int8: recurrent models, CPU only (default: int8 if they are stored so, else float32)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print as JSON, once it is done")
-    parser.set_defaults(command=generate)
+@takes_settings(SamplingConfig)
+def generate(
+    *,
+    prompt: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    checkpoint: str | None = None,
+    streams: Whole = 1,
+    precision: Annotated[str | None, Parameter(choices=PRECISIONS)] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Write text with a language model.
 
+    Prints a prompt, as the model reads it, and what the model writes after it, as it is written. With --json, when it is done:
+    bits_per_character is the mean surprisal of what was written, by the model's own probabilities; characters, and their rate,
+    are those of all streams; times leave out loading the model.
 
-def generate(options: argparse.Namespace) -> int:
+    Args:
+        prompt: What to go on from; - is standard input, as it is.
+        checkpoint: As listed by: python -m core checkpoints. Without it, the first language model.
+        streams: Texts to write at once.
+        precision: Of the weights; int8: recurrent models, CPU only. Without it, int8 if they are stored so, else float32.
+    """
     from core.checkpoints.store import load_checkpoint
     from core.common.devices import pick_device, prepare_server
     from core.compression.measuring.remarks import usual_precision
     from core.inference.text import read
 
-    config = SamplingConfig(
-        **{name: value for name in fields_of(SamplingConfig) if (value := getattr(options, name)) is not None}
-    )
-    reference = _find(options.checkpoint)
+    config = SamplingConfig(**(settings or {}))
+    reference = _find(checkpoint)
     vocabulary = reference.card.text_data.vocabulary  # an image classifier is told before torch is imported
-    reading = read(_standard_input() if options.prompt == "-" else options.prompt, vocabulary)
+    reading = read(_standard_input() if prompt == "-" else prompt, vocabulary)
     prepare_server(1)  # products of one row: a second thread costs more than it brings
-    usual = usual_precision(reference.card) if options.device in ("auto", "cpu") else "float32"
-    precision = options.precision or usual
-    wanted = "cpu" if (precision, options.device) == ("int8", "auto") else options.device
-    device = pick_device(wanted)
-    checkpoint = load_checkpoint(reference, device)
+    chosen = precision or (usual_precision(reference.card) if device in ("auto", "cpu") else "float32")
+    device = pick_device("cpu" if (chosen, device) == ("int8", "auto") else device)
+    loaded = load_checkpoint(reference, device)
     from core.inference.generate import write_many
 
-    writer = write_many(checkpoint, reading.text, config, streams=options.streams, precision=precision)
-    written = Written(streams=options.streams)
-    interrupted = _collect(writer, written, None if options.json else reading.text)
-    if options.json:
-        settings = config.to_dict() | {"streams": options.streams, "precision": precision, "device": device}
-        values = {"checkpoint": reference.name, "prompt": reading.text} | written.to_dict()
+    writer = write_many(loaded, reading.text, config, streams=streams, precision=chosen)
+    written = Written(streams=streams)
+    interrupted = _collect(writer, written, None if as_json else reading.text)
+    figures = written.to_dict()
+    if as_json:
+        used = config.to_dict() | {"streams": streams, "precision": chosen, "device": device}
+        values = {"checkpoint": reference.name, "prompt": reading.text} | figures
         replaced = [{"character": character, "stand_in": by} for character, by in reading.replaced]
-        print_json(values | {"replaced": replaced, "settings": settings})
+        print_json(values | {"replaced": replaced, "settings": used})
     else:
         print(flush=True)
         for index, text in enumerate(written.texts[1:], 2):
-            note(f"--- {index} of {options.streams} ---")
+            note(f"--- {index} of {streams} ---")
             print(harmless(reading.text + text), flush=True)
-        rate = f"{written.bits_per_character:.3f} bits per character, {written.rate:,.0f} characters/s"
+        rate = f"{figures['bits_per_character']:.3f} bits per character, {figures['characters_per_second']:,.0f} characters/s"
         note(f"{reference.name}: {rate}.{_stand_ins(reading)}")
     if interrupted:
         raise KeyboardInterrupt
-    return 0
 
 
 class Written:
     """The texts so far, and what they cost."""
 
     def __init__(self, streams: int) -> None:
-        self.streams: list[list[str]] = [[] for _ in range(streams)]
-        self.bits, self.seconds, self.first_s = 0.0, 0.0, 0.0
+        self.texts, self.bits = [""] * streams, 0.0
+        self.seconds = self.first_s = 0.0
         self._started = time.perf_counter()
 
     def add(self, characters: list[Character]) -> None:
         """One more character of each stream."""
         self.seconds = time.perf_counter() - self._started
         self.first_s = self.first_s or self.seconds
-        for text, written in zip(self.streams, characters):
-            text.append(written.character)
-            self.bits += written.surprise_bits
-
-    @property
-    def texts(self) -> list[str]:
-        return ["".join(text) for text in self.streams]
-
-    @property
-    def characters(self) -> int:
-        return sum(map(len, self.streams))
-
-    @property
-    def bits_per_character(self) -> float:
-        return self.bits / self.characters
-
-    @property
-    def rate(self) -> float:
-        """Characters a second, the reading of the prompt included."""
-        return self.characters / self.seconds
+        self.texts = [text + written.character for text, written in zip(self.texts, characters)]
+        self.bits += sum(written.surprise_bits for written in characters)
 
     def to_dict(self) -> dict[str, Any]:
-        texts = self.texts
+        """characters_per_second counts the reading of the prompt too."""
+        characters = sum(map(len, self.texts))
         return {
-            "text": texts[0],
-            **({"texts": texts} if len(texts) > 1 else {}),
-            "bits_per_character": self.bits_per_character,
-            "characters": self.characters,
+            "text": self.texts[0],
+            **({"texts": self.texts} if len(self.texts) > 1 else {}),
+            "bits_per_character": self.bits / characters,
+            "characters": characters,
             "seconds": round(self.seconds, 6),
-            "characters_per_second": self.rate,
+            "characters_per_second": characters / self.seconds,
             "first_character_ms": round(self.first_s * 1e3, 3),
         }
 
@@ -148,7 +122,7 @@ def _collect(writer: Iterator[list[Character]], written: Written, shown_before: 
                 print(harmless(shown_before + characters[0].character), end="", flush=True)
                 shown_before = ""
     except KeyboardInterrupt:
-        if not written.characters:
+        if not written.texts[0]:
             raise
         return True
     return False

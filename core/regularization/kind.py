@@ -39,8 +39,8 @@ STUDY = JobKind(
     columns=_columns,
     report_key="study",
     report_config=lambda config: config.base().to_dict(),
-    look=lambda run: f"Look at it: python -m core study --show {run.id}",
-    figures_command="study --show {id} --json",
+    look=lambda run: f"Look at it: python -m core study show {run.id}",
+    figures_command="study show {id} --json",
     after_finish="start a new one, or add arms or seeds to it",
     out_of_memory=lambda config: out_of_memory(config.base()),
 )

@@ -21,7 +21,7 @@ from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import duration, plain, show_error
 
-COMMAND = "python -m core explain --report --images {images} --checkpoint {name}"
+COMMAND = "python -m core explain report --images {images} --checkpoint {name}"
 BETTER = "better than the controls"
 UNBROKEN = "\N{NO-BREAK SPACE}"
 

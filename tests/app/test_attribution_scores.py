@@ -121,7 +121,7 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert "1 more could not be measured: The picture is the same as its baseline (blur)." in said
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
-    assert at.code[0].value == "python -m core explain --report --images 12 --checkpoint tiny"
+    assert at.code[0].value == "python -m core explain report --images 12 --checkpoint tiny"
 
 
 def test_where_no_method_is_better_that_is_the_headline(open_page: Open, shipped: Card, shipped_report: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
     assert "There is no report of all methods over many pictures for this checkpoint (one ships for other)" in texts(at)
-    assert at.code[0].value == "python -m core explain --report --images 200 --checkpoint tiny"
+    assert at.code[0].value == "python -m core explain report --images 200 --checkpoint tiny"
     assert not at.table
 
 

@@ -28,10 +28,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """The same in this process: exit code, standard output and standard error."""
-    try:
-        code = main(list(arguments))
-    except SystemExit as end:
-        code = int(end.code or 0)
+    code = main(list(arguments))
     output, said = capsys.readouterr()
     return code, output, said
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from typing import Any
 
+from core.common.commands import Json, Whole
 from core.jobs import LocalEngine
 from core.jobs.foreground import run_in_foreground
 from core.jobs.job import Job, Outcome
@@ -26,7 +26,7 @@ class CountConfig:
         return dataclasses.asdict(self)
 
 
-def count(config: CountConfig, job: Job) -> Outcome:
+def run_count(config: CountConfig, job: Job) -> Outcome:
     """Count on from the saved number."""
     number = int(job.state_path.read_text()) if job.state_path.exists() else 0
     job.rewind(number, number)
@@ -51,7 +51,7 @@ def count(config: CountConfig, job: Job) -> Outcome:
 
 COUNT = JobKind(
     name="count",
-    entry="tests.unit.toy_room:count",
+    entry="tests.unit.toy_room:run_count",
     read_config=lambda values: CountConfig(**values),
     title=lambda config: f"Count to {config.steps}",
     figures=("square",),
@@ -62,14 +62,11 @@ COUNT = JobKind(
 KINDS = (COUNT,)
 
 
-def add(subcommands: Any) -> None:
-    parser = subcommands.add_parser("count", help="count")
-    parser.add_argument("steps", type=int)
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(command=command)
-
-
-def command(options: argparse.Namespace) -> int:
+def count(steps: Whole, /, *, as_json: Json = False) -> int:
+    """Count."""
     engine = LocalEngine()
-    run_id = engine.store.create(CountConfig(steps=options.steps), kind=COUNT.name)
-    return run_in_foreground(engine, run_id, as_json=options.json)
+    run_id = engine.store.create(CountConfig(steps=steps), kind=COUNT.name)
+    return run_in_foreground(engine, run_id, as_json=as_json)
+
+
+COMMANDS = (count,)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import errno
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from core.checkpoints.store import find_checkpoint, load_checkpoint
+from core.checkpoints.store import find_checkpoint
 from core.compression.analysis import csv_rows, headline
 from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
-from core.compression.results import CompressionResult, merged
+from core.compression.results import CompressionResult
 from core.compression.steps import STEPS, FineTune, Int8, PruneChannels
 from core.compression.store import read_compression, write_measurement
 from core.jobs import LocalEngine, Run, RunStore
@@ -29,7 +26,7 @@ from tests.unit.compression import synthetic_results as synthetic
 from tests.unit.compression.compressing import only_queued, save_small
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.in_process import follow
-from tests.unit.terminal import refused, run_main, start
+from tests.unit.terminal import refused, run_main
 
 TIMEOUT_S = 420.0
 STEP_LIST = [
@@ -60,8 +57,17 @@ def finished(home: Path, small: Path) -> tuple[list[dict[str, Any]], str]:
     with pytest.MonkeyPatch.context() as patch:
         quicken(patch)
         output, said = follow(
-            *("compress", "--checkpoint", str(small), "--recipe", f"@{recipe}", "--name", "everything", "--json"),
-            *("--export", str(home / "exported.csv")),
+            *(
+                "compress",
+                "start",
+                "--checkpoint",
+                str(small),
+                "--recipe",
+                f"@{recipe}",
+                "--name",
+                "everything",
+                "--json",
+            ),
         )
     assert {path.name: path.read_bytes() for path in small.iterdir()} == before, "the original is only read"
     return json.loads(output), said
@@ -112,32 +118,18 @@ def test_a_recipe_ends_with_rows(finished: tuple[list[dict[str, Any]], str], sma
     assert "\r" not in said
 
 
-def test_every_variant_is_a_checkpoint(finished: tuple[list[dict[str, Any]], str]) -> None:
-    rows, _ = finished
-    for row in rows[1:]:
-        reference = find_checkpoint(row["name"])
-        assert row["stored_bytes"] == (reference.folder / reference.card.weights_file).stat().st_size
-        assert reference.card.metrics["test_accuracy"] == row["accuracy"]
-        assert [step["step"] for step in reference.card.compression["steps"]] == [
-            step["step"] for step in STEP_LIST[: row["number"]]
-        ]
-    own, last = load_checkpoint(run_of(rows)), load_checkpoint(rows[-1]["name"])
-    for name, value in own.model.state_dict().items():
-        assert torch.equal(value, last.model.state_dict()[name]), "the run's own checkpoint is the last variant"
-
-
 def test_what_was_measured_is_exported(
     home: Path, finished: tuple[list[dict[str, Any]], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows, said = finished
+    rows, _ = finished
     run_id = run_of(rows)
-    assert "exported.csv" in said
-    with (home / "exported.csv").open(newline="") as file:
+    assert run_main(capsys, "compress", "export", run_id, str(tmp_path / "result.csv"))[0] == 0
+    with (tmp_path / "result.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["id"] for line in lines] == [ORIGINAL, *MADE]
     assert [float(line["accuracy"]) for line in lines] == [row["accuracy"] for row in rows]
     path = tmp_path / "result.json"
-    code, _, said = run_main(capsys, "compress", "--show", run_id, "--export", str(path))
+    code, _, said = run_main(capsys, "compress", "export", run_id, str(path))
     assert code == 0
     assert str(path) in said
     assert CompressionResult.from_dict(json.loads(path.read_text())) == read_compression(RunStore(), run_id)
@@ -146,10 +138,10 @@ def test_what_was_measured_is_exported(
 def test_a_recipe_can_be_shown(finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]) -> None:
     rows, _ = finished
     run_id = run_of(rows)
-    code, output, _ = run_main(capsys, "compress", "--show", run_id, "--json")
+    code, output, _ = run_main(capsys, "compress", "show", run_id, "--json")
     assert code == 0
     assert json.loads(output) == rows
-    code, output, said = run_main(capsys, "compress", "--show", run_id)
+    code, output, said = run_main(capsys, "compress", "show", run_id)
     assert (code, said) == (0, "")
     assert output.startswith(f"{run_id}: everything, 4 of 4 variants of ")
     assert headline(read_compression(RunStore(), run_id)) in output
@@ -169,10 +161,10 @@ def test_lists_show_it_as_a_recipe(
     finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = run_of(finished[0])
-    found = json.loads(run_main(capsys, "compress", "--list", "--json")[1])
+    found = json.loads(run_main(capsys, "compress", "list", "--json")[1])
     row = next(row for row in found if row["run"] == run_id)
     assert (row["name"], row["status"], row["variants"]) == ("everything", "finished", "4 of 4")
-    assert run_id in run_main(capsys, "compress", "--list")[1]
+    assert run_id in run_main(capsys, "compress", "list")[1]
     _, output, _ = run_main(capsys, "runs")
     assert "4 of 4 variants" in next(line for line in output.splitlines() if line.startswith(run_id))
     _, output, _ = run_main(capsys, "runs", run_id)
@@ -183,45 +175,21 @@ def test_lists_show_it_as_a_recipe(
     assert not [line for line in lines if line.startswith(("step:", "total_steps", "epoch", "study", "compression"))]
     code, output, said = run_main(capsys, "runs", run_id, "--metrics")
     assert (code, output.strip()) == (0, "[]")
-    assert f"compress --show {run_id}" in said
+    assert f"compress show {run_id}" in said
 
 
-@pytest.mark.slow
-def test_ctrl_c_stops_a_recipe_and_tells_how_to_go_on(
-    home: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_interrupted_recipe_shows_what_there_is_and_how_to_go_on(
+    half_way: tuple[str, CompressionResult], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = [*STEP_LIST[:1], {"step": "fine_tune", "epochs": 900}]
-    process = start(
-        *("compress", "--checkpoint", str(small), "--recipe", json.dumps(steps), "--name", "interrupted"),
-        *("--export", str(home / "never.json")),
-    )
-    deadline = time.monotonic() + TIMEOUT_S
-    while not (
-        found := [run for run in RunStore().list() if run.name == "interrupted" and run.stage.endswith(": training")]
-    ):
-        assert time.monotonic() < deadline, RunStore().list()
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    run_id = found[0].id
-    code, _, said = run_main(capsys, "compress", "--resume", run_id)
-    assert code == 2
-    assert "running already" in said
-    process.send_signal(signal.SIGINT)
-    output, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130, said
-    assert "variant 2 of 2 · " in said, "how far it was"
-    assert "1 of 2 variants of" in output
-    assert "1-prune_weights  " in output, "what there is"
-    assert f"python -m core compress --resume {run_id}" in said
-    assert "nothing was exported" in said
-    assert not (home / "never.json").exists()
-    assert "Traceback" not in said
-    assert RunStore().get(run_id).status == "stopped"
-
-    monkeypatch.setattr(LocalEngine, "tick", lambda self: None)
-    code, output, said = run_main(capsys, "compress", "--resume", run_id, "--detach", "--json")
+    run_id = half_way[0]
+    monkeypatch.setattr("core.jobs.foreground.follow", lambda engine, name: (engine.state(name), signal.SIGINT))
+    code, output, said = run_main(capsys, "compress", "resume", run_id)
+    assert code == 130
+    assert "2 of 5 variants of" in output
+    assert f"python -m core compress resume {run_id}" in said
+    code, output, _ = run_main(capsys, "compress", "resume", run_id, "--detach", "--json")
     assert (code, json.loads(output)["status"]) == (0, "queued")
-    RunStore().delete(run_id)
+    assert "queued already" in refused(capsys, "compress", "resume", run_id)
 
 
 def test_what_there_is_can_be_shown(
@@ -229,26 +197,17 @@ def test_what_there_is_can_be_shown(
 ) -> None:
     run_id, result = half_way
     path = tmp_path / "half.csv"
-    code, output, said = run_main(capsys, "compress", "--show", run_id, "--export", str(path))
+    assert run_main(capsys, "compress", "export", run_id, str(path))[:2] == (0, "")
+    code, output, said = run_main(capsys, "compress", "show", run_id)
     assert code == 0
     assert "2 of 5 variants of fast_resnet" in output
     assert "2 of 5 variants are measured so far." in output
     assert "1-low_rank: Slower than the original in ONNX Runtime" in output
-    assert f"--resume {run_id}" in said
+    assert f"resume {run_id}" in said
     assert len(path.read_text().splitlines()) == 1 + len(csv_rows(result)) == 4
-    rows = json.loads(run_main(capsys, "compress", "--show", run_id, "--json")[1])
+    rows = json.loads(run_main(capsys, "compress", "show", run_id, "--json")[1])
     assert [row["name"] for row in rows] == ["fast_resnet", f"{run_id}/1-low_rank", f"{run_id}/2-prune_channels"]
     assert RunStore().get(run_id).status == "stopped", "looking starts nothing"
-
-
-def test_several_recipes_that_ship_are_counted_together(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    both = merged("Two recipes", [synthetic.pictures(), synthetic.distilled(3)])
-    monkeypatch.setattr("core.compression.cli.load_shipped", lambda: both)
-    code, output, _ = run_main(capsys, "compress", "--show", "example")
-    assert code == 0
-    assert output.startswith("example: Two recipes, 11 of 11 variants of fast_resnet")
 
 
 def test_text_and_nothing_at_all_can_be_shown(queue_only: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,16 +216,16 @@ def test_text_and_nothing_at_all_can_be_shown(queue_only: None, capsys: pytest.C
     run_id = store.create(writing.config, "writing", kind=COMPRESS.name)
     for item in writing.measured:
         write_measurement(store.folder(run_id), item, None)
-    _, output, _ = run_main(capsys, "compress", "--show", run_id)
+    _, output, _ = run_main(capsys, "compress", "show", run_id)
     assert "Characters/s" in output
     assert "Loss (nats)" in output
     assert "ONNX ×64" not in output, "what none of them has is left out"
     run_id = store.create(empty.config, "empty", kind=COMPRESS.name)
-    code, output, said = run_main(capsys, "compress", "--show", run_id)
+    code, output, said = run_main(capsys, "compress", "show", run_id)
     assert code == 0
     assert len(output.splitlines()) == 1
     assert "Nothing is measured yet." in said
-    assert json.loads(run_main(capsys, "compress", "--show", run_id, "--json")[1]) == []
+    assert json.loads(run_main(capsys, "compress", "show", run_id, "--json")[1]) == []
 
 
 def test_a_recipe_is_queued_with_all_that_was_asked_for(
@@ -274,7 +233,9 @@ def test_a_recipe_is_queued_with_all_that_was_asked_for(
 ) -> None:
     monkeypatch.chdir(small.parent)
     settings = ("--seed", "3", "--threads", "2", "--device", "cpu", "--detach")
-    code, output, said = run_main(capsys, "compress", "--checkpoint", "small", "--recipe", "fastest", *settings)
+    code, output, said = run_main(
+        capsys, "compress", "start", "--checkpoint", "small", "--recipe", "fastest", *settings
+    )
     assert code == 0
     assert f"{len(PRESETS['fastest'].steps)} variants of" in said
     run = RunStore().get(output.strip())
@@ -287,10 +248,10 @@ def test_a_recipe_is_queued_with_all_that_was_asked_for(
 
 
 def test_presets_and_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(run_main(capsys, "compress", "--presets", "--json")[1])
+    found = json.loads(run_main(capsys, "compress", "presets", "--json")[1])
     assert [row["name"] for row in found["presets"]] == list(PRESETS)
     assert [row["name"] for row in found["steps"]] == list(STEPS)
-    _, output, _ = run_main(capsys, "compress", "--presets")
+    _, output, _ = run_main(capsys, "compress", "presets")
     for name, preset in PRESETS.items():
         assert f"{name} ({preset.title}, {preset.task}): {preset.about}" in output
     assert "cluster (Cluster): bits=4" in output
@@ -311,13 +272,6 @@ def test_a_recipe_at_work_is_described_by_its_variants() -> None:
     assert describe(dataclasses.replace(measuring, status="stopping"))[1].endswith(" · stopping")
 
 
-def test_what_is_compressed_already_is_refused(
-    home: Path, finished: tuple[list[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = refused(capsys, "compress", "--checkpoint", finished[0][-1]["name"], "--recipe", "half")
-    assert "start from the checkpoint that it was made from" in said
-
-
 def test_a_recipe_that_is_resumed_as_a_run_is_looked_at_with_its_own_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -325,38 +279,18 @@ def test_a_recipe_that_is_resumed_as_a_run_is_looked_at_with_its_own_command(
     run = Run(id="x", name="x", kind=COMPRESS.name, config=config, status="finished")
     monkeypatch.setattr("core.jobs.foreground.follow", lambda engine, run_id: (run, 0))
     assert run_in_foreground(LocalEngine(), "x", as_json=False) == 0
-    assert "python -m core compress --show x" in capsys.readouterr().err
-
-
-def test_a_full_disk_leaves_the_old_export_as_it_was(
-    half_way: tuple[str, CompressionResult],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def full(source: str, target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(target))
-
-    path = tmp_path / "result.json"
-    path.write_text("old")
-    monkeypatch.setattr("os.replace", full)
-    code, output, said = run_main(capsys, "compress", "--show", half_way[0], "--export", str(path))
-    assert code == 1
-    assert "2 of 5 variants" in output
-    assert said.splitlines()[-1] == f"{path} cannot be used: No space left on device."
-    assert [item.name for item in tmp_path.iterdir() if item.name.endswith(".json")] == ["result.json"]
-    assert path.read_text() == "old"
+    assert "python -m core compress show x" in capsys.readouterr().err
 
 
 def test_what_cannot_go_on_is_told(half_way: tuple[str, CompressionResult], capsys: pytest.CaptureFixture[str]) -> None:
     run_id, store = half_way[0], RunStore()
     plain = store.create(TrainConfig())
-    assert "compresses nothing" in refused(capsys, "compress", "--resume", plain)
-    assert "compresses nothing" in refused(capsys, "compress", "--show", plain)
+    assert "compresses nothing" in refused(capsys, "compress", "resume", plain)
+    assert "compresses nothing" in refused(capsys, "compress", "show", plain)
     store.write_status(run_id, status="finished")
-    assert "has finished" in refused(capsys, "compress", "--resume", run_id)
+    assert "has finished" in refused(capsys, "compress", "resume", run_id)
     path = store.folder(run_id) / "config.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"config": values["config"] | {"steps": [{"step": "pancakes"}]}}))
-    assert "pancakes" in refused(capsys, "compress", "--resume", run_id)
-    assert "pancakes" in refused(capsys, "compress", "--show", run_id)
+    assert "pancakes" in refused(capsys, "compress", "resume", run_id)
+    assert "pancakes" in refused(capsys, "compress", "show", run_id)

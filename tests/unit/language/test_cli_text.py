@@ -155,7 +155,7 @@ def test_flags_for_pictures_are_none_for_text(trained: dict[str, Any], capsys: p
     for arguments, words in (
         (("evaluate", *named, "--tta", "flip"), "leave --tta out"),
         (("evaluate", *named, "--split", "test"), "no test split"),
-        (("evaluate", *named, "--split", "validation", "--text", "a.txt"), "not allowed with"),
+        (("evaluate", *named, "--split", "validation", "--text", "a.txt"), "leave --split out"),
         (("evaluate", *named, "--text", str(ROOT)), "is a folder"),
         (("evaluate", *named, "--text", "nul\0.txt"), "not a file name"),
         (("evaluate", "--checkpoint", "simple_cnn", "--text", "a.txt"), "leave --text out"),

@@ -7,15 +7,12 @@ import json
 import shlex
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.checkpoints.store import load_checkpoint
-from core.common.settings import field_help, fields_of
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.foreground import describe
 from core.regularization.cli import command_of
@@ -26,7 +23,7 @@ from core.regularization.study import StudyConfig
 from core.regularization.techniques import TECHNIQUES
 from core.training.config import TrainConfig
 from tests.unit.in_process import follow
-from tests.unit.terminal import refused, run_main, start
+from tests.unit.terminal import refused, run_main
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +37,9 @@ def finished(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str
     """What `study --json` printed in the foreground, and what it said on stderr meanwhile."""
     output, said = follow(
         "study",
-        *("--arms", "none,dropout=0.3", "--train-size", "40", "--seeds", "2", "--steps", "6", "--batch-size", "8"),
+        "start",
+        *("--arms", "none,dropout=0.3", "--train-sizes", "40", "--seeds", "2", "--steps", "6", "--batch-size", "8"),
         *("--evaluations", "2", "--dataset", f"folder:{tiny_dataset_folder}", "--name", "small", "--json"),
-        *("--export", str(home / "exported.json")),
     )
     return json.loads(output), said
 
@@ -81,19 +78,13 @@ def test_a_study_ends_with_a_verdict(finished: tuple[dict[str, Any], str], tiny_
     assert "\r" not in said
 
 
-def test_every_run_has_a_checkpoint(finished: tuple[dict[str, Any], str]) -> None:
-    values, _ = finished
-    for item, member in zip(values["members"], StudyConfig.from_dict(values["config"]).members(), strict=True):
-        assert item["checkpoint"] == f"{values['study_id']}/{member.id}"
-        card = load_checkpoint(item["checkpoint"]).card
-        assert (card.step, card.seed) == (6, item["seed"])
-        assert card.model_config["dropout"] == (0.3 if item["variant"] == "dropout=0.3" else 0)
-
-
 def test_a_study_is_exported_as_it_is(
     home: Path, finished: tuple[dict[str, Any], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study_id, exported = finished[0]["study_id"], home / "exported.json"
+    study_id, exported = finished[0]["study_id"], tmp_path / "exported.json"
+    code, output, said = run_main(capsys, "study", "export", study_id, str(exported))
+    assert (code, output) == (0, "")
+    assert "exported.json" in said
     result = StudyResult.from_dict(json.loads(exported.read_text()))
     on_disk = read_study(RunStore(), study_id)
     assert result.members == StudyResult.from_dict(on_disk.to_dict()).members
@@ -102,17 +93,14 @@ def test_a_study_is_exported_as_it_is(
     assert float(result.made["hours"]) > 0
     assert on_disk.made.items() < result.made.items()
     assert ": " not in exported.read_text().partition('"made"')[0], "compact"
-    code, _, said = run_main(capsys, "study", "--show", study_id, "--export", str(tmp_path / "again.json"))
-    assert (code, (tmp_path / "again.json").read_bytes()) == (0, exported.read_bytes())
-    assert "again.json" in said
 
 
 def test_a_study_can_be_shown(finished: tuple[dict[str, Any], str], capsys: pytest.CaptureFixture[str]) -> None:
     values, _ = finished
-    code, output, _ = run_main(capsys, "study", "--show", values["study_id"], "--json")
+    code, output, _ = run_main(capsys, "study", "show", values["study_id"], "--json")
     assert code == 0
     assert json.loads(output) == values
-    code, output, said = run_main(capsys, "study", "--show", values["study_id"])
+    code, output, said = run_main(capsys, "study", "show", values["study_id"])
     assert (code, said) == (0, "")
     assert f"{MEMBERS} of {MEMBERS} runs over" in output
     assert "Accuracy on the test images" in output
@@ -140,7 +128,7 @@ def test_the_list_of_runs_shows_it_as_a_study(
     assert not [line for line in lines if line.startswith(("epoch", "saved_step", "has_checkpoint", "study"))]
     code, output, said = run_main(capsys, "runs", study_id, "--metrics")
     assert (code, output.strip()) == (0, "[]")
-    assert f"study --show {study_id}" in said
+    assert f"study show {study_id}" in said
     assert json.loads(run_main(capsys, "runs", study_id, "--json")[1])["members_done"] == MEMBERS
 
 
@@ -151,18 +139,18 @@ def test_a_study_that_is_half_way_can_be_shown(
     config = StudyConfig.from_dict(values["config"]).extended(seeds=3)
     store = RunStore()
     study_id = store.create(config, "half", kind=STUDY.name)
-    code, output, said = run_main(capsys, "study", "--show", study_id)
+    code, output, said = run_main(capsys, "study", "show", study_id)
     assert code == 0
     assert "0 of 6 runs over" in output
     assert "No run has finished yet" in said
-    assert f"--resume {study_id}" in said
+    assert f"resume {study_id}" in said
     theirs, ours = member_store(store, values["study_id"]), member_store(store, study_id)
     for folder in theirs.root.glob("*-n40-s*"):
         shutil.copytree(folder, ours.root / folder.name)
-    shown = json.loads(run_main(capsys, "study", "--show", study_id, "--json")[1])
+    shown = json.loads(run_main(capsys, "study", "show", study_id, "--json")[1])
     assert (shown["runs"], shown["runs_done"], shown["split"]) == (6, 4, "validation")
     assert [row["seeds"] for row in shown["arms"]] == [2, 2]
-    assert "Accuracy on validation" in run_main(capsys, "study", "--show", study_id)[1]
+    assert "Accuracy on validation" in run_main(capsys, "study", "show", study_id)[1]
     assert store.get(study_id).status == "stopped", "looking starts nothing"
 
 
@@ -172,7 +160,7 @@ def test_what_is_added_is_trained_and_nothing_else(finished: tuple[dict[str, Any
     members = member_store(RunStore(), study_id)
     before = {folder.name: (folder / RESULT).read_bytes() for folder in members.root.iterdir() if folder.is_dir()}
     assert len(before) == MEMBERS
-    output, said = follow("study", "--resume", study_id, "--arms", "l2=0.1", "--json")
+    output, said = follow("study", "resume", study_id, "--arms", "l2=0.1", "--json")
     values = json.loads(output)
     assert (values["study_id"], values["status"], values["split"]) == (study_id, "finished", "test")
     assert "2 runs of 6 steps" in said
@@ -182,42 +170,35 @@ def test_what_is_added_is_trained_and_nothing_else(finished: tuple[dict[str, Any
     assert before.items() < after.items(), "what there was is left as it was"
 
 
-def test_ctrl_c_stops_a_study_and_tells_how_to_go_on(
-    home: Path, tiny_dataset_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_interrupted_study_tells_how_to_go_on(
+    queue_only: None, tiny_dataset_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    process = start(
-        "study",
-        *("--arms", "dropout", "--train-size", "40", "--steps", "40000", "--batch-size", "8"),
-        *("--dataset", f"folder:{tiny_dataset_folder}", "--name", "interrupted"),
-    )
-    deadline = time.monotonic() + TIMEOUT_S
-    while not (found := [run for run in RunStore().list() if run.name == "interrupted" and run.stage == "training"]):
-        assert time.monotonic() < deadline, RunStore().list()
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    code, _, said = run_main(capsys, "study", "--resume", found[0].id)
-    assert code == 2
-    assert "running already" in said
-    process.send_signal(signal.SIGINT)
-    output, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130
-    assert f"python -m core study --resume {found[0].id}" in said
+    monkeypatch.setattr("core.jobs.foreground.follow", lambda engine, name: (engine.state(name), signal.SIGINT))
+    arguments = ("--arms", "dropout", "--train-sizes", "40", "--dataset", f"folder:{tiny_dataset_folder}")
+    code, output, said = run_main(capsys, "study", "start", *arguments)
+    assert code == 130
     assert "0 of 6 runs over" in output
-    assert "runs 0 of 6" in said, "how far it was"
-    assert "Traceback" not in said
-    assert RunStore().get(found[0].id).status == "stopped"
-
-    monkeypatch.setattr(LocalEngine, "tick", lambda self: None)
-    code, output, said = run_main(capsys, "study", "--resume", found[0].id, "--detach", "--json")
+    study_id = output.partition(":")[0]
+    assert f"python -m core study resume {study_id}" in said
+    code, output, said = run_main(capsys, "study", "resume", study_id, "--detach", "--json")
     assert (code, json.loads(output)["status"]) == (0, "queued")
-    assert "6 runs of 40,000 steps" in said
-    RunStore().delete(found[0].id)
+    assert "6 runs of" in said
+    assert "queued already" in refused(capsys, "study", "resume", study_id)
 
 
 def test_a_single_seed_is_told_to_be_no_verdict(
     queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("study", "--arms", "dropout", "--dataset", f"folder:{tiny_dataset_folder}", "--train-size", "40")
+    arguments = (
+        "study",
+        "start",
+        "--arms",
+        "dropout",
+        "--dataset",
+        f"folder:{tiny_dataset_folder}",
+        "--train-sizes",
+        "40",
+    )
     code, output, said = run_main(capsys, *arguments, "--seeds", "1", "--detach")
     assert code == 0
     assert RunStore().get(output.strip()).status == "queued"
@@ -243,7 +224,7 @@ def test_the_command_of_a_study_makes_it_again(
     )
     for config in (odd, StudyConfig(dataset=odd.dataset, train_sizes=(9,))):
         words = shlex.split(command_of(config))
-        assert words[:4] == ["python", "-m", "core", "study"]
+        assert words[:5] == ["python", "-m", "core", "study", "start"]
         code, output, _ = run_main(capsys, *words[3:], "--detach")
         assert code == 0
         assert RunStore().config(output.strip()) == config
@@ -262,9 +243,9 @@ def test_a_study_at_work_is_described_by_its_runs() -> None:
 
 
 def test_techniques_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = json.loads(run_main(capsys, "study", "--list", "--json")[1])
+    rows = json.loads(run_main(capsys, "study", "techniques", "--json")[1])
     assert [row["name"] for row in rows] == list(TECHNIQUES)
-    _, output, _ = run_main(capsys, "study", "--list")
+    _, output, _ = run_main(capsys, "study", "techniques")
     for kind in TECHNIQUES.values():
         assert f"{kind.name} ({kind.title}): " in output
         assert kind.how in output
@@ -273,17 +254,8 @@ def test_techniques_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Only with simple_cnn." in output
 
 
-def test_every_setting_of_a_study_is_a_flag_with_help(capsys: pytest.CaptureFixture[str]) -> None:
-    code, output, _ = run_main(capsys, "study", "--help")
-    assert code == 0
-    words = " ".join(output.split())
-    for name, info in fields_of(StudyConfig).items():
-        assert "--" + ("train-size" if name == "train_sizes" else name.replace("_", "-")) in words
-        assert len(field_help(info)) > 10, name
-
-
 def test_the_example_needs_no_training(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, output, _ = run_main(capsys, "study", "--show", "example", "--json")
+    code, output, _ = run_main(capsys, "study", "show", "example", "--json")
     values = json.loads(output)
     assert (code, values["study_id"]) == (0, "example")
     assert values["runs_done"] == values["runs"]
@@ -291,31 +263,21 @@ def test_the_example_needs_no_training(home: Path, capsys: pytest.CaptureFixture
 
 
 MISTAKES = [
-    (("--arms", ""), "No technique is chosen"),
-    (("--arms", "none"), "No technique is chosen"),
-    (("--arms", "none,pancakes"), "pancakes"),
-    (("--arms", "dropout=1.5"), "from 0 to 0.95"),
-    (("--arms", "dropout=0.3", "--arms", "dropout=0.30"), "given twice"),
-    (("--arms", "stochastic_depth"), "cannot be used with simple_cnn"),
-    (("--train-size", "0"), "from 1 to"),
-    (("--train-size", "many"), "whole numbers"),
-    (("--train-size", ","), "No training-set size"),
-    (("--seeds", "0"), "seeds must be a whole number"),
-    (("--seeds", "few"), "invalid int"),
-    (("--steps", "3"), "only 3 steps"),
-    (("--model", "char_lstm"), "image classifier"),
-    (("--model-config", "depth"), "KEY=VALUE"),
-    (("--dataset", "imagenet"), "imagenet"),
-    (("--dataset", "tiny_shakespeare"), "needs pictures"),
-    (("--device", "tpu"), "device must be"),
-    (("--export", "/nowhere/at/all.json"), "--export"),
-    (("--export", "x.json", "--detach"), "--detach"),
-    (("--resume", "nothing"), "There is no run"),
-    (("--resume", "../x"), "run id"),
-    (("--show", "nothing"), "There is no run"),
-    (("--show", "x", "--seeds", "5"), "--show"),
-    (("--show", "x", "--resume", "y"), "not allowed with"),
-    (("--bogus",), "unrecognized"),
+    (("start", "--arms", "none"), "No technique is chosen"),
+    (("start", "--arms", "none,pancakes"), "pancakes"),
+    (("start", "--arms", "dropout=1.5"), "from 0 to 0.95"),
+    (("start", "--arms", "dropout=0.3", "--arms", "dropout=0.30"), "given twice"),
+    (("start", "--arms", "stochastic_depth"), "cannot be used with simple_cnn"),
+    (("start", "--train-sizes", "0"), "from 1 to"),
+    (("start", "--train-sizes", "many"), "whole numbers"),
+    (("start", "--seeds", "0"), "seeds must be a whole number"),
+    (("start", "--steps", "3"), "only 3 steps"),
+    (("start", "--model", "char_lstm"), "image classifier"),
+    (("start", "--dataset", "tiny_shakespeare"), "needs pictures"),
+    (("export", "example", "/nowhere/at/all.json"), "in a folder that is there"),
+    (("resume", "nothing"), "There is no run"),
+    (("show", "../x"), "run id"),
+    (("show", "x", "--seeds", "5"), "--seeds"),
 ]
 
 
@@ -329,7 +291,7 @@ def test_a_mistake_is_one_sentence(
 def test_more_images_than_there_are_is_told_before(
     home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused(capsys, "study", "--train-size", "40,500", "--dataset", f"folder:{tiny_dataset_folder}")
+    said = refused(capsys, "study", "start", "--train-sizes", "40,500", "--dataset", f"folder:{tiny_dataset_folder}")
     assert "500 is not valid" in said
     assert "has 162 training images" in said
 
@@ -338,21 +300,19 @@ def test_what_cannot_go_on_is_told(
     home: Path, queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore()
-    assert "is no study" in refused(capsys, "study", "--resume", store.create(TrainConfig()))
+    assert "is no study" in refused(capsys, "study", "resume", store.create(TrainConfig()))
     config = StudyConfig(arms=("dropout=0.3",), dataset=f"folder:{tiny_dataset_folder}", train_sizes=(40,))
     study_id = store.create(config, "mine", kind=STUDY.name)
-    assert "stays as it was begun: leave --lr, --name out" in refused(
-        capsys, "study", "--resume", study_id, "--lr", "0.1", "--name", "x"
-    )
-    assert "has the arm dropout=0.3 already" in refused(capsys, "study", "--resume", study_id, "--arms", "dropout=0.3")
-    assert "500 is not valid" in refused(capsys, "study", "--resume", study_id, "--train-size", "500")
+    assert "--lr" in refused(capsys, "study", "resume", study_id, "--lr", "0.1")
+    assert "has the arm dropout=0.3 already" in refused(capsys, "study", "resume", study_id, "--arms", "dropout=0.3")
+    assert "500 is not valid" in refused(capsys, "study", "resume", study_id, "--train-sizes", "500")
     assert store.config(study_id) == config, "nothing was added"
     store.write_status(study_id, status="finished")
-    assert "has finished: add to it" in refused(capsys, "study", "--resume", study_id, "--seeds", "2")
+    assert "has finished: add" in refused(capsys, "study", "resume", study_id, "--seeds", "2")
     path = store.folder(study_id) / "config.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"config": values["config"] | {"arms": ["pancakes"]}}))
-    assert "pancakes" in refused(capsys, "study", "--resume", study_id)
-    assert "pancakes" in refused(capsys, "study", "--show", study_id)
+    assert "pancakes" in refused(capsys, "study", "resume", study_id)
+    assert "pancakes" in refused(capsys, "study", "show", study_id)
     path.write_text("{")
-    assert "study" in refused(capsys, "study", "--resume", study_id)
+    assert "study" in refused(capsys, "study", "resume", study_id)
