@@ -27,7 +27,6 @@ from tests.unit.terminal import refused, run_main
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT_S = 240.0
 MEMBERS = 4
 """Of the small study: two arms, two seeds."""
 
