@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +21,15 @@ from streamlit.util import calc_hash
 
 import core.checkpoints.store
 from core.checkpoints.store import Calibration, Card
+from core.common.progress import Progress
+from core.data import DATASETS, Dataset
 from core.data.dataset import ImageCard, TextCard
+from core.jobs import LocalEngine, RunStore
+from pages.shared import tasks
 from pages.shared.registry import pages
 from tests.tiny_text import play
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = tuple(pages())
 Open = Callable[..., AppTest]
 
 
@@ -166,3 +174,81 @@ def table(at: AppTest) -> dict[str, list[str]]:
     return {
         name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
     }
+
+
+HOSTILE = "![x](http:evil.example).png"
+"""A name that would be an image if any page took it for Markdown."""
+
+
+def plain_picture(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def rerun(changed: Any) -> AppTest:
+    """The page once more, after a change of one of its elements if that is given. Fails where it shows an exception."""
+    at = changed.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def click(at: AppTest, key: str) -> AppTest:
+    """The page after a press of a button."""
+    return rerun(at.button(key=key).click())
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not end"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs that the page handed to the engine; no worker is started."""
+    found: list[str] = []
+    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: found.append(run_id))
+    return found
+
+
+@pytest.fixture
+def endless_fetch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], threading.Event]]:
+    """Lets a dataset be fetched until it is stopped; what it returns is set once the fetch has said how far it is."""
+    begun = threading.Event()
+
+    def fetch(on_progress: Progress | None) -> Dataset:
+        assert on_progress
+        while True:
+            on_progress(0.43, "download (12.0 MB/s, 0:09 left)")
+            begun.set()
+            time.sleep(0.01)
+
+    def replace(name: str) -> threading.Event:
+        monkeypatch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], load=fetch))
+        return begun
+
+    yield replace
+    for task in tasks._tasks().values():
+        task.stop()
+    st.cache_resource.clear()
+
+
+Figures = Callable[[int], dict[str, float]]
+
+
+def write_three_epochs(run_id: str, train: Figures, evaluation: Figures, **status: object) -> Path:
+    """Leave the figures of a run as its worker does: of an epoch's last batch and of its evaluation. Returns its folder."""
+    folder = RunStore().folder(run_id)
+    rows: list[dict[str, object]] = []
+    for epoch in (1, 2, 3):
+        shared = {"examples": 1000 * epoch, "lr": 0.1, "total_steps": 30}
+        batch = {"kind": "train", "step": 10 * epoch - 1, "epoch": epoch - 0.1, "seconds": 5.0 * epoch}
+        evaluated = {"kind": "eval", "step": 10 * epoch, "epoch": float(epoch), "seconds": 6.0 * epoch, "is_best": True}
+        rows += [batch | shared | train(epoch), evaluated | shared | evaluation(epoch)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = json.loads((folder / "status.json").read_text())
+    values |= {"status": "finished", "message": "Trained for 3 epochs.", "final": True, "step": 30, "total_steps": 30}
+    (folder / "status.json").write_text(json.dumps(values | {"epoch": 3.0} | status))
+    return folder

@@ -95,10 +95,3 @@ def store_study(result: StudyResult, *, over: int | None = None, **status: objec
 def progress(at: AppTest) -> str:
     """What the progress bars say."""
     return "\n".join(bar.proto.text for bar in at.get("progress"))
-
-
-def pressed(at: AppTest, key: str) -> AppTest:
-    """The page after a press of a button."""
-    at.button(key=key).click().run()
-    assert not at.exception, at.exception
-    return at

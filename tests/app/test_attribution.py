@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.attribution.evidence.curves import control_curves, curves, verdict
@@ -22,11 +19,22 @@ from core.data.decode import decode_image, fit_to_model
 from core.models import build_model
 from pages.attribution.maps import BLANK, signed_number
 from pages.shared import tasks
-from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import (
+    HOSTILE,
+    Open,
+    click,
+    picture,
+    plain_picture,
+    read,
+    rerun,
+    sources,
+    texts,
+    wait_for,
+    write_checkpoint,
+)
 from tests.app.test_classify import BAD, give
 
 PIXELS = fit_to_model(decode_image(picture()).rgb)
-HOSTILE = "![x](http:evil.example).png"
 
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -60,12 +68,6 @@ def explained(name: str, *, baseline: str = "mean") -> tuple[Explainer, Attribut
     return explainer, explainer.attribute(get_method(name), PIXELS, target, baseline=baseline)
 
 
-def plain_picture(colour: tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def cards(at: AppTest) -> dict[str, list[str]]:
     """What stands below each title of a card, until the next."""
     found: dict[str, list[str]] = {}
@@ -82,27 +84,14 @@ def cards(at: AppTest) -> dict[str, list[str]]:
     return found
 
 
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
-def click(at: AppTest, key: str) -> AppTest:
-    at.button(key=key).click()
-    return run(at)
-
-
 def has_button(at: AppTest, key: str) -> bool:
     return any(button.key == key for button in at.button)
 
 
 def until_done(at: AppTest) -> AppTest:
     """Until every task that this session began is over."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any(not task.done for task in of_session(at)):
-        time.sleep(0.02)
-    return run(at)
+    wait_for(lambda: all(task.done for task in of_session(at)))
+    return rerun(at)
 
 
 def of_session(at: AppTest) -> list[tasks.BackgroundTask]:
@@ -157,7 +146,7 @@ def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Op
     assert at.query_params["methods"] in ("gradient_shap,feature_ablation", ["gradient_shap,feature_ablation"])
     box = at.selectbox(key="why-class")
     box.set_value(box.options and int(explained("saliency")[1].target + 1) % 10)
-    run(at)
+    rerun(at)
     for name in ("feature_ablation", "gradient_shap"):
         assert cards(at)[METHODS[name].title]
         assert not has_button(at, f"add-{name}")
@@ -176,8 +165,7 @@ def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_pag
     for name in SLOW:
         assert "-badge[" in cards(at)[METHODS[name].title][0]
     at = open_page("attribution", closer=HOSTILE)
-    at.button(key="example-ship").click()
-    run(at)
+    click(at, "example-ship")
     assert "which is no attribution method: here are all" in texts(at)
     assert "![" not in sources(at)
 
@@ -198,14 +186,12 @@ def test_a_long_one_shows_how_far_it_is_and_stops(endless: AppTest) -> None:
     at = endless
     assert at.get("progress")
     assert "Saliency" in cards(at)  # the rest of the page is there
-    stop = next(button for button in at.button if button.label == "Stop")
-    stop.click()
-    run(at)
+    rerun(next(button for button in at.button if button.label == "Stop").click())
     until_done(at)
     assert of_session(at)[0].stopped
     assert "Stopped." in cards(at)["KernelSHAP"]
     at.session_state["why-settings"] = {"kernel_shap": {"samples": 20}}
-    run(at)
+    rerun(at)
     assert "samples: 20" in cards(at)["KernelSHAP"]
 
 
@@ -213,15 +199,11 @@ def test_another_question_ends_the_work_on_the_last(endless: AppTest) -> None:
     at = endless
     last = of_session(at)[0]
     at.session_state["why-settings"] = {}
-    at.selectbox(key="why-class").set_value(int(explained("saliency")[1].target + 1) % 10)
-    run(at)
-    deadline = time.monotonic() + 20
-    while not last.done and time.monotonic() < deadline:
-        time.sleep(0.02)
+    rerun(at.selectbox(key="why-class").set_value(int(explained("saliency")[1].target + 1) % 10))
+    wait_for(lambda: last.done)
     assert last.stopped
     at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
-    at.selectbox(key="why-class").set_value(explained("saliency")[1].target)
-    run(at)
+    rerun(at.selectbox(key="why-class").set_value(explained("saliency")[1].target))
     assert "Stopped." not in cards(at)["KernelSHAP"]  # nobody pressed Stop: it is under way again
     assert at.get("progress")
     of_session(at)[0].stop()
@@ -325,8 +307,7 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     until_done(at)
     expected = max_sensitivity(explainer, attribution.method, PIXELS, attribution.target, baseline="mean")
     assert measures(at)["Max-sensitivity"] == f"{expected:.2f}"
-    at.selectbox(key="closer-box").set_value("saliency")
-    run(at)
+    rerun(at.selectbox(key="closer-box").set_value("saliency"))
     assert METHODS["saliency"].measures in texts(at)
     click(at, "all-maps")
     assert "closer" not in at.query_params
@@ -379,11 +360,9 @@ def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Pat
 def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, sharp: Path) -> None:
     at = give(open_page("attribution"), picture())
     other = (explained("saliency")[1].target + 1) % 10
-    at.selectbox(key="why-class").set_value(other)
-    run(at)
+    rerun(at.selectbox(key="why-class").set_value(other))
     for view in ("Scores", "Explain"):
-        at.segmented_control(key="view").set_value(view)
-        run(at)
+        rerun(at.segmented_control(key="view").set_value(view))
     assert at.selectbox(key="why-class").value == other
     label = explained("saliency")[0].card.image_data.classes[other]
     assert at.query_params["target"] in (label, [label])

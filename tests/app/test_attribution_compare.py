@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,18 @@ from pages.attribution.compare_epochs import MOST, _thinned, settled_words
 from pages.attribution.maps import signed_number
 from pages.shared import tasks
 from tests.app.compressions import config_of, result_of, store_recipe
-from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import (
+    HOSTILE,
+    Open,
+    picture,
+    plain_picture,
+    read,
+    rerun,
+    sources,
+    texts,
+    wait_for,
+    write_checkpoint,
+)
 from tests.app.test_classify import give
 
 PIXELS = fit_to_model(decode_image(picture()).rgb)
@@ -42,7 +52,6 @@ QUICK = {"compare-methods": "Input × Gradient"}
 """Of an address: one method that takes no time."""
 EPOCHS = {"compare-by": "Epochs of a run", "compare-method": "Input × Gradient"}
 CHECKPOINTS = {"compare-by": "Checkpoints", "compare-method": "Input × Gradient"}
-HOSTILE = "![x](http:evil.example)"
 
 
 @pytest.fixture(autouse=True)
@@ -206,13 +215,7 @@ def test_a_method_that_a_network_refuses_says_so_in_its_row(compare: Callable[..
 
 
 def test_a_picture_of_one_colour_is_not_scored(open_page: Open) -> None:
-    import io
-
-    from PIL import Image
-
-    grey = io.BytesIO()
-    Image.new("RGB", (32, 32), (128, 128, 128)).save(grey, "PNG")
-    at = give(open_page("attribution", view="Compare", baseline="black", **QUICK), grey.getvalue())
+    at = give(open_page("attribution", view="Compare", baseline="black", **QUICK), plain_picture((128, 128, 128)))
     assert "Maps cannot be scored here." in at.info[0].value
     assert charts(at)
 
@@ -220,11 +223,7 @@ def test_a_picture_of_one_colour_is_not_scored(open_page: Open) -> None:
 def test_a_slow_method_is_a_task(compare: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_cards, "INLINE_S", 0.0)
     at = compare(**{"compare-methods": "Occlusion"})
-    until = time.monotonic() + 20
-    while not charts(at) and time.monotonic() < until:
-        time.sleep(0.1)
-        at.run()
-        assert not at.exception, at.exception
+    wait_for(lambda: charts(rerun(at)))
     assert len(charts(at)) == 3
     assert any(task.done and task.result for task in tasks._tasks().values())
     assert "Occlusion about" in texts(at)
@@ -268,8 +267,7 @@ def test_without_kin_the_next_one_is_compared(compare: Callable[..., AppTest], f
     write_checkpoint(folder / "stranger", seed=7, title="Stranger")
     at = compare(**CHECKPOINTS)
     assert at.multiselect(key="compare-with").value == ["stranger"]
-    at.selectbox(key="checkpoint").set_value("stranger").run()
-    assert not at.exception, at.exception
+    rerun(at.selectbox(key="checkpoint").set_value("stranger"))
     assert at.multiselect(key="compare-with").value == ["tiny"]
 
 

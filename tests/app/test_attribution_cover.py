@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.attribution.evidence.controls import edges
@@ -23,7 +21,7 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from pages.attribution.cover import pack, unpack
 from pages.attribution.cover.steps import KEPT, Covering
-from tests.app.conftest import Open, picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import HOSTILE, Open, click, picture, plain_picture, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give, headline
 
 SIDE = 32
@@ -31,7 +29,6 @@ LEFT = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % SIDE < 16
 """The left half of the picture."""
 TOP = LEFT.T
 PIXELS = fit_to_model(decode_image(picture()).rgb)
-HOSTILE = "![x](http:evil.example).png"
 
 
 @pytest.fixture(autouse=True)
@@ -83,12 +80,6 @@ def stroke(at: AppTest, mask: np.ndarray, number: int | None = None) -> AppTest:
     return send(at, {"revision": data["revision"], "stroke": number, "mask": pack(mask)})
 
 
-def press(at: AppTest, key: str) -> AppTest:
-    at.button(key=key).click().run()
-    assert not at.exception, at.exception
-    return at
-
-
 def chart(at: AppTest, place: int) -> list[dict[str, Any]]:
     """Traces of the bars, or of the way there."""
     return json.loads(at.get("plotly_chart")[place].proto.spec)["data"]
@@ -127,7 +118,7 @@ def test_a_stroke_that_grows_is_one_step_and_undo_goes_back_over_it(at: AppTest)
     stroke(at, LEFT | TOP, number=2)
     assert chart(at, 1)[0]["x"] == [0, 1, 2]
     for mask in (LEFT, np.zeros_like(LEFT)):
-        press(at, "cover-undo")
+        click(at, "cover-undo")
         assert np.array_equal(covered(at), mask)
     assert at.button(key="cover-undo").disabled
     assert "Nothing is covered yet" in texts(at)
@@ -135,19 +126,19 @@ def test_a_stroke_that_grows_is_one_step_and_undo_goes_back_over_it(at: AppTest)
 
 def test_clear_and_all_but_this_can_be_undone(at: AppTest) -> None:
     stroke(at, LEFT)
-    press(at, "cover-invert")
+    click(at, "cover-invert")
     assert np.array_equal(covered(at), ~LEFT)
-    press(at, "cover-clear")
+    click(at, "cover-clear")
     assert not covered(at).any()
-    press(at, "cover-undo")
-    press(at, "cover-undo")
+    click(at, "cover-undo")
+    click(at, "cover-undo")
     assert np.array_equal(covered(at), LEFT)
 
 
 def test_what_is_drawn_on_an_older_mask_is_not_taken(at: AppTest) -> None:
     old = shown(at)
     stroke(at, LEFT)
-    press(at, "cover-clear")
+    click(at, "cover-clear")
     assert shown(at)["revision"] != old["revision"]
     send(at, {"revision": old["revision"], "stroke": 7, "mask": pack(TOP)})
     assert not covered(at).any()
@@ -225,19 +216,19 @@ def test_another_picture_starts_uncovered_and_another_checkpoint_does_not(at: Ap
 def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> None:
     from core.attribution.methods.registry import get_method
 
-    press(at, "cover-top-10")
+    click(at, "cover-top-10")
     target = int(blackened(explainer, np.zeros_like(LEFT)).argmax())
     saliency = explainer.attribute(get_method("saliency"), PIXELS, target).pixels
     assert at.selectbox(key="cover-map").value == "saliency"
     assert covered(at).sum() == 102
     assert saliency[covered(at)].min() >= saliency[~covered(at)].max()
     at.selectbox(key="cover-map").set_value("edges").run()
-    press(at, "cover-top-25")
+    click(at, "cover-top-25")
     assert np.array_equal(covered(at), most_important(edges(PIXELS), 0.25))
     at.selectbox(key="cover-map").set_value("random").run()
-    press(at, "cover-top-25")
+    click(at, "cover-top-25")
     first = covered(at)
-    press(at, "cover-top-25")
+    click(at, "cover-top-25")
     assert covered(at).sum() == 256
     assert not np.array_equal(covered(at), first)  # chance is another one each time
     assert chart(at, 1)[0]["x"] == [0, 1, 2, 3, 4]
@@ -246,7 +237,7 @@ def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> N
 def test_a_map_that_is_zero_everywhere_covers_nothing(open_page: Open) -> None:
     at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_picture((90, 90, 90)))
     at.selectbox(key="cover-map").set_value("edges").run()
-    press(at, "cover-top-10")
+    click(at, "cover-top-10")
     assert "zero everywhere" in read(at.error[0].value)
     assert not covered(at).any()
 
@@ -305,9 +296,3 @@ def test_only_so_many_steps_are_kept() -> None:
         covering.set(mask)
     assert covering.steps == [0, *range(6, KEPT + 6)]
     assert [int(mask.sum()) for mask in covering.masks] == covering.steps
-
-
-def plain_picture(colour: tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (SIDE, SIDE), colour).save(buffer, "PNG")
-    return buffer.getvalue()

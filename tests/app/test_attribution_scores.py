@@ -26,14 +26,13 @@ from pages.attribution.scores import csv_row
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import Picture
-from tests.app.conftest import Open, picture, sources, texts
+from tests.app.conftest import HOSTILE, Open, picture, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
 LEVELS = {"saliency": 0.2, "grad_cam": 0.7, "integrated_gradients": 0.5, "random": 0.1, "edges": 0.3, "blob": 0.2}
 """Insertion of each; deletion is 0.1 throughout, so the score is 0.1 less."""
 REFUSED = "LRP has no rule for operations outside of layers (add)."
-HOSTILE = "![x](http:evil.example)"
 
 
 @pytest.fixture(autouse=True)
@@ -122,11 +121,12 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
     assert at.code[0].value == "python -m core explain report --images 12 --checkpoint tiny"
-
-
-def test_where_no_method_is_better_that_is_the_headline(open_page: Open, shipped: Card, shipped_report: Path) -> None:
-    ship(shipped_report, made_up(shipped, levels=LEVELS | {"blob": 0.95}))
-    assert "none of 3 methods beats all three controls" in texts(opened(open_page))
+    values = made_up(shipped, levels=LEVELS | {"blob": 0.95}).to_dict()
+    values["config"]["fingerprint"] = "0" * 64
+    (shipped_report / "tiny.json").write_text(json.dumps(values))
+    at = opened(open_page)
+    assert "none of 3 methods beats all three controls" in texts(at)
+    assert "The checkpoint has changed since this report was made" in at.warning[0].value
 
 
 def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
@@ -138,13 +138,6 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     assert "There is no report of all methods over many pictures for this checkpoint (one ships for other)" in texts(at)
     assert at.code[0].value == "python -m core explain report --images 200 --checkpoint tiny"
     assert not at.table
-
-
-def test_a_report_of_other_weights_says_so(open_page: Open, shipped: Card, shipped_report: Path) -> None:
-    values = made_up(shipped).to_dict()
-    values["config"]["fingerprint"] = "0" * 64
-    (shipped_report / "tiny.json").write_text(json.dumps(values))
-    assert "The checkpoint has changed since this report was made" in opened(open_page).warning[0].value
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1, 2]", b'{"format": 1}'])

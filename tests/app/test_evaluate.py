@@ -22,7 +22,7 @@ from pages.images.evaluate_task import evaluation_work, kept, task_key
 from pages.shared import tasks
 from pages.shared.downloads import checkpoint_zip, per_class_csv
 from pages.shared.resources import dataset
-from tests.app.conftest import Open, texts
+from tests.app.conftest import Open, click, rerun, texts, wait_for
 from tests.tiny import write_class_folders
 from tests.unit.builders import synthetic
 
@@ -37,13 +37,6 @@ def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
     monkeypatch.setitem(DATASETS, "cifar10", source)
 
 
-def wait_for(task: tasks.BackgroundTask) -> None:
-    deadline = time.monotonic() + 60
-    while not task.done:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_without_the_pictures_they_are_offered(open_page: Open, shipped: Card) -> None:
     at = open_page("images", view="Evaluate")
     assert "evaluate on its test images" in at.info[0].value
@@ -54,14 +47,13 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
     from core.inference.evaluation import evaluate
 
     at = open_page("images", view="Evaluate")
-    at.button(key="evaluate").click().run()
+    click(at, "evaluate")
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     task = tasks.find(task_key(reference))
     assert task
-    wait_for(task)
+    wait_for(lambda: task.done)
     assert task.error is None
-    at.run()
-    assert not at.exception, at.exception
+    rerun(at)
     expected = evaluate(load_checkpoint(reference), DATASETS["cifar10"].load(None).test)
     figures = {metric.label: metric.value for metric in at.metric}
     assert figures["Test accuracy on 80 pictures"] == f"{100 * expected.accuracy:.1f}%"
@@ -152,7 +144,7 @@ def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
     assert go.wait(10)
     assert first.sentence().startswith("Counting: 50%")
     first.stop()
-    wait_for(first)
+    wait_for(lambda: first.done)
     assert first.stopped
     assert first.error is None
     assert begun == [1]
@@ -170,7 +162,7 @@ def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
         ("crash", crash, "deep inside"),
     ):
         task = tasks.start(key, work)
-        wait_for(task)
+        wait_for(lambda task=task: task.done)
         assert said in (task.error or "")
 
 
@@ -185,10 +177,10 @@ def test_what_was_dropped_is_stopped_and_begins_again() -> None:
 
     first = tasks.start("dropped", work)
     tasks.drop("dropped")
-    wait_for(first)
+    wait_for(lambda: first.done)
     assert first.stopped
     assert tasks.find("dropped") is None
     second = tasks.start("dropped", work)
     second.stop()
-    wait_for(second)
+    wait_for(lambda: second.done)
     assert (second is first, begun) == (False, [1, 1])

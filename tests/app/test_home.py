@@ -13,27 +13,16 @@ from core.jobs import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.training.recipes import RECIPES
-from tests.app.conftest import PAGES, Open, texts
+from pages.shared.registry import pages
+from tests.app.conftest import Open, click, texts
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_opens_on_an_empty_machine(open_page: Open, page: str) -> None:
-    at = open_page(page)
+@pytest.mark.parametrize(
+    ("page", "view"), [(name, view) for name, page in pages().items() for view in page.views or ("",)]
+)
+def test_every_view_opens_on_an_empty_machine(open_page: Open, page: str, view: str) -> None:
+    at = open_page(page, **({"view": view} if view else {}))
     assert len(at.title) == 1
-    assert not at.error
-
-
-@pytest.mark.parametrize("view", ["Classify", "Train", "Evaluate"])
-def test_every_view_of_images_opens_on_an_empty_machine(open_page: Open, view: str) -> None:
-    at = open_page("images", view=view)
-    assert at.title[0].value == "Images"
-    assert not at.error
-
-
-@pytest.mark.parametrize("view", ["Write", "Side by side", "Train", "Inside the RNN", "Why this one"])
-def test_every_view_of_text_opens_on_an_empty_machine(open_page: Open, view: str) -> None:
-    at = open_page("text", view=view)
-    assert at.title[0].value == "Text"
     assert not at.error
 
 
@@ -41,11 +30,12 @@ def test_home_names_the_three_bottlenecks_and_two_first_actions(open_page: Open)
     at = open_page("home")
     said = texts(at)
     assert all(f"{name}\n" in said for name in ("Data", "Trust", "Compute"))
+    assert {"regularization", "compression"} <= {link.proto.page for link in at.get("page_link")}
+    assert "No checkpoint ships with this copy" in said
+    assert any("core" in caption.value for caption in at.sidebar.caption)
     assert [button.key for button in at.button] == ["classify", "go-write"]
     for key, title in (("classify", "Images"), ("go-write", "Text")):
-        at = open_page("home")
-        at.button(key=key).click().run()
-        assert at.title[0].value == title
+        assert click(open_page("home"), key).title[0].value == title
 
 
 def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card, shipped: Card) -> None:
@@ -83,32 +73,6 @@ def test_a_study_under_way_is_linked_to_its_own_page(
     assert "A study with a rather l… · 50%" in [link.label for link in links]
     if where == "home":
         assert at.get("progress")[0].proto.text == "50% · runs 7 of 15"
-
-
-def test_home_leads_to_the_comparison_of_techniques(open_page: Open) -> None:
-    at = open_page("home")
-    assert "regularization" in [link.proto.page for link in at.get("page_link")]
-    assert "Coming: regularization" not in texts(at)
-
-
-def test_home_leads_to_compression(open_page: Open) -> None:
-    at = open_page("home")
-    assert "compression" in [link.proto.page for link in at.get("page_link")]
-    assert "Coming: pruning" not in texts(at)
-
-
-def test_home_shows_what_ships_with_its_measured_accuracy(open_page: Open, shipped: Card) -> None:
-    said = texts(open_page("home"))
-    assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
-
-
-def test_home_says_so_where_nothing_ships(open_page: Open) -> None:
-    assert "No checkpoint ships with this copy" in texts(open_page("home"))
-
-
-def test_the_sidebar_names_the_device(open_page: Open) -> None:
-    at = open_page("home")
-    assert any("core" in caption.value for caption in at.sidebar.caption)
 
 
 @pytest.mark.slow

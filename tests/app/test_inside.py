@@ -19,7 +19,7 @@ from core.language.hidden_state import correlations, gradient_norms, hidden_stat
 from core.models import build_model
 from pages.text.hidden_state_help import EXAMPLE
 from pages.text.hidden_state_reach import as_csv, share
-from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
+from tests.app.conftest import Open, read, rerun, sources, texts, write_text_checkpoint
 
 VIEW = "Inside the RNN"
 HOSTILE = "![x](http://evil.example/x.png) <b>é"
@@ -46,12 +46,6 @@ def rows(at: AppTest) -> list[str]:
     return chart(at, 0)["layout"]["yaxis"]["ticktext"]
 
 
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
 def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
     assert not at.error, at.error
@@ -61,8 +55,7 @@ def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) ->
     at.selectbox(key="inside-sort").set_value("speaker")
     at.segmented_control(key="inside-show").set_value("c")
     at.segmented_control(key="inside-layer").set_value(1)
-    at.segmented_control(key="inside-count").set_value(12)
-    run(at)
+    rerun(at.segmented_control(key="inside-count").set_value(12))
     assert found.cells is not None
     values = found.cells[0]
     cells = ordering(values, "speaker", found.text)[:12]
@@ -70,7 +63,7 @@ def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) ->
     assert rows(at) == ["Speaker name", *(f"{cell}  {r[cell]:+.2f}".replace("-", "−") for cell in cells)]
     assert f"Cell {cells[0]} over the text" in texts(at)
     at.selectbox(key="inside-row").set_value(3)
-    assert f"Cell {cells[2]} over the text" in texts(run(at))
+    assert f"Cell {cells[2]} over the text" in texts(rerun(at))
 
 
 def test_chance_is_an_untrained_network(open_page: Open, lab_home: Path) -> None:
@@ -90,15 +83,14 @@ def test_curves_of_this_one_and_others(open_page: Open, lab_home: Path) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
     assert [trace["name"] for trace in chart(at, 2)["data"]] == ["Tiny char_lstm", "Untrained RNN", "Untrained LSTM"]
     assert [trace["line"]["dash"] for trace in chart(at, 2)["data"]] == ["solid", "dash", "dash"]
-    at.multiselect(key="inside-compare").set_value(["char_rnn", "untrained gru"])
-    run(at)
+    rerun(at.multiselect(key="inside-compare").set_value(["char_rnn", "untrained gru"]))
     traces = {trace["name"]: trace for trace in chart(at, 2)["data"]}
     assert list(traces) == ["Tiny char_lstm", "Tiny char_rnn", "Untrained GRU"]
     norms = gradient_norms(loaded(lab_home, "char_rnn"), EXAMPLE)
     assert f"Tiny char_rnn {share(norms[50])}" in texts(at).replace("**", "")
     # A checkpoint that is gone is no longer among those to compare with.
     shutil.rmtree(lab_home / "none" / "char_rnn")
-    run(at)
+    rerun(at)
     assert at.multiselect(key="inside-compare").value == ["untrained gru"]
 
 
@@ -110,10 +102,8 @@ def test_a_checkpoint_with_fewer_layers(open_page: Open, lab_home: Path) -> None
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
     at.segmented_control(key="inside-layer").set_value(2)
     at.segmented_control(key="inside-show").set_value("c")
-    at.selectbox(key="inside-row").set_value(20)
-    run(at)
-    at.selectbox(key="inside-checkpoint").set_value("flat")
-    run(at)
+    rerun(at.selectbox(key="inside-row").set_value(20))
+    rerun(at.selectbox(key="inside-checkpoint").set_value("flat"))
     assert not at.error, at.error
     assert "What layer 1 holds" in texts(at)
     assert len(rows(at)) == 10
@@ -129,18 +119,16 @@ def test_a_checkpoint_with_fewer_layers(open_page: Open, lab_home: Path) -> None
 )
 def test_texts_that_cannot_be_read(open_page: Open, text: str, sentence: str) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
-    at.text_area(key="inside-text").set_value(text)
-    run(at)
+    rerun(at.text_area(key="inside-text").set_value(text))
     assert [read(error.value) for error in at.error] == [sentence]
     assert not at.get("plotly_chart")
     at.text_area(key="inside-text").set_value("Now there is one.")
-    assert not run(at).error
+    assert not rerun(at).error
 
 
 def test_a_text_too_short_for_gradients_still_has_its_cells(open_page: Open) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
-    at.text_area(key="inside-text").set_value("a")
-    run(at)
+    rerun(at.text_area(key="inside-text").set_value("a"))
     assert [read(error.value) for error in at.error] == [
         "The text is too short to follow gradients through: give at least 3 characters."
     ]
@@ -149,8 +137,7 @@ def test_a_text_too_short_for_gradients_still_has_its_cells(open_page: Open) -> 
 
 def test_unknown_characters_and_hostile_texts(open_page: Open) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_lstm")
-    at.text_area(key="inside-text").set_value(HOSTILE + "\t\u200b" + "".join(map(chr, range(0x4E00, 0x4E20))))
-    run(at)
+    rerun(at.text_area(key="inside-text").set_value(HOSTILE + "\t\u200b" + "".join(map(chr, range(0x4E00, 0x4E20)))))
     assert not at.error, at.error
     assert "“é” as “e”" in texts(at)
     assert "a tab as a space, U+200B as a space" in texts(at)
@@ -161,12 +148,10 @@ def test_unknown_characters_and_hostile_texts(open_page: Open) -> None:
 
 def test_a_tracker_that_never_changes_says_so(open_page: Open) -> None:
     at = open_page("text", view=VIEW, checkpoint="char_rnn")
-    at.text_area(key="inside-text").set_value("no name and no quote here")
-    run(at)
+    rerun(at.text_area(key="inside-text").set_value("no name and no quote here"))
     assert not at.dataframe, "in so short a text some cell follows anything"
     at.text_area(key="inside-text").set_value("no name and no quote here, " * 5)
-    at.selectbox(key="inside-sort").set_value("quotes")
-    run(at)
+    rerun(at.selectbox(key="inside-sort").set_value("quotes"))
     assert "never changes in this text" in texts(at)
     assert "Quotes" not in list(at.dataframe[0].value["best cell for"])
     assert not [each for each in at.segmented_control if each.key == "inside-show"]  # an RNN has no c
@@ -179,15 +164,8 @@ def test_a_transformer_has_no_hidden_state(open_page: Open, lab_home: Path) -> N
         "Looker is a GPT and carries no hidden state from character to character: choose an RNN, a GRU or an LSTM."
     ]
     assert not at.get("plotly_chart")
-    at.selectbox(key="inside-checkpoint").set_value("char_rnn")
-    run(at)
+    rerun(at.selectbox(key="inside-checkpoint").set_value("char_rnn"))
     assert "gpt" not in at.multiselect(key="inside-compare").options
-
-
-def test_without_a_checkpoint(open_page: Open, lab_home: Path) -> None:
-    shutil.rmtree(lab_home / "none")
-    at = open_page("text", view=VIEW)
-    assert "no checkpoint yet" in texts(at)
 
 
 def test_the_table_for_download() -> None:

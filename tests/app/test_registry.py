@@ -8,12 +8,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from core.checkpoints.store import Card
 from core.common.errors import LabError
-from core.jobs import RunStore
+from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages, sections
-from tests.app.conftest import ROOT, Open, sources
+from tests.app.conftest import HOSTILE, ROOT, Open, click, read, rerun, sources
 
 TOY = """
 import streamlit as st
@@ -78,6 +79,48 @@ def follow(at: AppTest, page: str, **query: str) -> AppTest:
     at._page_hash = calc_hash("" if page == "home" else page)
     at.query_params.clear()
     at.query_params.update(query)
-    at.run()
-    assert not at.exception, at.exception
+    rerun(at)
     return at
+
+
+PARAMETERS = [
+    ("images", "checkpoint", {}),
+    ("text", "checkpoint", {}),
+    ("images", "run", {"view": "Train"}),
+    ("regularization", "study", {}),
+    ("compression", "recipe", {}),
+]
+
+
+@pytest.mark.parametrize("value", ["20200101-000000-none-0000", "../../etc/passwd", "x\0y", "a" * 5000, HOSTILE])
+@pytest.mark.parametrize(("page", "name", "query"), PARAMETERS, ids=[f"{page}-{name}" for page, name, _ in PARAMETERS])
+def test_an_address_of_nothing_is_one_sentence(
+    open_page: Open, shipped: Card, scribe: Card, page: str, name: str, query: dict[str, str], value: str
+) -> None:
+    at = open_page(page, **query, **{name: value})
+    told = at.warning if name == "checkpoint" else at.error
+    assert len(told) == 1
+    assert "\n" not in told[0].value
+    assert "![" not in sources(at)
+    assert "](http:evil" not in sources(at)
+    if name == "checkpoint":
+        assert at.selectbox(key="checkpoint").value in ("tiny", "scribe")
+
+
+@pytest.mark.parametrize(
+    ("page", "view", "key"),
+    [
+        ("images", "Train", "start"),
+        ("regularization", "New study", "start-study"),
+        ("compression", "New recipe", "start-recipe"),
+    ],
+)
+def test_what_the_engine_refuses_is_one_sentence(
+    open_page: Open, shipped: Card, warm: None, monkeypatch: pytest.MonkeyPatch, page: str, view: str, key: str
+) -> None:
+    def refuse(self: LocalEngine, run_id: str) -> None:
+        raise LabError("There is no room: stop a run first.")
+
+    monkeypatch.setattr(LocalEngine, "submit", refuse)
+    at = click(open_page(page, view=view), key)
+    assert read(at.error[0].value) == "There is no room: stop a run first."

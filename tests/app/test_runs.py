@@ -18,7 +18,7 @@ from pages.runs.view import differences, unique_names
 from pages.shared.job_words import address
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import store_recipe
-from tests.app.conftest import Open, texts
+from tests.app.conftest import Open, click, texts
 from tests.app.studies import result_of, store_study
 from tests.app.test_train import finished_run
 
@@ -52,7 +52,9 @@ def delete_dialog() -> None:
 
 
 def test_an_empty_table_says_what_to_do(open_page: Open) -> None:
-    assert "Nothing was trained here yet" in texts(open_page("runs"))
+    at = open_page("runs")
+    assert "Nothing was trained here yet" in texts(at)
+    assert {link.proto.page for link in at.get("page_link")} == {"images", "text"}
 
 
 def test_the_table_shows_each_run(open_page: Open, lab_home: Path) -> None:
@@ -79,16 +81,15 @@ def test_selected_runs_show_what_differs_and_only_that(open_page: Open, lab_home
 def test_rename(open_page: Open, lab_home: Path) -> None:
     run_id = finished_run(lab_home, "Old")
     at = mark(select(open_page("runs"), 0), 0)
-    at.button(key="rename").click().run()
+    click(at, "rename")
     assert at.text_input(key="new-name").value == "Old"
 
     at = AppTest.from_function(rename_dialog).run()
     at.text_input(key="new-name").set_value("New")
-    at.button(key="save-name").click().run()
-    assert not at.exception, at.exception
+    click(at, "save-name")
     assert RunStore().get(run_id).name == "New"
     at.text_input(key="new-name").set_value("")
-    at.button(key="save-name").click().run()
+    click(at, "save-name")
     assert len(at.error) == 1
     assert RunStore().get(run_id).name == "New"
 
@@ -98,15 +99,14 @@ def test_delete_asks_first(open_page: Open, lab_home: Path) -> None:
     at = open_page("runs")
     place = list(at.dataframe[0].value["Name"]).index("Gone")
     mark(select(at, place), place)
-    at.button(key="delete").click().run()
+    click(at, "delete")
     assert "This removes Gone: figures, logs and checkpoints. It cannot be undone." in texts(at)
     assert {run.id for run in RunStore().list()} == {kept, gone}
 
     at = AppTest.from_function(delete_dialog)
     at.session_state["doomed"] = "Gone"
     at.run()
-    at.button(key="confirm-delete").click().run()
-    assert not at.exception, at.exception
+    click(at, "confirm-delete")
     assert [run.id for run in RunStore().list()] == [kept]
 
 
@@ -150,8 +150,7 @@ def test_a_study_is_in_the_table_with_what_it_compares_and_opens_on_its_page(ope
     at = mark(select(at, place), place)
     assert "select it alone, and open it" in texts(at)
     assert not at.get("plotly_chart")
-    at.button(key="open").click().run()
-    assert not at.exception, at.exception
+    click(at, "open")
     assert at.title[0].value == "Regularization"
     assert "#### Study :orange-badge[" in texts(at)
     assert at.query_params["study"] in (run_id, [run_id])

@@ -16,8 +16,8 @@ from core.inference.sampling import SamplingConfig
 from core.inference.text import character_losses
 from core.inference.text import read as read_text
 from pages.text.writer import Writing
-from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
-from tests.app.text_page import HOSTILE, LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
+from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, write_text_checkpoint
+from tests.app.text_page import LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
 
 
 @pytest.fixture(autouse=True)
@@ -113,11 +113,11 @@ def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
 
 def test_stop_ends_a_long_text_and_keeps_what_is_there(open_page: Open, scribe: Card) -> None:
     at = enter(open_page("text"), length=20_000, pace="To read along")
-    at.button(key="write").click().run()
+    click(at, "write")
     writing: Writing = at.session_state["writing"]
     assert verse_data(at)["busy"]
     assert verse_data(at)["options"] is None
-    at.button(key="stop-writing").click().run()
+    click(at, "stop-writing")
     settled(at)
     assert 0 < len(writing.text) < 20_000
     assert "stopped." in texts(at)
@@ -128,7 +128,7 @@ def test_stop_ends_a_long_text_and_keeps_what_is_there(open_page: Open, scribe: 
 
 def test_write_again_stops_what_is_being_written(open_page: Open, scribe: Card) -> None:
     at = enter(open_page("text"), length=20_000, pace="To read along")
-    at.button(key="write").click().run()
+    click(at, "write")
     first: Writing = at.session_state["writing"]
     second = press(enter(at))
     assert second is not first
@@ -222,8 +222,7 @@ def test_a_text_survives_colour_a_visit_elsewhere_and_a_change_of_the_form(open_
     assert verse_data(at)["text"] == writing.text
     at.slider(key="write-temperature").set_value(1.0).run()
     at.switch_page("home/page.py").run()
-    at.switch_page("text/page.py").run()
-    assert not at.exception, at.exception
+    rerun(at.switch_page("text/page.py"))
     assert at.session_state["writing"] is writing
     assert verse_data(at) | {"text": writing.text, "prompt": "CLARA:\n", "colour": False} == verse_data(at)
     assert at.text_area(key="prompt").value == "CLARA:\n"
@@ -239,11 +238,7 @@ def test_a_text_survives_colour_a_visit_elsewhere_and_a_change_of_the_form(open_
     [
         ("café", ["“é” as “e”"]),
         ("AÑO €5", ["“Ñ” as “N”", "“€” as a space", "“5” as a space"]),
-        ("the 🏮 and 🏮", ["“🏮” as a space"]),
-        ("李白", ["“李” as a space", "“白” as a space"]),
-        ("שלום", ["“ש” as a space"]),
         ("a\x07b\u202ec\u00a0d", ["U+0007 as a space", "U+202E as a space", "U+00A0 as a space"]),
-        ("“the” river…", ["“…” as “.”"]),
         ("a\tb", ["a tab as a space"]),
     ],
 )
@@ -287,7 +282,7 @@ def test_a_prompt_that_is_too_long_is_one_sentence_and_nothing_is_lost(open_page
     writing = press(at)
     long = "ANNA: " * 16_667
     at.text_area(key="prompt").set_value(long)
-    at.button(key="write").click().run()
+    click(at, "write")
     assert at.session_state["writing"] is writing
     assert len(at.error) == 1
     assert "at most 20,000 are read" in read(at.error[0].value)
@@ -301,8 +296,7 @@ def test_a_prompt_that_is_too_long_is_one_sentence_and_nothing_is_lost(open_page
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("length", 0), ("length", 20_001), ("seed", -1), ("seed", 2**31), ("top_k", -1), ("top_p", 1.5), ("top_p", -0.1),
-        ("no_repeat", -1), ("no_repeat", 1001),
+        ("length", 20_001), ("seed", -1), ("top_p", 1.5),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_one_sentence_and_nothing_is_written(
@@ -311,8 +305,7 @@ def test_a_wrong_setting_is_one_sentence_and_nothing_is_written(
     """An empty field cannot be given: Streamlit puts the value back that it began with."""
     at = open_page("text")
     good = at.number_input(key=f"write-{name}").value
-    at.number_input(key=f"write-{name}").set_value(value).run()
-    assert not at.exception, at.exception
+    rerun(at.number_input(key=f"write-{name}").set_value(value))
     assert len(at.error) == 1
     assert "must be a" in at.error[0].value
     assert "\n" not in at.error[0].value

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
-from core.common.progress import Progress
-from core.data import DATASETS, Dataset, load_text
+from core.data import load_text
 from pages.shared import tasks
 from pages.text.writer import Writing
-from tests.app.conftest import Open, read, sources, texts, write_text_checkpoint
-from tests.app.text_page import HOSTILE, LENGTH, core_text, enter, finish, press, verse_data
+from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, wait_for, write_text_checkpoint
+from tests.app.text_page import LENGTH, core_text, enter, finish, press, verse_data
 from tests.tiny_text import play
 
 
@@ -47,14 +45,6 @@ def test_a_link_to_a_language_model_is_one_sentence_on_images(open_page: Open, s
         "Scribe writes text and knows no pictures: choose an image classifier."
     ]
     assert at.selectbox(key="checkpoint").value == "tiny"
-
-
-@pytest.mark.parametrize("name", ["nothing", "../../etc", "x\0y", "a" * 5000, HOSTILE])
-def test_a_link_to_no_checkpoint_falls_back_with_a_sentence(open_page: Open, scribe: Card, name: str) -> None:
-    at = open_page("text", checkpoint=name)
-    assert "There is no checkpoint named" in read(at.warning[0].value)
-    assert at.selectbox(key="checkpoint").value == "scribe"
-    assert "![" not in sources(at)
 
 
 def test_a_link_opens_with_its_checkpoint_in_every_view(open_page: Open, scribe: Card, lab_home: Path) -> None:
@@ -86,8 +76,7 @@ def test_damaged_weights_are_answered_in_one_sentence(open_page: Open, scribe: C
     (lab_home / "none" / "scribe" / scribe.weights_file).write_bytes(b"\x80\x04pickle")
     for view, key in (("Write", "write"), ("Side by side", "write-both")):
         at = open_page("text", view=view)
-        at.button(key=key).click().run()
-        assert not at.exception, at.exception
+        click(at, key)
         assert "does not match the checksum" in read(at.error[0].value)
 
 
@@ -144,8 +133,7 @@ def test_where_the_training_text_has_changed_or_gone_nothing_is_claimed(open_pag
     assert "has changed since the model was trained: copies cannot be told" in texts(at)
     assert "Nothing of 20 characters" not in texts(at)
     path.unlink()
-    at.run()
-    assert not at.exception, at.exception
+    rerun(at)
     assert "Nothing of 20 characters" not in texts(at)
     assert verse_data(at)["text"]
 
@@ -154,12 +142,10 @@ def test_where_the_training_text_has_changed_or_gone_nothing_is_claimed(open_pag
 
 
 def press_both(at: AppTest) -> list[Writing]:
-    at.button(key="write-both").click().run()
-    assert not at.exception, at.exception
+    click(at, "write-both")
     pair: list[Writing] = at.session_state["pair"]
     finish(*pair)
-    at.run()
-    assert not at.exception, at.exception
+    rerun(at)
     return pair
 
 
@@ -199,9 +185,9 @@ def test_one_checkpoint_at_two_temperatures(open_page: Open, scribe: Card, lab_h
 def test_both_texts_stop(open_page: Open, scribe: Card) -> None:
     at = open_page("text", view="Side by side")
     at.number_input(key="pair-length").set_value(20_000)
-    at.button(key="write-both").click().run()
+    click(at, "write-both")
     pair: list[Writing] = at.session_state["pair"]
-    at.button(key="stop-both").click().run()
+    click(at, "stop-both")
     finish(*pair)
     assert all(len(writing.text) < 20_000 for writing in pair)
     at.run()
@@ -213,47 +199,28 @@ def test_a_wrong_setting_of_the_pair_is_one_sentence(open_page: Open, scribe: Ca
     for key, value in (("pair-length", 0), ("pair-seed", -1)):
         good = at.number_input(key=key).value
         at.number_input(key=key).set_value(value)
-        at.button(key="write-both").click().run()
-        assert not at.exception, at.exception
+        click(at, "write-both")
         assert len(at.error) == 1
         assert "pair" not in at.session_state
         at.number_input(key=key).set_value(good)
     at.text_area(key="prompt").set_value("x" * 100_000)
-    at.button(key="write-both").click().run()
+    click(at, "write-both")
     assert "at most 20,000 are read" in read(at.error[0].value)
 
 
 def test_a_fetch_for_both_sides_is_shown_and_stops(
-    open_page: Open, scribe: Card, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, scribe: Card, endless_fetch: Callable[[str], threading.Event]
 ) -> None:
     """Both were trained on one text, which is fetched once."""
-    told = threading.Event()
-
-    def slow(on_progress: Progress | None) -> Dataset:
-        assert on_progress
-        while True:
-            on_progress(0.43, "download (12.0 MB/s, 0:09 left)")
-            told.set()
-            time.sleep(0.01)
-
-    source = DATASETS["tiny_shakespeare"]
-    monkeypatch.setitem(DATASETS, "tiny_shakespeare", dataclasses.replace(source, load=slow))
+    begun = endless_fetch("tiny_shakespeare")
     at = open_page("text", view="Side by side")
     at.number_input(key="pair-length").set_value(5)
     press_both(at)
-    next(button for button in at.button if button.label.startswith("Fetch")).click().run()
-    assert not at.exception, at.exception
+    rerun(next(button for button in at.button if button.label.startswith("Fetch")).click())
+    assert begun.wait(60)
+    rerun(at)
+    next(button for button in at.button if button.label == "Stop").click().run()
     task = tasks.find("fetch-tiny_shakespeare")
     assert task
-    try:
-        assert told.wait(60)
-        at.run()
-        assert not at.exception, at.exception
-        next(button for button in at.button if button.label == "Stop").click().run()
-        deadline = time.monotonic() + 60
-        while not task.done and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert task.stopped
-    finally:
-        task.stop()
-        st.cache_resource.clear()
+    wait_for(lambda: task.done)
+    assert task.stopped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from core.language.attribution import evidence, explain_next, next_characters
 from pages.text.hidden_state_reach import as_csv
 from pages.text.next_char_help import EXAMPLE, likely
 from pages.text.next_char_view import columns
-from tests.app.conftest import Open, read, sources, table, texts, write_text_checkpoint
-from tests.app.text_page import HOSTILE, loaded, verse_data
+from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, table, texts, write_text_checkpoint
+from tests.app.text_page import loaded, verse_data
 
 VIEW = "Why this one"
 PROMPT = "ANNA:\nthe night is o"
@@ -38,16 +37,10 @@ def shown(at: AppTest) -> dict[str, Any]:
     return verse_data(at, "next-coloured")
 
 
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception, at.exception
-    return at
-
-
 def opened(open_page: Open, name: str = "char_gru", prompt: str = PROMPT) -> AppTest:
     at = open_page("text", view=VIEW, checkpoint=name)
     at.text_area(key="prompt").set_value(prompt)
-    return run(at)
+    return rerun(at)
 
 
 def test_values_and_evidence_are_cores(open_page: Open, lab_home: Path) -> None:
@@ -80,30 +73,24 @@ def test_every_setting_reaches_core(open_page: Open, lab_home: Path) -> None:
     assert at.pills(key="next-target").value == options[0]
     at.pills(key="next-target").set_value(options[2])
     at.segmented_control(key="next-method").set_value("occlusion")
-    at.selectbox(key="next-baseline").set_value("e")
-    run(at)
-    at.segmented_control(key="next-window").set_value(3)
-    run(at)
+    rerun(at.selectbox(key="next-baseline").set_value("e"))
+    rerun(at.segmented_control(key="next-window").set_value(3))
     found = explain_next(checkpoint, PROMPT, target=options[2], method="occlusion", window=3, baseline="e")
     np.testing.assert_allclose(shown(at)["values"], found.values, atol=1e-4)
     assert shown(at)["following"] == options[2]
     assert "Occlusion." in texts(at)
     assert "sum to that" not in texts(at)
     # Another prompt begins with the likeliest again.
-    at.text_area(key="prompt").set_value("BEN:\nI kn")
-    run(at)
+    rerun(at.text_area(key="prompt").set_value("BEN:\nI kn"))
     assert at.pills(key="next-target").value == explain_next(checkpoint, "BEN:\nI kn").target
 
 
 def test_the_prompt_is_the_one_of_write(open_page: Open, lab_home: Path) -> None:
     at = open_page("text", view="Write", checkpoint="char_gru")
-    at.text_area(key="prompt").set_value(PROMPT)
-    run(at)
-    at.segmented_control(key="view").set_value(VIEW)
-    run(at)
+    rerun(at.text_area(key="prompt").set_value(PROMPT))
+    rerun(at.segmented_control(key="view").set_value(VIEW))
     assert shown(at)["text"] == PROMPT
-    at.button(key="next-example").click()
-    run(at)
+    click(at, "next-example")
     assert at.text_area(key="prompt").value == EXAMPLE
     assert shown(at)["text"] == next_characters(loaded(lab_home, "char_gru"), EXAMPLE).text
 
@@ -129,11 +116,10 @@ def test_an_int8_checkpoint_says_what_is_explained(open_page: Open, lab_home: Pa
 def test_prompts_that_cannot_be_explained(open_page: Open) -> None:
     at = opened(open_page, prompt="")
     assert [read(error.value) for error in at.error] == ["There is no text to explain: write a few characters."]
-    at.text_area(key="prompt").set_value("  ")
-    run(at)
+    rerun(at.text_area(key="prompt").set_value("  "))
     assert "which stands for nothing: choose another stand-in" in read(at.error[0].value)
     at.selectbox(key="next-baseline").set_value("\n")
-    assert not run(at).error
+    assert not rerun(at).error
 
 
 def test_unknown_characters_and_hostile_prompts(open_page: Open) -> None:
@@ -142,8 +128,3 @@ def test_unknown_characters_and_hostile_prompts(open_page: Open) -> None:
     assert "“é” as “e”" in texts(at)
     assert "![x](" not in sources(at)
     assert "<b>" not in sources(at)
-
-
-def test_without_a_checkpoint(open_page: Open, lab_home: Path) -> None:
-    shutil.rmtree(lab_home / "none")
-    assert "train one under Train" in texts(open_page("text", view=VIEW))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.app.conftest import rerun
+
 
 def script() -> None:
     import streamlit as st
@@ -27,8 +29,7 @@ def script() -> None:
 def opened(**query: str) -> AppTest:
     at = AppTest.from_function(script)
     at.query_params.update(query)
-    at.run()
-    assert not at.exception
+    rerun(at)
     return at
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from streamlit.components.v2.bidi_component.main import _make_trigger_id
@@ -13,8 +12,8 @@ from core.checkpoints.store import Checkpoint, load_checkpoint
 from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
 from pages.text.writer import Writing
+from tests.app.conftest import click, rerun, wait_for
 
-HOSTILE = "![x](http://evil.example/x.png)"
 LENGTH = 40
 
 
@@ -39,7 +38,7 @@ def enter(at: AppTest, *, length: int = LENGTH, pace: str = "As fast as it can",
 
 def press(at: AppTest, key: str = "write") -> Writing:
     """Press a button and wait until what it started is written."""
-    at.button(key=key).click().run()
+    click(at, key)
     return settled(at)
 
 
@@ -48,16 +47,13 @@ def settled(at: AppTest) -> Writing:
     assert not at.exception, at.exception
     writing: Writing = at.session_state["writing"]
     finish(writing)
-    at.run()
-    assert not at.exception, at.exception
+    rerun(at)
     return writing
 
 
 def finish(*writings: Writing) -> None:
-    deadline = time.monotonic() + 120
-    while not all(writing.done for writing in writings):
-        assert time.monotonic() < deadline, "a text that was stopped or is short must end"
-        time.sleep(0.01)
+    """A text that was stopped or is short ends."""
+    wait_for(lambda: all(writing.done for writing in writings), 120)
 
 
 def pick(at: AppTest, index: object, character: object) -> Writing:
