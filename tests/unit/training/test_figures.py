@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,36 +36,23 @@ from core.common.theme import (
 )
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
+from core.inference.evaluation import CalibrationBin, ClassResult
 from core.training.figures import POINTS, accuracy_curves, loss_curves, readings, train_at_evaluations
 from core.training.figures_runs import METRICS, X_AXES, overlay
 
-
-@dataclass(frozen=True)
-class FakeClass:
-    label: str
-    n: int
-    accuracy: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class FakeBin:
-    confidence: float
-    accuracy: float
-    n: int
-    low: float = 0.0
-    high: float = 1.0
+CLASSES = (
+    ClassResult(label="cat", n=100, accuracy=0.5, low=0.4, high=0.6),
+    ClassResult(label="dog", n=100, accuracy=0.9, low=0.83, high=0.94),
+)
+BINS = [
+    CalibrationBin(confidence=0.3, accuracy=0.2, n=10, low=0.05, high=0.5),
+    CalibrationBin(confidence=0.9, accuracy=0.8, n=90, low=0.7, high=0.87),
+]
 
 
-@dataclass(frozen=True)
-class FakeEvaluation:
-    per_class: tuple[FakeClass, ...]
-    confusion: tuple[tuple[int, ...], ...]
-
-
-CLASSES = (FakeClass("cat", 100, 0.5, 0.4, 0.6), FakeClass("dog", 100, 0.9, 0.83, 0.94))
-EVALUATION: Any = FakeEvaluation(CLASSES, ((50, 50), (10, 90)))
+def evaluation(classes: tuple[ClassResult, ...] = CLASSES) -> Any:
+    """Of an evaluation, what a figure of its classes needs."""
+    return SimpleNamespace(per_class=classes, confusion=((50, 50), (10, 90)))
 
 
 def rows(epochs: int = 3) -> list[dict[str, Any]]:
@@ -97,33 +85,11 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_last_point_is_on_the_picture_where_whole_batches_carry_a_run_past_its_end() -> None:
-    long = [*rows(1), {"kind": "eval", "epoch": 1.004, "val_accuracy": 0.5, "val_loss_nats": 1.0}]
-    assert accuracy_curves(long, dark=False, revision="r", epochs=1.0).layout.xaxis.range == (0, 1.004)
-    assert accuracy_curves(rows(1), dark=False, revision="r", epochs=4.0).layout.xaxis.range == (0, 4.0)
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_text_can_be_read_on_its_background(dark: bool) -> None:
-    assert contrast(TEXT[dark], PAPER[dark]) >= 7
-    assert contrast(MUTED[dark], PAPER[dark]) >= 4.5
-
-
-def test_series_have_colours_of_their_own() -> None:
+def test_series_have_colours_of_their_own_and_keep_them() -> None:
     assert len(set(CATEGORICAL)) == len(CATEGORICAL) == 7
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in CATEGORICAL)
     for names in (("train", "validation", "test"), ("simple_cnn", "fast_resnet", "resnet18")):
         assert all(FIXED[left] != FIXED[right] for left, right in combinations(names, 2))
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_lines_can_be_seen_on_their_background(dark: bool) -> None:
-    strong = [colour for colour in CATEGORICAL if dark or colour not in (YELLOW, SKY, ORANGE, PURPLE)]
-    assert min(contrast(seen(colour, dark), PAPER[dark]) for colour in strong) >= 3
-    assert len({seen(colour, dark) for colour in CATEGORICAL}) == len(CATEGORICAL)
-
-
-def test_a_name_keeps_its_colour() -> None:
     assert colour_of("fast_resnet") == FIXED["fast_resnet"]
     assert colour_of("something new") == colour_of("something new")
     assert colour_of("simple_cnn", dark=True) == FIXED["simple_cnn"]
@@ -131,34 +97,30 @@ def test_a_name_keeps_its_colour() -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_sequential_scale_is_monotonic_in_lightness(dark: bool) -> None:
+def test_text_and_lines_can_be_seen_on_their_background(dark: bool) -> None:
+    assert contrast(TEXT[dark], PAPER[dark]) >= 7
+    assert contrast(MUTED[dark], PAPER[dark]) >= 4.5
+    strong = [colour for colour in CATEGORICAL if dark or colour not in (YELLOW, SKY, ORANGE, PURPLE)]
+    assert min(contrast(seen(colour, dark), PAPER[dark]) for colour in strong) >= 3
+    assert len({seen(colour, dark) for colour in CATEGORICAL}) == len(CATEGORICAL)
     steps = [contrast(str(colour), PAPER[dark]) for _, colour in sequential(dark)]
-    assert steps == sorted(steps)
+    assert steps == sorted(steps), "monotonic in lightness"
     assert steps[0] == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "99.9%"),
-        (0.9996, "99.9%"),
-        (0.996, "99.6%"),
-        (0.874, "87%"),
-        (0.006, "1%"),
-        (0.0, "< 1%"),
-        (0.004, "< 1%"),
-    ],
-)
-def test_a_probability_is_never_shown_as_certain(value: float, text: str) -> None:
-    assert percent(value) == text
+def test_a_probability_is_never_shown_as_certain() -> None:
+    values = [1.0, 0.9996, 0.996, 0.874, 0.006, 0.0, 0.004]
+    assert [percent(value) for value in values] == ["99.9%", "99.9%", "99.6%", "87%", "1%", "< 1%", "< 1%"]
 
 
 def test_top_bars_show_probabilities_in_percent_likeliest_on_top() -> None:
-    figure = top_bars([("cat", 0.7), ("dog", 0.2)], dark=False)
-    assert list(figure.data[0].y) == ["cat", "dog"]
+    figure = top_bars([("<b>cat</b>", 0.7), ("dog", 0.2)], dark=False)
+    assert list(figure.data[0].y) == ["&lt;b>cat&lt;/b>", "dog"]
     assert list(figure.data[0].x) == pytest.approx([70, 20])
     assert figure.layout.yaxis.autorange == "reversed"
-    assert "%" in figure.layout.xaxis.title.text
+    assert figure.layout.xaxis.title.text == "calibrated probability (%)"
+    title = top_bars([("cat", 0.7)], dark=False, calibrated=False).layout.xaxis.title.text
+    assert title == "uncalibrated probability (%)"
 
 
 def test_curves_hold_validation_against_training_just_before_it() -> None:
@@ -170,18 +132,16 @@ def test_curves_hold_validation_against_training_just_before_it() -> None:
     assert list(trace(figure, "best").x) == [3]
     assert figure.layout.uirevision == "a"
     assert tuple(figure.layout.xaxis.range) == (0, 5)
-
-
-def test_the_gap_is_shaded_between_the_two_curves() -> None:
-    figure = loss_curves(rows(), dark=True, revision="a")
-    names = [item.name for item in figure.data]
-    assert names.index("validation") == names.index("train") + 1
-    assert trace(figure, "validation").fill == "tonexty"
-    assert "nats" in figure.layout.yaxis.title.text
-
-
-def test_without_readings_the_mean_of_the_evaluation_is_used() -> None:
+    # Whole batches carry a run past its end.
+    long = [*rows(1), {"kind": "eval", "epoch": 1.004, "val_accuracy": 0.5, "val_loss_nats": 1.0}]
+    assert accuracy_curves(long, dark=False, revision="r", epochs=1.0).layout.xaxis.range == (0, 1.004)
+    # Without readings the mean of the evaluation is used.
     assert train_at_evaluations([row for row in rows() if row["kind"] == "eval"], "train_loss_nats") == [9.0] * 3
+    losses = loss_curves(rows(), dark=True, revision="a")
+    names = [item.name for item in losses.data]
+    assert names.index("validation") == names.index("train") + 1, "the gap is shaded between the two"
+    assert trace(losses, "validation").fill == "tonexty"
+    assert "nats" in losses.layout.yaxis.title.text
 
 
 def test_curves_of_nothing_and_of_a_diverged_run_are_drawn() -> None:
@@ -209,33 +169,22 @@ def test_class_bars_carry_their_intervals() -> None:
 
 
 def test_the_confusion_matrix_shows_counts_and_shares_of_the_true_class() -> None:
-    heat = confusion_matrix(EVALUATION, dark=False).data[0]
+    heat = confusion_matrix(evaluation(), dark=False).data[0]
     assert [list(row) for row in heat.z] == [[50, 50], [10, 90]]
     assert [list(row) for row in heat.text] == [["50", "50"], ["10", "90"]]
     assert list(heat.x) == list(heat.y) == ["cat", "dog"]
 
 
 def test_classes_called_by_digits_are_names_and_not_places_on_an_axis() -> None:
-    digits = (FakeClass("10", 5, 0.5, 0.4, 0.6), FakeClass("2", 5, 0.9, 0.8, 0.95))
-    matrix = confusion_matrix(FakeEvaluation(digits, ((1, 0), (0, 1))), dark=False)  # type: ignore[arg-type]
+    digits = tuple(dataclasses.replace(item, label=label) for item, label in zip(CLASSES, ("10", "2")))
+    matrix = confusion_matrix(evaluation(digits), dark=False)
     bars = (top_bars([("7", 0.7), ("3", 0.2)], dark=False), per_class_bars(digits, overall=0.7, dark=False))
     axes = [matrix.layout.xaxis, *(figure.layout.yaxis for figure in (matrix, *bars))]
     assert [axis.type for axis in axes] == ["category"] * 4
 
 
-def test_class_names_are_no_markup() -> None:
-    assert list(top_bars([("<b>cat</b>", 0.7)], dark=False).data[0].y) == ["&lt;b>cat&lt;/b>"]
-
-
-def test_probabilities_are_called_calibrated_only_where_they_are() -> None:
-    title = top_bars([("cat", 0.7)], dark=False, calibrated=False).layout.xaxis.title.text
-    assert title == "uncalibrated probability (%)"
-    assert top_bars([("cat", 0.7)], dark=False).layout.xaxis.title.text == "calibrated probability (%)"
-
-
 def test_reliability_plots_bins_where_they_are() -> None:
-    bins = [FakeBin(0.3, 0.2, 10, 0.05, 0.5), FakeBin(0.9, 0.8, 90, 0.7, 0.87)]
-    figure = reliability(bins, ece=0.1, dark=False)
+    figure = reliability(BINS, ece=0.1, dark=False)
     line = figure.data[1]
     assert list(line.x) == pytest.approx([30, 90])
     assert list(line.y) == pytest.approx([20, 80])
@@ -256,12 +205,6 @@ def test_overlay_draws_each_run(metric: str, against: str) -> None:
     assert figure.data[0].x[0] == rows(1)[-1][against]
 
 
-def test_more_runs_than_colours_differ_by_dashes() -> None:
-    figure = overlay({str(i): rows(2) for i in range(9)}, metric="val_accuracy", against="epoch", dark=False)
-    looks = {(item.line.color, item.line.dash) for item in figure.data}
-    assert len(looks) == 9
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_figure_is_plain_json_and_see_through(dark: bool) -> None:
     figures = [
@@ -270,8 +213,8 @@ def test_every_figure_is_plain_json_and_see_through(dark: bool) -> None:
         accuracy_curves(rows(), dark=dark, revision="a"),
         loss_curves(rows(), dark=dark, revision="a"),
         per_class_bars(CLASSES, overall=0.7, dark=dark),
-        confusion_matrix(EVALUATION, dark=dark),
-        reliability([FakeBin(0.3, 0.2, 10)], ece=0.1, dark=dark),
+        confusion_matrix(evaluation(), dark=dark),
+        reliability(BINS, ece=0.1, dark=dark),
         overlay({"one": rows()}, metric="val_accuracy", against="epoch", dark=dark),
     ]
     for figure in figures:
@@ -296,10 +239,12 @@ thread.join()
     assert done.returncode == 0, done.stderr
 
 
-def test_a_run_keeps_its_colour_when_another_is_chosen() -> None:
+def test_a_run_keeps_its_colour_when_another_is_chosen_and_more_runs_than_colours_differ_by_dashes() -> None:
     alone = overlay({"b": rows(2)}, metric="val_accuracy", against="epoch", dark=False, places=[1])
     both = overlay({"a": rows(2), "b": rows(2)}, metric="val_accuracy", against="epoch", dark=False, places=[0, 1])
     assert alone.data[0].line == both.data[1].line != both.data[0].line
+    nine = overlay({str(i): rows(2) for i in range(9)}, metric="val_accuracy", against="epoch", dark=False)
+    assert len({(item.line.color, item.line.dash) for item in nine.data}) == 9
 
 
 def test_enlarged_pixels_are_hard_squares() -> None:

@@ -54,16 +54,6 @@ def test_muon_by_hand_for_one_step() -> None:
     assert torch.allclose(parameter, weight * 6**0.5 / weight.norm() - 0.05 * update, atol=1e-5)
 
 
-def test_decoupled_decay_is_the_closed_form() -> None:
-    model = nn.Linear(5, 4, bias=False)
-    before = model.weight.detach().clone()
-    config = TrainConfig(optimizer="adamw", lr=0.1, weight_decay=0.3)
-    (optimizer,) = build_optimizers(model, config)
-    model.weight.grad = torch.zeros_like(model.weight)
-    optimizer.step()
-    assert torch.allclose(model.weight, before * (1 - 0.1 * 0.3))
-
-
 def test_muon_gets_filters_only_and_whitening_is_left_alone() -> None:
     model = build_model("fast_resnet", {})
     sgd, muon = build_optimizers(model, RECIPES["fast_resnet"]["default"])

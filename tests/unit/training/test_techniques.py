@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from core.common.errors import LabError
 from core.data.dataset import TextCard, TextDataset
-from core.models import build_model
 from core.models.stochastic_depth import StochasticDepth
 from core.training import batches
 from core.training.auto_augment import trivial_augment
@@ -20,7 +19,7 @@ from core.training.batches import AUTO_AUGMENT_STREAM, MIXING_STREAM, DeviceImag
 from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.estimate import estimate_seconds, measured_speed, record_speed
 from core.training.mixing import blend, box_of_share, paste_box
-from core.training.optimizers import l1_norm, lr_factor
+from core.training.optimizers import lr_factor
 from core.training.preview import augmented_pixels
 from core.training.results import EvalResult, StepResult
 from core.training.session import TrainSession
@@ -126,14 +125,6 @@ def test_l1_alone_moves_each_trained_weight_by_its_sign(
     assert float(run.sums[0]) == 0
 
 
-def test_l1_norm_leaves_out_what_is_frozen() -> None:
-    model = build_model("fast_resnet", {"widths": [4, 8, 8]})
-    summed = sum(
-        float(p.detach().abs().sum()) for name, p in model.named_parameters() if p.ndim >= 2 and name[:6] != "whiten"
-    )
-    assert float(l1_norm(model).detach()) == pytest.approx(summed, rel=1e-5)
-
-
 @pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d, StochasticDepth])
 def test_what_drops_is_the_identity_in_evaluation_and_keeps_the_mean_in_training(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
@@ -213,14 +204,6 @@ def test_mixing_joins_the_very_images_that_would_be_trained_on_without_it(techni
                 assert torch.equal(inputs, torch.where(inside, images[partner], images))
                 assert share == pytest.approx(1 - float(inside.sum()) / 32**2, abs=1e-6)
     assert kinds == set(technique)
-
-
-def test_alpha_zero_and_none_are_off() -> None:
-    for (images, labels), (same, targets) in zip(
-        epoch(AUGMENTED), epoch(AUGMENTED.replace(mixup=0, cutmix=0, auto_augment="none")), strict=True
-    ):
-        assert torch.equal(images, same)
-        assert torch.equal(labels, targets)
 
 
 def test_auto_augment_changes_pictures_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,15 +297,6 @@ def test_the_probe_measures_plain_training_images(asked: int, measured: int) -> 
     logits = run.model.eval()(probed.normalise(probed.images)).detach()
     assert result.probe_loss_nats == pytest.approx(float(F.cross_entropy(logits, probed.labels)), rel=1e-5)
     assert result.probe_accuracy == pytest.approx(float((logits.argmax(1) == probed.labels).float().mean()))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("mixup", 0.2), ("cutmix", 1.0), ("auto_augment", "trivialaugment"), ("probe_images", 9)]
-)
-def test_what_is_for_pictures_is_refused_for_a_text(name: str, value: object) -> None:
-    assert name in IMAGES_ONLY
-    with pytest.raises(LabError, match=f"{name}=.* is for pictures"):
-        session(SGD.replace(model="char_gpt", **{name: value}))
 
 
 def test_estimates_ignore_dropout_and_count_auto_augment(lab_home: object) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.common.errors import LabError
 from core.data.dataset import UNKNOWN, TextDataset
 from core.data.text import build, digest
-from core.training.config import TrainConfig
+from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.recipes import RECIPES
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
@@ -347,31 +347,29 @@ def test_a_transformer_has_no_place_that_training_never_reaches() -> None:
     assert context(1) == 2
 
 
+@pytest.mark.parametrize("name", IMAGES_ONLY)
+def test_what_is_for_pictures_is_refused_for_a_text(name: str) -> None:
+    values = {"train_on": "train+validation", "flip": "random", "auto_augment": "trivialaugment", "tta": "flip"}
+    with pytest.raises(LabError, match=f"^{name}=.* is for pictures: .*text\\.$"):
+        session(SMALL.replace(**{name: values.get(name, 2)}))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"grad_accumulation": 2}, "grad_accumulation=2 is for pictures: leave it out for a text."),
-        ({"train_on": "train+validation"}, "train_on='train+validation' is for pictures: leave it out for a text."),
-        ({"train_images": 40}, "train_images=40 is for pictures: leave it out for a text."),
-        ({"tta": "flip"}, "tta='flip' is for pictures: leave it out for a text."),
-        ({"optimizer": "muon"}, "optimizer='muon' is for convolutions: choose adamw, adam or sgd for a text."),
+        ({"optimizer": "muon"}, "optimizer='muon' is for convolutions: choose adamw, adam or sgd"),
         (
             {"model": "char_gpt", "window": 257, "model_config": {}},
             "window=257 is not valid: char_gpt reads at most 256",
         ),
-        (
-            {"model": "simple_cnn", "model_config": {}},
-            "Simple CNN cannot learn A play, which is a text: choose another",
-        ),
+        ({"model": "simple_cnn", "model_config": {}}, "Simple CNN cannot learn A play, which is a text"),
         ({"model": "char_rrn", "model_config": {}}, "There is no model named 'char_rrn': choose one of "),
-        ({"model_config": {"width": 0}}, "width=0 is not valid: width must be a whole number from 1 to 4,096."),
+        ({"model_config": {"width": 0}}, "width=0 is not valid"),
     ],
 )
 def test_what_does_not_fit_a_text_is_one_sentence(changes: dict, words: str) -> None:
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(LabError, match=rf"^{words}.*\.$") as caught:
         session(SMALL.replace(**changes))
-    assert str(caught.value).startswith(words)
-    assert str(caught.value).endswith(".")
     assert str(caught.value).count(". ") == 0
 
 
