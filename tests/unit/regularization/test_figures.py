@@ -70,29 +70,21 @@ SHORT = curve((50,), (0.6,), (0.2,))
 
 
 def test_curves_are_means_over_the_seeds_that_are_there() -> None:
-    figure = panel(study(LONG, SHORT))
+    result = study(LONG, SHORT)
+    figure = panel(result)
     assert list(trace(figure, "train").x) == list(trace(figure, "validation").x) == [50, 100]
     assert list(trace(figure, "train").y) == pytest.approx([50, 80])
     assert list(trace(figure, "validation").y) == pytest.approx([25, 50])
     assert list(trace(figure, "validation").customdata) == [2, 1]
     assert list(trace(figure, "train, seed 1").y) == pytest.approx([60])
     assert list(trace(figure, "validation, seed 0").y) == pytest.approx([30, 50])
-
-
-def test_the_mean_of_seeds_that_are_over_ends_with_the_first_of_them() -> None:
-    result = study(LONG, SHORT)
+    gap = trace(figure, "gap")
+    assert (list(gap.x), list(gap.y), gap.fill) == ([50, 100, 100, 50], pytest.approx([50, 80, 50, 25]), "toself")
+    # Of seeds that are over, the mean ends with the first of them.
     over = tuple(dataclasses.replace(item, status="finished") if item.curve.step else item for item in result.members)
-    figure = panel(dataclasses.replace(result, members=over))
-    assert list(trace(figure, "validation").x) == [50]
-    assert list(trace(figure, "validation").y) == pytest.approx([25])
-    assert list(trace(figure, "validation, seed 0").x) == [50, 100]
-
-
-def test_the_gap_lies_between_the_means() -> None:
-    gap = trace(panel(study(LONG, SHORT)), "gap")
-    assert list(gap.x) == [50, 100, 100, 50]
-    assert list(gap.y) == pytest.approx([50, 80, 50, 25])
-    assert gap.fill == "toself"
+    ended = panel(dataclasses.replace(result, members=over))
+    assert (list(trace(ended, "validation").x), list(trace(ended, "validation").y)) == ([50], pytest.approx([25]))
+    assert list(trace(ended, "validation, seed 0").x) == [50, 100]
 
 
 def test_weights_from_before_the_last_step_are_marked_on_their_seed() -> None:
@@ -112,23 +104,15 @@ def test_measurements_that_are_missing_are_left_out() -> None:
     assert [note.text for note in waiting_still.layout.annotations] == ["no measurement yet"]
 
 
-def test_panels_share_their_axes_and_say_whose_they_are() -> None:
-    figure = arm_curves(
-        study(SHORT), row("dropout=0.3", HELPS, label="Dropout <b>"), dark=True, revision="r", bounds=(10, 90)
-    )
-    assert tuple(figure.layout.yaxis.range) == (10, 90)
-    assert tuple(figure.layout.xaxis.range) == (0, 100)
-    assert figure.layout.title.text == "Dropout &lt;b>"
-    assert figure.layout.uirevision == "r"
-    assert figure.layout.showlegend is False
-    assert figure.layout.height == 210
-
-
-def test_panels_stay_level_up_to_two_lines_of_title() -> None:
+def test_panels_share_their_axes_and_stay_level_up_to_two_lines_of_title() -> None:
     two = "Flip + crop 2 with Label smoothing 0.1"
     one, other, three = (
-        panel(study(LONG), row("dropout=0.3", HELPS, label=label)) for label in ("L1", two, f"{two} with {two}")
+        arm_curves(study(SHORT), row("l2=1", HELPS, label=label), dark=True, revision="r", bounds=(10, 90))
+        for label in ("Dropout <b>", two, f"{two} with {two}")
     )
+    assert (tuple(one.layout.yaxis.range), tuple(one.layout.xaxis.range)) == ((10, 90), (0, 100))
+    assert one.layout.title.text == "Dropout &lt;b>"
+    assert (one.layout.uirevision, one.layout.showlegend, one.layout.height) == ("r", False, 210)
     assert other.layout.title.text == "Flip + crop 2 with Label<br>smoothing 0.1"
     assert one.layout.margin.t == other.layout.margin.t < three.layout.margin.t
 
@@ -184,15 +168,11 @@ def test_verdicts_differ_by_colour_and_by_symbol() -> None:
     assert "hurts" not in effects(ROWS[:1], 500, dark=False).layout.title.text
 
 
-def test_one_seed_has_a_difference_and_no_interval() -> None:
+def test_one_seed_has_a_difference_without_interval_and_other_seeds_than_the_baselines_have_none() -> None:
     rows = [row("l2=0.1", UNKNOWN, mean=0.52, seeds=1), row("none", UNKNOWN, mean=0.5, seeds=1)]
     drawn = trace(effects(rows, 500, dark=False), "one seed: no verdict")
-    assert list(drawn.x) == pytest.approx([2])
-    assert drawn.error_x.array is None
-
-
-def test_a_difference_of_other_seeds_than_the_baselines_is_not_drawn() -> None:
-    rows = [row("l2=0.1", UNKNOWN, mean=0.52, seeds=1), row("none", BASE, mean=0.5, seeds=2)]
+    assert (list(drawn.x), drawn.error_x.array) == (pytest.approx([2]), None)
+    rows[1] = row("none", BASE, mean=0.5, seeds=2)
     for given in (rows, rows[:1], [row("l2=0.1", UNKNOWN, mean=None, seeds=1)]):
         figure = effects(given, 500, dark=False)
         assert not figure.data
@@ -231,6 +211,8 @@ def test_sizes_are_drawn_with_bands_where_there_are_intervals() -> None:
     # With no interval between them, the other two stand alone.
     assert list(arm.error_y.array) == pytest.approx([2, None, 2])
     assert base.error_y.array is None
+    unknown = sizes([row("none", BASE, half_width=None), row("l2=0.1", HELPS, mean=None)], ["l2=0.1"], dark=False)
+    assert [(item.name, item.error_y.array) for item in unknown.data] == [("none", None)]
 
 
 def test_two_arms_of_one_technique_can_be_told_apart() -> None:
@@ -240,13 +222,6 @@ def test_two_arms_of_one_technique_can_be_told_apart() -> None:
     assert [item.name for item in lines] == ["dropout=0.3", "dropout=0.1/0.3"]
     assert lines[0].line.color == lines[1].line.color
     assert lines[0].marker.symbol != lines[1].marker.symbol
-
-
-def test_sizes_leave_out_what_has_no_mean() -> None:
-    figure = sizes([row("none", BASE), row("l2=0.1", HELPS, mean=None)], ["l2=0.1"], dark=False)
-    assert [item.name for item in figure.data] == ["none"]
-    one_seed = sizes([row("none", BASE, half_width=None)], [], dark=False)
-    assert one_seed.data[0].error_y.array is None
 
 
 def point(value: float, mean: float, sd: float | None = 0.01, train: float | None = 0.9) -> StrengthPoint:
@@ -311,7 +286,16 @@ def test_techniques_have_looks_of_their_own_whatever_their_strength(dark: bool) 
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_figures_of_nothing_say_so(dark: bool) -> None:
+def test_figures_are_plain_json_in_the_labs_look_and_say_where_there_is_nothing(dark: bool) -> None:
+    changes = [ClassChange(label="cat", mean=0.1, of_seeds=(0.1,))]
+    for figure in (
+        arm_curves(study(LONG), ROWS[0], dark=dark, revision="r", bounds=(0, 100)),
+        effects(ROWS, 500, dark=dark),
+        sizes(ROWS, ["dropout=0.3"], dark=dark),
+        strength(POINTS, None, "l2", dark=dark),
+        class_changes(changes, dark=dark),
+    ):
+        assert json.loads(figure.to_json())["layout"]["template"]["layout"]["font"]["color"] == TEXT[dark]
     for figure in (
         effects([], 500, dark=dark),
         effects([row("none", BASE)], 500, dark=dark),
@@ -322,19 +306,6 @@ def test_figures_of_nothing_say_so(dark: bool) -> None:
         assert not figure.data
         assert len(figure.layout.annotations) == 1
         assert figure.layout.xaxis.visible is figure.layout.yaxis.visible is False
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_figures_are_plain_json_in_the_labs_look(dark: bool) -> None:
-    for figure in (
-        panel(study(LONG)) if not dark else arm_curves(study(LONG), ROWS[0], dark=True, revision="r", bounds=(0, 100)),
-        effects(ROWS, 500, dark=dark),
-        sizes(ROWS, ["dropout=0.3"], dark=dark),
-        strength(POINTS, None, "l2", dark=dark),
-        class_changes([ClassChange(label="cat", mean=0.1, of_seeds=(0.1,))], dark=dark),
-    ):
-        values = json.loads(figure.to_json())
-        assert values["layout"]["template"]["layout"]["font"]["color"] == TEXT[dark]
 
 
 def test_what_summary_finds_is_what_is_drawn() -> None:

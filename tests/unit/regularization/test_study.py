@@ -84,7 +84,9 @@ def test_strengths_are_the_usual_one_the_given_ones_or_all_worth_trying() -> Non
     assert parse_arm("augment=2.0").spec == "augment=2"
     assert parse_arm("trivial_augment").spec == "trivial_augment"
     assert parse_arm(" none ").names == ()
+    assert parse_arm("dropout=-0").spec == parse_arm("dropout=0").spec
     assert parse_arm("l2=0.03/1+dropout=tune").title == "L2 (weight decay) and dropout"
+    assert parse_arm("dropout+trivial_augment").title == "Dropout and TrivialAugment"
     assert [variant.spec for variant in parse_arm("dropout=0.1/0.5+l2=0.1").variants] == [
         "l2=0.1+dropout=0.1",
         "l2=0.1+dropout=0.5",
@@ -95,11 +97,8 @@ def test_strengths_are_the_usual_one_the_given_ones_or_all_worth_trying() -> Non
     ("text", "words"),
     [
         ("dropout=0.96", "from 0 to 0.95"),
-        ("dropout=-0.1", "from 0 to 0.95"),
         ("dropout=nan", "must be a number"),
-        ("dropout=1e999", "must be a number"),
         ("dropout=high", "is not a number"),
-        ("dropout=0.3/", "is not a number"),
         ("augment=1.5", "a whole number from 0 to 8"),
         ("dropout=0.3/0.30", "twice"),
         ("dropout+dropout=0.5", "twice"),
@@ -124,19 +123,15 @@ def test_a_wrong_arm_is_told(text: str, words: str) -> None:
     [
         ({"arms": ()}, "No technique is chosen"),
         ({"arms": ("none",)}, "No technique is chosen"),
-        ({"arms": "dropout"}, "arms must be a list"),
         ({"arms": ("dropout", f"dropout={TECHNIQUES['dropout'].default}")}, "is given twice"),
-        ({"arms": ("dropout+l2", "l2+dropout")}, "given twice"),
         ({"arms": ("none", "none", "l2")}, "none is given twice"),
         ({"arms": ("stochastic_depth",)}, "cannot be used with simple_cnn"),
         ({"model": "resnet18", "arms": ("batch_norm",)}, "cannot be used with resnet18"),
         ({"model": "char_lstm"}, "needs an image classifier"),
         ({"train_sizes": ()}, "No training-set size"),
-        ({"train_sizes": (0,)}, "each a whole number from 1"),
         ({"seeds": 0}, "seeds must be a whole number from 1 to 50"),
         ({"steps": 5, "evaluations": 6}, "only 5 steps"),
-        ({"device": "tpu"}, "device must be"),
-        ({"model_config": [1]}, "mapping"),
+        ({"arms": ("dropout",), "steps": 20_000, "train_sizes": (20,)}, "20,000 epochs"),
         ({"seeds": 50, "train_sizes": tuple(range(1, 42)), "arms": ("l2",)}, f"at most {MAX_RUNS:,}"),
     ],
     ids=str,
@@ -226,14 +221,3 @@ def test_arms_sizes_and_seeds_can_be_added() -> None:
     assert study.extended(seeds=1) == study
     with pytest.raises(LabError, match="has the arm l2=0.1 already"):
         study.extended(arms=("l2=0.1",))
-
-
-def test_minus_nothing_is_nothing_and_names_keep_their_capitals() -> None:
-    assert parse_arm("dropout=-0").spec == parse_arm("dropout=0").spec
-    assert parse_arm("dropout+trivial_augment").title == "Dropout and TrivialAugment"
-    assert parse_arm("l2+augment").title == "L2 (weight decay) and flip + crop"
-
-
-def test_more_epochs_than_a_run_may_have_are_told_at_once() -> None:
-    with pytest.raises(LabError, match="20,000 epochs"):
-        StudyConfig(arms=("dropout",), steps=20_000, train_sizes=(20,))

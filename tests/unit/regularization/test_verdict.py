@@ -209,9 +209,9 @@ def test_missing_cells_are_left_out_and_told() -> None:
     assert one.effect == pytest.approx((values[1] - values[0])[:2].mean())
     assert one.words.endswith(" points, 2 of 3 seeds)")
     assert (found["arm 2"].kind, found["arm 2"].seeds) == ("none", 1)
-    assert found["arm 2"].words == "no verdict: one seed (1 of 3) says nothing about luck; run at least 3"
+    assert "one seed (1 of 3)" in found["arm 2"].words
     assert (found["arm 3"].kind, found["arm 3"].seeds) == ("none", 0)
-    assert found["arm 3"].words == "no verdict: it shares no seed with the baseline; run both with the same seeds"
+    assert "shares no seed with the baseline" in found["arm 3"].words
     assert found["arm 4"].words.endswith(" points)")
     # What cannot be compared takes no share of the error: arms 1 and 4 are judged as if they were alone.
     alone = judged({name: row for name, row in table_of(values).items() if name not in ("arm 2", "arm 3")})
@@ -223,7 +223,7 @@ def test_one_seed_is_refused() -> None:
     assert found["none"] == Verdict(kind="baseline", effect=None, half_width=None, seeds=1, words="baseline")
     refused = found["arm 1"]
     assert (refused.kind, refused.effect, refused.half_width, refused.low, refused.high) == ("none", *4 * (None,))
-    assert refused.words == "no verdict: one seed says nothing about luck; run at least 3"
+    assert "run at least 3" in refused.words
 
 
 def test_a_study_without_baseline_or_without_runs_has_no_verdicts() -> None:
