@@ -17,7 +17,7 @@ from core.data.dataset import TextCard
 from core.data.text import build, digest
 from core.inference.decoding import stepper
 from core.inference.generate import MAX_PROMPT, MAX_STREAMS, read_prompt, write, write_many
-from core.inference.sampling import MAX_LENGTH, Draws, Repeats, SamplingConfig, distribution, softmax
+from core.inference.sampling import Draws, Repeats, SamplingConfig, distribution, softmax
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
@@ -345,38 +345,17 @@ def test_what_cannot_be_written_is_one_sentence() -> None:
     card = Card(title="Pictures", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
     pictures = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
     for attempt, words in (
-        (lambda: write(lstm, "x" * 100_000), "The prompt has 100,000 characters and at most 20,000 are read: shorten"),
-        (lambda: write(lstm, "x" * (MAX_PROMPT + 1)), "The prompt has 20,001 characters"),
-        (lambda: write(pictures, "x"), "Pictures classifies pictures and cannot write: choose a language model."),
-        (
-            lambda: write(gpt, "x", precision="int8"),
-            "int8 is for recurrent models: choose an LSTM, GRU or RNN, or float32.",
-        ),
+        (lambda: write(lstm, "x" * (MAX_PROMPT + 1)), "20,001 characters and at most 20,000 are read"),
+        (lambda: write(pictures, "x"), "Pictures classifies pictures"),
+        (lambda: write(gpt, "x", precision="int8"), "int8 is for recurrent models: choose an LSTM, GRU or RNN"),
         (lambda: write(lstm, "x", precision="int4" * 99), "precision='int4int4"),
-        (lambda: write_many(lstm, "x", streams=0), f"0 continuations are not possible: ask for 1 to {MAX_STREAMS}."),
+        (lambda: write_many(lstm, "x", streams=0), f"ask for 1 to {MAX_STREAMS}"),
         (lambda: write_many(lstm, "x", streams=MAX_STREAMS + 1), "257 continuations are not possible"),
+        (lambda: write(lstm, "x", SamplingConfig(temperature=101)), "temperature must be a number from 0 to 100"),
     ):
-        with pytest.raises(LabError) as caught:
+        with pytest.raises(LabError, match=rf"{words}.*\.$") as caught:
             next(attempt())
-        assert str(caught.value).startswith(words)
-        assert str(caught.value).endswith(".")
         assert len(str(caught.value)) < 160
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "valid"),
-    [
-        ("length", MAX_LENGTH + 1, f"a whole number from 1 to {MAX_LENGTH:,}"),
-        ("temperature", 101, "a number from 0 to 100"),
-        ("top_p", True, "a number from 0 to 1"),
-        ("seed", "x" * 5000, "a whole number from 0 to 2,147,483,647"),
-    ],
-)
-def test_a_wrong_setting_is_one_sentence_with_the_valid_range(name: str, value: Any, valid: str) -> None:
-    with pytest.raises(LabError) as caught:
-        SamplingConfig(**{name: value})
-    assert f"{name} must be {valid}." in str(caught.value)
-    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize("model", ["char_lstm", "char_gpt"])

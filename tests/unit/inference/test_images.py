@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
@@ -44,6 +44,7 @@ def test_probabilities_are_the_scaled_softmax_of_the_logits(trained: Checkpoint)
         assert answer.likely_none_of_these
         assert answer.latency_ms > 0
     assert not any(answer.likely_none_of_these for answer in classify(trained, images))  # no threshold, no warning
+    assert classify(trained, images[:0]) == []
 
 
 def test_the_model_sees_what_training_showed_it(trained: Checkpoint) -> None:
@@ -61,10 +62,6 @@ def test_the_model_sees_what_training_showed_it(trained: Checkpoint) -> None:
 def test_a_picture_of_another_size_is_refused(trained: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(LabError, match="32x32 pixels"):
         classify(trained, images)
-
-
-def test_no_pictures_no_answers(trained: Checkpoint) -> None:
-    assert classify(trained, np.zeros((0, 32, 32, 3), np.uint8)) == []
 
 
 def test_evaluation_against_counting_by_hand(trained: Checkpoint) -> None:
@@ -96,6 +93,7 @@ def test_evaluation_against_counting_by_hand(trained: Checkpoint) -> None:
     assert result.ece == pytest.approx(sum(gaps) / 200, abs=1e-5)
     assert result.loss_nats == pytest.approx(-np.log(answers[np.arange(200), labels]).mean(), rel=1e-4)
     assert shares[-1] == 1.0
+    assert json.loads(json.dumps(result.to_dict()))["n"] == 200
 
 
 def test_wilson_interval_matches_published_values_and_covers() -> None:
@@ -127,10 +125,3 @@ def test_calibration_flags_five_in_a_hundred_and_noise_far_more(trained: Checkpo
     # No bright row, so no evidence for any class: a hundred shades of grey.
     grey = np.repeat(np.arange(30, 130, dtype=np.uint8), 32 * 32 * 3).reshape(100, 32, 32, 3)
     assert all(answer.likely_none_of_these for answer in classify(flagged, grey))
-
-
-def test_evaluation_is_plain_json(trained: Checkpoint, tmp_path: Path) -> None:
-    import json
-
-    text = json.dumps(evaluate(trained, DATA.test).to_dict())
-    assert json.loads(text)["n"] == 200
