@@ -47,13 +47,6 @@ def changed() -> tuple[Card, nn.Module]:
     return card(model_config=config), rounded(build_model("simple_cnn", config))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "made", build_model("simple_cnn", {"classes": 4}), card())
-    return tmp_path / "made"
-
-
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("kind", ["lstm", "changed"])
 def test_a_network_comes_back_however_it_is_stored(tmp_path: Path, storage: str, kind: str) -> None:
@@ -80,6 +73,9 @@ def test_shared_values_and_zeros_make_the_file_small(tmp_path: Path) -> None:
     given, model = changed()
     sizes = {name: save_checkpoint(tmp_path / name, model, given, storage=name).size_bytes for name in STORAGES}
     assert sizes["coded"] < sizes["clustered"] < sizes["int8"] < sizes["float16"] < sizes["float32"]
+    assert sizes["float16"] < 0.55 * sizes["float32"]
+    half = load_checkpoint(str(tmp_path / "float16")).model
+    assert all(torch.equal(half.state_dict()[name], value.half().float()) for name, value in model.named_parameters())
 
 
 def test_weights_that_cannot_be_stored_so_leave_what_was_there(folder: Path) -> None:

@@ -32,13 +32,6 @@ def card(**changes: object) -> Card:
     return dataclasses.replace(base, **changes)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "made", build_model("simple_cnn", {"classes": 4}), card())
-    return tmp_path / "made"
-
-
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
     model = build_model("simple_cnn", {"classes": 4, "batch_norm": True})
     given = card(model_config={"classes": 4, "batch_norm": True}, metrics={"test_accuracy": 0.5}, seed=3)
@@ -52,16 +45,6 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     expected = model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in loaded.model.state_dict().items())
-
-
-def test_half_precision_on_disk_is_half_the_size_and_float32_in_use(tmp_path: Path) -> None:
-    model = build_model("simple_cnn", {"classes": 4})
-    full = save_checkpoint(tmp_path / "full", model, card())
-    half = save_checkpoint(tmp_path / "half", model, card(), storage="float16")
-    assert half.size_bytes < 0.55 * full.size_bytes
-    weight = load_checkpoint(str(tmp_path / "half")).model.get_parameter("conv1.weight")
-    assert weight.dtype == torch.float32
-    assert torch.equal(weight, model.conv1.weight.half().float())
 
 
 def test_a_reader_never_sees_half_a_replacement(tmp_path: Path) -> None:
