@@ -104,3 +104,9 @@ def tiny(tiny_archives: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> TinyCif
     monkeypatch.setattr(cifar10, "MIRRORS", tiny_archives.mirrors)
     monkeypatch.setattr(cifar10, "ARRAYS", tiny_archives.identities)
     return tiny_archives
+
+
+def leftovers(stored: Path) -> list[str]:
+    """What a fetch left beside its lock and what it stored."""
+    expected = (stored.name, f"{stored.name}.lock", "incoming")
+    return sorted(item.name for item in stored.parent.iterdir() if item.name not in expected)

@@ -16,6 +16,7 @@ import pytest
 from core.common.errors import LabError
 from core.data import DATASETS, ImageDataset, archives, cifar10, dataset_status, fetch, load_dataset, storage
 from tests.tiny_cifar10 import TinyCifar10, python2_batch
+from tests.unit.data.conftest import leftovers
 
 
 def all_training(dataset: ImageDataset) -> list[tuple[int, bytes]]:
@@ -64,13 +65,6 @@ def test_once_stored_nothing_is_fetched_again(tiny: TinyCifar10, monkeypatch: py
     assert np.array_equal(first.validation.labels, second.validation.labels)
 
 
-def leftovers() -> list[str]:
-    """What a fetch left beside its lock and the stored arrays."""
-    return sorted(
-        item.name for item in cifar10.folder().parent.iterdir() if item.name not in ("cifar10.lock", "cifar10")
-    )
-
-
 @pytest.mark.parametrize("name", ["train_images", "test_labels"])
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "empty", "missing", "header"])
 def test_a_damaged_cache_is_found_and_fetched_again(
@@ -90,7 +84,7 @@ def test_a_damaged_cache_is_found_and_fetched_again(
         path.unlink()
     assert_planted(cifar10.load(), tiny)
     assert path.read_bytes() == good
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 @pytest.mark.parametrize("at", range(0, 128, 9))
@@ -128,7 +122,7 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
     with pytest.raises(LabError, match="the checksum of .* is not that of"):
         cifar10.load()
     assert not cifar10.folder().exists()
-    assert leftovers() == (["incoming"] if how == "incoming" else [])
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_lab_cifar10_that_names_nothing_is_said(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +140,7 @@ def test_an_archive_with_other_pictures_is_not_stored(
     with pytest.raises(LabError, match="holds other pictures"):
         cifar10.load()
     assert not cifar10.folder().exists()
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +155,7 @@ def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             cifar10.load(cancel)
         assert not cifar10.folder().exists()
-        assert leftovers() == []
+        assert leftovers(cifar10.folder()) == []
     assert_planted(cifar10.load(), tiny)
 
 
@@ -214,7 +208,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
     with pytest.raises(LabError, match="is full"):
         cifar10.load()
     assert not cifar10.folder().exists()
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_MEMBERS", 3), ("MAX_MEMBER_BYTES", 100)])
@@ -225,7 +219,7 @@ def test_an_archive_that_would_unpack_to_too_much_is_refused(
     monkeypatch.setattr(archives if limit == "MAX_MEMBERS" else cifar10, limit, value)
     with pytest.raises(LabError, match="not laid out as expected"):
         cifar10.load()
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_batches_build_arrays_and_nothing_else() -> None:

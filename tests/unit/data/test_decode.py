@@ -191,30 +191,20 @@ def test_16_bit_grey_with_a_transparent_value_is_put_on_white() -> None:
     assert "transparency on white" in result.notes
 
 
-def test_a_palette_with_alpha_is_put_on_white() -> None:
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([255, 0, 0, 0, 0, 255])
-    palette.putpixel((1, 0), 1)
-    result = decode_image(encode(palette, "PNG", transparency=bytes([255, 0])))
-    assert result.rgb.tolist() == [[[255, 0, 0], [255, 255, 255]]]
-    assert result.notes == ("transparency on white",)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_half_transparent_pixels_are_mixed_with_white(kind: str) -> None:
+def test_transparent_pixels_are_mixed_with_white(kind: str) -> None:
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:, :, 0], rgba[:, :, 3] = 200, 128
     options = {"lossless": True} if kind == "WEBP" else {}
     result = decode_image(encode(Image.fromarray(rgba), kind, **options))
     assert np.abs(result.rgb[0, 0].astype(int) - [227, 127, 127]).max() <= 1
     assert result.notes == ("transparency on white",)
-
-
-def test_an_opaque_alpha_channel_is_not_worth_a_note() -> None:
-    rgba = Image.fromarray(PHOTO).convert("RGBA")
-    result = decode_image(encode(rgba, "PNG"))
-    assert_close(result, PHOTO)
-    assert result.notes == ()
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((1, 0), 1)
+    result = decode_image(encode(palette, "PNG", transparency=bytes([255, 0])))
+    assert result.rgb.tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    assert result.notes == ("transparency on white",)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +216,7 @@ def test_an_opaque_alpha_channel_is_not_worth_a_note() -> None:
         ("LA", (90, 0), [255, 255, 255]),
         ("P", 0, [0, 0, 0]),
         ("RGB", (1, 2, 3), [1, 2, 3]),
+        ("RGBA", (1, 2, 3, 255), [1, 2, 3]),
         ("RGBA", (1, 2, 3, 0), [255, 255, 255]),
         ("I;16", 257 * 77, [77, 77, 77]),
     ],
@@ -234,6 +225,8 @@ def test_every_png_mode_becomes_rgb(mode: str, pixel: Any, expected: list[int]) 
     result = decode_image(encode(Image.new(mode, (3, 2), pixel), "PNG"))
     assert result.rgb.shape == (2, 3, 3)
     assert result.rgb[0, 0].tolist() == expected
+    transparent = isinstance(pixel, tuple) and pixel[-1] == 0
+    assert ("transparency on white" in result.notes) == transparent, "an opaque alpha channel is not worth a note"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -265,19 +258,13 @@ def test_extreme_shapes_are_shown_and_fitted(width: int, height: int) -> None:
     assert np.all(fitted == (10, 200, 30))
 
 
-def test_the_centre_is_what_the_model_sees() -> None:
+def test_the_model_sees_the_centre_with_pixels_averaged() -> None:
     rgb = np.zeros((40, 120, 3), np.uint8)
     rgb[:, 40:80] = 255
     assert np.all(fit_to_model(rgb) == 255)
     assert np.all(fit_to_model(rgb.transpose(1, 0, 2)) == 255)
-
-
-def test_a_picture_of_the_right_size_is_untouched() -> None:
-    rgb = photo(32, 32)
-    assert fit_to_model(rgb) is rgb
-
-
-def test_shrinking_averages_instead_of_skipping() -> None:
+    exact = photo(32, 32)
+    assert fit_to_model(exact) is exact
     checks = np.indices((320, 320)).sum(axis=0) % 2 * 255
     fitted = fit_to_model(checks[:, :, None].repeat(3, axis=2).astype(np.uint8))
     assert np.abs(fitted.astype(int) - 128).max() <= 3

