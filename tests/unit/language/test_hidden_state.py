@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.common.theme import PAPER
-from core.data.dataset import ImageCard, TextCard
+from core.data.dataset import ImageCard
 from core.language.figures import (
     FLOOR,
     PER_ROW,
@@ -33,36 +31,16 @@ from core.language.hidden_state import (
     trackers,
     untrained,
 )
-from core.models import build_model
 from tests.tiny_text import play
+from tests.unit.language.small import VOCABULARY, checkpoint, tokens
 
-VOCABULARY = "\n !',.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TEXT = play(160)
 CELLS = ("rnn", "gru", "lstm")
 
 
-def checkpoint(cell: str, *, layers: int = 2, width: int = 12, seed: int = 0, **config: Any) -> Checkpoint:
-    """A small untrained network that knows VOCABULARY, with dropout in its config."""
-    values = {"vocabulary": len(VOCABULARY), "embedding": 6, "width": width, "layers": layers, "dropout": 0.5} | config
-    torch.manual_seed(seed)
-    model = build_model(f"char_{cell}", values)
-    card = Card(
-        title="Tiny",
-        model=f"char_{cell}",
-        model_config=values,
-        dataset=TextCard(name="text:play", title="A play", vocabulary=VOCABULARY),
-        metrics={"val_loss_nats": 2.0},
-    )
-    return Checkpoint("tiny", card, model.eval().requires_grad_(False))
-
-
-def tokens(text: str) -> torch.Tensor:
-    return torch.tensor([[VOCABULARY.index(character) for character in text]])
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_h_is_what_the_model_itself_puts_out(cell: str) -> None:
-    tiny = checkpoint(cell)
+    tiny = checkpoint(f"char_{cell}")
     found = hidden_states(tiny, TEXT)
     with torch.no_grad():
         expected, _ = tiny.model.hidden(tokens(TEXT))
@@ -72,7 +50,7 @@ def test_h_is_what_the_model_itself_puts_out(cell: str) -> None:
 
 
 def test_c_is_the_lstms_own_after_every_prefix() -> None:
-    tiny = checkpoint("lstm")
+    tiny = checkpoint("char_lstm")
     found = hidden_states(tiny, TEXT[:40])
     assert found.cells is not None
     for end in range(1, 41):
@@ -83,7 +61,7 @@ def test_c_is_the_lstms_own_after_every_prefix() -> None:
 
 
 def test_unknown_characters_are_read_as_their_stand_ins() -> None:
-    tiny = checkpoint("gru")
+    tiny = checkpoint("char_gru")
     found = hidden_states(tiny, "Café\r\nnoir")
     assert found.text == "Cafe\nnoir"
     assert found.replaced == (("é", "e"),)
@@ -91,7 +69,7 @@ def test_unknown_characters_are_read_as_their_stand_ins() -> None:
 
 
 def test_the_checkpoint_stays_as_it_is() -> None:
-    tiny = checkpoint("lstm")
+    tiny = checkpoint("char_lstm")
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
     hidden_states(tiny, TEXT)
     gradient_norms(tiny, TEXT, lags=10)
@@ -100,12 +78,12 @@ def test_the_checkpoint_stays_as_it_is() -> None:
     assert all(not p.requires_grad and p.grad is None for p in tiny.model.parameters())
     # In training mode dropout would act, and switching it off would be seen by whoever trains it.
     tiny.model.train()
-    np.testing.assert_array_equal(hidden_states(tiny, TEXT).states, hidden_states(checkpoint("lstm"), TEXT).states)
+    np.testing.assert_array_equal(hidden_states(tiny, TEXT).states, hidden_states(checkpoint("char_lstm"), TEXT).states)
     assert tiny.model.training
 
 
 def test_only_recurrent_language_models_and_readable_texts() -> None:
-    tiny = checkpoint("rnn")
+    tiny = checkpoint("char_rnn")
     with pytest.raises(LabError, match="Tiny is a GPT and carries no hidden state"):
         hidden_states(dataclasses.replace(tiny, card=dataclasses.replace(tiny.card, model="char_gpt")), "a")
     pictures = ImageCard(name="x", title="X", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
@@ -121,6 +99,8 @@ def test_only_recurrent_language_models_and_readable_texts() -> None:
         gradient_norms(tiny, "ab")
     with pytest.raises(LabError, match="rnn, gru, lstm"):
         untrained("elman", tiny)
+    with pytest.raises(LabError, match="variance, quotes"):
+        ordering(np.zeros((1, 2)), "rhyme", "a")
 
 
 MARKED = """FIRST CITIZEN:
@@ -146,7 +126,8 @@ def test_trackers_mark_what_they_say() -> None:
     assert "don't" in marked("word")
     line = trackers("ab\nabcd\n")["line"]
     np.testing.assert_allclose(line, [0.25, 0.5, 0, 0.25, 0.5, 0.75, 1, 0])
-    assert all(value.shape == (len(MARKED),) for value in trackers(MARKED).values())
+    for text in (MARKED, ""):
+        assert {value.shape for value in trackers(text).values()} == {(len(text),)}
 
 
 @pytest.mark.parametrize(
@@ -161,10 +142,6 @@ def test_trackers_mark_what_they_say() -> None:
 )
 def test_quotes_are_told_from_apostrophes(text: str, inside: str) -> None:
     assert "".join(c for c, on in zip(text, trackers(text)["quotes"]) if on) == inside
-
-
-def test_trackers_of_nothing() -> None:
-    assert {name: len(values) for name, values in trackers("").items()} == dict.fromkeys(trackers("a"), 0)
 
 
 def test_correlations_are_pearsons() -> None:
@@ -191,14 +168,9 @@ def test_a_planted_cell_comes_first(name: str, sign: int) -> None:
     assert sorted(by_variance) == list(range(20))
 
 
-def test_sorting_by_what_is_not_tracked_is_refused() -> None:
-    with pytest.raises(LabError, match="variance, quotes"):
-        ordering(np.zeros((1, 2)), "rhyme", "a")
-
-
 def test_gradients_of_an_rnn_are_the_product_of_its_jacobians() -> None:
     """d h_{t+1} / d h_t = diag(1 - h_{t+1}²) W_hh, written out with numpy; one layer, every end of the text."""
-    tiny = checkpoint("rnn", layers=1, width=5, seed=3)
+    tiny = checkpoint("char_rnn", layers=1, width=5, seed=3)
     text, lags = TEXT[:12], 4
     h = hidden_states(tiny, text).states[0].astype(np.float64)
     w_hh = tiny.model.layers[0].weight_hh_l0.numpy().astype(np.float64)
@@ -220,7 +192,7 @@ def test_gradients_of_an_rnn_are_the_product_of_its_jacobians() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_are_finite_differences(cell: str) -> None:
     """What a small change of everything carried does to the loss, with PyTorch's own cells and two layers."""
-    tiny = checkpoint(cell, width=4)
+    tiny = checkpoint(f"char_{cell}", width=4)
     tiny.model.double()
     text, lags = TEXT[:9], 3
     read = tokens(text)
@@ -255,24 +227,20 @@ def test_gradients_are_finite_differences(cell: str) -> None:
 
 
 def test_small_weights_forget_and_an_open_gate_does_not() -> None:
-    rnn, lstm = checkpoint("rnn", layers=1), checkpoint("lstm", layers=1)
+    rnn, lstm = checkpoint("char_rnn", layers=1), checkpoint("char_lstm", layers=1)
     rnn.model.layers[0].weight_hh_l0.mul_(0.1)
     lstm.model.layers[0].bias_ih_l0[12:24] = 8.0  # forget gates at 0.9997
     forgotten, kept = (gradient_norms(each, TEXT, lags=40) for each in (rnn, lstm))
     assert forgotten[0] == kept[0] == 1
     assert forgotten[20] < 1e-15
     assert kept[40] > 0.2 * kept[1] > 0.01
-
-
-def test_a_short_text_gives_fewer_lags() -> None:
-    tiny = checkpoint("gru")
-    assert gradient_norms(tiny, "abc").shape == (2,)
-    assert gradient_norms(tiny, TEXT[:50]).shape == (49,)
-    assert gradient_norms(tiny, TEXT, lags=30).shape == (31,)
+    # A short text gives fewer lags.
+    assert [len(gradient_norms(rnn, TEXT[:length])) for length in (3, 50)] == [2, 49]
+    assert len(gradient_norms(rnn, TEXT, lags=30)) == 31
 
 
 def test_untrained_has_the_shape_and_comes_from_its_seed() -> None:
-    trained = checkpoint("lstm", seed=9)
+    trained = checkpoint("char_lstm", seed=9)
     random = torch.random.get_rng_state()
     same, again, other = (untrained("rnn", trained, seed) for seed in (1, 1, 2))
     assert torch.equal(random, torch.random.get_rng_state())
@@ -286,7 +254,7 @@ def test_untrained_has_the_shape_and_comes_from_its_seed() -> None:
     assert not np.array_equal(hidden_states(same, TEXT).states, hidden_states(other, TEXT).states)
     assert same.card.fingerprint != other.card.fingerprint != trained.card.fingerprint
     assert not same.model.training
-    tied = checkpoint("gru", width=6, tied=True)
+    tied = checkpoint("char_gru", width=6, tied=True)
     assert untrained("lstm", tied).model.head is None
 
 
@@ -342,22 +310,20 @@ def test_up_to_120_characters_stand_in_two_rows_that_a_telephone_can_show() -> N
         assert figure.layout.yaxis2.domain[0] >= 0
 
 
-def test_a_long_text_has_its_lines_as_ticks() -> None:
+def test_a_long_text_has_its_lines_as_ticks_and_c_a_scale_a_row() -> None:
     text = play(1500)
     figure = hidden_heatmap(states(1500), text, list("abcd"), dark=True, tracked=("Quotes", trackers(text)["quotes"]))
     assert 3 < len(figure.layout.xaxis.tickvals) <= 12
     for place, label in zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext):
         assert place == 0 or text[place - 1] == "\n"
         assert text[place:].startswith(label.rstrip("…"))
+    # c is drawn in each row's own scale and told as it is.
+    values = states(30) * np.array([1, 10, 100, 0], dtype=np.float32)
+    scaled = hidden_heatmap(values, play(30), list("abcd"), dark=False, symbol="c").data[0]
+    assert np.abs(scaled.z).max(1).tolist() == pytest.approx([1, 1, 1, 0])
+    np.testing.assert_array_equal(scaled.customdata, values.T)
     assert figure.layout.yaxis.ticktext[0] == "Quotes"
     np.testing.assert_array_equal(figure.data[0].z[0], trackers(text)["quotes"])
-
-
-def test_c_is_drawn_in_each_rows_own_scale_and_told_as_it_is() -> None:
-    values = states(30) * np.array([1, 10, 100, 0], dtype=np.float32)
-    figure = hidden_heatmap(values, play(30), list("abcd"), dark=False, symbol="c")
-    assert np.abs(figure.data[0].z).max(1).tolist() == pytest.approx([1, 1, 1, 0])
-    np.testing.assert_array_equal(figure.data[0].customdata, values.T)
 
 
 def test_a_cell_over_the_text_keeps_every_character() -> None:
