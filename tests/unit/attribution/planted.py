@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from core.checkpoints.store import Card, Checkpoint
 from core.data.dataset import ImageCard
 from core.inference.images import normalise
+from core.models import build_model
+from tests.unit.builders import synthetic
 
 SIDE, CELL = 32, 4
 PATCH = np.s_[8:16, 20:28]
@@ -76,3 +80,32 @@ def picture(seed: int = 0) -> np.ndarray:
 def normalised(pixels: np.ndarray, card: Card = CARD) -> Tensor:
     """(1, 3, 32, 32)"""
     return normalise(torch.from_numpy(pixels[None].copy()), card)
+
+
+DATA = synthetic(held_out=20)
+
+
+def small(name: str = "simple_cnn", **config: Any) -> Checkpoint:
+    """An untrained network whose weights and norms are away from where they start: at rest, they hide mistakes."""
+    torch.manual_seed(0)
+    widths = {"simple_cnn": {"widths": (8, 8)}, "fast_resnet": {"widths": (8, 8, 8)}}.get(name, {})
+    model = build_model(name, {"classes": 4} | widths | config).eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.bias, std=0.2)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias, std=0.2)
+    return network(model)
+
+
+def network(model: nn.Module) -> Checkpoint:
+    card = Card(title="Small", model="simple_cnn", model_config={}, dataset=DATA.card)
+    return Checkpoint("small", card, model.eval().requires_grad_(False))
+
+
+def hooks(model: nn.Module) -> int:
+    """All that is hooked anywhere in a network."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)

@@ -19,14 +19,11 @@ from core.attribution.baselines import BASELINES
 from core.attribution.explainer import Explainer
 from core.attribution.method import Question
 from core.attribution.methods.registry import METHODS, get_method
-from core.checkpoints.store import Card, Checkpoint
+from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.models import build_model
-from tests.unit.attribution.planted import TARGET, normalised, picture, planted
-from tests.unit.builders import synthetic
+from tests.unit.attribution.planted import DATA, TARGET, hooks, normalised, picture, planted, small
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting:UserWarning")
-DATA = synthetic(held_out=20)
 PIXELS = DATA.test.images[0]
 GREY = np.full((32, 32, 3), 128, dtype=np.uint8)
 COUNTED: dict[str, dict[str, Any]] = {
@@ -38,22 +35,6 @@ COUNTED: dict[str, dict[str, Any]] = {
     "lime": {"samples": 75},
 }
 """Methods that tell how far they are, with settings for several calls of the network."""
-
-
-def small(name: str = "simple_cnn", **config: Any) -> Checkpoint:
-    """With weights and norms that are away from where they start: at rest, they hide mistakes."""
-    torch.manual_seed(0)
-    widths = {"simple_cnn": {"widths": (8, 8)}, "fast_resnet": {"widths": (8, 8, 8)}}.get(name, {})
-    model = build_model(name, {"classes": 4} | widths | config).eval().requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.bias, std=0.2)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.normal_(module.bias, std=0.2)
-    card = Card(title="Small", model=name, model_config={}, dataset=DATA.card)
-    return Checkpoint("small", card, model)
 
 
 def rise(checkpoint: Checkpoint, base: torch.Tensor, target: int) -> tuple[float, float]:
@@ -277,7 +258,7 @@ def test_a_stop_leaves_nothing_behind(name: str) -> None:
     checkpoint, method = small(), get_method(name, COUNTED[name])
     explainer = Explainer(checkpoint)
     wanted = explainer.attribute(method, PIXELS, 1).values
-    hooked = _hooks(explainer._model)
+    hooked = hooks(explainer._model)
     shares: list[float] = []
 
     def stop(share: float) -> None:
@@ -293,21 +274,16 @@ def test_a_stop_leaves_nothing_behind(name: str) -> None:
     assert 0 < shares[0] < shares[1] < 1
     assert torch.equal(states[0], torch.get_rng_state())
     assert np.array_equal(states[1], np.random.get_state()[1])
-    assert _hooks(explainer._model) == _hooks(checkpoint.model) == hooked
+    assert hooks(explainer._model) == hooks(checkpoint.model) == hooked
     assert np.array_equal(explainer.attribute(method, PIXELS, 1).values, wanted)
 
 
-def _hooks(model: nn.Module) -> int:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
-
-
 @pytest.mark.parametrize("name", ["deeplift", "guided_backprop", "lrp", "guided_grad_cam"])
-def test_a_failure_within_a_hooking_method_leaves_no_hooks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_within_a_hooking_method_leaves_nohooks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, method = small(), get_method(name)
     explainer = Explainer(checkpoint)
     wanted = explainer.attribute(method, PIXELS, 1).values
-    hooked = _hooks(explainer._model)
+    hooked = hooks(explainer._model)
 
     def fail(*arguments: object, **named: object) -> None:
         raise MemoryError
@@ -316,7 +292,7 @@ def test_a_failure_within_a_hooking_method_leaves_no_hooks(name: str, monkeypatc
         patched.setattr("torch.autograd.grad", fail)
         with pytest.raises(MemoryError):
             explainer.attribute(method, PIXELS, 1)
-    assert _hooks(explainer._model) == hooked
+    assert hooks(explainer._model) == hooked
     assert np.array_equal(explainer.attribute(method, PIXELS, 1).values, wanted)
 
 

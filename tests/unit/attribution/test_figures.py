@@ -26,15 +26,17 @@ def at(values: np.ndarray, place: tuple[int, int], **options: object) -> np.ndar
     return image[place[0] * 14 + 7, place[1] * 14 + 7]
 
 
-def test_one_bright_pixel_does_not_pale_the_others() -> None:
+def test_the_scale_leaves_out_one_bright_pixel_and_may_be_shared() -> None:
     values = np.full((32, 32), -0.5)
     values[3, 4] = 1000.0
     assert limit(values, 99) == 0.5
     assert limit(values, 100) == 1000.0
-    assert overlay(values, PICTURE, signed=True, dark=False).data[1].zmin == -0.5
-
-
-def test_a_map_of_few_pixels_and_a_blank_one_have_a_scale() -> None:
+    drawn = overlay(values, PICTURE, signed=True, dark=False).data[1]
+    assert drawn.zmin == -0.5
+    np.testing.assert_array_equal(np.asarray(drawn.z), values)  # which hovering tells
+    shared = overlay(values, PICTURE, signed=True, dark=False, scale=7.0).data[1]
+    assert (shared.zmin, shared.zmax) == (-7.0, 7.0)
+    assert overlay(values, PICTURE, signed=False, dark=False, scale=7.0).data[1].zmin == 0
     few = NOTHING.copy()
     few[0, 0] = -2.0
     assert limit(few) == 2.0
@@ -75,14 +77,6 @@ def test_squares_are_hard_unless_asked_otherwise() -> None:
     assert (smooth != np.repeat(np.repeat(smooth[::10, ::10], 10, 0), 10, 1)).any()
     assert overlay(values, PICTURE, signed=True, dark=False).data[1].zsmooth is False
     assert overlay(values, PICTURE, signed=True, dark=False, smooth=True).data[1].zsmooth == "best"
-
-
-def test_hover_tells_the_raw_value_and_maps_may_share_a_scale() -> None:
-    values = np.random.default_rng(2).normal(size=(32, 32))
-    drawn = overlay(values, PICTURE, signed=True, dark=False, scale=7.0).data[1]
-    np.testing.assert_array_equal(np.asarray(drawn.z), values)
-    assert (drawn.zmin, drawn.zmax) == (-7.0, 7.0)
-    assert overlay(values, PICTURE, signed=False, dark=False, scale=7.0).data[1].zmin == 0
 
 
 def test_the_colour_bar_speaks_in_words_that_are_no_markup() -> None:

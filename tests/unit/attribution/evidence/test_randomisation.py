@@ -136,10 +136,7 @@ def test_a_method_that_ignores_the_network_is_found_out(small: Explainer) -> Non
     for item in items:
         assert item.rank_correlation == pytest.approx(1.0)
         assert item.ssim == pytest.approx(1.0)
-    assert randomisation_words(items) == (
-        "With the weights of all 3 layers shuffled the map is still much the same (rank correlation 1.00): it shows the "
-        "picture more than the network."
-    )
+    assert "picture more than the network" in randomisation_words(items)
 
 
 def test_absolute_values_are_compared_and_a_flat_map_is_like_none(small: Explainer) -> None:
@@ -198,15 +195,17 @@ def items_of(*correlations: float) -> list[RandomisedLayers]:
     ]
 
 
-def test_the_words_say_what_happened() -> None:
-    assert randomisation_words(items_of(1, 0.1, 0.2, -0.3)) == (
-        "The map changes as soon as the classifier is shuffled (rank correlation 0.10, with all 3 layers −0.30): it depends "
-        "on what was learned."
-    )
-    assert randomisation_words(items_of(1, 0.9, 0.2, 0.1)) == (
-        "The map is still much the same with 1 of 3 layers shuffled from the classifier down, and changes with conv2 (rank "
-        "correlation 0.20, with all 3 layers 0.10): it depends on what was learned, but little on the layers after that."
-    )
-    assert "with 2 of 3 layers" in randomisation_words(items_of(1, 0.9, SAME, SAME - 0.01))
-    assert "as soon as the classifier" in randomisation_words(items_of(1, -0.7, 0.8, 0.1))  # what comes back is chance
-    assert "more than the network" in randomisation_words(items_of(1, 0.1, 0.1, SAME))
+@pytest.mark.parametrize(
+    ("correlations", "facts"),
+    [
+        ((1, 0.1, 0.2, -0.3), ("as soon as the classifier", "0.10, with all 3 layers −0.30")),
+        ((1, 0.9, 0.2, 0.1), ("with 1 of 3 layers", "changes with conv2", "0.20, with all 3 layers 0.10")),
+        ((1, 0.9, SAME, SAME - 0.01), ("with 2 of 3 layers",)),
+        ((1, -0.7, 0.8, 0.1), ("as soon as the classifier",)),  # what comes back is chance
+        ((1, 0.1, 0.1, SAME), ("more than the network",)),
+    ],
+)
+def test_the_words_say_what_happened(correlations: tuple[float, ...], facts: tuple[str, ...]) -> None:
+    words = randomisation_words(items_of(*correlations))
+    assert all(fact in words for fact in facts)
+    assert ("on what was learned" in words) == (correlations[-1] < SAME)
