@@ -128,7 +128,7 @@ def test_classes_that_do_not_match_are_refused(ten_classes: None, lab_home: Path
         evaluation_work(reference)(lambda *_: None)
 
 
-def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
+def test_a_task_is_joined_not_doubled_and_begins_again_once_it_was_dropped() -> None:
     begun = []
     go = threading.Event()
 
@@ -143,11 +143,16 @@ def test_a_task_is_joined_not_doubled_and_stops_when_told() -> None:
     assert first is second
     assert go.wait(10)
     assert first.sentence().startswith("Counting: 50%")
-    first.stop()
+    tasks.drop("test")
     wait_for(lambda: first.done)
-    assert first.stopped
-    assert first.error is None
-    assert begun == [1]
+    assert (first.stopped, first.error, begun) == (True, None, [1])
+    assert tasks.find("test") is None
+    go.clear()
+    third = tasks.start("test", work)
+    assert go.wait(10)
+    third.stop()
+    wait_for(lambda: third.done)
+    assert (third.stopped, third is first, begun) == (True, False, [1, 1])
 
 
 def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
@@ -164,23 +169,3 @@ def test_what_goes_wrong_in_a_task_is_a_sentence() -> None:
         task = tasks.start(key, work)
         wait_for(lambda task=task: task.done)
         assert said in (task.error or "")
-
-
-def test_what_was_dropped_is_stopped_and_begins_again() -> None:
-    begun: list[int] = []
-
-    def work(report: Progress) -> None:
-        begun.append(1)
-        while True:
-            report(0.0, "counting")
-            time.sleep(0.005)
-
-    first = tasks.start("dropped", work)
-    tasks.drop("dropped")
-    wait_for(lambda: first.done)
-    assert first.stopped
-    assert tasks.find("dropped") is None
-    second = tasks.start("dropped", work)
-    second.stop()
-    wait_for(lambda: second.done)
-    assert (second is first, begun) == (False, [1, 1])

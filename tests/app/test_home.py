@@ -44,34 +44,29 @@ def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card
     assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
 
 
-@pytest.mark.parametrize(("model", "page"), [("simple_cnn", "images"), ("char_gru", "text")])
-@pytest.mark.parametrize("where", ["home", "runs", "images"])
-def test_a_run_under_way_is_linked_to_the_page_of_its_task(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, model: str, page: str, where: str
-) -> None:
-    run_id = RunStore().create(RECIPES[model]["quick"], "Mine")
-    run = dataclasses.replace(RunStore().get(run_id), status="running", step=1, total_steps=10)
-    monkeypatch.setattr(RunStore, "list", lambda self: [run])
-    links = [link.proto for link in open_page(where).get("page_link") if run_id in link.proto.query_string]
-    assert links
-    assert {link.page for link in links} == {page}
-    assert {link.query_string for link in links} == {f"view=Train&run={run_id}"}
-
-
+@pytest.mark.parametrize(
+    ("kind", "page", "address"),
+    [("simple_cnn", "images", "view=Train&run="), ("char_gru", "text", "view=Train&run="),
+     ("study", "regularization", "view=Studies&study=")],
+)  # fmt: skip
 @pytest.mark.parametrize("where", ["home", "runs", "images", "regularization"])
-def test_a_study_under_way_is_linked_to_its_own_page(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, where: str
+def test_what_is_under_way_is_linked_to_its_own_page(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, kind: str, page: str, address: str, where: str
 ) -> None:
-    run_id = RunStore().create(StudyConfig(), "A study with a rather long name", kind=STUDY.name)
-    run = dataclasses.replace(RunStore().get(run_id), status="running", step=7500, total_steps=15_000, parts_done=7)
+    name = "A run with a rather long name"
+    store = RunStore()
+    run_id = (
+        store.create(StudyConfig(), name, kind=STUDY.name)
+        if kind == "study"
+        else store.create(RECIPES[kind]["quick"], name)
+    )
+    run = dataclasses.replace(store.get(run_id), status="running", step=7500, total_steps=15_000, parts_done=7)
     monkeypatch.setattr(RunStore, "list", lambda self: [run])
     at = open_page(where, view="Studies") if where == "regularization" else open_page(where)
     links = [link.proto for link in at.get("page_link") if run_id in link.proto.query_string]
-    assert links
-    assert {link.page for link in links} == {"regularization"}
-    assert {link.query_string for link in links} == {f"view=Studies&study={run_id}"}
-    assert "A study with a rather l… · 50%" in [link.label for link in links]
-    if where == "home":
+    assert {(link.page, link.query_string) for link in links} == {(page, f"{address}{run_id}")}
+    assert "A run with a rather lon… · 50%" in [link.label for link in links]
+    if (where, kind) == ("home", "study"):
         assert at.get("progress")[0].proto.text == "50% · runs 7 of 15"
 
 

@@ -56,7 +56,6 @@ def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) ->
     at.segmented_control(key="inside-show").set_value("c")
     at.segmented_control(key="inside-layer").set_value(1)
     rerun(at.segmented_control(key="inside-count").set_value(12))
-    assert found.cells is not None
     values = found.cells[0]
     cells = ordering(values, "speaker", found.text)[:12]
     r = correlations(values, trackers(found.text)["speaker"])
