@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.data.dataset import ImageCard, ImageDataset, Split
@@ -26,3 +28,8 @@ def synthetic(train: int = 320, held_out: int = 80, classes: int = 4, side: int 
         std=(0.2, 0.2, 0.2),
     )
     return ImageDataset(card=card, train=split(train), validation=split(held_out), test=split(held_out))
+
+
+def trace(figure: Any, name: str) -> Any:
+    """The line, bars or points of a figure that have that name."""
+    return next(item for item in figure.data if item.name == name)

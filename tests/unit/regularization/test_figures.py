@@ -20,6 +20,7 @@ from core.regularization.results import Curve, MemberResult, StudyResult, waitin
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import TECHNIQUES
 from core.regularization.verdict import Verdict
+from tests.unit.builders import trace
 
 HELPS = Verdict(kind="helps", effect=0.031, half_width=0.012, seeds=3, words="helps (+3.1 ± 1.2 points)")
 NOISE = Verdict(kind="noise", effect=-0.004, half_width=0.02, seeds=3, words="within seed noise (−0.4 ± 2.0 points)")
@@ -59,10 +60,6 @@ def study(*curves: Curve, arm: str = "dropout=0.3", kept: tuple[int | None, ...]
 
 def panel(result: StudyResult, of: ArmResult = ROWS[0], **options: Any) -> go.Figure:
     return arm_curves(result, of, dark=False, revision="r", bounds=curve_bounds(result, 500), **options)
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(item for item in figure.data if item.name == name)
 
 
 LONG = curve((50, 100), (0.4, 0.8), (0.3, 0.5))
@@ -147,8 +144,6 @@ def test_effects_and_their_intervals_are_in_points() -> None:
     assert figure.layout.yaxis.range[0] > places[-1] > places[0] > figure.layout.yaxis.range[1]
     for place, name, verdict in zip(places, ("helps", "seed noise", "hurts"), (HELPS, NOISE, HURTS)):
         drawn = trace(figure, name)
-        assert verdict.effect is not None
-        assert verdict.half_width is not None
         assert list(drawn.y) == [place]
         assert list(drawn.x) == pytest.approx([100 * verdict.effect])
         assert list(drawn.error_x.array) == pytest.approx([100 * verdict.half_width])

@@ -167,6 +167,9 @@ def test_every_study_is_fair(study: StudyConfig) -> None:
     members = study.members()
     plain = {(item.train_size, item.seed): study.train_config(item) for item in members if not item.variant.techniques}
     assert len(plain) == len(study.train_sizes) * study.seeds
+    folders = {member.id for member in members}
+    assert len(folders) == len(members)
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,120}", folder) for folder in folders)
     for member in members:
         config, base = study.train_config(member), plain[member.train_size, member.seed]
         total, apart = steps_of(config)
@@ -190,14 +193,6 @@ def test_the_baseline_has_no_regularization_at_all() -> None:
     assert not TECHNIQUES.keys() & base.model_settings.keys()
     assert base.weight_decay == 0
     assert base.keep == "last"
-
-
-@settings(deadline=None, max_examples=25)
-@given(studies())
-def test_members_have_folders_of_their_own(study: StudyConfig) -> None:
-    names = [member.id for member in study.members()]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z0-9_-]{1,120}", name) for name in names)
 
 
 def test_a_members_name_stays() -> None:

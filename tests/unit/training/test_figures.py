@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
@@ -39,6 +38,7 @@ from core.images.figures_evaluation import confusion_matrix, per_class_bars, rel
 from core.inference.evaluation import CalibrationBin, ClassResult
 from core.training.figures import POINTS, accuracy_curves, loss_curves, readings, train_at_evaluations
 from core.training.figures_runs import METRICS, X_AXES, overlay
+from tests.unit.builders import trace
 
 CLASSES = (
     ClassResult(label="cat", n=100, accuracy=0.5, low=0.4, high=0.6),
@@ -67,10 +67,6 @@ def rows(epochs: int = 3) -> list[dict[str, Any]]:
             | {"train_loss_nats": 9.0, "train_accuracy": 0.0, "val_loss_nats": 1.0 / epoch, "val_accuracy": 0.2 * epoch}
         )
     return found
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(item for item in figure.data if item.name == name)
 
 
 def contrast(one: str, other: str) -> float:

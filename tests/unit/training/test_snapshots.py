@@ -15,7 +15,6 @@ from core.common.errors import LabError
 from core.data import load_dataset
 from core.jobs import RunStore
 from core.jobs.store import STATE, STOP
-from core.jobs.worker import do_run
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.job import Recorder
@@ -23,6 +22,7 @@ from core.training.session import TrainSession
 from core.training.snapshots import kept_steps, names_of
 from core.training.trainer import evaluate, train
 from tests.tiny_text import write_text
+from tests.unit.in_process import finish
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +47,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     return RunStore(tmp_path_factory.mktemp("lab") / "runs")
 
 
-@pytest.fixture(autouse=True)
-def _signals_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
-
-
 def done(store: RunStore, config: TrainConfig, name: str) -> str:
-    run_id = store.create(config, name)
-    assert do_run(store, run_id) == "finished", store.get(run_id).message
-    return run_id
+    run = finish(store, store.create(config, name))
+    assert run.status == "finished", run.message
+    return run.id
 
 
 @pytest.fixture(scope="module")
 def calm(store: RunStore, config: TrainConfig) -> str:
     """A run with three snapshots that nobody disturbed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
-        return done(store, config.replace(snapshots=3), "Calm")
+    return done(store, config.replace(snapshots=3), "Calm")
 
 
 def digests(store: RunStore, run_id: str) -> dict[str, str]:
@@ -168,9 +161,9 @@ def test_a_stopped_run_goes_on_to_the_same_snapshots(
     run_id = store.create(config.replace(snapshots=3), "Rough")
     with monkeypatch.context() as patch:
         at_step(patch, step, kind, lambda recorder: (recorder.job.folder / STOP).touch())
-        assert do_run(store, run_id) == "stopped"
+        assert finish(store, run_id).status == "stopped"
     torch.manual_seed(77)  # whatever the new process drew before
-    assert do_run(store, run_id) == "finished"
+    assert finish(store, run_id).status == "finished"
     assert digests(store, run_id) == digests(store, calm)
 
 
@@ -189,7 +182,7 @@ def test_a_run_that_goes_back_drops_what_came_after(
         patch.setattr("core.training.job.SAVE_SHARE", 10**9)
         at_step(patch, 5, "StepResult", lambda recorder: recorder.save())
         at_step(patch, 13, "StepResult", end)
-        assert do_run(store, run_id) == "failed"
+        assert finish(store, run_id).status == "failed"
     assert seen["before"] == [*(f"{run_id}/epoch-{epoch}" for epoch in range(4))]
     (folder / "epochs" / "1" / ".card.json.abcdefgh").write_text("torn")
 
@@ -198,7 +191,7 @@ def test_a_run_that_goes_back_drops_what_came_after(
 
     with monkeypatch.context() as patch:
         at_step(patch, 6, "StepResult", look)
-        assert do_run(store, run_id) == "finished"
+        assert finish(store, run_id).status == "finished"
     assert seen["after"] == ["0", "1"]
     assert digests(store, run_id) == digests(store, calm)
     assert not list(folder.glob("epochs/*/.*"))
@@ -215,11 +208,11 @@ def test_a_run_that_starts_anew_begins_with_none(
 
     with monkeypatch.context() as patch:
         at_step(patch, 9, "StepResult", end)
-        assert do_run(store, run_id) == "failed"
+        assert finish(store, run_id).status == "failed"
     (folder / STATE).unlink()
     with monkeypatch.context() as patch:
         at_step(patch, 1, "StepResult", lambda recorder: seen.extend((folder / "epochs").iterdir()))
-        assert do_run(store, run_id) == "finished"
+        assert finish(store, run_id).status == "finished"
     assert seen == [folder / "epochs" / "0"]
     assert digests(store, run_id) == digests(store, calm)
 

@@ -19,7 +19,7 @@ from core.data.dataset import UNKNOWN, TextDataset
 from core.data.text import build, digest
 from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.recipes import RECIPES
-from core.training.results import EvalResult, Finished, StepResult
+from core.training.results import EvalResult, StepResult
 from core.training.session import TrainSession
 from core.training.task import Validation
 from core.training.text_task import TextTask
@@ -265,7 +265,6 @@ def test_every_character_is_counted_and_reported() -> None:
     assert evaluations[-1].train_loss_nats == pytest.approx(sum(last_epoch) / per_epoch)
     best = min(result.val_loss_nats for result in evaluations)
     assert [result.val_loss_nats for result in evaluations if result.is_best][-1] == best
-    assert isinstance(results[-1], Finished)
     assert (results[-1].reason, results[-1].best_val_loss_nats) == ("completed", best)
 
 
@@ -282,7 +281,6 @@ def test_the_best_is_the_one_with_the_lowest_loss(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run.task, "validate", lambda model: next(scripted))
     results = list(train(run))
     assert [result.is_best for result in results if isinstance(result, EvalResult)] == [True, True, False, True, False]
-    assert isinstance(results[-1], Finished)
     assert results[-1].best_val_loss_nats == 1.4
     assert results[-1].best_val_accuracy == pytest.approx(0.6)
 
@@ -326,7 +324,6 @@ def test_the_shortest_text_trains_with_the_usual_batch_and_window(model: str) ->
     small = {"width": 16, "layers": 1} | ({"heads": 2} if model == "char_gpt" else {})
     run = session(recipe.replace(model_config=small, epochs=3), dataset(play(1000)))
     results = list(train(run))
-    assert isinstance(results[-1], Finished)
     assert results[-1].reason == "completed"
     losses = [result.train_loss_nats or math.nan for result in results if isinstance(result, StepResult)]
     assert all(math.isfinite(loss) for loss in losses)
