@@ -39,30 +39,27 @@ def test_both_archives_give_the_planted_pictures(
     which: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_CIFAR10", str(getattr(tiny, f"{which}_path")))
-    dataset = cifar10.load()
+    assert not cifar10.is_ready()
+    stages: list[str] = []
+    dataset = cifar10.load(lambda _, words: stages.append(words.split(" (")[0]))
+    assert list(dict.fromkeys(stages)) == ["verify", "unpack", "write"]
     assert_planted(dataset, tiny)
     assert dataset.card.sizes == {"train": 90, "validation": 10, "test": 20}
     assert np.bincount(dataset.validation.labels).tolist() == [1] * 10
     assert dataset.train.labels.dtype == np.int64
     assert dataset.train.images.flags.c_contiguous
     assert dataset.train.images.flags.writeable, "a mapped file would be shared with the cache"
+    assert cifar10.is_ready()
+    monkeypatch.setattr(cifar10, "obtain_archive", None)
+    again = cifar10.load()
+    assert np.array_equal(dataset.train.images, again.train.images), "once stored, nothing is fetched again"
+    assert np.array_equal(dataset.validation.labels, again.validation.labels)
 
 
 def test_an_archive_in_the_incoming_folder_is_used(tiny: TinyCifar10) -> None:
     fetch.incoming_folder().mkdir(parents=True)
     shutil.copy(tiny.npm_path, fetch.incoming_folder())
     assert_planted(cifar10.load(), tiny)
-
-
-def test_once_stored_nothing_is_fetched_again(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
-    assert not cifar10.is_ready()
-    first = cifar10.load()
-    assert cifar10.is_ready()
-    monkeypatch.setattr(cifar10, "obtain_archive", None)
-    second = cifar10.load()
-    assert np.array_equal(first.train.images, second.train.images)
-    assert np.array_equal(first.validation.labels, second.validation.labels)
 
 
 @pytest.mark.parametrize("name", ["train_images", "test_labels"])
@@ -123,9 +120,6 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
         cifar10.load()
     assert not cifar10.folder().exists()
     assert leftovers(cifar10.folder()) == []
-
-
-def test_lab_cifar10_that_names_nothing_is_said(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_CIFAR10", "/nowhere/archive.tgz")
     with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is no file"):
         cifar10.load()
@@ -157,13 +151,6 @@ def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest
         assert not cifar10.folder().exists()
         assert leftovers(cifar10.folder()) == []
     assert_planted(cifar10.load(), tiny)
-
-
-def test_progress_names_each_stage(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
-    stages: list[str] = []
-    cifar10.load(lambda _, words: stages.append(words.split(" (")[0]))
-    assert list(dict.fromkeys(stages)) == ["verify", "unpack", "write"]
 
 
 def test_an_unusable_cache_folder_is_one_sentence(lab_home: Path, tiny: TinyCifar10) -> None:

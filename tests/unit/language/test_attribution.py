@@ -93,10 +93,8 @@ def test_values_sum_to_the_rise(tied: bool) -> None:
     assert found.rise == pytest.approx(rise, abs=1e-4)
     assert abs(rise) > 0.1
     assert float(found.values.sum()) == pytest.approx(rise, rel=0.01)
-    assert found.gap is not None
     assert found.gap < 0.01
     rough = explain_next(tiny, TEXT, steps=2).gap
-    assert rough is not None
     assert rough > found.gap
     # A character that is the stand-in already has nothing to follow.
     assert not found.values[[index for index, character in enumerate(TEXT) if character == " "]].any()
@@ -247,7 +245,6 @@ def test_an_int8_checkpoint_is_its_float_twin(tmp_path: Any) -> None:
     save_checkpoint(tmp_path / "small", made.model, made.card)
     rounded = load_checkpoint(str(tmp_path / "small"))
     found = explain_next(rounded, TEXT, target="t", steps=200)
-    assert found.gap is not None
     assert found.gap < 0.01
     assert found.probability == pytest.approx(2 ** float(bits(rounded, TEXT)[VOCABULARY.index("t")]), rel=1e-4)
 

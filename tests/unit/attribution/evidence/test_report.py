@@ -305,7 +305,6 @@ def test_reports_that_ship_are_found_by_name(report: Report, tmp_path: Path, mon
 @pytest.mark.parametrize("name", shipped_reports())
 def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
     found = load_report(name)
-    assert found is not None
     assert found.config.fingerprint == find_checkpoint(name).card.fingerprint
     assert set(found.config.methods) | set(found.config.refused) == set(METHODS)
     assert len(found.images) >= 200 - len(found.left_out)

@@ -58,9 +58,7 @@ def test_rows_are_what_the_values_say() -> None:
     assert [row.control for row in found.rows()] == [False] * 3 + [True] * 3
     row, own = rows["saliency"], values["saliency"]
     low, high = stats.t.interval(0.95, len(own) - 1, own.mean(), stats.sem(own))
-    assert row.score is not None
     assert (row.score.mean, row.score.low, row.score.high) == pytest.approx((own.mean(), low, high))
-    assert row.insertion is not None
     assert row.insertion.mean == pytest.approx(own.mean() + 0.1)
     assert row.infidelity is None
     differences = own - values["edges"]
@@ -70,7 +68,6 @@ def test_rows_are_what_the_values_say() -> None:
     assert (margin.mean, margin.low, margin.high) == pytest.approx((differences.mean(), low, high))
     controls = np.max([values[name] for name in ("random", "edges", "blob")], axis=0)
     assert row.beats_all == np.mean(own > controls)
-    assert row.milliseconds is not None
     assert row.milliseconds.median == statistics.median(range(len(own)))
     assert row.milliseconds.p95 == pytest.approx(np.percentile(np.arange(len(own)), 95))
     assert row.label == "better than the controls"
@@ -85,8 +82,6 @@ def test_pictures_that_differ_hide_nothing_that_is_paired() -> None:
     """The scores' own intervals overlap; the differences on the same pictures are clear."""
     rows = {row.name: row for row in planted({key: value.tolist() for key, value in drawn(1).items()}).rows()}
     best, edges = rows["saliency"].score, rows["edges"].score
-    assert best is not None
-    assert edges is not None
     assert best.low < edges.high
     assert rows["saliency"].margins["edges"].low > 0
 
@@ -104,7 +99,6 @@ def test_a_label_needs_the_whole_interval() -> None:
 
 def test_an_interval_leaves_out_what_is_not_known() -> None:
     found = interval(np.array([1.0, math.nan, 3.0]))
-    assert found is not None
     assert (found.mean, found.n) == (2.0, 2)
     assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 1))
     assert interval(np.array([1.0, math.nan])) is None
