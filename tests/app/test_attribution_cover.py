@@ -122,17 +122,10 @@ def test_a_stroke_that_grows_is_one_step_and_undo_goes_back_over_it(at: AppTest)
         assert np.array_equal(covered(at), mask)
     assert at.button(key="cover-undo").disabled
     assert "Nothing is covered yet" in texts(at)
-
-
-def test_clear_and_all_but_this_can_be_undone(at: AppTest) -> None:
     stroke(at, LEFT)
-    click(at, "cover-invert")
-    assert np.array_equal(covered(at), ~LEFT)
-    click(at, "cover-clear")
-    assert not covered(at).any()
-    click(at, "cover-undo")
-    click(at, "cover-undo")
-    assert np.array_equal(covered(at), LEFT)
+    assert np.array_equal(covered(click(at, "cover-invert")), ~LEFT)
+    assert not covered(click(at, "cover-clear")).any()
+    assert np.array_equal(covered(click(click(at, "cover-undo"), "cover-undo")), LEFT)
 
 
 def test_what_is_drawn_on_an_older_mask_is_not_taken(at: AppTest) -> None:
@@ -183,19 +176,14 @@ NO_MASKS: list[dict[str, object]] = [
 def test_what_is_no_mask_changes_nothing(at: AppTest) -> None:
     stroke(at, TOP)
     said, revision = headline(at), shown(at)["revision"]
-    for wrong in NO_MASKS:
-        send(at, {"revision": revision, "stroke": 2, "mask": GOOD} | wrong)
+    messages = [{"revision": revision, "stroke": 2, "mask": GOOD} | wrong for wrong in NO_MASKS]
+    for wrong in (*messages, None, [], "drawn", 1, {"drawn": {}}):
+        send(at, wrong)
         assert headline(at) == said, wrong
         assert np.array_equal(covered(at), TOP), wrong
         assert not at.error, wrong
     send(at, {"revision": revision, "stroke": 2, "mask": GOOD})
     assert np.array_equal(covered(at), LEFT)
-
-
-def test_what_is_no_message_changes_nothing(at: AppTest) -> None:
-    for wrong in (None, [], "drawn", 1, {"drawn": {}}):
-        assert not covered(send(at, wrong)).any(), wrong
-        assert not at.error, wrong
 
 
 def test_another_picture_starts_uncovered_and_another_checkpoint_does_not(at: AppTest, lab_home: Path) -> None:
@@ -240,9 +228,6 @@ def test_a_map_that_is_zero_everywhere_covers_nothing(open_page: Open) -> None:
     click(at, "cover-top-10")
     assert "zero everywhere" in read(at.error[0].value)
     assert not covered(at).any()
-
-
-def test_a_picture_that_is_its_own_baseline_is_said_to_be(open_page: Open) -> None:
     at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_picture((0, 0, 0)))
     assert "its own baseline" in at.info[0].value
 

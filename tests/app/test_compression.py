@@ -16,6 +16,7 @@ import pytest
 from core.checkpoints.store import Card, find_checkpoint
 from core.compression import shipped as shipping
 from core.compression.analysis import csv_rows, headline
+from core.compression.kind import COMPRESS
 from core.compression.results import merged
 from core.compression.steps import Distill, Float16
 from core.jobs import LocalEngine, RunStore
@@ -141,22 +142,18 @@ def test_a_recipe_half_way_shows_its_curve_and_what_is_measured(
     assert stopped == [run_id]
 
 
-def test_a_recipe_that_has_not_begun_says_what_comes(open_page: Open, shipped: Card) -> None:
-    run_id = RunStore().create(config_of(), "Soon", kind="compress")
-    at = open_page("compression", recipe=run_id)
-    assert "Nothing is measured yet" in texts(at)
-    assert at.button(key="resume").label == "Start"
-    assert not at.table
-
-
-def test_a_recipe_stopped_goes_on(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    submitted: list[str] = []
-    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: submitted.append(run_id))
+def test_a_recipe_that_was_stopped_or_has_not_begun_goes_on(
+    open_page: Open, shipped: Card, submitted: list[str]
+) -> None:
     run_id = store_recipe(result_of(), over=2, status="stopped", message="Stopped.")
     at = open_page("compression", recipe=run_id)
     assert at.button(key="resume").label == "Resume"
     click(at, "resume")
     assert submitted == [run_id]
+    at = open_page("compression", recipe=RunStore().create(config_of(), "Soon", kind=COMPRESS.name))
+    assert "Nothing is measured yet" in texts(at)
+    assert at.button(key="resume").label == "Start"
+    assert not at.table
 
 
 def test_students_are_shown_where_there_was_a_teacher(open_page: Open, example: Path) -> None:

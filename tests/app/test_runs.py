@@ -16,6 +16,7 @@ from core.training.config import TrainConfig
 from pages.runs.table import row
 from pages.runs.view import differences, unique_names
 from pages.shared.job_words import address
+from pages.shared.tables import csv_bytes
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import store_recipe
 from tests.app.conftest import Open, click, texts
@@ -163,27 +164,6 @@ def test_the_table_as_a_file_has_no_figures_of_a_training_for_a_study() -> None:
     assert {values.get(name) for name in ("epoch", "seed", "val_tta", "test_tta", "best_val_accuracy")} == {None}
 
 
-def test_differences_and_names() -> None:
-    configs = [TrainConfig(lr=0.1).to_dict(), TrainConfig(lr=0.2).to_dict(), TrainConfig(lr=0.1).to_dict()]
-    assert differences(configs) == ["lr"]
-    assert differences(configs[:1]) == []
-
-
-def test_runs_of_one_name_are_told_apart(lab_home: Path) -> None:
-    store = RunStore()
-    for _ in range(2):
-        store.create(TrainConfig(), "Same")
-    names = unique_names(store.list())
-    assert len(set(names.values())) == 2
-
-
-def test_csv_reads_back() -> None:
-    from pages.shared.tables import csv_bytes
-
-    rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
-    assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]
-
-
 def test_a_recipe_is_in_the_table_with_what_it_does_and_opens_on_its_page(open_page: Open, shipped: Card) -> None:
     run_id = store_recipe(compressed(name="Smaller"))
     at = open_page("runs")
@@ -194,3 +174,15 @@ def test_a_recipe_is_in_the_table_with_what_it_does_and_opens_on_its_page(open_p
     values = row(RunStore().get(run_id))
     assert (values["variants_done"], values["checkpoint"], values["recipe"]) == (3, "tiny", "custom")
     assert [values.get(name) for name in ("epoch", "val_tta", "test_tta", "runs_done")] == [None] * 4
+
+
+def test_differences_names_and_csv(lab_home: Path) -> None:
+    configs = [TrainConfig(lr=lr).to_dict() for lr in (0.1, 0.2, 0.1)]
+    assert differences(configs) == ["lr"]
+    assert differences(configs[:1]) == []
+    store = RunStore()
+    for _ in range(2):
+        store.create(TrainConfig(), "Same")
+    assert len(set(unique_names(store.list()).values())) == 2
+    rows = list(csv.DictReader(io.StringIO(csv_bytes([{"a": 1, "b": 'x,"y'}, {"a": 2, "c": None}]).decode())))
+    assert rows == [{"a": "1", "b": 'x,"y', "c": ""}, {"a": "2", "b": "", "c": ""}]

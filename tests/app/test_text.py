@@ -124,14 +124,9 @@ def test_stop_ends_a_long_text_and_keeps_what_is_there(open_page: Open, scribe: 
     assert verse_data(at) | {"text": writing.text, "busy": False} == verse_data(at)
     assert len(verse_data(at)["options"]) == len(writing.text)
     assert "stop-writing" not in [button.key for button in at.button]
-
-
-def test_write_again_stops_what_is_being_written(open_page: Open, scribe: Card) -> None:
-    at = enter(open_page("text"), length=20_000, pace="To read along")
     click(at, "write")
     first: Writing = at.session_state["writing"]
-    second = press(enter(at))
-    assert second is not first
+    assert press(enter(at)) is not first, "writing again stops what is being written"
     finish(first)
     assert len(first.text) < 20_000
 
