@@ -108,6 +108,8 @@ def test_characters_of_validation_only_are_unknown_counted_and_told() -> None:
 def test_lines_end_alike_and_a_mark_is_removed(ending: str) -> None:
     data = b"\xef\xbb\xbf" + PLAY.replace("\n", ending).encode()
     assert text.decode_file(data, "play.txt") == PLAY
+    few = PLAY + "\x0c\x1b\x07"  # a few control characters are text
+    assert text.decode_file(few.encode(), "play.txt") == few
 
 
 @pytest.mark.parametrize(
@@ -140,11 +142,6 @@ def test_the_vocabulary_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 12_000)))
     assert_refused("10,800 different characters and at most 10,000", many.encode())
     assert len(build(many[:11_000]).card.vocabulary) == 9_900
-
-
-def test_a_few_control_characters_are_text() -> None:
-    content = PLAY + "\x0c\x1b\x07"
-    assert text.decode_file(content.encode(), "play.txt") == content
 
 
 def test_any_bytes_are_a_text_or_one_sentence() -> None:
@@ -197,6 +194,10 @@ def test_an_upload_is_a_dataset_with_its_title() -> None:
     assert dataset.card.title == "My play"
     assert dataset.card.name == name == canonical_name(name)
     assert [(source.name, source.title, source.task) for source in stored_texts()] == [(name, "My play", "text")]
+    path = Path(name.removeprefix(TEXT_PREFIX))
+    path.write_bytes(b"damaged")
+    store_upload(PLAY.encode(), "play")
+    assert path.read_text() == PLAY, "mended by uploading it again"
 
 
 def test_what_cannot_be_a_dataset_is_not_stored() -> None:
@@ -228,13 +229,6 @@ def test_an_upload_without_a_usable_note_has_its_file_name(note: bytes | None) -
     if note is not None:
         path.with_suffix(".json").write_bytes(note)
     assert [source.title for source in stored_texts()] == [path.name]
-
-
-def test_a_damaged_upload_is_mended_by_uploading_it_again() -> None:
-    path = Path(store_upload(PLAY.encode(), "play").removeprefix(TEXT_PREFIX))
-    path.write_bytes(b"x")
-    store_upload(PLAY.encode(), "play")
-    assert path.read_text() == PLAY
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

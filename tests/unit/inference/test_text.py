@@ -153,14 +153,11 @@ def test_a_text_without_a_character_to_score_is_refused(name: str, given: list[i
     assert losses.shape == right.shape == (max(0, len(given) - 1),)
 
 
-def test_two_characters_are_enough() -> None:
-    assert evaluate_text(checkpoint(), np.array([UNKNOWN, 5])).characters == 1
-
-
 def test_a_uniform_model_costs_the_logarithm_of_its_vocabulary() -> None:
     subject = checkpoint()
     subject.model.head.weight.zero_()
     subject.model.head.bias.zero_()
+    assert evaluate_text(subject, np.array([UNKNOWN, 5])).characters == 1
     result = evaluate_text(subject, tokens(300).numpy())
     assert result.loss_nats == pytest.approx(math.log(V))
     assert result.bits_per_character == pytest.approx(math.log2(V))
@@ -197,6 +194,8 @@ def test_a_stand_in_follows_the_vocabulary() -> None:
     assert stand_in("\u2028", "ab ") == " "
     assert stand_in("中", "xy") == "x"
     assert stand_in("\n", "xy") == "x"
+    newlines = read("a\r\nb\rc\n\r\n\r\rd", SHAKESPEARE)
+    assert (newlines.text, newlines.replaced) == ("a\nb\nc\n\n\n\nd", ()), "each kind is one character"
 
 
 HOSTILE = [
@@ -229,9 +228,3 @@ def test_every_character_is_read_as_one_and_none_is_dropped(text: str, vocabular
     assert reading.text == "".join(replaced.get(each, each) for each in text)
     assert read(reading.text, vocabulary).replaced == ()
     assert np.array_equal(read(reading.text, vocabulary).tokens, encode(reading.text, vocabulary))
-
-
-def test_newlines_of_any_kind_are_one_character_each() -> None:
-    reading = read("a\r\nb\rc\n\r\n\r\rd", SHAKESPEARE)
-    assert reading.text == "a\nb\nc\n\n\n\nd"
-    assert reading.replaced == ()

@@ -265,16 +265,13 @@ def test_more_sizes_and_more_arms_make_wider_intervals() -> None:
     assert empty == one
 
 
-@pytest.mark.parametrize("level", [0, 1, 95, math.nan, True])
-def test_a_level_that_is_none_is_refused(level: float) -> None:
-    with pytest.raises(LabError, match="between 0 and 1"):
-        verdicts({}, "none", level)
-
-
-@pytest.mark.parametrize("accuracy", [math.nan, -0.1, 81.4])
-def test_an_accuracy_that_is_none_is_refused(accuracy: float) -> None:
-    with pytest.raises(LabError, match="The accuracy of dropout, seed 1, at 2000 images"):
-        judged({"none": {0: 0.5, 1: 0.5}, "dropout": {0: 0.5, 1: accuracy}})
+def test_levels_and_accuracies_that_are_none_are_refused() -> None:
+    for level in (0, 1, 95, math.nan, True):
+        with pytest.raises(LabError, match="between 0 and 1"):
+            verdicts({}, "none", level)
+    for accuracy in (math.nan, -0.1, 81.4):
+        with pytest.raises(LabError, match="The accuracy of dropout, seed 1, at 2000 images"):
+            judged({"none": {0: 0.5, 1: 0.5}, "dropout": {0: 0.5, 1: accuracy}})
 
 
 @pytest.mark.slow
