@@ -21,9 +21,8 @@ from core.common.paths import write_atomic
 from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make
 from core.compression.results import CompressionResult, merged
-from core.compression.shipped import ANSWERS, RESULT, SHIPPED, TEXT_RESULT
 from core.compression.steps import FineTune, Int8, PruneChannels, Step
-from core.compression.store import MEASURED, read_answers, read_compression, variant_folder
+from core.compression.store import COMPRESSIONS, SHIPPED_ANSWERS, read_answers, read_compression, variant_folder
 from core.jobs import LocalEngine
 
 
@@ -75,13 +74,13 @@ def main() -> None:
     for name, recipe in RECIPES.items():
         for variant, (folder, title) in recipe.ships.items():
             _ship(engine.store.folder(_run_of(engine, name) or ""), variant, folder, title, name)
-    SHIPPED.mkdir(exist_ok=True)
-    for file, checkpoint, title in (
-        (RESULT, "fast_resnet", "Fast ResNet, four recipes"),
-        (TEXT_RESULT, "char_lstm", "LSTM, Shakespeare, two recipes"),
+    for task, checkpoint, title in (
+        ("images", "fast_resnet", "Fast ResNet, four recipes"),
+        ("text", "char_lstm", "LSTM, Shakespeare, two recipes"),
     ):
         found = [results[name] for name, recipe in RECIPES.items() if recipe.checkpoint == checkpoint]
-        write_atomic(SHIPPED / file, json.dumps(merged(title, found).to_dict(), separators=(",", ":")) + "\n")
+        values = merged(title, found).to_dict()
+        write_atomic(COMPRESSIONS.shipped / f"{task}.json", json.dumps(values, separators=(",", ":")) + "\n")
     _ship_answers(engine, results)
 
 
@@ -96,7 +95,7 @@ def _made(engine: LocalEngine, name: str, recipe: Shipped, again: bool) -> Compr
     finished = engine.state(run_id).status == "finished"
     if again or not finished:
         if again:
-            for measured in folder.glob(f"members/*/{MEASURED}"):
+            for measured in folder.glob(f"members/*/{COMPRESSIONS.part_file}"):
                 measured.unlink()
         if finished:
             with engine.store.locked():
@@ -162,7 +161,7 @@ def _ship_answers(engine: LocalEngine, results: dict[str, CompressionResult]) ->
             found = read_answers(folder, item.id)
             if found is not None:
                 answers[item.id if item.id == ORIGINAL else f"{name}-{item.id}"] = found.astype(np.int8)
-    write_atomic(SHIPPED / ANSWERS, save(answers))
+    write_atomic(COMPRESSIONS.shipped / SHIPPED_ANSWERS, save(answers))
 
 
 if __name__ == "__main__":

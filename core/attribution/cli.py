@@ -222,14 +222,14 @@ def show_report(checkpoint: CheckpointName, /, *, output: str | None = None, as_
     Args:
         output: Write the report with all its values to this .json file.
     """
-    from core.attribution.evidence.report import load_report, shipped_reports
+    from core.attribution.evidence.report import REPORTS
 
     output_file = None if output is None else check_output("--output", output, (".json",))
-    found = load_report(checkpoint)
-    if found is None:
-        there = f", but for {', '.join(shipped_reports())}" if shipped_reports() else ""
+    names = REPORTS.shipped_names()
+    if checkpoint not in names:
+        there = f", but for {', '.join(names)}" if names else ""
         raise LabError(f"No report ships for {checkpoint[:100]}{there}: make one with python -m core explain report.")
-    _print_report(found, output_file, as_json)
+    _print_report(REPORTS.load_shipped(checkpoint), output_file, as_json)
 
 
 def _find_classifier(name: str) -> CheckpointRef:

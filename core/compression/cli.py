@@ -20,9 +20,8 @@ from core.compression.cli_measure import row
 from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make, read_recipe
 from core.compression.results import CompressionResult
-from core.compression.shipped import load_shipped
 from core.compression.steps import STEPS, Distill
-from core.compression.store import read_compression
+from core.compression.store import COMPRESSIONS, read_compression
 from core.data.cli import how_to_get
 from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, note_state, run_for_result
@@ -172,7 +171,7 @@ def _config(checkpoint: str, recipe: str, settings: dict[str, Any]) -> CompressC
 
 def _find(run_id: str) -> CompressionResult:
     if run_id == EXAMPLE:
-        return load_shipped()
+        return COMPRESSIONS.load_shipped("images")
     engine = LocalEngine()
     return read_compression(engine.store, engine.state(run_id).id)
 

@@ -20,7 +20,7 @@ from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fit
 from core.compression.results import loss_words
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Distill, Int8, Step, Trained, Tuned
 from core.compression.store import (
-    MEASURED,
+    COMPRESSIONS,
     is_made,
     read_compression,
     read_measurement,
@@ -116,7 +116,7 @@ def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
     kept = _kept(work, variant, step)
     if kept is not None:
         return dataclasses.replace(kept, name=name)
-    (folder.parent / MEASURED).unlink(missing_ok=True)  # of one that was damaged
+    (folder.parent / COMPRESSIONS.part_file).unlink(missing_ok=True)  # of one that was damaged
     work.begin(variant.id, step.words, TRAINING if step.trains else MAKING)
     if variant.control:
         assert isinstance(step, Distill)
@@ -185,7 +185,8 @@ class VariantContext:
         )
         if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
             labels = task.train_data.labels.cpu().numpy()
-            work.remember(soft_labels=list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes)))
+            soft_labels = list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes))
+            COMPRESSIONS.write_facts(work.job.folder, soft_labels=soft_labels)
         session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
 
 

@@ -4,7 +4,6 @@ as a part of it.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -13,11 +12,11 @@ import torch
 from core.checkpoints.store import MEMBERS, Checkpoint, versions
 from core.common.devices import processor_name
 from core.common.errors import LabError
-from core.common.paths import ensure_folder, write_atomic
+from core.common.paths import ensure_folder
 from core.compression.methods.finetune import fitting
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant
 from core.compression.steps import Trained
-from core.compression.store import FACTS, read_facts
+from core.compression.store import COMPRESSIONS
 from core.data.dataset import Dataset, ImageDataset
 from core.jobs.job import Job
 from core.jobs.store import RunStore
@@ -98,17 +97,13 @@ class Work:
         assert isinstance(found, ImageDataset)
         return found
 
-    def remember(self, **facts: Any) -> None:
-        """Keep what is known of the run as a whole."""
-        write_atomic(self.job.folder / FACTS, json.dumps(read_facts(self.job.folder) | facts, indent=1) + "\n")
-
     def _write_facts(self) -> None:
-        card, known = self.original.card, read_facts(self.job.folder)
+        card, known = self.original.card, COMPRESSIONS.read_facts(self.job.folder)
         if known.get("weights", card.weights_sha256) != card.weights_sha256:
             raise LabError(
                 f"The checkpoint {self.config.checkpoint} has changed since this recipe began: start the recipe again."
             )
-        threads, before = self.config.threads, known.get("made") or {}
+        threads, before = self.config.threads, known["made"]
         made = {
             "hardware": f"{processor_name()}, latencies with {threads} {'thread' if threads == 1 else 'threads'}",
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
@@ -117,7 +112,8 @@ class Work:
         }
         # What was made before a resume was made by what stood here then.
         made = {key: f"{old}, then {new}" if (old := before.get(key, new)) != new else new for key, new in made.items()}
-        self.remember(
+        COMPRESSIONS.write_facts(
+            self.job.folder,
             original=card.title,
             weights=card.weights_sha256,
             classes=list(card.image_data.classes) if card.task == "images" else [],

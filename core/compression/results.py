@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.common.errors import LabError
+from core.common.results import check_format
 from core.common.values import finite, signed
 from core.compression.recipe import ORIGINAL, CompressConfig
 
+FORMAT = 1
+"""Of a result in one JSON file; another number is of another version."""
 SUBJECTS = ("torch_b1", "torch_b64", "onnx_b1", "onnx_b64")
 """Runtime and batch size of a latency."""
 
@@ -154,11 +157,12 @@ class CompressionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return dataclasses.asdict(self) | {"config": self.config.to_dict()}
+        return {"format": FORMAT} | dataclasses.asdict(self) | {"config": self.config.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionResult:
-        """Rebuild from JSON. Raises LabError for what is none."""
+        """Rebuild from JSON. Raises LabError for what is none, or of another version."""
+        values = check_format(values, FORMAT, "compression")
         try:
             return cls(
                 config=CompressConfig.from_dict(values["config"]),

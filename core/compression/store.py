@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.checkpoints.store import CARD, MEMBERS
 from core.common.errors import LabError
 from core.common.paths import write_atomic
-from core.common.values import read_json
+from core.common.results import ResultStore
 from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement, measurement_from_dict
@@ -19,12 +17,19 @@ from core.jobs.store import RunStore
 if TYPE_CHECKING:
     import numpy as np
 
-MEASURED = "measurement.json"
-"""What a variant costs and what it is worth, in its folder."""
 ANSWERS = "answers.npy"
 """The class that a variant gives to every test image, (N,) int16."""
-FACTS = "facts.json"
-"""What a recipe knows of its original and machine: `original`, `weights`, `classes`, `made`, `soft_labels`."""
+SHIPPED_ANSWERS = "answers.safetensors"
+"""Beside the results that ship: by a variant's id the class that it gives to every test image of CIFAR-10, (N,) int8."""
+COMPRESSIONS = ResultStore(
+    "compression",
+    Path(__file__).parent / "shipped",
+    CompressionResult.from_dict,
+    part_file="measurement.json",
+    parse_part=measurement_from_dict,
+)
+"""The facts of a recipe are its `original`, `weights`, `classes`, `made`, `soft_labels`. A part is what a variant costs and
+what it is worth. One result ships for `images`, and one for `text`."""
 MOST_ANSWERS_BYTES = 100_000_000
 
 
@@ -35,7 +40,7 @@ def read_compression(store: RunStore, run_id: str) -> CompressionResult:
         raise LabError(f"The run {run_id} compresses nothing: pick one from the list of results.")
     config: CompressConfig = store.config(run_id)
     folder = store.folder(run_id)
-    facts = read_facts(folder)
+    facts = COMPRESSIONS.read_facts(folder)
     names = [ORIGINAL, *(variant.id for variant in config.variants())]
     found = [read_measurement(folder, name) for name in names]
     try:
@@ -44,8 +49,8 @@ def read_compression(store: RunStore, run_id: str) -> CompressionResult:
             name=run.name,
             original=str(facts.get("original") or config.checkpoint),
             task=run.task,
-            classes=tuple(str(item) for item in facts.get("classes", ())),
-            made={str(key): str(value) for key, value in facts.get("made", {}).items()},
+            classes=tuple(facts["classes"]),
+            made=facts["made"],
             measured=tuple(item for item in found if item is not None),
             soft_labels=tuple(facts.get("soft_labels", ())),
         )
@@ -64,27 +69,13 @@ def is_made(folder: Path, variant: str) -> bool:
     return (variant == ORIGINAL or (there / "best" / CARD).is_file()) and read_measurement(folder, variant) is not None
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What the run knows of its original and machine; empty where it cannot be read."""
-    try:
-        facts = read_json((folder / FACTS).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
 def read_measurement(folder: Path, variant: str) -> Measurement | None:
     """What was measured of a variant; None where nothing was, or where it cannot be read."""
-    path = variant_folder(folder, variant) / MEASURED
-    try:
-        return _read_measurement(str(path), path.stat().st_mtime_ns)
-    except OSError:
-        return None
+    return COMPRESSIONS.read_part(variant_folder(folder, variant))
 
 
 def write_measurement(folder: Path, measured: Measurement, answers: np.ndarray | None) -> None:
     """Keep what was measured, the answers first: whoever sees the one finds the others."""
-    import dataclasses
     import io
 
     import numpy as np
@@ -95,7 +86,7 @@ def write_measurement(folder: Path, measured: Measurement, answers: np.ndarray |
         buffer = io.BytesIO()
         np.save(buffer, answers.astype(np.int16), allow_pickle=False)
         write_atomic(there / ANSWERS, buffer.getvalue())
-    write_atomic(there / MEASURED, json.dumps(dataclasses.asdict(measured)) + "\n")
+    COMPRESSIONS.write_part(there, measured)
 
 
 def read_answers(folder: Path, variant: str) -> np.ndarray | None:
@@ -112,9 +103,13 @@ def read_answers(folder: Path, variant: str) -> np.ndarray | None:
     return found if found.ndim == 1 else None
 
 
-@lru_cache(maxsize=512)
-def _read_measurement(path: str, changed_ns: int) -> Measurement | None:
+def shipped_answers(variant: str) -> np.ndarray | None:
+    """The class that a variant which ships gives to every test image, (N,) int16; None where that does not ship."""
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
     try:
-        return measurement_from_dict(read_json(Path(path).read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        with safe_open(COMPRESSIONS.shipped / SHIPPED_ANSWERS, framework="numpy") as kept:
+            return kept.get_tensor(variant).astype(np.int16)
+    except (OSError, SafetensorError):
         return None

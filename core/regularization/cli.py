@@ -21,8 +21,7 @@ from core.regularization.arms import OR
 from core.regularization.cost import before_start, cost
 from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
-from core.regularization.shipped import load_shipped, shipped_names
-from core.regularization.store import extend_study, read_study
+from core.regularization.store import STUDIES, extend_study, read_study
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, plain_number
 from core.training.cli import whole_name
@@ -30,7 +29,8 @@ from core.training.cli import whole_name
 ADDED = ("arms", "train_sizes", "seeds")
 """What can be added to a study; all else stays as it was begun."""
 ResultId = Annotated[
-    str, Parameter(help=f"A run, as listed by: python -m core runs; or what ships: {', '.join(shipped_names())}.")
+    str,
+    Parameter(help=f"A run, as listed by: python -m core runs; or what ships: {', '.join(STUDIES.shipped_names())}."),
 ]
 
 study = App(name="study", help="Compare regularization techniques, with seeds and intervals.")
@@ -117,8 +117,8 @@ def _plain_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
 
 def _find(study_id: str) -> tuple[StudyResult, Run | None]:
     """A study, and its run; None for one that ships."""
-    if study_id in shipped_names():
-        return load_shipped(study_id), None
+    if study_id in STUDIES.shipped_names():
+        return STUDIES.load_shipped(study_id), None
     engine = LocalEngine()
     run = engine.state(study_id)
     return _made(read_study(engine.store, run.id), run), run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from functools import partial
@@ -10,7 +9,7 @@ from functools import partial
 from core.checkpoints.store import CARD, MEMBERS, versions
 from core.common.devices import likely_device, processor_name
 from core.common.errors import LabError
-from core.common.paths import ensure_folder, write_atomic
+from core.common.paths import ensure_folder
 from core.data import load_images
 from core.data.dataset import ImageDataset
 from core.jobs.engine import gpus
@@ -22,7 +21,7 @@ from core.regularization import cost
 from core.regularization.analysis import headline, judged
 from core.regularization.kind import MEMBER
 from core.regularization.results import StudyResult
-from core.regularization.store import FACTS, read_facts, read_result, read_study
+from core.regularization.store import STUDIES, read_study
 from core.regularization.study import Member, StudyConfig
 
 ADDED = "runs were added after a look at the test images"
@@ -42,7 +41,7 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     store = RunStore(ensure_folder(job.folder / MEMBERS))
     members = {member.id: member for member in config.members()}
     size = crew_size(len(members), config.device, gpus())
-    known = [read_result(store.root / member_id) for member_id in members]
+    known = [STUDIES.read_part(store.root / member_id) for member_id in members]
     # Whoever adds runs because of what the test images said can no longer rely on the intervals: that is said for good.
     added = any(not (store.root / member_id).is_dir() for member_id in members)
     looked = added and any(result and result.test_accuracy is not None for result in known)
@@ -93,7 +92,7 @@ class Watch:
 
     def look(self, member_id: str) -> bool:
         """Note how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
-        over = read_result(self.store.root / member_id) is not None
+        over = STUDIES.read_part(self.store.root / member_id) is not None
         if over:
             self.done.add(member_id)
         step = self.config.steps if over else int(number(self.store.status(member_id), "step") or 0)
@@ -147,31 +146,31 @@ def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> No
     Raises LabError where the data are not those of the runs that there are.
     """
     data = {"classes": "\n".join(dataset.card.classes)} | dataset.card.sha256
-    before = read_facts(job.folder)
+    before = STUDIES.read_facts(job.folder)
     if before.get("data", data) != data:
         raise LabError(
             f"The data of {dataset.card.title} have changed since this study began: put them back as they were, or start a "
             "new study."
         )
-    facts = {
-        "classes": list(dataset.card.classes),
-        "sizes": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
-        "data": data,
-        "made": {
+    STUDIES.write_facts(
+        job.folder,
+        classes=list(dataset.card.classes),
+        sizes={"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        data=data,
+        made={
             "hardware": f"{processor_name()}, {size} {'process' if size == 1 else 'processes'} with a thread each",
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
             "code": str(job.value("code_version") or ""),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
         }
         | ({"note": ADDED} if looked or "note" in before["made"] else {}),
-    }
-    write_atomic(job.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    )
 
 
 def _is_usable(store: RunStore, member_id: str) -> bool:
     """Whether a run can be gone on with, or is over and has left what it should."""
     folder = store.root / member_id
-    result = read_result(folder)
+    result = STUDIES.read_part(folder)
     if result is not None:
         return result.status != "finished" or (folder / "best" / CARD).is_file()
     try:

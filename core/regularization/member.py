@@ -22,15 +22,13 @@ from core.checkpoints.store import CARD
 from core.common import locks
 from core.common.devices import pick_device
 from core.common.errors import LabError
-from core.common.paths import write_atomic
 from core.data import load_images
 from core.data.dataset import ImageDataset
 from core.jobs.job import Job, Outcome
 from core.jobs.pool import GRACE_S, TEST
 from core.jobs.store import STATE, WORKER_LOCK, RunStore
 from core.jobs.worker import do_run
-from core.regularization.results import MemberResult
-from core.regularization.store import RESULT, member_result, read_result
+from core.regularization.store import STUDIES, member_result
 from core.training.config import TrainConfig
 from core.training.job import train_to_end
 from core.training.report import in_words, measure_pictures
@@ -58,7 +56,7 @@ def run_member(config: TrainConfig, job: Job) -> Outcome:
         step=finished.step,
         seconds=float(job.value("seconds") or 0.0),
     )
-    write_result(job.folder, result)
+    STUDIES.write_part(job.folder, result)
     # Nobody goes on from a run of a study that has ended, and a hundred of them take room.
     (job.folder / STATE).unlink(missing_ok=True)
     shutil.rmtree(job.folder / "last", ignore_errors=True)
@@ -67,7 +65,7 @@ def run_member(config: TrainConfig, job: Job) -> Outcome:
 
 def test_member(folder: Path) -> None:
     """Measure what a run kept on the test images, once. Raises LabError for a damaged checkpoint."""
-    result = read_result(folder)
+    result = STUDIES.read_part(folder)
     if result is None or result.status != "finished" or result.test_accuracy is not None:
         return
     config = RunStore(folder.parent).config(folder.name)
@@ -83,7 +81,7 @@ def test_member(folder: Path) -> None:
     print(
         time.strftime("%Y-%m-%d %H:%M:%S"), f"{folder.name}: test {in_words(evaluation)}", file=sys.stderr, flush=True
     )
-    write_result(
+    STUDIES.write_part(
         folder,
         dataclasses.replace(
             result,
@@ -96,11 +94,6 @@ def test_member(folder: Path) -> None:
 
 def _quietly(words: str, share: float | None) -> None:
     """Nobody looks at the stages of one run of a study."""
-
-
-def write_result(folder: Path, result: MemberResult) -> None:
-    """Keep what a run of a study gave, in its folder."""
-    write_atomic(folder / RESULT, json.dumps(dataclasses.asdict(result)) + "\n")
 
 
 def main(members: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.common.errors import LabError
+from core.common.results import check_format
 from core.common.values import finite
 from core.regularization.study import Member, StudyConfig
 
@@ -105,8 +106,7 @@ class StudyResult:
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:
         """Rebuild from JSON. Raises LabError for what is no study, or of another version."""
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise LabError("This is no study that this version can read: make it again with this version.")
+        values = check_format(values, FORMAT, "study")
         try:
             config = StudyConfig.from_dict(values["config"])
             members = tuple(member_from_dict(item) for item in values["members"])

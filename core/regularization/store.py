@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from core.checkpoints.store import CARD, MEMBERS
 from core.common.errors import LabError
-from core.common.values import read_json
+from core.common.results import ResultStore
 from core.jobs.run import Run
 from core.jobs.store import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.results import Curve, MemberResult, StudyResult, member_from_dict, waiting
 from core.regularization.study import Member, StudyConfig
 
-RESULT = "result.json"
-"""What a run of a study gave, once it is over."""
-FACTS = "facts.json"
-"""What a study knows of its dataset and machine: `classes`, `sizes`, `made`, and `data`: checksums."""
+STUDIES = ResultStore(
+    "study",
+    Path(__file__).parent / "shipped",
+    StudyResult.from_dict,
+    part_file="result.json",
+    parse_part=member_from_dict,
+)
+"""The facts of a study are its `classes`, `sizes`, `made`, and `data`: checksums. A part is what one of its runs gave, once it
+is over."""
+EXAMPLE = "example"
+"""The study that ships and that the page opens with."""
 
 
 def member_store(store: RunStore, study_id: str) -> RunStore:
@@ -47,13 +53,13 @@ def read_study(store: RunStore, study_id: str) -> StudyResult:
                 checkpoint=named,
             )
         )
-    facts = read_facts(store.folder(study_id))
+    facts = STUDIES.read_facts(store.folder(study_id))
     return StudyResult(
         config=config,
         members=tuple(found),
         name=run.name,
         classes=tuple(facts["classes"]),
-        sizes=facts["sizes"],
+        sizes=_sizes(facts.get("sizes")),
         made=facts["made"],
     )
 
@@ -72,18 +78,12 @@ def extend_study(store: RunStore, study_id: str, config: StudyConfig) -> None:
     store.reconfigure(study_id, change, message, total_steps=config.runs * config.steps)
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What `facts.json` in a study's folder says; with empty `classes`, `sizes` and `made` where it cannot be read."""
+def _sizes(values: Any) -> dict[str, int]:
+    """Images of each split; empty where that cannot be read."""
     try:
-        facts = read_json((folder / FACTS).read_bytes())
-        given = {
-            "classes": [str(item) for item in facts["classes"]],
-            "sizes": {str(key): int(value) for key, value in facts["sizes"].items()},
-            "made": {str(key): str(value) for key, value in facts["made"].items()},
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return {"classes": [], "sizes": {}, "made": {}}
-    return facts | given
+        return {str(key): int(value) for key, value in values.items()}
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return {}
 
 
 def member_result(
@@ -115,26 +115,9 @@ def member_result(
     )
 
 
-def read_result(folder: Path) -> MemberResult | None:
-    """What a run of a study gave; None while it is not over, or where that cannot be read."""
-    try:
-        changed = (folder / RESULT).stat().st_mtime_ns
-    except OSError:
-        return None
-    return _read_result(str(folder / RESULT), changed)
-
-
-@lru_cache(maxsize=4096)
-def _read_result(path: str, changed_ns: int) -> MemberResult | None:
-    try:
-        return member_from_dict(read_json(Path(path).read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
 def _read_member(members: RunStore, member: Member) -> MemberResult:
     folder = members.root / member.id
-    result = read_result(folder)
+    result = STUDIES.read_part(folder)
     if result is not None:
         return result
     try:

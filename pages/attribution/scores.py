@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.attribution.evidence.report import Interval, MethodScores, Report, load_report, shipped_reports
+from core.attribution.evidence.report import REPORTS, Interval, MethodScores, Report
 from core.attribution.figures import scores_figure
 from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
@@ -38,16 +38,17 @@ def scores_view() -> None:
 
 def report_table(reference: CheckpointRef) -> None:
     """The report that ships for a checkpoint, or how to make one."""
-    try:
-        report = load_report(reference.name)
-    except LabError as error:
-        show_error(error)
-        return
-    if report is None:
-        there = ", ".join(map(plain, shipped_reports()))
+    names = REPORTS.shipped_names()
+    if reference.name not in names:
+        there = ", ".join(map(plain, names))
         others = f" (one ships for {there})" if there else ""
         st.caption(f"There is no report of all methods over many pictures for this checkpoint{others}. This makes one:")
         st.code(COMMAND.format(images=200, name=reference.name), language="bash")
+        return
+    try:
+        report = REPORTS.load_shipped(reference.name)
+    except LabError as error:
+        show_error(error)
         return
     rows = report.rows()
     st.markdown(f"### {plain(headline(report, rows))}")

@@ -14,8 +14,7 @@ from core.common.errors import LabError
 from core.compression.analysis import short_name, winner
 from core.compression.recipe import ORIGINAL
 from core.compression.results import CompressionResult, Measurement
-from core.compression.shipped import shipped_answers
-from core.compression.store import read_answers
+from core.compression.store import read_answers, shipped_answers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.compression.recipe import CompressConfig
 from core.compression.results import CompressionResult
-from core.compression.shipped import load_shipped
-from core.compression.store import read_compression
+from core.compression.store import COMPRESSIONS, read_compression
 from core.jobs import Run, RunStore
 from core.training.figures import accuracy_curves, loss_curves, text_loss_curves
 from pages.compression.help import compress_help
@@ -39,7 +38,7 @@ def example_view() -> None:
         persist_state="session",
     )
     try:
-        result = load_shipped(task)
+        result = COMPRESSIONS.load_shipped(task)
     except LabError as error:
         st.info(f"{plain(error)} New recipe starts one; without training it takes a minute.")
     else:

@@ -10,8 +10,7 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.jobs import Run
-from core.regularization.shipped import EXAMPLE, load_shipped
-from core.regularization.store import read_study
+from core.regularization.store import EXAMPLE, STUDIES, read_study
 from core.regularization.study import StudyConfig
 from pages.regularization.add import add_to_study
 from pages.regularization.help import study_help
@@ -31,7 +30,7 @@ costs server and browser a part of a core that the study could use."""
 def example_view() -> None:
     """The study that ships."""
     try:
-        result = load_shipped()
+        result = STUDIES.load_shipped(EXAMPLE)
     except LabError as error:
         show_error(error)
         return

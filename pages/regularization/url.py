@@ -1,7 +1,7 @@
 """`?study=<run id>` opens a study."""
 
-from core.regularization.shipped import shipped_names
+from core.regularization.store import STUDIES
 from pages.regularization import PAGE
 from pages.shared.url import ResultUrl
 
-STUDY = ResultUrl("study", PAGE, shipped_names)
+STUDY = ResultUrl("study", PAGE, STUDIES.shipped_names)

@@ -16,7 +16,7 @@ from core.compression.methods.derive import copied, derived
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement
 from core.compression.steps import FineTune, Float16, PruneWeights, Step
-from core.compression.store import FACTS, variant_folder, write_measurement
+from core.compression.store import COMPRESSIONS, variant_folder, write_measurement
 from core.jobs import RunStore
 from tests.unit.compression import synthetic_results as made_up
 
@@ -74,8 +74,13 @@ def store_recipe(result: CompressionResult, *, over: int | None = None, images: 
     store = RunStore()
     run_id = store.create(result.config, result.name, kind=COMPRESS.name)
     folder = store.folder(run_id)
-    facts = {"original": result.original, "classes": list(result.classes), "made": result.made}
-    (folder / FACTS).write_text(json.dumps(facts | {"soft_labels": list(result.soft_labels)}))
+    COMPRESSIONS.write_facts(
+        folder,
+        original=result.original,
+        classes=list(result.classes),
+        made=result.made,
+        soft_labels=list(result.soft_labels),
+    )
     parent = load_checkpoint(find_checkpoint(result.config.checkpoint))
     done = result.variants[:over]
     if result.first is not None:

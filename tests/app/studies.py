@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from core.checkpoints.store import MEMBERS
 from core.jobs import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.results import Curve, MemberResult, StudyResult
-from core.regularization.store import FACTS, RESULT
+from core.regularization.store import STUDIES
 from core.regularization.study import StudyConfig
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -80,13 +79,12 @@ def store_study(result: StudyResult, *, over: int | None = None, **status: objec
     store = RunStore()
     run_id = store.create(result.config, result.name, kind=STUDY.name)
     folder = store.folder(run_id)
-    facts = {"classes": list(result.classes), "sizes": result.sizes, "made": result.made}
-    (folder / FACTS).write_text(json.dumps(facts))
+    STUDIES.write_facts(folder, classes=list(result.classes), sizes=result.sizes, made=result.made)
     done = result.members[:over]
     for member, item in zip(result.config.members(), done, strict=False):
         target = folder / MEMBERS / member.id
         target.mkdir(parents=True)
-        (target / RESULT).write_text(json.dumps(dataclasses.asdict(item)))
+        STUDIES.write_part(target, item)
     values = {"status": "finished", "message": "", "parts_done": len(done), "step": len(done) * result.config.steps}
     (folder / "status.json").write_text(json.dumps(values | {"final": False} | status))
     return run_id

@@ -38,7 +38,7 @@ REFUSED = "LRP has no rule for operations outside of layers (add)."
 @pytest.fixture(autouse=True)
 def shipped_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm: None) -> Path:
     """Where reports ship; empty."""
-    monkeypatch.setattr(core.attribution.evidence.report, "SHIPPED", tmp_path / "reports")
+    monkeypatch.setattr(core.attribution.evidence.report.REPORTS, "shipped", tmp_path / "reports")
     (tmp_path / "reports").mkdir()
     return tmp_path / "reports"
 

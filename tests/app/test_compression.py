@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from core.checkpoints.store import Card, find_checkpoint
-from core.compression import shipped as shipping
 from core.compression.analysis import csv_rows, headline
 from core.compression.kind import COMPRESS
 from core.compression.results import merged
 from core.compression.steps import Distill, Float16
+from core.compression.store import COMPRESSIONS
 from core.jobs import LocalEngine, RunStore
 from core.training.config import TrainConfig
 from pages.compression import differ
@@ -41,7 +41,7 @@ def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One result that ships, of made-up figures."""
     folder = lab_home / "shipped-recipes"
     ship(folder, result_of())
-    monkeypatch.setattr(shipping, "SHIPPED", folder)
+    monkeypatch.setattr(COMPRESSIONS, "shipped", folder)
     yield folder
     tasks._tasks().clear()
 

@@ -12,8 +12,8 @@ import pytest
 
 from core.checkpoints.store import MEMBERS
 from core.jobs import LocalEngine, RunStore
-from core.regularization import shipped
 from core.regularization.analysis import summary
+from core.regularization.store import STUDIES
 from core.training.config import TrainConfig
 from pages.regularization.files import curve_rows, run_rows, table_row
 from pages.regularization.view import TABS
@@ -30,7 +30,7 @@ def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One study that ships, of made-up figures."""
     folder = lab_home / "shipped-studies"
     ship(folder, result_of(name="Made up"))
-    monkeypatch.setattr(shipped, "SHIPPED", folder)
+    monkeypatch.setattr(STUDIES, "shipped", folder)
     return folder
 
 

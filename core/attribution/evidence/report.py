@@ -30,39 +30,15 @@ from core.attribution.method import Method, Progress, silent
 from core.attribution.methods.registry import METHODS, get_method
 from core.checkpoints.store import CheckpointRef, load_checkpoint, versions
 from core.common.errors import LabError
-from core.common.shipped import read_shipped
+from core.common.results import ResultStore
 from core.common.values import read_json
 from core.data import ImageDataset
 
-__all__ = [
-    "ImageScores",
-    "Interval",
-    "MethodScores",
-    "Report",
-    "ReportConfig",
-    "load_report",
-    "make_report",
-    "shipped_reports",
-]
+__all__ = ["REPORTS", "ImageScores", "Interval", "MethodScores", "Report", "ReportConfig", "make_report"]
 
-SHIPPED = Path(__file__).parent / "shipped"
+REPORTS: ResultStore[Report, Any] = ResultStore("report", Path(__file__).parent / "shipped", Report.from_dict)
+"""The reports that ship, each under its checkpoint's name."""
 MOST_JOBS = 64
-
-
-def shipped_reports() -> tuple[str, ...]:
-    """Names of the checkpoints whose report ships."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob("*.json")))
-
-
-def load_report(checkpoint_name: str) -> Report | None:
-    """The report that ships for a checkpoint; None where none does. Raises LabError where it cannot be read."""
-    if checkpoint_name not in shipped_reports():
-        return None
-    path = SHIPPED / f"{checkpoint_name}.json"
-    try:
-        return read_shipped(path, Report.from_dict, "report")
-    except OSError as error:
-        raise LabError(f"The report {path} cannot be read ({error.strerror or error}): get it again.") from error
 
 
 def make_report(

@@ -18,6 +18,7 @@ from core.attribution.evidence.controls import CONTROLS
 from core.attribution.evidence.curves import DELETED, INSERTED, Verdict
 from core.attribution.methods.registry import METHODS, get_method
 from core.common.errors import LabError
+from core.common.results import check_format
 from core.common.values import finite
 
 FORMAT = 1
@@ -210,8 +211,7 @@ class Report:
     @classmethod
     def from_dict(cls, values: Any) -> Report:
         """Rebuild from JSON. Raises LabError for what is no report, is damaged, or of another version."""
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise LabError("This is no report that this version can read: make it again with this version.")
+        values = check_format(values, FORMAT, "report")
         try:
             config = ReportConfig.from_dict(values["config"])
             report = collected(config, _unpacked(values, config))

@@ -219,7 +219,7 @@ def test_a_report(
     assert [row["name"] for row in values["rows"]] == [row.name for row in report.rows()]
     assert values["rows"][0]["score"] == {"mean": score.mean, "low": score.low, "high": score.high, "n": 3}
     assert "another machine" in refused(capsys, *arguments, "--baseline", "black")
-    monkeypatch.setattr(report_module, "SHIPPED", tmp_path)
+    monkeypatch.setattr(report_module.REPORTS, "shipped", tmp_path)
     (tmp_path / "fast_resnet.json").write_bytes(out.read_bytes())
     code, shown, _ = run_main(capsys, "explain", "show", "fast_resnet")
     assert code == 0

@@ -11,8 +11,8 @@ import core.checkpoints.store
 import core.data
 from core.checkpoints.store import CheckpointRef, list_checkpoints, load_checkpoint, read_card
 from core.compression.recipe import PRESETS
-from core.compression.shipped import load_shipped
 from core.compression.steps import read_step
+from core.compression.store import COMPRESSIONS
 from core.data import load_text
 from core.inference.text import evaluate_text
 from core.training.config import TrainConfig
@@ -44,7 +44,7 @@ def test_what_ships_compressed_names_its_parent_and_its_steps(reference: core.ch
     steps = make_compressed.RECIPES[recipe].steps or PRESETS[recipe].steps
     assert card.parent == card.compression["original"] == make_compressed.RECIPES[recipe].checkpoint
     assert [read_step(values) for values in card.compression["steps"]] == list(steps[:number])
-    measured = next(item for item in load_shipped(card.task).variants if item.id == f"{recipe}-{variant}")
+    measured = next(item for item in COMPRESSIONS.load_shipped(card.task).variants if item.id == f"{recipe}-{variant}")
     assert measured.parameters == card.parameters
     assert measured.stored_bytes == pytest.approx(card.size_bytes, abs=200), "its card's title aside"
     worth = measured.loss_nats if card.task == "text" else measured.accuracy

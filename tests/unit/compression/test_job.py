@@ -24,7 +24,7 @@ from core.compression.steps import (
     PruneGradually,
     PruneWeights,
 )
-from core.compression.store import read_answers, read_compression, read_facts, variant_folder
+from core.compression.store import COMPRESSIONS, read_answers, read_compression, variant_folder
 from core.data import load_dataset
 from core.data.dataset import ImageDataset
 from core.inference.images import logits_of
@@ -79,7 +79,7 @@ def test_all_of_a_recipe_is_kept_and_told(store: RunStore, shapes: Path, dataset
     assert [item.id for item in result.measured] == [ORIGINAL, *names]
     assert (result.original, result.task, result.classes) == ("Shapes", "images", dataset.card.classes)
     assert set(result.made) == {"hardware", "versions", "code", "date"}
-    facts = read_facts(folder)
+    facts = COMPRESSIONS.read_facts(folder)
     assert facts["weights"] == load_checkpoint(str(shapes)).card.weights_sha256
     assert (run.status, run.parts_done, run.step, run.total_steps) == ("finished", 4, 1000, 1000)
     assert run.message.startswith("4 variants made and measured; the result: ")

@@ -18,7 +18,7 @@ from core.jobs.foreground import describe
 from core.regularization.cli import command_of
 from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
-from core.regularization.store import RESULT, member_store, read_study
+from core.regularization.store import STUDIES, member_store, read_study
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import TECHNIQUES
 from core.training.config import TrainConfig
@@ -157,14 +157,18 @@ def test_what_is_added_is_trained_and_nothing_else(finished: tuple[dict[str, Any
     """The last test of the small study: it has another arm afterwards."""
     study_id = finished[0]["study_id"]
     members = member_store(RunStore(), study_id)
-    before = {folder.name: (folder / RESULT).read_bytes() for folder in members.root.iterdir() if folder.is_dir()}
+    before = {
+        folder.name: (folder / STUDIES.part_file).read_bytes() for folder in members.root.iterdir() if folder.is_dir()
+    }
     assert len(before) == MEMBERS
     output, said = follow("study", "resume", study_id, "--arms", "l2=0.1", "--json")
     values = json.loads(output)
     assert (values["study_id"], values["status"], values["split"]) == (study_id, "finished", "test")
     assert "2 runs of 6 steps" in said
     assert {row["arm"] for row in values["arms"]} == {"none", "dropout=0.3", "l2=0.1"}
-    after = {folder.name: (folder / RESULT).read_bytes() for folder in members.root.iterdir() if folder.is_dir()}
+    after = {
+        folder.name: (folder / STUDIES.part_file).read_bytes() for folder in members.root.iterdir() if folder.is_dir()
+    }
     assert len(after) == 6
     assert before.items() < after.items(), "what there was is left as it was"
 

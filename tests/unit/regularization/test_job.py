@@ -15,6 +15,7 @@ import pytest
 from core.checkpoints.store import CARD, MEMBERS, find_checkpoint, load_checkpoint, read_card
 from core.common import devices, locks
 from core.common.errors import LabError
+from core.common.results import FACTS
 from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.store import WORKER_LOCK
@@ -22,7 +23,7 @@ from core.regularization.analysis import chosen, judged, split_of, summary
 from core.regularization.arms import parse_arm
 from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
-from core.regularization.store import FACTS, RESULT, extend_study, member_store, read_study
+from core.regularization.store import STUDIES, extend_study, member_store, read_study
 from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from tests.tiny import CLASSES, write_class_folders
@@ -84,13 +85,15 @@ def catch(store: RunStore, study_id: str, number: int) -> Caught:
     )
     held = process(members.folder(member_id))
     held.suspend()
-    assert not (members.folder(member_id) / RESULT).exists(), "it was too fast to be held: give it more steps"
+    assert not (members.folder(member_id) / STUDIES.part_file).exists(), (
+        "it was too fast to be held: give it more steps"
+    )
     return Caught(members.get(member_id), held, process(store.folder(study_id)))
 
 
 def results(store: RunStore, study_id: str) -> dict[str, dict[str, Any]]:
     """What each run of a study gave, without the seconds that it took."""
-    paths = sorted((store.folder(study_id) / MEMBERS).glob(f"*/{RESULT}"))
+    paths = sorted((store.folder(study_id) / MEMBERS).glob(f"*/{STUDIES.part_file}"))
     return {path.parent.name: json.loads(path.read_text()) | {"seconds": 0.0} for path in paths}
 
 
@@ -327,7 +330,7 @@ def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(wild: st
     none, failed, dropout = (members / member.id for member in store.config(wild).members())
     shutil.rmtree(none / "best")
     (failed / "config.json").write_text("{")
-    (dropout / RESULT).write_text('{"variant": 3')
+    (dropout / STUDIES.part_file).write_text('{"variant": 3')
     (store.folder(wild) / FACTS).write_text('{"sizes": []}')
     result = read_study(store, wild)
     assert [item.status for item in result.members] == ["finished", "failed", "finished"]
@@ -362,6 +365,6 @@ def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None
     assert run.status == "finished", run.message
     assert run.message.startswith("10 of 10 runs finished. ")
     assert {path: path.read_bytes() for path in before} == before
-    assert len(list(members.glob(f"*/{RESULT}"))) == 10
+    assert len(list(members.glob(f"*/{STUDIES.part_file}"))) == 10
     new = [item for item in read_study(store, calm).members if item.variant == "dropout=0.5"]
     assert [item.test_accuracy is not None for item in new] == [True, True]

@@ -268,7 +268,7 @@ def damaged(path: tuple[Any, ...], new: Any) -> Any:
         (("members", 0, "curve", "bogus"), [3, 6]),
         (("members", 0, "curve"), [3]),
         (("members", 0, "test_per_class"), 0.5),
-        *((path, GONE) for path in (("format",), ("config",), ("members",), ("members", 1, "seed"))),
+        *((path, GONE) for path in (("config",), ("members",), ("members", 1, "seed"))),
     ],
     ids=str,
 )

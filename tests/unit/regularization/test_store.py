@@ -17,13 +17,14 @@ import pytest
 from core.checkpoints.store import MEMBERS, find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from core.common import locks
 from core.common.errors import LabError
+from core.common.results import FACTS
 from core.data import load_images
 from core.jobs import LocalEngine, RunStore
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import split_of
 from core.regularization.kind import MEMBER, STUDY
 from core.regularization.results import waiting
-from core.regularization.store import FACTS, RESULT, extend_study, read_study
+from core.regularization.store import STUDIES, extend_study, read_study
 from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from tests.tiny import write_class_folders
@@ -45,7 +46,6 @@ def config(tiny_dataset_folder: Path) -> StudyConfig:
 @pytest.fixture(scope="module")
 def original(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunStore, str]:
     """A study of two runs that are over, but for the test set: with networks as they were initialised."""
-    from core.regularization.member import write_result
     from core.training.session import TrainSession
 
     store = RunStore(tmp_path_factory.mktemp("original") / "runs")
@@ -56,7 +56,7 @@ def original(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> t
         session = TrainSession.start(config.train_config(member), load_images(config.dataset), threads=1)
         save_checkpoint(members.folder(member.id) / "best", session.eval_model(), session.card(member.title))
         over = {"status": "finished", "step": 4, "kept_step": 4, "val_accuracy": 0.5, "train_accuracy": 0.75}
-        write_result(members.folder(member.id), dataclasses.replace(waiting(member), **over))
+        STUDIES.write_part(members.folder(member.id), dataclasses.replace(waiting(member), **over))
         with members.locked():
             members.write_status(member.id, status="finished", step=4)
     with store.locked():
@@ -108,7 +108,7 @@ def test_a_damaged_file_of_a_run_or_of_the_facts_is_no_stop(
     assert read_study(store, study).sizes == {}
     (first / "config.json").write_text(content)
     assert statuses(store, study) == ["finished", "finished"]
-    (first / RESULT).write_text(content)
+    (first / STUDIES.part_file).write_text(content)
     assert statuses(store, study)[1:] == ["finished"]
     assert statuses(store, study)[0] in ("waiting", "failed")
     (first / "status.json").write_text(content)
@@ -132,7 +132,10 @@ def test_facts_and_results_of_odd_types_are_left_out(store: RunStore, study: str
         result = read_study(store, study)
         assert (result.classes, result.sizes, result.made) == ((), {}, {})
     # A result that was copied from another run counts for the run in whose folder it is.
-    edit(first / RESULT, lambda values: values.update(variant="dropout=0.3", seed=7, train_size=99, checkpoint="x"))
+    edit(
+        first / STUDIES.part_file,
+        lambda values: values.update(variant="dropout=0.3", seed=7, train_size=99, checkpoint="x"),
+    )
     item = read_study(store, study).members[0]
     assert (item.variant, item.seed, item.train_size) == ("none", 0, 16)
     assert item.checkpoint == f"{study}/{first.name}"

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.attribution.evidence import report as report_module
 from core.attribution.evidence.curves import control_curves, curves
 from core.attribution.evidence.measure import image_seed
-from core.attribution.evidence.report import ImageScores, Report, load_report, make_report, shipped_reports
+from core.attribution.evidence.report import REPORTS, ImageScores, Report, make_report
 from core.attribution.evidence.scores import FIGURES
 from core.attribution.evidence.stability import infidelity, max_sensitivity
 from core.attribution.explainer import Explainer
@@ -287,36 +286,21 @@ def test_what_is_no_report(values: Any) -> None:
         Report.from_dict(values)
 
 
-def test_reports_that_ship_are_found_by_name(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_module, "SHIPPED", tmp_path)
-    assert shipped_reports() == ()
-    assert load_report("fast_resnet") is None
-    path = tmp_path / "fast_resnet.json"
-    path.write_text(json.dumps(report.to_dict()))
-    assert shipped_reports() == ("fast_resnet",)
-    assert load_report("fast_resnet") == report
-    assert load_report("fast_resnet") is load_report("fast_resnet")
-    assert load_report("../shipped/fast_resnet") is None
-    path.write_text("{")
-    with pytest.raises(LabError, match="cannot be read"):
-        load_report("fast_resnet")
-
-
-@pytest.mark.parametrize("name", shipped_reports())
+@pytest.mark.parametrize("name", REPORTS.shipped_names())
 def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
-    found = load_report(name)
+    found = REPORTS.load_shipped(name)
     assert found.config.fingerprint == find_checkpoint(name).card.fingerprint
     assert set(found.config.methods) | set(found.config.refused) == set(METHODS)
     assert len(found.images) >= 200 - len(found.left_out)
     assert found.config.sensitivity_images == 50
-    assert (report_module.SHIPPED / f"{name}.json").stat().st_size < 400_000
+    assert (REPORTS.shipped / f"{name}.json").stat().st_size < 400_000
     assert all(row.score is not None for row in found.rows())
     assert set(FIGURES) >= set(found.values["saliency"])
 
 
 @pytest.mark.slow
 def test_reading_a_report_imports_no_torch() -> None:
-    code = "import sys, core.attribution.evidence.report as r; r.shipped_reports(); print({*HEAVY} & set(sys.modules))"
+    code = "import sys, core.attribution.evidence.report as r; r.REPORTS.shipped_names(); print({*HEAVY} & set(sys.modules))"
     code = code.replace("HEAVY", repr(("torch", "captum", "sklearn", "skimage")))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
