@@ -50,12 +50,12 @@ def further_rooms() -> list[str]:
 
 def kinds() -> dict[str, JobKind]:
     """All kinds of runs by name."""
-    return _kinds(tuple(further_rooms()))
+    return _kinds(os.environ.get("LAB_ROOMS", ""))
 
 
 @cache
-def _kinds(rooms: tuple[str, ...]) -> dict[str, JobKind]:
-    modules = [import_module(name) for name in (*KINDS, *rooms)]
+def _kinds(rooms: str) -> dict[str, JobKind]:
+    modules = [import_module(name) for name in (*KINDS, *further_rooms())]
     return {kind.name: kind for module in modules for kind in getattr(module, "KINDS", ())}
 
 

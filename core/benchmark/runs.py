@@ -6,13 +6,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.benchmark import Figure, figure
 from core.benchmark.processes import bare_environment, launch, result
 from core.jobs import LocalEngine, RunStore
-from core.jobs.listing import SETTLED_NS
+from core.jobs.listing import SETTLED_NS, listing
 from core.training.config import TrainConfig
 
 RUNS = 10_000
@@ -20,6 +20,7 @@ REFRESHES = 20
 
 
 def measure(rounds: int) -> Iterator[Figure]:
+    bare: list[float] = []
     first: list[float] = []
     again: list[float] = []
     one: list[float] = []
@@ -30,7 +31,9 @@ def measure(rounds: int) -> Iterator[Figure]:
             store = RunStore(Path(folder) / "runs")
             make_runs(store, RUNS)
             engine = LocalEngine(store, slots=1)
-            first.append(1000 * _refresh(engine))
+            bare.append(1000 * _refresh(engine, time.process_time))
+            listing.cache_clear()  # as in a new process, which finds the index that this one wrote
+            first.append(1000 * _refresh(engine, time.process_time))
             again += [1000 * _refresh(engine) for _ in range(REFRESHES)]
             for number in range(REFRESHES):
                 store.rename(f"run-{number}", f"renamed {number}")
@@ -39,7 +42,8 @@ def measure(rounds: int) -> Iterator[Figure]:
             times = result(launch("core.benchmark.runs_page", [], environment))
             opened.append(times[0])
             pages += times[1:]
-    yield figure("runs", f"first refresh of a process, {RUNS:,} finished runs", first, "ms")
+    yield figure("runs", f"first refresh of all, {RUNS:,} finished runs, CPU time", bare, "ms", "no index yet")
+    yield figure("runs", "first refresh of a process, CPU time", first, "ms", "aim: at most 500")
     yield figure("runs", "refresh (tick and list)", again, "ms", "aim: at most 50")
     yield figure("runs", "refresh after one run has changed", one, "ms", "aim: at most 50")
     yield figure("runs", "Runs page, first of a server", opened, "s")
@@ -64,9 +68,9 @@ def make_runs(store: RunStore, count: int) -> None:
         os.utime(folder, (past, past))
 
 
-def _refresh(engine: LocalEngine) -> float:
+def _refresh(engine: LocalEngine, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of what a page does to know all runs."""
-    started = time.perf_counter()
+    started = clock()
     engine.tick()
     engine.store.list()
-    return time.perf_counter() - started
+    return clock() - started

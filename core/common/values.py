@@ -17,7 +17,7 @@ def read_json(text: bytes | str) -> Any:
 
 def finite(value: Any) -> bool:
     """Whether a value is a number that a float can hold: no NaN, no infinity, no boolean, no 400-digit integer."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
         return math.isfinite(value)

@@ -3,11 +3,15 @@
 A run at rest (finished, stopped, failed) changes only through the store, which notes the run in a journal that every process
 reads on from where it was; active runs are read every time. What somebody changes by hand is found too: each listing
 compares the files of some runs at rest with what they were, in turn, so that a few hundred runs are all compared every time.
+
+A process that looks for the first time takes runs at rest out of an index, as far as their files are still those that it was
+made of. Nothing is lost with the index: it is made again of the files.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
@@ -15,19 +19,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
+from core.common.paths import write_atomic
+from core.common.values import read_json
 from core.jobs.run import Run
 
 JOURNAL = ".changes"
 """In the store's folder: a line for each change of a run at rest, its id."""
 MOST_JOURNAL_BYTES = 1_000_000
+INDEX = ".index.jsonl"
+"""In the store's folder: a line for each run at rest, `[id, signature, [what its files say]]`."""
+INDEX_AFTER = 100
+"""Runs at rest that are not in the index, before it is written again."""
+MOST_INDEX_BYTES = 200_000_000
 COMPARED = 200
 """Runs at rest whose files are compared with what they were, in one listing."""
 SETTLED_NS = 1_000_000_000
 """What changed so recently may change again without a new time stamp."""
-COMPARED_FILES = ("config.json", "status.json", "best/card.json", ".")
+COMPARED_FILES = ("/config.json", "/status.json", "")
 
-Signature = tuple[tuple[int, int, int] | None, ...]
+Signature = tuple[int, ...]
+
+
+class Files(NamedTuple):
+    """What the files of a run say."""
+
+    config: dict[str, Any]
+    status: dict[str, Any]
+    has_state: bool
+    has_checkpoint: bool
+
+
+class Reader(Protocol):
+    """Reads a run: what it is, its ticket in the queue, and what its files say; None where there is none."""
+
+    def __call__(self, run_id: str, files: Files | None = None) -> tuple[Run, int, Files] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +63,10 @@ class Entry:
 
     run: Run
     ticket: int
-    signature: Signature | None
+    signature: Signature | None = None
     """Of its files; None for a run that must be read again every time."""
+    line: str = ""
+    """Of the index, for a run at rest."""
 
 
 class Listing:
@@ -45,6 +74,7 @@ class Listing:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.base = f"{root}/"
         self.lock = threading.Lock()
         self.entries: dict[str, Entry] = {}
         self.restless: set[str] = set()
@@ -56,20 +86,20 @@ class Listing:
         self.seen_journal = (0, 0)
         """Its inode, and how much of it was read."""
         self.turn = 0
+        self.unindexed: int | None = None
+        """Runs at rest that the index does not have; None before it was looked at."""
 
-    def refresh(
-        self, is_id: Callable[[str], object], read: Callable[[str], tuple[Run, int] | None]
-    ) -> tuple[list[Run], list[str]]:
-        """All runs, newest first, and the ids of those that are queued, next first.
-
-        read: a run and its ticket in the queue, None where there is none. Raises OSError where there is no folder.
-        """
+    def refresh(self, is_id: Callable[[str], object], read: Reader) -> tuple[list[Run], list[str]]:
+        """All runs, newest first, and the ids of those that are queued, next first. Raises OSError where there is no folder."""
         with self.lock:
             changed = self._journal()
+            if self.unindexed is None:
+                changed, self.unindexed = set(), 0
+                self._read_index(is_id, read)
             again = set(self.entries) if changed is None else changed & self.entries.keys()
             again |= self.restless | self._names(is_id)
             waiting = [run_id for run_id in self._next() if run_id not in again]
-            again |= {run_id for run_id in waiting if _signature(self.root / run_id) != self.entries[run_id].signature}
+            again |= {run_id for run_id in waiting if _signature(self.base + run_id) != self.entries[run_id].signature}
             before = {run_id: entry.run.created for run_id in again if (entry := self.entries.get(run_id))}
             for run_id in again:
                 self._read(run_id, read)
@@ -78,21 +108,49 @@ class Listing:
                 self.order = sorted(self.entries, key=self._age, reverse=True)
             if again or len(self.runs) != len(self.order):
                 self.runs = [self.entries[run_id].run for run_id in self.order]
+            if self.unindexed >= INDEX_AFTER:
+                self.unindexed = 0
+                self._write_index()
             queued = [run_id for run_id in self.restless if self.entries[run_id].run.status == "queued"]
             return list(self.runs), sorted(queued, key=lambda run_id: (self.entries[run_id].ticket, run_id))
 
-    def _read(self, run_id: str, read: Callable[[str], tuple[Run, int] | None]) -> None:
-        signature = _signature(self.root / run_id)
-        found = read(run_id)
+    def _read_index(self, is_id: Callable[[str], object], read: Reader) -> None:
+        """Take the runs whose files are those that the index was made of. A line that is damaged is left out."""
+        with contextlib.suppress(OSError), (self.root / INDEX).open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MOST_INDEX_BYTES:
+                return
+            for line in file:
+                with contextlib.suppress(ValueError, TypeError):
+                    run_id, signature, files = read_json(line)
+                    signature, files = tuple(signature), Files(*files)
+                    known = is_id(run_id) and signature == _signature(self.base + run_id)
+                    if known and isinstance(files.config, dict) and isinstance(files.status, dict):
+                        self._keep(run_id, signature, read(run_id, files), line.decode().rstrip())
+
+    def _write_index(self) -> None:
+        lines = [f"{entry.line}\n" for entry in self.entries.values() if entry.line]
+        with contextlib.suppress(OSError):  # then the next process reads all files, too
+            write_atomic(self.root / INDEX, "".join(lines), durable=False)
+
+    def _read(self, run_id: str, read: Reader) -> None:
+        self._keep(run_id, _signature(self.base + run_id), read(run_id))
+
+    def _keep(self, run_id: str, signature: Signature, found: tuple[Run, int, Files] | None, line: str = "") -> None:
+        """Remember a run. line: of the index, where it is in there."""
         if found is None:
             self.entries.pop(run_id, None)
             self.restless.discard(run_id)
             return
-        run, ticket = found
-        newest = max((part[1] for part in signature if part), default=0)
-        rests = run.settled and not run.active and time.time_ns() - newest > SETTLED_NS
-        self.entries[run_id] = Entry(run, ticket, signature if rests else None)
-        (self.restless.discard if rests else self.restless.add)(run_id)
+        run, ticket, files = found
+        if run.settled and not run.active and time.time_ns() - max(signature[::2]) > SETTLED_NS:
+            if not line:
+                line = json.dumps([run_id, signature, files])
+                self.unindexed = (self.unindexed or 0) + 1
+            self.entries[run_id] = Entry(run, ticket, signature, line)
+            self.restless.discard(run_id)
+        else:
+            self.entries[run_id] = Entry(run, ticket)
+            self.restless.add(run_id)
 
     def _names(self, is_id: Callable[[str], object]) -> set[str]:
         """The ids that are new; forgets those that are gone."""
@@ -154,14 +212,13 @@ def note_change(root: Path, run_id: str) -> None:
             path.unlink()  # who has read it reads all runs again
 
 
-def _signature(folder: Path) -> Signature:
-    """Inode, time and size of the files that say what a run is."""
-    found: list[tuple[int, int, int] | None] = []
-    base = f"{folder}/"
+def _signature(folder: str) -> Signature:
+    """Time and size of each of the files that say what a run is; zeros for one that is not there."""
+    found: list[int] = []
     for name in COMPARED_FILES:
         try:
-            stat = os.stat(base + name)
-            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+            stat = os.stat(folder + name)
+            found += (stat.st_mtime_ns, stat.st_size)
         except OSError:
-            found.append(None)
+            found += (0, 0)
     return tuple(found)

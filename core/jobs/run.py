@@ -148,7 +148,7 @@ def read_config(kind: Any, values: Any) -> tuple[Any, str]:
 def number(values: dict[str, Any], name: str) -> Any:
     """A finite number of a status, or None: the file may have been edited or damaged."""
     value = values.get(name)
-    return value if finite(value) else None
+    return value if value is not None and finite(value) else None
 
 
 def moment(values: dict[str, Any], name: str) -> datetime | None:

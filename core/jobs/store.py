@@ -18,8 +18,8 @@ from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.values import read_json
-from core.jobs.kind import DEFAULT_KIND, JobKind, find_kind
-from core.jobs.listing import listing, note_change
+from core.jobs.kind import DEFAULT_KIND, UNREADABLE, JobKind, find_kind
+from core.jobs.listing import INDEX, Files, listing, note_change
 from core.jobs.metrics import METRICS, SAMPLES, read_rows, read_samples
 from core.jobs.run import ACTIVE, STATUSES, Run, moment, number, read_config
 from core.models import MODELS
@@ -95,7 +95,7 @@ class RunStore:
 
     def get(self, run_id: str) -> Run:
         """One run as it is now. Raises LabError for an id that is not valid or not there."""
-        run, _ = self._read(run_id)
+        run, *_ = self._read(run_id)
         if run.status == "queued":
             return next((item for item in self.list() if item.id == run_id), run)
         return run
@@ -204,46 +204,46 @@ class RunStore:
 
     def _sweep(self) -> None:
         """Remove what a process that was killed left of runs it was making or deleting."""
-        for pattern, age_s in ((".deleted-*", 0.0), (".new-*", ABANDONED_S)):
+        for pattern, age_s in ((".deleted-*", 0.0), (".new-*", ABANDONED_S), (f"{INDEX}.*", ABANDONED_S)):
             for item in self.root.glob(pattern):
                 with contextlib.suppress(OSError):
                     if time.time() - item.stat().st_mtime > age_s:
-                        shutil.rmtree(item, ignore_errors=True)
+                        item.unlink() if item.is_file() else shutil.rmtree(item, ignore_errors=True)
 
-    def _try_read(self, run_id: str) -> tuple[Run, int] | None:
+    def _try_read(self, run_id: str, files: Files | None = None) -> tuple[Run, int, Files] | None:
         """The same; None for what was deleted while we looked, or is no run at all."""
         try:
-            return self._read(run_id)
+            return self._read(run_id, files)
         except LabError:
             return None
 
-    def _read(self, run_id: str) -> tuple[Run, int]:
-        """The run without its place in the queue, and its ticket there."""
-        folder = self.folder(run_id)
-        asked = _read_json(folder / CONFIG)
-        now = _read_json(folder / STATUS)
+    def _read(self, run_id: str, files: Files | None = None) -> tuple[Run, int, Files]:
+        """The run without its place in the queue, its ticket there, and what its files say. files: None reads them."""
+        if files is None:
+            files = _read_files(self.folder(run_id))
+        asked, now = files.config, files.status
         status = now.get("status")
-        if status == "running" and not locks.is_held(folder / WORKER_LOCK):
-            now = _read_json(folder / STATUS)  # it may have ended, or started again, between the two looks
-            status = now.get("status")
-            if status == "running" and not locks.is_held(folder / WORKER_LOCK):
-                status = "stopped" if (folder / STOP).exists() else "lost"
-        elif status == "running" and (folder / STOP).exists():
-            status = "stopping"
+        if status == "running":
+            folder = self.root / run_id
+            if not locks.is_held(folder / WORKER_LOCK):
+                now = _read_json(folder / STATUS)  # it may have ended, or started again, between the two looks
+                status = now.get("status")
+                if status == "running" and not locks.is_held(folder / WORKER_LOCK):
+                    status = "stopped" if (folder / STOP).exists() else "lost"
+            elif (folder / STOP).exists():
+                status = "stopping"
         message = str(now.get("message") or "")
-        saved_step = number(now, "saved_step") if (folder / STATE).is_file() else None
-        if not now and locks.is_held(folder / WORKER_LOCK):
+        if not now and locks.is_held(self.root / run_id / WORKER_LOCK):
             status = "running"  # its worker will soon write the next one
         elif not now:
             status, message = "lost", "Its status cannot be read: resume it to go on from the last saved state."
         elif status not in STATUSES:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
-        if not settled and now.get("status") == "running":
-            message = ""
         config, problem = read_config(asked.get("kind"), asked.get("config"))
         if problem and status not in ACTIVE:
             status, message = "failed", problem
+        kind = UNREADABLE if config is None else find_kind(asked.get("kind"))
         run = Run(
             id=run_id,
             name=str(asked.get("name") or run_id)[:200],
@@ -260,24 +260,23 @@ class RunStore:
             heartbeat=moment(now, "heartbeat"),
             seconds=float(number(now, "seconds") or 0.0),
             examples_per_s=number(now, "examples_per_s"),
+            figures={name: value for name in kind.figures if (value := number(now, name)) is not None},
             device=str(now.get("device") or ""),
             threads=number(now, "threads"),
             torch_version=str(now.get("torch_version") or ""),
             code_version=str(now.get("code_version") or ""),
             peak_memory_bytes=number(now, "peak_memory_bytes"),
             seconds_left=number(now, "seconds_left") if status == "running" else None,
-            saved_step=saved_step,
+            saved_step=number(now, "saved_step") if files.has_state else None,
             resumable=status in ("stopped", "failed", "lost") and not problem and not now.get("final"),
-            has_checkpoint=(folder / "best" / CARD).is_file(),
+            has_checkpoint=bool(files.has_checkpoint),
             stage=str(now.get("stage") or "") if status in ("running", "stopping") else "",
             stage_fraction=number(now, "stage_fraction") if status in ("running", "stopping") else None,
             settled=settled,
         )
-        figures = {name: value for name in run.job_kind.figures if (value := number(now, name)) is not None}
         if not settled and now.get("status") == "running" and not problem:
-            message = _ended_message(status == "stopped", run)
-        run = dataclasses.replace(run, figures=figures, message=message)
-        return run, int(number(now, "ticket") or 0)
+            run = dataclasses.replace(run, message=_ended_message(status == "stopped", run))
+        return run, int(number(now, "ticket") or 0), files
 
     def _default_name(self, kind: JobKind, config: Any) -> str:
         taken = {run.name for run in self.list()}
@@ -306,6 +305,11 @@ def _checked_name(name: str) -> str:
     if not 1 <= len(name) <= MAX_NAME:
         raise LabError(f"A run's name must have 1 to {MAX_NAME} characters: give another one.")
     return name
+
+
+def _read_files(folder: Path) -> Files:
+    config, status = _read_json(folder / CONFIG), _read_json(folder / STATUS)
+    return Files(config, status, (folder / STATE).is_file(), (folder / "best" / CARD).is_file())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def runs_view() -> None:
     with st.container(horizontal=True, gap="small"):
         if chosen:
             actions(chosen)
-        download("Table (CSV)", csv_bytes(map(row, runs)), "runs.csv", key="table-csv")
+        download("Table (CSV)", lambda: csv_bytes(map(row, runs)), "runs.csv", key="table-csv")
     problem = st.session_state.pop("runs-problem", None)
     if problem:
         show_error(problem)
@@ -84,8 +84,8 @@ def _compare(chosen: list[Run]) -> None:
             buttons=None,
             alt=f"{METRICS[metric][0]} of {len(chosen)} runs against {X_AXES[against]}",
         )
-        table = csv_bytes({"run": run.id, "name": run.name} | row for run in chosen for row in rows[run.id])
-        download("Curves (CSV)", table, "curves.csv", key="curves-csv")
+        table = [{"run": run.id, "name": run.name} | row for run in chosen for row in rows[run.id]]
+        download("Curves (CSV)", lambda: csv_bytes(table), "curves.csv", key="curves-csv")
     else:
         st.caption("No figures yet.")
     if len(chosen) > 1:

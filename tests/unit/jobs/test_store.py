@@ -8,15 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.common import devices, locks
 from core.common.errors import LabError
-from core.jobs import LocalEngine, RunStore, job, listing, metrics
+from core.jobs import LocalEngine, RunStore, job, listing, metrics, store
 from core.jobs.engine import gpus, slots_from_environment
 from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK
+from core.regularization.kind import STUDY
+from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 
 
@@ -394,7 +397,7 @@ def test_a_listing_reads_only_what_has_changed(runs: RunStore, monkeypatch: pyte
     read: list[str] = []
     before = RunStore._read
 
-    def noted(self: RunStore, run_id: str) -> object:
+    def noted(self: RunStore, run_id: str, files: object = None) -> object:
         read.append(run_id)
         return before(self, run_id)
 
@@ -432,3 +435,84 @@ def test_a_large_journal_is_begun_anew(runs: RunStore, monkeypatch: pytest.Monke
         set_status(runs, first, step=number)
         assert {run.id: run.step for run in runs.list()}[first] == number
     assert not (runs.root / listing.JOURNAL).exists()
+
+
+def new_process() -> None:
+    """As in a process that has not listed anything yet."""
+    listing.listing.cache_clear()
+
+
+def test_a_new_process_takes_runs_at_rest_from_the_index(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "INDEX_AFTER", 1)
+    first, second, third = at_rest(runs, monkeypatch)
+    known = runs.list()
+    assert (runs.root / listing.INDEX).exists()
+    opened: list[Path] = []
+    before = store._read_json
+
+    def noted(path: Path) -> object:
+        opened.append(path)
+        return before(path)
+
+    monkeypatch.setattr(store, "_read_json", noted)
+    new_process()
+    assert runs.list() == known
+    assert opened == []
+    # What has changed since, by whomever, is read.
+    (runs.folder(first) / "status.json").write_text('{"status": "stopped", "step": 7}')
+    set_status(runs, second, status="queued", ticket=1)
+    runs.delete(third)
+    fourth = runs.create(TrainConfig(), "new")
+    new_process()
+    found = {run.id: (run.status, run.step, run.queue_position) for run in runs.list()}
+    assert found == {first: ("stopped", 7, None), second: ("queued", 0, 1), fourth: ("stopped", 0, None)}
+    lines = (runs.root / listing.INDEX).read_text().splitlines()
+    assert {json.loads(line)[0] for line in lines} == {first, fourth}, "not of a run that is queued"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: b"",
+        lambda line: line[:-9],
+        lambda line: b"\xff\xfe" + line,
+        lambda line: b"null\n5\n{}\n[]\n" + b"[" * 100_000 + b"\n",
+        lambda line: json.dumps(["../runs", *json.loads(line)[1:]]).encode(),
+        lambda line: json.dumps([[1], *json.loads(line)[1:]]).encode(),
+        lambda line: json.dumps([*json.loads(line)[:2], [1, 2, True, True]]).encode(),
+        lambda line: json.dumps([*json.loads(line)[:2], [{}]]).encode(),
+        lambda line: json.dumps([json.loads(line)[0], "x", json.loads(line)[2]]).encode(),
+        lambda line: json.dumps([json.loads(line)[0], [0] * 6, json.loads(line)[2]]).encode(),
+    ],
+)
+def test_a_damaged_index_is_left_out_and_made_again(
+    runs: RunStore, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(listing, "INDEX_AFTER", 1)
+    at_rest(runs, monkeypatch)
+    known, path = runs.list(), runs.root / listing.INDEX
+    good = path.read_bytes()
+    line, rest = good.split(b"\n", 1)
+    path.write_bytes(damage(line) + b"\n" + rest)
+    new_process()
+    assert runs.list() == known
+    assert sorted(path.read_bytes().splitlines()) == sorted(good.splitlines())
+
+
+def test_an_index_that_cannot_be_read_or_written_is_no_stop(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "INDEX_AFTER", 1)
+    at_rest(runs, monkeypatch)
+    known = runs.list()
+    (runs.root / listing.INDEX).unlink()
+    (runs.root / listing.INDEX).mkdir()
+    new_process()
+    assert runs.list() == known
+
+
+def test_a_status_of_an_older_version_tells_its_parts(runs: RunStore) -> None:
+    run_id = runs.create(StudyConfig(), kind=STUDY.name)
+    set_status(runs, run_id, members_done=5)
+    run = runs.get(run_id)
+    assert (run.parts_done, run.part_name) == (5, "runs")
+    set_status(runs, run_id, parts_done=6)
+    assert runs.get(run_id).parts_done == 6
