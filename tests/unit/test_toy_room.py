@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +17,9 @@ import pytest
 from core.common import locks
 from core.common.errors import LabError
 from core.jobs import LocalEngine, Run, RunStore
-from core.jobs.store import WORKER_LOCK
+from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
 from core.jobs.worker import run_worker
-from tests.unit.terminal import run_main
+from tests.unit.terminal import ROOT, run_main
 from tests.unit.toy_room import COUNT, CountConfig
 
 WAIT_S = 60.0
@@ -119,9 +122,17 @@ def test_runs_wait_their_turn_and_one_that_waits_can_be_taken_out() -> None:
     assert [RunStore().get(run_id).queue_position for run_id in (first, second, third)] == [None, 1, 2]
     assert LocalEngine().stop(second).status == "stopped"
     assert RunStore().get(third).queue_position == 1
-    LocalEngine().stop(first, now=True)
-    assert wait_for(third, ended=True).status == "finished"
-    assert RunStore().get(second).status == "stopped"
+    LocalEngine().submit(second)  # out and in again: it goes to the back
+    LocalEngine().submit(third)  # again: it keeps its place
+    assert [RunStore().get(run_id).queue_position for run_id in (third, second)] == [1, 2]
+    LocalEngine().stop(second)
+    wait_for(first, step=1)  # a worker that is still starting would end without a push
+    LocalEngine().stop(first)
+    deadline = time.monotonic() + WAIT_S
+    while RunStore().get(third).status != "finished":  # nobody pushes but the worker that ends
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [RunStore().get(run_id).status for run_id in (first, second)] == ["stopped", "stopped"]
 
 
 @pytest.mark.parametrize(("fails", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
@@ -132,3 +143,87 @@ def test_an_error_ends_in_a_sentence_and_can_be_tried_again(fails: str, said: st
     assert said in run.message
     assert run.resumable
     assert not locks.is_held(RunStore().folder(run_id) / WORKER_LOCK)
+
+
+def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_later() -> None:
+    run_id = new(steps=4, state_bytes=200_000)
+    limit = 100_000  # a worker that may not write files of the size of its state
+    starved = subprocess.run(
+        [sys.executable, "-m", "core", "worker", run_id],
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+    )
+    run = RunStore().get(run_id)
+    assert (starved.returncode, run.status, run.resumable) == (1, "failed", True), starved.stderr
+    assert "disk is full" in run.message
+    assert run_worker(run_id) == "finished"
+
+
+def test_racing_engines_start_each_run_once_and_no_more_than_the_slots() -> None:
+    store, ids = RunStore(), [new(steps=1000, step_s=0.05) for _ in range(4)]
+    with store.locked():
+        for ticket, run_id in enumerate(ids, 1):
+            store.write_status(run_id, status="queued", ticket=ticket)
+    script = (
+        "from core.jobs import LocalEngine\nengine = LocalEngine(slots=2); input()\nfor _ in range(20): engine.tick()\n"
+    )
+    racers = [subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=ROOT) for _ in range(4)]
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(b"\n")
+        racer.stdin.flush()
+    for racer in racers:
+        assert racer.wait(WAIT_S) == 0
+        assert racer.stdin is not None
+        racer.stdin.close()
+    assert [store.get(run_id).status for run_id in ids] == ["running", "running", "queued", "queued"]
+    for run_id in reversed(ids):
+        LocalEngine().stop(run_id)
+    for run_id in ids:
+        assert wait_for(run_id, ended=True).status == "stopped"
+        assert store.log(run_id).count("starting PyTorch") <= 1
+
+
+def test_a_run_whose_terminal_is_gone_stops() -> None:
+    first, attached = new(steps=1000, step_s=0.05), new(steps=1000, step_s=0.05)
+    LocalEngine().submit(first)
+    terminal = locks.take(RunStore().folder(attached) / FOREGROUND_LOCK)
+    assert terminal is not None
+    assert LocalEngine().submit(attached, attached=True).queue_position == 1
+    LocalEngine().stop(first)
+    wait_for(attached, step=1)
+    os.close(terminal)
+    run = wait_for(attached, ended=True)
+    assert run.status == "stopped"
+    assert "terminal" in run.message
+
+
+def test_a_worker_by_hand_refuses_what_it_may_not_do(capsys: pytest.CaptureFixture[str]) -> None:
+    store, broken, finished, taken = RunStore(), new(), new(), new()
+    path = store.folder(broken) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": {"banana": 1}}))
+    assert run_worker(finished) == "finished"
+    handle = locks.take(store.folder(taken) / WORKER_LOCK)
+    assert handle is not None
+    capsys.readouterr()
+    cases = ((broken, "banana"), (finished, "cannot go on"), (taken, "has a worker already"), ("../x", "run id"))
+    for run_id, words in cases:
+        code, _, said = run_main(capsys, "worker", run_id)
+        assert code == 2
+        assert words in said
+        assert len(said.splitlines()) == 1
+    os.close(handle)
+
+
+def test_a_run_at_work_is_not_deleted_nor_started_twice() -> None:
+    run_id = new(steps=1000, step_s=0.05)
+    LocalEngine().submit(run_id)
+    assert LocalEngine().submit(run_id).status == "running"
+    with pytest.raises(LabError, match="stop it before"):
+        RunStore().delete(run_id)
+    wait_for(run_id, step=1)
+    RunStore().rename(run_id, "renamed on the way")
+    LocalEngine().stop(run_id, now=True)
+    assert wait_for(run_id, ended=True).name == "renamed on the way"

@@ -21,6 +21,8 @@ class CountConfig:
     step_s: float = 0.0
     fails: str = ""
     """`memory`, `error`, `deaf` (hears no signal) or empty."""
+    state_bytes: int = 0
+    """Size of its saved state, at least."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -43,7 +45,7 @@ def run_count(config: CountConfig, job: Job) -> Outcome:
         job.update(now=True, step=number, square=number * number)
         if config.fails != "deaf":
             job.sync_rows()
-            job.state_path.write_text(str(number))
+            job.state_path.write_text(str(number).ljust(config.state_bytes))
             job.update(now=True, saved_step=number)
             job.stop_if_wanted()
     return Outcome(status="finished", message=f"Counted to {number}.")

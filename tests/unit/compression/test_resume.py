@@ -1,11 +1,7 @@
-"""Recipes that are interrupted: stopped, failed, killed, damaged, and gone on with to the same end."""
+"""Recipes that are interrupted: stopped, failed, damaged, and gone on with to the same end."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +9,6 @@ import pytest
 import torch
 
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
-from core.common import devices, locks
 from core.compression import job
 from core.compression.recipe import ORIGINAL
 from core.compression.steps import (
@@ -24,8 +19,8 @@ from core.compression.steps import (
 from core.compression.store import read_compression, variant_folder
 from core.data import load_dataset
 from core.data.dataset import ImageDataset
-from core.jobs import LocalEngine, RunStore
-from core.jobs.store import STATE, WORKER_LOCK
+from core.jobs import RunStore
+from core.jobs.store import STATE
 from core.jobs.worker import do_run
 from tests.unit.compression.recipes import (
     at_step,
@@ -40,7 +35,6 @@ from tests.unit.compression.recipes import (
     stop,
 )
 
-TIMEOUT_S = 120.0
 TRAINED = (FineTune(epochs=1.0), PruneGradually(amount=0.6, epochs=4.0))
 
 
@@ -145,54 +139,3 @@ def test_another_original_under_the_same_name_is_refused(
     save_checkpoint(tmp_path / "mine", first.model, first.card)
     assert do_run(store, run_id) == "failed"
     assert "has changed since this recipe began: start the recipe again." in store.get(run_id).message
-
-
-@pytest.fixture
-def killed(lab_home: Path) -> Iterator[RunStore]:
-    """A store for real processes. None of them goes on after a test that failed."""
-    store = RunStore(lab_home / "runs")
-    yield store
-    for lock in filter(locks.is_held, store.root.rglob(WORKER_LOCK)):
-        os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_a_real_worker_that_is_killed_goes_on_from_its_state(
-    killed: RunStore, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps = (FineTune(epochs=40.0),)
-    engine = LocalEngine(killed, slots=devices.cores())  # one thread for each, as this process has
-    run_id = create(killed, shapes, *steps)
-    folder = killed.folder(run_id)
-    state = folder / "members" / "1-fine_tune" / STATE
-
-    def wait(until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not until():
-            assert time.monotonic() < deadline, (engine.state(run_id), killed.log(run_id))
-            time.sleep(0.005)
-
-    engine.submit(run_id)
-    wait(lambda: state.is_file() or not killed.get(run_id).active)
-    os.kill(int((folder / WORKER_LOCK).read_text().split()[0]), signal.SIGKILL)
-    wait(lambda: not locks.is_held(folder / WORKER_LOCK))
-    run = killed.get(run_id)
-    assert (run.status, run.resumable, run.parts_done) == ("lost", True, 0), (run.message, killed.log(run_id))
-    assert "resume it" in run.message
-    assert state.is_file()
-    assert RunStore(folder / "members").get("1-fine_tune").status != "finished"
-    step = torch.load(state, weights_only=True)["counters"]["step"]
-    assert step > 0
-
-    engine.submit(run_id)
-    wait(lambda: not engine.state(run_id).active)
-    run = killed.get(run_id)
-    assert (run.status, run.parts_done) == ("finished", 1), run.message
-    assert f"from step {step}" in killed.log(run_id)
-    assert "streamlit" not in killed.log(run_id).lower()
-    result = read_compression(killed, run_id)
-    assert [item.id for item in result.measured] == [ORIGINAL, "1-fine_tune"]
-    assert all(item.memory_bytes and item.latency_ms["onnx_b1"].rounds >= 5 for item in result.measured)
-
-    calm = quick_store(tmp_path / "calm", monkeypatch)
-    assert digests(killed, run_id) == digests(calm, done(calm, shapes, *steps).id)

@@ -1,0 +1,161 @@
+"""Runs that train an image classifier: what they keep and say, and exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.checkpoints.store import list_checkpoints, load_checkpoint, read_card
+from core.jobs import RunStore
+from core.jobs.metrics import METRICS
+from core.jobs.store import STATE, STOP
+from core.training.config import TrainConfig
+from core.training.job import Recorder
+from tests.unit.in_process import finish
+
+STEPS = 400
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("lab") / "runs")
+
+
+@pytest.fixture(scope="module")
+def config(tiny_dataset_folder: Path) -> TrainConfig:
+    """All that a resume could forget: dropout, averaged weights, order, augmentation, schedule, odd evaluation times."""
+    return TrainConfig(
+        dataset=f"folder:{tiny_dataset_folder}",
+        model_config={"dropout": 0.1},
+        epochs=10,
+        batch_size=4,
+        lr=3e-4,
+        schedule="triangular",
+        warmup=0.1,
+        flip="alternating",
+        crop_padding=2,
+        cutout=4,
+        average="ema",
+        early_stopping=100_000,
+        eval_every=0.7,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def calm(store: RunStore, config: TrainConfig) -> str:
+    """A run that was left alone."""
+    run_id = store.create(config, "calm")
+    run = finish(store, run_id)
+    assert run.status == "finished", run.message
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def cut(store: RunStore, config: TrainConfig) -> str:
+    """The same, stopped in the middle of an epoch and gone on with; the stop has cut a row in two."""
+    run_id, record = store.create(config, "cut"), Recorder.record
+
+    def stopping(recorder: Recorder, result: Any) -> None:
+        record(recorder, result)
+        if result.step == 170:
+            (store.folder(run_id) / STOP).touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "record", stopping)
+        run = finish(store, run_id)
+    assert (run.status, run.resumable) == ("stopped", True)
+    assert 170 <= run.step == run.saved_step < STEPS
+    assert f"go on from step {run.step}" in run.message
+    with (store.folder(run_id) / METRICS).open("a") as file:
+        file.write('{"kind": "train", "step": 9')
+    torch.manual_seed(99)
+    (store.folder(run_id) / STOP).unlink(missing_ok=True)
+    run = finish(store, run_id)
+    assert run.status == "finished", run.message
+    return run_id
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flat(item, f"{path}/{key}")
+    else:
+        yield path, value
+
+
+def test_an_interrupted_run_equals_an_uninterrupted_one(store: RunStore, calm: str, cut: str) -> None:
+    rows = [[{**row, "seconds": 0} for row in store.metrics(run_id)] for run_id in (calm, cut)]
+    assert rows[0] == rows[1]
+    for which in ("best", "last"):
+        cards = [read_card(store.folder(run_id) / which) for run_id in (calm, cut)]
+        assert cards[0].weights_sha256 == cards[1].weights_sha256
+        assert cards[0].calibration == cards[1].calibration
+    states = [dict(flat(torch.load(store.folder(run_id) / STATE, weights_only=True))) for run_id in (calm, cut)]
+    assert states[0].keys() == states[1].keys()
+    assert len(states[0]) > 20
+    for path, value in states[0].items():
+        other = states[1][path]
+        assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, path
+
+
+def test_a_finished_run_tells_what_it_was_and_gave(store: RunStore, calm: str, config: TrainConfig) -> None:
+    run = store.get(calm)
+    assert (run.status, run.config, run.device) == ("finished", config, "cpu")
+    assert run.step == run.total_steps == STEPS
+    accuracy, best = run.figure("test_accuracy"), run.figure("best_val_accuracy")
+    assert accuracy is not None
+    assert best is not None
+    assert best > 0.4
+    assert f"test accuracy {accuracy:.1%}" in run.message
+    assert run.seconds > 0
+    assert run.examples_per_s
+    assert run.threads
+    assert run.torch_version
+    assert run.code_version
+    assert (run.peak_memory_bytes or 0) > 50e6
+    assert run.created
+    assert run.started
+    assert run.ended
+    assert run.created <= run.started <= run.ended
+    card = read_card(store.folder(calm) / "best")
+    assert (card.title, card.metrics["test_accuracy"], card.metrics["test_images"]) == ("calm", accuracy, 60)
+    assert card.metrics["test_interval"][0] <= accuracy <= card.metrics["test_interval"][1]
+    assert card.calibration.energy_threshold is not None
+
+
+def test_rows_are_complete_and_seconds_grow_over_a_resume(store: RunStore, cut: str) -> None:
+    rows = store.metrics(cut)
+    train = [row for row in rows if row["kind"] == "train"]
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == [*range(28, STEPS, 28), STEPS]
+    assert [row["step"] for row in train] == sorted({row["step"] for row in train})
+    assert {"epoch", "examples", "lr", "train_loss_nats", "train_accuracy"} <= set(train[0])
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+
+
+def test_a_run_gives_checkpoints_that_load(store: RunStore, cut: str) -> None:
+    found = {reference.name: reference for reference in list_checkpoints(store.root)}
+    assert load_checkpoint(found[cut]).card.image_data.classes == ("circle", "cross", "square")
+    store.rename(cut, "afterwards")
+    assert read_card(store.folder(cut) / "best").title == "afterwards"
+    assert read_card(store.folder(cut) / "last").title == "afterwards (last)"
+
+
+def test_divergence_ends_with_a_sentence_and_is_not_resumed(store: RunStore, config: TrainConfig) -> None:
+    wild = config.replace(optimizer="sgd", lr=9e3, model_config={}, average="none", warmup=0.0, epochs=2)
+    run = finish(store, store.create(wild))
+    assert (run.status, run.resumable) == ("failed", False)
+    assert "no longer a finite number" in run.message
+    assert "learning rate" in run.message
+
+
+def test_a_dataset_that_is_gone_is_told_and_can_be_tried_again(store: RunStore, config: TrainConfig) -> None:
+    run = finish(store, store.create(config.replace(dataset="folder:/nowhere/at/all")))
+    assert (run.status, run.resumable) == ("failed", True)
+    assert "/nowhere/at/all" in run.message
+    assert "Traceback" not in store.log(run.id)
