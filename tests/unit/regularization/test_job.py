@@ -32,7 +32,7 @@ from tests.unit.in_process import finish
 pytestmark = pytest.mark.slow
 
 TIMEOUT_S = 180.0
-STEPS, EVALUATIONS, SIZE = 200, 20, 40
+STEPS, EVALUATIONS, SIZE = 100, 10, 40
 TUNED = "early_stopping=1/50"
 
 
