@@ -100,7 +100,7 @@ def test_every_tab_of_the_example_opens(open_page: Open, example: Path, warm: No
 
 
 def test_a_link_opens_its_result(open_page: Open, shipped: Card) -> None:
-    assert "Nothing was compressed here yet" in texts(open_page("compression", view="Results"))
+    assert "There are no results here yet" in texts(open_page("compression", view="Results"))
     run_id = store_recipe(result_of(name="Mine *here*"))
     forget_runs()
     at = open_page("compression", recipe=run_id)

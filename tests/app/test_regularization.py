@@ -48,7 +48,7 @@ def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, e
     assert "study" not in at.query_params
     assert not (lab_home / "runs").exists()
     (example / "example.json").write_text('{"format": 99}')
-    assert "no study that this version can read" in read(open_page("regularization").error[0].value)
+    assert "no study that this version can read" in read(open_page("regularization").info[0].value)
 
 
 def test_what_ships_with_this_copy_can_be_read(open_page: Open) -> None:

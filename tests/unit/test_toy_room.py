@@ -8,16 +8,20 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from core.common import locks
 from core.common.errors import LabError
+from core.common.settings import Settings
 from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.job import Job, Outcome
+from core.jobs.kind import JobKind
 from core.jobs.store import WORKER_LOCK
 from core.jobs.worker import run_worker
+from tests.toy_room import COUNT, CountConfig
 from tests.unit.terminal import run_main
-from tests.unit.toy_room import COUNT, CountConfig
 
 WAIT_S = 60.0
 
@@ -26,11 +30,32 @@ WAIT_S = 60.0
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.setenv("LAB_SLOTS", "1")
-    monkeypatch.setenv("LAB_ROOMS", "tests.unit.toy_room")
+    monkeypatch.setenv("LAB_ROOMS", f"tests.toy_room,{__name__}")
+
+
+class FailConfig(Settings):
+    how: Literal["memory", "error", "deaf"]
+    """What goes wrong; `deaf` hears no signal."""
+
+
+def fail(config: FailConfig, job: Job) -> Outcome:
+    job.update(now=True, step=2)
+    job.interruptible = False
+    while config.how == "deaf":
+        time.sleep(0.01)
+    raise MemoryError if config.how == "memory" else RuntimeError("not foreseen")
+
+
+FAIL = JobKind(name="fail", entry=f"{__name__}:fail", read_config=FailConfig.from_dict)
+KINDS = (FAIL,)
 
 
 def new(**settings: object) -> str:
     return RunStore().create(CountConfig(**settings), kind=COUNT.name)  # type: ignore[arg-type]
+
+
+def failing(how: Literal["memory", "error", "deaf"]) -> str:
+    return RunStore().create(FailConfig(how=how), kind=FAIL.name)
 
 
 def wait_for(run_id: str, *, step: int = 0, ended: bool = False) -> Run:
@@ -102,7 +127,7 @@ def test_a_killed_run_is_lost_and_goes_on_where_it_was() -> None:
 
 
 def test_a_worker_that_does_not_stop_is_ended_after_its_grace() -> None:
-    run_id = new(step_s=0.01, fails="deaf")
+    run_id = failing("deaf")
     engine = LocalEngine(grace_s=0.2)
     engine.submit(run_id)
     wait_for(run_id, step=2)
@@ -124,9 +149,9 @@ def test_runs_wait_their_turn_and_one_that_waits_can_be_taken_out() -> None:
     assert RunStore().get(second).status == "stopped"
 
 
-@pytest.mark.parametrize(("fails", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
-def test_an_error_ends_in_a_sentence_and_can_be_tried_again(fails: str, said: str) -> None:
-    run_id = new(fails=fails)
+@pytest.mark.parametrize(("how", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
+def test_an_error_ends_in_a_sentence_and_can_be_tried_again(how: Literal["memory", "error"], said: str) -> None:
+    run_id = failing(how)
     assert run_worker(run_id) == "failed"
     run = RunStore().get(run_id)
     assert said in run.message
