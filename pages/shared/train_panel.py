@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.common.errors import LabError
 from core.common.values import signed
 from core.data import dataset_title
 from core.jobs import Run
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
 from pages.shared.elements import SAVE_AND_RESET, show_figure
-from pages.shared.job_parts import find_run, job_line, live_job
+from pages.shared.job_parts import job_line, live_job
 from pages.shared.job_words import address
+from pages.shared.registry import switch_page
 from pages.shared.resources import dark, store
-from pages.shared.text import VALIDATION_PLAIN, plain, show_error
+from pages.shared.text import VALIDATION_PLAIN, plain
 from pages.shared.text_run import METRIC_PX, text_figures
 
 PARAM = "run"
@@ -33,16 +33,12 @@ LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
 
 
-def train_panel(run_id: str) -> None:
+def train_panel(run: Run) -> None:
     """The live view of a run; refreshes itself while the run is under way."""
-    try:
-        run = find_run(run_id)
-        if address(run)[1] != {"view": "Train", PARAM: run_id}:  # a link may name a run of another view
-            job_line(run)
-            return
-        live_job(run, live=_live, buttons=_uses, poll_s=POLL_S if run.seconds < 60 else LATER_POLL_S)
-    except LabError as error:
-        show_error(error)
+    if address(run)[1] != {"view": "Train", PARAM: run.id}:  # a link may name a run of another view
+        job_line(run)
+        return
+    live_job(run, live=_live, buttons=_uses, poll_s=POLL_S if run.seconds < 60 else LATER_POLL_S)
 
 
 def _live(run: Run) -> None:
@@ -59,15 +55,9 @@ def _live(run: Run) -> None:
 def _uses(run: Run) -> None:
     if run.has_checkpoint:
         for key, label, icon, view in USES[run.task]:
-            if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
-                st.rerun()  # this fragment alone would stay on Train
-
-
-def _use(run: Run, view: str) -> None:
-    st.query_params["checkpoint"] = (
-        f"{run.id}/last" if run.status == "running" and view in ("Classify", "Write") else run.id
-    )
-    st.session_state["view"] = view
+            if st.button(label, key=key, icon=icon):
+                last = run.status == "running" and view in ("Classify", "Write")
+                switch_page(run.task, view=view, run=run.id, checkpoint=f"{run.id}/last" if last else run.id)
 
 
 def _figures(run: Run, rows: list[dict]) -> None:

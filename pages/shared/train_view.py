@@ -32,20 +32,20 @@ SIZES = {
 
 def train_view(task: str = "images") -> None:
     """The whole of the tab."""
-    run_id, problem = st.query_params.get(PARAM), ""
+    run_id, run, problem = st.query_params.get(PARAM), None, ""
     try:
-        known = bool(run_id) and find_run(run_id).id == run_id
+        run = find_run(run_id) if run_id else None
     except LabError as error:
-        known, problem = False, str(error)
-    if run_id and known:
+        problem = str(error)
+    if run:
         # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
-        st.query_params[PARAM] = run_id
+        st.query_params[PARAM] = run.id
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
         # A key of each run's own, so that the box closes when a new run takes its place.
-        with st.expander("New run", icon=":material/add:", key=f"new-run-{run_id}"):
+        with st.expander("New run", icon=":material/add:", key=f"new-run-{run.id}"):
             _new_run(task)
-        train_panel(run_id)
-        _others(run_id)
+        train_panel(run)
+        _others(run.id)
     else:
         settings, live = st.columns([2, 3], gap="large")
         with settings:
