@@ -82,6 +82,8 @@ class JobKind:
     """Beside its share, rate and time left, while it runs."""
     time_left: str = "left"
     """What follows the time left."""
+    time_spent: str = "took"
+    """What stands before the time that it took."""
     columns: Callable[[Run], dict[str, Any]] = lambda run: {}
     """Plain values that a table of runs holds only of this kind."""
     report_key: str = ""

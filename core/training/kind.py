@@ -83,6 +83,7 @@ TRAIN = JobKind(
     best=_best,
     done=_done,
     live=_live,
+    time_spent="trained for",
     columns=_columns,
     look=_look,
     after_finish="start a new one, with more epochs if it should train for longer",

@@ -15,13 +15,11 @@ from core.data import DATASETS
 from core.jobs.store import MAX_NAME
 from pages.compression.cost import cost_line
 from pages.compression.fields import LABELS
-from pages.compression.help import compress_help
 from pages.compression.scan import scan
 from pages.compression.steps import chosen_steps, preset_box, preset_name, steps_form
-from pages.compression.url import RECIPE
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.resources import act, store
+from pages.shared.job_parts import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import in_words, show_error
 
@@ -39,7 +37,6 @@ def new_recipe_view() -> None:
         task = _task()
         reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)
         if reference is None:
-            compress_help()
             return
         st.caption(describe(reference))
         preset_box(task)
@@ -55,13 +52,11 @@ def new_recipe_view() -> None:
             st.markdown(cost_line(config))
         except LabError as error:
             show_error(in_words(error, LABELS | ADVANCED))
-        if st.button("Compress", key="start-recipe", type="primary", icon=":material/compress:", disabled=not config):
-            assert config is not None
-            _start(config)
+        icon = ":material/compress:"
+        start_job_button("Compress", COMPRESS, config, key="start-recipe", name_key="recipe-name", icon=icon)
         if reference.card.dataset.name in DATASETS:
             dataset_or_offer(reference.card.dataset.name, "train and to measure accuracy on", "compress")
     scan(reference)
-    compress_help()
 
 
 def _task() -> str:
@@ -87,17 +82,6 @@ def _task() -> str:
 def _other_task() -> None:
     """The checkpoint of the address is of the other kind."""
     st.query_params.pop(PARAM, None)
-
-
-def _start(config: CompressConfig) -> None:
-    """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
-    try:
-        run_id = store().create(config, st.session_state.get("recipe-name", "").strip() or None, kind=COMPRESS.name)
-        act("submit", run_id)
-    except LabError as error:
-        show_error(error)
-        return
-    RECIPE.open(run_id)
 
 
 def _advanced() -> dict[str, Any]:

@@ -1,20 +1,32 @@
 """Compression: how small and how fast can a checkpoint get, and what does that cost?"""
 
-from pages.compression.url import RECIPE
+from core.compression.kind import COMPRESS
+from core.compression.store import COMPRESSIONS, read_compression
+from core.jobs import RunStore
+from pages.compression import PAGE
+from pages.compression.help import compress_help
+from pages.compression.live import live_curves, measured
+from pages.compression.made import Made
+from pages.compression.new import TASKS, new_recipe_view
+from pages.compression.view import compress_view
+from pages.shared.job_page import JobPage
 
-view = RECIPE.choose_view()
 
-if view == "Results":
-    from pages.compression.open import results_view
+def made(store: RunStore, run_id: str) -> Made:
+    """What there is of a recipe."""
+    return Made(read_compression(store, run_id), run_id, store.folder(run_id))
 
-    results_view()
-else:
-    RECIPE.clear()
-    if view == "Example":
-        from pages.compression.open import example_view
 
-        example_view()
-    else:
-        from pages.compression.new import new_recipe_view
-
-        new_recipe_view()
+JobPage(
+    page=PAGE,
+    kind=COMPRESS,
+    param="recipe",
+    form=new_recipe_view,
+    read=made,
+    result=lambda made, key, _: compress_view(made, key),
+    examples=TASKS,
+    load_example=lambda task: Made(COMPRESSIONS.load_shipped(task)),
+    live=live_curves,
+    changes=measured,
+    help=compress_help,
+).draw()

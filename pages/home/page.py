@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef, list_checkpoints
 from pages.shared.frame import active_runs, device_line
-from pages.shared.job_panel import job_line
+from pages.shared.job_parts import job_line
 from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.text import plain
 

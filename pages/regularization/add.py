@@ -12,7 +12,7 @@ from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.new import LABELS, parse_sizes, sizes_field
-from pages.regularization.url import STUDY
+from pages.shared.job_parts import open_run
 from pages.shared.resources import act, forget_runs, store
 from pages.shared.text import in_words, show_error
 
@@ -59,4 +59,4 @@ def add_to_study(run: Run, result: StudyResult) -> None:
             except LabError as error:
                 show_error(error)
                 return
-            STUDY.open(run.id)
+            open_run(run)

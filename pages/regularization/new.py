@@ -17,11 +17,9 @@ from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
 from pages.regularization.arms import TITLES, arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
-from pages.regularization.help import study_help
 from pages.regularization.preview import preview
-from pages.regularization.url import STUDY as ADDRESS
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
-from pages.shared.resources import act, store
+from pages.shared.job_parts import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import in_words, show_error
 
@@ -76,26 +74,8 @@ def new_study_view() -> None:
         st.warning(ONE_SEED)
     if config is not None and config.seeds == 2:
         st.caption(TWO_SEEDS)
-    if st.button(
-        "Start the study", key="start-study", type="primary", icon=":material/play_arrow:", disabled=not config
-    ):
-        assert config is not None
-        start(config, st.session_state.get("study-name", "").strip())
-    seen = st.container()
-    study_help()
-    with seen:  # last: it may have to wait for torch
-        preview(config)
-
-
-def start(config: StudyConfig, name: str) -> None:
-    """Make the run, hand it to the engine and show it; what either refuses is one sentence here."""
-    try:
-        run_id = store().create(config, name or None, kind=STUDY.name)
-        act("submit", run_id)
-    except LabError as error:
-        show_error(error)
-        return
-    ADDRESS.open(run_id)
+    start_job_button("Start the study", STUDY, config, key="start-study", name_key="study-name")
+    preview(config)
 
 
 def sizes_field(label: str, key: str, default: str = "") -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data import dataset_title
+from core.jobs import Run
 from core.models import MODELS
 from core.regularization.analysis import ArmResult, headline, summary
 from core.regularization.arms import BASELINE
 from core.regularization.figures import effects
 from core.regularization.results import StudyResult
+from pages.regularization.add import add_to_study
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
@@ -30,8 +32,17 @@ NAMES = {
 UNBROKEN = ("Effect (points)", "Accuracy")
 
 
-def study_view(result: StudyResult, key: str) -> None:
-    """All that a study says. key: of this study alone, for what the viewer chooses."""
+def study_view(result: StudyResult, key: str, run: Run | None) -> None:
+    """A study, and the form that adds to one. key: of this study alone, for what the viewer chooses; run: None of an example."""
+    if run is None:
+        st.markdown(f"#### {plain(result.name or 'Example')}")
+    _study(result, key)
+    if run is not None and not run.active:
+        add_to_study(run, result)
+
+
+def _study(result: StudyResult, key: str) -> None:
+    """All that a study says."""
     rows = summary(result)
     if not any(item.curve.step or item.status != "waiting" for item in result.members):
         st.caption(_how(result))

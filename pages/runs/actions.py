@@ -7,8 +7,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.jobs import Run
 from core.jobs.store import MAX_NAME
-from pages.shared.job_words import address
-from pages.shared.registry import switch_page
+from pages.shared.job_parts import open_run
 from pages.shared.resources import act, forget_runs, store
 from pages.shared.text import plain, show_error
 
@@ -18,8 +17,7 @@ def actions(chosen: list[Run]) -> None:
     if len(chosen) == 1:
         run = chosen[0]
         if st.button("Open", key="open", icon=":material/open_in_new:"):
-            page, query = address(run)
-            switch_page(page, **query)
+            open_run(run)
         if st.button("Rename", key="rename", icon=":material/edit:"):
             ask_rename(run)
     if any(run.resumable and not run.active for run in chosen):

@@ -65,9 +65,7 @@ def runs_table(runs: list[Run]) -> list[Run]:
         placeholder="–",
         column_config={
             "Name": st.column_config.TextColumn(width=180),
-            "What": st.column_config.TextColumn(
-                width=180, help="Of a study: what it compares with no regularization; of a recipe: what it does."
-            ),
+            "What": st.column_config.TextColumn(width=180, help="What it compares, or does."),
             "Best val.": percent,
             "Last val.": percent,
             "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),

@@ -14,7 +14,7 @@ from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
 from pages.shared.elements import download, show_figure
-from pages.shared.job_words import state_words, trains
+from pages.shared.job_words import state_words
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.tables import csv_bytes
@@ -42,11 +42,11 @@ def runs_view() -> None:
     problem = st.session_state.pop("runs-problem", None)
     if problem:
         show_error(problem)
-    trained = [run for run in chosen if trains(run)]
-    if trained:
-        _compare(trained)
+    curves = [run for run in chosen if run.config is not None and not run.job_kind.figures_command]
+    if curves:
+        _compare(curves)
     elif chosen:
-        st.caption("A study or a recipe is looked at on a page of its own: select it alone, and open it.")
+        st.caption("This has no curves here but a page of its own: select it alone, and open it.")
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:
@@ -109,20 +109,23 @@ def _places(chosen: list[str]) -> list[int]:
 
 
 def _differences(chosen: list[Run], names: dict[str, str]) -> None:
-    fields = differences([run.config.to_dict() for run in chosen])
+    configs = {run.id: run.job_kind.write_config(run.config) for run in chosen}
+    fields = differences(list(configs.values()))
     if not fields:
         st.markdown("**Settings:** the same in all of them.")
         return
     st.markdown("**Settings that differ**")
     table = {"setting": fields} | {
-        plain(names[run.id]): [plain(_text(field, run.config.to_dict()[field])) for field in fields] for run in chosen
+        plain(names[run_id]): [plain(_text(field, config.get(field))) for field in fields]
+        for run_id, config in configs.items()
     }
     st.table(table, border="horizontal", hide_index=True)
 
 
 def differences(configs: list[dict[str, Any]]) -> list[str]:
     """Fields that are not the same in all configs, in their order."""
-    return [field for field in configs[0] if any(config.get(field) != configs[0][field] for config in configs)]
+    fields = dict.fromkeys(field for config in configs for field in config)
+    return [field for field in fields if any(config.get(field) != configs[0].get(field) for config in configs)]
 
 
 def unique_names(runs: list[Run]) -> dict[str, str]:

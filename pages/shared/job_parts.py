@@ -1,17 +1,109 @@
-"""What the views of a training and of a study share: how far it is, Stop and Resume."""
+"""A job of any kind as every page shows it: its line in a list, its live head with Stop and Resume, and how one starts."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
 from core.common.errors import LabError
 from core.jobs import Run
-from pages.shared.job_words import STATUS, fraction, where
-from pages.shared.resources import act
+from core.jobs.kind import JobKind
+from pages.shared.job_words import STATUS, address, compares, done, fraction, where
+from pages.shared.registry import page_link, switch_page
+from pages.shared.resources import act, runs_now, store
 from pages.shared.text import duration, plain, show_error
 
+POLL_S = 3.0
 
-def job_head(run: Run) -> None:
+
+def find_run(run_id: str) -> Run:
+    """The run as it is now. Raises LabError for an id that is not valid or not there."""
+    return next((run for run in runs_now() if run.id == run_id), None) or store().get(run_id)
+
+
+def job_line(run: Run) -> None:
+    """A run in two lines: a link to its view, and how far it is or what it gave."""
+    page, query = address(run)
+    summary = compares(run)
+    names = [run.name, "" if summary else run.facts.model]
+    page_link(page, " · ".join(map(plain, filter(None, names))), icon=STATUS[run.status][2], **query)
+    if run.active:
+        st.progress(fraction(run), text=where(run))
+        return
+    best = run.job_kind.best(run)
+    parts = [STATUS[run.status][0], f"best validation {best}" if best else "", done(run), plain(summary)]
+    parts += [duration(run.seconds)] if run.seconds else []
+    st.caption(" · ".join(filter(None, parts)))
+
+
+def open_run(run: Run) -> None:
+    """Show a run next, on the page of its kind."""
+    page, query = address(run)
+    switch_page(page, **query)
+
+
+def start_job_button(
+    label: str, kind: JobKind, config: Any, *, key: str, name_key: str, icon: str = ":material/play_arrow:"
+) -> None:
+    """A button that makes a run, hands it to the engine and opens it; what either refuses is one sentence below.
+
+    config: None while there is none that is valid. name_key: of the field for the name of the run.
+    """
+    if not st.button(label, key=key, type="primary", icon=icon, disabled=config is None):
+        return
+    try:
+        run_id = store().create(config, st.session_state.get(name_key, "").strip() or None, kind=kind.name)
+        act("submit", run_id)
+        run = store().get(run_id)
+    except LabError as error:
+        show_error(error)
+        return
+    open_run(run)
+
+
+def live_job(
+    run: Run,
+    *,
+    live: Callable[[Run], None] | None = None,
+    buttons: Callable[[Run], None] | None = None,
+    message: Callable[[Run], str] = lambda run: run.message,
+    changes: Callable[[Run], Mapping[float, Any]] = lambda run: {},
+    poll_s: float = POLL_S,
+) -> None:
+    """How far a run is, with Stop or Resume; looks again every `poll_s` while it is under way.
+
+    live: draws what is new at every look. buttons: further ones. changes: seconds -> a value that the rest of the page shows;
+    all is drawn again when the run begins or ends, and when a value is another one and the page at least so many seconds
+    old.
+    """
+    drawn, drawn_at = changes(run), time.monotonic()
+
+    def look() -> None:
+        try:
+            now = find_run(run.id)
+            values, age_s = changes(now), time.monotonic() - drawn_at
+            if now.active != run.active or any(values[s] != drawn[s] and age_s >= s for s in values):
+                st.rerun()
+            _head(now, message(now))
+            with st.container(horizontal=True, gap="small"):
+                _stop_or_resume(now)
+                if buttons:
+                    buttons(now)
+            problem = st.session_state.pop("job-problem", None)
+            if problem:
+                show_error(problem)
+            if live:
+                live(now)
+        except LabError as error:
+            show_error(error)
+
+    st.fragment(look, run_every=poll_s if run.active else None)()
+
+
+def _head(run: Run, message: str) -> None:
     """Name, status, how far it is, and what there is to say."""
     name, colour, icon = STATUS[run.status]
     st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
@@ -21,32 +113,21 @@ def job_head(run: Run) -> None:
             f"No sign of life for {duration(run.silent_s)}: a slow machine may be in the middle of an evaluation, else its "
             "process hangs. Stop ends it, and Resume goes on from its last saved state."
         )
-    if run.message:
-        (st.error if run.status in ("failed", "lost") else st.caption)(plain(run.message))
+    if message:
+        (st.error if run.status in ("failed", "lost") else st.caption)(plain(message))
 
 
-def stop_or_resume(run: Run, resume: str) -> None:
-    """The button that fits. resume: what the one that starts it again says."""
+def _stop_or_resume(run: Run) -> None:
+    """The button that fits."""
     if run.status in ("queued", "running"):
         st.button("Stop", key="stop", icon=":material/stop:", on_click=_press, args=("stop", run.id))
     elif run.status == "stopping":
         st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
     elif run.resumable:
-        st.button(
-            resume,
-            key="resume",
-            icon=":material/play_arrow:",
-            type="primary",
-            on_click=_press,
-            args=("submit", run.id),
-        )
-
-
-def show_job_problem() -> None:
-    """What a pressed button was refused with."""
-    problem = st.session_state.pop("job-problem", None)
-    if problem:
-        show_error(problem)
+        resumes = run.saved_step or (run.parts and (run.started or run.step))
+        label = "Resume" if resumes else "Start again" if run.started else "Start"
+        icon = ":material/play_arrow:"
+        st.button(label, key="resume", icon=icon, type="primary", on_click=_press, args=("submit", run.id))
 
 
 def _press(verb: str, run_id: str) -> None:

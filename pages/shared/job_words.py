@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.jobs import Run
-from core.jobs.kind import DEFAULT_KIND
 from pages.shared.text import duration, plain
 
 STATUS = {
@@ -15,11 +14,6 @@ STATUS = {
     "failed": ("Failed", "red", ":material/error:"),
     "lost": ("Interrupted", "red", ":material/power_off:"),
 }
-
-
-def trains(run: Run) -> bool:
-    """Whether it is a training of one network, with figures and curves of its own."""
-    return run.job_kind.name == DEFAULT_KIND
 
 
 def address(run: Run) -> tuple[str, dict[str, str]]:
@@ -35,7 +29,7 @@ def fraction(run: Run) -> float:
 
 
 def where(run: Run) -> str:
-    """Percent, epoch (of a study its runs, of a recipe its variants), rate and time left in one line of Markdown."""
+    """Percent, what its kind counts, rate and time left in one line of Markdown."""
     if run.status == "queued":
         place = f", place {run.queue_position}" if run.queue_position else ""
         return f"Waiting in the queue{place}"
@@ -50,7 +44,7 @@ def where(run: Run) -> str:
     if run.status == "running" and run.seconds_left is not None:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
-        parts.append(f"{'trained for' if trains(run) else 'took'} {duration(run.seconds)}")
+        parts.append(f"{run.job_kind.time_spent} {duration(run.seconds)}")
     return " · ".join(filter(None, parts)) + _silence(run)
 
 
@@ -59,12 +53,12 @@ def _silence(run: Run) -> str:
 
 
 def done(run: Run) -> str:
-    """`epoch 3.5 of 10`; of a study `runs 12 of 60`."""
+    """`epoch 3.5 of 10`, `runs 12 of 60`."""
     return run.job_kind.done(run)
 
 
 def compares(run: Run) -> str:
-    """What a study compares with no regularization, or what a recipe does, in words; empty for a training."""
+    """What it compares or does, in words; empty where its name says it."""
     return run.job_kind.summary(run.config)
 
 
@@ -72,8 +66,3 @@ def state_words(run: Run) -> str:
     """Status for a table; a silence in whole minutes, so that it does not change at every look."""
     silent = f", silent for {duration(60 * (run.silent_s // 60))}" if run.silent_s is not None else ""
     return STATUS[run.status][0] + silent
-
-
-def best(run: Run) -> str:
-    """The best figure: `71.30%` for images, `1.520 nats` for text; a dash where there is none yet."""
-    return run.job_kind.best(run) or "–"

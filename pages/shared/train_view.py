@@ -13,14 +13,15 @@ from core.data import TEXT_PREFIX, canonical_name, dataset_status
 from core.jobs.store import MAX_NAME
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
+from core.training.kind import TRAIN
 from pages.shared.frame import active_runs
-from pages.shared.job_panel import find_run, job_line, job_panel
-from pages.shared.resources import act, runs_now, store
+from pages.shared.job_parts import find_run, job_line, start_job_button
+from pages.shared.resources import runs_now
 from pages.shared.text import duration, in_words, plain, show_error
 from pages.shared.train_form import labels, train_form
 from pages.shared.train_help import train_help
+from pages.shared.train_panel import PARAM, train_panel
 
-PARAM = "run"
 SIZES = {
     "cifar10": {"train": 45_000, "validation": 5_000},
     "tiny_shakespeare": {"train": 1_003_854},
@@ -31,20 +32,20 @@ SIZES = {
 
 def train_view(task: str = "images") -> None:
     """The whole of the tab."""
-    run_id, problem = st.query_params.get(PARAM), ""
+    run_id, run, problem = st.query_params.get(PARAM), None, ""
     try:
-        known = bool(run_id) and find_run(run_id).id == run_id
+        run = find_run(run_id) if run_id else None
     except LabError as error:
-        known, problem = False, str(error)
-    if run_id and known:
+        problem = str(error)
+    if run:
         # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
-        st.query_params[PARAM] = run_id
+        st.query_params[PARAM] = run.id
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
         # A key of each run's own, so that the box closes when a new run takes its place.
-        with st.expander("New run", icon=":material/add:", key=f"new-run-{run_id}"):
+        with st.expander("New run", icon=":material/add:", key=f"new-run-{run.id}"):
             _new_run(task)
-        job_panel(run_id)
-        _others(run_id)
+        train_panel(run)
+        _others(run.id)
     else:
         settings, live = st.columns([2, 3], gap="large")
         with settings:
@@ -78,16 +79,7 @@ def _new_run(task: str) -> None:
     except LabError as error:
         with verdict:  # beside the button that it turns grey, wherever the field is
             show_error(in_words(error, labels()))
-    if st.button("Start training", key="start", type="primary", icon=":material/play_arrow:", disabled=config is None):
-        assert config is not None
-        try:
-            run_id = store().create(config, st.session_state.get("run-name", "").strip() or None)
-            act("submit", run_id)
-        except LabError as error:
-            show_error(error)
-            return
-        st.query_params[PARAM] = run_id
-        st.rerun()
+    start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
 
 
 def _expectation(config: TrainConfig) -> str:

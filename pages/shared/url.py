@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -65,44 +64,3 @@ def choose_view(page: Page, start: str | None = None) -> str:
     left[page.name] = view
     st.markdown(page.views[view])
     return view
-
-
-@dataclass(frozen=True, slots=True)
-class ResultUrl:
-    """`?param=<run id>` on a page whose views are, in this order: what ships, a new one, and the results of this machine."""
-
-    param: str
-    page: Page
-    shipped: Callable[[], tuple[str, ...]]
-
-    def choose_view(self) -> str:
-        """The view of the page: an address that names a result opens it, whatever view it names."""
-        example, *_, results = self.page.views
-        started = st.session_state.pop(self._next, None)
-        if started:
-            st.query_params[self.param] = started
-            st.session_state["view"] = results
-        run_id = st.query_params.get(self.param)
-        start = (example if run_id in self.shipped() else results) if run_id else None
-        return choose_view(self.page, start)
-
-    def current(self) -> str | None:
-        """The run that the address names. A link within the page leaves the browser's address behind: it is said again."""
-        run_id = st.query_params.get(self.param)
-        if run_id:
-            st.query_params[self.param] = run_id
-        return run_id
-
-    def open(self, run_id: str) -> None:
-        """Show a result next."""
-        st.session_state[self._next] = run_id
-        st.rerun()
-
-    def clear(self) -> None:
-        """In views that show no result of this machine: the address must not name one."""
-        st.query_params.pop(self.param, None)
-
-    @property
-    def _next(self) -> str:
-        """In the session: the run that was just started, to be opened by the next run of the page."""
-        return f"{self.param}-next"

@@ -1,4 +1,4 @@
-"""The registry of pages: rooms that come from outside, and what the pages of this lab say of themselves."""
+"""The registry of pages, and links between them."""
 
 from __future__ import annotations
 
@@ -13,45 +13,12 @@ from core.common.errors import LabError
 from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
-from pages.shared.registry import ROOMS, pages, sections
+from pages.shared.registry import ROOMS, pages
 from tests.app.conftest import HOSTILE, ROOT, Open, click, read, rerun, sources
-
-TOY = """
-import streamlit as st
-from pages.shared.registry import Page, page_link
-from pages.shared.url import choose_view
-
-def draw():
-    st.caption(f"view {choose_view(PAGE)}")
-    page_link("images", "Classify it", view="Classify", checkpoint="tiny")
-
-PAGE = Page(name="toy", title="Toy", icon=":material/toys:", section="Trust", question="Does it play?",
-            views={"Play": "How does it play?", "Rest": "How does it rest?"}, script=draw)
-"""
-
-
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A room outside this repository."""
-    (tmp_path / "toy_room.py").write_text(TOY)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("LAB_ROOMS", " toy_room ,")
-
-
-def test_a_room_from_outside_is_in_the_navigation_and_on_home(open_page: Open, toy: None) -> None:
-    links = {link.proto.label: link.proto for link in open_page("home").get("page_link")}
-    assert (links["Does it play?"].page, links["Does it play?"].icon) == ("toy", ":material/toys:")
-    at = open_page("toy", view="Rest")
-    assert at.title[0].value == "Toy"
-    assert [item.value for item in at.markdown] == ["How does it rest?"]
-    assert at.main.caption[0].value == "view Rest"
-    link = next(item.proto for item in at.get("page_link") if item.proto.label == "Classify it")
-    assert (link.page, link.query_string) == ("images", "view=Classify&checkpoint=tiny")
-    assert [page.name for page in sections()["Trust"]] == ["attribution", "toy"]
 
 
 def test_two_pages_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "double_room.py").write_text(TOY.replace('name="toy"', 'name="text"'))
+    (tmp_path / "double_room.py").write_text("from pages.text import PAGE")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("LAB_ROOMS", "double_room")
     with pytest.raises(LabError, match="Two pages are called text"):

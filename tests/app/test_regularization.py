@@ -48,7 +48,7 @@ def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, e
     assert "study" not in at.query_params
     assert not (lab_home / "runs").exists()
     (example / "example.json").write_text('{"format": 99}')
-    assert "no study that this version can read" in read(open_page("regularization").error[0].value)
+    assert "no study that this version can read" in read(open_page("regularization").info[0].value)
 
 
 def test_what_ships_with_this_copy_can_be_read(open_page: Open) -> None:
@@ -119,11 +119,12 @@ def test_a_link_opens_its_study(open_page: Open, example: Path) -> None:
 
 
 def test_studies_are_listed_with_links(open_page: Open) -> None:
-    assert "No study was made here yet" in texts(open_page("regularization", view="Studies"))
+    assert "There are no studies here yet" in texts(open_page("regularization", view="Studies"))
     run_id = store_study(result_of())
     training = RunStore().create(TrainConfig(), "A training")
     forget_runs()
-    assert "is no study" in read(open_page("regularization", study=training).error[0].value)
+    at = open_page("regularization", study=training)
+    assert [link.proto.query_string for link in at.get("page_link")] == [f"view=Train&run={training}"]
     at = open_page("regularization", view="Studies")
     links = [link.proto.query_string for link in at.get("page_link") if link.proto.query_string]
     assert links == [f"view=Studies&study={run_id}"]

@@ -11,16 +11,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from core.common import locks
 from core.common.errors import LabError
+from core.common.settings import Settings
 from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.job import Job, Outcome
+from core.jobs.kind import JobKind
 from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
 from core.jobs.worker import run_worker
+from tests.toy_room import COUNT, CountConfig
 from tests.unit.terminal import ROOT, run_main
-from tests.unit.toy_room import COUNT, CountConfig
 
 WAIT_S = 60.0
 
@@ -29,11 +33,35 @@ WAIT_S = 60.0
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.setenv("LAB_SLOTS", "1")
-    monkeypatch.setenv("LAB_ROOMS", "tests.unit.toy_room")
+    monkeypatch.setenv("LAB_ROOMS", f"tests.toy_room,{__name__}")
+
+
+class FailConfig(Settings):
+    how: Literal["memory", "error", "deaf", "disk"]
+    """What goes wrong; `deaf` hears no signal, `disk` only fails where its state may not be written."""
+
+
+def fail(config: FailConfig, job: Job) -> Outcome:
+    job.update(now=True, step=2)
+    job.interruptible = False
+    if config.how == "disk":
+        job.state_path.write_bytes(bytes(200_000))
+        return Outcome(status="finished", message="Wrote its state.")
+    while config.how == "deaf":
+        time.sleep(0.01)
+    raise MemoryError if config.how == "memory" else RuntimeError("not foreseen")
+
+
+FAIL = JobKind(name="fail", entry=f"{__name__}:fail", read_config=FailConfig.from_dict)
+KINDS = (FAIL,)
 
 
 def new(**settings: object) -> str:
     return RunStore().create(CountConfig(**settings), kind=COUNT.name)  # type: ignore[arg-type]
+
+
+def failing(how: Literal["memory", "error", "deaf", "disk"]) -> str:
+    return RunStore().create(FailConfig(how=how), kind=FAIL.name)
 
 
 def wait_for(run_id: str, *, step: int = 0, ended: bool = False) -> Run:
@@ -105,7 +133,7 @@ def test_a_killed_run_is_lost_and_goes_on_where_it_was() -> None:
 
 
 def test_a_worker_that_does_not_stop_is_ended_after_its_grace() -> None:
-    run_id = new(step_s=0.01, fails="deaf")
+    run_id = failing("deaf")
     engine = LocalEngine(grace_s=0.2)
     engine.submit(run_id)
     wait_for(run_id, step=2)
@@ -135,9 +163,9 @@ def test_runs_wait_their_turn_and_one_that_waits_can_be_taken_out() -> None:
     assert [RunStore().get(run_id).status for run_id in (first, second)] == ["stopped", "stopped"]
 
 
-@pytest.mark.parametrize(("fails", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
-def test_an_error_ends_in_a_sentence_and_can_be_tried_again(fails: str, said: str) -> None:
-    run_id = new(fails=fails)
+@pytest.mark.parametrize(("how", "said"), [("memory", "Memory ran out"), ("error", "RuntimeError")])
+def test_an_error_ends_in_a_sentence_and_can_be_tried_again(how: Literal["memory", "error"], said: str) -> None:
+    run_id = failing(how)
     assert run_worker(run_id) == "failed"
     run = RunStore().get(run_id)
     assert said in run.message
@@ -146,7 +174,7 @@ def test_an_error_ends_in_a_sentence_and_can_be_tried_again(fails: str, said: st
 
 
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_later() -> None:
-    run_id = new(steps=4, state_bytes=200_000)
+    run_id = failing("disk")
     limit = 100_000  # a worker that may not write files of the size of its state
     starved = subprocess.run(
         [sys.executable, "-m", "core", "worker", run_id],

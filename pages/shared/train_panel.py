@@ -1,22 +1,22 @@
-"""One run, live: where it is, how fast, how long still, its curves, and Stop or Resume."""
+"""One training, live: where it is, how fast, how long still, its curves, and Stop or Resume."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from core.common.errors import LabError
 from core.common.values import signed
 from core.data import dataset_title
 from core.jobs import Run
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
 from pages.shared.elements import SAVE_AND_RESET, show_figure
-from pages.shared.job_parts import job_head, show_job_problem, stop_or_resume
-from pages.shared.job_words import STATUS, address, best, compares, done, fraction, trains, where
-from pages.shared.registry import page_link
-from pages.shared.resources import dark, runs_now, store
-from pages.shared.text import VALIDATION_PLAIN, duration, plain, show_error
+from pages.shared.job_parts import job_line, live_job
+from pages.shared.job_words import address
+from pages.shared.registry import switch_page
+from pages.shared.resources import dark, store
+from pages.shared.text import VALIDATION_PLAIN, plain
 from pages.shared.text_run import METRIC_PX, text_figures
 
+PARAM = "run"
 USES = {
     "images": (
         ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
@@ -33,55 +33,16 @@ LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
 
 
-def job_line(run: Run) -> None:
-    """A run in two lines: a link to its view, and how far it is or what it gave."""
-    page, query = address(run)
-    label = f"{plain(run.name)} · {plain(run.config.model)}" if trains(run) else plain(run.name)
-    page_link(page, label, icon=STATUS[run.status][2], **query)
-    if run.active:
-        st.progress(fraction(run), text=where(run))
-        return
-    parts = [STATUS[run.status][0], done(run)]
-    parts += [plain(compares(run))] if compares(run) else []
-    if run.job_kind.best(run):
-        parts.insert(1, f"best validation {best(run)}")
-    parts += [duration(run.seconds)] if run.seconds else []
-    st.caption(" · ".join(parts))
-
-
-def job_panel(run_id: str) -> None:
+def train_panel(run: Run) -> None:
     """The live view of a run; refreshes itself while the run is under way."""
-    try:
-        run = find_run(run_id)
-    except LabError as error:
-        show_error(error)
-        return
-    if not trains(run):  # a link may say so
+    if address(run)[1] != {"view": "Train", PARAM: run.id}:  # a link may name a run of another view
         job_line(run)
         return
-    every = POLL_S if run.seconds < 60 else LATER_POLL_S
-    st.fragment(_live, run_every=every if run.active else None)(run_id, run.active)
+    live_job(run, live=_live, buttons=_uses, poll_s=POLL_S if run.seconds < 60 else LATER_POLL_S)
 
 
-def find_run(run_id: str) -> Run:
-    """The run as it is now. Raises LabError for an id that is not valid or not there."""
-    return next((run for run in runs_now() if run.id == run_id), None) or store().get(run_id)
-
-
-def _live(run_id: str, polling: bool) -> None:
-    try:
-        run = find_run(run_id)
-        rows = store().metrics(run_id)
-    except LabError as error:
-        show_error(error)
-        return
-    if run.active != polling:
-        st.rerun()
-    job_head(run)
-    with st.container(horizontal=True, gap="small"):
-        stop_or_resume(run, "Resume" if run.saved_step else "Start again")
-        _uses(run)
-    show_job_problem()
+def _live(run: Run) -> None:
+    rows = store().metrics(run.id)
     if run.task == "text":
         text_figures(run, rows)
     else:
@@ -94,15 +55,9 @@ def _live(run_id: str, polling: bool) -> None:
 def _uses(run: Run) -> None:
     if run.has_checkpoint:
         for key, label, icon, view in USES[run.task]:
-            if st.button(label, key=key, icon=icon, on_click=_use, args=(run, view)):
-                st.rerun()  # this fragment alone would stay on Train
-
-
-def _use(run: Run, view: str) -> None:
-    st.query_params["checkpoint"] = (
-        f"{run.id}/last" if run.status == "running" and view in ("Classify", "Write") else run.id
-    )
-    st.session_state["view"] = view
+            if st.button(label, key=key, icon=icon):
+                last = run.status == "running" and view in ("Classify", "Write")
+                switch_page(run.task, view=view, run=run.id, checkpoint=f"{run.id}/last" if last else run.id)
 
 
 def _figures(run: Run, rows: list[dict]) -> None:

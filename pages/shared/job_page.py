@@ -1,0 +1,116 @@
+"""A page about one kind of job: what ships, a form for a new one, the jobs of this machine, and one of them, live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.jobs import Run, RunStore
+from core.jobs.kind import JobKind
+from pages.shared.job_parts import find_run, job_line, live_job
+from pages.shared.registry import Page
+from pages.shared.resources import runs_now, store
+from pages.shared.text import plain, show_error
+from pages.shared.url import choose_view
+
+EXAMPLE = "example"
+"""`?study=example` opens what ships."""
+DONE_S, GROWN_S = 6.0, 15.0
+"""Least age of a result that is drawn again: where a part is over, and where it has only grown. Each drawing costs server
+and browser a part of a core that the job could use."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPage:
+    """What a room declares of its page; `draw` does the rest."""
+
+    page: Page
+    """Its views are, in this order: what ships, if anything does, a new job, and the jobs of this machine."""
+    kind: JobKind
+    param: str
+    """`?param=<run id>` opens a job."""
+    form: Callable[[], None]
+    """Draws a new job, with a `start_job_button`."""
+    result: Callable[[Any, str, Run | None], None]
+    """Draws what was read of a job, or of an example (without a run). The text is a key, of what the viewer chooses."""
+    read: Callable[[RunStore, str], Any] = RunStore.metrics
+    """What there is of a job's result by now. Raises LabError."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """What ships: name -> the word that chooses it."""
+    load_example: Callable[[str], Any] = lambda name: None
+    """One of them. Raises LabError."""
+    live: Callable[[Run], None] | None = None
+    """Draws under the head of a job, at every look."""
+    message: Callable[[Run], str] = lambda run: run.message
+    """What its head says of a job, where that is news."""
+    changes: Callable[[Run], Mapping[float, Any]] = lambda run: {DONE_S: run.parts_done, GROWN_S: run.step}
+    """Seconds -> a value; the result is drawn again when one is another and the drawing so old."""
+    help: Callable[[], None] = lambda: None
+    """Draws the folded explanation at the foot of all views."""
+
+    def draw(self) -> None:
+        """The whole of the page."""
+        *example, _, jobs = self.page.views
+        run_id = st.query_params.get(self.param)
+        view = choose_view(self.page, (example or [jobs])[0] if run_id == EXAMPLE else jobs if run_id else None)
+        body = st.container()
+        self.help()  # first: a form may have to wait for torch
+        with body:
+            try:
+                self._view(view, run_id)
+            except LabError as error:
+                show_error(error)
+
+    def _view(self, view: str, run_id: str | None) -> None:
+        *example, new, jobs = self.page.views
+        if view != jobs:
+            st.query_params.pop(self.param, None)  # the address must not name a job that is not shown
+            (self.form if view == new else self._example)()
+        elif run_id:
+            # A link within the page leaves the browser's address behind: say it again.
+            st.query_params[self.param] = run_id
+            # No link: one within the page would leave the job in the browser's address.
+            if st.button(
+                f"All {jobs.lower()}", key=f"all-{jobs.lower()}", icon=":material/arrow_back:", type="tertiary"
+            ):
+                del st.query_params[self.param]
+                st.rerun()
+            self._job(run_id)
+        elif runs := [run for run in runs_now() if run.kind == self.kind.name]:
+            for run in runs:
+                job_line(run)
+        else:
+            shows = f"; {example[0]} shows what you will see" if example else ""
+            st.info(f"There are no {jobs.lower()} here yet. {new} starts one{shows}.")
+
+    def _job(self, run_id: str) -> None:
+        run = find_run(run_id)
+        if run.kind != self.kind.name:  # a link may say so
+            job_line(run)
+            return
+        found = self.read(store(), run_id)
+        live_job(run, live=self.live, message=self.message, changes=self.changes)
+        st.fragment(self.result)(found, run_id, run)
+
+    def _example(self) -> None:
+        name = next(iter(self.examples))
+        if len(self.examples) > 1:
+            name = st.segmented_control(
+                "Example of",
+                list(self.examples),
+                default=name,
+                required=True,
+                format_func=self.examples.__getitem__,
+                key="example-task",
+                persist_state="session",
+            )
+        try:
+            found = self.load_example(name)
+        except LabError as error:
+            st.info(f"{plain(error)} {list(self.page.views)[1]} starts one.")
+            return
+        st.fragment(self.result)(found, f"shipped-{name}", None)
