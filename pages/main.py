@@ -6,8 +6,8 @@ from core.common.devices import prepare_server
 
 prepare_server()  # Thread counts must be set before anything imports torch.
 
-from pages.shared.frame import ICON, sidebar  # noqa: E402
 from pages.shared.registry import sections  # noqa: E402
+from pages.shared.sidebar import ICON, sidebar  # noqa: E402
 from pages.shared.warmup import warm_up_in_background  # noqa: E402
 
 st.set_page_config(page_title="Bottleneck Lab", page_icon=ICON, layout="wide")

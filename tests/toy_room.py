@@ -19,6 +19,8 @@ class CountConfig(Settings):
     """How far to count."""
     step_s: float = 0.0
     """Seconds that a number takes."""
+    state_bytes: int = 0
+    """Size of its saved state, at least."""
 
 
 def run_count(config: CountConfig, job: Job) -> Outcome:
@@ -32,7 +34,7 @@ def run_count(config: CountConfig, job: Job) -> Outcome:
         number += 1
         job.row("eval", {"step": number, "epoch": float(number), "square": number * number})
         job.sync_rows()
-        job.state_path.write_text(str(number))
+        job.state_path.write_text(str(number).ljust(config.state_bytes))
         job.update(now=True, step=number, saved_step=number, square=number * number)
         job.stop_if_wanted()
     return Outcome(status="finished", message=f"Counted to {number}.")
@@ -53,7 +55,7 @@ def draw() -> None:
     import streamlit as st
 
     from pages.shared.job_page import JobPage
-    from pages.shared.job_parts import start_job_button
+    from pages.shared.run_controls import start_job_button
     from pages.shared.settings_form import settings_form
 
     def form() -> None:

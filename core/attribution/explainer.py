@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_picture
-from core.attribution.method import Method, Progress, Question, silent
-from core.attribution.networks import copied
+from core.attribution.method import AttributionRequest, Method, Progress, no_progress
+from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
@@ -67,7 +67,7 @@ class Explainer:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.card = checkpoint.card
-        self._model = copied(checkpoint.model)
+        self._model = clone_model(checkpoint.model)
         self._lock = threading.Lock()
         self._refusals: dict[str, str | None] = {}
 
@@ -99,7 +99,7 @@ class Explainer:
         *,
         baseline: str = DEFAULT_BASELINE,
         seed: int = 0,
-        on_progress: Progress = silent,
+        on_progress: Progress = no_progress,
     ) -> Attribution:
         """Why class `target`, for pixels (H, W, 3) uint8? The same question gives the same map.
 
@@ -120,7 +120,7 @@ class Explainer:
                 f"The picture is the same as its baseline ({baseline}), so {method.title} has no difference to explain: "
                 "choose another baseline."
             )
-        question = Question(
+        question = AttributionRequest(
             inputs=inputs.clone().requires_grad_(), target=target, baseline=base, seed=seed, on_progress=on_progress
         )
         # The lots first: who waits for others to draw theirs must not keep this network from everybody meanwhile.
@@ -129,7 +129,7 @@ class Explainer:
             try:
                 found = method.attribute(self._model, question)
             except BaseException:
-                self._model = copied(self.checkpoint.model)  # hooks may be left in this one
+                self._model = clone_model(self.checkpoint.model)  # hooks may be left in this one
                 raise
             milliseconds = (time.perf_counter() - started) * 1000
         values = np.ascontiguousarray(found.detach()[0].cpu().numpy(), dtype=np.float32)
@@ -169,7 +169,7 @@ class Explainer:
 
 
 @contextmanager
-def _seeded(seed: int, on_progress: Progress = silent) -> Iterator[None]:
+def _seeded(seed: int, on_progress: Progress = no_progress) -> Iterator[None]:
     """The global generators seeded, and put back after. on_progress: called while others draw, and may end the waiting."""
     while not _DRAWING.acquire(timeout=WAIT_S):
         on_progress(0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, new_figure, seen
+from core.common.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, for_theme, new_figure
 
 if TYPE_CHECKING:
     from core.attribution.evidence.curves import Curve, Faithfulness
@@ -135,7 +135,7 @@ def curves_figure(
             CONTROL_DASHES.get(control, "dot"),
             1.5,
         )
-    _line(figure, getattr(found, kind), as_text(name), seen(BLUE, dark), "solid", 3)
+    _line(figure, getattr(found, kind), as_text(name), for_theme(BLUE, dark), "solid", 3)
     figure.update_xaxes(
         title_text=f"pixels {'put back' if kind == 'insertion' else 'taken away'}, most important first (%)",
         range=[0, 100],
@@ -151,7 +151,7 @@ def scores_figure(
 ) -> go.Figure:
     """Means with their intervals, the first on top. rows: (title, mean, low, high, whether it is a control)."""
     figure = new_figure(dark=dark, height=70 + 24 * len(rows))
-    for control, colour, symbol in ((False, seen(BLUE, dark), "circle"), (True, MUTED[dark], "diamond")):
+    for control, colour, symbol in ((False, for_theme(BLUE, dark), "circle"), (True, MUTED[dark], "diamond")):
         kind = [row for row in rows if row[4] is control]
         figure.add_scatter(
             x=[row[1] for row in kind],
@@ -204,8 +204,8 @@ def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
 
 def _stops(signed: bool, dark: bool, opacity: float) -> list[tuple[float, np.ndarray, float]]:
     """Place 0..1, colour (3,) and alpha of each stop; what is near zero hides less of the picture."""
-    nothing = _rgb(PAPER[dark])
-    strong = _rgb((DARK_GREEN if dark else GREEN) if not signed else seen(BLUE, dark))
+    empty_figure = _rgb(PAPER[dark])
+    strong = _rgb((DARK_GREEN if dark else GREEN) if not signed else for_theme(BLUE, dark))
     against = _rgb(DARK_VERMILLION if dark else VERMILLION)
     least = opacity**4
     found = []
@@ -213,7 +213,9 @@ def _stops(signed: bool, dark: bool, opacity: float) -> list[tuple[float, np.nda
         share = 2 * place - 1 if signed else place
         end = against if share < 0 else strong
         size = abs(share)
-        found.append((float(place), nothing + (end - nothing) * size**0.7, least + (opacity - least) * size**0.7))
+        found.append(
+            (float(place), empty_figure + (end - empty_figure) * size**0.7, least + (opacity - least) * size**0.7)
+        )
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, new_figure, seen
+from core.common.theme import BLUE, for_theme, new_figure
 
 
 def likeness_figure(epochs: Sequence[float], likeness: Sequence[float | None], *, dark: bool) -> go.Figure:
@@ -16,7 +16,7 @@ def likeness_figure(epochs: Sequence[float], likeness: Sequence[float | None], *
         x=list(epochs),
         y=list(likeness),
         mode="lines+markers",
-        line={"color": seen(BLUE, dark), "width": 2.5},
+        line={"color": for_theme(BLUE, dark), "width": 2.5},
         marker={"size": 8},
         hovertemplate="epoch %{x:g}: %{y:.2f}<extra></extra>",
         showlegend=False,

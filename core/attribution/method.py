@@ -17,12 +17,12 @@ Progress = Callable[[float], None]
 """Called with the share done, 0..1; may raise to stop the work."""
 
 
-def silent(share: float) -> None:
+def no_progress(share: float) -> None:
     """For who does not watch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class AttributionRequest:
     """What a method is asked: why this class, for this picture?"""
 
     inputs: Tensor
@@ -32,7 +32,7 @@ class Question:
     baseline: Tensor
     """(1, 3, H, W): the picture with nothing in it, for methods that compare with one."""
     seed: int
-    on_progress: Progress = silent
+    on_progress: Progress = no_progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Method:
     """Whether a map tells what speaks against the class from what supports it; else its values are at least 0."""
     channels: ClassVar[bool] = True
     """Whether it has a value for each colour channel of a pixel; else the three are equal, and are the pixel's value."""
-    local: ClassVar[bool] = False
+    is_gradient: ClassVar[bool] = False
     """Whether values are slopes (change of the logit per unit of input), not shares of the answer."""
     sums_to: ClassVar[str] = ""
     """What all its values should sum to: `rise` (the logit's difference between picture and baseline), `logit`, or nothing."""
@@ -57,11 +57,11 @@ class Method:
     """Whether it depends on the seed."""
     quick: ClassVar[bool] = False
     """Whether it needs a handful of passes: shown without being asked for."""
-    measures: ClassVar[str]
+    summary: ClassVar[str]
     """The first of three sentences for "What am I looking at?": what it measures."""
-    reading: ClassVar[str]
+    how_to_read: ClassVar[str]
     """The second: how to read the map."""
-    caution: ClassVar[str]
+    caveat: ClassVar[str]
     """The third: where it misleads."""
     paper: ClassVar[tuple[str, str]]
     """Authors and identifier, address."""
@@ -74,7 +74,7 @@ class Method:
         """Why this network cannot be explained so, in one sentence; None where it can."""
         return None
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         """(1, 3, H, W) float32, as Captum gives it. May hook modules of `model`, which is a copy for that purpose."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class Method:
             )
 
 
-def counted(model: nn.Module, question: Question, total: int) -> Callable[[Tensor], Any]:
+def with_progress(model: nn.Module, question: AttributionRequest, total: int) -> Callable[[Tensor], Any]:
     """The network, telling after each call how much of `total` passes is done; what listens may stop the work."""
     done = 0
 

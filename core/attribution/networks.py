@@ -24,7 +24,7 @@ def leaves(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if not list(module.children())]
 
 
-def copied(model: nn.Module) -> Any:
+def clone_model(model: nn.Module) -> Any:
     """A copy to be hooked or asked for gradients, that learns nothing."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 

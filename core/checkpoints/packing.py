@@ -124,7 +124,7 @@ def _too_small(stored: Tensors, coded: int) -> bool:
     return coded > max(ALWAYS, MOST_PER_BYTE * sum(part.nbytes for part in stored.values()))
 
 
-def rows_on_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize_per_channel(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (rows, ...) float32 as int8 of the same shape and steps (rows,) float32: each at the nearest multiple of the step
     of its row, of which the largest is 127. Rows that are on such a grid stay exactly as they are."""
     rows = weight.reshape(len(weight), -1)
@@ -137,7 +137,7 @@ def rows_on_grid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _rounded(rows, steps).astype(np.int8).reshape(weight.shape), steps[:, 0].copy()
 
 
-def from_grid(whole: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def dequantize(whole: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Whole numbers (rows, ...) times the step (rows,) of their row, float32."""
     return whole.astype(np.float32) * steps.reshape(len(whole), *[1] * (whole.ndim - 1))
 
@@ -155,7 +155,7 @@ def _fits(rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
 def _rows_in_8_bits(name: str, value: torch.Tensor) -> Tensors:
     if not value.isfinite().all():
         raise LabError(f"{name[:60]} has weights that are no finite numbers: it cannot be stored in int8.")
-    whole, steps = rows_on_grid(value.numpy())
+    whole, steps = quantize_per_channel(value.numpy())
     return {"int8": _tensor(whole), "scale": _tensor(steps)}
 
 
@@ -258,7 +258,7 @@ def _unpacked(parts: Tensors, shape: torch.Size, dtype: torch.dtype) -> torch.Te
             raise ValueError(f"a tensor of {tuple(whole.shape)} stands for one of {tuple(shape)}")
         if steps.shape != shape[:1] or steps.dtype != torch.float32:
             raise ValueError(f"{tuple(steps.shape)} steps stand for {shape[0]} rows")
-        return torch.from_numpy(from_grid(whole.numpy(), steps.numpy())).to(dtype)
+        return torch.from_numpy(dequantize(whole.numpy(), steps.numpy())).to(dtype)
     count = shape.numel()
     if "coded_gaps" not in parts:
         weights = _looked_up(parts, count)

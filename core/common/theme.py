@@ -79,15 +79,15 @@ SEQUENTIAL_DARK = ((0.0, "#12171d"), (0.25, "#16394f"), (0.5, "#1b6795"), (0.75,
 
 def colour_of(name: str, *, dark: bool = False) -> str:
     """The colour of a model, split or arm: fixed where known, else the same one for the same name every time."""
-    return seen(FIXED.get(name) or CATEGORICAL[zlib.crc32(name.encode()) % (len(CATEGORICAL) - 1)], dark)
+    return for_theme(FIXED.get(name) or CATEGORICAL[zlib.crc32(name.encode()) % (len(CATEGORICAL) - 1)], dark)
 
 
-def seen(colour: str, dark: bool) -> str:
+def for_theme(colour: str, dark: bool) -> str:
     """The colour as it is drawn: blue is lifted on a dark page, where it would sink."""
     return DARK_BLUE if dark and colour == BLUE else colour
 
 
-def faded(colour: str, alpha: float) -> str:
+def with_alpha(colour: str, alpha: float) -> str:
     """`#rrggbb` as `rgba(...)`; alpha: 0..1."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
@@ -120,7 +120,7 @@ def template(dark: bool) -> go.layout.Template:
             "font": {"family": FONT, "size": 13, "color": TEXT[dark]},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "colorway": [seen(colour, dark) for colour in CATEGORICAL],
+            "colorway": [for_theme(colour, dark) for colour in CATEGORICAL],
             "xaxis": axis,
             "yaxis": axis,
             "margin": {"l": 8, "r": 8, "t": 34, "b": 8},

@@ -52,7 +52,7 @@ def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] 
     for key, student in students.items():
         step = read_step(student.steps[-1])
         assert isinstance(step, Distill)
-        ours, theirs = found[False, key], found.get((True, _training(student.steps, untaught=True)), {})
+        ours, theirs = found[False, key], found.get((True, _training(student.steps, without_teacher=True)), {})
         seeds = tuple(sorted(ours.keys() & theirs.keys()))
         if not seeds or (steps and _training(steps) != key):
             continue
@@ -64,11 +64,11 @@ def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] 
     return effects[0] if effects else None
 
 
-def _training(steps: tuple[dict[str, Any], ...], *, untaught: bool = False) -> str:
+def _training(steps: tuple[dict[str, Any], ...], *, without_teacher: bool = False) -> str:
     """What tells one distillation from another. untaught: what it is for the controls of these students."""
     step = read_step(steps[-1])
-    if untaught and isinstance(step, Distill):
-        step = step.untaught()
+    if without_teacher and isinstance(step, Distill):
+        step = step.without_teacher()
     return json.dumps([*steps[:-1], step.to_dict()], sort_keys=True)
 
 

@@ -17,10 +17,10 @@ from core.common.theme import (
     TEXT,
     VERMILLION,
     empty_figure,
-    faded,
+    for_theme,
     lines_of,
     new_figure,
-    seen,
+    with_alpha,
 )
 from core.compression.analysis import byte_words, figures, is_last, times
 from core.compression.figures_labels import Point, label_places, log_ticks
@@ -92,10 +92,10 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
             y=[*(mark.y for mark in front), front[-1].y],
             mode="lines",
             name="Pareto front",
-            line={"color": faded(seen(BLUE, dark), 0.75), "width": 1.5, "shape": "hv"},
+            line={"color": with_alpha(for_theme(BLUE, dark), 0.75), "width": 1.5, "shape": "hv"},
             hoverinfo="skip",
         )
-    for name, colour in (("variant", seen(BLUE, dark)), ("no teacher", VERMILLION), ("original", TEXT[dark])):
+    for name, colour in (("variant", for_theme(BLUE, dark)), ("no teacher", VERMILLION), ("original", TEXT[dark])):
         own = [mark for mark in marks if _kind(mark.item) == name]
         if not own:
             continue
@@ -107,7 +107,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
                 "symmetric": False,
                 "array": [mark.high - mark.y for mark in own],
                 "arrayminus": [mark.y - mark.low for mark in own],
-                "color": faded(colour, 0.55),
+                "color": with_alpha(colour, 0.55),
                 "thickness": 1.5,
                 "width": 3,
             },

@@ -21,10 +21,10 @@ from core.common.theme import (
     TEXT,
     as_text,
     empty_figure,
-    faded,
+    for_theme,
     lines_of,
     new_figure,
-    seen,
+    with_alpha,
 )
 from core.compression.analysis import short_name, times
 from core.compression.figures_labels import log_ticks
@@ -61,7 +61,7 @@ def damage(result: CompressionResult, ids: Sequence[str], *, dark: bool) -> go.F
     apart = min(0.18, 0.7 / len(items))
     figure = new_figure(dark=dark, height=90 + LEGEND_PX * len(items) + 26 * len(order))
     for number, (item, change, label) in enumerate(zip(items, changes, labels)):
-        colour = seen(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
+        colour = for_theme(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
         figure.add_scatter(
             x=[change[place] for place in order],
             y=[row + apart * (number - (len(items) - 1) / 2) for row in range(len(order))],
@@ -124,12 +124,12 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
                for start, (item, known) in zip(starts, found) if name in known]  # fmt: skip
         if not own:
             continue
-        colour = seen(colour, dark)
+        colour = for_theme(colour, dark)
         figure.add_scatter(
             x=[value for _, _, ratio in own for value in (1.0, ratio, None)],
             y=[value for place, _, _ in own for value in (place, place, None)],
             mode="lines",
-            line={"color": faded(colour, 0.55), "width": 4},
+            line={"color": with_alpha(colour, 0.55), "width": 4},
             hoverinfo="skip",
         )
         figure.add_scatter(
@@ -153,7 +153,7 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     values, names = log_ticks(10 ** span[0], 10 ** span[1])
     figure.add_vline(x=1, line={"color": MUTED[dark], "width": 1.5}, layer="below")
     for edge in starts[1:]:
-        figure.add_hline(y=edge, line={"color": faded(MUTED[dark], 0.35), "width": 1}, layer="below")
+        figure.add_hline(y=edge, line={"color": with_alpha(MUTED[dark], 0.35), "width": 1}, layer="below")
     figure.update_xaxes(
         type="log",
         range=span,
@@ -175,7 +175,7 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     # In place of a legend, which would be no wider than the plot beside the names.
     key = [
         f"{word}: " + "&nbsp; ".join(
-            f'<span style="color:{seen(colour, dark)}">{sign}</span> {name}'
+            f'<span style="color:{for_theme(colour, dark)}">{sign}</span> {name}'
             for name, kind, colour, _, sign in RATIOS if kind == word and name in lanes
         )
         for word in ("smaller", "faster") if any(kind == word and name in lanes for name, kind, *_ in RATIOS)

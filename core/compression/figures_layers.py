@@ -17,9 +17,9 @@ from core.common.theme import (
     TEXT,
     as_text,
     empty_figure,
-    faded,
+    for_theme,
     new_figure,
-    seen,
+    with_alpha,
 )
 from core.compression.analysis import figures
 from core.compression.figures_labels import spread
@@ -91,8 +91,8 @@ def layer_bars(before: Sequence[Layer], after: Sequence[Layer], what: str, *, da
     figure = new_figure(dark=dark, height=92 + ROW_PX * len(rows))
     # Bars that share a place are drawn from below: before is above after on a reversed axis.
     sides = (
-        ("before", [row[1] for row in rows], faded(MUTED[dark], 0.6)),
-        ("after", [row[2] for row in rows], seen(BLUE, dark)),
+        ("before", [row[1] for row in rows], with_alpha(MUTED[dark], 0.6)),
+        ("after", [row[2] for row in rows], for_theme(BLUE, dark)),
     )
     for name, values, colour in sides:
         figure.add_bar(
@@ -143,7 +143,7 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
         row, column = divmod(place, columns)
         at = str(place + 1) if place else ""
         largest, limit = 1, 0.0
-        for which, layers, colour in (("before", old, MUTED[dark]), ("after", new, seen(BLUE, dark))):
+        for which, layers, colour in (("before", old, MUTED[dark]), ("after", new, for_theme(BLUE, dark))):
             layer = layers.get(name)
             if layer is None:
                 continue
@@ -160,7 +160,7 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
                 mode="lines",
                 line={"color": colour, "width": 1.5, "shape": "hv"},
                 fill="tozeroy" if which == "before" else None,
-                fillcolor=faded(colour, 0.25) if which == "before" else None,
+                fillcolor=with_alpha(colour, 0.25) if which == "before" else None,
                 name=which,
                 legendgroup=which,
                 showlegend=not any(item.name == which for item in figure.data),
@@ -263,7 +263,7 @@ def _value(row: Reading, text: bool) -> float | None:
 
 
 def _colour(number: int, dark: bool) -> str:
-    return seen(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
+    return for_theme(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
 
 
 def _dash(number: int) -> str:

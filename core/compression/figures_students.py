@@ -17,10 +17,10 @@ from core.common.theme import (
     VERMILLION,
     as_text,
     empty_figure,
-    faded,
+    for_theme,
     new_figure,
-    seen,
     sequential,
+    with_alpha,
 )
 from core.compression.analysis import teacher_effect
 from core.compression.results import CompressionResult
@@ -46,7 +46,7 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
     unit, digits = ("nats", 3) if effect.text else ("points", 1)
     number = f".{digits}f"
     value_words = f"%{{x:{number}}}{' nats' if effect.text else '%'}"
-    blue, muted = seen(BLUE, dark), MUTED[dark]
+    blue, muted = for_theme(BLUE, dark), MUTED[dark]
     height = 170 + ROW_PX * (2 * n + 2)
     figure = new_figure(dark=dark, height=height)
     # Rows: one a seed, and their means last.
@@ -58,7 +58,7 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
         x=[value for pair in zip(theirs, ours) for value in (*pair, None)],
         y=[value for row in rows for value in (row, row, None)],
         mode="lines",
-        line={"color": faded(muted, 0.7), "width": 2},
+        line={"color": with_alpha(muted, 0.7), "width": 2},
         hoverinfo="skip",
         showlegend=False,
     )

@@ -14,11 +14,11 @@ from core.common.errors import LabError
 from core.common.paths import write_atomic
 from core.compression.measuring.measure import Bench
 from core.compression.methods import distill
-from core.compression.methods.finetune import TuneSession
-from core.compression.progress import MAKING, MEASURING, TRAINING, WHOLE, Part, Work
+from core.compression.methods.finetune import FineTuneSession
+from core.compression.progress import MAKING, MEASURING, TRAINING, WHOLE, RecipeProgress, VariantJob
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
 from core.compression.results import loss_words
-from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Distill, Int8, Step, Trained, Tuned
+from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Distill, FineTuningStep, Int8, Step, TrainingStep
 from core.compression.store import (
     COMPRESSIONS,
     is_made,
@@ -44,7 +44,7 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
     original = load_checkpoint(reference)
     check_fits(config, original.card)
     dataset = _dataset(config, job)
-    work = Work(config, job, original, dataset)
+    work = RecipeProgress(config, job, original, dataset)
     job.interruptible = False
     bench = Bench(original, original.card.size_bytes, dataset, threads=config.threads, on_stage=work.measuring)
     if not is_made(job.folder, ORIGINAL):
@@ -108,7 +108,7 @@ def _dataset(config: CompressConfig, job: Job) -> Dataset | None:
     return dataset
 
 
-def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
+def _made(work: RecipeProgress, variant: Variant, before: Checkpoint) -> Checkpoint:
     """The variant's checkpoint: from disk, or made now and kept there."""
     folder = variant_folder(work.job.folder, variant.id) / "best"
     step = work.config.parsed()[variant.number - 1]
@@ -120,7 +120,7 @@ def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
     work.begin(variant.id, step.words, TRAINING if step.trains else MAKING)
     if variant.control:
         assert isinstance(step, Distill)
-        step = step.untaught()
+        step = step.without_teacher()
     made = step.apply(before, VariantContext(work, variant))
     if not step.trains:  # a training keeps its own
         card = dataclasses.replace(made.card, title=_title(work, variant), seed=work.config.seed)
@@ -129,7 +129,7 @@ def _made(work: Work, variant: Variant, before: Checkpoint) -> Checkpoint:
     return dataclasses.replace(load_checkpoint(str(folder)), name=name)
 
 
-def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
+def _kept(work: RecipeProgress, variant: Variant, step: Step) -> Checkpoint | None:
     folder = variant_folder(work.job.folder, variant.id)
     if step.trains and not is_made(work.job.folder, variant.id):
         finished = work.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
@@ -144,24 +144,24 @@ def _kept(work: Work, variant: Variant, step: Step) -> Checkpoint | None:
 class VariantContext:
     """What one variant's step is lent: seed, data, and a training that stops and goes on in the variant's folder."""
 
-    def __init__(self, work: Work, variant: Variant) -> None:
+    def __init__(self, work: RecipeProgress, variant: Variant) -> None:
         self.work, self.variant = work, variant
         self.seed = work.config.seed
         self.images = work.images
 
-    def train(self, step: Trained, before: Checkpoint) -> Checkpoint:
+    def train(self, step: TrainingStep, before: Checkpoint) -> Checkpoint:
         work, variant = self.work, self.variant
         if work.dataset is None:
             work.images()
         assert work.dataset is not None
         work.job.interruptible = True
-        session = TuneSession(before, step, work.dataset, seed=self.seed + variant.seed, device=work.config.device)
+        session = FineTuneSession(before, step, work.dataset, seed=self.seed + variant.seed, device=work.config.device)
         if not (work.store.root / variant.id / "config.json").is_file():
             # Whatever lies there was damaged.
             shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
             work.store.create(session.config, _title(work, variant), kind=TRAIN.name, run_id=variant.id)
         self._teach(step, before, session)
-        part = Part(work, variant, step.words)
+        part = VariantJob(work, variant, step.words)
         finished = train_to_end(session, part)
         if finished.reason == "diverged":
             raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
@@ -171,13 +171,13 @@ class VariantContext:
         shutil.rmtree(part.folder / "last", ignore_errors=True)
         return load_checkpoint(str(part.folder / "best"))
 
-    def _teach(self, step: Trained, before: Checkpoint, session: TuneSession) -> None:
+    def _teach(self, step: TrainingStep, before: Checkpoint, session: FineTuneSession) -> None:
         """Let the step's teacher, if it has one, say what it thinks of the training data."""
         work = self.work
         teacher = step.teacher(before, work.original)
         if teacher is None:
             return
-        assert isinstance(step, Distill | Tuned)
+        assert isinstance(step, Distill | FineTuningStep)
         assert work.dataset is not None
         task: Any = session.task
         targets = distill.soft_targets(
@@ -190,7 +190,7 @@ class VariantContext:
         session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
 
 
-def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:
+def _with_figures(work: RecipeProgress, variant: Variant, made: Checkpoint) -> Checkpoint:
     """Put what was measured on the variant's card."""
     found = read_measurement(work.job.folder, variant.id)
     assert found is not None
@@ -223,13 +223,13 @@ def _with_figures(work: Work, variant: Variant, made: Checkpoint) -> Checkpoint:
     return dataclasses.replace(made, card=card)
 
 
-def _keep_as_result(work: Work, last: Checkpoint) -> None:
+def _keep_as_result(work: RecipeProgress, last: Checkpoint) -> None:
     """The last variant is the run's own checkpoint, to be found under its id."""
     card = dataclasses.replace(last.card, title=work.job.name)
     save_checkpoint(work.job.folder / "best", last.model, card, onnx=last.onnx)
 
 
-def _title(work: Work, variant: Variant) -> str:
+def _title(work: RecipeProgress, variant: Variant) -> str:
     """Of a variant's checkpoint, for people."""
     return f"{work.original.card.title}: {variant.title}"[:MAX_NAME]
 

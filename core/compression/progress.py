@@ -13,9 +13,9 @@ from core.checkpoints.store import MEMBERS, Checkpoint, versions
 from core.common.devices import processor_name
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
-from core.compression.methods.finetune import fitting
+from core.compression.methods.finetune import matching_dataset
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant
-from core.compression.steps import Trained
+from core.compression.steps import TrainingStep
 from core.compression.store import COMPRESSIONS
 from core.data.dataset import Dataset, ImageDataset
 from core.jobs.job import Job
@@ -27,7 +27,7 @@ WHOLE = 1000
 """Steps of the progress bar."""
 
 
-class Work:
+class RecipeProgress:
     """How far a recipe is, and what every step of it needs."""
 
     def __init__(self, config: CompressConfig, job: Job, original: Checkpoint, dataset: Dataset | None) -> None:
@@ -41,7 +41,7 @@ class Work:
         self.shares = {(ORIGINAL, MEASURING): 0.0}
         at = float(MEASURING)
         for variant in config.variants():
-            cost = TRAINING if isinstance(steps[variant.number - 1], Trained) else MAKING
+            cost = TRAINING if isinstance(steps[variant.number - 1], TrainingStep) else MAKING
             self.shares[variant.id, cost], self.shares[variant.id, MEASURING] = at, at + cost
             at += cost + MEASURING
         self.total = at
@@ -93,7 +93,7 @@ class Work:
                 f"This step needs the training images of {self.original.card.dataset.title}, which are not on this machine: "
                 "get the dataset first, then resume."
             )
-        found = fitting(self.original.card, self.dataset)
+        found = matching_dataset(self.original.card, self.dataset)
         assert isinstance(found, ImageDataset)
         return found
 
@@ -121,10 +121,10 @@ class Work:
         )
 
 
-class Part(Job):
+class VariantJob(Job):
     """The training of one variant: its rows and states in its own folder, its progress in the recipe's."""
 
-    def __init__(self, work: Work, variant: Variant, words: str) -> None:
+    def __init__(self, work: RecipeProgress, variant: Variant, words: str) -> None:
         self.work, self.words = work, words
         super().__init__(work.store, work.store.get(variant.id))
 

@@ -23,7 +23,7 @@ from core.compression.steps import (
     PruneGradually,
     PruneWeights,
     Step,
-    Trained,
+    TrainingStep,
     TrainQuantized,
     read_step,
 )
@@ -120,7 +120,7 @@ class CompressConfig(Settings):
                     after = f", seed {seed}" if step.seeds > 1 else ""
                     for which, control in (("distill", False), ("control", True)):
                         title = f"{words}{after}" if not control else f"{words} without a teacher{after}"
-                        steps = (*self.steps[: number - 1], (step.untaught() if control else step).to_dict())
+                        steps = (*self.steps[: number - 1], (step.without_teacher() if control else step).to_dict())
                         found.append(
                             Variant(
                                 id=f"{number}-{which}-s{seed}",
@@ -144,7 +144,7 @@ class CompressConfig(Settings):
 
     def base(self) -> TrainConfig:
         """What lists of runs show of it, beside trainings."""
-        trained = sum(step.epochs for step in self.parsed() if isinstance(step, Trained))
+        trained = sum(step.epochs for step in self.parsed() if isinstance(step, TrainingStep))
         return TrainConfig(
             model=self.model,
             dataset=self.dataset,

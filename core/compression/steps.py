@@ -44,7 +44,7 @@ class StepContext(Protocol):
     def images(self) -> ImageDataset:
         """The data of the checkpoint. Raises LabError where they are not at hand."""
 
-    def train(self, step: Trained, before: Checkpoint) -> Checkpoint:
+    def train(self, step: TrainingStep, before: Checkpoint) -> Checkpoint:
         """Train a step to its end, or go on from where it stopped."""
 
 
@@ -82,7 +82,7 @@ class Step(Settings):
         return f" for {cls.title.lower()}"
 
 
-class Trained(Step):
+class TrainingStep(Step):
     """A step that trains, on the data of the checkpoint."""
 
     trains: ClassVar[bool] = True
@@ -98,7 +98,7 @@ class Trained(Step):
         return context.train(self, before)
 
 
-class Tuned(Trained):
+class FineTuningStep(TrainingStep):
     """A step that trains the original's own network on, perhaps with the original's help."""
 
     schedule: Literal["own", "gentle"] = "own"
@@ -136,7 +136,7 @@ class PruneWeights(Step):
         return prune_weights(before, self)
 
 
-class PruneGradually(Tuned):
+class PruneGradually(FineTuningStep):
     title: ClassVar[str] = "Prune weights while training"
     about: ClassVar[str] = (
         "Sets more and more of the smallest weights to zero while the others learn to do without them, along a cubic schedule "
@@ -153,7 +153,7 @@ class PruneGradually(Tuned):
         return f"prune {self.amount:.0%} of the weights over {epochs_words(self.epochs)}"
 
 
-class LotteryTicket(Trained):
+class LotteryTicket(TrainingStep):
     title: ClassVar[str] = "Lottery ticket"
     about: ClassVar[str] = (
         "Keeps the largest weights of the trained network, sets them back to what they were before training, and trains those "
@@ -204,7 +204,7 @@ class PruneChannels(Step):
         return prune_channels(before, self, chosen.images, chosen.labels)
 
 
-class FineTune(Tuned):
+class FineTune(FineTuningStep):
     title: ClassVar[str] = "Fine-tune"
     about: ClassVar[str] = (
         "Trains what is left for a while; zeros stay zero. Part of the loss may ask for the original's probabilities (Hinton "
@@ -216,7 +216,7 @@ class FineTune(Tuned):
         return f"fine-tune for {epochs_words(self.epochs)}"
 
 
-class TrainQuantized(Trained):
+class TrainQuantized(TrainingStep):
     title: ClassVar[str] = "Quantization-aware training"
     about: ClassVar[str] = (
         "Trains with weights and activations rounded to 8 bits in the forward pass (Jacob et al., arXiv:1712.05877), so that "
@@ -230,7 +230,7 @@ class TrainQuantized(Trained):
         return f"train with 8-bit rounding for {epochs_words(self.epochs)}"
 
 
-class Distill(Trained):
+class Distill(TrainingStep):
     title: ClassVar[str] = "Distill"
     about: ClassVar[str] = (
         "Trains a smaller network, the student, to give the probabilities of this one, its teacher (Hinton et al., "
@@ -255,7 +255,7 @@ class Distill(Trained):
             raise LabError(f"There is no model named {str(self.student)[:60]!r}: choose one of {', '.join(MODELS)}.")
         return self
 
-    def untaught(self) -> Distill:
+    def without_teacher(self) -> Distill:
         """The same training without the teacher: what a control does."""
         return self.replace(alpha=0.0)
 

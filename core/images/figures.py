@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, MUTED, as_text, faded, new_figure
+from core.common.theme import BLUE, MUTED, as_text, new_figure, with_alpha
 
 
 def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE, calibrated: bool = True) -> go.Figure:
@@ -22,7 +22,9 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
         x=values,
         y=labels,
         orientation="h",
-        marker_color=[colour if value == max(values) else faded(colour, 0.65 if dark else 0.45) for value in values],
+        marker_color=[
+            colour if value == max(values) else with_alpha(colour, 0.65 if dark else 0.45) for value in values
+        ],
         text=[percent(value / 100) for value in values],
         textposition="outside",
         cliponaxis=False,

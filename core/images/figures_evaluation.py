@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, MUTED, PAPER, TEXT, as_text, faded, new_figure, sequential
+from core.common.theme import BLUE, MUTED, PAPER, TEXT, as_text, new_figure, sequential, with_alpha
 
 if TYPE_CHECKING:
     from core.inference.evaluation import CalibrationBin, ClassResult, Evaluation
@@ -23,7 +23,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         x=[100 * item.accuracy for item in ordered],
         y=[as_text(item.label) for item in ordered],
         orientation="h",
-        marker_color=faded(colour, 0.75),
+        marker_color=with_alpha(colour, 0.75),
         error_x=_intervals(ordered, TEXT[dark], width=4),
         customdata=[[100 * item.low, 100 * item.high, item.n] for item in ordered],
         hovertemplate="%{y}: %{x:.1f}%, 95% interval %{customdata[0]:.1f} to %{customdata[1]:.1f}, "
@@ -98,7 +98,7 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
             "color": colour,
             "line": {"color": PAPER[dark], "width": 1},
         },
-        error_y=_intervals(bins, faded(colour, 0.6), width=3),
+        error_y=_intervals(bins, with_alpha(colour, 0.6), width=3),
         customdata=[[item.n, 100 * item.low, 100 * item.high] for item in bins],
         hovertemplate="stated %{x:.0f}%, right %{y:.1f}% (95% interval %{customdata[1]:.1f} to %{customdata[2]:.1f}), "
         "%{customdata[0]} pictures<extra></extra>",

@@ -20,7 +20,7 @@ READ_AT_ONCE = 1000
 """Characters of a prompt in one pass: some 0.2 s of a 2x512 LSTM on one core."""
 
 
-class Stepper(Protocol):
+class IncrementalDecoder(Protocol):
     """A model in the middle of a text, for a fixed number of streams."""
 
     def start(self, tokens: Tensor, streams: int, on_read: Callable[[], None] | None = None) -> Tensor:
@@ -30,7 +30,7 @@ class Stepper(Protocol):
         """Read one more character of each stream (streams,) int64 and return the logits (streams, V) of the next."""
 
 
-def stepper(model: Any, precision: str = "float32") -> Stepper:
+def stepper(model: Any, precision: str = "float32") -> IncrementalDecoder:
     """For a language model in eval mode. precision: `int8` keeps recurrent weights in 8 bits (a quarter of the memory to
     read for each character), for recurrent models on a CPU. Raises LabError where that is not to be had."""
     if precision not in PRECISIONS:

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.inference.sampling import Draws, Repeats, SamplingConfig, distribution, softmax
+from core.inference.sampling import NoRepeatNgram, SamplingConfig, TokenSampler, distribution, softmax
 from core.inference.text import Reading, read
 
 MAX_PROMPT = 20_000
@@ -109,8 +109,8 @@ def _write(
     vocabulary = checkpoint.card.text_data.vocabulary
     device = next(checkpoint.model.parameters()).device
     engine = stepper(checkpoint.model, precision)
-    draws = [Draws(config.seed, stream, own) for stream in range(streams)]
-    repeats = [Repeats(config.no_repeat) for _ in range(streams)]
+    draws = [TokenSampler(config.seed, stream, own) for stream in range(streams)]
+    repeats = [NoRepeatNgram(config.no_repeat) for _ in range(streams)]
     for token in reading.tokens[max(0, len(reading.tokens) - own) :].tolist():
         for seen in repeats:
             seen.add(token)

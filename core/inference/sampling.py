@@ -66,7 +66,7 @@ def distribution(logits: np.ndarray, config: SamplingConfig, banned: Any = ()) -
     return probabilities
 
 
-class Draws:
+class TokenSampler:
     """Numbers from 0 to 1 for one stream, the same on every machine and numpy version (the raw words of PCG64)."""
 
     def __init__(self, seed: int, stream: int = 0, drawn: int = 0) -> None:
@@ -83,7 +83,7 @@ class Draws:
         return index
 
 
-class Repeats:
+class NoRepeatNgram:
     """Remembers which character followed each sequence of n - 1 in one stream's own text."""
 
     def __init__(self, length: int) -> None:

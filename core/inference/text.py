@@ -76,7 +76,7 @@ class TextEvaluation:
         return dataclasses.asdict(self)
 
 
-def stand_in(character: str, vocabulary: str) -> str:
+def replacement_char(character: str, vocabulary: str) -> str:
     """What a model reads in place of a character that it does not know: the same letter without its accent or in the
     other case, or a sign that looks alike; else a space, where it knows one, else its first character."""
     plain = unicodedata.normalize("NFKD", character)[:1]
@@ -88,7 +88,7 @@ def stand_in(character: str, vocabulary: str) -> str:
     return " " if " " in vocabulary else vocabulary[0]
 
 
-def space_token(vocabulary: str) -> int:
+def unk_token(vocabulary: str) -> int:
     """What is read in a text that is measured for every character that training never saw: a space, where there is one."""
     return max(0, vocabulary.find(" "))
 
@@ -98,7 +98,9 @@ def read(text: str, vocabulary: str) -> Reading:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     known = set(vocabulary)
     replaced = {
-        character: stand_in(character, vocabulary) for character in dict.fromkeys(text) if character not in known
+        character: replacement_char(character, vocabulary)
+        for character in dict.fromkeys(text)
+        if character not in known
     }
     shown = "".join(replaced.get(character, character) for character in text) if replaced else text
     return Reading(text=shown, tokens=encode(shown, vocabulary), replaced=tuple(replaced.items()))
@@ -118,7 +120,7 @@ def evaluate_text(
     device = next(checkpoint.model.parameters()).device
     given = torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64)).to(device)
     with torch.no_grad():
-        losses, right = character_losses(checkpoint.model, given, space_token(vocabulary), on_progress)
+        losses, right = character_losses(checkpoint.model, given, unk_token(vocabulary), on_progress)
     scored = given[1:] != UNKNOWN
     count = int(scored.sum())
     if count == 0:

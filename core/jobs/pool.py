@@ -30,7 +30,7 @@ TRAIN, TEST = "train", "test"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class PoolTask:
     """One line for a process."""
 
     verb: str
@@ -45,14 +45,14 @@ class Worker:
     place: int
     """0..size-1; it decides on the GPU."""
     process: subprocess.Popen[str]
-    task: Task | None = None
+    task: PoolTask | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class TaskResult:
     """What became of a task."""
 
-    task: Task
+    task: PoolTask
     status: str
     """What the process said; `died` where it ended without a word."""
     message: str = ""
@@ -74,7 +74,7 @@ def crew_size(tasks: int, device: str, gpus: Sequence[str], cores: int | None = 
     return max(1, min(tasks, cores, int(psutil.virtual_memory().available // MEMORY_BYTES)))
 
 
-class Crew:
+class WorkerPool:
     """Hand out tasks with `run`; always `stop` at the end. A process is started when there is something for it to do."""
 
     def __init__(self, module: str, members: Path, size: int, gpus: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ class Crew:
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, Worker] = {}
 
-    def run(self, tasks: Sequence[Task], poll: Callable[[list[Task]], None]) -> Iterator[Answer]:
+    def run(self, tasks: Sequence[PoolTask], poll: Callable[[list[PoolTask]], None]) -> Iterator[TaskResult]:
         """Do all tasks, yielding what became of each. poll is called twice a second with those in hand; it may raise."""
         waiting = list(tasks)
         while waiting or self._in_hand():
@@ -108,7 +108,7 @@ class Crew:
             self._end(worker)
         self.selector.close()
 
-    def _in_hand(self) -> list[Task]:
+    def _in_hand(self) -> list[PoolTask]:
         return [worker.task for worker in self.workers.values() if worker.task]
 
     def _start(self, place: int) -> Worker:
@@ -129,7 +129,7 @@ class Crew:
         self.selector.register(process.stdout, selectors.EVENT_READ, worker)
         return worker
 
-    def _hear(self, worker: Worker) -> Answer | None:
+    def _hear(self, worker: Worker) -> TaskResult | None:
         """What a process says of its task; one that says no more is done with."""
         assert worker.process.stdout is not None
         task, line = worker.task, worker.process.stdout.readline()
@@ -138,7 +138,7 @@ class Crew:
         if not whole:
             self._end(worker)
         said = json.loads(line) if whole else {"status": "died"}
-        return Answer(task=task, status=said["status"], message=said.get("message", "")) if task else None
+        return TaskResult(task=task, status=said["status"], message=said.get("message", "")) if task else None
 
     def _end(self, worker: Worker) -> None:
         assert worker.process.stdout is not None
@@ -150,7 +150,7 @@ class Crew:
         del self.workers[worker.place]
 
 
-def _hand(worker: Worker, task: Task) -> None:
+def _hand(worker: Worker, task: PoolTask) -> None:
     worker.task = task
     try:
         assert worker.process.stdin is not None

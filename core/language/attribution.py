@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.attribution.method import Progress, silent
-from core.attribution.networks import copied
+from core.attribution.method import Progress, no_progress
+from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.text import encode
-from core.inference.text import read, space_token
+from core.inference.text import read, unk_token
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ def explain_next(
     steps: int = 50,
     window: int = 1,
     baseline: str | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> TextAttribution:
     """Which characters of a text make the network expect `target` next; None: the character that it expects most.
 
@@ -161,7 +161,7 @@ def explain_next(
     prompt, network, tokens = _asked(checkpoint, text)
     vocabulary = checkpoint.card.text_data.vocabulary
     wanted = _index(prompt.alternatives[0][0] if target is None else target, vocabulary)
-    nothing = space_token(vocabulary) if baseline is None else _index(baseline, vocabulary)
+    nothing = unk_token(vocabulary) if baseline is None else _index(baseline, vocabulary)
     blank = torch.full_like(tokens, nothing)
     if torch.equal(tokens, blank):
         raise LabError(
@@ -251,7 +251,7 @@ class _Network:
     """A copy of a language model, which Captum may hook, asked for what comes after a text."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.model = copied(checkpoint.model)
+        self.model = clone_model(checkpoint.model)
         self.device: torch.device = self.model.embed.weight.device
         self.context: int = MAX_CHARACTERS if self.model.recurrent else self.model.config.context
 
@@ -260,7 +260,7 @@ class _Network:
         logits = self.model(tokens)[0][:, -1]
         return logits.float().log_softmax(1) / math.log(2)
 
-    def counted(self, total: int, on_progress: Progress) -> Callable[[Tensor], Tensor]:
+    def with_progress(self, total: int, on_progress: Progress) -> Callable[[Tensor], Tensor]:
         """`bits`, telling after each call how much of `total` texts is done."""
         done = 0
 
@@ -311,7 +311,7 @@ def _integrated(
     """(S,) bits."""
     from captum.attr import LayerIntegratedGradients
 
-    forward = network.counted(steps + 2, on_progress)  # two more for the ends of the way
+    forward = network.with_progress(steps + 2, on_progress)  # two more for the ends of the way
     found = LayerIntegratedGradients(forward, network.model.embed).attribute(
         tokens,
         baselines=blank,
@@ -328,7 +328,7 @@ def _occlusion(
     """(S,) bits."""
     from captum.attr import Occlusion
 
-    forward = network.counted(tokens.shape[1] - window + 2, on_progress)
+    forward = network.with_progress(tokens.shape[1] - window + 2, on_progress)
     return Occlusion(forward).attribute(
         tokens,
         sliding_window_shapes=(window,),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from core.common.theme import CATEGORICAL, GRID, MUTED, as_text, colour_of, faded, new_figure, seen
+from core.common.theme import CATEGORICAL, GRID, MUTED, as_text, colour_of, for_theme, new_figure, with_alpha
 
 DIVERGING_LIGHT = ((0.0, "#00446b"), (0.25, "#3f92c6"), (0.5, "#ffffff"), (0.75, "#e08a3c"), (1.0, "#7f3500"))
 DIVERGING_DARK = ((0.0, "#b5defa"), (0.25, "#2b7fb5"), (0.5, "#12171d"), (0.75, "#b5651d"), (1.0, "#ffd2a1"))
@@ -111,7 +111,7 @@ def hidden_heatmap(
         }
     if len(text) > SPELLED_OUT:
         for start, _ in _lines(text):
-            figure.add_vline(x=start - 0.5, line={"color": faded(MUTED[dark], 0.45), "width": 1})
+            figure.add_vline(x=start - 0.5, line={"color": with_alpha(MUTED[dark], 0.45), "width": 1})
     figure.update_layout(margin={"t": 40, "b": 4}, hovermode="closest")
     return figure
 
@@ -164,7 +164,10 @@ def gradient_curves(
     longest = max((len(norms) for norms in curves.values()), default=1)
     for name, norms in curves.items():
         dash = name in untrained
-        wanted = (colour_of((models or {}).get(name, name), dark=dark), *(seen(colour, dark) for colour in CATEGORICAL))
+        wanted = (
+            colour_of((models or {}).get(name, name), dark=dark),
+            *(for_theme(colour, dark) for colour in CATEGORICAL),
+        )
         colour = next((colour for colour in wanted if (colour, dash) not in taken), wanted[0])
         taken.add((colour, dash))
         figure.add_scatter(

@@ -80,7 +80,7 @@ def hidden_states(checkpoint: Checkpoint, text: str) -> HiddenStates:
     )
 
 
-def trackers(text: str) -> dict[str, np.ndarray]:
+def text_features(text: str) -> dict[str, np.ndarray]:
     """What a cell might keep track of: for each a value 0..1 at every character, (T,) float32.
 
     `quotes`: inside "…" or '…', from the opening mark to before the closing one, within a paragraph. `line`: characters
@@ -111,7 +111,7 @@ def ordering(values: np.ndarray, by: str, text: str) -> np.ndarray:
     """
     if by == "variance":
         return np.argsort(-values.var(0, dtype=np.float64), kind="stable")
-    known = trackers(text)
+    known = text_features(text)
     if by not in known:
         raise LabError(f"Cells cannot be sorted by {by[:60]!r}: choose variance, {', '.join(known)}.")
     return np.argsort(-np.abs(correlations(values, known[by])), kind="stable")
@@ -125,18 +125,25 @@ class Follower:
     cell: int
     r: float
     """Its correlation with the tracker, -1..1."""
-    chance: float
+    untrained_baseline: float
     """|r| of the best cell of an untrained network: so well one of many cells follows by chance, or for being near."""
 
 
-def followers(values: np.ndarray, untrained_values: np.ndarray, text: str) -> list[Follower]:
+def best_units(values: np.ndarray, untrained_values: np.ndarray, text: str) -> list[Follower]:
     """The best cell for each tracker that changes within the text. values: (T, n); untrained_values: (T, m)."""
     found = []
-    for name, feature in trackers(text).items():
+    for name, feature in text_features(text).items():
         if np.ptp(feature) > 0:
-            r, chance = correlations(values, feature), correlations(untrained_values, feature)
+            r, untrained_baseline = correlations(values, feature), correlations(untrained_values, feature)
             cell = int(np.abs(r).argmax())
-            found.append(Follower(tracker=name, cell=cell, r=float(r[cell]), chance=float(np.abs(chance).max())))
+            found.append(
+                Follower(
+                    tracker=name,
+                    cell=cell,
+                    r=float(r[cell]),
+                    untrained_baseline=float(np.abs(untrained_baseline).max()),
+                )
+            )
     return found
 
 

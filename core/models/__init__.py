@@ -116,18 +116,18 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """A new model with fresh weights (from torch's global generator).
 
     config: fields of the architecture's config class that differ from its defaults, and under `changed_layers` what was
-    changed of the network itself (see core.models.layers). Raises LabError for an unknown name, field or value.
+    changed of the network itself (see core.models.surgery). Raises LabError for an unknown name, field or value.
     """
     entry, values = full_config(name, config)
     model = getattr(import_module(entry.module), entry.build)(values)
     if config.get(LAYERS):
-        from core.models.layers import change_layers
+        from core.models.surgery import apply_changes
 
-        change_layers(model, config[LAYERS])
+        apply_changes(model, config[LAYERS])
     if entry.task == "images":
-        from core.models.apart import keep_apart
+        from core.models.hook_safety import make_hook_safe
 
-        keep_apart(model)
+        make_hook_safe(model)
     return model
 
 

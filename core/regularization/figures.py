@@ -24,9 +24,9 @@ from core.common.theme import (
     as_text,
     colour_of,
     empty_figure,
-    faded,
     lines_of,
     new_figure,
+    with_alpha,
 )
 from core.common.values import signed
 from core.regularization.analysis import ArmResult
@@ -170,11 +170,11 @@ def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool, height
         colour, dash = arm_colour(arm, dark=dark), arm_dash(arm)
         symbol = SYMBOLS[looks.count((colour, dash)) % len(SYMBOLS)]
         looks.append((colour, dash))
-        lone = _add_bands(figure, own, faded(colour, 0.12), arm)
+        lone = _add_bands(figure, own, with_alpha(colour, 0.12), arm)
         figure.add_scatter(
             x=[row.train_size for row in own],
             y=[percent(row.mean) for row in own],
-            error_y={"type": "data", "array": lone, "color": faded(colour, 0.7), "thickness": 1.5, "width": 3}
+            error_y={"type": "data", "array": lone, "color": with_alpha(colour, 0.7), "thickness": 1.5, "width": 3}
             if any(lone)
             else None,
             mode="lines+markers",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import LINE_PX, PAPER, annotate, colour_of, faded, lines_of, new_figure
+from core.common.theme import LINE_PX, PAPER, annotate, colour_of, lines_of, new_figure, with_alpha
 from core.regularization.analysis import ArmResult
 from core.regularization.results import MemberResult, StudyResult
 
@@ -50,7 +50,7 @@ def arm_curves(
         if item.variant == row.variant and item.train_size == row.train_size and item.curve.step
     ]
     means = {name: _mean_curve(members, field) for name, field in SERIES.items()}
-    _add_gap(figure, means, faded(colour_of("validation", dark=dark), 0.13))
+    _add_gap(figure, means, with_alpha(colour_of("validation", dark=dark), 0.13))
     for name, field in SERIES.items():
         for item in members:
             own = _points(item, field)
@@ -59,7 +59,7 @@ def arm_curves(
                 y=list(own.values()),
                 mode="lines",
                 name=f"{name}, seed {item.seed}",
-                line={"color": faded(colour_of(name, dark=dark), 0.35), "width": 1},
+                line={"color": with_alpha(colour_of(name, dark=dark), 0.35), "width": 1},
                 hoverinfo="skip",
             )
     for name, mean in means.items():

@@ -18,8 +18,8 @@ from core.common.theme import (
     as_text,
     colour_of,
     empty_figure,
-    faded,
     new_figure,
+    with_alpha,
 )
 from core.regularization.analysis import ClassChange, StrengthPoint
 from core.regularization.figures_curves import percent
@@ -101,7 +101,7 @@ def strength(
             yaxis="y2",
             mode="lines+markers",
             name="train",
-            line={"color": faded(train, 0.6), "width": 1.5},
+            line={"color": with_alpha(train, 0.6), "width": 1.5},
             marker={"size": 5},
             cliponaxis=False,
             showlegend=False,
@@ -143,7 +143,7 @@ def class_changes(changes: Sequence[ClassChange], *, dark: bool, height: int = 3
         y=places,
         orientation="h",
         name="mean",
-        marker_color=[faded(GREEN if change.mean > 0 else VERMILLION, 0.6) for change in changes],
+        marker_color=[with_alpha(GREEN if change.mean > 0 else VERMILLION, 0.6) for change in changes],
         customdata=[[name, len(change.of_seeds)] for name, change in zip(names, changes)],
         hovertemplate="%{customdata[0]}: %{x:+.1f} points, mean of %{customdata[1]}<extra></extra>",
     )
@@ -177,7 +177,7 @@ def _add_level(figure: go.Figure, baseline: StrengthPoint, span: list[float], da
     level, spread = 100 * baseline.val_mean, 100 * (baseline.val_sd or 0.0)
     if spread:
         figure.add_hrect(
-            y0=level - spread, y1=level + spread, fillcolor=faded(MUTED[dark], 0.18), line_width=0, layer="below"
+            y0=level - spread, y1=level + spread, fillcolor=with_alpha(MUTED[dark], 0.18), line_width=0, layer="below"
         )
     figure.add_scatter(
         x=span,

@@ -14,7 +14,7 @@ from core.data import load_images
 from core.data.dataset import ImageDataset
 from core.jobs.engine import gpus
 from core.jobs.job import Job, Outcome
-from core.jobs.pool import TEST, TRAIN, Answer, Crew, Task, crew_size
+from core.jobs.pool import TEST, TRAIN, PoolTask, TaskResult, WorkerPool, crew_size
 from core.jobs.run import number
 from core.jobs.store import RunStore
 from core.regularization import cost
@@ -53,9 +53,9 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
             store.create(config.train_config(member), member.title, kind=MEMBER.name, run_id=member_id)
     has_test = len(dataset.test) > 0
     del dataset  # the processes read their own
-    watch = Watch(job, store, members, config, size)
+    watch = StudyProgress(job, store, members, config, size)
     job.interruptible = False
-    crew = Crew("core.regularization.member", store.root, size, gpus())
+    crew = WorkerPool("core.regularization.member", store.root, size, gpus())
     try:
         _train(watch, crew)
         if has_test:
@@ -75,7 +75,7 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     return Outcome(status="finished", message=message)
 
 
-class Watch:
+class StudyProgress:
     """What is known of a study while its runs are under way: how far it is, how fast, and how long still."""
 
     def __init__(self, job: Job, store: RunStore, members: dict[str, Member], config: StudyConfig, size: int) -> None:
@@ -103,7 +103,7 @@ class Watch:
         """The study as it is on disk."""
         return read_study(RunStore(self.job.folder.parent), self.job.run.id)
 
-    def show(self, stage: str, in_hand: list[Task] | None = None) -> None:
+    def show(self, stage: str, in_hand: list[PoolTask] | None = None) -> None:
         """Write how far the study is."""
         for task in in_hand or []:
             self.look(task.member_id)
@@ -123,7 +123,7 @@ class Watch:
             seconds_left=(total - steps) / rate if rate else None,
         )
 
-    def check(self, stage: str, in_hand: list[Task]) -> None:
+    def check(self, stage: str, in_hand: list[PoolTask]) -> None:
         """Show how far it is; raises Stopped where that is asked for."""
         self.show(stage, in_hand)
         self.job.stop_if_wanted()
@@ -180,8 +180,8 @@ def _is_usable(store: RunStore, member_id: str) -> bool:
     return run.resumable or run.active  # active: a process of a worker that was killed is still saving it
 
 
-def _train(watch: Watch, crew: Crew) -> None:
-    missing = [Task(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
+def _train(watch: StudyProgress, crew: WorkerPool) -> None:
+    missing = [PoolTask(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
     for _ in range(TRIES):
         again = []
         for answer in crew.run(missing, partial(watch.check, "training")):
@@ -191,14 +191,14 @@ def _train(watch: Watch, crew: Crew) -> None:
         missing = again
 
 
-def _test(watch: Watch, crew: Crew) -> None:
+def _test(watch: StudyProgress, crew: WorkerPool) -> None:
     """Only what was chosen on validation, and only once everything that there is to choose from has been trained."""
     if len(watch.done) < len(watch.members):
         return
     result = watch.result()
     wanted = {(item.variant, item.train_size, item.seed) for item in judged(result) if item.test_accuracy is None}
     tasks = [
-        Task(verb=TEST, member_id=member_id)
+        PoolTask(verb=TEST, member_id=member_id)
         for member_id, member in watch.members.items()
         if (member.variant.spec, member.train_size, member.seed) in wanted
     ]
@@ -212,5 +212,5 @@ def _test(watch: Watch, crew: Crew) -> None:
             )
 
 
-def _complain(watch: Watch, answer: Answer) -> None:
+def _complain(watch: StudyProgress, answer: TaskResult) -> None:
     watch.job.log(f"{answer.task.verb} {answer.task.member_id}: {answer.status}. {answer.message}".strip())

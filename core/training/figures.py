@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.common.theme import colour_of, faded, new_figure
+from core.common.theme import colour_of, new_figure, with_alpha
 
 SHORT = 4
 """Evaluations up to which the picture of a language model's loss holds its very first readings too."""
@@ -145,7 +145,7 @@ def _curves(
         y=[scale * value for value in values],
         mode="lines",
         name="train, each reading" if evaluated else "train",
-        line={"color": faded(train, 0.45 if evaluated else 0.9), "width": 1},
+        line={"color": with_alpha(train, 0.45 if evaluated else 0.9), "width": 1},
         hoverinfo="skip",
         showlegend=not evaluated,
     )
@@ -167,7 +167,7 @@ def _curves(
             cliponaxis=False,
             showlegend=bool(evaluated),
             fill=fill,
-            fillcolor=faded(validation, 0.12),
+            fillcolor=with_alpha(validation, 0.12),
             hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",
         )
     # Whole batches may carry a run a little past a fraction of an epoch: its last point is still on the picture.

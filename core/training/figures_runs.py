@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.common.theme import CATEGORICAL, as_text, new_figure, seen
+from core.common.theme import CATEGORICAL, as_text, for_theme, new_figure
 from core.training.figures import evaluations
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -49,7 +49,7 @@ def overlay(
             mode="lines+markers" if len(points) <= 60 else "lines",
             name=as_text(name),
             line={
-                "color": seen(CATEGORICAL[index % len(CATEGORICAL)], dark),
+                "color": for_theme(CATEGORICAL[index % len(CATEGORICAL)], dark),
                 "width": 2,
                 "dash": DASHES[index // len(CATEGORICAL) % len(DASHES)],
             },

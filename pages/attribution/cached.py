@@ -9,24 +9,24 @@ import numpy as np
 import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict, control_curves, curves, verdict
-from core.attribution.method import Progress, silent
+from core.attribution.method import Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef
 from pages.shared.resources import explainer_of, loaded
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
-    from pages.attribution.asked import Asked
+    from pages.attribution.query import AttributionQuery
 
 
 def attributed(
-    asked: Asked,
+    asked: AttributionQuery,
     name: str,
     settings: Mapping[str, Any] | None = None,
     *,
     target: int | None = None,
     reference: CheckpointRef | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Attribution:
     """The map of a method. target, reference: another class or checkpoint than was asked about. Raises LabError."""
     reference = reference or asked.reference
@@ -63,7 +63,7 @@ def _attributed(
 
 
 def judged(
-    asked: Asked, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
+    asked: AttributionQuery, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
 ) -> tuple[Faithfulness, Verdict]:
     """Curves of a map (H, W) on the picture that was asked about, and how they compare with the controls. Raises LabError."""
     reference = reference or asked.reference
@@ -78,7 +78,7 @@ def judged(
 
 
 def controls_of(
-    asked: Asked, *, target: int | None = None, reference: CheckpointRef | None = None
+    asked: AttributionQuery, *, target: int | None = None, reference: CheckpointRef | None = None
 ) -> dict[str, Faithfulness]:
     """Curves of the maps that know nothing of the network. Raises LabError."""
     reference = reference or asked.reference

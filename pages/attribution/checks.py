@@ -9,12 +9,12 @@ import streamlit as st
 from core.attribution.method import Method
 from core.common.errors import LabError
 from core.common.progress import Progress
-from pages.attribution.asked import Asked
 from pages.attribution.maps import Display, number, picture_of
+from pages.attribution.query import AttributionQuery
 from pages.attribution.slow import about, background, seconds
 from pages.shared.elements import show_image
 from pages.shared.resources import explainer_of, loaded
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.evidence.randomisation import RandomisedLayers
@@ -25,7 +25,7 @@ SAMPLES = 10
 SMALL_PX = 128
 
 
-def sensitivity(asked: Asked, found: Attribution) -> float | None:
+def sensitivity(asked: AttributionQuery, found: Attribution) -> float | None:
     """Max-sensitivity, once someone asked for it; None with a button, or how far it is, on the page."""
     method = found.method
 
@@ -49,12 +49,12 @@ def sensitivity(asked: Asked, found: Attribution) -> float | None:
             asked, ("sensitivity", method.name, method.settings()), work, start=False, label=label
         )
     except LabError as error:
-        st.caption(f"Max-sensitivity was not measured. {plain(error)}")
+        st.caption(f"Max-sensitivity was not measured. {escape_markdown(error)}")
         return None
     return result
 
 
-def randomisation(asked: Asked, found: Attribution, display: Display) -> None:
+def randomisation(asked: AttributionQuery, found: Attribution, display: Display) -> None:
     """The map as the weights are shuffled layer by layer, once someone asked for it."""
     method = found.method
     st.markdown("#### Does the map depend on what was learned?")
@@ -78,23 +78,25 @@ def randomisation(asked: Asked, found: Attribution, display: Display) -> None:
             )
         )
 
-    from core.attribution.evidence.randomisation import layers_of
+    from core.attribution.evidence.randomisation import layer_changes
 
-    maps = 1 + len(layers_of(loaded(asked.reference).model))
+    maps = 1 + len(layer_changes(loaded(asked.reference).model))
     label = f"Shuffle the layers, {about(seconds(asked, method.name) * maps)}"
     try:
         steps = background(asked, ("randomisation", method.name, method.settings()), work, start=False, label=label)
     except LabError as error:
-        st.caption(plain(error))
+        st.caption(escape_markdown(error))
         return
     if steps:
         _small_multiples(asked, method, steps, display)
 
 
-def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers, ...], display: Display) -> None:
+def _small_multiples(
+    asked: AttributionQuery, method: Method, steps: tuple[RandomisedLayers, ...], display: Display
+) -> None:
     from core.attribution.evidence.randomisation import randomisation_words
 
-    st.markdown(f"**{plain(randomisation_words(steps))}**")
+    st.markdown(f"**{escape_markdown(randomisation_words(steps))}**")
     with st.container(horizontal=True, gap="small"):
         for step in steps:
             count = len(step.layers)
@@ -106,4 +108,4 @@ def _small_multiples(asked: Asked, method: Method, steps: tuple[RandomisedLayers
                     width=SMALL_PX,
                     alt=f"{method.title} with {count} layers shuffled, rank correlation {alike}",
                 )
-                st.caption(f"{count} shuffled, {plain(what)}  \nrank correlation {alike}")
+                st.caption(f"{count} shuffled, {escape_markdown(what)}  \nrank correlation {alike}")

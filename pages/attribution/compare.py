@@ -5,14 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from core.common.errors import LabError
-from pages.attribution.asked import Asked, ask, ask_checkpoint
 from pages.attribution.compare_checkpoints import compare_checkpoints
 from pages.attribution.compare_classes import compare_classes
 from pages.attribution.compare_epochs import compare_epochs, has_snapshots, no_snapshots
 from pages.attribution.maps import MAP_PX
+from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.elements import show_image
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import KEY as PICTURE
 from pages.shared.upload_box import example_row
 
@@ -52,11 +52,11 @@ def compare_view() -> None:
     _how_it_works()
 
 
-def _picture(asked: Asked) -> None:
+def _picture(asked: AttributionQuery) -> None:
     side = asked.pixels.shape[0]
     show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.picture.title}, as {side} by {side} large pixels")
-    truth = f"; the test set says {plain(asked.picture.label)}" if asked.picture.label else ""
-    st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that a network sees{truth}")
+    truth = f"; the test set says {escape_markdown(asked.picture.label)}" if asked.picture.label else ""
+    st.caption(f"{escape_markdown(asked.picture.title)}, {side}×{side} pixels: all that a network sees{truth}")
 
 
 def _how_it_works() -> None:

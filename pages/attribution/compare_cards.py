@@ -12,19 +12,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.attribution.evidence.similarity import rank_correlation
 from core.attribution.figures import limit, overlay
-from core.attribution.method import silent
+from core.attribution.method import no_progress
 from core.attribution.methods.registry import METHODS, SLOW
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.images.figures import percent
-from pages.attribution.asked import Asked
 from pages.attribution.cached import attributed, judged
 from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, signed_number
+from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.attribution.slow import INLINE_S, about, background, seconds
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -33,15 +33,17 @@ UNLIKELY = 0.05
 """A class whose probability stays below this, whatever is covered, has no probability to lose: its scores say nothing."""
 QUIET_S = 0.3
 """Measuring that takes less shows no progress."""
-Score = tuple[DeltaGenerator, Asked, "Attribution"]
+Score = tuple[DeltaGenerator, AttributionQuery, "Attribution"]
 """The place for the score of a map, and the question that the map answers."""
 
 
-def maps_of(asked: Asked, name: str, questions: Sequence[Asked]) -> list[Attribution | LabError] | None:
+def maps_of(
+    asked: AttributionQuery, name: str, questions: Sequence[AttributionQuery]
+) -> list[Attribution | LabError] | None:
     """The map of a method for each question, or why there is none. None while they are made, with progress on the page."""
     settings = [settings_of(name, question.reference) for question in questions]
 
-    def one(place: int, on_progress: Callable[[float], None] = silent) -> Attribution | LabError:
+    def one(place: int, on_progress: Callable[[float], None] = no_progress) -> Attribution | LabError:
         try:
             return attributed(questions[place], name, settings[place], on_progress=on_progress)
         except LabError as error:
@@ -75,7 +77,7 @@ def choose_method(key: str, default: str = "integrated_gradients") -> str:
     )
 
 
-def cost_note(asked: Asked, names: Sequence[str], count: int) -> None:
+def cost_note(asked: AttributionQuery, names: Sequence[str], count: int) -> None:
     """What the slow ones among the methods take here for so many maps each. Raises LabError."""
     parts = [f"{METHODS[name].title} {about(count * seconds(asked, name))}" for name in names if name in SLOW]
     if parts:
@@ -101,7 +103,7 @@ def common_scale(maps: Sequence[np.ndarray], display: Display) -> float:
 
 def map_card(
     values: np.ndarray,
-    asked: Asked,
+    asked: AttributionQuery,
     display: Display,
     *,
     signed: bool,
@@ -142,7 +144,7 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
         try:
             curves, verdict = judged(asked, found.pixels)
         except LabError as error:
-            status.info(f"Maps cannot be scored here. {plain(error)}")
+            status.info(f"Maps cannot be scored here. {escape_markdown(error)}")
             return
         likeliest = max(curve.probabilities.max() for curve in (curves.insertion, curves.deletion))
         if likeliest < UNLIKELY:

@@ -8,7 +8,6 @@ from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
-from pages.attribution.asked import Asked
 from pages.attribution.compare_cards import (
     Score,
     alike,
@@ -21,13 +20,14 @@ from pages.attribution.compare_cards import (
 )
 from pages.attribution.compare_others import asked_of, choose_others
 from pages.attribution.maps import number
-from pages.shared.text import plain
+from pages.attribution.query import AttributionQuery
+from pages.shared.text import escape_markdown
 
 SAME, PARTLY = 0.8, 0.4
 """Rank correlations from which on two maps are called nearly the same, and alike in part."""
 
 
-def compare_checkpoints(asked: Asked) -> None:
+def compare_checkpoints(asked: AttributionQuery) -> None:
     """The whole of the comparison. Raises LabError."""
     others, methods = st.columns([2, 1], gap="medium")
     with others:
@@ -42,7 +42,7 @@ def compare_checkpoints(asked: Asked) -> None:
         return
     questions = [asked, *(asked_of(asked, reference) for reference in chosen)]
     cost_note(asked, [name], len(questions))
-    display = display_and_legend(f"“{plain(asked.label)}”", "Each map has a scale of its own.")
+    display = display_and_legend(f"“{escape_markdown(asked.label)}”", "Each map has a scale of its own.")
     status, method = st.empty(), METHODS[name]
     found = maps_of(asked, name, questions)
     if found is None:
@@ -56,7 +56,7 @@ def compare_checkpoints(asked: Asked) -> None:
             if isinstance(item, LabError):
                 with st.container(width=220, gap="xsmall"):
                     st.markdown(words)
-                    st.caption(plain(item))
+                    st.caption(escape_markdown(item))
                 continue
             if place == 0:
                 words += "  \n:small[The first, which others are compared with]"
@@ -80,37 +80,41 @@ def compare_checkpoints(asked: Asked) -> None:
     fill_scores(status, scores)
 
 
-def _words(question: Asked) -> str:
+def _words(question: AttributionQuery) -> str:
     """Which checkpoint it is, what it answers, and what it gives the class in question."""
-    answer = f"says {plain(question.classes[question.predicted])}, {percent(max(question.probabilities))}"
+    answer = f"says {escape_markdown(question.classes[question.predicted])}, {percent(max(question.probabilities))}"
     if question.predicted != question.target:
-        answer += f"; {plain(question.label)} {percent(question.probabilities[question.target])}"
-    return f"**{plain(question.reference.label)}**  \n{answer}"
+        answer += f"; {escape_markdown(question.label)} {percent(question.probabilities[question.target])}"
+    return f"**{escape_markdown(question.reference.label)}**  \n{answer}"
 
 
-def _changed(first: Asked, other: Asked, likeness: float | None) -> str:
+def _changed(first: AttributionQuery, other: AttributionQuery, likeness: float | None) -> str:
     """What became of the answer and of its reason, in a sentence of Markdown."""
-    name, answer = plain(other.reference.label), plain(other.classes[other.predicted])
-    before = plain(first.classes[first.predicted])
+    name, answer = escape_markdown(other.reference.label), escape_markdown(other.classes[other.predicted])
+    before = escape_markdown(first.classes[first.predicted])
     same = first.classes[first.predicted] == other.classes[other.predicted]
     gives = "gives the same answer" if same else f"says {answer} instead of {before}"
     if likeness is None:
         return f"**{name}** {gives}; one of the two maps is blank, so that the reasons cannot be compared."
     if likeness >= SAME:
         reasons = (
-            "for nearly the same reasons" if same else f"and yet sees nearly the same reasons for {plain(first.label)}"
+            "for nearly the same reasons"
+            if same
+            else f"and yet sees nearly the same reasons for {escape_markdown(first.label)}"
         )
     elif likeness >= PARTLY:
-        reasons = "for partly other reasons" if same else f"and sees partly other reasons for {plain(first.label)}"
+        reasons = (
+            "for partly other reasons" if same else f"and sees partly other reasons for {escape_markdown(first.label)}"
+        )
     else:
-        reasons = "for other reasons" if same else f"and sees other reasons for {plain(first.label)}"
+        reasons = "for other reasons" if same else f"and sees other reasons for {escape_markdown(first.label)}"
     return f"**{name}** {gives} {reasons} ({number(likeness)})."
 
 
 def _notes(references: list[CheckpointRef]) -> None:
     """What must be known to read the answers."""
-    rounded = [plain(item.label) for item in references if item.card.onnx_file]
-    loose = [plain(item.label) for item in references if not item.card.calibration.images]
+    rounded = [escape_markdown(item.label) for item in references if item.card.onnx_file]
+    loose = [escape_markdown(item.label) for item in references if not item.card.calibration.images]
     said = []
     if rounded:
         said.append(

@@ -13,7 +13,6 @@ from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS
 from core.common.errors import LabError
 from core.images.figures import percent
-from pages.attribution.asked import Asked
 from pages.attribution.compare_cards import (
     Score,
     alike,
@@ -25,7 +24,8 @@ from pages.attribution.compare_cards import (
     maps_of,
 )
 from pages.attribution.maps import Display, number
-from pages.shared.text import plain
+from pages.attribution.query import AttributionQuery
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -40,7 +40,7 @@ small weights."""
 CLASSES = "compare-classes"
 
 
-def compare_classes(asked: Asked) -> None:
+def compare_classes(asked: AttributionQuery) -> None:
     """The whole of the comparison. Raises LabError."""
     methods, labels = st.columns(2, gap="medium")
     with methods:
@@ -72,7 +72,7 @@ def _choose_methods() -> list[str]:
     )
 
 
-def _choose_classes(asked: Asked) -> list[str]:
+def _choose_classes(asked: AttributionQuery) -> list[str]:
     """Another picture or checkpoint begins with its two most likely classes; an address that names some wins once."""
     question = (hash(asked.picture.data), asked.reference.card.fingerprint)
     before = st.session_state.get("compare-question")
@@ -92,7 +92,7 @@ def _choose_classes(asked: Asked) -> list[str]:
     )
 
 
-def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> list[Score]:
+def _row(asked: AttributionQuery, name: str, questions: list[AttributionQuery], display: Display) -> list[Score]:
     """The maps of one method; returns where their scores go. Raises LabError."""
     method = METHODS[name]
     st.markdown(f"#### {method.title}")
@@ -102,7 +102,7 @@ def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> l
     maps: list[Attribution] = []
     for item in found:
         if isinstance(item, LabError):
-            st.caption(plain(item))
+            st.caption(escape_markdown(item))
             return []
         maps.append(item)
     values = [item.pixels for item in maps]
@@ -120,7 +120,7 @@ def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> l
                 scale=scale,
                 key=f"classes-{name}-{label}",
                 alt=f"{method.title}: why {label}",
-                words=f"**{plain(label)}** · {percent(question.probabilities[question.target])}",
+                words=f"**{escape_markdown(label)}** · {percent(question.probabilities[question.target])}",
             )
             scores.append((place, question, item))
         for question, difference in zip(questions[1:], differences):
@@ -132,7 +132,8 @@ def _row(asked: Asked, name: str, questions: list[Asked], display: Display) -> l
                 scale=scale,
                 key=f"rather-{name}-{question.label}",
                 alt=f"{method.title}: why {first} rather than {question.label}",
-                words=f"**{plain(first)} rather than {plain(question.label)}**  \n:small[the first map less the other]",
+                words=f"**{escape_markdown(first)} rather than {escape_markdown(question.label)}**  \n"
+                ":small[the first map less the other]",
             )
     _how_alike(method, questions, values, scale)
     return scores
@@ -142,10 +143,10 @@ def _additive(method: type[Method]) -> bool:
     return method.signed and method.name not in NOT_ADDITIVE
 
 
-def _how_alike(method: type[Method], questions: list[Asked], values: list[np.ndarray], scale: float) -> None:
+def _how_alike(method: type[Method], questions: list[AttributionQuery], values: list[np.ndarray], scale: float) -> None:
     """How much the maps of one method depend on the class."""
     pairs = {
-        f"{plain(one.label)} and {plain(other.label)}": alike(mine, others)
+        f"{escape_markdown(one.label)} and {escape_markdown(other.label)}": alike(mine, others)
         for (one, mine), (other, others) in combinations(zip(questions, values, strict=True), 2)
     }
     known = {pair: value for pair, value in pairs.items() if value is not None}

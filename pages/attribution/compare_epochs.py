@@ -13,7 +13,6 @@ from core.checkpoints.store import find_checkpoint
 from core.common.errors import LabError
 from core.images.figures import percent
 from core.training.snapshots import epoch_title, names_of
-from pages.attribution.asked import Asked
 from pages.attribution.compare_cards import (
     Score,
     alike,
@@ -25,10 +24,11 @@ from pages.attribution.compare_cards import (
 )
 from pages.attribution.compare_others import asked_of
 from pages.attribution.maps import number, picture_of
+from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure, show_image
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 SIDE_PX = 96
 """Three maps fit beside each other on a phone."""
@@ -52,7 +52,7 @@ def no_snapshots() -> None:
     page_link("images", "Train one", icon=":material/model_training:", view="Train")
 
 
-def compare_epochs(asked: Asked) -> None:
+def compare_epochs(asked: AttributionQuery) -> None:
     """The whole of the comparison, for a machine that has such a run. Raises LabError."""
     runs, methods = st.columns([2, 1], gap="medium")
     with runs:
@@ -62,7 +62,7 @@ def compare_epochs(asked: Asked) -> None:
     epochs = _thinned(names)
     questions = [asked_of(asked, find_checkpoint(item)) for item in epochs]
     cost_note(questions[-1], [name], len(questions))
-    display = display_and_legend(f"“{plain(asked.label)}”", "Each map has a scale of its own.")
+    display = display_and_legend(f"“{escape_markdown(asked.label)}”", "Each map has a scale of its own.")
     if len(epochs) < len(names):
         st.caption(f"{len(epochs)} of the {len(names)} states that the run kept.")
     status, method = st.empty(), METHODS[name]
@@ -84,7 +84,7 @@ def compare_epochs(asked: Asked) -> None:
                     alt=f"{method.title}: why {question.label}, at {epoch_title(epoch)}",
                 )
                 sure = percent(question.probabilities[question.target])
-                st.markdown(f"**{epoch_title(epoch).capitalize()}**  \n{plain(question.label)} {sure}")
+                st.markdown(f"**{epoch_title(epoch).capitalize()}**  \n{escape_markdown(question.label)} {sure}")
                 scores.append((st.empty(), question, item))
     _likeness(list(epochs.values()), [alike(item.pixels, found[-1].pixels) for item in found])
     fill_scores(status, scores, short=True)
@@ -120,7 +120,7 @@ def settled_words(epochs: Sequence[float], likeness: Sequence[float | None]) -> 
     )
 
 
-def _choose_run(asked: Asked) -> dict[str, float]:
+def _choose_run(asked: AttributionQuery) -> dict[str, float]:
     """Names of the run's checkpoints and their epochs. Begins with the run that the checkpoint is from."""
     runs = _runs()
     if st.session_state.get(RUN) not in runs:

@@ -11,11 +11,11 @@ from core.checkpoints.store import CheckpointRef, find_checkpoint, list_checkpoi
 from core.common.errors import LabError
 from core.compression.recipe import CompressConfig
 from core.regularization.study import StudyConfig
-from pages.attribution.asked import Asked, probabilities_of
+from pages.attribution.query import AttributionQuery, probabilities_of
 from pages.shared.checkpoint_picker import accuracy
 from pages.shared.image_view import look
 from pages.shared.resources import runs_now
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 from pages.shared.url import linked, write_url
 
 PARAM, KEY, FIRST = "with", "compare-with", "compare-with-first"
@@ -39,7 +39,7 @@ def require_same_question(first: CheckpointRef, other: CheckpointRef) -> None:
         )
 
 
-def asked_of(asked: Asked, reference: CheckpointRef) -> Asked:
+def asked_of(asked: AttributionQuery, reference: CheckpointRef) -> AttributionQuery:
     """The same question, put to another checkpoint. Raises LabError where it is none for that."""
     require_same_question(asked.reference, reference)
     data = reference.card.image_data
@@ -69,7 +69,7 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
     default = _default(first, options)
     if linked(PARAM, KEY, lambda _: named):
         for error in wrong:
-            st.warning(plain(error))
+            st.warning(escape_markdown(error))
     elif st.session_state.get(FIRST) != first.name:
         st.session_state[KEY] = default
     st.session_state[FIRST] = first.name

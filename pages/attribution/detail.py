@@ -9,15 +9,15 @@ import streamlit as st
 from core.attribution.figures import overlay
 from core.attribution.methods.registry import METHODS, QUICK
 from core.common.errors import LabError
-from pages.attribution.asked import Asked
 from pages.attribution.cached import attributed
 from pages.attribution.evidence import map_evidence
 from pages.attribution.maps import BLANK, Display, display_controls, map_words, time_words
+from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_form, settings_of
 from pages.attribution.slow import slow_map
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import linked, write_url
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def look_closer(name: str | None) -> None:
     st.session_state[CHOSEN] = name
 
 
-def closer_look(asked: Asked, name: str) -> None:
+def closer_look(asked: AttributionQuery, name: str) -> None:
     """The whole of it. Raises LabError."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(None,))
@@ -68,7 +68,7 @@ def closer_look(asked: Asked, name: str) -> None:
             found = slow_map(asked, name)
     except LabError as error:
         show_error(error)
-    st.markdown(f"#### {plain(METHODS[name].title)}")
+    st.markdown(f"#### {escape_markdown(METHODS[name].title)}")
     if found:
         _large(asked, found, display)
     _about(name)
@@ -81,11 +81,11 @@ def _about(name: str) -> None:
     kind = METHODS[name]
     title, address = kind.paper
     st.markdown(
-        f"**What am I looking at?**\n\n{kind.measures} {kind.reading} {kind.caution}\n\n[{plain(title)}]({address})"
+        f"**What am I looking at?**\n\n{kind.summary} {kind.how_to_read} {kind.caveat}\n\n[{escape_markdown(title)}]({address})"
     )
 
 
-def _large(asked: Asked, found: Attribution, display: Display) -> None:
+def _large(asked: AttributionQuery, found: Attribution, display: Display) -> None:
     method = found.method
     if found.blank:
         st.info(BLANK)
@@ -104,7 +104,7 @@ def _large(asked: Asked, found: Attribution, display: Display) -> None:
     figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
     with st.container(width=LARGE_PX):
         show_figure(
-            figure, key="large-map", buttons=(), alt=f"{method.title}: map of why {asked.label}. {method.reading}"
+            figure, key="large-map", buttons=(), alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}"
         )
     said = [f"Took {time_words(found.milliseconds)}."]
     if method.uses_baseline:

@@ -11,14 +11,14 @@ from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from pages.attribution.asked import Asked
 from pages.attribution.cached import controls_of, judged
 from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
 from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
+from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark, explainer_of
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -29,7 +29,7 @@ CURVES = {
 }
 
 
-def map_evidence(asked: Asked, found: Attribution, display: Display) -> None:
+def map_evidence(asked: AttributionQuery, found: Attribution, display: Display) -> None:
     """Everything below the large map; what cannot be measured is said in its place."""
     st.markdown("#### Did the network really use these pixels?")
     curves = verdict = None
@@ -40,7 +40,7 @@ def map_evidence(asked: Asked, found: Attribution, display: Display) -> None:
             curves, verdict = judged(asked, found.pixels)
             _curves(asked, found, curves, verdict)
         except LabError as error:
-            st.info(plain(error))
+            st.info(escape_markdown(error))
     table = st.container()
     measured = Measured(
         curves=curves, verdict=verdict, infidelity=_infidelity(asked, found), sensitivity=sensitivity(asked, found)
@@ -51,7 +51,7 @@ def map_evidence(asked: Asked, found: Attribution, display: Display) -> None:
     map_files(asked, found, measured, display)
 
 
-def _curves(asked: Asked, found: Attribution, curves: Faithfulness, verdict: Verdict) -> None:
+def _curves(asked: AttributionQuery, found: Attribution, curves: Faithfulness, verdict: Verdict) -> None:
     badge(verdict, curves.deletion.probabilities[0])
     title, label = found.method.title, asked.label
     controls = controls_of(asked)
@@ -72,9 +72,9 @@ def _curves(asked: Asked, found: Attribution, curves: Faithfulness, verdict: Ver
             )
 
 
-def _rows(asked: Asked, found: Attribution, measured: Measured) -> dict[str, list[str]]:
+def _rows(asked: AttributionQuery, found: Attribution, measured: Measured) -> dict[str, list[str]]:
     """Columns of the table, in Markdown."""
-    label = plain(asked.label)
+    label = escape_markdown(asked.label)
     rows: list[tuple[str, str, str]] = []
     if measured.curves and measured.verdict:
         controls = ", ".join(
@@ -121,13 +121,13 @@ def _rows(asked: Asked, found: Attribution, measured: Measured) -> dict[str, lis
     return dict(zip(("Measure", "Value", "What it says"), map(list, zip(*rows, strict=True)), strict=True))
 
 
-def _infidelity(asked: Asked, found: Attribution) -> float | None:
+def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:
     if found.blank:
         return None
     reference = asked.reference
     try:
         return _measured_infidelity(
-            reference.card.fingerprint, asked.pixels, found.values, found.target, found.baseline, found.method.local,
+            reference.card.fingerprint, asked.pixels, found.values, found.target, found.baseline, found.method.is_gradient,
             _reference=reference, _found=found,
         )  # fmt: skip
     except LabError:
@@ -141,7 +141,7 @@ def _measured_infidelity(
     values: np.ndarray,
     target: int,
     baseline: str,
-    local: bool,
+    is_gradient: bool,
     *,
     _reference: CheckpointRef,
     _found: Attribution,

@@ -10,7 +10,6 @@ from streamlit.delta_generator import DeltaGenerator
 from core.attribution.methods.registry import METHODS, QUICK, SLOW
 from core.common.errors import LabError
 from core.images.figures import percent
-from pages.attribution.asked import Asked, ask, ask_checkpoint
 from pages.attribution.cached import attributed, controls_of, judged
 from pages.attribution.detail import chosen, closer_look, look_closer
 from pages.attribution.help import attribution_help
@@ -28,13 +27,14 @@ from pages.attribution.maps import (
     signed_number,
     time_words,
 )
+from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.scores import report_table
 from pages.attribution.settings import settings_of, settings_words
 from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
 from pages.shared.elements import show_image
 from pages.shared.image_view import predict
 from pages.shared.resources import loaded
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import example_row
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def explain_view() -> None:
     attribution_help()
 
 
-def _headline(asked: Asked) -> None:
+def _headline(asked: AttributionQuery) -> None:
     """What it says, and whether that is to be believed at all. Raises LabError."""
     card_of = asked.reference.card
     answer = asked.classes[asked.predicted]
     sure = percent(asked.probabilities[asked.predicted])
     prediction = predict(card_of.fingerprint, asked.pixels, _checkpoint=loaded(asked.reference))
     unlike = prediction.likely_none_of_these
-    st.markdown(f"## {'nearest: ' if unlike else ''}{plain(answer)} · {sure}")
+    st.markdown(f"## {'nearest: ' if unlike else ''}{escape_markdown(answer)} · {sure}")
     if unlike:
         st.warning(
             f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
@@ -86,15 +86,15 @@ def _headline(asked: Asked) -> None:
         right = asked.picture.label == answer
         st.caption(
             f"{':material/check: right' if right else ':material/close: wrong'}, the test set says "
-            f"{plain(asked.picture.label)}"
+            f"{escape_markdown(asked.picture.label)}"
         )
     if asked.target == asked.predicted:
-        st.markdown(f"### Why {plain(asked.label)}?")
+        st.markdown(f"### Why {escape_markdown(asked.label)}?")
     else:
-        st.markdown(f"### Why {plain(asked.label)} ({percent(asked.probabilities[asked.target])})?")
+        st.markdown(f"### Why {escape_markdown(asked.label)} ({percent(asked.probabilities[asked.target])})?")
 
 
-def _maps(asked: Asked) -> None:
+def _maps(asked: AttributionQuery) -> None:
     """The picture, the quick methods, those asked for and the controls; scores follow once all maps are there."""
     display = display_controls()
     legend(asked.label)
@@ -112,17 +112,17 @@ def _maps(asked: Asked) -> None:
             refused[name] = error
             continue
         with grid, st.container(width=CARD_PX, gap="xsmall"):
-            st.markdown(f"**{plain(METHODS[name].title)}**")
+            st.markdown(f"**{escape_markdown(METHODS[name].title)}**")
             places.append((_map(asked, found, display), found))
     for name in slow:
         with grid, st.container(width=CARD_PX, gap="xsmall"):
-            st.markdown(f"**{plain(METHODS[name].title)}**")
+            st.markdown(f"**{escape_markdown(METHODS[name].title)}**")
             try:
                 slow_found = slow_map(asked, name)
                 if slow_found:
                     places.append((_map(asked, slow_found, display), slow_found))
             except LabError as error:
-                st.caption(plain(error))
+                st.caption(escape_markdown(error))
             st.button(
                 "Remove", key=f"remove-{name}", icon=":material/close:", type="tertiary", on_click=remove, args=(name,)
             )
@@ -136,21 +136,23 @@ def _maps(asked: Asked) -> None:
     if refused:
         st.caption(
             "Left out here: "
-            + " ".join(f"**{plain(METHODS[name].title)}.** {plain(why)}" for name, why in refused.items())
+            + " ".join(
+                f"**{escape_markdown(METHODS[name].title)}.** {escape_markdown(why)}" for name, why in refused.items()
+            )
         )
     more_methods(asked, tuple(name for name in SLOW if name not in slow))
     _scores(asked, places, told)
 
 
-def _picture(asked: Asked) -> None:
+def _picture(asked: AttributionQuery) -> None:
     side = asked.pixels.shape[0]
     st.markdown("**The picture**")
     alt = f"{asked.picture.title}, as {side} by {side} large pixels"
     show_image(asked.seen.enlarged, width=MAP_PX, alt=alt)
-    st.caption(f"{plain(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
+    st.caption(f"{escape_markdown(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
 
 
-def _map(asked: Asked, found: Attribution, display: Display) -> DeltaGenerator:
+def _map(asked: AttributionQuery, found: Attribution, display: Display) -> DeltaGenerator:
     """Returns the place for its score."""
     method = found.method
     settings = settings_words(method.name, method.settings())
@@ -159,7 +161,7 @@ def _map(asked: Asked, found: Attribution, display: Display) -> DeltaGenerator:
         asked,
         display,
         signed=method.signed,
-        alt=f"{method.title}: map of why {asked.label}. {method.reading}",
+        alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}",
     )
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.button(
@@ -172,16 +174,18 @@ def _map(asked: Asked, found: Attribution, display: Display) -> DeltaGenerator:
         )
         st.caption(time_words(found.milliseconds))
     if settings:
-        st.caption(plain(settings))
+        st.caption(escape_markdown(settings))
     return place
 
 
-def _scores(asked: Asked, places: list[tuple[DeltaGenerator, Attribution | str]], told: DeltaGenerator) -> None:
+def _scores(
+    asked: AttributionQuery, places: list[tuple[DeltaGenerator, Attribution | str]], told: DeltaGenerator
+) -> None:
     """Fill them in, one after the other: the curves of a map take longer than most maps. told: where to say what to beat."""
     try:
         controls = controls_of(asked)
     except LabError as error:
-        told.info(f"Maps cannot be scored here. {plain(error)}")
+        told.info(f"Maps cannot be scored here. {escape_markdown(error)}")
         return
     beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
     told.caption(

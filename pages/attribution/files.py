@@ -10,8 +10,8 @@ import numpy as np
 import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict
-from pages.attribution.asked import Asked
 from pages.attribution.maps import Display, picture_of
+from pages.attribution.query import AttributionQuery
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 
@@ -31,7 +31,7 @@ class Measured:
     sensitivity: float | None
 
 
-def map_files(asked: Asked, found: Attribution, measured: Measured, display: Display) -> None:
+def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, display: Display) -> None:
     """Download buttons."""
     parts = (asked.reference.name, asked.picture.title, found.method.name, asked.label)
     name = file_stem("-".join(parts), "map")[:120]
@@ -72,7 +72,7 @@ def map_files(asked: Asked, found: Attribution, measured: Measured, display: Dis
             download(label, data, f"{name}{end}", key=f"file-{end}", help=hint, disabled=missing)
 
 
-def map_scores(asked: Asked, found: Attribution, measured: Measured) -> dict[str, Any]:
+def map_scores(asked: AttributionQuery, found: Attribution, measured: Measured) -> dict[str, Any]:
     """All that is known of a map, as plain values."""
     values: dict[str, Any] = {
         "checkpoint": asked.reference.name,

@@ -14,14 +14,14 @@ from core.attribution.evidence.controls import CONTROLS, control_maps
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import OPACITY, OUTLIERS, overlay_png
 from core.attribution.method import Method
-from core.common.theme import BLUE, MUTED, TEXT, faded, seen
+from core.common.theme import BLUE, MUTED, TEXT, for_theme, with_alpha
 from core.common.values import signed
 from pages.shared.elements import show_image
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
-    from pages.attribution.asked import Asked
+    from pages.attribution.query import AttributionQuery
 
 MAP_PX = 160
 """Side of a map on a card: two fit beside each other on a phone, and a pixel is 5x5 of the screen's."""
@@ -84,7 +84,7 @@ def display_controls() -> Display:
 
 def legend(label: str) -> None:
     """What the colours and the small curves say."""
-    name = plain(label)
+    name = escape_markdown(label)
     st.caption(
         f":blue[■] supports “{name}” · :orange[■] speaks against it · :green[■] maps that tell only how much. Below each map, "
         f"the probability of “{name}” while the map's most important pixels are put back (solid) or taken away (dashed): the "
@@ -92,13 +92,13 @@ def legend(label: str) -> None:
     )
 
 
-def card(values: np.ndarray, asked: Asked, display: Display, *, signed: bool, alt: str) -> DeltaGenerator:
+def card(values: np.ndarray, asked: AttributionQuery, display: Display, *, signed: bool, alt: str) -> DeltaGenerator:
     """Draws a map (H, W); returns the place for its evidence, which takes longer."""
     show_image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, alt=alt)
     return st.empty()
 
 
-def picture_of(values: np.ndarray, asked: Asked, display: Display, *, signed: bool, side: int) -> bytes:
+def picture_of(values: np.ndarray, asked: AttributionQuery, display: Display, *, signed: bool, side: int) -> bytes:
     """A map (H, W) over the picture, as PNG."""
     return overlay_png(
         values,
@@ -114,7 +114,7 @@ def picture_of(values: np.ndarray, asked: Asked, display: Display, *, signed: bo
 
 def map_words(method: Method) -> tuple[str, str]:
     """What negative and positive values of a method's map say."""
-    if method.signed and method.local:
+    if method.signed and method.is_gradient:
         return "brighter lowers it", "brighter raises it"
     if method.signed or method.family == "activation":
         return "speaks against", "supports"
@@ -159,12 +159,12 @@ def small_curves(found: Faithfulness, *, dark: bool) -> str:
     lower = np.minimum(inserted.probabilities, deleted.probabilities)
     there, back = points(inserted.shares, inserted.probabilities), points(deleted.shares, deleted.probabilities)
     between = [*there, *points(deleted.shares, lower)[::-1]]
-    blue, text, muted = seen(BLUE, dark), TEXT[dark], MUTED[dark]
+    blue, text, muted = for_theme(BLUE, dark), TEXT[dark], MUTED[dark]
     frame = f"M{edge} {edge}V{height - edge}H{width - edge}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'<path d="{frame}" fill="none" stroke="{muted}" stroke-opacity="0.5"/>'
-        f'<polygon points="{" ".join(between)}" fill="{faded(blue, 0.3)}"/>'
+        f'<polygon points="{" ".join(between)}" fill="{with_alpha(blue, 0.3)}"/>'
         f'<polyline points="{" ".join(there)}" fill="none" stroke="{text}" stroke-width="1.5"/>'
         f'<polyline points="{" ".join(back)}" fill="none" stroke="{text}" stroke-width="1.5" stroke-dasharray="4 3"/>'
         "</svg>"

@@ -12,14 +12,14 @@ from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.data import dataset_title
-from pages.attribution.asked import ask_checkpoint
 from pages.attribution.help import scores_help
 from pages.attribution.maps import signed_number
+from pages.attribution.query import ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
-from pages.shared.text import duration, plain, show_error
+from pages.shared.text import duration, escape_markdown, show_error
 
 COMMAND = "python -m core explain report --images {images} --checkpoint {name}"
 BETTER = "better than the controls"
@@ -40,7 +40,7 @@ def report_table(reference: CheckpointRef) -> None:
     """The report that ships for a checkpoint, or how to make one."""
     names = REPORTS.shipped_names()
     if reference.name not in names:
-        there = ", ".join(map(plain, names))
+        there = ", ".join(map(escape_markdown, names))
         others = f" (one ships for {there})" if there else ""
         st.caption(f"There is no report of all methods over many pictures for this checkpoint{others}. This makes one:")
         st.code(COMMAND.format(images=200, name=reference.name), language="bash")
@@ -51,7 +51,7 @@ def report_table(reference: CheckpointRef) -> None:
         show_error(error)
         return
     rows = report.rows()
-    st.markdown(f"### {plain(headline(report, rows))}")
+    st.markdown(f"### {escape_markdown(headline(report, rows))}")
     if report.config.fingerprint != reference.card.fingerprint:
         st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
     shown = [row for row in rows if row.score]
@@ -66,7 +66,7 @@ def report_table(reference: CheckpointRef) -> None:
     st.table(columns(rows), border="horizontal", hide_index=True)
     st.caption(_how(report))
     for name, why in report.config.refused.items():
-        st.caption(f"Left out: **{METHODS[name].title}.** {plain(why)}")
+        st.caption(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")
     st.code(COMMAND.format(images=report.config.requested, name=report.config.checkpoint), language="bash")
     _files(report, rows)
 
@@ -111,7 +111,7 @@ def _verdict(row: MethodScores) -> str:
 
 
 def _unbroken(text: str) -> str:
-    return plain(text).replace(" ", UNBROKEN).replace("\\-", "\N{NON-BREAKING HYPHEN}")
+    return escape_markdown(text).replace(" ", UNBROKEN).replace("\\-", "\N{NON-BREAKING HYPHEN}")
 
 
 def _interval(found: Interval | None) -> str:
@@ -136,23 +136,23 @@ def _how(report: Report) -> str:
     """How it was made, in Markdown."""
     config, made = report.config, report.config.made
     said = [
-        f"{plain(config.title)} on {len(report.images):,} test images of {plain(dataset_title(config.dataset))}, drawn with "
-        f"seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
+        f"{escape_markdown(config.title)} on {len(report.images):,} test images of "
+        f"{escape_markdown(dataset_title(config.dataset))}, drawn with seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
         "its 95% interval. A method is better than the controls where its score is above each of theirs on the same pictures, "
         "with the whole interval of the difference, all differences at once (Bonferroni); the bars above are each score's own. "
         "Signed maps go by their signed values, in which opposite signs cancel: How this works says what that does.",
-        f"Baseline of methods that compare: {plain(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on the "
-        f"first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
+        f"Baseline of methods that compare: {escape_markdown(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on "
+        f"the first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
     ]
     if report.left_out:
         said.append(
-            f"{len(report.left_out):,} more could not be measured: {plain(next(iter(report.left_out.values())))}"
+            f"{len(report.left_out):,} more could not be measured: {escape_markdown(next(iter(report.left_out.values())))}"
         )
     facts = [made[name] for name in ("hardware", "date") if made.get(name)]
     if made.get("seconds", "").isdecimal():
         facts.append(duration(float(made["seconds"])))
     if facts:
-        said.append(f"Made by this code on {plain(', '.join(facts))}:")
+        said.append(f"Made by this code on {escape_markdown(', '.join(facts))}:")
     return " ".join(said)
 
 

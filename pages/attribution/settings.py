@@ -12,7 +12,7 @@ from core.attribution.methods.superpixels import SEGMENTATIONS
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from pages.shared.resources import loaded
-from pages.shared.text import in_words, show_error
+from pages.shared.text import label_error, show_error
 
 LABELS = {
     "steps": "Steps on the way",
@@ -66,7 +66,7 @@ def settings_form(name: str, reference: CheckpointRef) -> None:
         try:
             get_method(name, chosen)
         except LabError as error:
-            show_error(in_words(error, LABELS))
+            show_error(label_error(error, LABELS))
             return
         _keep(name, chosen)
         st.rerun()

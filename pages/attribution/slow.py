@@ -20,12 +20,12 @@ from pages.attribution.cached import attributed
 from pages.attribution.settings import settings_of
 from pages.shared import tasks
 from pages.shared.resources import loaded
-from pages.shared.text import duration, plain
+from pages.shared.text import duration, escape_markdown
 from pages.shared.url import linked, write_url
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
-    from pages.attribution.asked import Asked
+    from pages.attribution.query import AttributionQuery
 
 PARAM, WANTED = "methods", "why-methods"
 INLINE_S = 1.0
@@ -48,7 +48,9 @@ def wanted() -> tuple[str, ...]:
 def _known(names: str) -> tuple[str, ...]:
     for name in filter(None, names.split(",")):
         if name not in METHODS:
-            st.warning(f"The link asks for {plain(name[:60])}, which is no attribution method: it is left out.")
+            st.warning(
+                f"The link asks for {escape_markdown(name[:60])}, which is no attribution method: it is left out."
+            )
     return tuple(name for name in names.split(",") if name in SLOW)
 
 
@@ -61,7 +63,7 @@ def remove(name: str) -> None:
     st.session_state[WANTED] = tuple(other for other in st.session_state.get(WANTED, ()) if other != name)
 
 
-def seconds(asked: Asked, name: str) -> float:
+def seconds(asked: AttributionQuery, name: str) -> float:
     """What a method should take on this machine, by its passes and the measured time of one. Raises LabError."""
     forward, backward = _costs(asked.reference.card.fingerprint, asked.reference)
     forwards, backwards = _method(asked, name).passes(asked.pixels.shape[0])
@@ -73,7 +75,7 @@ def about(expected_s: float) -> str:
     return f"about {max(expected_s, 0.1):.1f} s" if expected_s < 9.95 else f"about {duration(expected_s)}"
 
 
-def more_methods(asked: Asked, missing: tuple[str, ...]) -> None:
+def more_methods(asked: AttributionQuery, missing: tuple[str, ...]) -> None:
     """A button for each slow method that is not shown, with its time. Raises LabError."""
     if not missing:
         return
@@ -89,7 +91,7 @@ def more_methods(asked: Asked, missing: tuple[str, ...]) -> None:
             )
 
 
-def slow_map(asked: Asked, name: str) -> Attribution | None:
+def slow_map(asked: AttributionQuery, name: str) -> Attribution | None:
     """The map of a slow method, or None with how far it is on the page. Raises LabError."""
     method = _method(asked, name)
     if seconds(asked, name) <= INLINE_S:
@@ -103,7 +105,7 @@ def slow_map(asked: Asked, name: str) -> Attribution | None:
 
 
 def background(
-    asked: Asked,
+    asked: AttributionQuery,
     what: tuple[str, str, Any],
     work: Callable[[Progress], Any],
     *,
@@ -138,7 +140,7 @@ def _begin(key: str, work: Callable[[Progress], Any]) -> tasks.BackgroundTask:
     return tasks.start(key, work)
 
 
-def only(asked: Asked | None) -> None:
+def only(asked: AttributionQuery | None) -> None:
     """Stop what this session began for another picture, class, checkpoint or baseline, or for any: nobody waits for it."""
     mine = st.session_state.get(MINE, set())
     kept = {key for key in mine if asked and key.startswith(_question(asked))}
@@ -147,7 +149,7 @@ def only(asked: Asked | None) -> None:
     st.session_state[MINE] = kept
 
 
-def _question(asked: Asked) -> str:
+def _question(asked: AttributionQuery) -> str:
     """Of this session alone, so that nobody else's question ends it."""
     session = st.session_state.setdefault(SESSION, uuid.uuid4().hex[:8])
     question = hashlib.sha256(asked.pixels.tobytes())
@@ -155,11 +157,11 @@ def _question(asked: Asked) -> str:
     return f"why-{session}-{question.hexdigest()[:16]}"
 
 
-def _key(asked: Asked, what: tuple[str, str, Any]) -> str:
+def _key(asked: AttributionQuery, what: tuple[str, str, Any]) -> str:
     return f"{_question(asked)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:8]}"
 
 
-def _method(asked: Asked, name: str) -> Method:
+def _method(asked: AttributionQuery, name: str) -> Method:
     return get_method(name, settings_of(name, asked.reference))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.common.devices import likely_device
 from core.compression.recipe import CompressConfig
-from core.compression.steps import Distill, Trained
+from core.compression.steps import Distill, TrainingStep
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from pages.shared.text import duration
@@ -35,7 +35,7 @@ def _trainings(config: CompressConfig) -> list[TrainConfig]:
     for step in config.parsed():
         if isinstance(step, Distill):
             found += [base.replace(model=step.student, epochs=step.epochs)] * (2 * step.seeds)
-        elif isinstance(step, Trained):
+        elif isinstance(step, TrainingStep):
             found.append(base.replace(epochs=step.epochs))
     return found
 

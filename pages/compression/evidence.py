@@ -9,17 +9,17 @@ from core.compression.figures_effects import damage, ratios
 from core.compression.figures_layers import WHAT, histograms, layer_bars
 from core.compression.figures_students import soft_labels
 from core.compression.figures_students import students as students_figure
-from pages.compression.made import Made, choose_variant
+from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 WHAT_WORDS = {"parameters": "Parameters", "macs": "Multiply-adds", "zeros": "Zeros"}
 MOST_CLASSES = 3
 """Variants in the figure of classes to begin with."""
 
 
-def layers(made: Made, key: str) -> None:
+def layers(made: ResultFiles, key: str) -> None:
     """Layer by layer, before and after."""
     first, item = made.result.first, choose_variant(made, f"layers-{key}")
     if first is None or item is None:
@@ -62,7 +62,7 @@ def layers(made: Made, key: str) -> None:
         )
 
 
-def classes(made: Made, key: str) -> None:
+def classes(made: ResultFiles, key: str) -> None:
     """Which classes pay for it."""
     result = made.result
     options = [item.id for item in result.variants if item.per_class]
@@ -89,7 +89,7 @@ def classes(made: Made, key: str) -> None:
         )
 
 
-def speed(made: Made, key: str) -> None:
+def speed(made: ResultFiles, key: str) -> None:
     """Ratios to the original, and what got slower, in words."""
     result = made.result
     if not result.variants:
@@ -101,7 +101,9 @@ def speed(made: Made, key: str) -> None:
         alt="How many times as small and as fast as the original each variant is; the table above has the figures",
     )
     said = [
-        f"- **{plain(made.label(item.id))}:** {plain(' '.join(item.notes))}" for item in result.measured if item.notes
+        f"- **{escape_markdown(made.label(item.id))}:** {escape_markdown(' '.join(item.notes))}"
+        for item in result.measured
+        if item.notes
     ]
     if said:
         st.markdown("**What to know**\n\n" + "\n".join(said))
@@ -113,10 +115,10 @@ def speed(made: Made, key: str) -> None:
     )
 
 
-def students(made: Made, key: str) -> None:
+def students(made: ResultFiles, key: str) -> None:
     """What the teacher was worth, and what it finds plausible."""
     result = made.result
-    st.markdown(f"**{plain(students_words(result))}**")
+    st.markdown(f"**{escape_markdown(students_words(result))}**")
     show_figure(
         students_figure(result, dark=dark()),
         key=f"students-{key}",

@@ -8,12 +8,12 @@ from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.compression.analysis import byte_words, csv_rows
 from pages.compression.export import Exported, export_work, exported
-from pages.compression.made import Made, choose_variant
+from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared import tasks
 from pages.shared.elements import download
 from pages.shared.registry import page_link
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 USES = {
     "images": ("Classify with it", ":material/image_search:", "Classify"),
@@ -22,16 +22,16 @@ USES = {
 """Task -> what its checkpoint is good for on the page of that name: label, icon, view."""
 
 
-def files(made: Made, key: str) -> None:
+def files(made: ResultFiles, key: str) -> None:
     """The networks first, the figures below."""
     result = made.result
     item = choose_variant(made, f"files-{key}", "Network", original=True, network=True)
     if item is not None:
-        st.caption(plain(item.title))
+        st.caption(escape_markdown(item.title))
         try:
             _network(made.reference(item), key)
         except LabError as error:
-            st.caption(plain(error))
+            st.caption(escape_markdown(error))
     st.markdown("**The figures**")
     name = file_stem(result.name or key, "checkpoint")
     with st.container(horizontal=True, gap="small"):
@@ -40,7 +40,7 @@ def files(made: Made, key: str) -> None:
     st.caption("Accuracies in files are shares, 0 to 1. A figure is saved by the camera on it when it is pointed at.")
     made_with = " · ".join(f"{name}: {text}" for name, text in result.made.items() if text)
     if made_with:
-        st.caption(plain(made_with))
+        st.caption(escape_markdown(made_with))
 
 
 def _network(reference: CheckpointRef, key: str) -> None:

@@ -12,7 +12,7 @@ from core.jobs import Run, RunStore
 from core.training.figures import accuracy_curves, loss_curves, text_loss_curves
 from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.resources import dark, store
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def measured(run: Run) -> dict[float, Any]:
@@ -37,7 +37,7 @@ def live_curves(run: Run) -> None:
     epochs = getattr(steps[making.number - 1], "epochs", None)
     drawings = [text_loss_curves] if result.task == "text" else [accuracy_curves, loss_curves]
     revision = f"{run.id}-{making.id}"
-    st.caption(plain(f"Training now: {making.title}"))
+    st.caption(escape_markdown(f"Training now: {making.title}"))
     for column, draw in zip(st.columns(len(drawings), gap="medium"), drawings, strict=True):
         with column:
             show_figure(

@@ -19,9 +19,9 @@ from pages.compression.scan import scan
 from pages.compression.steps import chosen_steps, preset_box, preset_name, steps_form
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.job_parts import start_job_button
+from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
-from pages.shared.text import in_words, show_error
+from pages.shared.text import label_error, show_error
 
 TASKS = {"images": "Pictures", "text": "Text"}
 PARAM = "checkpoint"
@@ -51,7 +51,7 @@ def new_recipe_view() -> None:
             config = make(reference.name, reference.card, steps, preset_name(task, steps), **advanced)
             st.markdown(cost_line(config))
         except LabError as error:
-            show_error(in_words(error, LABELS | ADVANCED))
+            show_error(label_error(error, LABELS | ADVANCED))
         icon = ":material/compress:"
         start_job_button("Compress", COMPRESS, config, key="start-recipe", name_key="recipe-name", icon=icon)
         if reference.card.dataset.name in DATASETS:

@@ -6,15 +6,15 @@ from core.jobs import RunStore
 from pages.compression import PAGE
 from pages.compression.help import compress_help
 from pages.compression.live import live_curves, measured
-from pages.compression.made import Made
 from pages.compression.new import TASKS, new_recipe_view
+from pages.compression.result_files import ResultFiles
 from pages.compression.view import compress_view
 from pages.shared.job_page import JobPage
 
 
-def made(store: RunStore, run_id: str) -> Made:
+def made(store: RunStore, run_id: str) -> ResultFiles:
     """What there is of a recipe."""
-    return Made(read_compression(store, run_id), run_id, store.folder(run_id))
+    return ResultFiles(read_compression(store, run_id), run_id, store.folder(run_id))
 
 
 JobPage(
@@ -25,7 +25,7 @@ JobPage(
     read=made,
     result=lambda made, key, _: compress_view(made, key),
     examples=TASKS,
-    load_example=lambda task: Made(COMPRESSIONS.load_shipped(task)),
+    load_example=lambda task: ResultFiles(COMPRESSIONS.load_shipped(task)),
     live=live_curves,
     changes=measured,
     help=compress_help,

@@ -9,7 +9,7 @@ import streamlit as st
 from core.compression.recipe import MOST_STEPS, PRESETS
 from core.compression.steps import STEPS, Int8, Step
 from pages.compression.fields import Row, step_fields, step_of
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def presets_of(task: str) -> list[str]:
@@ -30,7 +30,7 @@ def preset_box(task: str) -> None:
         args=(task,),
         persist_state="session",
     )
-    st.caption(plain(PRESETS[preset].about))
+    st.caption(escape_markdown(PRESETS[preset].about))
     if _rows_key(task) not in st.session_state:
         _load(task, preset)
 
@@ -90,7 +90,7 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
 
 def _linked(about: str) -> str:
     """With its papers as links."""
-    return re.sub(r"arXiv\\:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", plain(about))
+    return re.sub(r"arXiv\\:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", escape_markdown(about))
 
 
 def _rows_key(task: str) -> str:

@@ -10,13 +10,13 @@ from core.compression.analysis import distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
 from core.data import dataset_title
+from pages.compression.compare_image import same_image
 from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
-from pages.compression.made import Made
-from pages.compression.same import same_image
+from pages.compression.result_files import ResultFiles
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 COSTS = {
     "stored_bytes": "Stored",
@@ -46,7 +46,7 @@ TEXT = (
 )
 
 
-def compress_view(made: Made, key: str) -> None:
+def compress_view(made: ResultFiles, key: str) -> None:
     """All that a result says. key: of this result alone, for what the viewer chooses."""
     result = made.result
     st.caption(_how(result))
@@ -55,7 +55,7 @@ def compress_view(made: Made, key: str) -> None:
             "Nothing is measured yet. The original comes first; each variant joins the table as soon as it is measured."
         )
         return
-    st.markdown(f"### {plain(headline(result))}")
+    st.markdown(f"### {escape_markdown(headline(result))}")
     _picture(result, key)
     st.table(compress_table(result), border="horizontal", hide_index=True)
     st.caption(TEXT if result.task == "text" else PICTURES)
@@ -96,7 +96,7 @@ def compress_table(result: CompressionResult) -> dict[str, list[str]]:
     found = rows(result)
     order = [name for name in FIRST if name in found[0]]
     order += [name for name in found[0] if name not in order]
-    columns = {name: [plain(row[name]).replace(" ", UNBROKEN) for row in found] for name in order}
+    columns = {name: [escape_markdown(row[name]).replace(" ", UNBROKEN) for row in found] for name in order}
     columns["Variant"] = [_in_lines(short_name(result, item), NAME_CHARACTERS) for item in result.measured]
     columns["All that was done"] = [_in_lines(item.title, 2 * NAME_CHARACTERS) for item in result.measured]
     return columns
@@ -104,7 +104,7 @@ def compress_table(result: CompressionResult) -> dict[str, list[str]]:
 
 def _in_lines(text: str, characters: int) -> str:
     """Broken where a line is full, and nowhere else."""
-    return " ".join(plain(line).replace(" ", UNBROKEN) for line in textwrap.wrap(text, characters))
+    return " ".join(escape_markdown(line).replace(" ", UNBROKEN) for line in textwrap.wrap(text, characters))
 
 
 def _how(result: CompressionResult) -> str:
@@ -113,7 +113,7 @@ def _how(result: CompressionResult) -> str:
     recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
     parts = [f"{result.original} on {dataset_title(result.config.dataset)}", recipe]
     parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
-    return plain(" · ".join(parts))
+    return escape_markdown(" · ".join(parts))
 
 
 def _picture(result: CompressionResult, key: str) -> None:

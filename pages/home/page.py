@@ -6,10 +6,10 @@ from typing import Any
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef, list_checkpoints
-from pages.shared.frame import active_runs, device_line
-from pages.shared.job_parts import job_line
 from pages.shared.registry import page_link, sections, switch_page
-from pages.shared.text import plain
+from pages.shared.run_controls import job_line
+from pages.shared.sidebar import active_runs, device_line
+from pages.shared.text import escape_markdown
 
 BOTTLENECKS = {
     "Data": (
@@ -55,7 +55,7 @@ def shipped_table(references: list[CheckpointRef]) -> str:
     for reference in references:
         card = reference.card
         rows.append(
-            f"| {plain(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
+            f"| {escape_markdown(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
             f"| {card.size_bytes / 1e6:.1f} MB |"
         )
     return "\n".join(rows)
@@ -63,7 +63,7 @@ def shipped_table(references: list[CheckpointRef]) -> str:
 
 def under_way() -> None:
     """The device and what runs on it; refreshes itself while something does."""
-    st.markdown(f":material/memory: {plain(device_line())}")
+    st.markdown(f":material/memory: {escape_markdown(device_line())}")
     runs = active_runs()
     for run in runs[:3]:
         job_line(run)

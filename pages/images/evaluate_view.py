@@ -20,7 +20,7 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
 from pages.shared.resources import dark, dataset
-from pages.shared.text import duration, plain, show_error
+from pages.shared.text import duration, escape_markdown, show_error
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluation_view() -> None:
             return
         st.caption(describe(reference))
         if reference.card.notes:
-            st.caption(plain(reference.card.notes))
+            st.caption(escape_markdown(reference.card.notes))
         if not reference.card.calibration.images:
             st.caption(UNCALIBRATED)
     until_ready()
@@ -61,8 +61,8 @@ def _offer(reference: CheckpointRef) -> None:
         return
     count = card.dataset.sizes.get("test")
     st.markdown(
-        f"**Not evaluated on this machine yet.** {plain(card.dataset.title)} holds back test pictures for this; what the card "
-        "says was measured where the checkpoint was made."
+        f"**Not evaluated on this machine yet.** {escape_markdown(card.dataset.title)} holds back test pictures for "
+        "this; what the card says was measured where the checkpoint was made."
     )
     if card.dataset.name in DATASETS and not dataset_or_offer(
         card.dataset.name, "evaluate on its test images", "evaluate"
@@ -168,7 +168,9 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
                     width=96,
                     alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
                 )
-                st.caption(f"{plain(mistake.true)} → {plain(mistake.predicted)} {percent(mistake.confidence)}")
+                st.caption(
+                    f"{escape_markdown(mistake.true)} → {escape_markdown(mistake.predicted)} {percent(mistake.confidence)}"
+                )
     if shown < len(result.mistakes):
         st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
 

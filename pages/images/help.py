@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from pages.shared.checkpoint_picker import UNCALIBRATED
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def how_it_works(references: list[CheckpointRef]) -> None:
@@ -28,7 +28,7 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
         )
         for reference in references:
-            calibration, name = reference.card.calibration, plain(reference.label)
+            calibration, name = reference.card.calibration, escape_markdown(reference.label)
             if not calibration.images:
                 st.caption(f"{name}: {UNCALIBRATED}")
             elif calibration.energy_threshold is None:

@@ -13,11 +13,11 @@ from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
-from pages.shared.image_view import SHOWN_PX, Seen, look, predict
+from pages.shared.image_view import SHOWN_PX, DecodedUpload, look, predict
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, loaded
-from pages.shared.text import plain, show_error
-from pages.shared.upload_box import Picture, example_row, upload_box
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.upload_box import InputImage, example_row, upload_box
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def classify_view() -> None:
     how_it_works([reference for reference in (first, second) if reference])
 
 
-def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
+def _answers(picture: InputImage, references: list[CheckpointRef]) -> None:
     try:
         seen = look(picture.data, references[0].card.image_data.image_size)
     except LabError as error:
@@ -61,7 +61,7 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
     for column, reference in zip(columns, references, strict=True):
         with column:
             if len(references) > 1:
-                st.markdown(f"**{plain(reference.label)}**")
+                st.markdown(f"**{escape_markdown(reference.label)}**")
             answers.append(_answer_of(picture, reference))
     # Two charts show the same classes in the same order, as far as both know them, to be read across.
     rows = list(dict.fromkeys(name for answer in answers if answer for name, _ in answer.top))
@@ -71,7 +71,7 @@ def _answers(picture: Picture, references: list[CheckpointRef]) -> None:
                 _one_answer(picture, reference, answer, rows, key=f"top-{place}")
 
 
-def _answer_of(picture: Picture, reference: CheckpointRef) -> Prediction | None:
+def _answer_of(picture: InputImage, reference: CheckpointRef) -> Prediction | None:
     """What the checkpoint says, or None with a sentence on the page."""
     try:
         seen = look(picture.data, reference.card.image_data.image_size)
@@ -82,20 +82,20 @@ def _answer_of(picture: Picture, reference: CheckpointRef) -> Prediction | None:
 
 
 def _one_answer(
-    picture: Picture, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
+    picture: InputImage, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
 ) -> None:
     """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
     by_class = dict(zip(reference.card.image_data.classes, prediction.probabilities, strict=True))
     if prediction.likely_none_of_these:
         st.warning(_warning(reference), icon=":material/help:")
-        st.markdown(f"## nearest: {plain(label)} · {percent(probability)}")
+        st.markdown(f"## nearest: {escape_markdown(label)} · {percent(probability)}")
     else:
-        st.markdown(f"## {plain(label)} · {percent(probability)}")
+        st.markdown(f"## {escape_markdown(label)} · {percent(probability)}")
     if picture.label:
         right = picture.label == label
         icon = ":material/check: right" if right else ":material/close: wrong"
-        st.caption(f"{icon}, the test set says {plain(picture.label)}")
+        st.caption(f"{icon}, the test set says {escape_markdown(picture.label)}")
     show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
@@ -107,19 +107,23 @@ def _one_answer(
         buttons=(),
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
-    st.caption(f"Answered in {prediction.latency_ms:.0f} ms by {plain(reference.label)}: {describe(reference)}.")
+    st.caption(
+        f"Answered in {prediction.latency_ms:.0f} ms by {escape_markdown(reference.label)}: {describe(reference)}."
+    )
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
-    page_link("attribution", f"Why {plain(label)}?", view="Explain", checkpoint=reference.name)
+    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name)
 
 
-def _pictures(picture: Picture, seen: Seen) -> None:
+def _pictures(picture: InputImage, seen: DecodedUpload) -> None:
     side = seen.pixels.shape[0]
     with st.container(horizontal=True, gap="medium"):
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
             show_image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
-            notes = "".join(f", {plain(note)}" for note in seen.notes)
-            st.caption(f"What you gave: {plain(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}")
+            notes = "".join(f", {escape_markdown(note)}" for note in seen.notes)
+            st.caption(
+                f"What you gave: {escape_markdown(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}"
+            )
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
             show_image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
             st.caption(f"What the model sees: {side}×{side} pixels")
@@ -127,7 +131,7 @@ def _pictures(picture: Picture, seen: Seen) -> None:
 
 def _classes(reference: CheckpointRef) -> str:
     names = reference.card.image_data.classes
-    return ", ".join(map(plain, names[:20])) + (" …" if len(names) > 20 else "")
+    return ", ".join(map(escape_markdown, names[:20])) + (" …" if len(names) > 20 else "")
 
 
 def _warning(reference: CheckpointRef) -> str:

@@ -12,9 +12,9 @@ from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.new import LABELS, parse_sizes, sizes_field
-from pages.shared.job_parts import open_run
 from pages.shared.resources import act, forget_runs, store
-from pages.shared.text import in_words, show_error
+from pages.shared.run_controls import open_run
+from pages.shared.text import label_error, show_error
 
 
 def add_to_study(run: Run, result: StudyResult) -> None:
@@ -49,7 +49,7 @@ def add_to_study(run: Run, result: StudyResult) -> None:
                 wider = found
                 st.markdown(cost_line(wider, result.done))
         except LabError as error:
-            show_error(in_words(error, LABELS))
+            show_error(label_error(error, LABELS))
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):
             assert wider is not None
             try:

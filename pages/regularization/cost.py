@@ -7,7 +7,7 @@ from core.data import dataset_status
 from core.regularization.cost import before_start, cost
 from core.regularization.study import StudyConfig
 from pages.shared.resources import engine
-from pages.shared.text import duration, plain, size
+from pages.shared.text import duration, escape_markdown, size
 from pages.shared.train_view import SIZES
 
 
@@ -39,7 +39,7 @@ def cost_line(config: StudyConfig, done: int = 0) -> str:
         )
     try:
         status = dataset_status(config.dataset)
-        missing = "" if status.ready else f" {plain(status.sentence)}"
+        missing = "" if status.ready else f" {escape_markdown(status.sentence)}"
     except LabError as error:
-        missing = f" {plain(error)}"
+        missing = f" {escape_markdown(error)}"
     return " · ".join(parts) + "." + why + missing

@@ -22,7 +22,7 @@ from core.regularization.techniques import TECHNIQUES, plain_number
 from pages.shared.elements import show_figure
 from pages.shared.registry import page_link
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 METRIC_PX = 160
 SHOWN = 4
@@ -163,7 +163,7 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
         if name:
             with st.container(horizontal=True, gap="medium"):
                 link = {"checkpoint": name}
-                page_link("images", plain(row.label), icon=":material/image_search:", view="Classify", **link)
+                page_link("images", escape_markdown(row.label), icon=":material/image_search:", view="Classify", **link)
                 page_link("attribution", "Ask it why", view="Explain", **link)
 
 

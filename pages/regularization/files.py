@@ -12,7 +12,7 @@ from core.regularization.analysis import ArmResult
 from core.regularization.results import Curve, StudyResult
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
@@ -33,7 +33,7 @@ def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
     made = {name: text for name, text in result.made.items() if text and name != "command"}
     if result.made:
         st.markdown("**How it was made**")
-        st.caption(plain(" · ".join(f"{name}: {text}" for name, text in made.items())))
+        st.caption(escape_markdown(" · ".join(f"{name}: {text}" for name, text in made.items())))
     if result.made.get("command"):
         st.code(result.made["command"], language="bash", wrap_lines=True)
 

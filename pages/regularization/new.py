@@ -19,9 +19,9 @@ from pages.regularization.arms import TITLES, arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.preview import preview
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
-from pages.shared.job_parts import start_job_button
+from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
-from pages.shared.text import in_words, show_error
+from pages.shared.text import label_error, show_error
 
 QUICK = StudyConfig()
 """What the form begins with: done in minutes on two CPU cores."""
@@ -69,7 +69,7 @@ def new_study_view() -> None:
         st.markdown(cost_line(config))
     except LabError as error:
         config = None
-        show_error(in_words(error, LABELS))
+        show_error(label_error(error, LABELS))
     if config is not None and config.seeds == 1:
         st.warning(ONE_SEED)
     if config is not None and config.seeds == 2:

@@ -15,7 +15,7 @@ from core.regularization.techniques import AUGMENTATIONS, TECHNIQUES
 from pages.shared.elements import show_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
 
 PICTURES = 8
@@ -64,14 +64,14 @@ def _rows(config: StudyConfig, arms: list[Arm]) -> None:
             shown, mixed = images, labels
         else:
             shown, mixed = augmented_pixels(images, labels, card, variant.apply(config.base()), draw)
-        st.markdown("**As they are**" if not variant.techniques else f"**{plain(variant.label)}**")
+        st.markdown("**As they are**" if not variant.techniques else f"**{escape_markdown(variant.label)}**")
         with st.container(horizontal=True, gap="xsmall"):
             for pixels, target in zip(shown, mixed, strict=True):
                 words = shares_in_words(target, card.classes)
                 with st.container(width=SIDE_PX, gap="xxsmall"):
                     show_image(enlarge(pixels, SIDE_PX), width=SIDE_PX, alt=f"{variant.label}: {words}")
                     if mixed.ndim == 2:
-                        st.caption(plain(words))
+                        st.caption(escape_markdown(words))
 
 
 def shares_in_words(target: np.ndarray, classes: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
 COLOURS = {"helps": "green", "hurts": "red"}
@@ -35,7 +35,7 @@ UNBROKEN = ("Effect (points)", "Accuracy")
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:
     """A study, and the form that adds to one. key: of this study alone, for what the viewer chooses; run: None of an example."""
     if run is None:
-        st.markdown(f"#### {plain(result.name or 'Example')}")
+        st.markdown(f"#### {escape_markdown(result.name or 'Example')}")
     _study(result, key)
     if run is not None and not run.active:
         add_to_study(run, result)
@@ -54,7 +54,7 @@ def _study(result: StudyResult, key: str) -> None:
     st.caption(_how(result))
     size = _size(result, key)
     here = [row for row in rows if row.train_size == size]
-    st.markdown(f"### {plain(_headline(result, here))}")
+    st.markdown(f"### {escape_markdown(_headline(result, here))}")
     if here:
         _arms(result, here, size, key)
     tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{key}", on_change="rerun"), strict=True))
@@ -91,7 +91,7 @@ def _how(result: StudyResult) -> str:
     ]
     parts += [f"{made['hours']} hours"] if made.get("hours") else []
     parts += [made[name] for name in ("hardware", "date", "note") if made.get(name)]
-    return plain(" · ".join(parts))
+    return escape_markdown(" · ".join(parts))
 
 
 def _size(result: StudyResult, key: str) -> int:
@@ -120,7 +120,7 @@ def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
     st.table(arms_table(rows), border="horizontal", hide_index=True)
     if result.config.seeds == 1 or result.done == len(result.members):  # else the headline says what is missing
         for reason in dict.fromkeys(row.verdict.words for row in rows if row.verdict.kind == "none"):
-            st.info(plain(reason[0].upper() + reason[1:] + "."))
+            st.info(escape_markdown(reason[0].upper() + reason[1:] + "."))
     st.caption(_measured_on(result, size, rows[0].split))
 
 

@@ -7,9 +7,9 @@ import streamlit as st
 from core.common.errors import LabError
 from core.jobs import Run
 from core.jobs.store import MAX_NAME
-from pages.shared.job_parts import open_run
 from pages.shared.resources import act, forget_runs, store
-from pages.shared.text import plain, show_error
+from pages.shared.run_controls import open_run
+from pages.shared.text import escape_markdown, show_error
 
 
 def actions(chosen: list[Run]) -> None:
@@ -57,13 +57,13 @@ def ask_rename(run: Run) -> None:
 
 @st.dialog("Delete for good?")
 def ask_delete(chosen: list[Run]) -> None:
-    names = ", ".join(plain(run.name) for run in chosen[:5]) + (
+    names = ", ".join(escape_markdown(run.name) for run in chosen[:5]) + (
         f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
     )
     st.markdown(f"This removes {names}: figures, logs and checkpoints. It cannot be undone.")
     active = [run.name for run in chosen if run.active]
     if active:
-        st.warning(f"Stop first what still runs: {', '.join(map(plain, active))}.")
+        st.warning(f"Stop first what still runs: {', '.join(map(escape_markdown, active))}.")
     with st.container(horizontal=True, gap="small"):
         if st.button("Keep", key="keep"):
             st.rerun()

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.jobs import Run
-from pages.shared.job_words import STATUS, compares, done, state_words
+from pages.shared.run_labels import STATUS, compares, done, state_words
 from pages.shared.text import VALIDATION_PLAIN, duration
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")

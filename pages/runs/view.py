@@ -14,11 +14,11 @@ from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
 from pages.shared.elements import download, show_figure
-from pages.shared.job_words import state_words
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
+from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 
 
 def runs_view() -> None:
@@ -116,7 +116,7 @@ def _differences(chosen: list[Run], names: dict[str, str]) -> None:
         return
     st.markdown("**Settings that differ**")
     table = {"setting": fields} | {
-        plain(names[run_id]): [plain(_text(field, config.get(field))) for field in fields]
+        escape_markdown(names[run_id]): [escape_markdown(_text(field, config.get(field))) for field in fields]
         for run_id, config in configs.items()
     }
     st.table(table, border="horizontal", hide_index=True)

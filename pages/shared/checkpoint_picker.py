@@ -12,7 +12,7 @@ from core.compression.recipe import is_compressed
 from core.data import DATASETS
 from core.models import MODELS
 from pages.shared.resources import runs_now
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
@@ -54,7 +54,7 @@ def checkpoint_picker(
         try:
             _add(references, wanted, task, strict=True)
         except LabError as error:
-            st.warning(plain(error))
+            st.warning(escape_markdown(error))
             del st.query_params[param]
             wanted = None
     if not references:
@@ -79,7 +79,7 @@ def describe(reference: CheckpointRef) -> str:
         parts.append(f"{card.size_bytes / 1e6:.1f} MB")
     parts.append(accuracy(reference.card))
     parts.append(
-        f"trained on {plain(card.dataset.title)}"
+        f"trained on {escape_markdown(card.dataset.title)}"
         + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
     )
     return " · ".join(part for part in parts if part)

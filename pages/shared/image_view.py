@@ -20,7 +20,7 @@ SHOWN_PX = 224
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class DecodedUpload:
     """An upload after decoding. pixels: (size, size, 3) uint8, what the model gets."""
 
     pixels: np.ndarray
@@ -33,12 +33,12 @@ class Seen:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def look(data: bytes, size: int) -> Seen:
+def look(data: bytes, size: int) -> DecodedUpload:
     """Decode and shrink. Raises LabError for what cannot be shown right."""
     decoded = decode_image(data)
     height, width = decoded.rgb.shape[:2]
     pixels = fit_to_model(decoded.rgb, size)
-    return Seen(
+    return DecodedUpload(
         pixels=pixels,
         preview=preview(decoded.rgb, 2 * SHOWN_PX),
         enlarged=enlarge(pixels, SHOWN_PX),

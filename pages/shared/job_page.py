@@ -11,10 +11,10 @@ import streamlit as st
 from core.common.errors import LabError
 from core.jobs import Run, RunStore
 from core.jobs.kind import JobKind
-from pages.shared.job_parts import find_run, job_line, live_job
 from pages.shared.registry import Page
 from pages.shared.resources import runs_now, store
-from pages.shared.text import plain, show_error
+from pages.shared.run_controls import find_run, job_line, live_job
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import choose_view
 
 EXAMPLE = "example"
@@ -111,6 +111,6 @@ class JobPage:
         try:
             found = self.load_example(name)
         except LabError as error:
-            st.info(f"{plain(error)} {list(self.page.views)[1]} starts one.")
+            st.info(f"{escape_markdown(error)} {list(self.page.views)[1]} starts one.")
             return
         st.fragment(self.result)(found, f"shipped-{name}", None)

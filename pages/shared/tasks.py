@@ -16,7 +16,7 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.common.progress import Progress
-from pages.shared.text import duration, plain, show_error
+from pages.shared.text import duration, escape_markdown, show_error
 
 KEEP = 32
 """Finished tasks remembered by the server."""
@@ -134,5 +134,5 @@ def _progress(key: str) -> None:
     if task is None or task.done:
         st.rerun()
         return
-    st.progress(min(1.0, task.fraction), text=plain(task.sentence()))
+    st.progress(min(1.0, task.fraction), text=escape_markdown(task.sentence()))
     st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)

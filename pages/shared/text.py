@@ -11,7 +11,7 @@ VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time a
 """Said wherever it stands beside a test accuracy, which is measured with the recipe's."""
 
 
-def plain(text: object) -> str:
+def escape_markdown(text: object) -> str:
     """A text as it is, inside Markdown: whoever calls a run `*a*` sees just that.
 
     For everything that a link, a file, a folder or a person names: as Markdown it could plant links and pictures.
@@ -24,7 +24,7 @@ def plain(text: object) -> str:
 
 def show_error(error: object) -> None:
     """What went wrong, in the sentence of its error; it may quote anything, so nothing in it is Markdown."""
-    st.error(plain(error))
+    st.error(escape_markdown(error))
 
 
 def duration(seconds: float) -> str:
@@ -48,7 +48,7 @@ def size(count: float) -> str:
     raise AssertionError
 
 
-def in_words(error: object, labels: Mapping[str, str]) -> str:
+def label_error(error: object, labels: Mapping[str, str]) -> str:
     """A complaint about a field (`lr=0 is not valid: lr must …`) with the form's label where it has the field's name."""
     text = str(error)
     named = re.match(r"(\w+)(=| is missing)", text)
@@ -67,4 +67,6 @@ def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:
 
 def _sign(character: str) -> str:
     names = {" ": "a space", "\n": "a new line", "\t": "a tab"}
-    return names.get(character) or (f"“{plain(character)}”" if character.isprintable() else f"U+{ord(character):04X}")
+    return names.get(character) or (
+        f"“{escape_markdown(character)}”" if character.isprintable() else f"U+{ord(character):04X}"
+    )

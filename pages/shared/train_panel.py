@@ -9,11 +9,11 @@ from core.data import dataset_title
 from core.jobs import Run
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
 from pages.shared.elements import SAVE_AND_RESET, show_figure
-from pages.shared.job_parts import job_line, live_job
-from pages.shared.job_words import address
 from pages.shared.registry import switch_page
 from pages.shared.resources import dark, store
-from pages.shared.text import VALIDATION_PLAIN, plain
+from pages.shared.run_controls import job_line, live_job
+from pages.shared.run_labels import address
+from pages.shared.text import VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
 
 PARAM = "run"
@@ -48,7 +48,9 @@ def _live(run: Run) -> None:
     else:
         _figures(run, rows)
     if run.figure("test_accuracy") is not None and run.config.tta != "none":
-        st.caption(f"The test accuracy is with test-time augmentation ({plain(run.config.tta)}). {VALIDATION_PLAIN}")
+        st.caption(
+            f"The test accuracy is with test-time augmentation ({escape_markdown(run.config.tta)}). {VALIDATION_PLAIN}"
+        )
     _facts(run)
 
 
@@ -104,7 +106,7 @@ def _facts(run: Run) -> None:
     parts += [f"on {run.device}, {run.threads} threads"] if run.device else []
     parts += [f"torch {run.torch_version}"] if run.torch_version else []
     parts += [f"peak memory {run.peak_memory_bytes / 1e9:.1f} GB"] if run.peak_memory_bytes else []
-    st.caption(plain(" · ".join(parts)))
+    st.caption(escape_markdown(" · ".join(parts)))
     if run.task == "text":
         st.caption(
             "Training figures are taken with dropout on, if there is any, and while the weights still move"

@@ -14,10 +14,10 @@ from core.jobs.store import MAX_NAME
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.kind import TRAIN
-from pages.shared.frame import active_runs
-from pages.shared.job_parts import find_run, job_line, start_job_button
 from pages.shared.resources import runs_now
-from pages.shared.text import duration, in_words, plain, show_error
+from pages.shared.run_controls import find_run, job_line, start_job_button
+from pages.shared.sidebar import active_runs
+from pages.shared.text import duration, escape_markdown, label_error, show_error
 from pages.shared.train_form import labels, train_form
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
@@ -75,10 +75,10 @@ def _new_run(task: str) -> None:
     try:
         with form:
             config = train_form(advanced, task)
-        verdict.caption(plain(_expectation(config)))
+        verdict.caption(escape_markdown(_expectation(config)))
     except LabError as error:
         with verdict:  # beside the button that it turns grey, wherever the field is
-            show_error(in_words(error, labels()))
+            show_error(label_error(error, labels()))
     start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
 
 

@@ -22,7 +22,7 @@ KEY = "picture"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
+class InputImage:
     """A picture as it came: nothing has looked into these bytes yet."""
 
     data: bytes
@@ -32,7 +32,7 @@ class Picture:
     """Its true class, where known."""
 
 
-def upload_box() -> Picture | None:
+def upload_box() -> InputImage | None:
     """The controls; returns the picture to classify, if there is one. It stays when pages or checkpoints change."""
     st.session_state.setdefault("source", SOURCES[0])
     source = st.segmented_control("Picture from", SOURCES, required=True, key="source", persist_state="session")
@@ -63,7 +63,7 @@ def example_row() -> None:
         for title, data in examples().items():
             with st.container(width=92, gap="xsmall"):
                 show_image(data, width=92, alt=f"Example drawing: {title}")
-                picture = Picture(data=data, title=f"drawn example, {title}")
+                picture = InputImage(data=data, title=f"drawn example, {title}")
                 st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(picture,), width="stretch")
 
 
@@ -99,7 +99,7 @@ def _take_test() -> None:
     Image.fromarray(loaded.test.images[index]).save(buffer, "PNG")
     label = loaded.card.classes[int(loaded.test.labels[index])]
     st.session_state["taken-index"] = index
-    _set(Picture(data=buffer.getvalue(), title=f"test picture {index}", label=label))
+    _set(InputImage(data=buffer.getvalue(), title=f"test picture {index}", label=label))
 
 
 def _take(key: str) -> None:
@@ -108,7 +108,7 @@ def _take(key: str) -> None:
         _clear()
     else:
         st.session_state[f"taken-{key}"] = file.file_id
-        _set(Picture(data=file.getvalue(), title=file.name if key == "upload" else "camera picture"))
+        _set(InputImage(data=file.getvalue(), title=file.name if key == "upload" else "camera picture"))
 
 
 def _take_if_new(key: str, file: UploadedFile | None) -> None:
@@ -117,7 +117,7 @@ def _take_if_new(key: str, file: UploadedFile | None) -> None:
         _take(key)
 
 
-def _set(picture: Picture) -> None:
+def _set(picture: InputImage) -> None:
     st.session_state[KEY] = picture
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.common.errors import LabError
 from pages.shared.registry import Page
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def linked(param: str, key: str, parse: Callable[[str], Any]) -> bool:
@@ -25,7 +25,7 @@ def linked(param: str, key: str, parse: Callable[[str], Any]) -> bool:
     try:
         st.session_state[key] = parse(text)
     except LabError as error:
-        st.warning(plain(error))
+        st.warning(escape_markdown(error))
         del st.query_params[param]
         return False
     return True

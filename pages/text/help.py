@@ -7,7 +7,7 @@ import math
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 
 
 def how_it_works(reference: CheckpointRef) -> None:
@@ -37,6 +37,6 @@ def how_it_works(reference: CheckpointRef) -> None:
             count = card.metrics.get("val_characters")
             over = f" over {count:,} characters" if isinstance(count, int) else ""
             st.caption(
-                f"{plain(reference.label)}: {loss:.3f} nats = {loss / math.log(2):.3f} bits per character{over} of the "
-                f"validation part. {plain(card.dataset.split)}"
+                f"{escape_markdown(reference.label)}: {loss:.3f} nats = {loss / math.log(2):.3f} bits per character{over} of the "
+                f"validation part. {escape_markdown(card.dataset.split)}"
             )

@@ -16,7 +16,7 @@ from core.models import MODELS
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.tables import csv_bytes
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 
 FRESH = {f"untrained {cell}": f"Untrained {MODELS[model].title}" for cell, model in CELLS.items()}
 USUAL = ["untrained rnn", "untrained lstm"]
@@ -78,7 +78,7 @@ def _curves(curves: dict[str, np.ndarray], models: dict[str, str]) -> None:
         alt="Norm of the gradient against characters back in time, on a log scale: " + ", ".join(curves),
     )
     lag = min(BACK, *(len(norms) - 1 for norms in curves.values()))
-    left = ", ".join(f"{plain(name)} **{share(norms[lag])}**" for name, norms in curves.items())
+    left = ", ".join(f"{escape_markdown(name)} **{share(norms[lag])}**" for name, norms in curves.items())
     st.caption(f"What is left of the gradient {lag} characters back: {left}.")
     columns = {name: [f"{value:.6g}" for value in norms] for name, norms in curves.items()}
     longest = max(map(len, columns.values()))

@@ -97,7 +97,7 @@ def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
 
 def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str, by: str, count: int) -> None:
     text, values = found.text, found.of(symbol)[layer]
-    feature = hidden_state.trackers(text).get(by)
+    feature = hidden_state.text_features(text).get(by)
     cells = hidden_state.ordering(values, by, text)[:count]
     if found.replaced:
         st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
@@ -150,8 +150,8 @@ def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: 
         st.caption(f"In fewer than {LEAST_TO_TELL} characters some cell follows anything: give a longer text.")
         return
     fresh = fresh_network(checkpoint.card.model.removeprefix("char_"), checkpoint.card.fingerprint, _like=checkpoint)
-    chance = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
-    best = hidden_state.followers(found.of(symbol)[layer], chance, found.text)
+    untrained_baseline = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
+    best = hidden_state.best_units(found.of(symbol)[layer], untrained_baseline, found.text)
     if not best:
         return
     st.dataframe(
@@ -159,13 +159,13 @@ def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: 
             "best cell for": [SORTED[each.tracker] for each in best],
             "cell": [each.cell for each in best],
             "r": [each.r for each in best],
-            "|r| untrained": [each.chance for each in best],
+            "|r| untrained": [each.untrained_baseline for each in best],
         },
         hide_index=True,
         column_config={name: st.column_config.NumberColumn(format="%.2f") for name in ("r", "|r| untrained")},
         key="inside-followers",
     )
     st.caption(
-        f"Of {chance.shape[1]} cells one always fits by chance: the last column is the best cell of an untrained network of "
-        "the same shape on the same text. Only what is clearly above it was learned; a longer text tells more."
+        f"Of {untrained_baseline.shape[1]} cells one always fits by chance: the last column is the best cell of an "
+        "untrained network of the same shape on the same text. Only what is clearly above it was learned; a longer text tells more."
     )

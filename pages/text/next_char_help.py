@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.images.figures import percent
-from pages.shared.text import plain
+from pages.shared.text import escape_markdown
 from pages.text.hidden_state_reach import share
 
 NAMES = {" ": "space", "\n": "new line", "\t": "tab"}
@@ -47,7 +47,7 @@ def name_of(character: str) -> str:
 
 def spoken(character: str) -> str:
     """Markdown for a sentence."""
-    return f"a {NAMES[character]}" if character in NAMES else f"“{plain(character)}”"
+    return f"a {NAMES[character]}" if character in NAMES else f"“{escape_markdown(character)}”"
 
 
 def likely(probability: float) -> str:

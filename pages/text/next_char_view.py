@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from core.compression.measuring.remarks import runs_in_int8
+from core.compression.measuring.notes import runs_in_int8
 from core.language.attribution import (
     COUNTS,
     DRAWS,
@@ -24,7 +24,7 @@ from core.language.attribution import (
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download
 from pages.shared.resources import dark, loaded
-from pages.shared.text import plain, replaced_words, show_error
+from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.coloured import coloured
 from pages.text.hidden_state_reach import as_csv
@@ -47,7 +47,7 @@ def why_view() -> None:
         text = prompt_box()
         st.button("Try another prompt", key="next-example", icon=":material/edit_note:", on_click=_take_example)
         question = _question(reference)
-        st.caption(f"{plain(reference.label)}: {describe(reference)}.")
+        st.caption(f"{escape_markdown(reference.label)}: {describe(reference)}.")
         if runs_in_int8(reference.card):
             st.caption("It writes in 8 bits; explained are the same weights in float32, which have gradients.")
     with right:
@@ -116,11 +116,13 @@ def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
         "Why would this one come next?",
         options,
         required=True,
-        format_func=lambda character: plain(name_of(character)),
+        format_func=lambda character: escape_markdown(name_of(character)),
         wrap=True,
         key="next-target",
     )
-    shares = " · ".join(f"{plain(name_of(character))} {likely(value)}" for character, value in prompt.alternatives)
+    shares = " · ".join(
+        f"{escape_markdown(name_of(character))} {likely(value)}" for character, value in prompt.alternatives
+    )
     st.caption(f"The likeliest, as the model sees it: {shares}")
     if prompt.replaced:
         st.info(replaced_words(prompt.replaced, "the prompt"), icon=":material/swap_horiz:")
@@ -172,7 +174,7 @@ def _answer(found: TextAttribution, checked: Evidence) -> None:
             words += ", which is much: more steps bring them closer"
     st.caption(f"{words}. {found.milliseconds / 1000:.1f} s. Signs: · is a space, ↵ a new line.")
     st.markdown("#### Do they really drive it?")
-    st.markdown(f"**{plain(checked.verdict)}**")
+    st.markdown(f"**{escape_markdown(checked.verdict)}**")
     if checked.rows:
         st.table(
             {

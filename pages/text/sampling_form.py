@@ -9,10 +9,10 @@ import streamlit as st
 from core.checkpoints.store import Card
 from core.common.errors import LabError
 from core.common.settings import field_help, fields_of
-from core.compression.measuring.remarks import runs_in_int8
+from core.compression.measuring.notes import runs_in_int8
 from core.inference.sampling import SamplingConfig
 from pages.shared.settings_form import settings_form
-from pages.shared.text import in_words, show_error
+from pages.shared.text import label_error, show_error
 
 FIRST_PROMPT = "ROMEO:\n"
 """What stands in the box of a first visit."""
@@ -89,7 +89,7 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
     try:
         return SamplingConfig(**values)
     except LabError as error:
-        show_error(in_words(error, LABELS))
+        show_error(label_error(error, LABELS))
         return None
 
 

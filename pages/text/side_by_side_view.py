@@ -9,12 +9,12 @@ from core.common.errors import LabError
 from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import accuracy, checkpoint_picker
 from pages.shared.resources import loaded
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
-from pages.text.copied import copied_passages, copied_words
+from pages.text.generation_task import STEADY, Writing
 from pages.text.sampling_form import prompt_box
+from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import verse
-from pages.text.writer import STEADY, Writing
 
 POLL_S = 0.15
 KEY = "pair"
@@ -88,7 +88,7 @@ def _live(settled: bool) -> None:
 
 def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
     card, passages = writing.checkpoint.card, None
-    st.markdown(f"**{plain(card.title)}**, temperature {writing.config.temperature:g}")
+    st.markdown(f"**{escape_markdown(card.title)}**, temperature {writing.config.temperature:g}")
     text = st.container()  # what is offered when it is done stands below it and does not push it down
     if done:
         passages = copied_passages(writing.checkpoint, writing.text, key=f"pair-{place}", offer=offer)

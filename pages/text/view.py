@@ -13,14 +13,14 @@ from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.downloads import downloads
 from pages.shared.resources import loaded
-from pages.shared.text import plain, replaced_words, show_error
+from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
-from pages.text.copied import copied_passages, copied_words
+from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
 from pages.text.sampling_form import chosen_precision, prompt_box, sampling_form
+from pages.text.text_stats import figures, text_downloads
+from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import branch, verse
-from pages.text.writer import STEADY, Writing
-from pages.text.written import figures, text_downloads
 
 POLL_S = 0.15
 KEY, HISTORY, REDRAW = "writing", "written-before", "write-redraw"
@@ -43,7 +43,7 @@ def write_view() -> None:
         config = sampling_form("write", reference.card)
         with button:
             _buttons(reference, prompt, config)
-        st.caption(f"{plain(reference.label)}: {describe(reference)}.")
+        st.caption(f"{escape_markdown(reference.label)}: {describe(reference)}.")
         downloads(reference, None)
     with paper:
         writing: Writing | None = st.session_state.get(KEY)

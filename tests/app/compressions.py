@@ -12,7 +12,7 @@ import torch
 
 from core.checkpoints.store import MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.compression.kind import COMPRESS
-from core.compression.methods.derive import copied, derived
+from core.compression.methods.child import child_checkpoint, clone_model
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement
 from core.compression.steps import FineTune, Float16, PruneWeights, Step
@@ -112,11 +112,11 @@ def write_curve(run_id: str, variant: str, epochs: int = 2) -> None:
 
 def _make(folder: Path, parent: Checkpoint, step: Step, item: Measurement, place: int) -> Checkpoint:
     """The parent with half of its weights gone, or what else tells it apart."""
-    model = copied(parent)
+    model = clone_model(parent)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1 - 0.1 * place)
-    made = derived(parent, model, step, storage="float16" if isinstance(step, Float16) else "float32")
+    made = child_checkpoint(parent, model, step, storage="float16" if isinstance(step, Float16) else "float32")
     card = save_checkpoint(
         variant_folder(folder, item.id) / "best", model, dataclasses.replace(made.card, title=item.title)
     )

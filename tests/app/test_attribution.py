@@ -286,7 +286,7 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     click(at, "closer-integrated_gradients")
     assert "integrated_gradients" in at.query_params["closer"]
     kind = METHODS["integrated_gradients"]
-    for sentence in (kind.measures, kind.reading, kind.caution, f"[{kind.paper[0]}]({kind.paper[1]})"):
+    for sentence in (kind.summary, kind.how_to_read, kind.caveat, f"[{kind.paper[0]}]({kind.paper[1]})"):
         assert sentence in texts(at)
     explainer, attribution = explained("integrated_gradients")
     large, *both = (json.loads(chart.proto.spec) for chart in at.get("plotly_chart"))
@@ -296,7 +296,7 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     assert "speaks" in words
     measured = curves(explainer, PIXELS, attribution.target, {"map": attribution.pixels})["map"]
     assert [len(figure["data"]) for figure in both] == [4, 4]
-    rows = measures(at)
+    rows = summary(at)
     assert rows["Score"] == signed_number(measured.score)
     assert rows["Insertion"] == f"{measured.insertion.area:.2f}"
     assert rows["Deletion"] == f"{measured.deletion.area:.2f}"
@@ -306,15 +306,15 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     click(at, "start-sensitivity-integrated_gradients")
     until_done(at)
     expected = max_sensitivity(explainer, attribution.method, PIXELS, attribution.target, baseline="mean")
-    assert measures(at)["Max-sensitivity"] == f"{expected:.2f}"
+    assert summary(at)["Max-sensitivity"] == f"{expected:.2f}"
     rerun(at.selectbox(key="closer-box").set_value("saliency"))
-    assert METHODS["saliency"].measures in texts(at)
+    assert METHODS["saliency"].summary in texts(at)
     click(at, "all-maps")
     assert "closer" not in at.query_params
     assert "Saliency" in cards(at)
 
 
-def measures(at: AppTest) -> dict[str, str]:
+def summary(at: AppTest) -> dict[str, str]:
     value = at.table[0].value
     return dict(zip(value["Measure"], value["Value"], strict=True))
 

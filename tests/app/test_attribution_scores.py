@@ -14,18 +14,18 @@ from streamlit.testing.v1 import AppTest
 import core.attribution.evidence.report
 from core.attribution.evidence.controls import CONTROLS
 from core.attribution.evidence.curves import control_curves, curves, verdict
-from core.attribution.evidence.scores import ImageScores, Report, ReportConfig, collected
+from core.attribution.evidence.scores import ImageScores, Report, ReportConfig, build_report
 from core.attribution.explainer import Explainer
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
 from core.data.dataset import ImageCard
 from core.data.decode import decode_image, fit_to_model
-from pages.attribution.asked import Asked
 from pages.attribution.files import Measured, map_scores, npy_bytes
+from pages.attribution.query import AttributionQuery
 from pages.attribution.scores import csv_row
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
-from pages.shared.upload_box import Picture
+from pages.shared.upload_box import InputImage
 from tests.app.conftest import HOSTILE, Open, picture, sources, texts
 from tests.app.conftest import table as first_table
 
@@ -68,7 +68,7 @@ def made_up(card: Card, *, levels: dict[str, float] = LEVELS, title: str = "Tiny
         }
         return ImageScores(index=index, label=index % 10, target=1, values=values)
 
-    return collected(config, [scores(index) for index in range(IMAGES)])
+    return build_report(config, [scores(index) for index in range(IMAGES)])
 
 
 def ship(folder: Path, report: Report) -> Report:
@@ -170,9 +170,9 @@ def test_files_say_all_that_was_measured(shipped: Card) -> None:
     pixels = fit_to_model(decode_image(picture()).rgb)
     explainer = Explainer(load_checkpoint(find_checkpoint("tiny")))
     attribution = explainer.attribute(get_method("occlusion"), pixels, 3)
-    asked = Asked(
+    asked = AttributionQuery(
         reference=find_checkpoint("tiny"),
-        picture=Picture(data=picture(), title="photo.png"),
+        picture=InputImage(data=picture(), title="photo.png"),
         seen=look(picture(), 32),
         probabilities=(0.1,) * 10,
         target=attribution.target,

@@ -21,12 +21,12 @@ from core.compression.steps import Distill, Float16
 from core.compression.store import COMPRESSIONS
 from core.jobs import LocalEngine, RunStore
 from core.training.config import TrainConfig
-from pages.compression import differ
-from pages.compression.made import Made
-from pages.compression.same import probabilities
+from pages.compression import disagreements
+from pages.compression.compare_image import probabilities
+from pages.compression.result_files import ResultFiles
 from pages.shared import tasks
-from pages.shared.job_words import address, done, fraction, where
 from pages.shared.resources import forget_runs
+from pages.shared.run_labels import address, done, fraction, where
 from pages.shared.tables import csv_bytes
 from tests.app.compressions import STEPS, answers, config_of, result_of, ship, store_recipe, write_curve
 from tests.app.conftest import Open, at_tab, click, picture, read, rerun, sources, table, texts, write_text_checkpoint
@@ -181,8 +181,8 @@ def test_a_language_model_has_costs_and_tabs_of_its_own(open_page: Open, example
 def answered(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> str:
     """A recipe over 30 test images that are on this machine."""
     data = _pictures()
-    monkeypatch.setattr(differ, "dataset_or_offer", lambda *_: True)
-    monkeypatch.setattr(differ, "dataset", lambda name: data)
+    monkeypatch.setattr(disagreements, "dataset_or_offer", lambda *_: True)
+    monkeypatch.setattr(disagreements, "dataset", lambda name: data)
     return store_recipe(result_of())
 
 
@@ -199,11 +199,12 @@ def test_images_on_which_they_disagree(open_page: Open, warm: None, answered: st
     box = next(box for box in at.selectbox if box.key and box.key.startswith("same-"))
     box.set_value("3-float16").run()
     assert not at.exception, at.exception
-    differ = int((answers(0) != answers(3)).sum())
-    assert f"**{differ} of 30**: the original is right on {differ} of them, the variant on 0, neither on 0." in texts(
-        at
+    disagreements = int((answers(0) != answers(3)).sum())
+    assert (
+        f"**{disagreements} of 30**: the original is right on {disagreements} of them, the variant on 0, neither on 0."
+        in texts(at)
     )
-    assert len([caption for caption in at.caption if "original: " in caption.value]) == differ
+    assert len([caption for caption in at.caption if "original: " in caption.value]) == disagreements
     at.segmented_control(key=f"differ-{answered}").set_value("Variant right").run()
     assert "There is none of these." in texts(at)
 
@@ -273,7 +274,7 @@ def test_files_hold_what_the_page_claims() -> None:
 def test_a_variant_is_found_by_name_and_never_another_network(shipped: Card, lab_home: Path) -> None:
     result = result_of()
     run_id = store_recipe(result)
-    made = Made(result, run_id, RunStore().folder(run_id))
+    made = ResultFiles(result, run_id, RunStore().folder(run_id))
     assert made.reference(result.variants[0]).name == f"{run_id}/1-prune_weights"
     assert made.reference(result.measured[0]).name == "tiny"
     assert find_checkpoint(f"{run_id}/3-float16").card.compression["steps"] == [step.to_dict() for step in STEPS]
@@ -285,7 +286,7 @@ def test_a_variant_is_found_by_name_and_never_another_network(shipped: Card, lab
 
 def test_what_ships_leads_to_the_checkpoints_that_ship_with_it(shipped: Card, lab_home: Path) -> None:
     result = result_of()
-    made = Made(result)
+    made = ResultFiles(result)
     with pytest.raises(ValueError, match="comes as figures alone"):
         made.reference(result.variants[2])
     run_id = store_recipe(result)

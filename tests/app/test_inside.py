@@ -15,7 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
-from core.language.hidden_state import correlations, gradient_norms, hidden_states, ordering, trackers, untrained
+from core.language.hidden_state import correlations, gradient_norms, hidden_states, ordering, text_features, untrained
 from core.models import build_model
 from pages.text.hidden_state_help import EXAMPLE
 from pages.text.hidden_state_reach import as_csv, share
@@ -58,7 +58,7 @@ def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) ->
     rerun(at.segmented_control(key="inside-count").set_value(12))
     values = found.cells[0]
     cells = ordering(values, "speaker", found.text)[:12]
-    r = correlations(values, trackers(found.text)["speaker"])
+    r = correlations(values, text_features(found.text)["speaker"])
     assert rows(at) == ["Speaker name", *(f"{cell}  {r[cell]:+.2f}".replace("-", "−") for cell in cells)]
     assert f"Cell {cells[0]} over the text" in texts(at)
     at.selectbox(key="inside-row").set_value(3)
@@ -70,7 +70,7 @@ def test_chance_is_an_untrained_network(open_page: Open, lab_home: Path) -> None
     fresh = hidden_states(untrained("lstm", loaded(lab_home)), EXAMPLE)
     table = at.dataframe[0].value
     own = hidden_states(loaded(lab_home), EXAMPLE)
-    quotes = trackers(own.text)["quotes"]
+    quotes = text_features(own.text)["quotes"]
     first = table.iloc[0]
     assert first["best cell for"] == "Quotes"
     assert first["cell"] == ordering(own.states[1], "quotes", own.text)[0]

@@ -15,7 +15,7 @@ from core.jobs import RunStore
 from core.training.config import TrainConfig
 from pages.runs.table import row
 from pages.runs.view import differences, unique_names
-from pages.shared.job_words import address
+from pages.shared.run_labels import address
 from pages.shared.tables import csv_bytes
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import store_recipe

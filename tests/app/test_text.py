@@ -15,7 +15,7 @@ from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
 from core.inference.text import character_losses
 from core.inference.text import read as read_text
-from pages.text.writer import Writing
+from pages.text.generation_task import Writing
 from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, write_text_checkpoint
 from tests.app.text_page import LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
 

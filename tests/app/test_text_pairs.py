@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.checkpoints.store import Card
 from core.data import load_text
 from pages.shared import tasks
-from pages.text.writer import Writing
+from pages.text.generation_task import Writing
 from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, wait_for, write_text_checkpoint
 from tests.app.text_page import LENGTH, core_text, enter, finish, press, verse_data
 from tests.tiny_text import play

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.checkpoints.store import Checkpoint, load_checkpoint
 from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
-from pages.text.writer import Writing
+from pages.text.generation_task import Writing
 from tests.app.conftest import click, rerun, wait_for
 
 LENGTH = 40

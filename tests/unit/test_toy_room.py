@@ -37,16 +37,13 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FailConfig(Settings):
-    how: Literal["memory", "error", "deaf", "disk"]
-    """What goes wrong; `deaf` hears no signal, `disk` only fails where its state may not be written."""
+    how: Literal["memory", "error", "deaf"]
+    """What goes wrong; `deaf` hears no signal."""
 
 
 def fail(config: FailConfig, job: Job) -> Outcome:
     job.update(now=True, step=2)
     job.interruptible = False
-    if config.how == "disk":
-        job.state_path.write_bytes(bytes(200_000))
-        return Outcome(status="finished", message="Wrote its state.")
     while config.how == "deaf":
         time.sleep(0.01)
     raise MemoryError if config.how == "memory" else RuntimeError("not foreseen")
@@ -60,7 +57,7 @@ def new(**settings: object) -> str:
     return RunStore().create(CountConfig(**settings), kind=COUNT.name)  # type: ignore[arg-type]
 
 
-def failing(how: Literal["memory", "error", "deaf", "disk"]) -> str:
+def failing(how: Literal["memory", "error", "deaf"]) -> str:
     return RunStore().create(FailConfig(how=how), kind=FAIL.name)
 
 
@@ -174,7 +171,7 @@ def test_an_error_ends_in_a_sentence_and_can_be_tried_again(how: Literal["memory
 
 
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_later() -> None:
-    run_id = failing("disk")
+    run_id = new(steps=4, state_bytes=200_000)
     limit = 100_000  # a worker that may not write files of the size of its state
     starved = subprocess.run(
         [sys.executable, "-m", "core", "worker", run_id],

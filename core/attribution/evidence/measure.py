@@ -19,7 +19,7 @@ import numpy as np
 from core.attribution.evidence.controls import CONTROLS, RANDOM_MAPS, control_maps
 from core.attribution.evidence.curves import control_curves, curves
 from core.attribution.evidence.scores import ImageScores, ReportConfig, rounded
-from core.attribution.method import Method, Progress, silent
+from core.attribution.method import Method, Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef, load_checkpoint
 from core.common.errors import LabError
@@ -48,7 +48,7 @@ class Task:
     """Whether max-sensitivity is measured, too."""
 
 
-def measure(explainer: Explainer, config: ReportConfig, task: Task, on_progress: Progress = silent) -> ImageScores:
+def measure(explainer: Explainer, config: ReportConfig, task: Task, on_progress: Progress = no_progress) -> ImageScores:
     """All methods and controls on one picture. Where it cannot be measured, `problem` says why."""
     started = time.perf_counter()
     target = int(explainer.logits(explainer.inputs(task.pixels)).argmax())
@@ -144,7 +144,7 @@ def _warm(explainer: Explainer, config: ReportConfig, pixels: np.ndarray) -> Non
             continue
 
 
-def alone(
+def run_serial(
     explainer: Explainer, config: ReportConfig, tasks: list[Task], on_progress: Progress
 ) -> Generator[ImageScores]:
     if tasks:
@@ -153,7 +153,7 @@ def alone(
         yield measure(explainer, config, task, on_progress)
 
 
-def shared(
+def run_parallel(
     reference: CheckpointRef, config: ReportConfig, tasks: list[Task], device: str, jobs: int
 ) -> Generator[ImageScores]:
     """The same on several processes, in the order in which pictures are done."""

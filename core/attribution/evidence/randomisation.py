@@ -18,7 +18,7 @@ from torch import nn
 from core.attribution.baselines import DEFAULT_BASELINE
 from core.attribution.evidence.similarity import rank_correlation
 from core.attribution.explainer import Explainer
-from core.attribution.method import Method, Progress, silent
+from core.attribution.method import Method, Progress, no_progress
 from core.common.errors import LabError
 
 SAME = 0.7
@@ -50,7 +50,7 @@ def randomise(
     *,
     baseline: str = DEFAULT_BASELINE,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Iterator[RandomisedLayers]:
     """The maps as one layer after another is shuffled; the first with none, the last with all. Works on copies.
 

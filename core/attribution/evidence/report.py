@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from core.attribution.baselines import DEFAULT_BASELINE, check_baseline
-from core.attribution.evidence.measure import Task, alone, shared
+from core.attribution.evidence.measure import Task, run_parallel, run_serial
 from core.attribution.evidence.scores import (
     FORMAT,
     ImageScores,
@@ -24,9 +24,9 @@ from core.attribution.evidence.scores import (
     MethodScores,
     Report,
     ReportConfig,
-    collected,
+    build_report,
 )
-from core.attribution.method import Method, Progress, silent
+from core.attribution.method import Method, Progress, no_progress
 from core.attribution.methods.registry import METHODS, get_method
 from core.checkpoints.store import CheckpointRef, load_checkpoint, versions
 from core.common.errors import LabError
@@ -53,7 +53,7 @@ def make_report(
     device: str = "cpu",
     jobs: int = 1,
     work: Path | None = None,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> Iterator[ImageScores | Report]:
     """The scores of one picture after the other as they are done, then the report. The same seed gives the same values,
     milliseconds apart, whatever `jobs` is.
@@ -116,9 +116,11 @@ def make_report(
             on_progress((len(found) + share) / images)
 
         if jobs == 1 or len(tasks) < 2:
-            running = alone(explainer, config, tasks, within)
+            running = run_serial(explainer, config, tasks, within)
         else:
-            running = shared(replace(reference, card=explainer.card), config, tasks, device, min(jobs, len(tasks)))
+            running = run_parallel(
+                replace(reference, card=explainer.card), config, tasks, device, min(jobs, len(tasks))
+            )
         try:
             for item in running:
                 found[item.index] = item
@@ -130,7 +132,7 @@ def make_report(
             running.close()
     seconds = sum(item.seconds for item in found.values())
     made = config.made | {"date": time.strftime("%Y-%m-%d"), "seconds": f"{seconds:.0f}"}
-    yield collected(replace(config, made=made), [found[index] for index in order])
+    yield build_report(replace(config, made=made), [found[index] for index in order])
 
 
 @contextmanager

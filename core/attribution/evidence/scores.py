@@ -214,7 +214,7 @@ class Report:
         values = check_format(values, FORMAT, "report")
         try:
             config = ReportConfig.from_dict(values["config"])
-            report = collected(config, _unpacked(values, config))
+            report = build_report(config, _unpacked(values, config))
             left_out = {int(index): sentence for index, sentence in values["left_out"].items()}
             if len(report.images) + len(left_out) != config.requested or set(left_out) & set(report.images):
                 raise LabError("The report is damaged, it has not the pictures that it says: make it again.")
@@ -225,7 +225,7 @@ class Report:
             raise LabError("The report is damaged: make it again.") from error
 
 
-def collected(config: ReportConfig, found: Iterable[ImageScores]) -> Report:
+def build_report(config: ReportConfig, found: Iterable[ImageScores]) -> Report:
     """The report of these pictures, in their order. Raises LabError for fewer than two that could be measured."""
     every = list(found)
     measured = [item for item in every if not item.problem]

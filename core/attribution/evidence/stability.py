@@ -14,8 +14,8 @@ from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_picture
 from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
-from core.attribution.method import Method, Progress, Question, silent
-from core.attribution.networks import copied
+from core.attribution.method import AttributionRequest, Method, Progress, no_progress
+from core.attribution.networks import clone_model
 from core.common.errors import LabError
 
 
@@ -48,7 +48,7 @@ def infidelity(
     def perturb(copies: Tensor) -> tuple[Tensor, Tensor]:
         inside = next(parts)  # (N, 1, H, W)
         covered = torch.where(inside, base, copies)
-        change = copies - covered if attribution.method.local else inside.expand(copies.shape)
+        change = copies - covered if attribution.method.is_gradient else inside.expand(copies.shape)
         change = change.cpu().double()
         foretold.append((change * values).flatten(1).sum(1))
         return change, covered
@@ -98,7 +98,7 @@ def max_sensitivity(
     radius: float = 0.02,
     samples: int = 10,
     seed: int = 0,
-    on_progress: Progress = silent,
+    on_progress: Progress = no_progress,
 ) -> float:
     """How far the map of almost the same picture is from the map, at worst: Frobenius norm of the difference over that of
     the map, at least 0 (1: as far as a map of zeros).
@@ -126,12 +126,12 @@ def max_sensitivity(
     if attribution.blank:
         return math.nan
     of_picture = torch.from_numpy(attribution.values)[None]
-    model = copied(explainer.checkpoint.model)
+    model = clone_model(explainer.checkpoint.model)
 
     def one(inputs: Tensor) -> Tensor:
         base = baseline_of(baseline, inputs, explainer.card, seed)
         inputs = inputs.clone().requires_grad_()
-        question = Question(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
+        question = AttributionRequest(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
         with _seeded(seed, within) if method.random else nullcontext(), torch.enable_grad():
             found = method.attribute(model, question)
         finished()

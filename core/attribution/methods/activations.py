@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.attribution.method import Method, Question
+from core.attribution.method import AttributionRequest, Method
 from core.attribution.networks import convolutions, feature_map, needs_relu
 from core.common.errors import LabError
 
@@ -32,13 +32,13 @@ class GradCam(Method):
     signed: ClassVar[bool] = False
     channels: ClassVar[bool] = False
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = (
+    summary: ClassVar[str] = (
         "Where the feature maps of one layer, weighted by how much the class likes each, are active."
     )
-    reading: ClassVar[str] = (
+    how_to_read: ClassVar[str] = (
         "Strong colour: this area of the layer's map supports the class; one square is one of its cells."
     )
-    caution: ClassVar[str] = (
+    caveat: ClassVar[str] = (
         "It is as coarse as the layer (a cell is several pixels wide), and a smooth picture of it would be invented."
     )
     paper: ClassVar[tuple[str, str]] = ("Selvaraju et al., arXiv:1610.02391", "https://arxiv.org/abs/1610.02391")
@@ -52,7 +52,7 @@ class GradCam(Method):
     def refusal(self, model: nn.Module) -> str | None:
         return _refusal(model, self.layer, self.title)
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         import torch.nn.functional as F
         from captum.attr import LayerGradCam
 
@@ -71,11 +71,11 @@ class GuidedGradCam(Method):
     title: ClassVar[str] = "Guided Grad-CAM"
     family: ClassVar[str] = "activation"
     signed: ClassVar[bool] = True
-    local: ClassVar[bool] = True
+    is_gradient: ClassVar[bool] = True
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = "Guided Backprop's outlines, kept only where Grad-CAM is active."
-    reading: ClassVar[str] = "Fine lines within the area that supports the class."
-    caution: ClassVar[str] = "The lines are Guided Backprop's, which come from the picture more than from the network."
+    summary: ClassVar[str] = "Guided Backprop's outlines, kept only where Grad-CAM is active."
+    how_to_read: ClassVar[str] = "Fine lines within the area that supports the class."
+    caveat: ClassVar[str] = "The lines are Guided Backprop's, which come from the picture more than from the network."
     paper: ClassVar[tuple[str, str]] = ("Selvaraju et al., arXiv:1610.02391", "https://arxiv.org/abs/1610.02391")
 
     layer: str = ""
@@ -87,7 +87,7 @@ class GuidedGradCam(Method):
     def refusal(self, model: nn.Module) -> str | None:
         return needs_relu(model, self.title) or _refusal(model, self.layer, self.title)
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import GuidedGradCam as Captum
 
         found = Captum(model, feature_map(model, self.layer)).attribute(question.inputs, target=question.target)

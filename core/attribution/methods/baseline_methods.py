@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.attribution.method import Method, Question, counted
+from core.attribution.method import AttributionRequest, Method, with_progress
 from core.attribution.methods.gradients import TOGETHER
 from core.attribution.networks import needs_known_nonlinearities
 
@@ -23,11 +23,11 @@ class IntegratedGradients(Method):
     signed: ClassVar[bool] = True
     sums_to: ClassVar[str] = "rise"
     uses_baseline: ClassVar[bool] = True
-    measures: ClassVar[str] = "What each pixel adds to the logit on the way from the baseline to the picture."
-    reading: ClassVar[str] = (
+    summary: ClassVar[str] = "What each pixel adds to the logit on the way from the baseline to the picture."
+    how_to_read: ClassVar[str] = (
         "One colour supports the class, the other speaks against it; all values sum to the logit's rise over the baseline."
     )
-    caution: ClassVar[str] = "Pixels as the baseline's get nothing: with black, the black cat on black stays blank."
+    caveat: ClassVar[str] = "Pixels as the baseline's get nothing: with black, the black cat on black stays blank."
     paper: ClassVar[tuple[str, str]] = ("Sundararajan et al., arXiv:1703.01365", "https://arxiv.org/abs/1703.01365")
 
     steps: int = 50
@@ -39,10 +39,10 @@ class IntegratedGradients(Method):
     def passes(self, side: int) -> tuple[int, int]:
         return self.steps, self.steps
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import IntegratedGradients as Captum
 
-        return Captum(counted(model, question, self.steps)).attribute(
+        return Captum(with_progress(model, question, self.steps)).attribute(
             question.inputs,
             baselines=question.baseline,
             target=question.target,
@@ -62,11 +62,11 @@ class DeepLift(Method):
     sums_to: ClassVar[str] = "rise"
     uses_baseline: ClassVar[bool] = True
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = (
+    summary: ClassVar[str] = (
         "How each pixel's difference to the baseline moves the logit, layer by layer (rescale rule)."
     )
-    reading: ClassVar[str] = "As Integrated Gradients, in one pass: one colour supports, the other speaks against."
-    caution: ClassVar[str] = (
+    how_to_read: ClassVar[str] = "As Integrated Gradients, in one pass: one colour supports, the other speaks against."
+    caveat: ClassVar[str] = (
         "It takes each ReLU for a straight line from baseline to picture, and another baseline gives another map."
     )
     paper: ClassVar[tuple[str, str]] = ("Shrikumar et al., arXiv:1704.02685", "https://arxiv.org/abs/1704.02685")
@@ -77,7 +77,7 @@ class DeepLift(Method):
     def refusal(self, model: nn.Module) -> str | None:
         return needs_known_nonlinearities(model, self.title)
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import DeepLift as Captum
 
         return Captum(model).attribute(question.inputs, baselines=question.baseline, target=question.target)
@@ -94,11 +94,13 @@ class GradientShap(Method):
     sums_to: ClassVar[str] = "rise"
     uses_baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
-    measures: ClassVar[str] = (
+    summary: ClassVar[str] = (
         "Gradients at random points between baseline and picture, times their difference, averaged."
     )
-    reading: ClassVar[str] = "As Integrated Gradients, by drawing lots: one colour supports, the other speaks against."
-    caution: ClassVar[str] = "With few samples two seeds give two maps: look at the completeness gap."
+    how_to_read: ClassVar[str] = (
+        "As Integrated Gradients, by drawing lots: one colour supports, the other speaks against."
+    )
+    caveat: ClassVar[str] = "With few samples two seeds give two maps: look at the completeness gap."
     paper: ClassVar[tuple[str, str]] = ("Lundberg & Lee, arXiv:1705.07874", "https://arxiv.org/abs/1705.07874")
 
     samples: int = 20
@@ -113,11 +115,11 @@ class GradientShap(Method):
     def passes(self, side: int) -> tuple[int, int]:
         return self.samples, self.samples
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         import torch
         from captum.attr import GradientShap as Captum
 
-        shap = Captum(counted(model, question, self.samples))
+        shap = Captum(with_progress(model, question, self.samples))
         total = torch.zeros_like(question.inputs)
         # Captum takes the mean of all samples in one pass: a few at a time, one after the other, are the same mean.
         for done in range(0, self.samples, TOGETHER):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.attribution.method import Method, Question, counted
+from core.attribution.method import AttributionRequest, Method, with_progress
 from core.attribution.networks import needs_relu
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ class Saliency(Method):
     title: ClassVar[str] = "Saliency"
     family: ClassVar[str] = "gradient"
     signed: ClassVar[bool] = False
-    local: ClassVar[bool] = True
+    is_gradient: ClassVar[bool] = True
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = "How strongly the class's logit reacts to a tiny change of each pixel."
-    reading: ClassVar[str] = "Strong colour: the answer is touchy here; the map does not tell for or against."
-    caution: ClassVar[str] = "It tells what would change the answer a little, not what made it, and is noisy."
+    summary: ClassVar[str] = "How strongly the class's logit reacts to a tiny change of each pixel."
+    how_to_read: ClassVar[str] = "Strong colour: the answer is touchy here; the map does not tell for or against."
+    caveat: ClassVar[str] = "It tells what would change the answer a little, not what made it, and is noisy."
     paper: ClassVar[tuple[str, str]] = ("Simonyan et al., arXiv:1312.6034", "https://arxiv.org/abs/1312.6034")
 
     def passes(self, side: int) -> tuple[int, int]:
         return 1, 1
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import Saliency as Captum
 
         return Captum(model).attribute(question.inputs, target=question.target, abs=True)
@@ -45,17 +45,17 @@ class InputXGradient(Method):
     family: ClassVar[str] = "gradient"
     signed: ClassVar[bool] = True
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = (
+    summary: ClassVar[str] = (
         "The gradient times the pixel itself: what each pixel adds, were the network a straight line."
     )
-    reading: ClassVar[str] = "One colour supports the class, the other speaks against it."
-    caution: ClassVar[str] = "Grey pixels, which are 0 for the network, get no colour however much they matter."
+    how_to_read: ClassVar[str] = "One colour supports the class, the other speaks against it."
+    caveat: ClassVar[str] = "Grey pixels, which are 0 for the network, get no colour however much they matter."
     paper: ClassVar[tuple[str, str]] = ("Shrikumar et al., arXiv:1605.01713", "https://arxiv.org/abs/1605.01713")
 
     def passes(self, side: int) -> tuple[int, int]:
         return 1, 1
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import InputXGradient as Captum
 
         return Captum(model).attribute(question.inputs, target=question.target)
@@ -69,11 +69,11 @@ class SmoothGrad(Method):
     title: ClassVar[str] = "SmoothGrad"
     family: ClassVar[str] = "gradient"
     signed: ClassVar[bool] = False
-    local: ClassVar[bool] = True
+    is_gradient: ClassVar[bool] = True
     random: ClassVar[bool] = True
-    measures: ClassVar[str] = "The mean saliency of noisy copies of the picture."
-    reading: ClassVar[str] = "As saliency, with less of its noise: strong colour where the answer is touchy."
-    caution: ClassVar[str] = (
+    summary: ClassVar[str] = "The mean saliency of noisy copies of the picture."
+    how_to_read: ClassVar[str] = "As saliency, with less of its noise: strong colour where the answer is touchy."
+    caveat: ClassVar[str] = (
         "Noisy copies are pictures that training never showed; the smoother map is not more true for that."
     )
     paper: ClassVar[tuple[str, str]] = ("Smilkov et al., arXiv:1706.03825", "https://arxiv.org/abs/1706.03825")
@@ -90,13 +90,13 @@ class SmoothGrad(Method):
     def passes(self, side: int) -> tuple[int, int]:
         return self.samples, self.samples
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import NoiseTunnel
         from captum.attr import Saliency as Captum
 
         inputs = question.inputs
         spread = float((inputs.max() - inputs.min()).detach())
-        return NoiseTunnel(Captum(counted(model, question, self.samples))).attribute(
+        return NoiseTunnel(Captum(with_progress(model, question, self.samples))).attribute(
             inputs,
             nt_type="smoothgrad",
             nt_samples=self.samples,
@@ -115,13 +115,13 @@ class GuidedBackprop(Method):
     title: ClassVar[str] = "Guided Backprop"
     family: ClassVar[str] = "gradient"
     signed: ClassVar[bool] = True
-    local: ClassVar[bool] = True
+    is_gradient: ClassVar[bool] = True
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = "The gradient, keeping at each ReLU only what supports what comes after."
-    reading: ClassVar[str] = (
+    summary: ClassVar[str] = "The gradient, keeping at each ReLU only what supports what comes after."
+    how_to_read: ClassVar[str] = (
         "Crisp outlines: the details that excite the network's features; blue where brighter raises the logit, else vermillion."
     )
-    caution: ClassVar[str] = (
+    caveat: ClassVar[str] = (
         "It nearly redraws the picture's edges whatever the class, also with weights at random (Adebayo et al., "
         "arXiv:1810.03292)."
     )
@@ -133,7 +133,7 @@ class GuidedBackprop(Method):
     def refusal(self, model: nn.Module) -> str | None:
         return needs_relu(model, self.title)
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import GuidedBackprop as Captum
 
         return Captum(model).attribute(question.inputs, target=question.target)

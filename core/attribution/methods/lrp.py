@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.attribution.method import Method, Question
+from core.attribution.method import AttributionRequest, Method
 from core.attribution.networks import PASSES_THROUGH, kinds, leaves, unseen_operations
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class LRP(Method):
     signed: ClassVar[bool] = True
     sums_to: ClassVar[str] = "logit"
     quick: ClassVar[bool] = True
-    measures: ClassVar[str] = "The logit handed back from layer to layer, each input getting its share (epsilon rule)."
-    reading: ClassVar[str] = "One colour supports the class, the other speaks against it."
-    caution: ClassVar[str] = (
+    summary: ClassVar[str] = "The logit handed back from layer to layer, each input getting its share (epsilon rule)."
+    how_to_read: ClassVar[str] = "One colour supports the class, the other speaks against it."
+    caveat: ClassVar[str] = (
         "With ReLU this rule comes out as Input × Gradient (Ancona et al., arXiv:1711.06104); biases and norms keep a part, "
         "so the values need not sum to the logit."
     )
@@ -55,7 +55,7 @@ class LRP(Method):
             )
         return None
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import LRP as Captum
         from captum.attr._utils.lrp_rules import EpsilonRule
 

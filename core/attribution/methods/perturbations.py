@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.attribution.method import Method, Question, counted
+from core.attribution.method import AttributionRequest, Method, with_progress
 from core.attribution.methods.gradients import TOGETHER
 from core.attribution.methods.superpixels import SEGMENTATIONS, segments
 from core.common.errors import LabError
@@ -24,11 +24,11 @@ class Occlusion(Method):
     signed: ClassVar[bool] = True
     channels: ClassVar[bool] = False
     uses_baseline: ClassVar[bool] = True
-    measures: ClassVar[str] = (
+    summary: ClassVar[str] = (
         "How far the logit falls when a small square is covered, averaged over the squares on a pixel."
     )
-    reading: ClassVar[str] = "One colour: covering it hurts the class; the other: covering it helps."
-    caution: ClassVar[str] = (
+    how_to_read: ClassVar[str] = "One colour: covering it hurts the class; the other: covering it helps."
+    caveat: ClassVar[str] = (
         "A covered square is itself something the network reacts to, and larger ones tell another story."
     )
     paper: ClassVar[tuple[str, str]] = ("Zeiler & Fergus, arXiv:1311.2901", "https://arxiv.org/abs/1311.2901")
@@ -46,7 +46,7 @@ class Occlusion(Method):
         places = 1 + -(-max(0, side - self.window) // self.stride)
         return 1 + places**2, 0
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import Occlusion as Captum
 
         inputs = question.inputs
@@ -54,7 +54,7 @@ class Occlusion(Method):
             raise LabError(
                 f"window={self.window} is not valid for {self.name}: the picture is {inputs.shape[-1]} pixels wide."
             )
-        return Captum(counted(model, question, self.passes(inputs.shape[-1])[0])).attribute(
+        return Captum(with_progress(model, question, self.passes(inputs.shape[-1])[0])).attribute(
             inputs,
             sliding_window_shapes=(inputs.shape[1], self.window, self.window),
             strides=(inputs.shape[1], self.stride, self.stride),
@@ -85,7 +85,7 @@ class _Superpixels(Method):
                 f"superpixels={repr(self.superpixels)[:60]} is not valid: choose one of {', '.join(SEGMENTATIONS)}."
             )
 
-    def _mask(self, question: Question) -> Tensor:
+    def _mask(self, question: AttributionRequest) -> Tensor:
         return segments(question.inputs, self.superpixels, self.cells)
 
 
@@ -95,11 +95,9 @@ class FeatureAblation(_Superpixels):
 
     name: ClassVar[str] = "feature_ablation"
     title: ClassVar[str] = "Feature Ablation"
-    measures: ClassVar[str] = "How far the logit falls when one superpixel is covered."
-    reading: ClassVar[str] = "One colour: the class needs this piece; the other: it does better without."
-    caution: ClassVar[str] = (
-        "Pieces that can stand in for each other all look useless, because only one goes at a time."
-    )
+    summary: ClassVar[str] = "How far the logit falls when one superpixel is covered."
+    how_to_read: ClassVar[str] = "One colour: the class needs this piece; the other: it does better without."
+    caveat: ClassVar[str] = "Pieces that can stand in for each other all look useless, because only one goes at a time."
     paper: ClassVar[tuple[str, str]] = (
         "Captum; superpixels: Achanta et al., doi:10.1109/TPAMI.2012.120",
         "https://doi.org/10.1109/TPAMI.2012.120",
@@ -111,11 +109,11 @@ class FeatureAblation(_Superpixels):
     def passes(self, side: int) -> tuple[int, int]:
         return 1 + self.cells, 0
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         from captum.attr import FeatureAblation as Captum
 
         mask = self._mask(question)
-        return Captum(counted(model, question, 1 + int(mask.max()) + 1)).attribute(
+        return Captum(with_progress(model, question, 1 + int(mask.max()) + 1)).attribute(
             question.inputs,
             baselines=question.baseline,
             target=question.target,
@@ -140,8 +138,8 @@ class _Fitted(_Superpixels):
     def passes(self, side: int) -> tuple[int, int]:
         return self.samples, 0
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
-        return self._captum()(counted(model, question, self.samples)).attribute(
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
+        return self._captum()(with_progress(model, question, self.samples)).attribute(
             question.inputs,
             baselines=question.baseline,
             target=question.target,
@@ -161,11 +159,11 @@ class KernelShap(_Fitted):
 
     name: ClassVar[str] = "kernel_shap"
     title: ClassVar[str] = "KernelSHAP"
-    measures: ClassVar[str] = "A superpixel's fair share of the answer: its mean effect over random sets of the others."
-    reading: ClassVar[str] = (
+    summary: ClassVar[str] = "A superpixel's fair share of the answer: its mean effect over random sets of the others."
+    how_to_read: ClassVar[str] = (
         "One colour supports the class, the other speaks against; the shares sum to the whole rise."
     )
-    caution: ClassVar[str] = "Few samples give noisy shares: another seed, another map."
+    caveat: ClassVar[str] = "Few samples give noisy shares: another seed, another map."
     paper: ClassVar[tuple[str, str]] = ("Lundberg & Lee, arXiv:1705.07874", "https://arxiv.org/abs/1705.07874")
 
     def _captum(self) -> Any:
@@ -180,11 +178,11 @@ class Lime(_Fitted):
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
-    measures: ClassVar[str] = "The weights of a straight line (lasso) fitted to the logit of randomly covered copies."
-    reading: ClassVar[str] = (
+    summary: ClassVar[str] = "The weights of a straight line (lasso) fitted to the logit of randomly covered copies."
+    how_to_read: ClassVar[str] = (
         "Coloured superpixels explain the most in the line's eyes; those without colour were left out."
     )
-    caution: ClassVar[str] = (
+    caveat: ClassVar[str] = (
         "The line fits only near the picture, and how near is a choice, here Captum's: another one, another map."
     )
     paper: ClassVar[tuple[str, str]] = ("Ribeiro et al., arXiv:1602.04938", "https://arxiv.org/abs/1602.04938")

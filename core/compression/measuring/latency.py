@@ -93,7 +93,7 @@ def peak_memory(onnx: bytes, inputs: Sequence[int], *, threads: int = 1) -> int 
             command = [
                 sys.executable,
                 "-m",
-                "core.compression.measuring.footprint",
+                "core.compression.measuring.peak_memory",
                 str(path),
                 str(threads),
                 *map(str, inputs),

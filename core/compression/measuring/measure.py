@@ -23,7 +23,7 @@ from core.compression.measuring.comparable import check_comparable
 from core.compression.measuring.counting import layers_of_pictures, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory, torch_threads
 from core.compression.measuring.measure_text import TextBench
-from core.compression.measuring.remarks import PLACES, about_int8, about_storage, about_zeros, busy, slower
+from core.compression.measuring.notes import PLACES, about_int8, about_storage, about_zeros, busy, slower
 from core.compression.measuring.significance import mcnemar, paired_interval
 from core.compression.onnx.export import compare_export, export_onnx
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs

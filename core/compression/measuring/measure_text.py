@@ -19,11 +19,11 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.compression.measuring.counting import bytes_in_int8, layers_of_text, zeros_of
 from core.compression.measuring.latency import interleaved, torch_threads
-from core.compression.measuring.remarks import about_storage, about_zeros, runs_in_int8, slower, usual_precision
+from core.compression.measuring.notes import about_storage, about_zeros, runs_in_int8, slower, usual_precision
 from core.compression.measuring.significance import mean_interval
 from core.data import UNKNOWN, TextDataset
-from core.inference.decoding import RecurrentStepper, Stepper, stepper
-from core.inference.text import character_losses, space_token
+from core.inference.decoding import IncrementalDecoder, RecurrentStepper, stepper
+from core.inference.text import character_losses, unk_token
 
 BURST = 32
 """Characters that are written before the other model has its turn."""
@@ -59,7 +59,7 @@ class TextBench:
             "layers": layers,
             "threads": 1,
         }
-        engine: Stepper | None = None
+        engine: IncrementalDecoder | None = None
         try:
             engine = _engine(checkpoint)
         except (LabError, RuntimeError) as error:  # PyTorch without 8-bit products on this processor
@@ -100,7 +100,7 @@ class TextBench:
         return self._losses
 
     @torch.no_grad()
-    def _read(self, checkpoint: Checkpoint, engine: Stepper | None) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, checkpoint: Checkpoint, engine: IncrementalDecoder | None) -> tuple[np.ndarray, np.ndarray]:
         """Loss (N,) nats and whether it was the first guess (N,) of every character of the validation part that counts."""
         words = "read the validation part"
         self.on_stage(words, 0.0)
@@ -109,14 +109,14 @@ class TextBench:
         model: Any = checkpoint.model
         if runs_in_int8(checkpoint.card) and isinstance(engine, RecurrentStepper):
             model = _AsWritten(engine)
-        stand_in = space_token(checkpoint.card.text_data.vocabulary)
+        replacement_char = unk_token(checkpoint.card.text_data.vocabulary)
         # For steps of 16 characters a second thread costs more than it brings.
         with torch_threads(1 if model is not checkpoint.model else torch.get_num_threads()):
-            losses, right = character_losses(model, tokens, stand_in, lambda share: self.on_stage(words, share))
+            losses, right = character_losses(model, tokens, replacement_char, lambda share: self.on_stage(words, share))
         scored = tokens[1:] != UNKNOWN
         return losses[scored].double().numpy(), right[scored].numpy()
 
-    def _times(self, checkpoint: Checkpoint, engine: Stepper, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _times(self, checkpoint: Checkpoint, engine: IncrementalDecoder, itself: bool) -> tuple[np.ndarray, np.ndarray]:
         """Seconds a character of the checkpoint and of the original, (rounds,) each; twice the same for the original."""
         writers = [_Writer(checkpoint.model, engine)]
         if not itself:
@@ -130,7 +130,7 @@ class TextBench:
 class _Writer:
     """Writes on and on. A Transformer's burst is half its context, so that each reads the context again just once."""
 
-    def __init__(self, model: Any, engine: Stepper) -> None:
+    def __init__(self, model: Any, engine: IncrementalDecoder) -> None:
         self.engine = engine
         self.length = BURST if model.recurrent else max(1, model.config.context // 2)
         prompt = torch.arange(PROMPT) % model.config.vocabulary
@@ -160,7 +160,7 @@ class _AsWritten:
         return logits, list(self.engine.state)
 
 
-def _engine(checkpoint: Checkpoint) -> Stepper:
+def _engine(checkpoint: Checkpoint) -> IncrementalDecoder:
     return stepper(checkpoint.model, usual_precision(checkpoint.card))
 
 

@@ -129,10 +129,10 @@ def _scan(
 def _with_fewer_weights(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> Variants:
     import torch
 
-    from core.compression.methods.derive import copied
+    from core.compression.methods.child import clone_model
     from core.compression.methods.pruning import apply_masks, magnitude_masks, prunable
 
-    model = copied(checkpoint)
+    model = clone_model(checkpoint)
     weights = prunable(model)
     masks = {amount: magnitude_masks(model, amount, "layer") for amount in amounts}
     for name, weight in weights.items():
@@ -146,10 +146,10 @@ def _with_fewer_weights(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> V
 
 def _with_fewer_channels(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> Variants:
     from core.compression.methods.channels import Channels, magnitudes
-    from core.compression.methods.derive import copied
+    from core.compression.methods.child import clone_model
 
     size = checkpoint.card.image_data.image_size
-    groups = Channels(copied(checkpoint), size).groups
+    groups = Channels(clone_model(checkpoint), size).groups
     wanted = [
         (number, round(amount * group.size), amount)
         for number, group in enumerate(groups)
@@ -157,7 +157,7 @@ def _with_fewer_channels(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> 
         if round(amount * group.size) < group.size
     ]
     for number, count, amount in wanted:
-        channels = Channels(copied(checkpoint), size)
+        channels = Channels(clone_model(checkpoint), size)
         group = channels.groups[number]
         least = magnitudes(channels)[group].argsort(stable=True)[:count]
         channels.take_out(group, sorted(least.tolist()))

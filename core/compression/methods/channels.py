@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.derive import copied, derived
+from core.compression.methods.child import child_checkpoint, clone_model
 from core.compression.methods.pruning import FIXED
 from core.compression.steps import PruneChannels
 from core.inference.images import normalise
@@ -107,7 +107,7 @@ def prune_channels(
     """
     if checkpoint.card.task != "images":
         raise LabError("Channels are pruned of networks for pictures only: prune the weights of this one.")
-    model = copied(checkpoint)
+    model = clone_model(checkpoint)
     channels = Channels(model, checkpoint.card.image_data.image_size)
     scores = _scores(channels, step, checkpoint.card, images, labels)
     kept = _kept(scores, step)
@@ -117,7 +117,7 @@ def prune_channels(
         least = score.argsort(stable=True)[: group.size - kept[group.name]]
         if len(least):
             channels.take_out(group, sorted(least.tolist()))
-    return derived(checkpoint, model, step)
+    return child_checkpoint(checkpoint, model, step)
 
 
 def magnitudes(channels: Channels) -> dict[Group, Tensor]:

@@ -23,7 +23,7 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextDataset
-from core.inference.text import next_logits, space_token
+from core.inference.text import next_logits, unk_token
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.text_task import TextTask
@@ -187,8 +187,8 @@ def _of_images(teacher: Checkpoint, task: ImageTask, on_progress: Progress) -> S
 
 @torch.no_grad()
 def _of_text(teacher: Checkpoint, task: TextTask, on_progress: Progress) -> SoftTargets:
-    stand_in = space_token(teacher.card.text_data.vocabulary)
-    found = next_logits(_at_work(teacher, task.device), task.tokens, stand_in, on_progress).cpu()
+    replacement_char = unk_token(teacher.card.text_data.vocabulary)
+    found = next_logits(_at_work(teacher, task.device), task.tokens, replacement_char, on_progress).cpu()
     return SoftTargets(logits=torch.cat([found, found[-1:]]))  # nothing follows the last character
 
 

@@ -14,11 +14,11 @@ from torch import nn
 from core.checkpoints.store import Card, Checkpoint, versions
 from core.common.devices import hardware, pick_device
 from core.common.errors import LabError
-from core.compression.methods.derive import derived
+from core.compression.methods.child import child_checkpoint
 from core.compression.methods.distill import SoftImageTask, SoftTextTask, Teaching
 from core.compression.methods.pruning import apply_masks, cubic_amount, magnitude_masks, masks_of
-from core.compression.methods.quant_aware import Rounding
-from core.compression.steps import Distill, LotteryTicket, PruneGradually, Trained, TrainQuantized, Tuned
+from core.compression.methods.quant_aware import FakeQuantize
+from core.compression.steps import Distill, FineTuningStep, LotteryTicket, PruneGradually, TrainingStep, TrainQuantized
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard
 from core.models import LAYERS, build_model, full_config
 from core.training.config import TrainConfig
@@ -36,7 +36,7 @@ KEPT_FOR_IMAGES = ("train_images", "train_on", "flip", "crop_padding", "cutout",
 KEPT_FOR_TEXT = ("window", "batch_size", "state_reset")
 
 
-def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainConfig:
+def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> TrainConfig:
     """How a step trains: by the original's recipe, or gently, on its data and with its augmentation. Raises LabError."""
     common: dict[str, Any] = {
         "dataset": card.dataset.name,
@@ -64,7 +64,7 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
         given = _first_recipe(card)
         return given.replace(**common | window | {"lr": step.lr or given.lr, "seed": given.seed})
     common |= {"recipe": TUNING}
-    if isinstance(step, Tuned) and step.schedule == "own" and (own := _own_recipe(card)):
+    if isinstance(step, FineTuningStep) and step.schedule == "own" and (own := _own_recipe(card)):
         unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}
         return own.replace(**common | window | unmixed | {"lr": step.lr or own.lr, "tta": "none"})
     common |= {"schedule": "cosine", "warmup": 0.05}
@@ -78,7 +78,7 @@ def tune_config(card: Card, step: Trained, *, seed: int, device: str) -> TrainCo
     return TrainConfig(**common | kept | {"lr": step.lr or lr})
 
 
-def fitting(card: Card, dataset: Dataset) -> Dataset:
+def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
     """The dataset as the network of a card takes it: with the card's normalisation. Raises LabError where it is no longer the
     one that the network was trained on."""
     new, old = dataset.card, card.dataset
@@ -131,13 +131,13 @@ def _usable(recipe: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-class TuneSession(TrainSession):
+class FineTuneSession(TrainSession):
     """A training session that starts from a checkpoint. Run it with `core.training.trainer.train`."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        step: Trained,
+        step: TrainingStep,
         dataset: Dataset,
         *,
         seed: int = 0,
@@ -145,9 +145,9 @@ class TuneSession(TrainSession):
     ) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.masks: dict[str, torch.Tensor] = {}
-        self.rounding: Rounding | None = None
+        self.rounding: FakeQuantize | None = None
         config = tune_config(checkpoint.card, step, seed=seed, device=device)
-        super().__init__(config, fitting(checkpoint.card, dataset), pick_device(config.device))
+        super().__init__(config, matching_dataset(checkpoint.card, dataset), pick_device(config.device))
 
     def teach(self, teaching: Teaching) -> None:
         """Let a teacher help. Before the first step, or before a saved state is loaded."""
@@ -176,7 +176,7 @@ class TuneSession(TrainSession):
                 ) from error
             self.masks = masks_of(trained)
             if isinstance(self.step, TrainQuantized):
-                self.rounding = Rounding(self.model)
+                self.rounding = FakeQuantize(self.model)
         self.masks = {name: mask.to(self.device) for name, mask in self.masks.items()}
         apply_masks(self.model, self.masks)
 
@@ -202,7 +202,7 @@ class TuneSession(TrainSession):
         if isinstance(self.step, Distill):
             student = dataclasses.replace(start.card, model=own.model, model_config=own.model_config)
             start = dataclasses.replace(start, card=student)
-        made = derived(start, self._plain(), self.step).card
+        made = child_checkpoint(start, self._plain(), self.step).card
         return dataclasses.replace(
             made,
             title=title,

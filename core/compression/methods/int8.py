@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.checkpoints.packing import from_grid, rows_on_grid
+from core.checkpoints.packing import dequantize, quantize_per_channel
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.derive import copied, derived
+from core.compression.methods.child import child_checkpoint, clone_model
 from core.compression.onnx.export import compare_export, with_metadata
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
@@ -38,13 +38,13 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     if checkpoint.card.task == "text":
         if images is not None:
             raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no pictures for calibration.")
-        return derived(checkpoint, _on_grid(copied(checkpoint)), step, storage="int8")
+        return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint)), step, storage="int8")
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
     _check_finite(checkpoint.model)
     twin = _on_grid(fold_batch_norms(checkpoint.model, data.image_size))
     file = quantize_graph(image_graph(twin, data.image_size), onnx_inputs(checkpoint.card, chosen))
-    made = derived(checkpoint, twin, step, storage="int8")
+    made = child_checkpoint(checkpoint, twin, step, storage="int8")
     made = dataclasses.replace(made, onnx=with_metadata(file, made))
     compare_export(made, made.onnx, chosen[:COMPARED])
     return made
@@ -73,7 +73,9 @@ def _on_grid(model: nn.Module) -> nn.Module:
     _check_finite(model)
     for parameter in model.parameters():
         if parameter.ndim >= 2:
-            parameter.copy_(torch.from_numpy(from_grid(*rows_on_grid(parameter.detach().cpu().float().numpy()))))
+            parameter.copy_(
+                torch.from_numpy(dequantize(*quantize_per_channel(parameter.detach().cpu().float().numpy())))
+            )
     return model
 
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.derive import copied, derived
+from core.compression.methods.child import child_checkpoint, clone_model
 from core.compression.methods.pruning import FIXED
 from core.compression.steps import LowRank
 from core.models import LAYERS
-from core.models.layers import change_layers
+from core.models.surgery import apply_changes
 
 SMALLEST = 32
 """Layers with fewer outputs, or fewer inputs to an output, are left as they are: two calls would cost more than is saved."""
@@ -22,7 +22,7 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
     """A checkpoint with factors in the place of each convolution (k x k to `rank` channels, then 1 x 1) and linear layer
     that they take fewer multiply-adds than; a layer that is in factors already stays so. Raises LabError where there is none.
     """
-    model = copied(checkpoint)
+    model = clone_model(checkpoint)
     done = {name for name, change in checkpoint.card.model_config.get(LAYERS, {}).items() if change.get("rank")}
     found = False
     for name, layer in list(model.named_modules()):
@@ -32,7 +32,7 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
         if factors is None:
             continue
         second, first = factors
-        change_layers(model, {name: {"rank": len(first)}})
+        apply_changes(model, {name: {"rank": len(first)}})
         pair = model.get_submodule(name)
         for key, value in {"0.weight": first, "1.weight": second, "1.bias": layer.bias}.items():
             if value is not None:
@@ -43,7 +43,7 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
         raise LabError(
             f"No layer has fewer multiply-adds in factors that keep {step.energy:.6g} of its energy: choose less than that."
         )
-    return derived(checkpoint, model, step)
+    return child_checkpoint(checkpoint, model, step)
 
 
 def rank_of(singular: Tensor, energy: float) -> int:

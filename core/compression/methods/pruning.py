@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.values import finite
-from core.compression.methods.derive import copied, derived
+from core.compression.methods.child import child_checkpoint, clone_model
 from core.compression.steps import SCOPES, Float16, HuffmanCode, PruneWeights
 
 FIXED = ("whiten",)
@@ -89,24 +89,24 @@ def cubic_amount(step: int, total_steps: int, final: float, start: float = 0.0, 
 
 def prune_weights(checkpoint: Checkpoint, step: PruneWeights) -> Checkpoint:
     """A checkpoint whose smallest weights are zero. Raises LabError as `magnitude_masks` does."""
-    model = copied(checkpoint)
+    model = clone_model(checkpoint)
     apply_masks(model, magnitude_masks(model, step.amount, step.scope))
-    return derived(checkpoint, model, step)
+    return child_checkpoint(checkpoint, model, step)
 
 
 @torch.no_grad()
 def half(checkpoint: Checkpoint, step: Float16) -> Checkpoint:
     """A checkpoint that is stored in float16, its values rounded to it, so that what is measured is what the file holds."""
-    model = copied(checkpoint)
+    model = clone_model(checkpoint)
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(in_half(tensor))
-    return derived(checkpoint, model, step, storage="float16")
+    return child_checkpoint(checkpoint, model, step, storage="float16")
 
 
 def code(checkpoint: Checkpoint, step: HuffmanCode) -> Checkpoint:
     """The same network, to be stored coded; the weights stay as they are (core.checkpoints.packing writes them)."""
-    return derived(checkpoint, copied(checkpoint), step, storage="coded")
+    return child_checkpoint(checkpoint, clone_model(checkpoint), step, storage="coded")
 
 
 def in_half(tensor: Tensor) -> Tensor:

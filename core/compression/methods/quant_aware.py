@@ -20,7 +20,7 @@ RANGE_MOMENTUM = 0.05
 SMALLEST_RANGE = 1e-6
 
 
-class Rounding:
+class FakeQuantize:
     """Makes the convolutions and linear layers of a model compute on rounded inputs and weights, in place; its parameters,
     and so its state dict, stay what they are."""
 

@@ -11,9 +11,9 @@ from core.attribution.evidence.controls import edges, random_map
 from core.attribution.evidence.masking import most_important
 from core.attribution.methods.registry import METHODS, QUICK, get_method
 from core.common.errors import LabError
-from pages.attribution.asked import Asked
 from pages.attribution.cached import attributed
 from pages.attribution.cover.steps import Covering
+from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.shared.text import show_error
 
@@ -26,7 +26,7 @@ EDGES, CHANCE = "edges", "random"
 KNOW_NOTHING = {EDGES: "Edges (know nothing of the network)", CHANCE: "Chance (knows nothing at all)"}
 
 
-def let_a_map_cover(asked: Asked, covering: Covering, explainer: Explainer) -> None:
+def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Explainer) -> None:
     """Choose a map, and cover the pixels that it finds most important."""
     names = [*(name for name in QUICK if explainer.refusal(get_method(name)) is None), *KNOW_NOTHING]
     if st.session_state.get("cover-map") not in names:
@@ -50,7 +50,7 @@ def let_a_map_cover(asked: Asked, covering: Covering, explainer: Explainer) -> N
             show_error(error)
 
 
-def _map(asked: Asked, covering: Covering, name: str) -> np.ndarray:
+def _map(asked: AttributionQuery, covering: Covering, name: str) -> np.ndarray:
     """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose by lot."""
     if name == CHANCE:
         return random_map(asked.pixels.shape[0], seed=covering.steps[-1])  # another one each time

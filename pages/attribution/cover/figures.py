@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import MUTED, TEXT, as_text, faded, new_figure
+from core.common.theme import MUTED, TEXT, as_text, new_figure, with_alpha
 from core.images.figures import percent
 
 
@@ -21,7 +21,7 @@ def before_after(
     before, now = [100 * row[1] for row in rows], [100 * row[2] for row in rows]
     said = [f"{percent(was)} → {percent(is_now)}" for _, was, is_now in rows]
     figure = new_figure(dark=dark, height=74 + 34 * len(rows))
-    weak = faded(colour, 0.65 if dark else 0.45)
+    weak = with_alpha(colour, 0.65 if dark else 0.45)
     hover = {"customdata": said, "hovertemplate": "%{y}: %{customdata}<extra></extra>", "orientation": "h"}
     figure.add_bar(
         x=now, y=labels, name="now", marker_color=[colour if row[0] == emphasis else weak for row in rows], **hover

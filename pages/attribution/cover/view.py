@@ -13,15 +13,15 @@ from core.common.errors import LabError
 from core.common.pixels import enlarge
 from core.common.theme import colour_of
 from core.images.figures import percent
-from pages.attribution.asked import Asked, ask
 from pages.attribution.cover import cover, drawn
 from pages.attribution.cover.by_map import let_a_map_cover
 from pages.attribution.cover.figures import before_after, way
 from pages.attribution.cover.steps import Covering, covering_of
+from pages.attribution.query import AttributionQuery, ask
 from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import KEY as PICTURE
 from pages.shared.upload_box import example_row
 
@@ -47,7 +47,7 @@ def cover_view() -> None:
 
 
 @st.fragment
-def _covering(asked: Asked) -> None:
+def _covering(asked: AttributionQuery) -> None:
     """Runs alone while somebody draws; the rest of the page stays as it is."""
     covering = covering_of(asked.pixels)
     covering.take(drawn(CANVAS, asked.pixels.shape[0]))
@@ -65,7 +65,7 @@ def _covering(asked: Asked) -> None:
         return
     before, now = (percent(float(found[step, asked.target])) for step in (0, -1))
     # One line, or the picture would move below the pointer that draws on it: the words stand beside it.
-    heading.markdown(f"## {plain(asked.label)} · {f'{before} → {now}' if covering.mask.any() else before}")
+    heading.markdown(f"## {escape_markdown(asked.label)} · {f'{before} → {now}' if covering.mask.any() else before}")
     with canvas:
         _canvas(asked, covering, base)
     with answer:
@@ -76,10 +76,10 @@ def _covering(asked: Asked) -> None:
         _download(asked, covering, base)
 
 
-def _words(asked: Asked, mask: np.ndarray, found: np.ndarray) -> str:
+def _words(asked: AttributionQuery, mask: np.ndarray, found: np.ndarray) -> str:
     """What covering did, in a sentence or two of Markdown. found: (steps, classes)."""
     before, now = float(found[0, asked.target]), float(found[-1, asked.target])
-    count, total, label = int(mask.sum()), mask.size, plain(asked.label)
+    count, total, label = int(mask.sum()), mask.size, escape_markdown(asked.label)
     if not count:
         return f"Nothing is covered yet. What you cover becomes {BASELINES[asked.baseline]}."
     words = f"{count:,} of {total:,} pixels are covered ({100 * count / total:.0f}%). "
@@ -89,11 +89,11 @@ def _words(asked: Asked, mask: np.ndarray, found: np.ndarray) -> str:
         words += f"The network is {'more' if now > before else 'less'} sure of {label} than before."
     first, winner = int(found[0].argmax()), int(found[-1].argmax())
     if winner != first:
-        words += f" It now says **{plain(asked.classes[winner])}**, {percent(float(found[-1, winner]))}."
+        words += f" It now says **{escape_markdown(asked.classes[winner])}**, {percent(float(found[-1, winner]))}."
     return words
 
 
-def _canvas(asked: Asked, covering: Covering, base: np.ndarray) -> None:
+def _canvas(asked: AttributionQuery, covering: Covering, base: np.ndarray) -> None:
     side = asked.pixels.shape[0]
     share = 100 * covering.mask.mean()
     cover(
@@ -123,7 +123,7 @@ def _after_drawing(covering: Covering, change: Callable[[], None]) -> None:
     change()
 
 
-def _charts(asked: Asked, covering: Covering, found: np.ndarray) -> None:
+def _charts(asked: AttributionQuery, covering: Covering, found: np.ndarray) -> None:
     before, now = found[0], found[-1]
     shown = [int(place) for place in np.argsort(-before, kind="stable")[:SHOWN]]
     shown += [place for place in dict.fromkeys((int(now.argmax()), asked.target)) if place not in shown]
@@ -147,7 +147,7 @@ def _charts(asked: Asked, covering: Covering, found: np.ndarray) -> None:
         )
 
 
-def _download(asked: Asked, covering: Covering, base: np.ndarray) -> None:
+def _download(asked: AttributionQuery, covering: Covering, base: np.ndarray) -> None:
     download(
         "Covered picture (PNG)",
         enlarge(np.where(covering.mask[..., None], base, asked.pixels), 640),

@@ -17,7 +17,7 @@ from torch import nn
 import core.attribution.explainer
 from core.attribution.baselines import BASELINES
 from core.attribution.explainer import Explainer
-from core.attribution.method import Question
+from core.attribution.method import AttributionRequest
 from core.attribution.methods.registry import METHODS, get_method
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
@@ -318,8 +318,8 @@ def test_many_samples_of_gradient_shap_go_through_a_few_at_a_time() -> None:
     ]
     np.testing.assert_allclose(found, (sum(parts) / 60)[0].detach().numpy(), rtol=1e-4, atol=1e-7)
     sizes: list[int] = []
-    copied = copy.deepcopy(model)
-    copied.get_submodule("conv2").register_forward_hook(lambda module, given, output: sizes.append(len(output)))
-    question = Question(inputs=inputs.clone().requires_grad_(), target=2, baseline=base, seed=0)
-    get_method("gradient_shap", {"samples": 60}).attribute(copied, question)
+    clone_model = copy.deepcopy(model)
+    clone_model.get_submodule("conv2").register_forward_hook(lambda module, given, output: sizes.append(len(output)))
+    question = AttributionRequest(inputs=inputs.clone().requires_grad_(), target=2, baseline=base, seed=0)
+    get_method("gradient_shap", {"samples": 60}).attribute(clone_model, question)
     assert sizes == [25, 25, 10]

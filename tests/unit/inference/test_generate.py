@@ -17,7 +17,7 @@ from core.data.dataset import TextCard
 from core.data.text import build, digest
 from core.inference.decoding import stepper
 from core.inference.generate import MAX_PROMPT, MAX_STREAMS, read_prompt, write, write_many
-from core.inference.sampling import Draws, Repeats, SamplingConfig, distribution, softmax
+from core.inference.sampling import NoRepeatNgram, SamplingConfig, TokenSampler, distribution, softmax
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
@@ -126,7 +126,7 @@ def test_every_way_to_be_certain_is_argmax() -> None:
         best = np.eye(20)[logits.argmax()]
         for config in ({"temperature": 0}, {"top_k": 1}, {"top_p": 0}, {"temperature": 1e-9}, {"top_p": 1e-12}):
             assert np.array_equal(distribution(logits, SamplingConfig(**config)), best)
-    draws = Draws(0)
+    draws = TokenSampler(0)
     assert all(draws.pick(best) == logits.argmax() for _ in range(50))
 
 
@@ -153,7 +153,7 @@ def test_top_p_keeps_the_fewest_that_reach_it() -> None:
 def test_no_sequence_is_written_twice_while_there_is_another_way() -> None:
     random = np.random.default_rng(4)
     for length, size in itertools.product((1, 2, 3, 5), (2, 3, 6)):
-        repeats, draws, text, stuck = Repeats(length), Draws(length), [], 0
+        repeats, draws, text, stuck = NoRepeatNgram(length), TokenSampler(length), [], 0
         config = SamplingConfig(temperature=0.1, no_repeat=length)
         for _ in range(120):
             banned = repeats.banned()
@@ -166,7 +166,7 @@ def test_no_sequence_is_written_twice_while_there_is_another_way() -> None:
             repeats.add(token)
             text.append(token)
         assert stuck > 0 or size**length > 100
-    off = Repeats(0)
+    off = NoRepeatNgram(0)
     for token in (1, 1, 1):
         off.add(token)
         assert off.banned() == set()
@@ -175,10 +175,10 @@ def test_no_sequence_is_written_twice_while_there_is_another_way() -> None:
 
 def test_draws_follow_the_distribution() -> None:
     expected = np.array([0.4, 0.0, 0.25, 0.2, 0.1, 0.04, 0.01, 0.0])
-    draws = Draws(7)
+    draws = TokenSampler(7)
     along = [draws.pick(expected) for _ in range(20_000)]
-    across = [Draws(7, stream).pick(expected) for stream in range(5000)]
-    seeds = [Draws(seed).pick(expected) for seed in range(5000)]
+    across = [TokenSampler(7, stream).pick(expected) for stream in range(5000)]
+    seeds = [TokenSampler(seed).pick(expected) for seed in range(5000)]
     possible = expected > 0
     for found in (along, across, seeds):
         counts = np.bincount(found, minlength=8)
@@ -188,10 +188,10 @@ def test_draws_follow_the_distribution() -> None:
 
 
 def test_draws_are_the_same_everywhere_and_never_pick_what_cannot_be() -> None:
-    even, draws = np.full(1000, 1e-3), Draws(3, 2)
+    even, draws = np.full(1000, 1e-3), TokenSampler(3, 2)
     assert [draws.pick(even) for _ in range(6)] == DRAWN
     short = np.array([0.0, 0.3, 0.0, 0.3, 0.0])  # sums to less than 1, as rounding may leave it
-    assert {Draws(seed).pick(short) for seed in range(60)} == {1, 3}
+    assert {TokenSampler(seed).pick(short) for seed in range(60)} == {1, 3}
 
 
 @EVERY
@@ -207,7 +207,7 @@ def test_greedy_writing_is_argmax_of_one_pass_over_everything(name: str) -> None
 def test_a_character_says_what_the_model_thought(name: str) -> None:
     subject, prompt = checkpoint(name), "the"
     config = SamplingConfig(length=40, temperature=1.3, top_k=9, top_p=0.95, no_repeat=4, seed=5)
-    text, repeats = prompt, Repeats(4)
+    text, repeats = prompt, NoRepeatNgram(4)
     for each in write(subject, prompt, config):
         own = after(subject, text)
         token = VOCABULARY.index(each.character)

@@ -14,7 +14,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.data import encode
 from core.data.dataset import UNKNOWN, TextCard
-from core.inference.text import SEGMENTS, WARM_UP, character_losses, evaluate_text, read, stand_in
+from core.inference.text import SEGMENTS, WARM_UP, character_losses, evaluate_text, read, replacement_char
 from core.models import build_model
 from tests.unit.builders import synthetic
 
@@ -182,18 +182,18 @@ def test_an_image_classifier_reads_no_text() -> None:
     ],
 )
 def test_a_stand_in_is_the_nearest_that_the_model_knows(character: str, shown: str) -> None:
-    assert stand_in(character, SHAKESPEARE) == shown
+    assert replacement_char(character, SHAKESPEARE) == shown
 
 
 def test_a_stand_in_follows_the_vocabulary() -> None:
-    assert stand_in("“", "\"' ab") == '"'
-    assert stand_in("’", '" ab') == '"'
-    assert stand_in("É", "e ") == "e"
-    assert stand_in("A", "a ") == "a"
-    assert stand_in("ß", "S ") == "S"
-    assert stand_in("\u2028", "ab ") == " "
-    assert stand_in("中", "xy") == "x"
-    assert stand_in("\n", "xy") == "x"
+    assert replacement_char("“", "\"' ab") == '"'
+    assert replacement_char("’", '" ab') == '"'
+    assert replacement_char("É", "e ") == "e"
+    assert replacement_char("A", "a ") == "a"
+    assert replacement_char("ß", "S ") == "S"
+    assert replacement_char("\u2028", "ab ") == " "
+    assert replacement_char("中", "xy") == "x"
+    assert replacement_char("\n", "xy") == "x"
     newlines = read("a\r\nb\rc\n\r\n\r\rd", SHAKESPEARE)
     assert (newlines.text, newlines.replaced) == ("a\nb\nc\n\n\n\nd", ()), "each kind is one character"
 

@@ -12,7 +12,7 @@ import pytest
 
 from core.common import devices
 from core.jobs import pool
-from core.jobs.pool import Answer, Crew, Task, crew_size
+from core.jobs.pool import PoolTask, TaskResult, WorkerPool, crew_size
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +45,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def two(folder: Path) -> Iterator[Crew]:
-    made = Crew("fake_member", folder, 2, [])
+def two(folder: Path) -> Iterator[WorkerPool]:
+    made = WorkerPool("fake_member", folder, 2, [])
     yield made
     made.stop(lambda: None)
     assert not any(map(psutil.pid_exists, started(folder)))
@@ -57,18 +57,18 @@ def started(folder: Path) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
-def tasks(*names: str) -> list[Task]:
-    return [Task(verb="train", member_id=name) for name in names]
+def tasks(*names: str) -> list[PoolTask]:
+    return [PoolTask(verb="train", member_id=name) for name in names]
 
 
-def do(team: Crew, *names: str) -> dict[str, Answer]:
+def do(team: WorkerPool, *names: str) -> dict[str, TaskResult]:
     return {answer.task.member_id: answer for answer in team.run(tasks(*names), lambda in_hand: None)}
 
 
-def test_every_task_is_answered_once_by_as_few_processes_as_it_takes(two: Crew, folder: Path) -> None:
+def test_every_task_is_answered_once_by_as_few_processes_as_it_takes(two: WorkerPool, folder: Path) -> None:
     assert [answer.message for answer in do(two, "a").values()] == ["train a on None"]
     assert len(started(folder)) == 1
-    seen: list[list[Task]] = []
+    seen: list[list[PoolTask]] = []
     answers = list(two.run(tasks(*"bcdefg"), seen.append))
     assert sorted(answer.task.member_id for answer in answers) == list("bcdefg")
     assert {answer.status for answer in answers} == {"finished"}
@@ -78,7 +78,7 @@ def test_every_task_is_answered_once_by_as_few_processes_as_it_takes(two: Crew, 
 
 
 @pytest.mark.parametrize("how", ["die", "linger", "torn"])
-def test_a_process_that_ends_loses_its_task_and_no_other(two: Crew, folder: Path, how: str) -> None:
+def test_a_process_that_ends_loses_its_task_and_no_other(two: WorkerPool, folder: Path, how: str) -> None:
     answers = do(two, how, "b", "c", "d")
     assert answers[how].status == "died"
     assert {answers[name].status for name in "bcd"} == {"finished"}
@@ -86,7 +86,7 @@ def test_a_process_that_ends_loses_its_task_and_no_other(two: Crew, folder: Path
     assert len(started(folder)) <= 3
 
 
-def test_one_that_is_killed_while_it_has_nothing_to_do_is_replaced(two: Crew, folder: Path) -> None:
+def test_one_that_is_killed_while_it_has_nothing_to_do_is_replaced(two: WorkerPool, folder: Path) -> None:
     do(two, "a", "b")
     for process in map(psutil.Process, started(folder)):
         process.kill()
@@ -96,9 +96,9 @@ def test_one_that_is_killed_while_it_has_nothing_to_do_is_replaced(two: Crew, fo
 
 def test_stop_ends_those_that_hear_and_kills_those_that_do_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE_S", 0.3)
-    team, looks = Crew("fake_member", folder, 2, []), []
+    team, looks = WorkerPool("fake_member", folder, 2, []), []
 
-    def enough(in_hand: list[Task]) -> None:
+    def enough(in_hand: list[PoolTask]) -> None:
         looks.append(in_hand)
         if len(in_hand) == 1 and len(started(folder)) == 2:
             raise KeyboardInterrupt
@@ -113,7 +113,7 @@ def test_stop_ends_those_that_hear_and_kills_those_that_do_not(folder: Path, mon
 
 def test_a_stopped_process_is_ended_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE_S", 0.2)
-    team = Crew("fake_member", folder, 1, [])
+    team = WorkerPool("fake_member", folder, 1, [])
     do(team, "a")
     os.kill(started(folder)[0], signal.SIGSTOP)
     team.stop(lambda: None)
@@ -121,11 +121,11 @@ def test_a_stopped_process_is_ended_too(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_each_place_has_a_gpu_of_its_own_and_one_alone_the_choice(folder: Path) -> None:
-    team = Crew("fake_member", folder, 2, ["4", "6"])
+    team = WorkerPool("fake_member", folder, 2, ["4", "6"])
     told = {answer.message.rpartition(" ")[2] for answer in team.run(tasks(*"abcdef"), lambda in_hand: None)}
     team.stop(lambda: None)
     assert told == {"4", "6"}
-    alone = Crew("fake_member", folder, 1, ["4", "6"])  # cuda:1 is there only while both are
+    alone = WorkerPool("fake_member", folder, 1, ["4", "6"])  # cuda:1 is there only while both are
     assert do(alone, "a")["a"].message == "train a on None"
     alone.stop(lambda: None)
 

@@ -23,12 +23,12 @@ from core.language.figures import (
 )
 from core.language.hidden_state import (
     MAX_CHARACTERS,
+    best_units,
     correlations,
-    followers,
     gradient_norms,
     hidden_states,
     ordering,
-    trackers,
+    text_features,
     untrained,
 )
 from tests.tiny_text import play
@@ -113,7 +113,7 @@ And so it ends:"""
 
 def marked(name: str) -> list[str]:
     """The stretches of MARKED that a tracker marks."""
-    shown = "".join(c if on else "\0" for c, on in zip(MARKED, trackers(MARKED)[name]))
+    shown = "".join(c if on else "\0" for c, on in zip(MARKED, text_features(MARKED)[name]))
     return [part for part in shown.split("\0") if part]
 
 
@@ -124,10 +124,10 @@ def test_trackers_mark_what_they_say() -> None:
     assert marked("capitals") == ["FIRST", "CITIZEN", "B", "A", "M", "H", "A"]
     assert marked("word")[:9] == ["FIRST", "CITIZEN", "Before", "we", "part", "he", "said", "tis", "late"]
     assert "don't" in marked("word")
-    line = trackers("ab\nabcd\n")["line"]
+    line = text_features("ab\nabcd\n")["line"]
     np.testing.assert_allclose(line, [0.25, 0.5, 0, 0.25, 0.5, 0.75, 1, 0])
     for text in (MARKED, ""):
-        assert {value.shape for value in trackers(text).values()} == {(len(text),)}
+        assert {value.shape for value in text_features(text).values()} == {(len(text),)}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_trackers_mark_what_they_say() -> None:
     ],
 )
 def test_quotes_are_told_from_apostrophes(text: str, inside: str) -> None:
-    assert "".join(c for c, on in zip(text, trackers(text)["quotes"]) if on) == inside
+    assert "".join(c for c, on in zip(text, text_features(text)["quotes"]) if on) == inside
 
 
 def test_correlations_are_pearsons() -> None:
@@ -154,12 +154,12 @@ def test_correlations_are_pearsons() -> None:
     assert not correlations(values, np.ones(50, dtype=np.float32)).any()
 
 
-@pytest.mark.parametrize("name", trackers("a"))
+@pytest.mark.parametrize("name", text_features("a"))
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_planted_cell_comes_first(name: str, sign: int) -> None:
     random = np.random.default_rng(1)
     values = 0.5 * random.normal(size=(len(MARKED), 20)).astype(np.float32)
-    values[:, 13] = sign * 0.05 * trackers(MARKED)[name] + 0.001 * values[:, 13]
+    values[:, 13] = sign * 0.05 * text_features(MARKED)[name] + 0.001 * values[:, 13]
     assert ordering(values, name, MARKED)[0] == 13
     values[:, 4] *= 3
     by_variance = ordering(values, "variance", MARKED)
@@ -261,12 +261,14 @@ def test_untrained_has_the_shape_and_comes_from_its_seed() -> None:
 def test_followers_are_the_best_cells_beside_those_of_chance() -> None:
     random = np.random.default_rng(2)
     values, others = random.normal(size=(len(MARKED), 9)), random.normal(size=(len(MARKED), 30))
-    values[:, 7] = -trackers(MARKED)["speaker"]
-    found = {each.tracker: each for each in followers(values, others, MARKED)}
+    values[:, 7] = -text_features(MARKED)["speaker"]
+    found = {each.tracker: each for each in best_units(values, others, MARKED)}
     assert found["speaker"].cell == 7
     assert found["speaker"].r == pytest.approx(-1)
-    assert found["line"].chance == pytest.approx(np.abs(correlations(others, trackers(MARKED)["line"])).max())
-    assert [each.tracker for each in followers(values[:3], others[:3], "abc")] == ["line"]
+    assert found["line"].untrained_baseline == pytest.approx(
+        np.abs(correlations(others, text_features(MARKED)["line"])).max()
+    )
+    assert [each.tracker for each in best_units(values[:3], others[:3], "abc")] == ["line"]
 
 
 def states(count: int, cells: int = 4) -> np.ndarray:
@@ -312,7 +314,9 @@ def test_up_to_120_characters_stand_in_two_rows_that_a_telephone_can_show() -> N
 
 def test_a_long_text_has_its_lines_as_ticks_and_c_a_scale_a_row() -> None:
     text = play(1500)
-    figure = hidden_heatmap(states(1500), text, list("abcd"), dark=True, tracked=("Quotes", trackers(text)["quotes"]))
+    figure = hidden_heatmap(
+        states(1500), text, list("abcd"), dark=True, tracked=("Quotes", text_features(text)["quotes"])
+    )
     assert 3 < len(figure.layout.xaxis.tickvals) <= 12
     for place, label in zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext):
         assert place == 0 or text[place - 1] == "\n"
@@ -323,7 +327,7 @@ def test_a_long_text_has_its_lines_as_ticks_and_c_a_scale_a_row() -> None:
     assert np.abs(scaled.z).max(1).tolist() == pytest.approx([1, 1, 1, 0])
     np.testing.assert_array_equal(scaled.customdata, values.T)
     assert figure.layout.yaxis.ticktext[0] == "Quotes"
-    np.testing.assert_array_equal(figure.data[0].z[0], trackers(text)["quotes"])
+    np.testing.assert_array_equal(figure.data[0].z[0], text_features(text)["quotes"])
 
 
 def test_a_cell_over_the_text_keeps_every_character() -> None:

@@ -214,7 +214,7 @@ def test_test_time_augmentation_is_the_stated_mean() -> None:
     ],
 )
 def test_a_direct_deeplift_call_adds_up(name: str, config: dict[str, Any]) -> None:
-    """Captum 0.9 misses the sum where one hooked layer hands its very output to the next: see core.models.apart."""
+    """Captum 0.9 misses the sum where one hooked layer hands its very output to the next: see core.models.hook_safety."""
     from captum.attr import DeepLift
 
     torch.manual_seed(0)

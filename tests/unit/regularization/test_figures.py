@@ -41,8 +41,10 @@ ROWS = [row("dropout=0.3", HELPS, mean=0.531), row("l1=0.001", NOISE), row("none
 
 
 def curve(steps: tuple[int, ...], train: tuple[float | None, ...], val: tuple[float | None, ...]) -> Curve:
-    nothing = (None,) * len(steps)
-    return Curve(step=steps, train_accuracy=train, val_accuracy=val, train_loss_nats=nothing, val_loss_nats=nothing)
+    empty_figure = (None,) * len(steps)
+    return Curve(
+        step=steps, train_accuracy=train, val_accuracy=val, train_loss_nats=empty_figure, val_loss_nats=empty_figure
+    )
 
 
 def study(*curves: Curve, arm: str = "dropout=0.3", kept: tuple[int | None, ...] = ()) -> StudyResult:

@@ -28,10 +28,10 @@ from core.common.theme import (
     TEXT,
     YELLOW,
     colour_of,
-    faded,
+    for_theme,
     new_figure,
-    seen,
     sequential,
+    with_alpha,
 )
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
@@ -89,7 +89,7 @@ def test_series_have_colours_of_their_own_and_keep_them() -> None:
     assert colour_of("fast_resnet") == FIXED["fast_resnet"]
     assert colour_of("something new") == colour_of("something new")
     assert colour_of("simple_cnn", dark=True) == FIXED["simple_cnn"]
-    assert faded("#0072b2", 0.5) == "rgba(0,114,178,0.5)"
+    assert with_alpha("#0072b2", 0.5) == "rgba(0,114,178,0.5)"
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -97,8 +97,8 @@ def test_text_and_lines_can_be_seen_on_their_background(dark: bool) -> None:
     assert contrast(TEXT[dark], PAPER[dark]) >= 7
     assert contrast(MUTED[dark], PAPER[dark]) >= 4.5
     strong = [colour for colour in CATEGORICAL if dark or colour not in (YELLOW, SKY, ORANGE, PURPLE)]
-    assert min(contrast(seen(colour, dark), PAPER[dark]) for colour in strong) >= 3
-    assert len({seen(colour, dark) for colour in CATEGORICAL}) == len(CATEGORICAL)
+    assert min(contrast(for_theme(colour, dark), PAPER[dark]) for colour in strong) >= 3
+    assert len({for_theme(colour, dark) for colour in CATEGORICAL}) == len(CATEGORICAL)
     steps = [contrast(str(colour), PAPER[dark]) for _, colour in sequential(dark)]
     assert steps == sorted(steps), "monotonic in lightness"
     assert steps[0] == pytest.approx(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.attribution.evidence.randomisation import SAME, RandomisedLayers, cascade, randomisation_words, randomise
 from core.attribution.explainer import Explainer
-from core.attribution.method import Method, Question
+from core.attribution.method import AttributionRequest, Method
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
@@ -33,7 +33,7 @@ class PictureItself(Method):
     title: ClassVar[str] = "The picture itself"
     signed: ClassVar[bool] = False
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         return question.inputs.detach().abs()
 
 
@@ -49,7 +49,7 @@ class Planted(Method):
     """First weight of the head -> (3, H, W)."""
     otherwise: Tensor
 
-    def attribute(self, model: nn.Module, question: Question) -> Tensor:
+    def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
         return self.maps.get(float(model.head.weight[0, 0]), self.otherwise)[None]
 
 

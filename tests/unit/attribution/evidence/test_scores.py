@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.attribution.evidence.scores import ImageScores, Interval, Report, ReportConfig, collected, interval, label_of
+from core.attribution.evidence.scores import (
+    ImageScores,
+    Interval,
+    Report,
+    ReportConfig,
+    build_report,
+    interval,
+    label_of,
+)
 from core.attribution.methods.registry import METHODS, get_method
 
 
@@ -24,7 +32,7 @@ def planted(scores: dict[str, list[float]]) -> Report:
         requested=len(scores["edges"]),
         methods={name: get_method(name).settings() for name in scores if name in METHODS},
     )
-    return collected(
+    return build_report(
         config,
         [
             ImageScores(

@@ -104,7 +104,7 @@ def test_it_is_captums_over_the_mean_squared_fall(small: Explainer, method: str,
     def perturb(copies: Tensor) -> tuple[Tensor, Tensor]:
         assert len(copies) == 70
         covered = torch.where(inside, base, copies)
-        return (copies - covered) if kind.local else inside.float(), covered
+        return (copies - covered) if kind.is_gradient else inside.float(), covered
 
     def direct(values: np.ndarray, **how: bool) -> float:
         given = torch.from_numpy(values)[None]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from core.attribution.evidence.controls import control_maps
 from core.attribution.explainer import Explainer
-from core.attribution.method import Question
+from core.attribution.method import AttributionRequest
 from core.attribution.methods.registry import METHODS, QUICK, SLOW, get_method
 from core.attribution.methods.superpixels import segments
 from core.attribution.networks import unseen_operations
@@ -197,7 +197,7 @@ def test_the_cost_told_is_the_number_of_pictures_that_pass_the_network(name: str
     inputs = normalised(PIXELS, small().card)
     method.attribute(
         model,
-        Question(
+        AttributionRequest(
             inputs=inputs.requires_grad_(),
             target=1,
             baseline=torch.zeros(1, 3, 32, 32),
@@ -338,7 +338,7 @@ def test_all_methods_tell_what_a_reader_must_know() -> None:
         method = get_method(name)
         assert method.name == name
         assert get_method(name, method.settings()) == method
-        for sentence in (kind.measures, kind.reading, kind.caution):
+        for sentence in (kind.summary, kind.how_to_read, kind.caveat):
             assert sentence[0].isupper()
             assert sentence[-1] == "."
         assert kind.paper[1].startswith("https://")

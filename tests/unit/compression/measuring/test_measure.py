@@ -17,7 +17,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.compression.measuring import measure, measure_text
 from core.compression.measuring.measure import Bench
-from core.compression.measuring.remarks import about_int8
+from core.compression.measuring.notes import about_int8
 from core.compression.methods.int8 import to_int8
 from core.compression.results import SUBJECTS, measurement_from_dict
 from core.compression.steps import Int8, TrainQuantized
@@ -59,7 +59,7 @@ def writer(data: TextDataset, name: str = "char_gru", seed: int = 0, **settings:
     return Checkpoint(name, Card(title="Writer", model=name, model_config=config, dataset=data.card), model)
 
 
-def copied(checkpoint: Checkpoint, **card: Any) -> Checkpoint:
+def clone_model(checkpoint: Checkpoint, **card: Any) -> Checkpoint:
     return dataclasses.replace(
         checkpoint, model=copy.deepcopy(checkpoint.model), card=dataclasses.replace(checkpoint.card, **card)
     )
@@ -72,7 +72,7 @@ def test_a_network_against_itself() -> None:
     stages: list[tuple[str, float | None]] = []
     bench = Bench(original, 1234, DATA, threads=2, on_stage=lambda *stage: stages.append(stage))
     first, answers = bench.measure_original()
-    again, same = bench.measure(copied(original), 1234, id="1-nothing", title="nothing", number=1)
+    again, same = bench.measure(clone_model(original), 1234, id="1-nothing", title="nothing", number=1)
     assert torch.get_num_threads() == threads
     assert all(torch.equal(value, before[name]) for name, value in original.model.state_dict().items())
 
@@ -200,7 +200,7 @@ def test_slower_and_zeros_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.array([[5.0] * 9, [4.0] * 9][: len(calls)])
 
     bench = Bench(pictures(), 0, DATA, most_images=8)
-    other = copied(pictures(1))
+    other = clone_model(pictures(1))
     with torch.no_grad():
         other.model.conv2.weight.zero_()
     monkeypatch.setattr(measure, "interleaved", timed)
@@ -247,16 +247,16 @@ def test_a_smaller_network_is_measured_as_it_is() -> None:
 
 def test_other_questions_are_refused(play: TextDataset) -> None:
     bench = Bench(pictures(), 0, None)
-    other = copied(pictures(), dataset=dataclasses.replace(DATA.card, classes=("p", "q", "r", "s")))
+    other = clone_model(pictures(), dataset=dataclasses.replace(DATA.card, classes=("p", "q", "r", "s")))
     with pytest.raises(LabError, match="different classes"):
         bench.measure(other, 0, id="1-x", title="x")
-    large = copied(pictures(), dataset=dataclasses.replace(DATA.card, image_size=64))
+    large = clone_model(pictures(), dataset=dataclasses.replace(DATA.card, image_size=64))
     with pytest.raises(LabError, match="different sizes"):
         bench.measure(large, 0, id="1-x", title="x")
     with pytest.raises(LabError, match="writes text"):
         bench.measure(writer(play), 0, id="1-x", title="x")
     spoken = writer(play)
-    foreign = copied(spoken, dataset=dataclasses.replace(play.card, vocabulary=play.card.vocabulary + "ß"))
+    foreign = clone_model(spoken, dataset=dataclasses.replace(play.card, vocabulary=play.card.vocabulary + "ß"))
     with pytest.raises(LabError, match="different characters"):
         Bench(spoken, 0, None).measure(foreign, 0, id="1-x", title="x")
     for threads in (0, 257, 1.5, True):
@@ -281,7 +281,7 @@ def test_text_against_itself_and_another(play: TextDataset, name: str) -> None:
     assert first.characters_per_s == first.original_characters_per_s
     assert first.delta_nats is None
     assert measure_text.NOT_MEASURED in first.notes
-    same, _ = bench.measure(copied(original), 77, id="1-x", title="x")
+    same, _ = bench.measure(clone_model(original), 77, id="1-x", title="x")
     assert (same.delta_nats, same.delta_nats_interval) == (0.0, (0.0, 0.0))
     assert measure_text.NOT_MEASURED not in same.notes, "once is enough"
     found, _ = bench.measure(writer(play, name, 1, **settings), 77, id="1-x", title="x")
@@ -294,11 +294,11 @@ def test_text_in_8_bits_is_measured_as_it_writes(play: TextDataset) -> None:
     original = writer(play)
     bench = Bench(original, 0, play)
     first, _ = bench.measure_original()
-    found, _ = bench.measure(copied(original, storage="int8"), 0, id="1-int8", title="int8")
+    found, _ = bench.measure(clone_model(original, storage="int8"), 0, id="1-int8", title="int8")
     assert (found.size_bytes or math.inf) < 0.6 * (first.size_bytes or 0)
     assert found.delta_nats is not None
     assert 0 < abs(found.delta_nats) < 0.01, "inputs are rounded, and little is lost"
-    stored, _ = bench.measure(copied(original, storage="coded"), 0, id="1-coded", title="coded")
+    stored, _ = bench.measure(clone_model(original, storage="coded"), 0, id="1-coded", title="coded")
     assert stored.size_bytes == first.size_bytes
     assert stored.delta_nats == 0
     assert any("become float32 again" in note for note in stored.notes)
@@ -328,7 +328,7 @@ def test_a_machine_without_8_bit_products_says_so(play: TextDataset, monkeypatch
         return real(model, precision)
 
     monkeypatch.setattr(measure_text, "stepper", fails)
-    found, _ = Bench(original, 0, play).measure(copied(original, storage="int8"), 0, id="1-int8", title="int8")
+    found, _ = Bench(original, 0, play).measure(clone_model(original, storage="int8"), 0, id="1-int8", title="int8")
     assert found.characters_per_s is None
     assert found.delta_nats == 0
     assert any("8-bit products are not to be had" in note for note in found.notes)

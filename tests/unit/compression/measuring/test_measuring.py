@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.compression.measuring.counting import bytes_in_int8, layers_of_pictures, layers_of_text, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory
-from core.compression.measuring.remarks import about_storage, about_zeros, busy, slower
+from core.compression.measuring.notes import about_storage, about_zeros, busy, slower
 from core.compression.measuring.significance import mcnemar, mean_interval, paired_interval
 from core.compression.results import HISTOGRAM_BINS, Latency
 from core.inference.decoding import stepper

@@ -13,7 +13,7 @@ import pytest
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.compression.measuring.sensitivity import SensitivityRow, sensitivity, text_sensitivity
-from core.compression.methods.derive import copied
+from core.compression.methods.child import clone_model
 from core.compression.methods.pruning import apply_masks, magnitude_masks, prunable
 from core.inference.images import logits_of
 from core.inference.text import evaluate_text
@@ -39,7 +39,7 @@ def test_rows_are_the_plain_accuracy_and_that_of_each_layer_pruned_alone() -> No
     names = [name.removesuffix(".weight") for name in prunable(original.model)]
     assert [(row.layer, row.amount) for row in rows[1:]] == [(name, amount) for name in names for amount in (0.5, 0.9)]
     for row in rows[1:]:
-        model = copied(original)
+        model = clone_model(original)
         name = f"{row.layer}.weight"
         apply_masks(model, {name: magnitude_masks(model, row.amount, "layer")[name]})
         assert row.accuracy == accuracy(Checkpoint("pruned", original.card, model), images, labels)
@@ -62,7 +62,7 @@ def test_channels_of_one_group_at_a_time() -> None:
         )
     }
     for name, size in sizes.items():
-        model = copied(original)
+        model = clone_model(original)
         for values in model.get_submodule(name).parameters():
             values[size.argsort()[: len(size) // 2]] = 0  # the same as being gone
         expected[name, 0.5] = accuracy(Checkpoint("silenced", original.card, model), images, labels)

@@ -15,7 +15,7 @@ from core.common.errors import LabError
 from core.compression.methods import pruning
 from core.compression.methods.channels import prune_channels
 from core.compression.methods.distill import Teaching, soft_targets
-from core.compression.methods.finetune import TuneSession, tune_config
+from core.compression.methods.finetune import FineTuneSession, tune_config
 from core.compression.methods.pruning import apply_masks, magnitude_masks, masks_of, prunable
 from core.compression.steps import (
     Distill,
@@ -24,7 +24,7 @@ from core.compression.steps import (
     PruneChannels,
     PruneGradually,
     PruneWeights,
-    Trained,
+    TrainingStep,
     TrainQuantized,
 )
 from core.data.dataset import Dataset
@@ -71,9 +71,11 @@ def sparse(config: TrainConfig = CNN, amount: float = 0.6) -> Checkpoint:
     return pruning.prune_weights(trained(config), PruneWeights(amount=amount))
 
 
-def tune(checkpoint: Checkpoint, step: Trained, teacher: Checkpoint | None = None, seed: int = 1) -> TuneSession:
+def tune(
+    checkpoint: Checkpoint, step: TrainingStep, teacher: Checkpoint | None = None, seed: int = 1
+) -> FineTuneSession:
     data: Dataset = TEXT if checkpoint.card.task == "text" else PICTURES
-    session = TuneSession(checkpoint, step, data, seed=seed, device="cpu")
+    session = FineTuneSession(checkpoint, step, data, seed=seed, device="cpu")
     if teacher is not None:
         task: Any = session.task
         targets = soft_targets(teacher, data, task, lambda share: None)
@@ -149,7 +151,7 @@ def test_a_lottery_ticket_starts_from_the_first_weights_under_the_mask_of_the_la
     assert not all(torch.equal(prunable(result.model)[name], pruned[name] * mask) for name, mask in masks.items())
 
 
-STEPS: dict[str, tuple[TrainConfig, Trained]] = {
+STEPS: dict[str, tuple[TrainConfig, TrainingStep]] = {
     "fine-tune": (CNN, FineTune(epochs=1.5, alpha=0.5)),
     "fine-tune-text": (WRITER, FineTune(epochs=0.6, alpha=0.5)),
     "fine-tune-gpt": (GPT, FineTune(epochs=0.6, alpha=0.5)),
@@ -227,7 +229,9 @@ def test_a_student_of_another_kind_can_be_rebuilt(teacher: TrainConfig, student:
 
 
 @pytest.mark.parametrize("step", [FineTune(epochs=1.0), TrainQuantized(epochs=1.0), PruneGradually(epochs=2.0)])
-def test_a_network_with_fewer_channels_trains_on_and_is_rebuilt_from_its_card(step: Trained, tmp_path: Path) -> None:
+def test_a_network_with_fewer_channels_trains_on_and_is_rebuilt_from_its_card(
+    step: TrainingStep, tmp_path: Path
+) -> None:
     thin = prune_channels(trained(RESNET), PruneChannels(amount=0.5))
     assert thin.card.model_config["changed_layers"]
     session = tune(thin, step)
@@ -310,10 +314,10 @@ def test_a_transformer_is_read_as_far_as_it_was_trained() -> None:
     assert short.model_config["context"] < 64
     original = Checkpoint("short", short.card("Short"), short.eval_model())
     for step in (FineTune(epochs=1.0), LotteryTicket(epochs=1.0)):
-        session = TuneSession(original, step, _shorter(200), device="cpu")
+        session = FineTuneSession(original, step, _shorter(200), device="cpu")
         assert session.config.window == session.model_config["context"] == short.model_config["context"]
     with pytest.raises(LabError, match=r"has changed since Short was trained on it: put the data back as they were\.$"):
-        TuneSession(original, FineTune(), _shorter(100), device="cpu")
+        FineTuneSession(original, FineTune(), _shorter(100), device="cpu")
 
 
 def _shorter(characters: int) -> Any:
@@ -321,9 +325,9 @@ def _shorter(characters: int) -> Any:
 
 
 def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
-    def session(checkpoint: Checkpoint, data: Dataset, **card: Any) -> TuneSession:
+    def session(checkpoint: Checkpoint, data: Dataset, **card: Any) -> FineTuneSession:
         changed: Any = dataclasses.replace(data, card=dataclasses.replace(data.card, **card))
-        return TuneSession(checkpoint, FineTune(epochs=1.0), changed, device="cpu")
+        return FineTuneSession(checkpoint, FineTune(epochs=1.0), changed, device="cpu")
 
     with pytest.raises(LabError, match="^Synthetic no longer has the classes"):
         session(trained(CNN), PICTURES, classes=("b", "a", "c", "d"))
@@ -342,7 +346,7 @@ def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
 def test_masks_of_the_trained_network_are_those_applied() -> None:
     """A session of zeros that are made by hand, in a tensor of each kind."""
     checkpoint = trained(RESNET)
-    by_hand = dataclasses.replace(checkpoint, model=pruning.copied(checkpoint))
+    by_hand = dataclasses.replace(checkpoint, model=pruning.clone_model(checkpoint))
     masks = {name: torch.arange(w.numel()).view(w.shape) % 3 != 0 for name, w in prunable(by_hand.model).items()}
     apply_masks(by_hand.model, masks)
     session = tune(by_hand, FineTune(epochs=1.0, alpha=0.0))

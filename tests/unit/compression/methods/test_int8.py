@@ -14,7 +14,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from core.checkpoints.packing import from_grid, rows_on_grid
+from core.checkpoints.packing import dequantize, quantize_per_channel
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.compression.methods.int8 import to_int8
@@ -41,7 +41,7 @@ IMAGES = pictures(32)[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Made:
+class ResultFiles:
     """A checkpoint, all its bytes before it was used, and what was made of it."""
 
     original: Checkpoint
@@ -50,11 +50,11 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def int8(request: pytest.FixtureRequest) -> Made:
+def int8(request: pytest.FixtureRequest) -> ResultFiles:
     name, config = NETWORKS[request.param]
     original = network(name, **config)
     before = snapshot(original)
-    return Made(original, before, to_int8(original, IMAGES, STEP))
+    return ResultFiles(original, before, to_int8(original, IMAGES, STEP))
 
 
 def held(data: bytes) -> dict[str, np.ndarray]:
@@ -70,12 +70,12 @@ def as_run(data: bytes, folder: Path) -> list[onnx.NodeProto]:
     return list(onnx.load(str(folder / "optimised.onnx")).graph.node)
 
 
-def test_the_original_is_byte_identical_afterwards(int8: Made) -> None:
+def test_the_original_is_byte_identical_afterwards(int8: ResultFiles) -> None:
     assert snapshot(int8.original) == int8.before
     assert int8.original.onnx == b""
 
 
-def test_weights_are_within_half_a_step_of_the_folded_ones(int8: Made) -> None:
+def test_weights_are_within_half_a_step_of_the_folded_ones(int8: ResultFiles) -> None:
     folded = fold_batch_norms(int8.original.model).state_dict()
     twin, numbers = int8.made.model.state_dict(), held(int8.made.onnx)
     assert set(twin) == set(folded)
@@ -92,7 +92,7 @@ def test_weights_are_within_half_a_step_of_the_folded_ones(int8: Made) -> None:
     assert all(torch.equal(twin[name], folded[name]) for name in twin if name not in matrices)
 
 
-def test_answers_are_close_to_the_original(int8: Made) -> None:
+def test_answers_are_close_to_the_original(int8: ResultFiles) -> None:
     inputs = onnx_inputs(int8.original.card, pictures(48, seed=5)[0])
     with torch.no_grad():
         expected = int8.original.model(torch.from_numpy(inputs)).numpy()
@@ -103,7 +103,7 @@ def test_answers_are_close_to_the_original(int8: Made) -> None:
     assert len(np.unique(found)) > 0.9 * found.size  # logits stay float32
 
 
-def test_it_computes_in_integers(int8: Made, tmp_path: Path) -> None:
+def test_it_computes_in_integers(int8: ResultFiles, tmp_path: Path) -> None:
     nodes = as_run(int8.made.onnx, tmp_path)
     kinds = [node.op_type for node in nodes]
     convolutions = sum(isinstance(module, nn.Conv2d) for module in int8.made.model.modules())
@@ -116,7 +116,7 @@ def test_it_computes_in_integers(int8: Made, tmp_path: Path) -> None:
         assert kinds.count("QuantizeLinear") == 1
 
 
-def test_it_is_a_checkpoint_like_any_other(int8: Made, tmp_path: Path) -> None:
+def test_it_is_a_checkpoint_like_any_other(int8: ResultFiles, tmp_path: Path) -> None:
     made = int8.made
     save_checkpoint(tmp_path / "int8", made.model, made.card, onnx=made.onnx)
     loaded = load_checkpoint(str(tmp_path / "int8"))
@@ -249,11 +249,11 @@ def test_ranges_are_what_pytorch_sees() -> None:
 def test_the_grid_holds_its_own_values() -> None:
     weight = np.random.default_rng(0).standard_normal((5, 3, 2, 2)).astype(np.float32)
     weight[2] = 0
-    whole, scales = rows_on_grid(weight)
+    whole, scales = quantize_per_channel(weight)
     assert scales[2] == 1
     assert not whole[2].any()
-    values = from_grid(whole, scales)
+    values = dequantize(whole, scales)
     assert np.array_equal(values, whole * scales[:, None, None, None])
-    again = rows_on_grid(values)
+    again = quantize_per_channel(values)
     assert np.array_equal(again[0], whole)
-    assert np.array_equal(from_grid(*again), values)
+    assert np.array_equal(dequantize(*again), values)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoints.store import Checkpoint
-from core.compression.methods.finetune import TuneSession
+from core.compression.methods.finetune import FineTuneSession
 from core.compression.methods.quant_aware import rounded_inputs, rounded_weights
 from core.compression.steps import TrainQuantized
 from core.training.config import TrainConfig
@@ -68,7 +68,7 @@ def test_inputs_are_rounded_to_256_values_with_zero_among_them() -> None:
 
 def test_training_with_rounding_changes_no_name_and_evaluating_moves_no_range() -> None:
     original = network()
-    session = TuneSession(original, TrainQuantized(epochs=3.0, lr=0.02), PICTURES, device="cpu")
+    session = FineTuneSession(original, TrainQuantized(epochs=3.0, lr=0.02), PICTURES, device="cpu")
     rounding = session.rounding
     assert rounding is not None
     evaluate(session)
@@ -94,7 +94,7 @@ def test_training_with_rounding_changes_no_name_and_evaluating_moves_no_range() 
     _by_hand(session, images[:1])
 
 
-def _by_hand(session: TuneSession, image: Tensor) -> None:
+def _by_hand(session: FineTuneSession, image: Tensor) -> None:
     """The first layer, multiplied out in whole numbers as an int8 runtime does."""
     assert session.rounding is not None
     layer = session.model.get_submodule("conv1")

@@ -11,10 +11,10 @@ import streamlit as st
 from core.common.errors import LabError
 from core.jobs import Run
 from core.jobs.kind import JobKind
-from pages.shared.job_words import STATUS, address, compares, done, fraction, where
 from pages.shared.registry import page_link, switch_page
 from pages.shared.resources import act, runs_now, store
-from pages.shared.text import duration, plain, show_error
+from pages.shared.run_labels import STATUS, address, compares, done, fraction, where
+from pages.shared.text import duration, escape_markdown, show_error
 
 POLL_S = 3.0
 
@@ -29,12 +29,12 @@ def job_line(run: Run) -> None:
     page, query = address(run)
     summary = compares(run)
     names = [run.name, "" if summary else run.facts.model]
-    page_link(page, " · ".join(map(plain, filter(None, names))), icon=STATUS[run.status][2], **query)
+    page_link(page, " · ".join(map(escape_markdown, filter(None, names))), icon=STATUS[run.status][2], **query)
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
     best = run.job_kind.best(run)
-    parts = [STATUS[run.status][0], f"best validation {best}" if best else "", done(run), plain(summary)]
+    parts = [STATUS[run.status][0], f"best validation {best}" if best else "", done(run), escape_markdown(summary)]
     parts += [duration(run.seconds)] if run.seconds else []
     st.caption(" · ".join(filter(None, parts)))
 
@@ -106,7 +106,7 @@ def live_job(
 def _head(run: Run, message: str) -> None:
     """Name, status, how far it is, and what there is to say."""
     name, colour, icon = STATUS[run.status]
-    st.markdown(f"#### {plain(run.name)} :{colour}-badge[{icon} {name}]")
+    st.markdown(f"#### {escape_markdown(run.name)} :{colour}-badge[{icon} {name}]")
     st.progress(fraction(run), text=where(run))
     if run.silent_s is not None:
         st.warning(
@@ -114,7 +114,7 @@ def _head(run: Run, message: str) -> None:
             "process hangs. Stop ends it, and Resume goes on from its last saved state."
         )
     if message:
-        (st.error if run.status in ("failed", "lost") else st.caption)(plain(message))
+        (st.error if run.status in ("failed", "lost") else st.caption)(escape_markdown(message))
 
 
 def _stop_or_resume(run: Run) -> None:

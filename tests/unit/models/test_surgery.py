@@ -10,7 +10,7 @@ from torch import nn
 
 from core.common.errors import LabError
 from core.models import LAYERS, build_model
-from core.models.layers import MOST, change_layers, layers_of
+from core.models.surgery import MOST, apply_changes, layer_changes
 
 PLANS: dict[str, dict[str, dict[str, Any]]] = {
     "simple_cnn": {
@@ -75,10 +75,10 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
 def test_a_plan_is_read_back_from_the_network_it_made(name: str) -> None:
     plan = PLANS[name]
     original = build_model(name, CONFIGS[name])
-    changed = change_layers(build_model(name, CONFIGS[name]), plan)
-    assert layers_of(changed, original) == plan
-    assert layers_of(original, build_model(name, CONFIGS[name])) == {}
-    assert shapes(change_layers(build_model(name, CONFIGS[name]), {})) == shapes(original)
+    changed = apply_changes(build_model(name, CONFIGS[name]), plan)
+    assert layer_changes(changed, original) == plan
+    assert layer_changes(original, build_model(name, CONFIGS[name])) == {}
+    assert shapes(apply_changes(build_model(name, CONFIGS[name]), {})) == shapes(original)
     again = build_model(name, CONFIGS[name] | {LAYERS: plan})
     assert shapes(again) == shapes(changed) != shapes(original)
     again.load_state_dict(changed.state_dict())
@@ -90,7 +90,7 @@ def test_a_plan_is_read_back_from_the_network_it_made(name: str) -> None:
 def test_what_is_left_out_stays_as_it_is() -> None:
     model = build_model("fast_resnet", {})
     norm, conv, stem = model.blocks[0].norm, model.blocks[0].conv, model.whiten
-    change_layers(model, {"blocks.0.norm": {"out": 9}, "blocks.0.conv": {"out": 9}, "whiten": {"out": 6}})
+    apply_changes(model, {"blocks.0.norm": {"out": 9}, "blocks.0.conv": {"out": 9}, "whiten": {"out": 6}})
     new = model.blocks[0].norm
     assert (new.num_features, new.momentum, new.eps) == (9, norm.momentum, norm.eps)
     assert new.weight.requires_grad == norm.weight.requires_grad is False
@@ -113,7 +113,7 @@ def test_factors_look_with_the_old_kernel_and_then_mix_channels() -> None:
 @pytest.mark.parametrize(("plan", "words"), BAD, ids=[str(plan)[:40] for plan, _ in BAD])
 def test_a_plan_that_cannot_be_is_one_sentence(plan: Any, words: str) -> None:
     with pytest.raises(LabError, match=words):
-        change_layers(build_model("simple_cnn", {"batch_norm": True}), plan)
+        apply_changes(build_model("simple_cnn", {"batch_norm": True}), plan)
     with pytest.raises(LabError, match=words):
         build_model("simple_cnn", {"batch_norm": True, LAYERS: plan})
 
@@ -127,4 +127,4 @@ def test_however_large_a_plan_is_a_network_without_memory_takes_none() -> None:
 
 def test_a_layer_that_works_in_groups_is_left_alone() -> None:
     with pytest.raises(LabError, match="groups of channels"):
-        change_layers(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), {"0": {"out": 2}})
+        apply_changes(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), {"0": {"out": 2}})

@@ -9,10 +9,10 @@ import streamlit as st
 from core.common.devices import cores, processor_name
 from core.common.errors import LabError
 from core.jobs import Run
-from pages.shared.job_words import address, fraction
 from pages.shared.registry import page_link
 from pages.shared.resources import runs_now
-from pages.shared.text import plain
+from pages.shared.run_labels import address, fraction
+from pages.shared.text import escape_markdown
 from pages.shared.warmup import warmup
 
 POLL_S = 5.0
@@ -62,7 +62,7 @@ def _panel(polling: bool) -> None:
         for run in runs[:4]:
             page, query = address(run)
             icon = ":material/play_circle:" if run.status == "running" else ":material/schedule:"
-            page_link(page, f"{plain(_short(run.name))} · {_state(run)}", icon=icon, **query)
+            page_link(page, f"{escape_markdown(_short(run.name))} · {_state(run)}", icon=icon, **query)
         if len(runs) > 4:
             page_link("runs", f"{len(runs) - 4} more in the queue")
     if polling and not runs and not _warming():

@@ -11,18 +11,18 @@ from core.compression.recipe import ORIGINAL
 from core.compression.results import Measurement
 from core.data import DATASETS
 from core.data.dataset import ImageDataset
-from pages.compression.made import Made
+from pages.compression.result_files import ResultFiles
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import show_image
 from pages.shared.resources import dataset
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 
 A_PAGE = 12
 THUMBNAIL_PX = 96
 FILTERS = ("All", "Original right", "Variant right", "Neither right")
 
 
-def differences(made: Made, item: Measurement, key: str) -> None:
+def differences(made: ResultFiles, item: Measurement, key: str) -> None:
     """Count, filter, and thumbnails by page."""
     st.markdown("#### Test images on which they disagree")
     first, own = made.answers(ORIGINAL), made.answers(item.id)
@@ -79,7 +79,7 @@ def _one(data: ImageDataset, index: int, first: int, own: int) -> None:
     def name(answer: int) -> str:
         known = 0 <= answer < len(data.card.classes)
         right = " :material/check:" if answer == truth else ""
-        return (plain(data.card.classes[answer]) if known else "–") + right
+        return (escape_markdown(data.card.classes[answer]) if known else "–") + right
 
     with st.container(width=THUMBNAIL_PX + 40, gap="xsmall"):
         show_image(
@@ -88,5 +88,5 @@ def _one(data: ImageDataset, index: int, first: int, own: int) -> None:
             alt=f"Test image {index}: {data.card.classes[truth]}",
         )
         st.caption(
-            f"**{plain(data.card.classes[truth])}** ({index})  \noriginal: {name(first)}  \nvariant: {name(own)}"
+            f"**{escape_markdown(data.card.classes[truth])}** ({index})  \noriginal: {name(first)}  \nvariant: {name(own)}"
         )

@@ -12,10 +12,10 @@ from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.shared.checkpoint_picker import checkpoint_picker
-from pages.shared.image_view import Seen, look
+from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
 from pages.shared.text import show_error
-from pages.shared.upload_box import Picture, upload_box
+from pages.shared.upload_box import InputImage, upload_box
 from pages.shared.url import linked, write_url
 from pages.shared.warmup import until_ready
 
@@ -23,12 +23,12 @@ TARGET, BASELINE, IMAGE = "why-class", "why-baseline", "image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Asked:
+class AttributionQuery:
     """A question that can be answered."""
 
     reference: CheckpointRef
-    picture: Picture
-    seen: Seen
+    picture: InputImage
+    seen: DecodedUpload
     probabilities: tuple[float, ...]
     """Of each class, calibrated, of one view."""
     target: int
@@ -59,7 +59,7 @@ def ask_checkpoint() -> CheckpointRef | None:
     return checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
 
 
-def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked | None:
+def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> AttributionQuery | None:
     """Draw the controls and return the question; None (with a sentence on the page where something is wrong) until there is
     a checkpoint and a picture.
 
@@ -85,7 +85,7 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Asked
     baseline = _baseline()
     if reference.card.onnx_file:
         st.caption("This checkpoint runs in 8 bits, without gradients: asked here are the same weights in float32.")
-    return Asked(
+    return AttributionQuery(
         reference=reference,
         picture=picture,
         seen=seen,
@@ -109,14 +109,14 @@ def _test_index(text: str) -> int:
     return int(text)
 
 
-def _to_address(picture: Picture | None) -> None:
+def _to_address(picture: InputImage | None) -> None:
     """The address names a picture of the test set, and no other."""
     number = picture.title.removeprefix("test picture ") if picture and picture.label is not None else ""
     if picture is not None:
         write_url(IMAGE, IMAGE, number if number.isdecimal() else None)
 
 
-def _class(reference: CheckpointRef, picture: Picture, probabilities: tuple[float, ...]) -> int:
+def _class(reference: CheckpointRef, picture: InputImage, probabilities: tuple[float, ...]) -> int:
     """Another picture starts with what the network says of it; an address that names a class wins once."""
     classes = reference.card.image_data.classes
     question = (hash(picture.data), classes)

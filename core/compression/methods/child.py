@@ -12,10 +12,10 @@ from torch import nn
 from core.checkpoints.store import Calibration, Checkpoint
 from core.compression.steps import Step
 from core.models import LAYERS, build_model
-from core.models.layers import layers_of
+from core.models.surgery import layer_changes
 
 
-def derived(
+def child_checkpoint(
     checkpoint: Checkpoint, model: nn.Module, step: Step, *, storage: str = "float32", onnx: bytes = b"", **card: Any
 ) -> Checkpoint:
     """A checkpoint made from another by one step. model: the new network, on its own memory; its changed layers are put on
@@ -29,7 +29,7 @@ def derived(
     settings = {key: value for key, value in old.model_config.items() if key != LAYERS}
     with torch.device("meta"):  # sizes only: no memory, and nothing drawn from the global generator
         designed = build_model(old.model, settings)
-    changed = layers_of(model, designed) if old.task == "images" else {}
+    changed = layer_changes(model, designed) if old.task == "images" else {}
     values: dict[str, Any] = {
         "model_config": settings | ({LAYERS: changed} if changed else {}),
         "metrics": {},
@@ -48,6 +48,6 @@ def derived(
     return Checkpoint(checkpoint.name, new, model.eval().requires_grad_(False), onnx)
 
 
-def copied(checkpoint: Checkpoint) -> nn.Module:
+def clone_model(checkpoint: Checkpoint) -> nn.Module:
     """The network on memory of its own: the checkpoint that a step is given stays as it is."""
     return copy.deepcopy(checkpoint.model)

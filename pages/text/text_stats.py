@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes
-from pages.text.writer import Writing
+from pages.text.generation_task import Writing
 
 
 def figures(writing: Writing) -> str:

@@ -12,7 +12,7 @@ from core.data import dataset_state, dataset_status, dataset_task
 from core.language.verbatim import Passage, TextIndex, longest
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.resources import text_dataset
-from pages.shared.text import plain, show_error
+from pages.shared.text import escape_markdown, show_error
 
 LEAST = 20
 """Characters; shorter ones are common turns of phrase."""
@@ -27,7 +27,7 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
     except LabError:  # a file of the user's own that is gone, or a card that names nothing
         known = False
     if not known:
-        st.caption(f"{plain(card.title)} is not on this machine any more: copies cannot be told.")
+        st.caption(f"{escape_markdown(card.title)} is not on this machine any more: copies cannot be told.")
         return None
     try:
         if not text or not (offer or dataset_status(card.name).ready):
@@ -35,7 +35,7 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
         if offer and not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
             return None
         if text_dataset(card.name).card.sha256 != card.sha256:
-            st.caption(f"{plain(card.title)} has changed since the model was trained: copies cannot be told.")
+            st.caption(f"{escape_markdown(card.title)} has changed since the model was trained: copies cannot be told.")
             return None
         with st.spinner("Looking for copied passages"):
             return _index(card.name, dataset_state(card.name)).passages(text)
@@ -52,7 +52,7 @@ def copied_words(passages: Sequence[Passage] | None, text: str) -> str:
     if found is None:
         return f"Nothing of {LEAST} characters or more is copied from the training text."
     share = sum(passage.length for passage in passages) / max(1, len(text))
-    quote = plain(text[found.start : found.start + min(found.length, 60)].replace("\n", "↵"))
+    quote = escape_markdown(text[found.start : found.start + min(found.length, 60)].replace("\n", "↵"))
     more = "…" if found.length > 60 else ""
     return (
         f"The longest passage copied word for word from the training text has {found.length} characters: “{quote}{more}”; "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ResultFiles:
     """A result, and where it lies: nowhere but in this version's files for one that ships."""
 
     result: CompressionResult
@@ -72,7 +72,7 @@ class Made:
 
 
 def choose_variant(
-    made: Made, key: str, label: str = "Variant", *, original: bool = False, network: bool = False
+    made: ResultFiles, key: str, label: str = "Variant", *, original: bool = False, network: bool = False
 ) -> Measurement | None:
     """One of the variants that are measured, the winner to begin with; None, with a sentence, while there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.jobs import Run
-from pages.shared.text import duration, plain
+from pages.shared.text import duration, escape_markdown
 
 STATUS = {
     "queued": ("Queued", "gray", ":material/schedule:"),
@@ -35,10 +35,10 @@ def where(run: Run) -> str:
         return f"Waiting in the queue{place}"
     if run.status == "running" and run.step == 0:
         stage = run.stage or "starting"
-        return plain(stage[:1].upper() + stage[1:]) + _silence(run)
+        return escape_markdown(stage[:1].upper() + stage[1:]) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", done(run)]
     if run.parts and run.stage not in ("", "training"):
-        parts.append(plain(run.stage))
+        parts.append(escape_markdown(run.stage))
     if run.examples_per_s and (run.status == "running" or not run.parts):
         parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
     if run.status == "running" and run.seconds_left is not None:

@@ -17,7 +17,7 @@ SIZES = {"in", "out", "rank"}
 FLAGS = {"bias", "removed"}
 
 
-def change_layers(model: nn.Module, layers: Any) -> nn.Module:
+def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
     """The model with its layers changed, in place, with fresh weights where a size changed. Raises LabError.
 
     layers: name of a module -> `{"removed": true}` (the identity takes its place), or any of `in`, `out` (channels or
@@ -37,7 +37,7 @@ def change_layers(model: nn.Module, layers: Any) -> nn.Module:
     return model
 
 
-def layers_of(model: nn.Module, original: nn.Module) -> dict[str, dict[str, Any]]:
+def layer_changes(model: nn.Module, original: nn.Module) -> dict[str, dict[str, Any]]:
     """What `change_layers` needs to make a network like `model` out of a fresh `original`. Only layers that both have."""
     found: dict[str, dict[str, Any]] = {}
     now = dict(model.named_modules())

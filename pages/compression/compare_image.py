@@ -13,13 +13,13 @@ from core.common.errors import LabError
 from core.common.theme import colour_of
 from core.compression.recipe import ORIGINAL
 from core.images.figures import percent, top_bars
-from pages.compression.differ import differences
-from pages.compression.made import Made, choose_variant
+from pages.compression.disagreements import differences
+from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared.elements import show_figure, show_image
-from pages.shared.image_view import SHOWN_PX, Seen, look
+from pages.shared.image_view import SHOWN_PX, DecodedUpload, look
 from pages.shared.resources import dark, explainer_of, loaded
-from pages.shared.text import plain, show_error
-from pages.shared.upload_box import Picture, example_row, upload_box
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.upload_box import InputImage, example_row, upload_box
 from pages.shared.warmup import until_ready
 
 TOP = 5
@@ -28,7 +28,7 @@ MAP_PX = 160
 Pair = tuple[CheckpointRef, CheckpointRef]
 
 
-def same_image(made: Made, key: str) -> None:
+def same_image(made: ResultFiles, key: str) -> None:
     """The whole of the tab."""
     item, first = choose_variant(made, f"same-{key}", network=True), made.result.first
     if item is None or first is None:
@@ -40,7 +40,7 @@ def same_image(made: Made, key: str) -> None:
         try:
             pair = made.reference(first), made.reference(item)
         except LabError as error:
-            st.caption(plain(error))
+            st.caption(escape_markdown(error))
             pair = None
     if pair and picture is None:
         with answer:
@@ -59,14 +59,14 @@ def same_image(made: Made, key: str) -> None:
     differences(made, item, key)
 
 
-def _picture(picture: Picture, seen: Seen) -> None:
+def _picture(picture: InputImage, seen: DecodedUpload) -> None:
     show_image(seen.enlarged, width=SHOWN_PX, alt=f"{picture.title}, as the models see it")
     side = seen.pixels.shape[0]
-    truth = f"; the test set says {plain(picture.label)}" if picture.label else ""
-    st.caption(f"{plain(picture.title)}, {side}×{side} pixels as both models see it{truth}")
+    truth = f"; the test set says {escape_markdown(picture.label)}" if picture.label else ""
+    st.caption(f"{escape_markdown(picture.title)}, {side}×{side} pixels as both models see it{truth}")
 
 
-def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
+def _both(seen: DecodedUpload, pair: Pair, names: tuple[str, str], key: str) -> None:
     """Answers and maps, side by side. Raises LabError for a checkpoint that cannot be read."""
     until_ready(everything=True)
     networks = [loaded(reference) for reference in pair]
@@ -86,8 +86,8 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
         found, card = answers[place], pair[place].card
         best = int(np.argmax(found))
         with column:
-            st.markdown(f"**{plain(names[place])}**")
-            st.markdown(f"## {plain(classes[best])} · {percent(found[best])}")
+            st.markdown(f"**{escape_markdown(names[place])}**")
+            st.markdown(f"## {escape_markdown(classes[best])} · {percent(found[best])}")
             show_figure(
                 top_bars(
                     [(classes[row], found[row]) for row in shown],
@@ -99,7 +99,7 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
                 buttons=(),
                 alt=f"{names[place]}: " + ", ".join(f"{classes[row]} {percent(found[row])}" for row in shown),
             )
-    st.markdown(f"**What “{plain(classes[target])}” depends on**")
+    st.markdown(f"**What “{escape_markdown(classes[target])}” depends on**")
     with st.container(horizontal=True, gap="small"):
         for place in range(2):
             with st.container(width=MAP_PX + 4, gap="xsmall"):
@@ -110,14 +110,14 @@ def _both(seen: Seen, pair: Pair, names: tuple[str, str], key: str) -> None:
                     buttons=(),
                     alt=f"{names[place]}: how strongly the answer {classes[target]} depends on each pixel",
                 )
-                st.caption(plain(names[place]))
+                st.caption(escape_markdown(names[place]))
     st.caption(_about(networks[1], classes[target], rank_correlation(*maps), calibrated=bool(own.images)))
 
 
 def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) -> str:
     said = [
-        f"The maps: how strongly the logit of “{plain(target)}”, the original's answer, reacts to each pixel (gradient; "
-        f"[Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on a scale of its own. Their rank correlation is "
+        f"The maps: how strongly the logit of “{escape_markdown(target)}”, the original's answer, reacts to each pixel "
+        f"(gradient; [Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on a scale of its own. Their rank correlation is "
         f"{alike:.2f}".replace("-", "−")
         + ": 1 is the same pixels in the same order.",
     ]

@@ -8,7 +8,7 @@ HOOKED = (nn.ReLU, nn.MaxPool2d)
 """Layers whose gradient such methods replace."""
 
 
-def keep_apart(model: nn.Module) -> nn.Module:
+def make_hook_safe(model: nn.Module) -> nn.Module:
     """The network, in whose ReLU and max-pooling layers a copy of the input is taken where its gradient is wanted.
 
     Where one such layer's output is the very tensor that the next one takes, the hooks that Captum 0.9 puts on both meet on

@@ -1,6 +1,6 @@
 """A process of its own that loads an ONNX file, answers one random input, and prints how much memory that took.
 
-`python -m core.compression.measuring.footprint FILE THREADS 1 3 32 32` prints {"bytes": …}: the peak of its resident memory
+`python -m core.compression.measuring.peak_memory FILE THREADS 1 3 32 32` prints {"bytes": …}: the peak of its resident memory
 minus what it had with ONNX Runtime imported and nothing loaded. Linux and macOS; {"bytes": null} elsewhere. Started by
 core.compression.measuring.latency.peak_memory.
 """
