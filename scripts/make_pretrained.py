@@ -120,7 +120,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     else:
         calibration = lent or calibrate(checkpoint, dataset.validation)
         checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
-        metrics = _measure_pictures(checkpoint, dataset, config)
+        metrics = _measure_images(checkpoint, dataset, config)
     card = checkpoint.card
     metrics = {"seed": config.seed} | metrics | {"training_seconds": round(seconds, 1)}
     print(json.dumps(metrics), flush=True)
@@ -137,7 +137,7 @@ def _forget_another(config: TrainConfig, work: Path) -> None:
         begun.write_text(json.dumps(config.to_dict()))
 
 
-def _measure_pictures(checkpoint: Checkpoint, dataset: ImageDataset, config: TrainConfig) -> dict[str, Any]:
+def _measure_images(checkpoint: Checkpoint, dataset: ImageDataset, config: TrainConfig) -> dict[str, Any]:
     from core.inference.evaluation import evaluate
 
     card = checkpoint.card

@@ -47,7 +47,7 @@ def lab_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of class folders with 3 × 60 training and 3 × 20 test pictures; its dataset name is `folder:<path>`."""
+    """A folder of class folders with 3 × 60 training and 3 × 20 test images; its dataset name is `folder:<path>`."""
     from tests.tiny import write_class_folders
 
     return write_class_folders(tmp_path_factory.mktemp("shapes"))

@@ -1,4 +1,4 @@
-"""A CIFAR-10 of 120 pictures in both published archive layouts, so that fetching is tested without the real 139 MB."""
+"""A CIFAR-10 of 120 images in both published archive layouts, so that fetching is tested without the real 139 MB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture with nothing in it, in four ways: what methods compare with, and what covers a pixel that is taken away."""
+"""An image with nothing in it, in four ways: what methods compare with, and what covers a pixel that is taken away."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 BASELINES = {
     "black": "black",
-    "mean": "the mean colour of the training pictures",
-    "blur": "the picture itself, blurred",
+    "mean": "the mean colour of the training images",
+    "blur": "the image itself, blurred",
     "noise": "random colours",
 }
 DEFAULT_BASELINE = "mean"
 """Zero for the network, which is also what Captum takes where nothing is said."""
 BLUR = 4.0
-"""Standard deviation of the blur, pixels of a picture 32 wide; in proportion for others."""
+"""Standard deviation of the blur, pixels of an image 32 wide; in proportion for others."""
 
 
 def check_baseline(name: str) -> None:
@@ -47,8 +47,8 @@ def baseline_of(name: str, inputs: Tensor, card: Card, seed: int = 0) -> Tensor:
     return ((torch.rand(inputs.shape, generator=generator) - mean) / std).to(inputs)
 
 
-def same_picture(base: Tensor, inputs: Tensor) -> bool:
-    """Whether a baseline is the picture itself, but for rounding: then there is nothing to compare, or to take away."""
+def same_image(base: Tensor, inputs: Tensor) -> bool:
+    """Whether a baseline is the image itself, but for rounding: then there is nothing to compare, or to take away."""
     import torch
 
     return torch.allclose(base, inputs, atol=1e-4)

@@ -82,8 +82,8 @@ def explain_image(
         raise LabError(f"There is no class {target[:100]!r}: choose one of {', '.join(classes)[:1000]}.")
     map_file = None if output is None else check_output("--output", output, (".png",), image)
     array_file = None if array is None else check_output("--array", array, (".npy",), image)
-    picture = decode_image(read(Path(image), MAX_BYTES, "picture"))
-    pixels = fit_to_model(picture.rgb, side)
+    photo = decode_image(read(Path(image), MAX_BYTES, "image"))
+    pixels = fit_to_model(photo.rgb, side)
     loaded = load(reference, device)
     from core.attribution.explainer import Explainer
 
@@ -118,7 +118,7 @@ def explain_image(
         **evidence,
         "milliseconds": round(found.milliseconds, 3),
         **_write(found, pixels, map_file, array_file, opacity, percentile),
-        "notes": [*picture.notes, *([problem] if problem else [])],
+        "notes": [*photo.notes, *([problem] if problem else [])],
     }
     if as_json:
         print_json(row)
@@ -149,7 +149,7 @@ def list_methods(*, checkpoint: CheckpointName | None = None, as_json: Json = Fa
     for row in rows:
         row["settings"] = ", ".join(f"{name}={value}" for name, value in row["settings"].items()) or UNKNOWN
     print_table(rows, ["method", "title", "forward", "backward", "settings"])
-    print(f"forward, backward: passes through the network for a picture of {side}x{side} pixels.")
+    print(f"forward, backward: passes through the network for an image of {side}x{side} pixels.")
     for row in rows:
         if row.get("refusal"):
             print(f"{row['method']} cannot explain {checkpoint}: {row['refusal']}")
@@ -187,7 +187,7 @@ def make_report(
     work_file = None if work is None else check_output("--work", work, other=output)
     if not dataset_status(name).ready:
         raise LabError(
-            f"{dataset_title(name)} is not on this machine, and a report draws its pictures from it: {how_to_get(name)}."
+            f"{dataset_title(name)} is not on this machine, and a report draws its images from it: {how_to_get(name)}."
         )
     dataset = load_with_bar(name, "images")
     prepare_server(1)
@@ -203,7 +203,7 @@ def make_report(
                 device=device,
                 jobs=jobs,
                 work=work_file,
-                on_progress=lambda share: bar.show(share, f"{reference.name}: scoring {images:,} pictures"),
+                on_progress=lambda share: bar.show(share, f"{reference.name}: scoring {images:,} images"),
             ):
                 made = item if isinstance(item, Report) else None
     except KeyboardInterrupt:
@@ -317,7 +317,7 @@ def _print_image(row: dict[str, Any], method: Method) -> None:
             [line | {key: f"{line[key]:.3f}" for key in ("insertion", "deletion", "score")} for line in lines],
             ["map", "insertion", "deletion", "score"],
         )
-        print(f"On this picture: {row['verdict']}.")
+        print(f"On this image: {row['verdict']}.")
     said = [f"{row['milliseconds']:,.1f} ms"]
     if scores["infidelity"] is not None:
         said.append(f"infidelity {scores['infidelity']:.3f} (0: foretells what covering does, 1: no better than zeros)")
@@ -344,10 +344,8 @@ def _print_report(report: Report, output: Path | None, as_json: bool) -> None:
             f"{config.checkpoint}: {len(report.images):,} test images, seed {config.seed}, baseline {config.baseline}"
         )
         print_table([_cells(row) for row in rows], list(_cells(rows[0])))
-        print(
-            "score: insertion - deletion, with its 95% interval over the pictures. ms: median (5% to 95%), one picture."
-        )
-        print("beats all: share of the pictures on which the score is above those of all three controls.")
+        print("score: insertion - deletion, with its 95% interval over the images. ms: median (5% to 95%), one image.")
+        print("beats all: share of the images on which the score is above those of all three controls.")
         for name, sentence in config.refused.items():
             print(f"{name} cannot explain {config.checkpoint}: {sentence}")
         if report.left_out:

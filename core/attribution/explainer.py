@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_picture
+from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_image
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
 from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
@@ -21,7 +21,7 @@ from core.common.errors import LabError
 from core.inference.images import normalise
 
 BATCH = 64
-"""Pictures that go through the network at once where only its answer is wanted."""
+"""Images that go through the network at once where only its answer is wanted."""
 _DRAWING = threading.Lock()
 """Held while anything draws from the global random generators, which Captum uses and which all threads share."""
 WAIT_S = 0.2
@@ -31,7 +31,7 @@ warnings.filterwarnings("ignore", module="captum")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Attribution:
-    """One map: why this class, for this picture, by this method."""
+    """One map: why this class, for this image, by this method."""
 
     method: Method
     target: int
@@ -39,7 +39,7 @@ class Attribution:
     values: np.ndarray
     """(3, H, W) float32, as Captum gave them."""
     inputs: np.ndarray
-    """(3, H, W) float32: the normalised picture that they belong to."""
+    """(3, H, W) float32: the normalised image that they belong to."""
     baseline: str
     """Name of the baseline; said of every map, used by methods that compare with one."""
     seed: int
@@ -84,10 +84,10 @@ class Explainer:
         return self._refusals[key]
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
-        """The network's input (1, 3, H, W) of one picture (H, W, 3) uint8. Raises LabError for any other size."""
+        """The network's input (1, 3, H, W) of one image (H, W, 3) uint8. Raises LabError for any other size."""
         side = self.side
         if pixels.dtype != np.uint8 or pixels.shape != (side, side, 3):
-            raise LabError(f"{self.card.title[:100]} takes one picture of {side}x{side} pixels: resize it first.")
+            raise LabError(f"{self.card.title[:100]} takes one image of {side}x{side} pixels: resize it first.")
         device = next(self._model.parameters()).device
         return normalise(torch.from_numpy(pixels[None].copy()).to(device), self.card)
 
@@ -104,7 +104,7 @@ class Explainer:
         """Why class `target`, for pixels (H, W, 3) uint8? The same question gives the same map.
 
         Of an int8 checkpoint it is the float twin that is asked. Raises LabError for pixels of another size, a class or
-        baseline that there is not, a network that the method does not support, and a baseline that is the picture itself.
+        baseline that there is not, a network that the method does not support, and a baseline that is the image itself.
         """
         check_baseline(baseline)
         classes = self.card.image_data.classes
@@ -115,9 +115,9 @@ class Explainer:
         if refusal:
             raise LabError(refusal)
         base = baseline_of(baseline, inputs, self.card, seed)
-        if method.uses_baseline and same_picture(base, inputs):
+        if method.uses_baseline and same_image(base, inputs):
             raise LabError(
-                f"The picture is the same as its baseline ({baseline}), so {method.title} has no difference to explain: "
+                f"The image is the same as its baseline ({baseline}), so {method.title} has no difference to explain: "
                 "choose another baseline."
             )
         question = AttributionRequest(
@@ -152,12 +152,12 @@ class Explainer:
 
     @torch.no_grad()
     def logits(self, inputs: Tensor) -> Tensor:
-        """(N, classes) float32 of normalised pictures (N, 3, H, W), one view of each, 64 at a time."""
+        """(N, classes) float32 of normalised images (N, 3, H, W), one view of each, 64 at a time."""
         with self._lock:
             return torch.cat([self._model(part).float() for part in inputs.split(BATCH)])
 
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """(N, classes), calibrated, of normalised pictures (N, 3, H, W), one view of each."""
+        """(N, classes), calibrated, of normalised images (N, 3, H, W), one view of each."""
         return torch.softmax(self.logits(inputs) / self.card.calibration.temperature, 1)
 
     def _gap(self, method: Method, values: np.ndarray, inputs: Tensor, base: Tensor, target: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Attribution maps over the picture that they belong to, as the pixels that there are; curves and scores beside them."""
+"""Attribution maps over the image that they belong to, as the pixels that there are; curves and scores beside them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def overlay(
     bar: tuple[str, str] | None = None,
     zoom: bool = False,
 ) -> go.Figure:
-    """A map on its picture, in grey; one square a pixel, raw values on hover.
+    """A map on its image, in grey; one square a pixel, raw values on hover.
 
-    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. opacity: 0 (the picture alone, in its colours) to 1
+    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. opacity: 0 (the image alone, in its colours) to 1
     (the map alone). scale: |value| of the strongest colour, for maps that share one; None: this map's own, by percentile.
     smooth: blend between pixels, which invents detail. bar: what negative and positive values mean, for a colour bar.
     side: pixels of the screen.
@@ -195,7 +195,7 @@ def _line(figure: go.Figure, curve: Curve, name: str, colour: str, dash: str, wi
 
 
 def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
-    """The picture below a map: grey, so that its colours are not taken for the map's; as it is where there is no map."""
+    """The image below a map: grey, so that its colours are not taken for the map's; as it is where there is no map."""
     if opacity <= 0:
         return pixels
     grey = (pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722)).round().astype(np.uint8)
@@ -203,7 +203,7 @@ def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
 
 
 def _stops(signed: bool, dark: bool, opacity: float) -> list[tuple[float, np.ndarray, float]]:
-    """Place 0..1, colour (3,) and alpha of each stop; what is near zero hides less of the picture."""
+    """Place 0..1, colour (3,) and alpha of each stop; what is near zero hides less of the image."""
     empty_figure = _rgb(PAPER[dark])
     strong = _rgb((DARK_GREEN if dark else GREEN) if not signed else for_theme(BLUE, dark))
     against = _rgb(DARK_VERMILLION if dark else VERMILLION)

@@ -23,14 +23,14 @@ def no_progress(share: float) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttributionRequest:
-    """What a method is asked: why this class, for this picture?"""
+    """What a method is asked: why this class, for this image?"""
 
     inputs: Tensor
     """(1, 3, H, W) float32, normalised as the network takes it; of one view, without test-time augmentation."""
     target: int
     """Index of the class whose logit is explained."""
     baseline: Tensor
-    """(1, 3, H, W): the picture with nothing in it, for methods that compare with one."""
+    """(1, 3, H, W): the image with nothing in it, for methods that compare with one."""
     seed: int
     on_progress: Progress = no_progress
 
@@ -51,7 +51,7 @@ class Method:
     is_gradient: ClassVar[bool] = False
     """Whether values are slopes (change of the logit per unit of input), not shares of the answer."""
     sums_to: ClassVar[str] = ""
-    """What all its values should sum to: `rise` (the logit's difference between picture and baseline), `logit`, or nothing."""
+    """What all its values should sum to: `rise` (the logit's difference between image and baseline), `logit`, or nothing."""
     uses_baseline: ClassVar[bool] = False
     random: ClassVar[bool] = False
     """Whether it depends on the seed."""
@@ -67,7 +67,7 @@ class Method:
     """Authors and identifier, address."""
 
     def passes(self, side: int) -> tuple[int, int]:
-        """Cost for a picture of that side: passes through the network forward, and of those how many backward too."""
+        """Cost for an image of that side: passes through the network forward, and of those how many backward too."""
         raise NotImplementedError
 
     def refusal(self, model: nn.Module) -> str | None:

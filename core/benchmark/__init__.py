@@ -18,7 +18,7 @@ PARTS = {
     "answer": "from upload to label in core",
     "app": "first page of a cold server, first answer, page switch, upload to label in the browser",
     "text": "characters/s written and trained beside the textbook's loops, and the first character in the browser",
-    "explain": "attribution maps of one picture, their curves, and our wrapper beside Captum called directly",
+    "explain": "attribution maps of one image, their curves, and our wrapper beside Captum called directly",
     "study": "a study's use of the cores, the quick study from start to verdict",
     "runs": "a refresh of any page, and the Runs page, beside 10,000 finished runs",
     "speedrun": "time to 94% on CIFAR-10 (needs a CUDA GPU)",

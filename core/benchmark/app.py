@@ -57,10 +57,10 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 
 def _upload(page: Any, seed: int) -> None:
-    """Upload a picture that was not seen before and wait until its answer is on the page."""
+    """Upload an image that was not seen before and wait until its answer is on the page."""
     from PIL import Image
 
-    name = f"picture-{seed}.jpg"
+    name = f"image-{seed}.jpg"
     buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (15, 20, 3), dtype=np.uint8)
     Image.fromarray(pixels).resize((640, 480)).save(buffer, "JPEG")

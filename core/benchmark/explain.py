@@ -1,4 +1,4 @@
-"""Attribution maps of one picture: what each method takes, what measuring a map takes, and what our wrapper adds to Captum."""
+"""Attribution maps of one image: what each method takes, what measuring a map takes, and what our wrapper adds to Captum."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 
 def _direct(name: str, model: object, explainer: object, pixels: np.ndarray) -> Callable[[], object]:
-    """The same question to Captum itself, from the normalised picture on."""
+    """The same question to Captum itself, from the normalised image on."""
     from captum.attr import DeepLift, IntegratedGradients, Saliency
 
     from core.attribution.explainer import Explainer

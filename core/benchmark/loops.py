@@ -50,7 +50,7 @@ def generator(model: str, **changes: Any) -> Iterator[int]:
 
 
 def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int]:
-    """The loop of PyTorch's CIFAR-10 tutorial: torchvision transforms per picture, DataLoader, the same model, Adam."""
+    """The loop of PyTorch's CIFAR-10 tutorial: torchvision transforms per image, DataLoader, the same model, Adam."""
     import numpy as np
     import torch
     import torchvision.transforms as transforms
@@ -63,15 +63,15 @@ def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int
     data = load_images("cifar10")
     prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.card.mean, data.card.std)])
 
-    class Pictures(Dataset):  # as torchvision.datasets.CIFAR10 does it
+    class Images(Dataset):  # as torchvision.datasets.CIFAR10 does it
         def __len__(self) -> int:
             return len(data.train)
 
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            picture = Image.fromarray(np.asarray(data.train.images[index]))
-            return prepare(picture), int(data.train.labels[index])
+            image = Image.fromarray(np.asarray(data.train.images[index]))
+            return prepare(image), int(data.train.labels[index])
 
-    loader = DataLoader(Pictures(), batch_size=batch_size, shuffle=True, num_workers=workers)
+    loader = DataLoader(Images(), batch_size=batch_size, shuffle=True, num_workers=workers)
     network = build_model(model, {})
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)

@@ -36,7 +36,7 @@ def measure(rounds: int) -> Iterator[Figure]:
     yield figure(part, "two runs at once, together", both, "images/s")
     yield ratio(part, "two runs at once / one alone", both, alone)
     yield figure(part, "two runs at once, no policy, together", bare, "images/s")
-    yield figure(part, "one run while pictures are classified once a second", answered, "images/s")
+    yield figure(part, "one run while images are classified once a second", answered, "images/s")
     yield ratio(part, "the run while classifying / alone", answered, alone)
     yield figure(part, "answer while a run trains, fast_resnet, six views", waits, "ms")
 
@@ -53,13 +53,13 @@ def _answering() -> tuple[float, list[float]]:
     from core.inference.images import classify
 
     checkpoint = load_checkpoint("fast_resnet")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-    classify(checkpoint, picture)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    classify(checkpoint, image)
     process = start("lab", SECONDS, bare_environment() | worker_environment(1), model="simple_cnn")
     latencies = []
     while process.poll() is None:
         started = time.perf_counter()
-        classify(checkpoint, picture)
+        classify(checkpoint, image)
         latencies.append((time.perf_counter() - started) * 1000)
         time.sleep(max(0.0, 1.0 - (time.perf_counter() - started)))
     return speed(process), latencies

@@ -71,7 +71,7 @@ def _matmul_peak() -> float:
 
 
 def _training_operations(model: str) -> float:
-    """Floating-point operations of forward and backward for one picture, as the recipe runs most of its epochs."""
+    """Floating-point operations of forward and backward for one image, as the recipe runs most of its epochs."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

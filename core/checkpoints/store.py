@@ -44,7 +44,7 @@ class Calibration:
     temperature: float = 1.0
     """Logits are divided by this before softmax (Guo et al., arXiv:1706.04599)."""
     energy_threshold: float | None = None
-    """A picture whose free energy -T·logsumexp(logits/T), T=1, is above this is probably none of the classes
+    """An image whose free energy -T·logsumexp(logits/T), T=1, is above this is probably none of the classes
     (Liu et al., arXiv:2010.03759). None: not calibrated, so no warning is given."""
     false_alarm_rate: float | None = None
     """Share (0..1) of ordinary validation images that the threshold would flag."""
@@ -107,14 +107,14 @@ class Card:
     def image_data(self) -> ImageCard:
         """The dataset of an image classifier. Raises LabError for a language model."""
         if not isinstance(self.dataset, ImageCard):
-            raise LabError(f"{self.title[:100]} writes text and knows no pictures: choose an image classifier.")
+            raise LabError(f"{self.title[:100]} writes text and knows no images: choose an image classifier.")
         return self.dataset
 
     @property
     def text_data(self) -> TextCard:
         """The dataset of a language model. Raises LabError for an image classifier."""
         if not isinstance(self.dataset, TextCard):
-            raise LabError(f"{self.title[:100]} classifies pictures and cannot write: choose a language model.")
+            raise LabError(f"{self.title[:100]} classifies images and cannot write: choose a language model.")
         return self.dataset
 
     @property
@@ -384,4 +384,4 @@ def _try(model: nn.Module, data: ImageCard) -> None:
     with torch.no_grad():
         logits = model(torch.empty(2, 3, data.image_size, data.image_size, device="meta"))
     if logits.shape != (2, len(data.classes)):
-        raise ValueError(f"its answers are {tuple(logits.shape)} for 2 pictures")
+        raise ValueError(f"its answers are {tuple(logits.shape)} for 2 images")

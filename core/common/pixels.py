@@ -1,4 +1,4 @@
-"""Small pictures shown as the pixels they are."""
+"""Small images shown as the pixels they are."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def enlarge(rgb: np.ndarray, side: int = 224) -> bytes:
 
 
 def preview(rgb: np.ndarray, side: int = 640) -> bytes:
-    """A picture no larger than `side` pixels on its longer side, as JPEG (small ones as PNG, without loss)."""
+    """An image no larger than `side` pixels on its longer side, as JPEG (small ones as PNG, without loss)."""
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(rgb))
-    if max(picture.size) <= 64:
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    if max(image.size) <= 64:
         return enlarge(rgb)
-    picture.thumbnail((side, side))
-    return encode(picture, "JPEG")
+    image.thumbnail((side, side))
+    return encode(image, "JPEG")
 
 
-def encode(picture: object, kind: str) -> bytes:
-    """Bytes of a Pillow picture. kind: `PNG` or `JPEG`."""
+def encode(image: object, kind: str) -> bytes:
+    """Bytes of a Pillow image. kind: `PNG` or `JPEG`."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {"compress_level": 1}))  # type: ignore[attr-defined]
+    image.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {"compress_level": 1}))  # type: ignore[attr-defined]
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What the results of a recipe say, in sentences and tables. No torch, no pictures."""
+"""What the results of a recipe say, in sentences and tables. No torch, no images."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _smallest_to_store(result: CompressionResult) -> Measurement | None:
 
 
 def short_name(result: CompressionResult, item: Measurement) -> str:
-    """What a variant is called beside a picture: `3 int8`, `1 student, seed 2`; the step that made it, not those before it."""
+    """What a variant is called beside an image: `3 int8`, `1 student, seed 2`; the step that made it, not those before it."""
     if not item.steps:
         return ORIGINAL if item.id == ORIGINAL else item.title
     step = read_step(item.steps[-1])

@@ -83,9 +83,9 @@ def _onnx(reference: CheckpointRef, checkpoint: Checkpoint) -> tuple[bytes, floa
     data = export_onnx(checkpoint)
     if checkpoint.card.task == "text":
         return data, compare_export(checkpoint, data, None), "random characters"
-    images = _pictures(reference)
+    images = _images(reference)
     difference = compare_export(checkpoint, data, images)
-    return data, difference, f"{RANDOM_IMAGES} random pictures" if images is None else f"{len(images):,} test images"
+    return data, difference, f"{RANDOM_IMAGES} random images" if images is None else f"{len(images):,} test images"
 
 
 def _weights(checkpoint: Checkpoint) -> tuple[bytes, float, str]:
@@ -102,7 +102,7 @@ def _weights(checkpoint: Checkpoint) -> tuple[bytes, float, str]:
     return data, 0.0, "all weights"
 
 
-def _pictures(reference: CheckpointRef) -> np.ndarray | None:
+def _images(reference: CheckpointRef) -> np.ndarray | None:
     """Test images of the checkpoint's dataset, if they are on this machine and fit; nothing is fetched."""
     from core.compression.onnx.export import MOST_COMPARED
     from core.data import dataset_status, load_images

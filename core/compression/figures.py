@@ -1,4 +1,4 @@
-"""What a recipe bought and what it cost in one picture: size or speed against accuracy (percent) or loss (nats)."""
+"""What a recipe bought and what it cost in one image: size or speed against accuracy (percent) or loss (nats)."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ from core.compression.results import (
 COSTS = {
     "stored_bytes": "stored file",
     "size_bytes": "file that runs",
-    "torch_b1": "PyTorch, one picture",
-    "torch_b64": "PyTorch, 64 pictures",
-    "onnx_b1": "ONNX Runtime, one picture",
-    "onnx_b64": "ONNX Runtime, 64 pictures",
+    "torch_b1": "PyTorch, one image",
+    "torch_b64": "PyTorch, 64 images",
+    "onnx_b1": "ONNX Runtime, one image",
+    "onnx_b64": "ONNX Runtime, 64 images",
 }
-"""Cost of a Pareto picture -> its name on the axis."""
+"""Cost of a Pareto image -> its name on the axis."""
 FAR_POINTS, FAR_NATS = 10.0, 0.3
-"""What is further below the original than this stands at the picture's bottom, with its figure, where FEWEST_NEAR others are
+"""What is further below the original than this stands at the image's bottom, with its figure, where FEWEST_NEAR others are
 not: one network that was pruned and not trained again would press all others into a line."""
 FEWEST_NEAR = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """A measurement on the picture."""
+    """A measurement on the image."""
 
     item: Measurement
     price: float
@@ -76,7 +76,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
     is both better and cheaper. cost: a key of COSTS. Of text the interval is of the change."""
     marks = _marks(result, cost)
     if not marks:
-        return empty_figure("Nothing is measured yet that this picture could show.", dark)
+        return empty_figure("Nothing is measured yet that this image could show.", dark)
     text = result.task == "text"
     span, (marks, bounds) = _span([mark.x for mark in marks]), _near(marks, text)
     figure = new_figure(dark=dark, height=height)
@@ -146,10 +146,10 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
 
 
 def pareto_words(result: CompressionResult, cost: str) -> str:
-    """The same picture in words, for who cannot see it."""
+    """The same image in words, for who cannot see it."""
     marks = sorted(_marks(result, cost), key=lambda mark: mark.x)
     if not marks:
-        return "An empty picture: nothing is measured yet."
+        return "An empty image: nothing is measured yet."
     front = {mark.item.id for mark in _front(result, marks, cost)}
     said = [
         f"{mark.item.title}{' (the original)' if mark.item.id == ORIGINAL else ''}: {_quality_words(mark.item)} at "

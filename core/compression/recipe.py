@@ -227,7 +227,7 @@ def read_recipe(text: str, task: str) -> tuple[str, tuple[Step, ...]]:
 def _check_order(steps: list[Step], task: str) -> None:
     for place, step in enumerate(steps):
         if task not in step.tasks:
-            raise LabError(f"{step.title} is for pictures: take it out of the recipe of a language model.")
+            raise LabError(f"{step.title} is for images: take it out of the recipe of a language model.")
         if step.last and place < len(steps) - 1:
             raise LabError(f"{step.title} must be the last step: put {steps[place + 1].title} before it.")
         later = steps[place + 1 :]

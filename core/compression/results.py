@@ -44,7 +44,7 @@ class Layer:
     """`conv`, `linear`, `norm`, `recurrent`, `embedding`."""
     parameters: int
     macs: int
-    """Multiply-adds for one picture, or one character."""
+    """Multiply-adds for one image, or one character."""
     zeros: float
     """Share of its weights that are zero, 0..1."""
     shape: tuple[int, ...] = ()
@@ -80,14 +80,14 @@ class Measurement:
     """The ONNX file that runs; of a language model, its weights in the arithmetic that it runs in."""
     parameters: int = 0
     macs: int | None = None
-    """Multiply-adds for one picture, or one character, that are really executed: zeros are multiplied too."""
+    """Multiply-adds for one image, or one character, that are really executed: zeros are multiplied too."""
     zeros: float = 0.0
     """Share of the weights of convolutions, linear and recurrent layers that are zero."""
     latency_ms: dict[str, Latency] = field(default_factory=dict)
     """By one of SUBJECTS."""
     threads: int = 1
     memory_bytes: int | None = None
-    """Most memory that a fresh process needs beyond an idle one, to load the ONNX file and answer one picture."""
+    """Most memory that a fresh process needs beyond an idle one, to load the ONNX file and answer one image."""
     accuracy: float | None = None
     """On all test images, one view of each; of text the share of first guesses on the validation part."""
     accuracy_interval: tuple[float, float] | None = None
@@ -217,7 +217,7 @@ def _frozen(value: Any) -> Any:
 
 
 def quality(item: Measurement) -> float | None:
-    """What is lost or kept: accuracy of pictures (0..1), minus loss in nats of text: more is better."""
+    """What is lost or kept: accuracy of images (0..1), minus loss in nats of text: more is better."""
     if item.loss_nats is not None:
         return -item.loss_nats
     return item.accuracy

@@ -88,7 +88,7 @@ class TrainingStep(Step):
     trains: ClassVar[bool] = True
     epochs: Epochs = 2.0
     lr: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """Peak learning rate; 0 takes the usual one: the original's own, or for `gentle` 0.02 for pictures, 0.001 for text."""
+    """Peak learning rate; 0 takes the usual one: the original's own, or for `gentle` 0.02 for images, 0.001 for text."""
 
     def teacher(self, before: Checkpoint, original: Checkpoint) -> Checkpoint | None:
         """Whose probabilities it matches; None: it learns from the labels alone."""
@@ -103,7 +103,7 @@ class FineTuningStep(TrainingStep):
 
     schedule: Literal["own", "gentle"] = "own"
     """`own`: the original's recipe once more from these weights (learning-rate rewinding, Renda et al., arXiv:2003.02389);
-    `gentle`: a small rate that falls on a cosine (pictures: SGD with Nesterov momentum; text: AdamW). Where the card does not
+    `gentle`: a small rate that falls on a cosine (images: SGD with Nesterov momentum; text: AdamW). Where the card does not
     say how the original was trained, it is always `gentle`."""
     alpha: Share = 0.0
     """Share of the loss that asks for the original's probabilities instead of the labels: 0 to 1."""
@@ -326,7 +326,7 @@ class Float16(Step):
 class Int8(Step):
     title: ClassVar[str] = "int8"
     about: ClassVar[str] = (
-        "Weights in 8 bits, a scale for each output channel. Networks for pictures also compute in 8 bits, with the ranges of "
+        "Weights in 8 bits, a scale for each output channel. Networks for images also compute in 8 bits, with the ranges of "
         "activations measured on training images (ONNX Runtime, static); LSTM, GRU and RNN round their inputs as they come "
         "(dynamic)."
     )

@@ -64,7 +64,7 @@ DATASETS: dict[str, DatasetSource] = {
     "cifar10": DatasetSource(
         name="cifar10",
         title="CIFAR-10",
-        description="60,000 colour pictures of 32×32 pixels in ten classes, from airplane to truck.",
+        description="60,000 colour images of 32×32 pixels in ten classes, from airplane to truck.",
         task="images",
         download_bytes=cifar10.AUTHORS.archive.size_bytes,
         load=cifar10.load,
@@ -89,23 +89,23 @@ def load_dataset(name: str, on_progress: Progress | None = None) -> Dataset:
 
 
 def load_images(name: str, on_progress: Progress | None = None) -> ImageDataset:
-    """`load_dataset` for what needs pictures. Raises LabError, before anything is fetched, where the name is of a text."""
+    """`load_dataset` for what needs images. Raises LabError, before anything is fetched, where the name is of a text."""
     source = _source(name)
     dataset = source.load(on_progress) if source.task == "images" else None
     if not isinstance(dataset, ImageDataset):
         raise LabError(
-            f"{source.title} is a text and pictures are needed here: choose {_names('images')}, or {FOLDER_PREFIX}<path>."
+            f"{source.title} is a text and images are needed here: choose {_names('images')}, or {FOLDER_PREFIX}<path>."
         )
     return dataset
 
 
 def load_text(name: str, on_progress: Progress | None = None) -> TextDataset:
-    """`load_dataset` for what needs text. Raises LabError, before anything is fetched, where the name is of pictures."""
+    """`load_dataset` for what needs text. Raises LabError, before anything is fetched, where the name is of images."""
     source = _source(name)
     dataset = source.load(on_progress) if source.task == "text" else None
     if not isinstance(dataset, TextDataset):
         raise LabError(
-            f"{source.title} holds pictures and a text is needed here: choose {_names('text')}, or {TEXT_PREFIX}<path>."
+            f"{source.title} holds images and a text is needed here: choose {_names('text')}, or {TEXT_PREFIX}<path>."
         )
     return dataset
 

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 pictures of 32×32 in ten classes (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009).
+"""CIFAR-10: 60,000 images of 32×32 in ten classes (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009).
 
 Kept as four .npy files whose checksums are pinned here, so it does not matter which mirror they came from.
 """
@@ -137,7 +137,7 @@ def _fetch(on_progress: Progress | None, temporary: Path) -> storage.Files:
         found = [members[batch][name] for batch in sorted(members) if name in members[batch]]
         array = np.ascontiguousarray(np.concatenate(found or [np.empty(0, np.uint8)]))
         if _identify(array) != expected:
-            raise LabError(f"{archive.name} holds other pictures than {NAME}: remove it and try again.")
+            raise LabError(f"{archive.name} holds other images than {NAME}: remove it and try again.")
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
         files[_path(name).name] = (header.getvalue(), array.data)

@@ -1,4 +1,4 @@
-"""What a dataset is here: named splits with a card that says where they come from. Pictures have classes, text a vocabulary."""
+"""What a dataset is here: named splits with a card that says where they come from. Images have classes, text a vocabulary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DatasetCard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageCard(DatasetCard):
-    """A dataset of labelled pictures."""
+    """A dataset of labelled images."""
 
     classes: tuple[str, ...]
     """Label names; the index is the label."""

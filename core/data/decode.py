@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """What is decoded, whatever the file is called."""
 FORMATS_FOR_PEOPLE = "PNG, JPEG, WebP, BMP or GIF"
 LARGE_PIXELS = 2_000_000
-"""Above this, a picture is reduced by a whole factor while it is read …"""
+"""Above this, an image is reduced by a whole factor while it is read …"""
 KEPT_SIDE = 512
 """… that leaves its shorter side at least this long: far more than a model sees, and quick."""
 LONG_ASPECT = 3.0
@@ -29,7 +29,7 @@ ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DecodedImage:
-    """A picture as it is meant to be seen."""
+    """An image as it is meant to be seen."""
 
     rgb: np.ndarray
     """(H, W, 3) uint8."""
@@ -40,14 +40,14 @@ class DecodedImage:
 
 
 def decode_image(data: bytes) -> DecodedImage:
-    """Decode a picture by its contents, never by its name. Raises LabError in one sentence for anything that is none.
+    """Decode an image by its contents, never by its name. Raises LabError in one sentence for anything that is none.
 
     Turned as its EXIF says, put on white where it is transparent, first frame where it moves, reduced where it is large.
     """
     from PIL import Image, UnidentifiedImageError
 
     if not data:
-        raise LabError(f"The file is empty: choose a {FORMATS_FOR_PEOPLE} picture.")
+        raise LabError(f"The file is empty: choose a {FORMATS_FOR_PEOPLE} image.")
     if len(data) > MAX_BYTES:
         raise LabError(
             f"The file has {len(data) / 1e6:.0f} MB and at most {MAX_BYTES / 1e6:.0f} are read: choose a smaller one."
@@ -57,7 +57,7 @@ def decode_image(data: bytes) -> DecodedImage:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise LabError(
-                    f"The picture has {width}×{height} pixels and at most {MAX_PIXELS // 10**6} million are read: scale it "
+                    f"The image has {width}×{height} pixels and at most {MAX_PIXELS // 10**6} million are read: scale it "
                     "down first."
                 )
             return _decode(image, data)
@@ -65,29 +65,27 @@ def decode_image(data: bytes) -> DecodedImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LabError(
-            f"The picture has far more than the {MAX_PIXELS // 10**6} million pixels that are read: scale it down first."
+            f"The image has far more than the {MAX_PIXELS // 10**6} million pixels that are read: scale it down first."
         ) from error
     except UnidentifiedImageError as error:
-        raise LabError(f"{_what_it_is(data)}: choose a {FORMATS_FOR_PEOPLE} picture.") from error
+        raise LabError(f"{_what_it_is(data)}: choose a {FORMATS_FOR_PEOPLE} image.") from error
     except MemoryError as error:
-        raise LabError("There is not enough memory to read this picture: scale it down first.") from error
+        raise LabError("There is not enough memory to read this image: scale it down first.") from error
     except Exception as error:  # hostile bytes make Pillow's parsers raise nearly anything
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         how = "is cut off before its end" if cut else "is damaged and cannot be decoded"
-        raise LabError(f"The picture {how}: save or download it again.") from error
+        raise LabError(f"The image {how}: save or download it again.") from error
 
 
 def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
     """The central square of `rgb` (H, W, 3) uint8, resized with antialiasing to (size, size, 3) uint8.
 
-    A picture that already has that size comes back untouched.
+    An image that already has that size comes back untouched.
     """
     from PIL import Image
 
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
-        raise LabError(
-            f"Pixels of shape {rgb.shape} and type {rgb.dtype} are no picture: (H, W, 3) of uint8 is needed."
-        )
+        raise LabError(f"Pixels of shape {rgb.shape} and type {rgb.dtype} are no image: (H, W, 3) of uint8 is needed.")
     height, width = rgb.shape[:2]
     if (height, width) == (size, size):
         return rgb
@@ -99,7 +97,7 @@ def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
 
 def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
     notes: list[str] = []
-    name = "JPEG" if image.format == "MPO" else str(image.format)  # phones add a second picture behind a JPEG
+    name = "JPEG" if image.format == "MPO" else str(image.format)  # phones add a second image behind a JPEG
     if name != "JPEG" and getattr(image, "is_animated", False):
         notes.append(_animation_note(image, name, len(data)))
     original = image.size
@@ -109,21 +107,21 @@ def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
     turned = _upright(image)
     if turned is not None:
         notes.append("rotated as its EXIF says")
-    picture = image if turned is None else turned
-    if picture.mode in ("RGB", "RGBA", "L", "LA", "CMYK") and "transparency" not in picture.info:
-        picture = _reduced(picture)  # before copies in other modes are made
-    picture = _reduced(_to_rgb(picture, notes))
-    if picture.size not in (original, original[::-1]):
+    photo = image if turned is None else turned
+    if photo.mode in ("RGB", "RGBA", "L", "LA", "CMYK") and "transparency" not in photo.info:
+        photo = _reduced(photo)  # before copies in other modes are made
+    photo = _reduced(_to_rgb(photo, notes))
+    if photo.size not in (original, original[::-1]):
         notes.append(f"reduced from {original[0]}×{original[1]} pixels while reading")
     if name == "PNG" and data[24:25] == b"\x10":  # bit depth in the header; Pillow keeps the upper 8 bits of colours
         notes.append("16-bit reduced to 8")
     if max(original) > LONG_ASPECT * min(original):
         notes.append("long and narrow: the model sees its central square only")
-    return DecodedImage(rgb=np.array(picture, dtype=np.uint8), format=name, notes=tuple(notes))
+    return DecodedImage(rgb=np.array(photo, dtype=np.uint8), format=name, notes=tuple(notes))
 
 
 def _reduction(width: int, height: int) -> int:
-    """Whole factor by which a picture of that size is reduced, 1 for none."""
+    """Whole factor by which an image of that size is reduced, 1 for none."""
     return max(1, min(width, height) // KEPT_SIDE) if width * height > LARGE_PIXELS else 1
 
 
@@ -140,12 +138,12 @@ def _animation_note(image: PillowImage.Image, name: str, size_bytes: int) -> str
 
 
 def _upright(image: PillowImage.Image) -> PillowImage.Image | None:
-    """The picture turned and mirrored as its EXIF orientation says, or None where it says nothing usable."""
+    """The image turned and mirrored as its EXIF orientation says, or None where it says nothing usable."""
     from PIL.Image import Transpose
 
     try:
         orientation = image.getexif().get(ORIENTATION_TAG)
-    except Exception:  # a broken EXIF block is no reason to refuse the picture
+    except Exception:  # a broken EXIF block is no reason to refuse the image
         return None
     steps = {
         2: Transpose.FLIP_LEFT_RIGHT,
@@ -185,7 +183,7 @@ def _to_rgb(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
 
 
 def _what_it_is(data: bytes) -> str:
-    """A kind guess at what was given instead of a picture we read."""
+    """A kind guess at what was given instead of an image we read."""
     head = data[:64]
     if head[4:8] == b"ftyp":
         brand = head[8:12]
@@ -194,4 +192,4 @@ def _what_it_is(data: bytes) -> str:
     for start, kind in known.items():
         if head.startswith(start):
             return f"This is {kind} file"
-    return "This file is no picture that can be read"
+    return "This file is no image that can be read"

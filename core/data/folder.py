@@ -34,7 +34,7 @@ TEST_SEED, VALIDATION_SEED = 20092, 20093
 MAX_IMAGES = 200_000
 MAX_CLASSES = 1000
 MAX_UNREADABLE = 0.1
-"""A larger share (0..1) of unreadable pictures means that something is wrong with the folder."""
+"""A larger share (0..1) of unreadable images means that something is wrong with the folder."""
 KEPT_CACHES = 8
 
 
@@ -49,7 +49,7 @@ class _File:
 
 def root_of(name: str) -> Path:
     """The folder that `folder:<path>` names. Raises LabError where there is none."""
-    root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/pictures")
+    root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/images")
     try:
         found = root.is_dir()
     except OSError as error:
@@ -94,7 +94,7 @@ def load(name: str, on_progress: Progress | None = None) -> ImageDataset:
 
 
 def state(name: str) -> str:
-    """Another text whenever a picture was added, removed or changed, without opening any. Raises LabError as `load`."""
+    """Another text whenever an image was added, removed or changed, without opening any. Raises LabError as `load`."""
     _, listing = _list(root_of(name))
     return _digest([file for split in listing.values() for file in split])
 
@@ -121,7 +121,7 @@ def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
     if len(classes) < 2:
         found = "1 class folder" if classes else "no class folders"
         raise LabError(
-            f"{folders['train']} holds {found} and at least 2 are needed: put the pictures of each class into a folder of "
+            f"{folders['train']} holds {found} and at least 2 are needed: put the images of each class into a folder of "
             "its own."
         )
     if len(classes) > MAX_CLASSES:
@@ -136,17 +136,17 @@ def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
                 f"{folder} and {folders['train']} hold different class folders ({others[0]!r} is in one of them only): "
                 "give both the same."
             )
-        listing[split] = [file for label, each in enumerate(classes) for file in _pictures(folder / each, label)]
+        listing[split] = [file for label, each in enumerate(classes) for file in _images(folder / each, label)]
         counts = np.bincount([file.label for file in listing[split]], minlength=len(classes))
         if not counts.all():
             empty = folder / classes[int(counts.argmin())]
             raise LabError(
-                f"{empty} holds no picture ({', '.join(SUFFIXES)}): each folder in there is a class and needs some, so give "
-                "another folder, or add pictures."
+                f"{empty} holds no image ({', '.join(SUFFIXES)}): each folder in there is a class and needs some, so give "
+                "another folder, or add images."
             )
     total = sum(map(len, listing.values()))
     if total > MAX_IMAGES:
-        raise LabError(f"{root} holds {total} pictures and at most {MAX_IMAGES} are loaded: give a smaller folder.")
+        raise LabError(f"{root} holds {total} images and at most {MAX_IMAGES} are loaded: give a smaller folder.")
     return classes, listing
 
 
@@ -158,8 +158,8 @@ def _class_names(folder: Path) -> list[str]:
     return names
 
 
-def _pictures(folder: Path, label: int) -> Iterator[_File]:
-    """Picture files anywhere below a class folder; hidden ones, links to folders and things that are no file are left out."""
+def _images(folder: Path, label: int) -> Iterator[_File]:
+    """Image files anywhere below a class folder; hidden ones, links to folders and things that are no file are left out."""
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -258,7 +258,7 @@ def _check_unreadable(root: Path, files: list[_File], readable: np.ndarray) -> N
     if len(bad) > MAX_UNREADABLE * len(files):
         first = _shown(files[bad[0]].path.relative_to(root))
         raise LabError(
-            f"{len(bad)} of the {len(files)} pictures in {root} cannot be decoded ({first} for one): repair or remove them."
+            f"{len(bad)} of the {len(files)} images in {root} cannot be decoded ({first} for one): repair or remove them."
         )
 
 
@@ -269,7 +269,7 @@ def _dataset(root: Path, classes: list[str], splits: dict[str, Split], left_out:
         needed = 1 + (len(taken) if split == "train" else 0)
         if counts.min() < needed:
             worst = int(counts.argmin())
-            have = f"{counts[worst]} readable picture{'' if counts[worst] == 1 else 's'}"
+            have = f"{counts[worst]} readable image{'' if counts[worst] == 1 else 's'}"
             raise LabError(
                 f"The class {classes[worst]!r} has {have} for {split} in {root} and at least {needed} "
                 f"{'are' if needed > 1 else 'is'} needed: add some, or remove the class."

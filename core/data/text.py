@@ -56,7 +56,7 @@ def decode_file(data: bytes, title: str) -> str:
         raise LabError(f"{title} is saved as UTF-16: save it as UTF-8 and try again.")
     if _looks_binary(data):
         raise LabError(
-            f"{title} is not plain text (it holds bytes that only programs, pictures and documents have): export it as plain "
+            f"{title} is not plain text (it holds bytes that only programs, images and documents have): export it as plain "
             "text in UTF-8 and try again."
         )
     try:

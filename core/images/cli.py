@@ -51,8 +51,8 @@ def classify(
     rows: list[dict[str, Any]] = []
     for name in images:
         try:
-            picture = decode_image(read(Path(name), MAX_BYTES, "picture"))
-            prediction = answer(loaded, fit_to_model(picture.rgb, side)[None], tta)[0]
+            image = decode_image(read(Path(name), MAX_BYTES, "image"))
+            prediction = answer(loaded, fit_to_model(image.rgb, side)[None], tta)[0]
         except LabError as error:
             rows.append({"file": name, "error": str(error)})
             note(f"{name}: {error}")
@@ -63,7 +63,7 @@ def classify(
                 "top5": [{"label": label, "probability": probability} for label, probability in prediction.top],
                 "likely_none_of_these": prediction.likely_none_of_these,
                 "latency_ms": round(prediction.latency_ms, 3),
-                "notes": list(picture.notes),
+                "notes": list(image.notes),
             }
         )
         if not as_json:
@@ -96,7 +96,7 @@ def evaluate(
     if reference.card.task == "text":
         return _evaluate_text(reference, split, text, tta, device, as_json)
     if text is not None:
-        raise LabError(f"{reference.name} classifies pictures: leave --text out, or choose a language model.")
+        raise LabError(f"{reference.name} classifies images: leave --text out, or choose a language model.")
     loaded = load(reference, device)
     from core.inference.evaluation import evaluate as measure
 
@@ -192,7 +192,7 @@ def load(reference: CheckpointRef, device: str) -> Any:
 def read(path: Path, most_bytes: int, what: str) -> bytes:
     """A file that a person gave, and one byte more than it may have if it is too large. Raises LabError.
 
-    what: `picture` or `text file`, for sentences.
+    what: `image` or `text file`, for sentences.
     """
     try:
         if path.is_dir():

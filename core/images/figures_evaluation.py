@@ -27,7 +27,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         error_x=_intervals(ordered, TEXT[dark], width=4),
         customdata=[[100 * item.low, 100 * item.high, item.n] for item in ordered],
         hovertemplate="%{y}: %{x:.1f}%, 95% interval %{customdata[0]:.1f} to %{customdata[1]:.1f}, "
-        "%{customdata[2]} pictures<extra></extra>",
+        "%{customdata[2]} images<extra></extra>",
     )
     figure.add_vline(x=100 * overall, line={"color": MUTED[dark], "width": 1.5, "dash": "dot"})
     figure.add_annotation(
@@ -101,7 +101,7 @@ def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colou
         error_y=_intervals(bins, with_alpha(colour, 0.6), width=3),
         customdata=[[item.n, 100 * item.low, 100 * item.high] for item in bins],
         hovertemplate="stated %{x:.0f}%, right %{y:.1f}% (95% interval %{customdata[1]:.1f} to %{customdata[2]:.1f}), "
-        "%{customdata[0]} pictures<extra></extra>",
+        "%{customdata[0]} images<extra></extra>",
     )
     figure.update_xaxes(title_text="stated probability (%)", range=[0, 103], fixedrange=True)
     figure.update_yaxes(title_text="right answers (%)", range=[0, 105], fixedrange=True)

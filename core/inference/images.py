@@ -1,4 +1,4 @@
-"""From a picture to an honest answer: calibrated probabilities, and a warning when it is likely none of the classes."""
+"""From an image to an honest answer: calibrated probabilities, and a warning when it is likely none of the classes."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Prediction:
     likely_none_of_these: bool
     """Whether the energy is above the card's threshold. False where the card has none."""
     latency_ms: float
-    """Wall time per picture of this call, from uint8 pixels to probabilities."""
+    """Wall time per image of this call, from uint8 pixels to probabilities."""
 
 
 @torch.inference_mode()
 def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> torch.Tensor:
     """Logits (N, classes), float32, on the CPU. images: (N, H, W, 3) uint8. tta: None takes the card's.
 
-    Raises LabError where the pictures do not have the model's input size.
+    Raises LabError where the images do not have the model's input size.
     """
     card = checkpoint.card
     side = card.image_data.image_size
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
         raise LabError(
-            f"{card.title} takes pictures of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape "
+            f"{card.title} takes images of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape "
             f"{'x'.join(map(str, images.shape))}: resize them first."
         )
     device = next(checkpoint.model.parameters()).device
@@ -54,7 +54,7 @@ def normalise(pixels: torch.Tensor, card: Card) -> torch.Tensor:
 
 
 def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> list[Prediction]:
-    """One Prediction per picture. images: (N, H, W, 3) uint8. Raises LabError as `logits_of` does."""
+    """One Prediction per image. images: (N, H, W, 3) uint8. Raises LabError as `logits_of` does."""
     if len(images) == 0:
         return []
     started = time.perf_counter()

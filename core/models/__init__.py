@@ -23,7 +23,7 @@ TTA_LEVELS = get_args(TtaLevel)
 class ModelEntry:
     title: str
     task: str
-    """`images`: pictures to logits of classes; `text`: characters to logits of the next character."""
+    """`images`: images to logits of classes; `text`: characters to logits of the next character."""
     description: str
     source: str
     module: str

@@ -1,4 +1,4 @@
-"""ResNet-18 from torchvision with the stem for small pictures."""
+"""ResNet-18 from torchvision with the stem for small images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ResNet18Config(Settings):
 def resnet18(config: ResNet18Config) -> nn.Module:
     """Normalised images (N, 3, H, W) to logits (N, classes). 11.2M parameters.
 
-    The 7x7 stride-2 stem and its pooling would leave a 32-pixel picture 8 pixels wide, so the stem is one 3x3
+    The 7x7 stride-2 stem and its pooling would leave a 32-pixel image 8 pixels wide, so the stem is one 3x3
     convolution. Every module is called once per forward pass and nothing works in place, so attribution methods can
     hook it. Source: He et al., arXiv:1512.03385, section 4.2.
     """

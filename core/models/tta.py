@@ -1,4 +1,4 @@
-"""Test-time augmentation: the same picture seen several ways, logits averaged."""
+"""Test-time augmentation: the same image seen several ways, logits averaged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.models import TTA_LEVELS
 def tta_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
     """Logits (N, classes) for normalised images (N, 3, H, W).
 
-    tta: `none`; `flip` (the picture and its mirror image); `flip+shift` (also both moved by one pixel up-left and
+    tta: `none`; `flip` (the image and its mirror image); `flip+shift` (also both moved by one pixel up-left and
     down-right, the unmoved pair counting half). Raises LabError for any other. Source: arXiv:2404.00498, section 3.5.
     """
     if tta not in TTA_LEVELS:

@@ -146,7 +146,7 @@ def _images_dataset(name: str) -> str:
     name = whole_name(name)
     if dataset_task(name) != "images":
         raise LabError(
-            f"{dataset_title(name)} holds text and a study needs pictures: choose cifar10, or folder:PATH, as --dataset."
+            f"{dataset_title(name)} holds text and a study needs images: choose cifar10, or folder:PATH, as --dataset."
         )
     return name
 

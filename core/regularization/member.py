@@ -31,7 +31,7 @@ from core.jobs.worker import do_run
 from core.regularization.store import STUDIES, member_result
 from core.training.config import TrainConfig
 from core.training.job import train_to_end
-from core.training.report import in_words, measure_pictures
+from core.training.report import in_words, measure_images
 from core.training.session import TrainSession
 
 CLAIM_S = 20.0
@@ -69,7 +69,7 @@ def test_member(folder: Path) -> None:
     if result is None or result.status != "finished" or result.test_accuracy is not None:
         return
     config = RunStore(folder.parent).config(folder.name)
-    evaluation = measure_pictures(
+    evaluation = measure_images(
         folder / "best",
         _dataset(config.dataset),
         pick_device(config.device),

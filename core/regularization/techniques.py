@@ -151,9 +151,7 @@ class Augment(Technique):
     strength: float = 2.0
     name = "augment"
     title = "Flip + crop"
-    how = (
-        "Shows every picture mirrored half of the time and moved by up to so many pixels, which leaves its class alone."
-    )
+    how = "Shows every image mirrored half of the time and moved by up to so many pixels, which leaves its class alone."
     paper = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
     url = "https://papers.nips.cc/paper/4824"
     unit = "pixels"
@@ -170,7 +168,7 @@ class Cutout(Technique):
     strength: float = 8.0
     name = "cutout"
     title = "Cutout"
-    how = "Hides a square of so many pixels of every training picture, so that no single part may decide."
+    how = "Hides a square of so many pixels of every training image, so that no single part may decide."
     paper = "DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout"
     url = "https://arxiv.org/abs/1708.04552"
     unit = "pixels"
@@ -188,7 +186,7 @@ class Mixup(Technique):
     name = "mixup"
     title = "Mixup"
     how = (
-        "Trains on weighted means of two pictures with the same mean of their labels; weights are drawn from "
+        "Trains on weighted means of two images with the same mean of their labels; weights are drawn from "
         "Beta(strength, strength)."
     )
     paper = "Zhang et al. 2018, mixup: beyond empirical risk minimization"
@@ -206,7 +204,7 @@ class CutMix(Technique):
     strength: float = 1.0
     name = "cutmix"
     title = "CutMix"
-    how = "Pastes a box out of another picture and mixes the two labels by the share of pixels; its size is drawn from Beta."
+    how = "Pastes a box out of another image and mixes the two labels by the share of pixels; its size is drawn from Beta."
     paper = "Yun et al. 2019, CutMix: regularization strategy to train strong classifiers"
     url = "https://arxiv.org/abs/1905.04899"
     unit = "alpha"
@@ -222,7 +220,7 @@ class TrivialAugment(Technique):
     strength: float = 1.0
     name = "trivial_augment"
     title = "TrivialAugment"
-    how = "Changes every picture by one operation (turn, shear, colour, contrast, …) drawn at random, as strong as chance has it."
+    how = "Changes every image by one operation (turn, shear, colour, contrast, …) drawn at random, as strong as chance has it."
     paper = "Müller & Hutter 2021, TrivialAugment: tuning-free yet state-of-the-art data augmentation"
     url = "https://arxiv.org/abs/2103.10158"
     unit = ""

@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def trivial_augment(pixels: Tensor, seed: int) -> Tensor:
-    """Each picture changed at random. pixels: (B, H, W, 3) uint8, returns the same.
+    """Each image changed at random. pixels: (B, H, W, 3) uint8, returns the same.
 
-    The same seed gives the same pictures, and torch's global generator is left as it was. On the CPU and through PIL, which
+    The same seed gives the same images, and torch's global generator is left as it was. On the CPU and through PIL, which
     is faster here than tensors. Source: Müller & Hutter, arXiv:2103.10158, with torchvision's defaults.
     """
     from PIL import Image
@@ -19,5 +19,5 @@ def trivial_augment(pixels: Tensor, seed: int) -> Tensor:
     transform = v2.TrivialAugmentWide()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torchvision draws from it; torch.manual_seed would reseed GPUs too
-        changed = [np.asarray(transform(Image.fromarray(picture))) for picture in pixels.cpu().numpy()]
+        changed = [np.asarray(transform(Image.fromarray(image))) for image in pixels.cpu().numpy()]
     return torch.from_numpy(np.stack(changed)).to(pixels.device)

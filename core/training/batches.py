@@ -98,7 +98,7 @@ def epoch_order(total: int, random: torch.Generator) -> Tensor:
 
 
 def _reflect(index: Tensor, side: int) -> Tensor:
-    """Mirror indices that fall off the picture back into it, border pixel not repeated."""
+    """Mirror indices that fall off the image back into it, border pixel not repeated."""
     index = index.abs()
     return torch.where(index > side - 1, 2 * (side - 1) - index, index)
 

@@ -95,7 +95,7 @@ def _dataset(config: TrainConfig) -> str:
     name = whole_name(config.dataset)
     model, task = MODELS[config.model], dataset_task(name)
     if model.task != task:
-        kind = {"images": "pictures", "text": "text"}
+        kind = {"images": "images", "text": "text"}
         title = DATASETS[name].title if name in DATASETS else name[:200]
         others = " or ".join(other for other, entry in MODELS.items() if entry.task == task)
         raise LabError(

@@ -25,7 +25,7 @@ IMAGES_ONLY = (
 )
 """Fields that mean nothing for a text."""
 TEXT_ONLY = ("window", "state_reset")
-"""Fields that mean nothing for pictures."""
+"""Fields that mean nothing for images."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(ge=0, le=10_000)]
 Epochs = Annotated[float, Field(gt=0, le=10_000)]
@@ -51,7 +51,7 @@ class TrainConfig(Settings):
     """Fields of that model's config that differ from its defaults; class count and image size, or the vocabulary, come from
     the dataset."""
     dataset: Name = "cifar10"
-    """Name in `core.data.DATASETS`, `folder:<path>` for pictures, or `text:<path>` for a text."""
+    """Name in `core.data.DATASETS`, `folder:<path>` for images, or `text:<path>` for a text."""
     recipe: Name = "default"
     """The preset this config started from; for people, it changes nothing."""
     seed: Seed = 0

@@ -13,7 +13,7 @@ from core.training.config import TrainConfig
 START_SECONDS = 8.0
 """Importing torch and loading data, before the first step."""
 SCALED = {
-    # Multiply-adds of one forward pass of one 32x32 picture, and the share of a core's 100 GFLOP/s that training
+    # Multiply-adds of one forward pass of one 32x32 image, and the share of a core's 100 GFLOP/s that training
     # reached here, both with the default config. They give a first guess for a model that never ran on a machine.
     "simple_cnn": (3.9e6, 0.35),
     "fast_resnet": (118e6, 0.75),
@@ -23,7 +23,7 @@ CORE_FLOPS = 100e9
 DROPS = ("dropout", "spatial_dropout", "stochastic_depth")
 """Settings of those models that hardly change their speed."""
 AUTO_AUGMENT_SECONDS = 150e-6
-"""What auto-augment adds to each picture: 144 µs were measured here, on one core."""
+"""What auto-augment adds to each image: 144 µs were measured here, on one core."""
 TEXT_SHARE = 0.5
 """The same share for language models: 0.75 was seen for 2x512, less for small ones."""
 GATES = {"char_rnn": 1, "char_gru": 3, "char_lstm": 4}

@@ -1,4 +1,4 @@
-"""Training a classifier of pictures."""
+"""Training a classifier of images."""
 
 from __future__ import annotations
 

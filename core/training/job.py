@@ -19,7 +19,7 @@ from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig
 from core.training.estimate import record_speed
-from core.training.report import in_words, measure_pictures, measure_text
+from core.training.report import in_words, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
 from core.training.snapshots import (
@@ -284,7 +284,7 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         result = measure_text(folder, dataset, session.device, known, job.stage)
         words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
     else:
-        evaluation = measure_pictures(folder, dataset, session.device, known, job.stage)
+        evaluation = measure_images(folder, dataset, session.device, known, job.stage)
         job.update(test_accuracy=evaluation.accuracy if evaluation else None)
         words = f"test accuracy {in_words(evaluation)}" if evaluation else ""
     title_checkpoints(job.folder, job.name)

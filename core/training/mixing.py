@@ -49,8 +49,8 @@ def _taken(images: Tensor, partner: Tensor) -> Tensor:
 
 
 def box_of_share(share: float, centre: tuple[int, int], height: int, width: int) -> Box:
-    """The box around `centre` (row, column) that leaves about `share` of the picture, with the picture's own proportions;
-    what lies outside the picture is cut off. Source: arXiv:1905.04899, equation 2."""
+    """The box around `centre` (row, column) that leaves about `share` of the image, with the image's own proportions;
+    what lies outside the image is cut off. Source: arXiv:1905.04899, equation 2."""
     half_height, half_width = (int(size * (1 - share) ** 0.5) // 2 for size in (height, width))
     row, column = centre
     return (

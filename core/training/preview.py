@@ -1,4 +1,4 @@
-"""What the trainer would show a network, as pictures for people."""
+"""What the trainer would show a network, as images for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.training.config import TrainConfig
 def augmented_pixels(
     images: np.ndarray, labels: np.ndarray, card: ImageCard, config: TrainConfig, epoch: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures as the trainer would feed them in an epoch, as one batch and in the order given.
+    """Images as the trainer would feed them in an epoch, as one batch and in the order given.
 
     images: (N, H, W, 3) uint8; labels: (N,) int64. Returns (N, H, W, 3) uint8, de-normalised, and the targets: (N,), or
     (N, classes) with mixup or cutmix. Raises LabError for no images, or another number of labels.

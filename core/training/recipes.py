@@ -163,16 +163,16 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
 }
 
 MEASURED: dict[tuple[str, str], str] = {
-    ("simple_cnn", "default"): "81.45 ± 0.26% on a picture and its mirror image, 79.77 ± 0.34% alone (seeds 0 to 2).",
-    ("simple_cnn", "quick"): "72.6 ± 0.7% on a picture and its mirror image (seeds 0 to 2).",
+    ("simple_cnn", "default"): "81.45 ± 0.26% on an image and its mirror image, 79.77 ± 0.34% alone (seeds 0 to 2).",
+    ("simple_cnn", "quick"): "72.6 ± 0.7% on an image and its mirror image (seeds 0 to 2).",
     ("simple_cnn", "textbook"): "71.1% (seed 0); the usual script, but for normalised pixels.",
-    ("fast_resnet", "default"): "93.7% on six views of a picture, 93.0% on the picture alone (seed 0).",
+    ("fast_resnet", "default"): "93.7% on six views of an image, 93.0% on the image alone (seed 0).",
     ("char_lstm", "default"): "1.439 nats, 2.076 bits per character (seed 0).",
     ("char_lstm", "quick"): "1.712 ± 0.009 nats (seeds 0 to 2).",
     ("char_gru", "quick"): "1.594 nats (seed 0): at this size and length it learns faster than the LSTM.",
     ("char_rnn", "quick"): "1.804 ± 0.008 nats (seeds 0 to 2).",
     ("char_gpt", "quick"): "1.708 ± 0.007 nats (seeds 0 to 2).",
-    ("fast_resnet", "full"): "94.3% on six views of a picture, 93.5% on the picture alone (seed 0).",
+    ("fast_resnet", "full"): "94.3% on six views of an image, 93.5% on the image alone (seed 0).",
 }
 """Test accuracy, or the loss on the validation part of the text; a recipe that is not here was not measured by us yet."""
 

@@ -17,7 +17,7 @@ Stage = Callable[[str, float | None], None]
 """Told what is being done, and the share done, 0..1, where it is known."""
 
 
-def measure_pictures(
+def measure_images(
     folder: Path, dataset: ImageDataset, device: str, known: dict[str, Any], stage: Stage
 ) -> Evaluation | None:
     """Calibrate the checkpoint in a folder on validation, then measure it once on test; both go on its card.

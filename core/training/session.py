@@ -54,7 +54,7 @@ class TrainSession:
         self.config = config
         self.device = device
         self.dataset_card = dataset.card
-        task, what = ("images", "pictures") if isinstance(dataset, ImageDataset) else ("text", "a text")
+        task, what = ("images", "images") if isinstance(dataset, ImageDataset) else ("text", "a text")
         entry = MODELS.get(config.model)
         if entry and entry.task != task:
             raise LabError(f"{entry.title} cannot learn {dataset.card.title}, which is {what}: choose another of both.")

@@ -1,4 +1,4 @@
-"""What a training session asks of the data it trains on. Pictures and text answer in files of their own."""
+"""What a training session asks of the data it trains on. Images and text answer in files of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.data.dataset import DatasetCard
 from core.training.config import TrainConfig
 
 Batch = tuple[Tensor, Tensor]
-"""Inputs and targets of one optimizer step. Pictures: (B, 3, H, W) and (B,), or where labels are mixed (B, classes) that
+"""Inputs and targets of one optimizer step. Images: (B, 3, H, W) and (B,), or where labels are mixed (B, classes) that
 sum to one; text: (B, T) and (B, T)."""
 
 

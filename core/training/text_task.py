@@ -32,7 +32,7 @@ class TextTask:
         usual = TrainConfig()
         for name in IMAGES_ONLY:
             if getattr(config, name) != getattr(usual, name):
-                raise LabError(f"{name}={getattr(config, name)!r} is for pictures: leave it out for a text.")
+                raise LabError(f"{name}={getattr(config, name)!r} is for images: leave it out for a text.")
         if config.optimizer == "muon":
             raise LabError("optimizer='muon' is for convolutions: choose adamw, adam or sgd for a text.")
         self.config, self.device, self.amp = config, device, amp

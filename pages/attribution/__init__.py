@@ -13,7 +13,7 @@ PAGE = Page(
         "those pixels.",
         "Compare": "Does the reason change with the class that is asked for, with the network, or while it learned?",
         "Cover by hand": "What if it could not see this part? Cover it, and watch the answer move.",
-        "Scores": "Which methods deserve belief, measured over many pictures and against maps that know nothing of the "
+        "Scores": "Which methods deserve belief, measured over many images and against maps that know nothing of the "
         "network?",
     },
 )

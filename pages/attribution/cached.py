@@ -1,4 +1,4 @@
-"""Explainers, maps and their evidence, kept as long as the checkpoint, the picture and the question stay the same."""
+"""Explainers, maps and their evidence, kept as long as the checkpoint, the image and the question stay the same."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _attributed(
 def judged(
     asked: AttributionQuery, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
 ) -> tuple[Faithfulness, Verdict]:
-    """Curves of a map (H, W) on the picture that was asked about, and how they compare with the controls. Raises LabError."""
+    """Curves of a map (H, W) on the image that was asked about, and how they compare with the controls. Raises LabError."""
     reference = reference or asked.reference
     found = _curves(
         reference.card.fingerprint,

@@ -9,7 +9,7 @@ import streamlit as st
 from core.attribution.method import Method
 from core.common.errors import LabError
 from core.common.progress import Progress
-from pages.attribution.maps import Display, number, picture_of
+from pages.attribution.maps import Display, image_of, number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.slow import about, background, seconds
 from pages.shared.elements import show_image
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
 
 SAMPLES = 10
-"""Changed pictures of max-sensitivity."""
+"""Changed images of max-sensitivity."""
 SMALL_PX = 128
 
 
@@ -60,7 +60,7 @@ def randomisation(asked: AttributionQuery, found: Attribution, display: Display)
     st.markdown("#### Does the map depend on what was learned?")
     st.caption(
         "The weights are shuffled layer by layer, from the classifier down. A map that stays the same does not depend on "
-        "them: it shows the picture, not the network "
+        "them: it shows the image, not the network "
         "([Adebayo et al., arXiv:1810.03292](https://arxiv.org/abs/1810.03292))."
     )
 
@@ -104,7 +104,7 @@ def _small_multiples(
             what = f"down to {step.layers[-1]}" if count else "as trained"
             with st.container(width=SMALL_PX + 8, gap="xxsmall"):
                 show_image(
-                    picture_of(step.values, asked, display, signed=method.signed, side=SMALL_PX),
+                    image_of(step.values, asked, display, signed=method.signed, side=SMALL_PX),
                     width=SMALL_PX,
                     alt=f"{method.title} with {count} layers shuffled, rank correlation {alike}",
                 )

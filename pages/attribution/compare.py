@@ -13,14 +13,14 @@ from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.elements import show_image
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import KEY as PICTURE
+from pages.shared.upload_box import KEY as IMAGE
 from pages.shared.upload_box import example_row
 
 CLASSES, CHECKPOINTS, EPOCHS = "Classes", "Checkpoints", "Epochs of a run"
 COMPARISONS = {CLASSES: compare_classes, CHECKPOINTS: compare_checkpoints, EPOCHS: compare_epochs}
 ABOUT = {
     CLASSES: "Why this class, and why not that one? A map that stays the same whatever class it is asked about is no reason.",
-    CHECKPOINTS: "The same picture and class, other networks: pruned, int8, distilled, regularized, or trained anew.",
+    CHECKPOINTS: "The same image and class, other networks: pruned, int8, distilled, regularized, or trained anew.",
     EPOCHS: "How the reason changed while a network learned.",
 }
 
@@ -36,7 +36,7 @@ def compare_view() -> None:
         reference = ask_checkpoint()
         asked = ask(reference=reference, target=by != CLASSES) if reference else None
         if asked:
-            _picture(asked)
+            _image(asked)
     with answer:
         try:
             if by == EPOCHS and not has_snapshots():
@@ -44,7 +44,7 @@ def compare_view() -> None:
             elif asked:
                 only(asked)
                 COMPARISONS[by](asked)
-            elif reference and st.session_state.get(PICTURE) is None:
+            elif reference and st.session_state.get(IMAGE) is None:
                 st.markdown("**Upload a photo, or try one of these drawings:**")
                 example_row()
         except LabError as error:
@@ -52,11 +52,11 @@ def compare_view() -> None:
     _how_it_works()
 
 
-def _picture(asked: AttributionQuery) -> None:
+def _image(asked: AttributionQuery) -> None:
     side = asked.pixels.shape[0]
-    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.picture.title}, as {side} by {side} large pixels")
-    truth = f"; the test set says {escape_markdown(asked.picture.label)}" if asked.picture.label else ""
-    st.caption(f"{escape_markdown(asked.picture.title)}, {side}×{side} pixels: all that a network sees{truth}")
+    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.image.title}, as {side} by {side} large pixels")
+    truth = f"; the test set says {escape_markdown(asked.image.label)}" if asked.image.label else ""
+    st.caption(f"{escape_markdown(asked.image.title)}, {side}×{side} pixels: all that a network sees{truth}")
 
 
 def _how_it_works() -> None:
@@ -67,7 +67,7 @@ def _how_it_works() -> None:
             "same pixels in the same order, 0 is nothing in common, −1 the opposite order. It does not depend on the colour "
             "scale.\n\n"
             "**A map that ignores the class.** The network computes the logits of all classes from the same features, so some "
-            "likeness is natural. Guided Backprop goes further and nearly restores the picture whatever the class "
+            "likeness is natural. Guided Backprop goes further and nearly restores the image whatever the class "
             "([Nie et al., arXiv:1805.07039](https://arxiv.org/abs/1805.07039); [Adebayo et al., "
             "arXiv:1810.03292](https://arxiv.org/abs/1810.03292)).\n\n"
             "**The difference of two maps** explains $\\mathrm{logit}_a - \\mathrm{logit}_b$, why one class rather than the "

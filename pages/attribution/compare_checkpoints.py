@@ -1,4 +1,4 @@
-"""Compare / Checkpoints: the same picture and class, other networks."""
+"""Compare / Checkpoints: the same image and class, other networks."""
 
 from __future__ import annotations
 
@@ -126,5 +126,5 @@ def _notes(references: list[CheckpointRef]) -> None:
             f"Not calibrated: {', '.join(loose)}. Their probabilities, and with them their scores, are as sure as the network "
             "happens to be; compare maps and verdicts rather than these figures."
         )
-    said.append("One view of the picture each, no test-time augmentation.")
+    said.append("One view of the image each, no test-time augmentation.")
     st.caption(" ".join(said))

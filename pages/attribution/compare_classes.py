@@ -73,8 +73,8 @@ def _choose_methods() -> list[str]:
 
 
 def _choose_classes(asked: AttributionQuery) -> list[str]:
-    """Another picture or checkpoint begins with its two most likely classes; an address that names some wins once."""
-    question = (hash(asked.picture.data), asked.reference.card.fingerprint)
+    """Another image or checkpoint begins with its two most likely classes; an address that names some wins once."""
+    question = (hash(asked.image.data), asked.reference.card.fingerprint)
     before = st.session_state.get("compare-question")
     order = [asked.classes[place] for place in np.argsort(asked.probabilities)[::-1]]
     st.session_state["compare-question"] = question

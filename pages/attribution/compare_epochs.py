@@ -23,7 +23,7 @@ from pages.attribution.compare_cards import (
     maps_of,
 )
 from pages.attribution.compare_others import asked_of
-from pages.attribution.maps import number, picture_of
+from pages.attribution.maps import image_of, number
 from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure, show_image
 from pages.shared.registry import page_link
@@ -79,7 +79,7 @@ def compare_epochs(asked: AttributionQuery) -> None:
         for question, epoch, item in zip(questions, epochs.values(), found, strict=True):
             with st.container(width=SIDE_PX + 4, gap="xsmall"):
                 show_image(
-                    picture_of(item.pixels, question, display, signed=method.signed, side=SIDE_PX),
+                    image_of(item.pixels, question, display, signed=method.signed, side=SIDE_PX),
                     width=SIDE_PX,
                     alt=f"{method.title}: why {question.label}, at {epoch_title(epoch)}",
                 )

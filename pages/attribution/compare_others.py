@@ -24,7 +24,7 @@ MOST = 3
 
 
 def require_same_question(first: CheckpointRef, other: CheckpointRef) -> None:
-    """Raises LabError where the other knows other classes, or sees pictures of another size."""
+    """Raises LabError where the other knows other classes, or sees images of another size."""
     one, two = first.card.image_data, other.card.image_data
     names = other.label[:100], first.label[:100]
     if set(one.classes) != set(two.classes):
@@ -35,7 +35,7 @@ def require_same_question(first: CheckpointRef, other: CheckpointRef) -> None:
     if one.image_size != two.image_size:
         raise LabError(
             f"{names[0]} sees {two.image_size}x{two.image_size} pixels and {names[1]} {one.image_size}x{one.image_size}, so "
-            "their maps cannot be laid on each other: compare checkpoints that see pictures of one size."
+            "their maps cannot be laid on each other: compare checkpoints that see images of one size."
         )
 
 
@@ -43,7 +43,7 @@ def asked_of(asked: AttributionQuery, reference: CheckpointRef) -> AttributionQu
     """The same question, put to another checkpoint. Raises LabError where it is none for that."""
     require_same_question(asked.reference, reference)
     data = reference.card.image_data
-    seen = look(asked.picture.data, data.image_size)
+    seen = look(asked.image.data, data.image_size)
     return dataclasses.replace(
         asked,
         reference=reference,

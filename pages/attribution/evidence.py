@@ -115,7 +115,7 @@ def _rows(asked: AttributionQuery, found: Attribution, measured: Measured) -> di
         (
             "Max-sensitivity",
             number(measured.sensitivity),
-            "How far the map moves, as a share of itself, when the picture changes too little to see. Low is good.",
+            "How far the map moves, as a share of itself, when the image changes too little to see. Low is good.",
         )
     )
     return dict(zip(("Measure", "Value", "What it says"), map(list, zip(*rows, strict=True)), strict=True))
@@ -131,7 +131,7 @@ def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:
             _reference=reference, _found=found,
         )  # fmt: skip
     except LabError:
-        return None  # its baselines are the picture itself: the curves say so above
+        return None  # its baselines are the image itself: the curves say so above
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

@@ -82,11 +82,11 @@ def _headline(asked: AttributionQuery) -> None:
             f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
             icon=":material/help:",
         )
-    if asked.picture.label:
-        right = asked.picture.label == answer
+    if asked.image.label:
+        right = asked.image.label == answer
         st.caption(
             f"{':material/check: right' if right else ':material/close: wrong'}, the test set says "
-            f"{escape_markdown(asked.picture.label)}"
+            f"{escape_markdown(asked.image.label)}"
         )
     if asked.target == asked.predicted:
         st.markdown(f"### Why {escape_markdown(asked.label)}?")
@@ -95,7 +95,7 @@ def _headline(asked: AttributionQuery) -> None:
 
 
 def _maps(asked: AttributionQuery) -> None:
-    """The picture, the quick methods, those asked for and the controls; scores follow once all maps are there."""
+    """The image, the quick methods, those asked for and the controls; scores follow once all maps are there."""
     display = display_controls()
     legend(asked.label)
     told = st.empty()
@@ -104,7 +104,7 @@ def _maps(asked: AttributionQuery) -> None:
     refused: dict[str, LabError] = {}
     grid = st.container(horizontal=True, gap="small")
     with grid, st.container(width=CARD_PX, gap="xsmall"):
-        _picture(asked)
+        _image(asked)
     for name in QUICK:
         try:
             found = attributed(asked, name, settings_of(name, asked.reference))
@@ -144,12 +144,12 @@ def _maps(asked: AttributionQuery) -> None:
     _scores(asked, places, told)
 
 
-def _picture(asked: AttributionQuery) -> None:
+def _image(asked: AttributionQuery) -> None:
     side = asked.pixels.shape[0]
-    st.markdown("**The picture**")
-    alt = f"{asked.picture.title}, as {side} by {side} large pixels"
+    st.markdown("**The image**")
+    alt = f"{asked.image.title}, as {side} by {side} large pixels"
     show_image(asked.seen.enlarged, width=MAP_PX, alt=alt)
-    st.caption(f"{escape_markdown(asked.picture.title)}, {side}×{side} pixels: all that the network sees")
+    st.caption(f"{escape_markdown(asked.image.title)}, {side}×{side} pixels: all that the network sees")
 
 
 def _map(asked: AttributionQuery, found: Attribution, display: Display) -> DeltaGenerator:
@@ -189,7 +189,7 @@ def _scores(
         return
     beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
     told.caption(
-        f"To beat on this picture, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
+        f"To beat on this image, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
         ":material/close: does not, however high; the words name the simplest one that it does not beat."
     )
     for place, found in places:

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict
-from pages.attribution.maps import Display, picture_of
+from pages.attribution.maps import Display, image_of
 from pages.attribution.query import AttributionQuery
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
@@ -33,13 +33,13 @@ class Measured:
 
 def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, display: Display) -> None:
     """Download buttons."""
-    parts = (asked.reference.name, asked.picture.title, found.method.name, asked.label)
+    parts = (asked.reference.name, asked.image.title, found.method.name, asked.label)
     name = file_stem("-".join(parts), "map")[:120]
     with st.container(horizontal=True, gap="small"):
         for label, data, end, hint in (
             (
-                "Picture (PNG)",
-                lambda: picture_of(found.pixels, asked, display, signed=found.method.signed, side=PNG_PX),
+                "Image (PNG)",
+                lambda: image_of(found.pixels, asked, display, signed=found.method.signed, side=PNG_PX),
                 ".png",
                 "As it is shown above.",
             ),
@@ -53,7 +53,7 @@ def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, d
                 "Its input (.npy)",
                 lambda: npy_bytes(found.inputs),
                 "-input.npy",
-                "The picture as the network takes it, normalised, float32, (3, height, width).",
+                "The image as the network takes it, normalised, float32, (3, height, width).",
             ),
             (
                 "Scores (JSON)",
@@ -77,7 +77,7 @@ def map_scores(asked: AttributionQuery, found: Attribution, measured: Measured) 
     values: dict[str, Any] = {
         "checkpoint": asked.reference.name,
         "fingerprint": asked.reference.card.fingerprint,
-        "picture": asked.picture.title,
+        "image": asked.image.title,
         "method": found.method.name,
         "settings": found.method.settings(),
         "target": asked.label,

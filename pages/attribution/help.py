@@ -22,44 +22,44 @@ MAPS = (
     "logit, before it becomes a probability). Blue supports the class, vermillion speaks against it; methods that cannot tell "
     "the two apart are green. Guided Backprop and Guided Grad-CAM are slopes: blue where a brighter pixel would raise the "
     "score, vermillion where it would lower it. All maps are computed by [Captum](https://captum.ai) on a copy of the network, "
-    "from one view of the picture, and shown as the pixels that there are. Each has a scale of its own: colours of two maps do "
+    "from one view of the image, and shown as the pixels that there are. Each has a scale of its own: colours of two maps do "
     "not compare, only places do."
 )
 BASELINES = (
-    "**Baseline.** Some methods ask what the picture adds to one with nothing in it, others cover pixels with it. What nothing "
-    "looks like is a choice: black, the mean colour, the picture blurred, random colours. A pixel that is as in the baseline "
+    "**Baseline.** Some methods ask what the image adds to one with nothing in it, others cover pixels with it. What nothing "
+    "looks like is a choice: black, the mean colour, the image blurred, random colours. A pixel that is as in the baseline "
     "gets no value, however much it matters."
 )
 BELIEF = (
     "**Insertion and deletion.** If a map is right, the pixels it calls most important should carry the answer. They are put "
-    "onto a blurred copy of the picture (insertion) or replaced by the mean colour (deletion), a thirty-second of the picture "
+    "onto a blurred copy of the image (insertion) or replaced by the mean colour (deletion), a thirty-second of the image "
     "at a time, and the class's probability $p$ is watched over the share $s$ that went. The area under each curve is "
     "$A = \\int_0^1 p(s)\\, ds$, and the score is $A_{\\text{insertion}} - A_{\\text{deletion}}$, from −1 to 1 "
-    "([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). Both curves show the network pictures that it was never trained "
-    "on, so a score compares maps of one picture and is no truth about the network. Signed maps go by the sum of a pixel's three "
+    "([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). Both curves show the network images that it was never trained "
+    "on, so a score compares maps of one image and is no truth about the network. Signed maps go by the sum of a pixel's three "
     "values, from what supports most to what speaks against most. Where values change their sign from pixel to pixel, little "
-    "of an order is left by that: ranked by size instead, on 40 of the report's pictures of Fast ResNet, Guided Backprop scored "
+    "of an order is left by that: ranked by size instead, on 40 of the report's images of Fast ResNet, Guided Backprop scored "
     "0.49 and not 0.06, Integrated Gradients 0.47 and not 0.13. A low score judges a map in that order."
 )
 CONTROLS = (
-    "**Controls.** A random map (the mean of three), an edge detector (Sobel's, of the picture alone) and a blob in the centre "
+    "**Controls.** A random map (the mean of three), an edge detector (Sobel's, of the image alone) and a blob in the centre "
     "(most photographs have their subject there) know nothing of the network. An edge map looks as convincing as many an "
     "explanation. A map that does not score above all three is labelled with the simplest one that it fails to beat: a "
     "learner may not take it for evidence."
 )
 MORE = (
-    "**Infidelity.** Random squares of the picture are covered, and the fall of the logit is compared with the sum of the map's "
+    "**Infidelity.** Random squares of the image are covered, and the fall of the logit is compared with the sum of the map's "
     "values in there, the map scaled at its best: the mean squared error as a share of the mean squared fall. 0 foretells "
     "exactly, 1 is no better than a map of zeros. **Max-sensitivity.** The largest change of the map, as a share of itself, "
-    "among pictures that differ too little to see ([both: Yeh et al. 2019](https://arxiv.org/abs/1901.09392)). "
+    "among images that differ too little to see ([both: Yeh et al. 2019](https://arxiv.org/abs/1901.09392)). "
     "**Completeness gap.** Values of some methods must sum to the logit's rise over the baseline, "
     "$\\sum_i a_i = z_c(x) - z_c(x')$; the gap is by how much they miss it "
     "([Sundararajan et al. 2017](https://arxiv.org/abs/1703.01365)). **Shuffled layers.** A map that stays the same when the "
     "weights are shuffled does not show what was learned ([Adebayo et al. 2018](https://arxiv.org/abs/1810.03292))."
 )
 REPORT = (
-    "**The report.** One picture proves little: a blob in the centre beats most methods where the subject fills the centre. So "
-    "all methods explain the predicted class of many test images drawn by lot. Intervals are Student's, over pictures; they "
-    "do not cover another training seed. Methods and controls are compared on the same pictures, and the level is shared among "
+    "**The report.** One image proves little: a blob in the centre beats most methods where the subject fills the centre. So "
+    "all methods explain the predicted class of many test images drawn by lot. Intervals are Student's, over images; they "
+    "do not cover another training seed. Methods and controls are compared on the same images, and the level is shared among "
     "all comparisons: with 95%, none at all is called better by luck."
 )

@@ -1,4 +1,4 @@
-"""A map as a card: over its picture, with its score and its curves in small below it."""
+"""A map as a card: over its image, with its score and its curves in small below it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ BLANK = "Zero everywhere: the method found nothing to say."
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
     "random": "Drawn by lot; the score is the mean of three",
-    "edges": "Sobel's edges of the picture",
-    "blob": "The same for every picture",
+    "edges": "Sobel's edges of the image",
+    "blob": "The same for every image",
 }
 
 
@@ -60,7 +60,7 @@ def display_controls() -> Display:
             key="map-opacity",
             width=150,
             persist_state="session",
-            help="0% shows the picture alone, 100% the map alone.",
+            help="0% shows the image alone, 100% the map alone.",
         )
         percentile = st.segmented_control(
             "Strongest colour at",
@@ -94,12 +94,12 @@ def legend(label: str) -> None:
 
 def card(values: np.ndarray, asked: AttributionQuery, display: Display, *, signed: bool, alt: str) -> DeltaGenerator:
     """Draws a map (H, W); returns the place for its evidence, which takes longer."""
-    show_image(picture_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, alt=alt)
+    show_image(image_of(values, asked, display, signed=signed, side=MAP_PX), width=MAP_PX, alt=alt)
     return st.empty()
 
 
-def picture_of(values: np.ndarray, asked: AttributionQuery, display: Display, *, signed: bool, side: int) -> bytes:
-    """A map (H, W) over the picture, as PNG."""
+def image_of(values: np.ndarray, asked: AttributionQuery, display: Display, *, signed: bool, side: int) -> bytes:
+    """A map (H, W) over the image, as PNG."""
     return overlay_png(
         values,
         asked.pixels,
@@ -137,7 +137,7 @@ def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
 
 
 def badge(verdict: Verdict, probability: float = 1.0) -> None:
-    """The score and what it is worth, in words, with a sign and a colour. probability: of the class, of the whole picture."""
+    """The score and what it is worth, in words, with a sign and a colour. probability: of the class, of the whole image."""
     colour, icon, words = (
         ("orange", "close", verdict.label) if verdict.not_beaten else ("green", "check", verdict.label)
     )

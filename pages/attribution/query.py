@@ -1,4 +1,4 @@
-"""What is asked on the Attribution page: which checkpoint, which picture, why which class, against which baseline."""
+"""What is asked on the Attribution page: which checkpoint, which image, why which class, against which baseline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AttributionQuery:
     """A question that can be answered."""
 
     reference: CheckpointRef
-    picture: InputImage
+    image: InputImage
     seen: DecodedUpload
     probabilities: tuple[float, ...]
     """Of each class, calibrated, of one view."""
@@ -61,7 +61,7 @@ def ask_checkpoint() -> CheckpointRef | None:
 
 def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> AttributionQuery | None:
     """Draw the controls and return the question; None (with a sentence on the page where something is wrong) until there is
-    a checkpoint and a picture.
+    a checkpoint and an image.
 
     reference: the checkpoint, where its control is drawn already. target: whether the class is asked for here; else it is
     the one that the network predicts.
@@ -70,24 +70,24 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
     if reference is None:
         return None
     _from_address()
-    picture = upload_box()
-    _to_address(picture)
-    if picture is None:
+    image = upload_box()
+    _to_address(image)
+    if image is None:
         return None
     until_ready(everything=True)
     try:
-        seen = look(picture.data, reference.card.image_data.image_size)
+        seen = look(image.data, reference.card.image_data.image_size)
         probabilities = probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference)
     except LabError as error:
-        show_error(f"{picture.title}: {error}" if picture.title else error)
+        show_error(f"{image.title}: {error}" if image.title else error)
         return None
-    chosen = _class(reference, picture, probabilities) if target else int(np.argmax(probabilities))
+    chosen = _class(reference, image, probabilities) if target else int(np.argmax(probabilities))
     baseline = _baseline()
     if reference.card.onnx_file:
         st.caption("This checkpoint runs in 8 bits, without gradients: asked here are the same weights in float32.")
     return AttributionQuery(
         reference=reference,
-        picture=picture,
+        image=image,
         seen=seen,
         probabilities=probabilities,
         target=chosen,
@@ -96,7 +96,7 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
 
 
 def _from_address() -> None:
-    """`?image=17` opens test picture 17."""
+    """`?image=17` opens test image 17."""
     st.session_state.setdefault(IMAGE, None)
     if linked(IMAGE, IMAGE, _test_index):
         st.session_state["source"] = "Test set"
@@ -105,21 +105,21 @@ def _from_address() -> None:
 
 def _test_index(text: str) -> int:
     if not text.isdecimal() or len(text) > 6:
-        raise LabError(f"{text[:60]} is no number of a test picture: choose one under Test set.")
+        raise LabError(f"{text[:60]} is no number of a test image: choose one under Test set.")
     return int(text)
 
 
-def _to_address(picture: InputImage | None) -> None:
-    """The address names a picture of the test set, and no other."""
-    number = picture.title.removeprefix("test picture ") if picture and picture.label is not None else ""
-    if picture is not None:
+def _to_address(image: InputImage | None) -> None:
+    """The address names an image of the test set, and no other."""
+    number = image.title.removeprefix("test image ") if image and image.label is not None else ""
+    if image is not None:
         write_url(IMAGE, IMAGE, number if number.isdecimal() else None)
 
 
-def _class(reference: CheckpointRef, picture: InputImage, probabilities: tuple[float, ...]) -> int:
-    """Another picture starts with what the network says of it; an address that names a class wins once."""
+def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[float, ...]) -> int:
+    """Another image starts with what the network says of it; an address that names a class wins once."""
     classes = reference.card.image_data.classes
-    question = (hash(picture.data), classes)
+    question = (hash(image.data), classes)
     order = [int(place) for place in np.argsort(probabilities)[::-1]]
     if st.session_state.get("why-question") != question:
         st.session_state["why-question"] = question
@@ -155,7 +155,7 @@ def _baseline() -> str:
         ),
         key=BASELINE,
         persist_state="session",
-        help="A picture with nothing in it: methods that compare start from it, or cover with it. Another baseline is another "
+        help="An image with nothing in it: methods that compare start from it, or cover with it. Another baseline is another "
         "question. The measure of belief keeps its own, so that scores stay comparable.",
     )
     write_url("baseline", BASELINE, None if chosen == DEFAULT_BASELINE else chosen)

@@ -42,7 +42,7 @@ def report_table(reference: CheckpointRef) -> None:
     if reference.name not in names:
         there = ", ".join(map(escape_markdown, names))
         others = f" (one ships for {there})" if there else ""
-        st.caption(f"There is no report of all methods over many pictures for this checkpoint{others}. This makes one:")
+        st.caption(f"There is no report of all methods over many images for this checkpoint{others}. This makes one:")
         st.code(COMMAND.format(images=200, name=reference.name), language="bash")
         return
     try:
@@ -137,12 +137,13 @@ def _how(report: Report) -> str:
     config, made = report.config, report.config.made
     said = [
         f"{escape_markdown(config.title)} on {len(report.images):,} test images of "
-        f"{escape_markdown(dataset_title(config.dataset))}, drawn with seed {config.seed}; the class explained is the one it predicts, right or wrong. Score: insertion less deletion, with "
-        "its 95% interval. A method is better than the controls where its score is above each of theirs on the same pictures, "
+        f"{escape_markdown(dataset_title(config.dataset))}, drawn with seed {config.seed}; the class "
+        "explained is the one it predicts, right or wrong. Score: insertion less deletion, with its 95% interval. A method "
+        "is better than the controls where its score is above each of theirs on the same images, "
         "with the whole interval of the difference, all differences at once (Bonferroni); the bars above are each score's own. "
         "Signed maps go by their signed values, in which opposite signs cancel: How this works says what that does.",
-        f"Baseline of methods that compare: {escape_markdown(config.baseline)}. Gap: of completeness. Sensitivity: the largest, on "
-        f"the first {config.sensitivity_images:,} images. Time: median for one picture, the network warm.",
+        f"Baseline of methods that compare: {escape_markdown(config.baseline)}. Gap: of completeness. Sensitivity: the "
+        f"largest, on the first {config.sensitivity_images:,} images. Time: median for one image, the network warm.",
     ]
     if report.left_out:
         said.append(

@@ -141,7 +141,7 @@ def _begin(key: str, work: Callable[[Progress], Any]) -> tasks.BackgroundTask:
 
 
 def only(asked: AttributionQuery | None) -> None:
-    """Stop what this session began for another picture, class, checkpoint or baseline, or for any: nobody waits for it."""
+    """Stop what this session began for another image, class, checkpoint or baseline, or for any: nobody waits for it."""
     mine = st.session_state.get(MINE, set())
     kept = {key for key in mine if asked and key.startswith(_question(asked))}
     for key in mine - kept:
@@ -167,7 +167,7 @@ def _method(asked: AttributionQuery, name: str) -> Method:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _costs(fingerprint: str, _reference: CheckpointRef) -> tuple[float, float]:
-    """Seconds of a pass forward and of one backward, for one picture among several."""
+    """Seconds of a pass forward and of one backward, for one image among several."""
     from core.attribution.explainer import Explainer
 
     explainer = Explainer(loaded(_reference))  # of its own: what others ask meanwhile is not in its times

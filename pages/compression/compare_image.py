@@ -35,22 +35,22 @@ def same_image(made: ResultFiles, key: str) -> None:
         return
     controls, answer = st.columns([1, 2], gap="large")
     with controls:
-        picture = upload_box()
+        image = upload_box()
     with answer:
         try:
             pair = made.reference(first), made.reference(item)
         except LabError as error:
             st.caption(escape_markdown(error))
             pair = None
-    if pair and picture is None:
+    if pair and image is None:
         with answer:
-            st.markdown("**Give a picture, or try one of these drawings:**")
+            st.markdown("**Give an image, or try one of these drawings:**")
             example_row()
     elif pair:
         try:
-            seen = look(picture.data, pair[0].card.image_data.image_size)
+            seen = look(image.data, pair[0].card.image_data.image_size)
             with controls:
-                _picture(picture, seen)
+                _image(image, seen)
             with answer:
                 _both(seen, pair, (ORIGINAL.capitalize(), made.label(item.id)), key)
         except LabError as error:
@@ -59,11 +59,11 @@ def same_image(made: ResultFiles, key: str) -> None:
     differences(made, item, key)
 
 
-def _picture(picture: InputImage, seen: DecodedUpload) -> None:
-    show_image(seen.enlarged, width=SHOWN_PX, alt=f"{picture.title}, as the models see it")
+def _image(image: InputImage, seen: DecodedUpload) -> None:
+    show_image(seen.enlarged, width=SHOWN_PX, alt=f"{image.title}, as the models see it")
     side = seen.pixels.shape[0]
-    truth = f"; the test set says {escape_markdown(picture.label)}" if picture.label else ""
-    st.caption(f"{escape_markdown(picture.title)}, {side}×{side} pixels as both models see it{truth}")
+    truth = f"; the test set says {escape_markdown(image.label)}" if image.label else ""
+    st.caption(f"{escape_markdown(image.title)}, {side}×{side} pixels as both models see it{truth}")
 
 
 def _both(seen: DecodedUpload, pair: Pair, names: tuple[str, str], key: str) -> None:
@@ -128,7 +128,7 @@ def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) 
         )
     if not calibrated:
         said.append("The variant is not calibrated: both probabilities are at the original's temperature.")
-    said.append("One view of the picture each, no test-time augmentation.")
+    said.append("One view of the image each, no test-time augmentation.")
     return " ".join(said)
 
 

@@ -57,11 +57,11 @@ def differences(made: ResultFiles, item: Measurement, key: str) -> None:
         st.caption("There is none of these.")
         return
     pages = -(-len(found) // A_PAGE)
-    pictures = st.container(horizontal=True, gap="small")
+    images = st.container(horizontal=True, gap="small")
     page = 1
     if pages > 1:
         page = st.pagination(pages, key=f"differ-page-{key}-{item.id}-{chosen}") or 1
-    with pictures:
+    with images:
         for index in found[(page - 1) * A_PAGE : page * A_PAGE]:
             _one(data, int(index), int(first[index]), int(own[index]))
 

@@ -135,4 +135,4 @@ def students(made: ResultFiles, key: str) -> None:
             key=f"soft-{key}",
             alt="Mean probability that the teacher gives to each class, for training images of each class",
         )
-        st.caption("Which wrong classes a picture resembles is what a student learns from a teacher beyond the labels.")
+        st.caption("Which wrong classes an image resembles is what a student learns from a teacher beyond the labels.")

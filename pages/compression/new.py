@@ -23,7 +23,7 @@ from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
 
-TASKS = {"images": "Pictures", "text": "Text"}
+TASKS = {"images": "Images", "text": "Text"}
 PARAM = "checkpoint"
 FIELD_PX = 130
 ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
@@ -60,7 +60,7 @@ def new_recipe_view() -> None:
 
 
 def _task() -> str:
-    """Pictures or text; a link that names a checkpoint decides."""
+    """Images or text; a link that names a checkpoint decides."""
     wanted = st.query_params.get(PARAM)
     if wanted and "compress-task" not in st.session_state:
         try:

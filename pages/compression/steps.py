@@ -83,7 +83,7 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
                     args=(task, place, name),
                 )
         st.caption(_linked(row.step.about))
-        if type(row.step).model_fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of pictures
+        if type(row.step).model_fields and not (task == "text" and isinstance(row.step, Int8)):  # those are of images
             with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
                 step_fields(task, row)
 

@@ -25,19 +25,19 @@ COSTS = {
     "onnx_b1": "ONNX ×1",
     "onnx_b64": "ONNX ×64",
 }
-"""Cost of the picture -> what its switch says."""
+"""Cost of the image -> what its switch says."""
 FIRST = ("Variant", "Stored", "File that runs", "Weights that run", "Faster", "Accuracy", "Loss (nats)", "Change", "p")
 """Columns that answer the question; the table scrolls to the others."""
 NAME_CHARACTERS = 18
 """Of a line of a variant's name: a table as wide as this one would give each word a line of its own."""
 UNBROKEN = "\N{NO-BREAK SPACE}"
-PICTURES = (
-    "PyTorch and ONNX: milliseconds for one picture (×1) or 64, median and in brackets the 95th percentile, measured in turn "
-    "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one picture, in "
+IMAGES = (
+    "PyTorch and ONNX: milliseconds for one image (×1) or 64, median and in brackets the 95th percentile, measured in turn "
+    "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one image, in "
     "rounds that took both in turn, so not the quotient of two rows, which are of different minutes. Memory: what "
     "a fresh process needs to load the ONNX file and answer. Accuracy: one view of each test image, with its 95% interval. "
     "Change: against the original, with the 95% interval of paired answers; p: McNemar's exact test, how likely so uneven a "
-    "split of the disagreements is by luck alone. Multiply-adds are those really executed for one picture: zeros are "
+    "split of the disagreements is by luck alone. Multiply-adds are those really executed for one image: zeros are "
     "multiplied too. One multiply-add is two floating-point operations."
 )
 TEXT = (
@@ -56,9 +56,9 @@ def compress_view(made: ResultFiles, key: str) -> None:
         )
         return
     st.markdown(f"### {escape_markdown(headline(result))}")
-    _picture(result, key)
+    _image(result, key)
     st.table(compress_table(result), border="horizontal", hide_index=True)
-    st.caption(TEXT if result.task == "text" else PICTURES)
+    st.caption(TEXT if result.task == "text" else IMAGES)
     names = _tabs(result)
     for name, tab in zip(names, st.tabs(names, key=f"tabs-{key}", on_change="rerun"), strict=True):
         if not tab.open:
@@ -80,13 +80,13 @@ def compress_view(made: ResultFiles, key: str) -> None:
 
 def _tabs(result: CompressionResult) -> list[str]:
     """Those that this result has something for."""
-    pictures = result.task != "text"
+    images = result.task != "text"
     return [
         "Layers",
-        *(["Classes"] if pictures else []),
+        *(["Classes"] if images else []),
         "Speed",
         *(["Students"] if distils(result) else []),
-        *(["Same image"] if pictures else []),
+        *(["Same image"] if images else []),
         "Files",
     ]
 
@@ -116,7 +116,7 @@ def _how(result: CompressionResult) -> str:
     return escape_markdown(" · ".join(parts))
 
 
-def _picture(result: CompressionResult, key: str) -> None:
+def _image(result: CompressionResult, key: str) -> None:
     """Cost against accuracy, the cost as the viewer likes."""
     options = [cost for cost in COSTS if result.task != "text" or cost.endswith("bytes")]
     cost = st.segmented_control(

@@ -15,7 +15,7 @@ BOTTLENECKS = {
     "Data": (
         ":material/database:",
         "Does it work on what it has not seen?",
-        "Train on CIFAR-10, on Shakespeare, or on pictures and texts of yours, and watch the gap between training and "
+        "Train on CIFAR-10, on Shakespeare, or on images and texts of yours, and watch the gap between training and "
         "validation; what a language model copied word for word is underlined. Compare regularization techniques over "
         "seeds: which of them help by more than luck?",
     ),

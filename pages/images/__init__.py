@@ -9,8 +9,8 @@ PAGE = Page(
     section="Learn",
     question="What is in this image?",
     views={
-        "Classify": "What is in this picture, and how sure is the model?",
-        "Train": "Can a network learn this here, and does what it learns hold on pictures it has not seen?",
-        "Evaluate": "How good is a checkpoint on pictures it never saw, and where does it fail?",
+        "Classify": "What is in this image, and how sure is the model?",
+        "Train": "Can a network learn this here, and does what it learns hold on images it has not seen?",
+        "Evaluate": "How good is a checkpoint on images it never saw, and where does it fail?",
     },
 )

@@ -57,8 +57,8 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Progress], Any]:
     return work
 
 
-def same_pictures(result: Evaluation, now: ImageDataset) -> bool:
-    """Whether the mistakes of a kept result can be those of the test pictures as they are now: a folder may change."""
+def same_images(result: Evaluation, now: ImageDataset) -> bool:
+    """Whether the mistakes of a kept result can be those of the test images as they are now: a folder may change."""
     labels, classes = now.test.labels, now.card.classes
     return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
 

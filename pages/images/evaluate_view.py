@@ -13,7 +13,7 @@ from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
-from pages.images.evaluate_task import evaluation_work, kept, same_pictures, task_key
+from pages.images.evaluate_task import evaluation_work, kept, same_images, task_key
 from pages.shared import tasks
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -61,7 +61,7 @@ def _offer(reference: CheckpointRef) -> None:
         return
     count = card.dataset.sizes.get("test")
     st.markdown(
-        f"**Not evaluated on this machine yet.** {escape_markdown(card.dataset.title)} holds back test pictures for "
+        f"**Not evaluated on this machine yet.** {escape_markdown(card.dataset.title)} holds back test images for "
         "this; what the card says was measured where the checkpoint was made."
     )
     if card.dataset.name in DATASETS and not dataset_or_offer(
@@ -77,7 +77,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
     low, high = result.interval
     accuracy, loss, error = st.columns([2, 1, 1])
     accuracy.metric(
-        f"Test accuracy on {result.n:,} pictures",
+        f"Test accuracy on {result.n:,} images",
         f"{100 * result.accuracy:.1f}%",
         delta=f"95% interval {100 * low:.1f} to {100 * high:.1f}%",
         delta_color="off",
@@ -94,7 +94,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
     flagged = ""
     if reference.card.calibration.energy_threshold is not None:
         flagged = (
-            f" The none-of-these warning flags {100 * result.flagged:.1f}% of these pictures, all of them false alarms."
+            f" The none-of-these warning flags {100 * result.flagged:.1f}% of these images, all of them false alarms."
         )
     st.caption(f"Took {duration(result.seconds)}.{extra}{flagged}")
 
@@ -112,9 +112,7 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
             buttons=(),
             alt=f"Accuracy by class, from {worst.label} {100 * worst.accuracy:.0f}% to {best.label} {100 * best.accuracy:.0f}%",
         )
-        st.caption(
-            "The lines are 95% intervals: with so many pictures of each class, smaller differences mean nothing."
-        )
+        st.caption("The lines are 95% intervals: with so many images of each class, smaller differences mean nothing.")
     with right:
         st.markdown("#### What it takes for what")
         show_figure(
@@ -134,7 +132,7 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
         uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
         st.caption(
-            f"{uncalibrated}Larger dots hold more pictures; the lines are 95% intervals. Under the diagonal the checkpoint is "
+            f"{uncalibrated}Larger dots hold more images; the lines are 95% intervals. Under the diagonal the checkpoint is "
             "too sure of itself."
         )
     with right:
@@ -147,7 +145,7 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
     name = reference.card.dataset.name
     try:
         if not dataset_status(name).ready:
-            st.caption("The pictures are not on this machine any more.")
+            st.caption("The images are not on this machine any more.")
             return
         now = dataset(name)
     except LabError as error:
@@ -156,8 +154,8 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
     if not result.mistakes:
         st.caption("None: every answer was right.")
         return
-    if not same_pictures(result, now):
-        st.caption("The dataset has changed since: its pictures are not those of these mistakes any more.")
+    if not same_images(result, now):
+        st.caption("The dataset has changed since: its images are not those of these mistakes any more.")
         return
     shown = st.session_state.get("mistakes-shown", GALLERY)
     with st.container(horizontal=True, gap="small"):
@@ -166,7 +164,7 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
                 show_image(
                     enlarge(now.test.images[mistake.index], 96),
                     width=96,
-                    alt=f"Test picture {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
+                    alt=f"Test image {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
                 )
                 st.caption(
                     f"{escape_markdown(mistake.true)} → {escape_markdown(mistake.predicted)} {percent(mistake.confidence)}"
@@ -182,8 +180,8 @@ def _more(count: int) -> None:
 def _how_it_works() -> None:
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
-            "**Interval.** An accuracy measured on $n$ pictures is an estimate; the 95% interval is Wilson's "
-            "([1927](https://doi.org/10.1080/01621459.1927.10502953)). It covers the choice of pictures, not the spread "
+            "**Interval.** An accuracy measured on $n$ images is an estimate; the 95% interval is Wilson's "
+            "([1927](https://doi.org/10.1080/01621459.1927.10502953)). It covers the choice of images, not the spread "
             "over seeds: a difference inside either is no difference.\n\n"
             "**Calibration.** Answers are put into 15 bins by stated probability; the expected calibration error is "
             "$\\mathrm{ECE} = \\sum_b \\frac{n_b}{n} \\, |\\mathrm{acc}_b - \\mathrm{conf}_b|$ "

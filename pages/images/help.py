@@ -1,4 +1,4 @@
-"""How a picture becomes probabilities and a warning, for Images / Classify."""
+"""How an image becomes probabilities and a warning, for Images / Classify."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ def how_it_works(references: list[CheckpointRef]) -> None:
     """The folded explanation, with each checkpoint's own numbers."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
-            "The picture is cut to its central square and shrunk to the size the model was trained on; the model turns it "
+            "The image is cut to its central square and shrunk to the size the model was trained on; the model turns it "
             "into one score (logit) $z_k$ for each class $k$.\n\n"
             "**Probability.** A network's own numbers are too sure, or after training with smoothed labels not sure "
             "enough. So the scores are divided by a temperature $T$ before they become probabilities: "
             "$p_k = e^{z_k/T} / \\sum_j e^{z_j/T}$; above 1 it softens them, below 1 it sharpens. $T$ is fitted on "
-            "validation pictures "
+            "validation images "
             "([Guo et al. 2017, On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)).\n\n"
             "**None of these.** The model must pick one of its classes, whatever you show it. The free energy "
-            "$E = -\\log \\sum_j e^{z_j}$ is low for pictures like those it was trained on; above a threshold set on "
-            "validation pictures the page warns "
+            "$E = -\\log \\sum_j e^{z_j}$ is low for images like those it was trained on; above a threshold set on "
+            "validation images the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "It notices pictures like nothing in particular and misses some with strong edges, the more so in a small network: "
+            "It notices images like nothing in particular and misses some with strong edges, the more so in a small network: "
             "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
         )
         for reference in references:
@@ -36,5 +36,5 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             else:
                 st.caption(
                     f"{name}: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
-                    f"set on {calibration.images:,} validation pictures."
+                    f"set on {calibration.images:,} validation images."
                 )

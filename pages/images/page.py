@@ -1,4 +1,4 @@
-"""Images: classify a picture, train a classifier, and see how good it is."""
+"""Images: classify an image, train a classifier, and see how good it is."""
 
 from pages.images import PAGE
 from pages.shared.url import choose_view

@@ -1,4 +1,4 @@
-"""Images / Classify: one picture, one or two checkpoints, and how sure each is."""
+"""Images / Classify: one image, one or two checkpoints, and how sure each is."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def classify_view() -> None:
         second = None
         if first and compare:
             second = checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
-        picture = upload_box()
+        image = upload_box()
     with answer:
         if first is None:
             return
-        if picture is None:
+        if image is None:
             st.markdown("**Upload a photo, or try one of these drawings:**")
             example_row()
             st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
         else:
-            _answers(picture, [first] + ([second] if second else []))
+            _answers(image, [first] + ([second] if second else []))
     how_it_works([reference for reference in (first, second) if reference])
 
 
-def _answers(picture: InputImage, references: list[CheckpointRef]) -> None:
+def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
     try:
-        seen = look(picture.data, references[0].card.image_data.image_size)
+        seen = look(image.data, references[0].card.image_data.image_size)
     except LabError as error:
-        show_error(f"{picture.title}: {error}" if picture.title else error)
+        show_error(f"{image.title}: {error}" if image.title else error)
         return
     columns = st.columns(len(references), gap="medium")
-    # The pictures stand below, but need no model: they are there at once, also where the answer has to wait for it.
-    _pictures(picture, seen)
+    # The images stand below, but need no model: they are there at once, also where the answer has to wait for it.
+    _images(image, seen)
     with columns[0]:
         until_ready()
     answers: list[Prediction | None] = []
@@ -62,19 +62,19 @@ def _answers(picture: InputImage, references: list[CheckpointRef]) -> None:
         with column:
             if len(references) > 1:
                 st.markdown(f"**{escape_markdown(reference.label)}**")
-            answers.append(_answer_of(picture, reference))
+            answers.append(_answer_of(image, reference))
     # Two charts show the same classes in the same order, as far as both know them, to be read across.
     rows = list(dict.fromkeys(name for answer in answers if answer for name, _ in answer.top))
     for place, (column, reference, answer) in enumerate(zip(columns, references, answers, strict=True)):
         if answer:
             with column:
-                _one_answer(picture, reference, answer, rows, key=f"top-{place}")
+                _one_answer(image, reference, answer, rows, key=f"top-{place}")
 
 
-def _answer_of(picture: InputImage, reference: CheckpointRef) -> Prediction | None:
+def _answer_of(image: InputImage, reference: CheckpointRef) -> Prediction | None:
     """What the checkpoint says, or None with a sentence on the page."""
     try:
-        seen = look(picture.data, reference.card.image_data.image_size)
+        seen = look(image.data, reference.card.image_data.image_size)
         return predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)
@@ -82,7 +82,7 @@ def _answer_of(picture: InputImage, reference: CheckpointRef) -> Prediction | No
 
 
 def _one_answer(
-    picture: InputImage, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
+    image: InputImage, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
 ) -> None:
     """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
@@ -92,10 +92,10 @@ def _one_answer(
         st.markdown(f"## nearest: {escape_markdown(label)} · {percent(probability)}")
     else:
         st.markdown(f"## {escape_markdown(label)} · {percent(probability)}")
-    if picture.label:
-        right = picture.label == label
+    if image.label:
+        right = image.label == label
         icon = ":material/check: right" if right else ":material/close: wrong"
-        st.caption(f"{icon}, the test set says {escape_markdown(picture.label)}")
+        st.caption(f"{icon}, the test set says {escape_markdown(image.label)}")
     show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
@@ -115,17 +115,17 @@ def _one_answer(
     page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name)
 
 
-def _pictures(picture: InputImage, seen: DecodedUpload) -> None:
+def _images(image: InputImage, seen: DecodedUpload) -> None:
     side = seen.pixels.shape[0]
     with st.container(horizontal=True, gap="medium"):
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            show_image(seen.preview, width=SHOWN_PX, alt=f"The picture as it came: {picture.title}")
+            show_image(seen.preview, width=SHOWN_PX, alt=f"The image as it came: {image.title}")
             notes = "".join(f", {escape_markdown(note)}" for note in seen.notes)
             st.caption(
-                f"What you gave: {escape_markdown(picture.title)}, {seen.width}×{seen.height} {seen.format}{notes}"
+                f"What you gave: {escape_markdown(image.title)}, {seen.width}×{seen.height} {seen.format}{notes}"
             )
         with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            show_image(seen.enlarged, width=SHOWN_PX, alt=f"The same picture as {side} by {side} large pixels")
+            show_image(seen.enlarged, width=SHOWN_PX, alt=f"The same image as {side} by {side} large pixels")
             st.caption(f"What the model sees: {side}×{side} pixels")
 
 
@@ -139,4 +139,4 @@ def _warning(reference: CheckpointRef) -> str:
     text = f"This is probably none of the {len(reference.card.image_data.classes)} classes ({_classes(reference)})."
     if rate is None:
         return text
-    return f"{text} About {max(1, round(100 * rate))} in 100 pictures that are one of them get this warning too."
+    return f"{text} About {max(1, round(100 * rate))} in 100 images that are one of them get this warning too."

@@ -30,7 +30,7 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
         )
         return
     st.caption(
-        "Accuracy over steps, one scale for all: :orange[training] on plain pictures, :blue[validation], and the gap between "
+        "Accuracy over steps, one scale for all: :orange[training] on plain images, :blue[validation], and the gap between "
         "them shaded. Thick: the mean; thin: each seed. A ring: the weights that early stopping went back to."
     )
     bounds = curve_bounds(result, size)

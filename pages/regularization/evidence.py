@@ -158,7 +158,7 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
             "keeps the network of every run."
         )
         return
-    st.caption("The network of each arm's chosen strength and first seed, to be asked about pictures of yours.")
+    st.caption("The network of each arm's chosen strength and first seed, to be asked about images of yours.")
     for row, name in found:
         if name:
             with st.container(horizontal=True, gap="medium"):

@@ -27,7 +27,7 @@ def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
         ):
             download(label, data, f"{name}-{end}", key=f"{kind}-{key}")
     st.caption(
-        "Accuracies in files are shares, 0 to 1. A figure is saved as a picture by the camera that appears on it when it is "
+        "Accuracies in files are shares, 0 to 1. A figure is saved as an image by the camera that appears on it when it is "
         "pointed at."
     )
     made = {name: text for name, text in result.made.items() if text and name != "command"}

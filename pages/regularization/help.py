@@ -38,7 +38,7 @@ VERDICT = (
     "90% if the baseline spreads twice as much as 14 arms): *helps* and *hurts* are said where an interval leaves out zero, "
     "*within seed noise* where it does not. One seed says nothing about luck, and gets no verdict. The luck that is meant is "
     "that of the seed: all seeds are measured on the same test images, and how the difference would come out on other "
-    "pictures is not in the interval. On 10,000 of them that is some tenths of a point; on a few hundred it is more than all "
+    "images is not in the interval. On 10,000 of them that is some tenths of a point; on a few hundred it is more than all "
     "else."
 )
 WORTH = (

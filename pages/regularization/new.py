@@ -56,7 +56,7 @@ def new_study_view() -> None:
     config = None
     try:
         if dataset == FOLDER:
-            raise LabError("Give the path of a folder that holds one folder of pictures per class.")
+            raise LabError("Give the path of a folder that holds one folder of images per class.")
         config = StudyConfig(
             model=model,
             dataset=canonical_name(dataset),

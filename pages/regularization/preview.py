@@ -1,4 +1,4 @@
-"""A few pictures as the network would be shown them, before anything is trained."""
+"""A few images as the network would be shown them, before anything is trained."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
 
-PICTURES = 8
+IMAGES = 8
 SIDE_PX = 96
 DRAWN = {"airplane": "airplane", "ship": "ship", "car": "automobile", "bird": "bird"}
-"""Example pictures that are of a CIFAR-10 class -> that class."""
+"""Example images that are of a CIFAR-10 class -> that class."""
 DRAWN_CARD = ImageCard(
     name="cifar10",
     title="CIFAR-10",
@@ -33,12 +33,12 @@ DRAWN_CARD = ImageCard(
 
 
 def preview(config: StudyConfig | None) -> None:
-    """A row of pictures for each arm that changes them, or why there is none."""
+    """A row of images for each arm that changes them, or why there is none."""
     st.markdown("#### What the network will see")
     arms = [] if config is None else [arm for arm in config.parsed() if set(arm.names) & set(AUGMENTATIONS)]
     if config is None or not arms:
         titles = ", ".join(TECHNIQUES[name].title for name in AUGMENTATIONS)
-        st.caption(f"Nothing that was chosen changes the pictures. Those that do are shown here: {titles}.")
+        st.caption(f"Nothing that was chosen changes the images. Those that do are shown here: {titles}.")
         return
     until_ready()
     st.fragment(_rows)(config, arms)
@@ -48,14 +48,14 @@ def _rows(config: StudyConfig, arms: list[Arm]) -> None:
     from core.training.preview import augmented_pixels
 
     try:
-        images, labels, card = _pictures(config)
+        images, labels, card = _images(config)
     except LabError as error:
         show_error(error)
         return
     draw = st.session_state.get("study-draw", 0)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            "A few training pictures, as those arms that change them would show them in one epoch, at their strongest.",
+            "A few training images, as those arms that change them would show them in one epoch, at their strongest.",
             width="content",
         )
         st.button("Draw again", key="study-draw-again", icon=":material/casino:", on_click=_draw_again)
@@ -83,13 +83,13 @@ def shares_in_words(target: np.ndarray, classes: tuple[str, ...]) -> str:
     return parts[0].partition(" ")[2] if len(parts) == 1 else ", ".join(parts)
 
 
-def _pictures(config: StudyConfig) -> tuple[np.ndarray, np.ndarray, ImageCard]:
+def _images(config: StudyConfig) -> tuple[np.ndarray, np.ndarray, ImageCard]:
     """(N, 32, 32, 3) uint8, (N,) labels and their card: of the dataset where it is here, else drawn ones."""
     if dataset_status(config.dataset).ready:
         found = dataset(config.dataset)
-        step = max(1, len(found.card.classes) // PICTURES)
+        step = max(1, len(found.card.classes) // IMAGES)
         wanted = [np.flatnonzero(found.train.labels == label)[:2] for label in range(0, len(found.card.classes), step)]
-        order = [places[rank] for rank in (0, 1) for places in wanted if len(places) > rank][:PICTURES]
+        order = [places[rank] for rank in (0, 1) for places in wanted if len(places) > rank][:IMAGES]
         return found.train.images[order], found.train.labels[order], found.card
     return *_drawn(), DRAWN_CARD
 
@@ -100,9 +100,9 @@ def _drawn() -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
 
     side = DRAWN_CARD.image_size
-    pictures = [np.asarray(Image.open(io.BytesIO(examples()[title])).resize((side, side))) for title in DRAWN]
+    images = [np.asarray(Image.open(io.BytesIO(examples()[title])).resize((side, side))) for title in DRAWN]
     labels = [DRAWN_CARD.classes.index(label) for label in DRAWN.values()]
-    return np.stack(pictures), np.array(labels, dtype=np.int64)
+    return np.stack(images), np.array(labels, dtype=np.int64)
 
 
 def _draw_again() -> None:

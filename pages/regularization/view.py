@@ -163,7 +163,7 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
             else ", which were looked at once, when all runs were over"
         )
     elif result.sizes.get("test") == 0:
-        where = "on validation, because this dataset has no test images; strengths were chosen on the same pictures"
+        where = "on validation, because this dataset has no test images; strengths were chosen on the same images"
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (

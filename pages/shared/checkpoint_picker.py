@@ -17,8 +17,8 @@ from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are as the network gives them, often too sure, and no warning can "
-    "be given for a picture that is none of its classes. A run calibrates its best checkpoint when it finishes, on "
-    "validation pictures that it did not train on."
+    "be given for an image that is none of its classes. A run calibrates its best checkpoint when it finishes, on "
+    "validation images that it did not train on."
 )
 
 

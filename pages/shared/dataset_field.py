@@ -48,7 +48,7 @@ def text_upload() -> tuple[str, str]:
 
 
 def dataset_field() -> str:
-    """A known dataset of pictures, or FOLDER."""
+    """A known dataset of images, or FOLDER."""
     return st.selectbox(
         "Dataset",
         [*(name for name in DATASETS if DATASETS[name].task == "images"), FOLDER],
@@ -62,7 +62,7 @@ def folder_field() -> str:
     path = st.text_input(
         "Path of the folder on this server",
         key="folder",
-        placeholder="/home/me/pictures",
+        placeholder="/home/me/images",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )
     return (path or "").strip()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.inference.images import Prediction
 
 SHOWN_PX = 224
-"""Side of both pictures on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
+"""Side of both images on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,7 +70,7 @@ def _explainer(fingerprint: str, _reference: CheckpointRef) -> Explainer:
 
 
 def dataset(name: str) -> ImageDataset:
-    """Pictures that are on disk already, in memory once per server, and read again when they have changed there.
+    """Images that are on disk already, in memory once per server, and read again when they have changed there.
 
     Raises LabError where the name is of a text.
     """
@@ -83,7 +83,7 @@ def _dataset(name: str, state: str) -> ImageDataset:
 
 
 def text_dataset(name: str) -> TextDataset:
-    """The same for a text. Raises LabError where the name is of pictures."""
+    """The same for a text. Raises LabError where the name is of images."""
     return _text_dataset(name, dataset_state(name))
 
 

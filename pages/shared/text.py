@@ -14,7 +14,7 @@ VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time a
 def escape_markdown(text: object) -> str:
     """A text as it is, inside Markdown: whoever calls a run `*a*` sees just that.
 
-    For everything that a link, a file, a folder or a person names: as Markdown it could plant links and pictures.
+    For everything that a link, a file, a folder or a person names: as Markdown it could plant links and images.
     """
     line = re.sub(r"([\\`*_{}\[\]()#+!|~<>$:&=-])", r"\\\1", " ".join(str(text).split()))
     # Streamlit links bare addresses too, escaped or not; a word joiner, which nobody sees, takes them apart.

@@ -115,7 +115,7 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
     # Checked last: an error before would take the fields below it away, and what was entered there with them.
     if changes["dataset"] == FOLDER:
         if not folder:
-            raise LabError("Give the path of a folder that holds one folder of pictures per class.")
+            raise LabError("Give the path of a folder that holds one folder of images per class.")
         changes["dataset"] = canonical_name(f"{FOLDER_PREFIX}{folder}")  # whole: a worker has its own working directory
     if changes["dataset"] == TEXT_FILE:
         if not uploaded:

@@ -22,13 +22,13 @@ RESUME = (
 )
 HELP = {
     "images": (
-        "**What training does.** For a batch of $B$ pictures the network gives scores $z$; the loss is the mean "
+        "**What training does.** For a batch of $B$ images the network gives scores $z$; the loss is the mean "
         "cross-entropy $-\\frac{1}{B}\\sum_i \\log p_{i,y_i}$ in nats, with $p = \\mathrm{softmax}(z)$. Guessing among ten "
         "classes costs $\\ln 10 \\approx 2.303$ nats. The optimizer moves the weights against the gradient, step by step; "
-        "one epoch shows every training picture once.\n\n"
-        "**The gap.** 5,000 of the 50,000 training pictures are held out. Where training gets better and this validation "
-        "set does not, the network is learning its pictures by heart: the shaded gap. Flips, shifts, weight decay and "
-        "averaged weights narrow it. Choices are made on validation; the 10,000 test pictures are for the report only.\n\n"
+        "one epoch shows every training image once.\n\n"
+        "**The gap.** 5,000 of the 50,000 training images are held out. Where training gets better and this validation "
+        "set does not, the network is learning its images by heart: the shaded gap. Flips, shifts, weight decay and "
+        "averaged weights narrow it. Choices are made on validation; the 10,000 test images are for the report only.\n\n"
         "**The recipes.** Fast ResNet follows [Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU]"
         "(https://arxiv.org/abs/2404.00498); Muon is described at [kellerjordan.github.io/posts/muon]"
         "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"

@@ -115,11 +115,11 @@ def _facts(run: Run) -> None:
         )
         return
     st.caption(
-        "Training figures are taken on augmented pictures while the weights still move"
+        "Training figures are taken on augmented images while the weights still move"
         + (", and its loss includes label smoothing" if config.label_smoothing else "")
-        + "; validation on plain pictures it never trains on. So training may look worse at first."
+        + "; validation on plain images it never trains on. So training may look worse at first."
         if config.train_on == "train"
-        else "This run trains on the validation pictures too, so its validation figures say nothing about pictures it has "
+        else "This run trains on the validation images too, so its validation figures say nothing about images it has "
         "not seen; only the test accuracy at its end does."
     )
 

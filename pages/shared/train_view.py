@@ -102,7 +102,7 @@ def _expectation(config: TrainConfig) -> str:
 
 
 def training_examples(config: TrainConfig) -> int | None:
-    """How many pictures or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
+    """How many images or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
     the size of the text file."""
     if config.dataset in SIZES:
         sizes = SIZES[config.dataset]

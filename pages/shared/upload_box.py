@@ -1,4 +1,4 @@
-"""Where a picture comes from: an upload, the camera, the test set, or a drawn example. The last one given is kept."""
+"""Where an image comes from: an upload, the camera, the test set, or a drawn example. The last one given is kept."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pages.shared.text import show_error
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
-KEY = "picture"
+KEY = "image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputImage:
-    """A picture as it came: nothing has looked into these bytes yet."""
+    """An image as it came: nothing has looked into these bytes yet."""
 
     data: bytes
     title: str
@@ -33,9 +33,9 @@ class InputImage:
 
 
 def upload_box() -> InputImage | None:
-    """The controls; returns the picture to classify, if there is one. It stays when pages or checkpoints change."""
+    """The controls; returns the image to classify, if there is one. It stays when pages or checkpoints change."""
     st.session_state.setdefault("source", SOURCES[0])
-    source = st.segmented_control("Picture from", SOURCES, required=True, key="source", persist_state="session")
+    source = st.segmented_control("Image from", SOURCES, required=True, key="source", persist_state="session")
     if source == "Upload":
         file = st.file_uploader(
             "A photo or drawing",
@@ -51,9 +51,9 @@ def upload_box() -> InputImage | None:
         file = st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
         _take_if_new("camera", file)
     else:
-        _test_picture()
+        _test_image()
     if st.session_state.get(KEY) is not None:
-        st.button("Back to the examples", key="clear-picture", icon=":material/arrow_back:", on_click=_clear)
+        st.button("Back to the examples", key="clear-image", icon=":material/arrow_back:", on_click=_clear)
     return st.session_state.get(KEY)
 
 
@@ -63,12 +63,12 @@ def example_row() -> None:
         for title, data in examples().items():
             with st.container(width=92, gap="xsmall"):
                 show_image(data, width=92, alt=f"Example drawing: {title}")
-                picture = InputImage(data=data, title=f"drawn example, {title}")
-                st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(picture,), width="stretch")
+                image = InputImage(data=data, title=f"drawn example, {title}")
+                st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(image,), width="stretch")
 
 
-def _test_picture() -> None:
-    if not dataset_or_offer("cifar10", "show you one of its test pictures", key="test-picture"):
+def _test_image() -> None:
+    if not dataset_or_offer("cifar10", "show you one of its test images", key="test-image"):
         return
     try:
         loaded = dataset("cifar10")
@@ -77,9 +77,9 @@ def _test_picture() -> None:
         return
     count = len(loaded.test)
     if st.session_state.setdefault("test-index", random.randrange(count)) >= count:  # an address may say anything
-        st.warning(f"There are {count:,} test pictures, from number 0 on: this is the last.")
+        st.warning(f"There are {count:,} test images, from number 0 on: this is the last.")
         st.session_state["test-index"] = count - 1
-    st.number_input("Test picture number", 0, count - 1, step=1, key="test-index", on_change=_take_test)
+    st.number_input("Test image number", 0, count - 1, step=1, key="test-index", on_change=_take_test)
     st.button("Another one", key="another", icon=":material/shuffle:", on_click=_another, args=(count,))
     if st.session_state.get("taken-index") != st.session_state["test-index"]:
         _take_test()
@@ -99,7 +99,7 @@ def _take_test() -> None:
     Image.fromarray(loaded.test.images[index]).save(buffer, "PNG")
     label = loaded.card.classes[int(loaded.test.labels[index])]
     st.session_state["taken-index"] = index
-    _set(InputImage(data=buffer.getvalue(), title=f"test picture {index}", label=label))
+    _set(InputImage(data=buffer.getvalue(), title=f"test image {index}", label=label))
 
 
 def _take(key: str) -> None:
@@ -108,7 +108,7 @@ def _take(key: str) -> None:
         _clear()
     else:
         st.session_state[f"taken-{key}"] = file.file_id
-        _set(InputImage(data=file.getvalue(), title=file.name if key == "upload" else "camera picture"))
+        _set(InputImage(data=file.getvalue(), title=file.name if key == "upload" else "camera image"))
 
 
 def _take_if_new(key: str, file: UploadedFile | None) -> None:
@@ -117,8 +117,8 @@ def _take_if_new(key: str, file: UploadedFile | None) -> None:
         _take(key)
 
 
-def _set(picture: InputImage) -> None:
-    st.session_state[KEY] = picture
+def _set(image: InputImage) -> None:
+    st.session_state[KEY] = image
 
 
 def _clear() -> None:

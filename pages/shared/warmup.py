@@ -107,7 +107,7 @@ class Warmup:
 
 
 def _answer_once(checkpoint: object) -> None:
-    """The first forward pass builds kernels and memory pools: let it be a blank picture's."""
+    """The first forward pass builds kernels and memory pools: let it be a blank image's."""
     import numpy as np
 
     from core.checkpoints.store import Checkpoint

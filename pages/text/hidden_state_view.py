@@ -167,5 +167,6 @@ def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: 
     )
     st.caption(
         f"Of {untrained_baseline.shape[1]} cells one always fits by chance: the last column is the best cell of an "
-        "untrained network of the same shape on the same text. Only what is clearly above it was learned; a longer text tells more."
+        "untrained network of the same shape on the same text. Only what is clearly above it was learned; a longer "
+        "text tells more."
     )

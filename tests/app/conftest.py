@@ -137,8 +137,8 @@ def warm() -> None:
     warmup().done.set()
 
 
-def picture(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
-    """A picture from a seed."""
+def random_image(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
+    """An image from a seed."""
     pixels = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
@@ -180,7 +180,7 @@ HOSTILE = "![x](http:evil.example).png"
 """A name that would be an image if any page took it for Markdown."""
 
 
-def plain_picture(colour: tuple[int, int, int]) -> bytes:
+def plain_image(colour: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
     return buffer.getvalue()

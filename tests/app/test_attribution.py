@@ -23,8 +23,8 @@ from tests.app.conftest import (
     HOSTILE,
     Open,
     click,
-    picture,
-    plain_picture,
+    plain_image,
+    random_image,
     read,
     rerun,
     sources,
@@ -34,7 +34,7 @@ from tests.app.conftest import (
 )
 from tests.app.test_classify import BAD, give
 
-PIXELS = fit_to_model(decode_image(picture()).rgb)
+PIXELS = fit_to_model(decode_image(random_image()).rgb)
 
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -62,7 +62,7 @@ def write_sharp(folder: Path, *, zero: bool = False, model: str = "simple_cnn", 
 
 
 def explained(name: str, *, baseline: str = "mean") -> tuple[Explainer, Attribution]:
-    """What core says of the test's picture and the class that is predicted."""
+    """What core says of the test's image and the class that is predicted."""
     explainer = Explainer(load_checkpoint(find_checkpoint("tiny")))
     target = int(explainer.logits(explainer.inputs(PIXELS)).argmax())
     return explainer, explainer.attribute(get_method(name), PIXELS, target, baseline=baseline)
@@ -100,17 +100,17 @@ def of_session(at: AppTest) -> list[tasks.BackgroundTask]:
     return [task for key in at.session_state["why-tasks"] if (task := tasks.find(key))]
 
 
-def test_before_there_is_a_picture_there_are_examples_and_the_report(open_page: Open, sharp: Path) -> None:
+def test_before_there_is_a_image_there_are_examples_and_the_report(open_page: Open, sharp: Path) -> None:
     at = open_page("attribution")
     assert at.button(key="example-ship")
-    assert "There is no report of all methods over many pictures for this checkpoint" in texts(at)
+    assert "There is no report of all methods over many images for this checkpoint" in texts(at)
     assert "--checkpoint tiny" in at.code[0].value
     click(at, "example-ship")
     assert "### Why " in texts(at)
 
 
 def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     found = cards(at)
     explainer, _ = explained("saliency")
     label = explainer.card.image_data.classes[explained("saliency")[1].target]
@@ -131,13 +131,13 @@ def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sha
         assert f"{signed_number(controls[name].score)}]" in found[title][0]
         assert "a control, to be beaten" in found[title][0]
     images = [element.proto.imgs[0] for element in at.get("image")]
-    assert len(images) == 1 + 2 * (len(QUICK) + 3)  # the picture; a map and its curves
+    assert len(images) == 1 + 2 * (len(QUICK) + 3)  # the image; a map and its curves
     assert all(image.alt for image in images)
     assert not any(image.url.endswith("jpg") for image in images)  # which would blur the edges of pixels
 
 
 def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     assert not set(cards(at)) & {METHODS[name].title for name in SLOW}
     for name in SLOW:
         assert f"{METHODS[name].title}, about " in at.button(key=f"add-{name}").label
@@ -150,7 +150,7 @@ def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Op
     for name in ("feature_ablation", "gradient_shap"):
         assert cards(at)[METHODS[name].title]
         assert not has_button(at, f"add-{name}")
-    give(at, plain_picture((90, 40, 200)), "other.png")
+    give(at, plain_image((90, 40, 200)), "other.png")
     assert "GradientSHAP" in cards(at)
     click(at, "remove-gradient_shap")
     assert "GradientSHAP" not in cards(at)
@@ -159,7 +159,7 @@ def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Op
 
 def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_page: Open, sharp: Path) -> None:
     at = open_page("attribution", methods=",".join((*SLOW, HOSTILE)))
-    give(at, picture())
+    give(at, random_image())
     assert f"The link asks for {HOSTILE}" in texts(at)
     until_done(at)
     for name in SLOW:
@@ -176,7 +176,7 @@ def endless(open_page: Open, lab_home: Path) -> AppTest:
     write_sharp(lab_home / "none" / "tiny", widths=(64, 64))
     at = open_page("attribution")
     at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
-    give(at, picture())
+    give(at, random_image())
     click(at, "add-kernel_shap")
     assert not of_session(at)[0].done
     return at
@@ -211,28 +211,28 @@ def test_another_question_ends_the_work_on_the_last(endless: AppTest) -> None:
 
 def test_a_method_that_a_network_does_not_support_says_why(open_page: Open, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "tiny", model="fast_resnet", widths=(8, 8, 8), activation="gelu")
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     assert "Guided Backprop is defined for ReLU, and this network has GELU" in texts(at)
     assert "Guided Backprop" not in cards(at)
     assert "Saliency" in cards(at)
     at = open_page("attribution", closer="guided_backprop")
-    give(at, picture())
+    give(at, random_image())
     assert "Guided Backprop is defined for ReLU" in read(at.error[0].value)
 
 
 @pytest.mark.parametrize("closer", ["", "deeplift", "saliency"])
-def test_a_picture_of_one_colour_is_answered_as_far_as_can_be(open_page: Open, sharp: Path, closer: str) -> None:
+def test_a_image_of_one_colour_is_answered_as_far_as_can_be(open_page: Open, sharp: Path, closer: str) -> None:
     at = open_page("attribution", **({"closer": closer} if closer else {}))
-    give(at, plain_picture((128, 128, 128)))
+    give(at, plain_image((128, 128, 128)))
     if closer != "deeplift":
-        assert "The picture is the same as its baseline (blur)" in texts(at)
+        assert "The image is the same as its baseline (blur)" in texts(at)
     if not closer:
         assert "Saliency" in cards(at)
 
 
 def test_a_map_of_zeros_is_called_that(open_page: Open, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "tiny", zero=True)
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     assert BLANK in cards(at)["Saliency"][0]
     click(at, "closer-saliency")
     assert "puts no pixel before another" in texts(at)
@@ -246,7 +246,7 @@ def test_bad_files_are_answered_in_one_sentence_and_the_page_goes_on(open_page: 
     at = give(open_page("attribution"), BAD[what])
     assert len(at.error) == 1
     assert at.button(key="example-ship")
-    give(at, picture())
+    give(at, random_image())
     assert not at.error
     assert "Saliency" in cards(at)
 
@@ -256,7 +256,7 @@ def test_names_are_no_markup(open_page: Open, lab_home: Path) -> None:
     card = load_checkpoint(find_checkpoint("tiny")).card
     data = dataclasses.replace(card.image_data, classes=tuple(f"{HOSTILE}{place}" for place in range(10)))
     (folder / "card.json").write_text(dataclasses.replace(card, dataset=data, title=HOSTILE).to_json())
-    at = give(open_page("attribution", closer="saliency"), picture(), HOSTILE)
+    at = give(open_page("attribution", closer="saliency"), random_image(), HOSTILE)
     assert f"### Why {HOSTILE}" in texts(at)
     assert "![" not in sources(at)
     assert not any("![" in str(cell) for column in at.table[0].value.to_dict("list").values() for cell in column)
@@ -264,9 +264,9 @@ def test_names_are_no_markup(open_page: Open, lab_home: Path) -> None:
     assert "![" not in sources(at)
 
 
-def test_a_picture_unlike_the_training_pictures_is_warned_about(open_page: Open, lab_home: Path) -> None:
+def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab_home: Path) -> None:
     write_checkpoint(lab_home / "none" / "tiny", threshold=-1000.0)
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     assert "probably none of the 10 classes" in at.warning[0].value
     assert "## nearest: " in texts(at)
 
@@ -275,13 +275,13 @@ def test_of_a_class_without_probability_no_map_is_called_better(open_page: Open,
     explainer, _ = explained("saliency")
     least = int(explainer.logits(explainer.inputs(PIXELS)).argmin())
     at = open_page("attribution", target=explainer.card.image_data.classes[least])
-    found = cards(give(at, picture()))
+    found = cards(give(at, random_image()))
     assert f"Why {explainer.card.image_data.classes[least]} (" in texts(at)
     assert "too improbable to tell" in found["Saliency"][0]
 
 
 def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     click(at, "add-integrated_gradients")
     click(at, "closer-integrated_gradients")
     assert "integrated_gradients" in at.query_params["closer"]
@@ -320,18 +320,18 @@ def summary(at: AppTest) -> dict[str, str]:
 
 
 def test_layers_are_shuffled_on_request(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution", closer="input_x_gradient"), picture())
+    at = give(open_page("attribution", closer="input_x_gradient"), random_image())
     assert "rank correlation" not in texts(at)
     click(at, "start-randomisation-input_x_gradient")
     until_done(at)
     said = texts(at)
     assert "rank correlation 1.00" in said
     assert "3 shuffled, down to conv1" in said
-    assert "it depends on what was learned" in said or "it shows the picture more than the network" in said
+    assert "it depends on what was learned" in said or "it shows the image more than the network" in said
 
 
 def test_settings_are_checked_kept_and_shown(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution", closer="grad_cam"), picture())
+    at = give(open_page("attribution", closer="grad_cam"), random_image())
     at.selectbox(key="setting-grad_cam-layer").set_value("conv1")
     click(at, "apply-grad_cam")
     click(at, "all-maps")
@@ -340,25 +340,25 @@ def test_settings_are_checked_kept_and_shown(open_page: Open, sharp: Path) -> No
     click(at, "defaults-grad_cam")
     click(at, "all-maps")
     assert "layer: conv1" not in cards(at)["Grad-CAM"]
-    at = give(open_page("attribution", closer="occlusion"), picture())
+    at = give(open_page("attribution", closer="occlusion"), random_image())
     at.number_input(key="setting-occlusion-window").set_value(0)
     click(at, "apply-occlusion")
     assert "Side of the square (pixels) 0 is not valid" in read(at.error[0].value)
     at.number_input(key="setting-occlusion-window").set_value(40)
     click(at, "apply-occlusion")
-    assert "the picture is 32 pixels wide" in read(at.error[0].value)
+    assert "the image is 32 pixels wide" in read(at.error[0].value)
 
 
 def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Path, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "other", model="fast_resnet", widths=(8, 8, 8))
     at = open_page("attribution", checkpoint="other")
     at.session_state["why-settings"] = {"grad_cam": {"layer": "conv1"}}
-    give(at, picture())
+    give(at, random_image())
     assert "layer" not in " ".join(cards(at)["Grad-CAM"])
 
 
 def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), picture())
+    at = give(open_page("attribution"), random_image())
     other = (explained("saliency")[1].target + 1) % 10
     rerun(at.selectbox(key="why-class").set_value(other))
     for view in ("Scores", "Explain"):
@@ -371,4 +371,4 @@ def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, 
 def test_it_is_said_who_answers_for_a_network_in_8_bits(open_page: Open, sharp: Path) -> None:
     checkpoint = load_checkpoint(find_checkpoint("tiny"))
     save_checkpoint(sharp, checkpoint.model, checkpoint.card, onnx=b"not run here")
-    assert "asked here are the same weights in float32" in texts(give(open_page("attribution"), picture()))
+    assert "asked here are the same weights in float32" in texts(give(open_page("attribution"), random_image()))

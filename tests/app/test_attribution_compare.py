@@ -35,8 +35,8 @@ from tests.app.compressions import config_of, result_of, store_recipe
 from tests.app.conftest import (
     HOSTILE,
     Open,
-    picture,
-    plain_picture,
+    plain_image,
+    random_image,
     read,
     rerun,
     sources,
@@ -46,7 +46,7 @@ from tests.app.conftest import (
 )
 from tests.app.test_classify import give
 
-PIXELS = fit_to_model(decode_image(picture()).rgb)
+PIXELS = fit_to_model(decode_image(random_image()).rgb)
 IG = "Integrated Gradients"
 QUICK = {"compare-methods": "Input × Gradient"}
 """Of an address: one method that takes no time."""
@@ -64,8 +64,8 @@ def folder(lab_home: Path, warm: None, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compare(open_page: Open) -> Callable[..., AppTest]:
-    """The view with a picture, and more in the address."""
-    return lambda **query: give(open_page("attribution", view="Compare", checkpoint="tiny", **query), picture())
+    """The view with an image, and more in the address."""
+    return lambda **query: give(open_page("attribution", view="Compare", checkpoint="tiny", **query), random_image())
 
 
 def explainer(folder: Path) -> Explainer:
@@ -138,8 +138,8 @@ def test_the_difference_explains_the_difference_of_the_logits(compare: Callable[
     at = compare(**{"compare-methods": IG})
     found = explainer(folder / "tiny")
     first, second = order(found)[:2]
-    picture_, base = found.inputs(PIXELS), found.baseline("mean", PIXELS)
-    rises = (found.logits(picture_) - found.logits(base))[0]
+    image_, base = found.inputs(PIXELS), found.baseline("mean", PIXELS)
+    rises = (found.logits(image_) - found.logits(base))[0]
     names = [found.card.image_data.classes[target] for target in (first, second)]
     shown = charts(at)[f"{IG}: why {names[0]} rather than {names[1]}"]["z"]
     assert shown.sum() == pytest.approx(float(rises[first] - rises[second]), rel=0.03, abs=1e-4)
@@ -178,11 +178,11 @@ def test_a_map_that_ignores_the_class_is_told(compare: Callable[..., AppTest], f
     assert "airplane and automobile −1.00" in texts(at)
 
 
-def test_classes_of_an_address_and_of_another_picture(compare: Callable[..., AppTest], folder: Path) -> None:
+def test_classes_of_an_address_and_of_another_image(compare: Callable[..., AppTest], folder: Path) -> None:
     at = compare(**{"compare-classes": ["ship", "frog", "nonsense"]}, **QUICK)
     assert at.multiselect(key="compare-classes").value == ["ship", "frog"]
-    give(at, picture(size=(40, 40)))
-    pixels = fit_to_model(decode_image(picture(size=(40, 40))).rgb)
+    give(at, random_image(size=(40, 40)))
+    pixels = fit_to_model(decode_image(random_image(size=(40, 40))).rgb)
     found = explainer(folder / "tiny")
     likely = found.probabilities(found.inputs(pixels))[0].argsort(descending=True).tolist()[:2]
     assert at.multiselect(key="compare-classes").value == [found.card.image_data.classes[place] for place in likely]
@@ -214,8 +214,8 @@ def test_a_method_that_a_network_refuses_says_so_in_its_row(compare: Callable[..
     assert [alt.partition(":")[0] for alt in charts(at)] == ["Grad-CAM"] * 2
 
 
-def test_a_picture_of_one_colour_is_not_scored(open_page: Open) -> None:
-    at = give(open_page("attribution", view="Compare", baseline="black", **QUICK), plain_picture((128, 128, 128)))
+def test_a_image_of_one_colour_is_not_scored(open_page: Open) -> None:
+    at = give(open_page("attribution", view="Compare", baseline="black", **QUICK), plain_image((128, 128, 128)))
     assert "Maps cannot be scored here." in at.info[0].value
     assert charts(at)
 
@@ -345,7 +345,7 @@ def test_epochs_of_a_run(compare: Callable[..., AppTest], folder: Path) -> None:
 def test_the_run_that_the_checkpoint_is_from_comes_first(open_page: Open, folder: Path) -> None:
     own = keep_epochs(folder, 1, "Same name")
     keep_epochs(folder, 1, "Same name")
-    at = give(open_page("attribution", view="Compare", checkpoint=f"{own}/last", **EPOCHS), picture())
+    at = give(open_page("attribution", view="Compare", checkpoint=f"{own}/last", **EPOCHS), random_image())
     assert at.selectbox(key="compare-run").value == own
     assert f"Same name · {own}" in at.selectbox(key="compare-run").options
 

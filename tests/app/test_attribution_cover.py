@@ -21,14 +21,14 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from pages.attribution.cover import pack, unpack
 from pages.attribution.cover.steps import KEPT, Covering
-from tests.app.conftest import HOSTILE, Open, click, picture, plain_picture, read, sources, texts, write_checkpoint
+from tests.app.conftest import HOSTILE, Open, click, plain_image, random_image, read, sources, texts, write_checkpoint
 from tests.app.test_classify import give, headline
 
 SIDE = 32
 LEFT = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % SIDE < 16
-"""The left half of the picture."""
+"""The left half of the image."""
 TOP = LEFT.T
-PIXELS = fit_to_model(decode_image(picture()).rgb)
+PIXELS = fit_to_model(decode_image(random_image()).rgb)
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,8 @@ def sharp(folder: Path, seed: int = 0, title: str = "Tiny") -> Explainer:
 
 @pytest.fixture
 def at(open_page: Open) -> AppTest:
-    """The view with a picture, covered with black."""
-    return give(open_page("attribution", view="Cover by hand", baseline="black"), picture())
+    """The view with an image, covered with black."""
+    return give(open_page("attribution", view="Cover by hand", baseline="black"), random_image())
 
 
 def element(at: AppTest) -> Any:
@@ -86,7 +86,7 @@ def chart(at: AppTest, place: int) -> list[dict[str, Any]]:
 
 
 def blackened(explainer: Explainer, mask: np.ndarray) -> np.ndarray:
-    """Probabilities of the picture with those pixels black, as a picture of its own."""
+    """Probabilities of the image with those pixels black, as an image of its own."""
     pixels = np.where(mask[..., None], np.uint8(0), PIXELS)
     return explainer.probabilities(explainer.inputs(pixels))[0].numpy()
 
@@ -186,7 +186,7 @@ def test_what_is_no_mask_changes_nothing(at: AppTest) -> None:
     assert np.array_equal(covered(at), LEFT)
 
 
-def test_another_picture_starts_uncovered_and_another_checkpoint_does_not(at: AppTest, lab_home: Path) -> None:
+def test_another_image_starts_uncovered_and_another_checkpoint_does_not(at: AppTest, lab_home: Path) -> None:
     other = sharp(lab_home / "none" / "other", seed=5, title="Other")
     stroke(at, LEFT)
     at.run()
@@ -197,7 +197,7 @@ def test_another_picture_starts_uncovered_and_another_checkpoint_does_not(at: Ap
     at.selectbox(key="why-baseline").set_value("mean").run()
     assert np.array_equal(covered(at), LEFT)
     assert set(base64.b64decode(shown(at)["base"])) <= {127, 128}
-    give(at, picture(size=(40, 40)))
+    give(at, random_image(size=(40, 40)))
     assert not covered(at).any()
 
 
@@ -223,12 +223,12 @@ def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> N
 
 
 def test_a_map_that_is_zero_everywhere_covers_nothing(open_page: Open) -> None:
-    at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_picture((90, 90, 90)))
+    at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_image((90, 90, 90)))
     at.selectbox(key="cover-map").set_value("edges").run()
     click(at, "cover-top-10")
     assert "zero everywhere" in read(at.error[0].value)
     assert not covered(at).any()
-    at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_picture((0, 0, 0)))
+    at = give(open_page("attribution", view="Cover by hand", baseline="black"), plain_image((0, 0, 0)))
     assert "its own baseline" in at.info[0].value
 
 
@@ -237,7 +237,7 @@ def test_names_are_no_markup(open_page: Open, lab_home: Path) -> None:
     card = write_checkpoint(folder)
     data = dataclasses.replace(card.dataset, classes=tuple(f"{HOSTILE}{place}" for place in range(10)))
     (folder / "card.json").write_text(dataclasses.replace(card, dataset=data).to_json())
-    at = give(open_page("attribution", view="Cover by hand"), picture(), HOSTILE)
+    at = give(open_page("attribution", view="Cover by hand"), random_image(), HOSTILE)
     stroke(at, LEFT)
     assert HOSTILE in texts(at)
     assert "![" not in sources(at)

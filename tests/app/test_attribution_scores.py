@@ -26,7 +26,7 @@ from pages.attribution.scores import csv_row
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, picture, sources, texts
+from tests.app.conftest import HOSTILE, Open, random_image, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -113,11 +113,11 @@ def test_the_table_says_which_methods_beat_the_controls(
 
 
 def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped: Card, shipped_report: Path) -> None:
-    ship(shipped_report, made_up(shipped, problem="The picture is the same as its baseline (blur)."))
+    ship(shipped_report, made_up(shipped, problem="The image is the same as its baseline (blur)."))
     at = opened(open_page)
     said = texts(at)
     assert "On 11 test images" in said
-    assert "1 more could not be measured: The picture is the same as its baseline (blur)." in said
+    assert "1 more could not be measured: The image is the same as its baseline (blur)." in said
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
     assert at.code[0].value == "python -m core explain report --images 12 --checkpoint tiny"
@@ -135,7 +135,7 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     report = made_up(shipped)
     (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
-    assert "There is no report of all methods over many pictures for this checkpoint (one ships for other)" in texts(at)
+    assert "There is no report of all methods over many images for this checkpoint (one ships for other)" in texts(at)
     assert at.code[0].value == "python -m core explain report --images 200 --checkpoint tiny"
     assert not at.table
 
@@ -167,13 +167,13 @@ def test_the_file_has_every_interval(shipped: Card) -> None:
 
 
 def test_files_say_all_that_was_measured(shipped: Card) -> None:
-    pixels = fit_to_model(decode_image(picture()).rgb)
+    pixels = fit_to_model(decode_image(random_image()).rgb)
     explainer = Explainer(load_checkpoint(find_checkpoint("tiny")))
     attribution = explainer.attribute(get_method("occlusion"), pixels, 3)
     asked = AttributionQuery(
         reference=find_checkpoint("tiny"),
-        picture=InputImage(data=picture(), title="photo.png"),
-        seen=look(picture(), 32),
+        image=InputImage(data=random_image(), title="photo.png"),
+        seen=look(random_image(), 32),
         probabilities=(0.1,) * 10,
         target=attribution.target,
         baseline="mean",

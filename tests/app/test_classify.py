@@ -15,13 +15,24 @@ from core.checkpoints.store import Calibration, Card, load_checkpoint
 from core.data import DATASETS
 from core.data.decode import decode_image, fit_to_model
 from pages.shared import tasks
-from tests.app.conftest import HOSTILE, Open, click, picture, read, rerun, sources, texts, wait_for, write_checkpoint
+from tests.app.conftest import (
+    HOSTILE,
+    Open,
+    click,
+    random_image,
+    read,
+    rerun,
+    sources,
+    texts,
+    wait_for,
+    write_checkpoint,
+)
 from tests.unit.builders import synthetic
 
 BAD = {
     "zero bytes": b"",
-    "text called png": b"not a picture at all",
-    "truncated": picture()[:200],
+    "text called png": b"not an image at all",
+    "truncated": random_image()[:200],
     "a pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07os\nname\x94.",
 }
 
@@ -44,8 +55,8 @@ def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
 def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card, lab_home: Path) -> None:
     from core.inference.images import classify
 
-    at = give(open_page("images"), picture())
-    rgb = decode_image(picture()).rgb
+    at = give(open_page("images"), random_image())
+    rgb = decode_image(random_image()).rgb
     expected = classify(load_checkpoint(str(lab_home / "none" / "tiny")), fit_to_model(rgb)[None])[0]
     label, probability = expected.top[0]
     assert headline(at) == f"## {label} · {100 * probability:.0f}%"
@@ -59,19 +70,19 @@ def test_bad_files_are_answered_in_one_sentence_and_the_app_goes_on(open_page: O
     at = give(open_page("images"), BAD[what])
     assert len(at.error) == 1
     assert "\n" not in at.error[0].value
-    give(at, picture())
+    give(at, random_image())
     assert not at.error
     assert headline(at)
 
 
 def test_an_upload_whose_callback_was_lost_is_answered_all_the_same(open_page: Open, shipped: Card) -> None:
-    at = give(open_page("images"), picture())
+    at = give(open_page("images"), random_image())
     said = headline(at)
-    for key in ("picture", "taken-upload"):
+    for key in ("image", "taken-upload"):
         del at.session_state[key]
     at.run()
     assert headline(at) == said
-    click(at, "clear-picture")
+    click(at, "clear-image")
     assert not [element for element in at.markdown if element.value.startswith("## ")]  # and cleared stays cleared
 
 
@@ -79,14 +90,14 @@ def test_an_example_can_be_tried_without_a_photo(open_page: Open, shipped: Card)
     at = open_page("images")
     click(at, "example-ship")
     assert headline(at)
-    click(at, "clear-picture")
+    click(at, "clear-image")
     assert at.button(key="example-ship")
 
 
-def test_a_picture_unlike_the_training_pictures_is_warned_about(open_page: Open, lab_home: Path) -> None:
+def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab_home: Path) -> None:
     for threshold in (1000.0, -1000.0):
         write_checkpoint(lab_home / "none" / "tiny", threshold=threshold)
-        at = give(open_page("images"), picture())
+        at = give(open_page("images"), random_image())
         assert bool(at.warning) == headline(at).startswith("## nearest: ") == (threshold < 0)
     assert "probably none of the 10 classes" in at.warning[0].value
     assert "About 5 in 100" in at.warning[0].value
@@ -94,7 +105,7 @@ def test_a_picture_unlike_the_training_pictures_is_warned_about(open_page: Open,
 
 def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab_home: Path) -> None:
     for count in (1, 2):  # the only one there is, beside itself; then another
-        at = rerun(give(open_page("images"), picture()).toggle(key="compare").set_value(True))
+        at = rerun(give(open_page("images"), random_image()).toggle(key="compare").set_value(True))
         answers = [element.value for element in at.markdown if element.value.startswith("## ")]
         assert len(answers) == 2
         assert len({at.selectbox(key=key).value for key in ("checkpoint", "second")}) == count
@@ -112,14 +123,14 @@ def test_a_link_opens_with_its_checkpoint(open_page: Open, shipped: Card, lab_ho
         assert open_page("images", checkpoint=name).selectbox(key="checkpoint").value == name
 
 
-def test_a_link_cannot_plant_a_picture(open_page: Open, shipped: Card) -> None:
+def test_a_link_cannot_plant_a_image(open_page: Open, shipped: Card) -> None:
     at = rerun(open_page("images", second=HOSTILE).toggle(key="compare").set_value(True))
     assert HOSTILE in read(at.warning[0].value)
     assert "![" not in sources(at)
     assert "](http:evil" not in sources(at)
 
 
-@pytest.mark.parametrize("data", [b"not a picture", picture()])
+@pytest.mark.parametrize("data", [b"not an image", random_image()])
 def test_the_name_of_an_upload_is_no_markup(open_page: Open, shipped: Card, data: bytes) -> None:
     at = give(open_page("images"), data, HOSTILE)
     assert HOSTILE in texts(at)
@@ -130,10 +141,10 @@ def test_without_a_calibration_none_is_claimed(open_page: Open, lab_home: Path) 
     folder = lab_home / "none" / "tiny"
     card = write_checkpoint(folder)
     claim = "This checkpoint is uncalibrated"
-    assert claim not in texts(give(open_page("images"), picture()))
+    assert claim not in texts(give(open_page("images"), random_image()))
     assert claim not in texts(open_page("images", view="Evaluate"))
     (folder / "card.json").write_text(dataclasses.replace(card, calibration=Calibration()).to_json())
-    at = give(open_page("images"), picture())
+    at = give(open_page("images"), random_image())
     assert claim in texts(at)
     assert "uncalibrated probability (%)" in at.get("plotly_chart")[0].proto.spec
     assert claim in texts(open_page("images", view="Evaluate"))
@@ -148,14 +159,14 @@ def test_what_a_card_says_is_no_markup(open_page: Open, lab_home: Path) -> None:
         at = open_page("images", view=view)
         assert HOSTILE in texts(at)
         assert "![" not in sources(at)
-    assert "![" not in sources(give(open_page("images"), picture()))
+    assert "![" not in sources(give(open_page("images"), random_image()))
 
 
 def test_a_card_that_was_rewritten_is_believed_at_once(open_page: Open, lab_home: Path) -> None:
     """A run that ends calibrates its best checkpoint: the same weights, and another card."""
     folder = lab_home / "none" / "tiny"
     card = write_checkpoint(folder, threshold=1000.0)
-    at = give(open_page("images"), picture())
+    at = give(open_page("images"), random_image())
     before = headline(at)
     sharper = dataclasses.replace(card.calibration, temperature=0.01, energy_threshold=-1000.0)
     (folder / "card.json").write_text(dataclasses.replace(card, calibration=sharper).to_json())
@@ -166,7 +177,7 @@ def test_a_card_that_was_rewritten_is_believed_at_once(open_page: Open, lab_home
 
 def test_damaged_weights_are_answered_in_one_sentence(open_page: Open, shipped: Card, lab_home: Path) -> None:
     (lab_home / "none" / "tiny" / shipped.weights_file).write_bytes(b"\x80\x04pickle")
-    at = give(open_page("images"), picture())
+    at = give(open_page("images"), random_image())
     assert "does not match the checksum" in read(at.error[0].value)
 
 
@@ -177,8 +188,8 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     at = open_page("images")
     at.segmented_control(key="source").set_value("Test set").run()
     assert "not on this machine yet" in at.info[0].value
-    assert at.button(key="fetch-test-picture").label.startswith("Fetch CIFAR-10 (")
-    click(at, "fetch-test-picture")
+    assert at.button(key="fetch-test-image").label.startswith("Fetch CIFAR-10 (")
+    click(at, "fetch-test-image")
     assert begun.wait(10)
     rerun(at)
     assert at.get("progress")[0].proto.text.replace("\\", "") == "Download: 43%, 12.0 MB/s, 0:09 left"
@@ -187,10 +198,10 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     assert task
     wait_for(lambda: task.done)
     assert task.stopped
-    assert rerun(at).button(key="fetch-test-picture")
+    assert rerun(at).button(key="fetch-test-image")
 
 
-def test_a_test_picture_comes_with_its_label(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_image_comes_with_its_label(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     data = synthetic()
     source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
     monkeypatch.setitem(DATASETS, "cifar10", source)
@@ -198,6 +209,6 @@ def test_a_test_picture_comes_with_its_label(open_page: Open, shipped: Card, mon
     at.segmented_control(key="source").set_value("Test set").run()
     rerun(at.number_input(key="test-index").set_value(7))
     assert f"the test set says {data.card.classes[int(data.test.labels[7])]}" in texts(at)
-    assert "test picture 7" in texts(at)
+    assert "test image 7" in texts(at)
     click(at, "another")
-    assert f"test picture {at.number_input(key='test-index').value}" in texts(at)
+    assert f"test image {at.number_input(key='test-index').value}" in texts(at)

@@ -29,7 +29,18 @@ from pages.shared.resources import forget_runs
 from pages.shared.run_labels import address, done, fraction, where
 from pages.shared.tables import csv_bytes
 from tests.app.compressions import STEPS, answers, config_of, result_of, ship, store_recipe, write_curve
-from tests.app.conftest import Open, at_tab, click, picture, read, rerun, sources, table, texts, write_text_checkpoint
+from tests.app.conftest import (
+    Open,
+    at_tab,
+    click,
+    random_image,
+    read,
+    rerun,
+    sources,
+    table,
+    texts,
+    write_text_checkpoint,
+)
 from tests.app.studies import progress
 from tests.unit.compression import synthetic_results as made_up
 
@@ -71,7 +82,7 @@ def test_the_table_has_a_row_for_the_original_and_every_variant(open_page: Open,
     assert shown["p"][1] == "<0.001"
 
 
-def test_the_picture_takes_the_cost_that_is_chosen(open_page: Open, example: Path) -> None:
+def test_the_image_takes_the_cost_that_is_chosen(open_page: Open, example: Path) -> None:
     at = open_page("compression")
     drawn = {at.get("plotly_chart")[0].proto.spec}
     for cost in ("stored_bytes", "torch_b1", "onnx_b1", "onnx_b64"):
@@ -180,13 +191,13 @@ def test_a_language_model_has_costs_and_tabs_of_its_own(open_page: Open, example
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> str:
     """A recipe over 30 test images that are on this machine."""
-    data = _pictures()
+    data = _images()
     monkeypatch.setattr(disagreements, "dataset_or_offer", lambda *_: True)
     monkeypatch.setattr(disagreements, "dataset", lambda name: data)
     return store_recipe(result_of())
 
 
-def _pictures() -> object:
+def _images() -> object:
     from types import SimpleNamespace
 
     pixels = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
@@ -211,7 +222,7 @@ def test_images_on_which_they_disagree(open_page: Open, warm: None, answered: st
 
 def test_both_answers_and_both_maps(open_page: Open, warm: None, answered: str) -> None:
     at = at_tab(open_page("compression", recipe=answered), answered, "Same image")
-    rerun(at.file_uploader(key="upload").upload("some.png", picture(), "image/png"))
+    rerun(at.file_uploader(key="upload").upload("some.png", random_image(), "image/png"))
     said = texts(at)
     assert "**Original**" in said
     assert "rank correlation is" in said

@@ -49,7 +49,7 @@ def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
 
 
 @pytest.mark.parametrize("preset", [name for name, item in PRESETS.items() if item.task == "images"])
-def test_every_preset_of_pictures_can_be_started(new: AppTest, submitted: list[str], preset: str) -> None:
+def test_every_preset_of_images_can_be_started(new: AppTest, submitted: list[str], preset: str) -> None:
     new.selectbox(key="recipe-preset-images").set_value(preset).run()
     assert not new.error
     click(new, "start-recipe")

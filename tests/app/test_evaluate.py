@@ -37,7 +37,7 @@ def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
     monkeypatch.setitem(DATASETS, "cifar10", source)
 
 
-def test_without_the_pictures_they_are_offered(open_page: Open, shipped: Card) -> None:
+def test_without_the_images_they_are_offered(open_page: Open, shipped: Card) -> None:
     at = open_page("images", view="Evaluate")
     assert "evaluate on its test images" in at.info[0].value
     assert at.button(key="fetch-evaluate")
@@ -56,7 +56,7 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
     rerun(at)
     expected = evaluate(load_checkpoint(reference), DATASETS["cifar10"].load(None).test)
     figures = {metric.label: metric.value for metric in at.metric}
-    assert figures["Test accuracy on 80 pictures"] == f"{100 * expected.accuracy:.1f}%"
+    assert figures["Test accuracy on 80 images"] == f"{100 * expected.accuracy:.1f}%"
     assert figures["Test loss"] == f"{expected.loss_nats:.3f} nats"
     again = kept(reference)
     assert again is not None
@@ -77,9 +77,7 @@ def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Pa
         assert task_key(other) != task_key(reference)
 
 
-def test_mistakes_on_pictures_that_have_changed_are_not_shown(
-    open_page: Open, ten_classes: None, lab_home: Path
-) -> None:
+def test_mistakes_on_images_that_have_changed_are_not_shown(open_page: Open, ten_classes: None, lab_home: Path) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     evaluation_work(reference)(lambda *_: None)
     assert "has changed since" not in texts(open_page("images", view="Evaluate"))

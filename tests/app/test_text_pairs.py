@@ -32,7 +32,7 @@ def _warm(warm: None) -> None:
 def test_a_link_to_an_image_classifier_is_one_sentence(open_page: Open, scribe: Card, shipped: Card, view: str) -> None:
     at = open_page("text", view=view, checkpoint="tiny")
     assert [read(warning.value) for warning in at.warning] == [
-        "Tiny classifies pictures and cannot write: choose a language model."
+        "Tiny classifies images and cannot write: choose a language model."
     ]
     assert "tiny" not in at.query_params.get("checkpoint", [])
     picker = next(box for box in at.selectbox if "heckpoint" in box.label)
@@ -42,7 +42,7 @@ def test_a_link_to_an_image_classifier_is_one_sentence(open_page: Open, scribe: 
 def test_a_link_to_a_language_model_is_one_sentence_on_images(open_page: Open, scribe: Card, shipped: Card) -> None:
     at = open_page("images", checkpoint="scribe")
     assert [read(warning.value) for warning in at.warning] == [
-        "Scribe writes text and knows no pictures: choose an image classifier."
+        "Scribe writes text and knows no images: choose an image classifier."
     ]
     assert at.selectbox(key="checkpoint").value == "tiny"
 

@@ -172,7 +172,7 @@ def test_what_was_entered_survives_a_wrong_path_and_a_look_at_another_recipe(
     assert (config.recipe, config.epochs, config.lr) == ("default", 7.0, 0.25)
 
 
-def test_the_time_of_a_folder_is_known_once_a_run_has_counted_its_pictures(
+def test_the_time_of_a_folder_is_known_once_a_run_has_counted_its_images(
     open_page: Open, lab_home: Path, tiny_dataset_folder: Path
 ) -> None:
     at = open_page("images", view="Train")
@@ -249,4 +249,4 @@ def test_validation_figures_of_a_run_that_trains_on_it_are_called_void(
     open_page: Open, lab_home: Path, train_on: str, told: bool
 ) -> None:
     at = open_page("images", view="Train", run=finished_run(lab_home, train_on=train_on))
-    assert ("say nothing about pictures it has not seen" in texts(at)) is told
+    assert ("say nothing about images it has not seen" in texts(at)) is told

@@ -85,7 +85,7 @@ def badge(page: Page, text: str) -> None:
 
 
 def circle() -> bytes:
-    """A picture of a circle, one of the classes of the tiny dataset, as a PNG."""
+    """An image of a circle, one of the classes of the tiny dataset, as a PNG."""
     buffer = io.BytesIO()
     draw("circle", np.random.default_rng(99)).save(buffer, "PNG")
     return buffer.getvalue()

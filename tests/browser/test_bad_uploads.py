@@ -16,9 +16,9 @@ from tests.tiny import photo
 JPEG = photo()
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -51,15 +51,15 @@ def animated() -> bytes:
 
 
 def see_through() -> bytes:
-    picture = Image.new("RGBA", (60, 40), (200, 40, 40, 0))
-    picture.paste((40, 90, 200, 255), (10, 10, 50, 30))
-    return encoded(picture.quantize(8))
+    image = Image.new("RGBA", (60, 40), (200, 40, 40, 0))
+    image.paste((40, 90, 200, 255), (10, 10, 50, 30))
+    return encoded(image.quantize(8))
 
 
 REFUSED = {
     "truncated.jpg": JPEG[: len(JPEG) // 3],
     "empty.png": b"",
-    "text.png": b"This is a shopping list, not a picture.\n" * 40,
+    "text.png": b"This is a shopping list, not an image.\n" * 40,
     "bomb.png": png_of_zeros(30_000, 30_000),
 }
 SHOWN = {
@@ -75,7 +75,7 @@ SHOWN = {
 """File, and how the page describes it."""
 
 
-def test_what_is_no_picture_is_refused_in_a_sentence(page: Page) -> None:
+def test_what_is_no_image_is_refused_in_a_sentence(page: Page) -> None:
     page.goto("/images")
     alert = page.get_by_test_id("stMain").get_by_test_id("stAlert")
     for name, data in REFUSED.items():
@@ -90,7 +90,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(page: Page) -> None:
     expect(page.get_by_text("car.jpg, 640×480 JPEG")).to_be_visible()
 
 
-def test_unusual_pictures_are_answered(page: Page) -> None:
+def test_unusual_images_are_answered(page: Page) -> None:
     page.goto("/images")
     kinds = {"gif": "image/gif", "jpg": "image/jpeg", "png": "image/png"}
     for name, (data, shown) in SHOWN.items():

@@ -113,12 +113,12 @@ def exported(page: Page, started: str, variant: str) -> tuple[str, bytes]:
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
-def logits(data: bytes, pictures: np.ndarray) -> np.ndarray:
+def logits(data: bytes, images: np.ndarray) -> np.ndarray:
     """What a stranger gets from a file: by its own metadata, without this project."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     mean, std = (np.float32(json.loads(about[key])) for key in ("mean", "std"))
-    pixels = (pictures.astype(np.float32) / 255 - mean) / std
+    pixels = (images.astype(np.float32) / 255 - mean) / std
     return np.asarray(session.run(["logits"], {"images": pixels.transpose(0, 3, 1, 2)})[0])
 
 
@@ -133,7 +133,7 @@ def no_overflow(page: Page) -> None:
 
 
 def shapes() -> np.ndarray:
-    """Two pictures of each class, (6, 32, 32, 3) uint8."""
+    """Two images of each class, (6, 32, 32, 3) uint8."""
     rng = np.random.default_rng(5)
     return np.stack([np.asarray(draw(label, rng)) for label in (*CLASSES, *CLASSES)])
 
@@ -238,6 +238,6 @@ def test_a_network_that_ships_is_compressed_without_its_data(
     assert result.measured[1].stored_bytes < 0.52 * result.measured[0].stored_bytes
 
     _, data = exported(page, started, "1 float16")
-    pictures = shapes()
-    expected = logits_of(checkpoint(lab, f"{started}/1-float16"), pictures, "none").numpy()
-    np.testing.assert_allclose(logits(data, pictures), expected, rtol=1e-3, atol=1e-3)
+    images = shapes()
+    expected = logits_of(checkpoint(lab, f"{started}/1-float16"), images, "none").numpy()
+    np.testing.assert_allclose(logits(data, images), expected, rtol=1e-3, atol=1e-3)

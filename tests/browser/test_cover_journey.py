@@ -1,4 +1,4 @@
-"""Cover a part of the picture with the pointer, and the probability moves."""
+"""Cover a part of the image with the pointer, and the probability moves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.steps import press
 
 
-def test_cover_the_picture_by_hand(page: Page) -> None:
+def test_cover_the_image_by_hand(page: Page) -> None:
     page.goto("/attribution?view=Cover+by+hand")
     press(page, "example-car")
     said = page.get_by_role("heading", name=re.compile(r"^automobile · \d"))

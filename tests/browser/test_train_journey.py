@@ -1,4 +1,4 @@
-"""Train on a folder of pictures, leave, come back, stop, resume, lose the worker, and classify with what was trained."""
+"""Train on a folder of images, leave, come back, stop, resume, lose the worker, and classify with what was trained."""
 
 from __future__ import annotations
 

@@ -62,12 +62,12 @@ def test_training_in_the_foreground_is_a_run_like_any_other(home: Path, trained:
     assert "test accuracy" in said
 
 
-def test_classify_answers_every_picture_and_tells_bad_ones(
+def test_classify_answers_every_image_and_tells_bad_ones(
     trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = tiny_dataset_folder / "test" / "circle" / "0000.png"
     text = tmp_path / "text.png"
-    text.write_text("no picture")
+    text.write_text("no image")
     files = [str(text), str(good), str(tmp_path / "missing.png"), str(tmp_path), "nul\0.png"]
     code, output, said = run_main(capsys, "classify", *files, "--checkpoint", trained[0]["run_id"], "--json")
     rows = json.loads(output)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.attribution.baselines import DEFAULT_BASELINE, same_picture
+from core.attribution.baselines import DEFAULT_BASELINE, same_image
 from core.attribution.evidence.controls import CONTROLS, control_maps
 from core.common.errors import LabError
 
@@ -43,7 +43,7 @@ class Faithfulness:
     """Curves of one map."""
 
     insertion: Curve
-    """Pixels put onto the blurred picture: high is good."""
+    """Pixels put onto the blurred image: high is good."""
     deletion: Curve
     """Pixels replaced by the mean colour: low is good."""
 
@@ -55,11 +55,11 @@ class Faithfulness:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """How a map compares with the controls on this picture."""
+    """How a map compares with the controls on this image."""
 
     score: float
     controls: dict[str, float]
-    """Name in CONTROLS -> its score on the same picture and class."""
+    """Name in CONTROLS -> its score on the same image and class."""
 
     @property
     def not_beaten(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def curves(
 ) -> dict[str, Faithfulness]:
     """Curves of each map (H, W), where a higher value goes first and equal ones by lot.
 
-    pixels: (H, W, 3) uint8. deleted, inserted: baselines. Raises LabError where a baseline is the picture itself: then
+    pixels: (H, W, 3) uint8. deleted, inserted: baselines. Raises LabError where a baseline is the image itself: then
     nothing changes, whatever goes.
     """
     import torch
@@ -105,10 +105,10 @@ def curves(
     inputs = explainer.inputs(pixels)
     bases = explainer.baseline(deleted, pixels, seed), explainer.baseline(inserted, pixels, seed)
     for name, base in zip((deleted, inserted), bases, strict=True):
-        if same_picture(base, inputs):
+        if same_image(base, inputs):
             raise LabError(
-                f"The picture is the same as its baseline ({name}): taking pixels away changes nothing, so no map can be "
-                "measured on it. Choose another baseline or picture."
+                f"The image is the same as its baseline ({name}): taking pixels away changes nothing, so no map can be "
+                "measured on it. Choose another baseline or image."
             )
     count = inputs.shape[-2] * inputs.shape[-1]
     ends = np.linspace(0, count, steps + 1).round().astype(int)
@@ -143,7 +143,7 @@ def control_curves(
 
 
 def verdict(found: Faithfulness, controls: dict[str, Faithfulness]) -> Verdict:
-    """How a map's score compares with those of the controls, on the same picture and class."""
+    """How a map's score compares with those of the controls, on the same image and class."""
     return Verdict(score=found.score, controls={name: control.score for name, control in controls.items()})
 
 

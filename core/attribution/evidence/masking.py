@@ -1,4 +1,4 @@
-"""Pixels taken away: what the network says of a picture that is covered in part, and which pixels a map covers first."""
+"""Pixels taken away: what the network says of an image that is covered in part, and which pixels a map covers first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def covered_inputs(
     explainer: Explainer, pixels: np.ndarray, masks: np.ndarray, *, baseline: str, seed: int = 0
 ) -> Tensor:
-    """The network's inputs (N, 3, H, W): the baseline where a mask is set, the picture elsewhere.
+    """The network's inputs (N, 3, H, W): the baseline where a mask is set, the image elsewhere.
 
-    pixels: (H, W, 3) uint8; masks: (N, H, W) bool. Raises LabError for an unknown baseline and a picture of another size.
+    pixels: (H, W, 3) uint8; masks: (N, H, W) bool. Raises LabError for an unknown baseline and an image of another size.
     """
     import torch
 
@@ -32,13 +32,13 @@ def covered_inputs(
 def covered_probabilities(
     explainer: Explainer, pixels: np.ndarray, masks: np.ndarray, *, baseline: str, seed: int = 0
 ) -> np.ndarray:
-    """(N, classes) float32, calibrated, of the picture under each of masks (N, H, W) bool. Raises LabError as above."""
+    """(N, classes) float32, calibrated, of the image under each of masks (N, H, W) bool. Raises LabError as above."""
     inputs = covered_inputs(explainer, pixels, masks, baseline=baseline, seed=seed)
     return explainer.probabilities(inputs).cpu().numpy()
 
 
 def baseline_pixels(explainer: Explainer, pixels: np.ndarray, baseline: str, seed: int = 0) -> np.ndarray:
-    """The baseline of a picture (H, W, 3) uint8 in colours, as near as they come: (H, W, 3) uint8."""
+    """The baseline of an image (H, W, 3) uint8 in colours, as near as they come: (H, W, 3) uint8."""
     data = explainer.card.image_data
     base = explainer.baseline(baseline, pixels, seed)[0].permute(1, 2, 0).cpu().numpy()
     colours = 255 * (base * np.asarray(data.std, dtype=np.float32) + np.asarray(data.mean, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Measures one picture after the other for a report: alone, or on several processes that share the pictures."""
+"""Measures one image after the other for a report: alone, or on several processes that share the images."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SENSITIVITY_SAMPLES = 5
 
 
 def image_seed(seed: int, index: int) -> int:
-    """What the methods and controls of one picture draw their lots from: with seed 0, its place in the test split."""
+    """What the methods and controls of one image draw their lots from: with seed 0, its place in the test split."""
     return seed * 1_000_003 + index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One picture to be measured."""
+    """One image to be measured."""
 
     index: int
     pixels: np.ndarray
@@ -49,7 +49,7 @@ class Task:
 
 
 def measure(explainer: Explainer, config: ReportConfig, task: Task, on_progress: Progress = no_progress) -> ImageScores:
-    """All methods and controls on one picture. Where it cannot be measured, `problem` says why."""
+    """All methods and controls on one image. Where it cannot be measured, `problem` says why."""
     started = time.perf_counter()
     target = int(explainer.logits(explainer.inputs(task.pixels)).argmax())
     values, problem = {}, ""
@@ -140,7 +140,7 @@ def _warm(explainer: Explainer, config: ReportConfig, pixels: np.ndarray) -> Non
     for name, settings in config.methods.items():
         try:
             explainer.attribute(get_method(name, settings), pixels, 0, baseline=config.baseline)
-        except LabError:  # a picture that cannot be explained, as will be told when its turn comes
+        except LabError:  # an image that cannot be explained, as will be told when its turn comes
             continue
 
 
@@ -156,7 +156,7 @@ def run_serial(
 def run_parallel(
     reference: CheckpointRef, config: ReportConfig, tasks: list[Task], device: str, jobs: int
 ) -> Generator[ImageScores]:
-    """The same on several processes, in the order in which pictures are done."""
+    """The same on several processes, in the order in which images are done."""
     pool = ProcessPoolExecutor(
         max_workers=jobs,
         mp_context=multiprocessing.get_context("spawn"),
@@ -168,7 +168,7 @@ def run_parallel(
             yield future.result()
     except BrokenProcessPool as error:
         raise LabError(
-            "A process that measured pictures was ended from outside, perhaps for want of memory: take fewer --jobs."
+            "A process that measured images was ended from outside, perhaps for want of memory: take fewer --jobs."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

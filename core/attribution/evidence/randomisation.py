@@ -76,7 +76,7 @@ def randomise(
             if np.ptp(original) == 0:
                 raise LabError(
                     f"{method.title} gives every pixel the same here, so there is no map that could change: "
-                    "choose another method, class or picture."
+                    "choose another method, class or image."
                 )
         yield RandomisedLayers(
             layers=layers,
@@ -110,7 +110,7 @@ def randomisation_words(items: Sequence[RandomisedLayers]) -> str:
     if last.rank_correlation >= SAME:
         return (
             f"With the weights of all {every} layers shuffled the map is still much the same (rank correlation "
-            f"{last.rank_correlation:.2f}): it shows the picture more than the network."
+            f"{last.rank_correlation:.2f}): it shows the image more than the network."
         )
     changed = next(item for item in items if item.rank_correlation < SAME)  # later likeness of a coarse map is chance
     kept = len(changed.layers) - 1

@@ -55,16 +55,16 @@ def make_report(
     work: Path | None = None,
     on_progress: Progress = no_progress,
 ) -> Iterator[ImageScores | Report]:
-    """The scores of one picture after the other as they are done, then the report. The same seed gives the same values,
+    """The scores of one image after the other as they are done, then the report. The same seed gives the same values,
     milliseconds apart, whatever `jobs` is.
 
     images: how many are drawn from the test split. sensitivity_images: of the first so many max-sensitivity is measured.
     methods: None takes all that there are; those that the network refuses are told in the report. jobs: processes, each
-    with one thread. work: a file to which every picture's scores are added as one line of JSON, and from which they are
+    with one thread. work: a file to which every image's scores are added as one line of JSON, and from which they are
     taken when the same report is made again after an interruption. To stop, close the iterator, or raise in on_progress.
 
     Raises LabError for more images than there are, a dataset with other classes than the checkpoint's, a work file of
-    another report, and where fewer than two pictures can be measured.
+    another report, and where fewer than two images can be measured.
     """
     if not 2 <= images <= len(dataset.test):
         raise LabError(
@@ -161,7 +161,7 @@ def _made(device: str) -> dict[str, str]:
 
 
 def _resumed(path: Path, config: ReportConfig) -> list[ImageScores]:
-    """The pictures in a work file, which is begun where there is none; what a crash left of a last line is cut off.
+    """The images in a work file, which is begun where there is none; what a crash left of a last line is cut off.
 
     Raises LabError for a file of another report, which stays as it is, and for one that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""What was measured of every method on many pictures, and what follows from it: means with intervals, margins over the
+"""What was measured of every method on many images, and what follows from it: means with intervals, margins over the
 controls. Plain values that a page draws and a file keeps; imports no torch.
 """
 
@@ -24,23 +24,23 @@ from core.common.values import finite
 FORMAT = 1
 """Of a report in one JSON file; another number is of another version."""
 FIGURES = ("insertion", "deletion", "infidelity", "gap", "sensitivity", "milliseconds")
-"""What is measured on each picture; of controls only the first three. `score` is insertion - deletion."""
+"""What is measured on each image; of controls only the first three. `score` is insertion - deletion."""
 LEVEL = 0.95
 MOST_IMAGES = 100_000
 MOST_SEED = 2**32 - 1
 Values = dict[str, dict[str, tuple[float | None, ...]]]
-"""Method or control -> one of FIGURES -> a value for each picture; None where it has none."""
+"""Method or control -> one of FIGURES -> a value for each image; None where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A mean over pictures with its interval (Student's t)."""
+    """A mean over images with its interval (Student's t)."""
 
     mean: float
     low: float
     high: float
     n: int
-    """Pictures."""
+    """Images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MethodScores:
-    """One method, or one control, over all pictures. Intervals are of 95%; None: there are fewer than two values."""
+    """One method, or one control, over all images. Intervals are of 95%; None: there are fewer than two values."""
 
     name: str
     """In METHODS, or in CONTROLS."""
@@ -71,13 +71,13 @@ class MethodScores:
     gap: Interval | None = None
     """Completeness gap, of methods whose values should sum to something: 0.1 is a tenth of that."""
     sensitivity: Interval | None = None
-    """core.attribution.evidence.stability.max_sensitivity, of the first pictures; low is good."""
+    """core.attribution.evidence.stability.max_sensitivity, of the first images; low is good."""
     milliseconds: Spread | None = None
-    """One picture, the network warm."""
+    """One image, the network warm."""
     margins: dict[str, Interval] = field(default_factory=dict)
-    """Control -> score less the control's, of the same pictures. All margins of a report hold together with 95%."""
+    """Control -> score less the control's, of the same images. All margins of a report hold together with 95%."""
     beats_all: float | None = None
-    """Share of the pictures on which its score is above that of every control, 0..1."""
+    """Share of the images on which its score is above that of every control, 0..1."""
     label: str = ""
     """`better than the controls` where every margin is above 0 with its whole interval; else as Verdict.label says it."""
 
@@ -141,7 +141,7 @@ class ReportConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageScores:
-    """All that was measured on one picture."""
+    """All that was measured on one image."""
 
     index: int
     """In the test split."""
@@ -217,7 +217,7 @@ class Report:
             report = build_report(config, _unpacked(values, config))
             left_out = {int(index): sentence for index, sentence in values["left_out"].items()}
             if len(report.images) + len(left_out) != config.requested or set(left_out) & set(report.images):
-                raise LabError("The report is damaged, it has not the pictures that it says: make it again.")
+                raise LabError("The report is damaged, it has not the images that it says: make it again.")
             return dataclasses.replace(report, left_out=left_out)
         except LabError:
             raise
@@ -226,15 +226,15 @@ class Report:
 
 
 def build_report(config: ReportConfig, found: Iterable[ImageScores]) -> Report:
-    """The report of these pictures, in their order. Raises LabError for fewer than two that could be measured."""
+    """The report of these images, in their order. Raises LabError for fewer than two that could be measured."""
     every = list(found)
     measured = [item for item in every if not item.problem]
     left_out = {item.index: item.problem for item in every if item.problem}
     if len(measured) < 2:
         why = f" ({next(iter(left_out.values()))})" if left_out else ""
-        raise LabError(f"A report needs two pictures that can be measured, and there are fewer{why}: draw more.")
+        raise LabError(f"A report needs two images that can be measured, and there are fewer{why}: draw more.")
     if len({item.index for item in every}) != len(every):
-        raise LabError("The report is damaged, it has a picture twice: make it again.")
+        raise LabError("The report is damaged, it has an image twice: make it again.")
     columns: Values = {
         name: {
             figure: tuple(item.values[name].get(figure) for item in measured)
@@ -314,7 +314,7 @@ def _row(report: Report, name: str) -> MethodScores:
 
 
 def _unpacked(values: dict[str, Any], config: ReportConfig) -> list[ImageScores]:
-    """The pictures of a report's JSON, checked one by one. Raises what ImageScores.from_dict does, and ValueError."""
+    """The images of a report's JSON, checked one by one. Raises what ImageScores.from_dict does, and ValueError."""
     columns: dict[str, dict[str, Sequence[Any]]] = values["values"]
     found = []
     every = zip(values["images"], values["labels"], values["targets"], strict=True)

@@ -1,4 +1,4 @@
-"""Two more measures of a map: does it foretell what covering does, and does it hold still when the picture hardly changes?
+"""Two more measures of a map: does it foretell what covering does, and does it hold still when the image hardly changes?
 
 Source of both: Yeh et al., arXiv:1901.09392, through Captum.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_picture
+from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_image
 from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
 from core.attribution.networks import clone_model
@@ -25,12 +25,12 @@ def infidelity(
     """How badly the map foretells the fall of the logit when a random square is covered: 0 exactly, 1 no better than zeros.
 
     Mean squared error over the squares, the map scaled at its best (but never turned over), as a share of the mean
-    squared fall. A square is filled with the attribution's baseline (where that is the picture itself: the mean colour,
+    squared fall. A square is filled with the attribution's baseline (where that is the image itself: the mean colour,
     else a blur), and the map foretells the sum of its values in there; one of slopes (`local`), of its values times the
     change of the pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
     mean colour, is at home on that one alone. nan where no square moves the logit.
 
-    pixels: (H, W, 3) uint8, those that were explained. Raises LabError for a picture that is the same as its baselines.
+    pixels: (H, W, 3) uint8, those that were explained. Raises LabError for an image that is the same as its baselines.
     """
     from captum.metrics import infidelity as captum_infidelity
 
@@ -78,7 +78,7 @@ def infidelity(
 
 
 def squares(side: int, count: int, seed: int) -> np.ndarray:
-    """Random squares, 2 to side // 2 pixels wide, anywhere in the picture: (count, side, side) bool, True within."""
+    """Random squares, 2 to side // 2 pixels wide, anywhere in the image: (count, side, side) bool, True within."""
     random = np.random.default_rng([seed, 3])
     found = np.zeros((count, side, side), dtype=bool)
     for square in found:
@@ -100,12 +100,12 @@ def max_sensitivity(
     seed: int = 0,
     on_progress: Progress = no_progress,
 ) -> float:
-    """How far the map of almost the same picture is from the map, at worst: Frobenius norm of the difference over that of
+    """How far the map of almost the same image is from the map, at worst: Frobenius norm of the difference over that of
     the map, at least 0 (1: as far as a map of zeros).
 
-    The pictures differ by at most `radius` in each value, in the network's units (a channel's standard deviation is 1),
-    at random. Random methods draw the same lots each time, so that only the picture differs; baselines and superpixels
-    made from the picture follow it. nan for a blank map, of whose norm nothing is a share. Costs `samples` + 1 maps.
+    The images differ by at most `radius` in each value, in the network's units (a channel's standard deviation is 1),
+    at random. Random methods draw the same lots each time, so that only the image differs; baselines and superpixels
+    made from the image follow it. nan for a blank map, of whose norm nothing is a share. Costs `samples` + 1 maps.
 
     pixels: (H, W, 3) uint8. Raises LabError as `Explainer.attribute` does.
     """
@@ -125,7 +125,7 @@ def max_sensitivity(
     finished()
     if attribution.blank:
         return math.nan
-    of_picture = torch.from_numpy(attribution.values)[None]
+    of_image = torch.from_numpy(attribution.values)[None]
     model = clone_model(explainer.checkpoint.model)
 
     def one(inputs: Tensor) -> Tensor:
@@ -138,8 +138,8 @@ def max_sensitivity(
         return found.detach().float().cpu().contiguous()
 
     def explain(asked: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
-        if isinstance(asked, tuple):  # how Captum asks for the picture itself, and wants to be answered
-            return (of_picture,)
+        if isinstance(asked, tuple):  # how Captum asks for the image itself, and wants to be answered
+            return (of_image,)
         return torch.cat([one(inputs) for inputs in asked.split(1)])
 
     generator = torch.Generator().manual_seed(seed)
@@ -157,9 +157,9 @@ def max_sensitivity(
 def _cover(explainer: Explainer, attribution: Attribution, pixels: np.ndarray, inputs: Tensor) -> Tensor:
     for name in (attribution.baseline, "mean", "blur"):
         base = explainer.baseline(name, pixels, attribution.seed)
-        if not same_picture(base, inputs):
+        if not same_image(base, inputs):
             return base
     raise LabError(
-        "The picture is the same as its baselines: covering a part of it changes nothing, so no map can be measured on it. "
-        "Choose another picture."
+        "The image is the same as its baselines: covering a part of it changes nothing, so no map can be measured on it. "
+        "Choose another image."
     )

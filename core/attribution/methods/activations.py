@@ -39,7 +39,7 @@ class GradCam(Method):
         "Strong colour: this area of the layer's map supports the class; one square is one of its cells."
     )
     caveat: ClassVar[str] = (
-        "It is as coarse as the layer (a cell is several pixels wide), and a smooth picture of it would be invented."
+        "It is as coarse as the layer (a cell is several pixels wide), and a smooth image of it would be invented."
     )
     paper: ClassVar[tuple[str, str]] = ("Selvaraju et al., arXiv:1610.02391", "https://arxiv.org/abs/1610.02391")
 
@@ -75,7 +75,7 @@ class GuidedGradCam(Method):
     quick: ClassVar[bool] = True
     summary: ClassVar[str] = "Guided Backprop's outlines, kept only where Grad-CAM is active."
     how_to_read: ClassVar[str] = "Fine lines within the area that supports the class."
-    caveat: ClassVar[str] = "The lines are Guided Backprop's, which come from the picture more than from the network."
+    caveat: ClassVar[str] = "The lines are Guided Backprop's, which come from the image more than from the network."
     paper: ClassVar[tuple[str, str]] = ("Selvaraju et al., arXiv:1610.02391", "https://arxiv.org/abs/1610.02391")
 
     layer: str = ""
@@ -92,5 +92,5 @@ class GuidedGradCam(Method):
 
         found = Captum(model, feature_map(model, self.layer)).attribute(question.inputs, target=question.target)
         if found.shape != question.inputs.shape:  # Captum's answer to sizes that it cannot bring together
-            raise LabError(f"{self.title} finds no map of the picture's size in this layer: choose another layer.")
+            raise LabError(f"{self.title} finds no map of the image's size in this layer: choose another layer.")
         return found

@@ -1,4 +1,4 @@
-"""Methods that compare the picture with a baseline, and share the difference of the logit out among the pixels."""
+"""Methods that compare the image with a baseline, and share the difference of the logit out among the pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntegratedGradients(Method):
-    """Gradients along the straight way from the baseline to the picture. Source: Sundararajan et al., arXiv:1703.01365."""
+    """Gradients along the straight way from the baseline to the image. Source: Sundararajan et al., arXiv:1703.01365."""
 
     name: ClassVar[str] = "integrated_gradients"
     title: ClassVar[str] = "Integrated Gradients"
@@ -23,7 +23,7 @@ class IntegratedGradients(Method):
     signed: ClassVar[bool] = True
     sums_to: ClassVar[str] = "rise"
     uses_baseline: ClassVar[bool] = True
-    summary: ClassVar[str] = "What each pixel adds to the logit on the way from the baseline to the picture."
+    summary: ClassVar[str] = "What each pixel adds to the logit on the way from the baseline to the image."
     how_to_read: ClassVar[str] = (
         "One colour supports the class, the other speaks against it; all values sum to the logit's rise over the baseline."
     )
@@ -67,7 +67,7 @@ class DeepLift(Method):
     )
     how_to_read: ClassVar[str] = "As Integrated Gradients, in one pass: one colour supports, the other speaks against."
     caveat: ClassVar[str] = (
-        "It takes each ReLU for a straight line from baseline to picture, and another baseline gives another map."
+        "It takes each ReLU for a straight line from baseline to image, and another baseline gives another map."
     )
     paper: ClassVar[tuple[str, str]] = ("Shrikumar et al., arXiv:1704.02685", "https://arxiv.org/abs/1704.02685")
 
@@ -94,9 +94,7 @@ class GradientShap(Method):
     sums_to: ClassVar[str] = "rise"
     uses_baseline: ClassVar[bool] = True
     random: ClassVar[bool] = True
-    summary: ClassVar[str] = (
-        "Gradients at random points between baseline and picture, times their difference, averaged."
-    )
+    summary: ClassVar[str] = "Gradients at random points between baseline and image, times their difference, averaged."
     how_to_read: ClassVar[str] = (
         "As Integrated Gradients, by drawing lots: one colour supports, the other speaks against."
     )
@@ -106,7 +104,7 @@ class GradientShap(Method):
     samples: int = 20
     """Random points."""
     noise: float = 0.1
-    """Standard deviation of the noise added to the picture, in the network's units (a channel's own is 1)."""
+    """Standard deviation of the noise added to the image, in the network's units (a channel's own is 1)."""
 
     def __post_init__(self) -> None:
         self.check("samples", 1, 250)

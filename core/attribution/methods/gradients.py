@@ -71,17 +71,17 @@ class SmoothGrad(Method):
     signed: ClassVar[bool] = False
     is_gradient: ClassVar[bool] = True
     random: ClassVar[bool] = True
-    summary: ClassVar[str] = "The mean saliency of noisy copies of the picture."
+    summary: ClassVar[str] = "The mean saliency of noisy copies of the image."
     how_to_read: ClassVar[str] = "As saliency, with less of its noise: strong colour where the answer is touchy."
     caveat: ClassVar[str] = (
-        "Noisy copies are pictures that training never showed; the smoother map is not more true for that."
+        "Noisy copies are images that training never showed; the smoother map is not more true for that."
     )
     paper: ClassVar[tuple[str, str]] = ("Smilkov et al., arXiv:1706.03825", "https://arxiv.org/abs/1706.03825")
 
     samples: int = 20
     """Noisy copies."""
     noise: float = 0.15
-    """Standard deviation of the noise, as a share of the range of the picture's values."""
+    """Standard deviation of the noise, as a share of the range of the image's values."""
 
     def __post_init__(self) -> None:
         self.check("samples", 1, 1000)
@@ -122,7 +122,7 @@ class GuidedBackprop(Method):
         "Crisp outlines: the details that excite the network's features; blue where brighter raises the logit, else vermillion."
     )
     caveat: ClassVar[str] = (
-        "It nearly redraws the picture's edges whatever the class, also with weights at random (Adebayo et al., "
+        "It nearly redraws the image's edges whatever the class, also with weights at random (Adebayo et al., "
         "arXiv:1810.03292)."
     )
     paper: ClassVar[tuple[str, str]] = ("Springenberg et al., arXiv:1412.6806", "https://arxiv.org/abs/1412.6806")
@@ -140,4 +140,4 @@ class GuidedBackprop(Method):
 
 
 TOGETHER = 25
-"""Copies of a picture that go through the network at once: bounds memory, and is as fast as more."""
+"""Copies of an image that go through the network at once: bounds memory, and is as fast as more."""

@@ -1,4 +1,4 @@
-"""Methods that only ask the network: they cover parts of the picture with the baseline and watch the logit."""
+"""Methods that only ask the network: they cover parts of the image with the baseline and watch the logit."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Occlusion(Method):
         inputs = question.inputs
         if self.window > inputs.shape[-1]:
             raise LabError(
-                f"window={self.window} is not valid for {self.name}: the picture is {inputs.shape[-1]} pixels wide."
+                f"window={self.window} is not valid for {self.name}: the image is {inputs.shape[-1]} pixels wide."
             )
         return Captum(with_progress(model, question, self.passes(inputs.shape[-1])[0])).attribute(
             inputs,
@@ -74,7 +74,7 @@ class _Superpixels(Method):
     uses_baseline: ClassVar[bool] = True
 
     superpixels: str = "slic"
-    """How the picture is cut: `slic`, along its colours, or `grid`, into squares."""
+    """How the image is cut: `slic`, along its colours, or `grid`, into squares."""
     cells: int = 64
     """Superpixels, about so many."""
 
@@ -174,7 +174,7 @@ class KernelShap(_Fitted):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lime(_Fitted):
-    """A sparse straight line fitted around the picture. Source: Ribeiro, Singh & Guestrin, arXiv:1602.04938."""
+    """A sparse straight line fitted around the image. Source: Ribeiro, Singh & Guestrin, arXiv:1602.04938."""
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
@@ -183,7 +183,7 @@ class Lime(_Fitted):
         "Coloured superpixels explain the most in the line's eyes; those without colour were left out."
     )
     caveat: ClassVar[str] = (
-        "The line fits only near the picture, and how near is a choice, here Captum's: another one, another map."
+        "The line fits only near the image, and how near is a choice, here Captum's: another one, another map."
     )
     paper: ClassVar[tuple[str, str]] = ("Ribeiro et al., arXiv:1602.04938", "https://arxiv.org/abs/1602.04938")
 

@@ -1,4 +1,4 @@
-"""Pictures cut into pieces: along their colours (SLIC), or into squares."""
+"""Images cut into pieces: along their colours (SLIC), or into squares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def segments(inputs: Tensor, how: str, cells: int) -> Tensor:
     """Number of each pixel's piece, from 0 without gaps: (1, 1, H, W) int64.
 
     inputs: (1, 3, H, W); how: `slic` or `grid`; cells: about so many pieces (a grid has the nearest square number). Raises
-    LabError for a picture that stays in one piece. Source of SLIC: Achanta et al., doi:10.1109/TPAMI.2012.120, through
+    LabError for an image that stays in one piece. Source of SLIC: Achanta et al., doi:10.1109/TPAMI.2012.120, through
     scikit-image.
     """
     import torch
@@ -34,12 +34,10 @@ def segments(inputs: Tensor, how: str, cells: int) -> Tensor:
         pixels = inputs[0].permute(1, 2, 0).detach().cpu().numpy().astype(np.float64)
         spread = float(np.ptp(pixels))
         pixels = (pixels - pixels.min()) / spread if spread > 0 else np.zeros_like(pixels)
-        # With one compactness for all pieces, a noisy picture falls to crumbs, which are then merged into a single piece;
+        # With one compactness for all pieces, a noisy image falls to crumbs, which are then merged into a single piece;
         # "zero" (SLICO) fits it to the contrast of each.
         found = slic(pixels, n_segments=cells, slic_zero=True, start_label=0, enforce_connectivity=True)
     names, numbered = np.unique(found, return_inverse=True)
     if len(names) < 2:
-        raise LabError(
-            "This picture could not be cut along its colours: set superpixels to grid, or ask for more cells."
-        )
+        raise LabError("This image could not be cut along its colours: set superpixels to grid, or ask for more cells.")
     return torch.from_numpy(numbered.reshape(1, 1, height, width).astype(np.int64)).to(inputs.device)

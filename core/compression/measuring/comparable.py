@@ -5,11 +5,11 @@ from __future__ import annotations
 from core.checkpoints.store import Card
 from core.common.errors import LabError
 
-KINDS = {"images": "classifies pictures", "text": "writes text"}
+KINDS = {"images": "classifies images", "text": "writes text"}
 
 
 def check_comparable(first: Card, second: Card) -> None:
-    """Raises LabError where they do not: another task, other classes or characters, or pictures of another size."""
+    """Raises LabError where they do not: another task, other classes or characters, or images of another size."""
     one, other = first.title[:100], second.title[:100]
     if first.task != second.task:
         raise LabError(
@@ -23,5 +23,5 @@ def check_comparable(first: Card, second: Card) -> None:
         raise LabError(f"{one} and {other} tell different classes apart: choose two that were trained on one dataset.")
     if first.image_data.image_size != second.image_data.image_size:
         raise LabError(
-            f"{one} and {other} take pictures of different sizes: choose two that were trained on one dataset."
+            f"{one} and {other} take images of different sizes: choose two that were trained on one dataset."
         )

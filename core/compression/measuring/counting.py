@@ -20,8 +20,8 @@ KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
 PRUNABLE = ("conv", "linear", "recurrent")
 
 
-def layers_of_pictures(model: nn.Module, side: int) -> tuple[tuple[Layer, ...], int]:
-    """Every layer with weights, and the multiply-adds of the whole network for one picture of side×side pixels.
+def layers_of_images(model: nn.Module, side: int) -> tuple[tuple[Layer, ...], int]:
+    """Every layer with weights, and the multiply-adds of the whole network for one image of side×side pixels.
 
     Counted while it answers one: `torch.utils.flop_counter` counts 2 operations for a multiply-add of a convolution or a
     matrix product, here halved. Norms, activations and pooling count nothing. A layer that was split in two has two rows.

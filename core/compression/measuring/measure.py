@@ -1,6 +1,6 @@
 """One procedure that measures all variants of a checkpoint beside their original. All of it is on the CPU.
 
-Pictures: the network alone is timed, from normalised float32 to logits, in PyTorch and in ONNX Runtime, each in turn with the
+Images: the network alone is timed, from normalised float32 to logits, in PyTorch and in ONNX Runtime, each in turn with the
 original in the same runtime; accuracy is that of the ONNX file, which is what is deployed, on all test images, one view of
 each (no test-time augmentation). Text: see core.compression.measuring.measure_text.
 """
@@ -20,7 +20,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.devices import cores
 from core.common.errors import LabError
 from core.compression.measuring.comparable import check_comparable
-from core.compression.measuring.counting import layers_of_pictures, zeros_of
+from core.compression.measuring.counting import layers_of_images, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory, torch_threads
 from core.compression.measuring.measure_text import TextBench
 from core.compression.measuring.notes import PLACES, about_int8, about_storage, about_zeros, busy, slower
@@ -65,15 +65,13 @@ class Bench:
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
             raise LabError(f"threads={repr(threads)[:60]} is not valid: it must be a whole number from 1 to 256.")
         self.original, self.stored_bytes = _on_cpu(original), stored_bytes
-        self.side: PictureBench | TextBench
+        self.side: ImageBench | TextBench
         if original.card.task == "text":
             text = dataset if isinstance(dataset, TextDataset) else None
             self.side = TextBench(self.original, text, on_stage=on_stage)
         else:
-            pictures = dataset if isinstance(dataset, ImageDataset) else None
-            self.side = PictureBench(
-                self.original, pictures, threads=threads, most_images=most_images, on_stage=on_stage
-            )
+            images = dataset if isinstance(dataset, ImageDataset) else None
+            self.side = ImageBench(self.original, images, threads=threads, most_images=most_images, on_stage=on_stage)
 
     def measure_original(self) -> tuple[Measurement, np.ndarray | None]:
         """`measure` for the original itself."""
@@ -125,7 +123,7 @@ class _Running:
     notes: tuple[str, ...]
 
 
-class PictureBench:
+class ImageBench:
     """The part of Bench that is about image classifiers."""
 
     def __init__(
@@ -150,7 +148,7 @@ class PictureBench:
         first = self._first()
         running = first if itself else self._start(checkpoint)
         notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
-        layers, macs = layers_of_pictures(checkpoint.model, side)
+        layers, macs = layers_of_images(checkpoint.model, side)
         zeros = zeros_of(checkpoint.model)
         latency_ms, losses = self._latencies(running, None if itself else first, side)
         if running.network is not None and first.network is None:
@@ -292,7 +290,7 @@ def _missing(card: Card, dataset: ImageDataset | None) -> str:
         return f"{dataset.card.title} has no test images, {end}"
     side = card.image_data.image_size
     if dataset.test.images.shape[1:] != (side, side, 3):
-        return f"The pictures of {dataset.card.title} are not of {side}x{side} pixels, {end}"
+        return f"The images of {dataset.card.title} are not of {side}x{side} pixels, {end}"
     return ""
 
 

@@ -76,7 +76,7 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
 
 
 def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
-    """What may help where an int8 network for pictures loses much against the original, and was not tried."""
+    """What may help where an int8 network for images loses much against the original, and was not tried."""
     if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
         return []
     done = card.compression.get("steps") or ()

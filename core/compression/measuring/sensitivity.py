@@ -32,9 +32,9 @@ class SensitivityRow:
     amount: float
     """Share of its weights or channels that were taken out, 0..1."""
     kind: str = "weights"
-    """`weights`: the smallest set to zero; `channels`: the least important removed, of pictures only."""
+    """`weights`: the smallest set to zero; `channels`: the least important removed, of images only."""
     accuracy: float | None = None
-    """Of pictures: share of right answers, 0..1, one view of each."""
+    """Of images: share of right answers, 0..1, one view of each."""
     loss_nats: float | None = None
     """Of text: mean cross-entropy of a character."""
 
@@ -57,10 +57,10 @@ def sensitivity(
     images: (N, H, W, 3) uint8, of the validation part; labels: (N,). At most most_images of them are looked at, evenly
     spaced. kind `channels` removes channels of one group at a time, exactly as many, not rounded to a multiple of 8 as in
     `prune_channels`; an amount that would take all of a group is left out.
-    Raises LabError for amounts out of range and for pictures of the wrong size.
+    Raises LabError for amounts out of range and for images of the wrong size.
     """
     if not len(images) or len(images) != len(labels):
-        raise LabError("A sensitivity scan needs pictures and a label for each: give it the validation part.")
+        raise LabError("A sensitivity scan needs images and a label for each: give it the validation part.")
     if kind not in KINDS:
         raise LabError(f"kind={repr(kind)[:60]} is not valid: it must be one of {', '.join(KINDS)}.")
     chosen = np.linspace(0, len(images) - 1, max(1, min(len(images), most_images))).round().astype(int)

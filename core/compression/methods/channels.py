@@ -96,7 +96,7 @@ class Channels:
 def prune_channels(
     checkpoint: Checkpoint, step: PruneChannels, images: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> Checkpoint:
-    """A smaller checkpoint, without the least important channels. The classifier's outputs, the picture's three channels and
+    """A smaller checkpoint, without the least important channels. The classifier's outputs, the image's three channels and
     a whitening layer stay.
 
     images: (N, H, W, 3) uint8, labels: (N,) int64, needed for `taylor` only: gradients are taken on up to 512 of them,
@@ -106,7 +106,7 @@ def prune_channels(
     importance that this network has not.
     """
     if checkpoint.card.task != "images":
-        raise LabError("Channels are pruned of networks for pictures only: prune the weights of this one.")
+        raise LabError("Channels are pruned of networks for images only: prune the weights of this one.")
     model = clone_model(checkpoint)
     channels = Channels(model, checkpoint.card.image_data.image_size)
     scores = _scores(channels, step, checkpoint.card, images, labels)
@@ -132,7 +132,7 @@ def _scores(
     channels: Channels, step: PruneChannels, card: Card, images: np.ndarray | None, labels: np.ndarray | None
 ) -> dict[Group, Tensor]:
     if step.importance == "taylor":
-        return _taylor(channels, card, *_pictures(card, images, labels))
+        return _taylor(channels, card, *_images(card, images, labels))
     if step.importance == "magnitude":
         return magnitudes(channels)
     import torch_pruning
@@ -175,16 +175,16 @@ def _taylor(channels: Channels, card: Card, pixels: Tensor, labels: Tensor) -> d
     return {group: score / score.mean().clamp(min=1e-30) for group, score in total.items()}
 
 
-def _pictures(card: Card, images: np.ndarray | None, labels: np.ndarray | None) -> tuple[Tensor, Tensor]:
+def _images(card: Card, images: np.ndarray | None, labels: np.ndarray | None) -> tuple[Tensor, Tensor]:
     if images is None or labels is None or not len(images):
         raise LabError("Taylor importance takes gradients on training images, and there are none: choose magnitude.")
     side, classes = card.image_data.image_size, len(card.image_data.classes)
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
         raise LabError(
-            f"Taylor importance needs uint8 pictures of {side}x{side} pixels with three channels: resize them."
+            f"Taylor importance needs uint8 images of {side}x{side} pixels with three channels: resize them."
         )
     if len(labels) != len(images) or labels.min() < 0 or labels.max() >= classes:
-        raise LabError(f"Taylor importance needs a label from 0 to {classes - 1} for every picture: check the labels.")
+        raise LabError(f"Taylor importance needs a label from 0 to {classes - 1} for every image: check the labels.")
     chosen = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).round().astype(int)
     return torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen].astype(np.int64))
 

@@ -36,7 +36,7 @@ def child_checkpoint(
         "calibration": Calibration(),
         "parent": checkpoint.name,
         "compression": done,
-        "tta": "none",  # several views of a picture would multiply what was saved
+        "tta": "none",  # several views of an image would multiply what was saved
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "storage": storage,
         "onnx_file": "",

@@ -124,7 +124,7 @@ def mean_soft_labels(targets: SoftTargets, labels: np.ndarray, classes: tuple[st
 
 class SoftImageTask(ImageTask):
     """ImageTask whose loss is partly a teacher's. Labels of a batch are places in the training set, so that whatever the
-    augmentation does to a picture, its soft targets are found."""
+    augmentation does to an image, its soft targets are found."""
 
     def __init__(self, config: TrainConfig, dataset: ImageDataset, device: str, dtype: torch.dtype, amp: Any) -> None:
         super().__init__(config, dataset, device, dtype, amp)
@@ -198,7 +198,7 @@ def _at_work(teacher: Checkpoint, device: str) -> nn.Module:
 
 
 def _answers(teacher: Checkpoint) -> int:
-    """Numbers that a teacher says about one picture or character."""
+    """Numbers that a teacher says about one image or character."""
     card = teacher.card
     return len(card.text_data.vocabulary) if card.task == "text" else len(card.image_data.classes)
 

@@ -86,7 +86,7 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
         new = dataset.card
         if (new.classes, new.image_size) == (old.classes, old.image_size):
             return dataclasses.replace(dataset, card=dataclasses.replace(new, mean=old.mean, std=old.std))
-        what = "classes or the size of pictures"
+        what = "classes or the size of images"
     elif isinstance(new, TextCard) and isinstance(old, TextCard):
         if new.vocabulary == old.vocabulary:
             return dataset

@@ -1,4 +1,4 @@
-"""int8 after training. Networks for pictures: weights and activations, as an ONNX file that computes in integers. Language
+"""int8 after training. Networks for images: weights and activations, as an ONNX file that computes in integers. Language
 models: weights only. Sources: Jacob et al., arXiv:1712.05877; Nagel et al., arXiv:2106.08295, section 3.
 """
 
@@ -29,15 +29,15 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     """A checkpoint of the same network in 8 bits; the one given stays as it is.
 
     images: (N, H, W, 3) uint8, training images that the ranges of activations are measured on, the first step.images of
-    them; None for a language model. Raises LabError for pictures that tell no ranges and networks that cannot be in int8.
+    them; None for a language model. Raises LabError for images that tell no ranges and networks that cannot be in int8.
 
-    Pictures: batch norms are folded, the checkpoint carries an ONNX file that computes in integers, and its model is the float
+    Images: batch norms are folded, the checkpoint carries an ONNX file that computes in integers, and its model is the float
     twin: the folded network with the weights of that file, int8 times scale. Text: every matrix moves to the int8 grid of its
     rows, arithmetic stays float32 (see core.inference.decoding for integer arithmetic).
     """
     if checkpoint.card.task == "text":
         if images is not None:
-            raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no pictures for calibration.")
+            raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no images for calibration.")
         return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint)), step, storage="int8")
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
@@ -54,16 +54,16 @@ def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
     few = 0 if images is None else len(images)
     if images is None or few < FEWEST_CALIBRATION_IMAGES:
         raise LabError(
-            f"{few} pictures tell too little about the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
+            f"{few} images tell too little about the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
             "training images."
         )
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
         shape = "x".join(map(str, images.shape))
         raise LabError(
-            f"Calibration needs pictures of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape {shape}."
+            f"Calibration needs images of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape {shape}."
         )
     if (images == images[0]).all():
-        raise LabError("All calibration pictures are the same, which tells no ranges: give different training images.")
+        raise LabError("All calibration images are the same, which tells no ranges: give different training images.")
     return images
 
 

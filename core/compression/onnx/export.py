@@ -28,19 +28,19 @@ from core.models.char_rnn import CharRNN
 TOLERANCE = 1e-3
 """Of logits, absolute; of logits above 1, relative to the largest."""
 MOST_COMPARED = 1000
-"""Pictures."""
+"""Images."""
 RANDOM_IMAGES, SQUARES = 64, 4
 BATCH = 100
 TOKENS = 48
 FEWEST_AGREE = 0.5
-"""Share of pictures that an int8 file and its float twin must call the same, unless they are all close calls."""
+"""Share of images that an int8 file and its float twin must call the same, unless they are all close calls."""
 
 
 def export_onnx(checkpoint: Checkpoint) -> bytes:
     """One self-contained file (opset 20, weights inside). Batch norms are folded. Raises LabError with the reason where the
     network cannot be exported.
 
-    Pictures: `images` (N, 3, H, W) float32, normalised, to `logits` (N, classes). Text: `tokens` (B, T) int64 to `logits`
+    Images: `images` (N, 3, H, W) float32, normalised, to `logits` (N, classes). Text: `tokens` (B, T) int64 to `logits`
     (B, T, vocabulary); recurrent networks also take `state_h` (and for the LSTM `state_c`), (layers, B, width) float32, and
     give `next_h` (`next_c`). All of N, B and T are free. An int8 checkpoint's file is the one it has, with new metadata.
     """
@@ -48,7 +48,7 @@ def export_onnx(checkpoint: Checkpoint) -> bytes:
     if checkpoint.onnx:
         built = check_onnx(checkpoint.onnx, card.image_data.image_size)
         if built.graph.input[0].name != IMAGES:
-            raise LabError(f"The int8 network of {card.title[:100]} takes no pictures: the checkpoint is damaged.")
+            raise LabError(f"The int8 network of {card.title[:100]} takes no images: the checkpoint is damaged.")
     elif isinstance(model, CharGPT):
         built = gpt_graph(model)
     elif isinstance(model, CharRNN):
@@ -95,7 +95,7 @@ def compare_export(checkpoint: Checkpoint, data: bytes, images: np.ndarray | Non
 
     images: (N, H, W, 3) uint8, of which the first 1,000 are compared; None: random ones. Language models are compared on
     random tokens. Raises LabError where the difference is beyond the tolerance. An int8 file computes in other arithmetic than
-    its twin, so there it is refused only where the two disagree about most pictures.
+    its twin, so there it is refused only where the two disagree about most images.
     """
     network = OnnxNetwork(data)
     model = copy.deepcopy(checkpoint.model).cpu().float().eval()
@@ -119,7 +119,7 @@ def compare_export(checkpoint: Checkpoint, data: bytes, images: np.ndarray | Non
         agree = float((expected.argmax(-1) == found.argmax(-1)).mean())
         if agree < FEWEST_AGREE and difference > 2 * float(expected.std()):
             raise LabError(
-                f"The int8 network and its float twin agree about {agree:.0%} of {len(found):,} pictures only: do not use it, "
+                f"The int8 network and its float twin agree about {agree:.0%} of {len(found):,} images only: do not use it, "
                 "make it again with more calibration images."
             )
     elif difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
@@ -207,8 +207,8 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(FILE, providers=["CPUExecutionProvider"])
 about = session.get_modelmeta().custom_metadata_map
 labels, mean, std, side = (json.loads(about[key]) for key in ("labels", "mean", "std", "image_size"))
-picture = ImageOps.fit(ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB"), (side, side))
-pixels = (np.asarray(picture, np.float32) / 255 - np.float32(mean)) / np.float32(std)
+image = ImageOps.fit(ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB"), (side, side))
+pixels = (np.asarray(image, np.float32) / 255 - np.float32(mean)) / np.float32(std)
 logits = session.run(["logits"], {"images": pixels.transpose(2, 0, 1)[None]})[0][0]
 print(labels[logits.argmax()])
 """

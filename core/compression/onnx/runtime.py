@@ -18,9 +18,9 @@ Slice Softmax Split Squeeze Transpose Trilu Where"""
 OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}
 """First input -> what files with it consist of here; no loops, no functions, nothing from other domains."""
 LARGEST_BATCH = 250
-"""Pictures that are answered at once, at most."""
+"""Images that are answered at once, at most."""
 MOST_VALUES = 2**30
-"""Numbers in all tensors that are computed for so many pictures: a file is small, and could ask for any amount."""
+"""Numbers in all tensors that are computed for so many images: a file is small, and could ask for any amount."""
 LARGEST_SETTING = 2**16
 """Of an operator: sizes that are computed from it then cannot overflow."""
 
@@ -50,7 +50,7 @@ class OnnxNetwork:
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """Normalised pictures (N, 3, H, W) float32 to (N, classes); tokens (B, T) int64, from an empty state, to (B, T,
+        """Normalised images (N, 3, H, W) float32 to (N, classes); tokens (B, T) int64, from an empty state, to (B, T,
         vocabulary). Raises LabError for inputs that do not fit."""
         return self.run(inputs)[0]
 
@@ -82,7 +82,7 @@ def onnx_inputs(card: Card, images: np.ndarray) -> np.ndarray:
 
 
 def check_onnx(data: bytes, side: int | None = None) -> Any:
-    """The parsed file. side: of the pictures, in pixels, where it is known.
+    """The parsed file. side: of the images, in pixels, where it is known.
 
     Raises LabError where the file is too large, damaged, or does what no file does that is written here: other operators,
     weights in other files, other inputs, tensors without bound. Files come with checkpoints that anyone may have made.
@@ -113,15 +113,15 @@ def check_onnx(data: bytes, side: int | None = None) -> Any:
     ):
         raise LabError("The ONNX file has parts that none has that is exported here: make or export it again.")
     given = {weight.name for weight in weights}
-    takes = _takes_pictures(graph.input, side) if first == "images" else _takes_tokens(graph.input)
+    takes = _takes_images(graph.input, side) if first == "images" else _takes_tokens(graph.input)
     if not takes or any(item.name in given for item in graph.input):
         raise LabError("The ONNX file takes other inputs than the network that it stands for: make or export it again.")
-    if _numbers(model, pictures=first == "images") > MOST_VALUES:
+    if _numbers(model, images=first == "images") > MOST_VALUES:
         raise LabError("The ONNX file asks for more memory than any network here needs: make or export it again.")
     return model
 
 
-def _takes_pictures(inputs: Any, side: int | None) -> bool:
+def _takes_images(inputs: Any, side: int | None) -> bool:
     """Whether the only input is (N, 3, side, side) float32, N free."""
     import onnx
 
@@ -152,16 +152,16 @@ def _sizes(value: Any) -> list[int | None] | None:
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
 
 
-def _numbers(model: Any, *, pictures: bool) -> int:
-    """Numbers in all tensors for LARGEST_BATCH pictures, and in the patches of one that each convolution multiplies; of
-    language models for one character, as far as it is known before they run. Raises LabError for a tensor of pictures without
+def _numbers(model: Any, *, images: bool) -> int:
+    """Numbers in all tensors for LARGEST_BATCH images, and in the patches of one that each convolution multiplies; of
+    language models for one character, as far as it is known before they run. Raises LabError for a tensor of images without
     a size."""
     import onnx
 
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
     del sized.graph.output[:]  # what a file says about its results is not taken on trust
-    if pictures:
+    if images:
         sized.graph.input[0].type.tensor_type.shape.dim[0].dim_value = LARGEST_BATCH
     try:
         found = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
@@ -169,7 +169,7 @@ def _numbers(model: Any, *, pictures: bool) -> int:
         raise LabError("The ONNX file has tensors that do not fit together: make or export it again.") from error
     sizes = {item.name: _sizes(item) for item in (*found.input, *found.value_info)}
     sizes |= {weight.name: list(weight.dims) for weight in model.graph.initializer}
-    if not pictures:
+    if not images:
         return sum(math.prod(size or 1 for size in of or []) for of in sizes.values())
     numbers = {name: math.prod(size or 0 for size in of or [0]) for name, of in sizes.items()}
     computed = [name for node in model.graph.node for name in node.output if name]

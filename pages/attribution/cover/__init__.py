@@ -1,4 +1,4 @@
-"""A picture as the squares that it is made of, to be covered by hand: by mouse, finger or keyboard.
+"""An image as the squares that it is made of, to be covered by hand: by mouse, finger or keyboard.
 
 The browser holds the mask while somebody draws and sends it a few times a second. The page holds it otherwise: where it
 sets another one it gives that a new revision, and what the browser still sends of an older one is not taken.
@@ -17,7 +17,7 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 BRUSHES = (1, 2, 4, 8)
-"""Sides of the square that covers, pixels of a picture 32 wide; in proportion for others."""
+"""Sides of the square that covers, pixels of an image 32 wide; in proportion for others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,9 +35,9 @@ class Drawn:
 def cover(
     key: str, *, pixels: np.ndarray, base: np.ndarray, mask: np.ndarray, revision: str, stroke: int, label: str
 ) -> None:
-    """Show the picture. pixels, base: (H, W, 3) uint8, H = W, as it is and what stands in for it where mask (H, W) is set.
+    """Show the image. pixels, base: (H, W, 3) uint8, H = W, as it is and what stands in for it where mask (H, W) is set.
 
-    stroke: number of the last one taken. label: what the picture is, for who does not see it.
+    stroke: number of the last one taken. label: what the image is, for who does not see it.
     """
     side = pixels.shape[0]
     data: dict[str, Any] = {
@@ -54,7 +54,7 @@ def cover(
 
 
 def drawn(key: str, side: int) -> Drawn | None:
-    """What was drawn last; None where nothing was, or what came is no mask of a picture side x side."""
+    """What was drawn last; None where nothing was, or what came is no mask of an image side x side."""
     state = st.session_state.get(key)
     sent = state.get("drawn") if state is not None else None
     if not isinstance(sent, dict):

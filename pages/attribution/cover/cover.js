@@ -1,8 +1,8 @@
-// A picture whose squares can be covered. Everything is put in as text, never as markup.
+// An image whose squares can be covered. Everything is put in as text, never as markup.
 
 const EVERY_MS = 250;
 const WIDEST = 640;
-const HINT = "Click or drag on the picture, or use the arrow keys and Space.";
+const HINT = "Click or drag on the image, or use the arrow keys and Space.";
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function element(tag, className, text) {
@@ -34,7 +34,7 @@ function build(root) {
   status.setAttribute("role", "status");
   root.replaceChildren(tools, canvas, status);
   const small = document.createElement("canvas");
-  // cursor: the square's middle in pixels of the picture, may lie between two; keys: whether the keyboard moves it.
+  // cursor: the square's middle in pixels of the image, may lie between two; keys: whether the keyboard moves it.
   return { tools, canvas, status, small, uncovers: false, brush: 0, cursor: null, keys: false, pointer: null, stroke: 0 };
 }
 
@@ -80,7 +80,7 @@ function square(state, [x, y]) {
 }
 
 function stamp(state, place) {
-  if (place.some((value) => value < 0 || value > state.data.side)) return; // dragged out of the picture
+  if (place.some((value) => value < 0 || value > state.data.side)) return; // dragged out of the image
   const [left, top, size] = square(state, place);
   const value = state.uncovers ? 0 : 1;
   for (let row = top; row < top + size; row += 1) {
@@ -228,7 +228,7 @@ function listen(state) {
     if (!state.keys || !state.cursor) {
       state.cursor = [Math.floor(side / 2) + size / 2, Math.floor(side / 2) + size / 2];
     } else if (step) {
-      // From square to square: held to the picture, or the keys would have to come back from outside it.
+      // From square to square: held to the image, or the keys would have to come back from outside it.
       const [left, top] = square(state, state.cursor);
       const held = (first) => Math.max(0, Math.min(side - size, first)) + size / 2;
       state.cursor = [held(left + step[0]), held(top + step[1])];

@@ -22,7 +22,7 @@ KEPT = 60
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Covering:
-    """Of one picture; kept for the session, also while another checkpoint, class or baseline is chosen."""
+    """Of one image; kept for the session, also while another checkpoint, class or baseline is chosen."""
 
     pixels: np.ndarray
     """(H, W, 3) uint8."""
@@ -44,7 +44,7 @@ class Covering:
 
     @property
     def steps(self) -> list[int]:
-        """Number of each step that is kept; 0 is the picture with nothing covered."""
+        """Number of each step that is kept; 0 is the image with nothing covered."""
         return [0, *range(self.forgotten + 1, self.forgotten + len(self.masks))]
 
     def take(self, drawn: Drawn | None) -> None:
@@ -85,7 +85,7 @@ class Covering:
 
 
 def covering_of(pixels: np.ndarray) -> Covering:
-    """That of this picture (H, W, 3) uint8; another picture starts with nothing covered."""
+    """That of this image (H, W, 3) uint8; another image starts with nothing covered."""
     found: Covering | None = st.session_state.get(KEY)
     if found is None or not np.array_equal(found.pixels, pixels):
         found = Covering(pixels=pixels, masks=[np.zeros(pixels.shape[:2], dtype=bool)])

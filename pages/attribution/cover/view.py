@@ -1,4 +1,4 @@
-"""Attribution / Cover by hand: take parts of the picture away, and watch the answer move."""
+"""Attribution / Cover by hand: take parts of the image away, and watch the answer move."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import KEY as PICTURE
+from pages.shared.upload_box import KEY as IMAGE
 from pages.shared.upload_box import example_row
 
 CANVAS = "cover"
@@ -41,7 +41,7 @@ def cover_view() -> None:
         only(asked)
         if asked is not None:
             _covering(asked)
-        elif st.session_state.get(PICTURE) is None:
+        elif st.session_state.get(IMAGE) is None:
             st.markdown("**Upload a photo, or try one of these drawings:**")
             example_row()
 
@@ -64,14 +64,14 @@ def _covering(asked: AttributionQuery) -> None:
         show_error(error)
         return
     before, now = (percent(float(found[step, asked.target])) for step in (0, -1))
-    # One line, or the picture would move below the pointer that draws on it: the words stand beside it.
+    # One line, or the image would move below the pointer that draws on it: the words stand beside it.
     heading.markdown(f"## {escape_markdown(asked.label)} · {f'{before} → {now}' if covering.mask.any() else before}")
     with canvas:
         _canvas(asked, covering, base)
     with answer:
         st.markdown(_words(asked, covering.mask, found))
         if np.array_equal(base, asked.pixels):
-            st.info("The picture is its own baseline, so covering changes nothing: choose another baseline.")
+            st.info("The image is its own baseline, so covering changes nothing: choose another baseline.")
         _charts(asked, covering, found)
         _download(asked, covering, base)
 
@@ -103,7 +103,7 @@ def _canvas(asked: AttributionQuery, covering: Covering, base: np.ndarray) -> No
         mask=covering.mask,
         revision=covering.revision,
         stroke=covering.stroke,
-        label=f"{asked.picture.title} as the network gets it, {side} by {side} pixels, {share:.0f}% covered.",
+        label=f"{asked.image.title} as the network gets it, {side} by {side} pixels, {share:.0f}% covered.",
     )
 
     def press(label: str, key: str, icon: str, change: Callable[[], None], disabled: bool = False) -> None:
@@ -149,9 +149,9 @@ def _charts(asked: AttributionQuery, covering: Covering, found: np.ndarray) -> N
 
 def _download(asked: AttributionQuery, covering: Covering, base: np.ndarray) -> None:
     download(
-        "Covered picture (PNG)",
+        "Covered image (PNG)",
         enlarge(np.where(covering.mask[..., None], base, asked.pixels), 640),
         "covered.png",
         key="cover-png",
-        help="The picture as the network gets it, each of its pixels a square.",
+        help="The image as the network gets it, each of its pixels a square.",
     )

@@ -1,4 +1,4 @@
-"""A network that looks at one patch of the picture and at nothing else, and a picture that has something there."""
+"""A network that looks at one patch of the image and at nothing else, and an image that has something there."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def planted() -> Checkpoint:
     return Checkpoint("planted", CARD, Planted())
 
 
-def picture(seed: int = 0) -> np.ndarray:
+def random_image(seed: int = 0) -> np.ndarray:
     """(32, 32, 3) uint8: dark noise, at which no cell fires, and a bright patch."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 100, (SIDE, SIDE, 3))

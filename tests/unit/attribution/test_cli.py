@@ -1,4 +1,4 @@
-"""`explain` as a person or a script meets it: a picture, the list of methods, a report, one sentence for each mistake."""
+"""`explain` as a person or a script meets it: an image, the list of methods, a report, one sentence for each mistake."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def small(tmp_path_factory: pytest.TempPathFactory, tiny_dataset_folder: Path) -
 
 
 @pytest.fixture
-def picture(tiny_dataset_folder: Path) -> str:
+def image(tiny_dataset_folder: Path) -> str:
     return str(tiny_dataset_folder / "test" / "cross" / "0001.png")
 
 
-def test_a_picture_for_scripts(
-    small: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
+def test_a_image_for_scripts(
+    small: str, image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
 ) -> None:
     out, array = tmp_path / "map.png", tmp_path / "map.npy"
     asked = (
@@ -67,14 +67,14 @@ def test_a_picture_for_scripts(
     )
     files = ("--output", str(out), "--array", str(array), "--opacity", "0.5", "--percentile", "90")
     code, output, said = run_main(
-        capsys, "explain", "image", picture, "--checkpoint", small, *asked, *files, "--seed", "3", "--json"
+        capsys, "explain", "image", image, "--checkpoint", small, *asked, *files, "--seed", "3", "--json"
     )
     assert code == 0, said
     row = json.loads(output)
     assert set(row) == KEYS
     checkpoint = load_checkpoint(small)
     explainer, method = Explainer(checkpoint), get_method("occlusion", {"window": 8, "stride": 4})
-    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    pixels = np.asarray(Image.open(image).convert("RGB"))
     made = explainer.attribute(method, pixels, 2, baseline="blur", seed=3)
     assert row["settings"] == {"window": 8, "stride": 4}
     assert (row["target"], row["target_index"], row["baseline"], row["seed"]) == ("square", 2, "blur", 3)
@@ -105,7 +105,7 @@ def test_a_picture_for_scripts(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.input.npy", "map.npy", "map.png"]
 
 
-def test_a_picture_for_people(
+def test_a_image_for_people(
     small: str, tiny_dataset_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
 ) -> None:
     large = tmp_path / "large.png"  # of another size, and with something to be told
@@ -118,7 +118,7 @@ def test_a_picture_for_people(
     lines = output.splitlines()
     assert lines[0].startswith(f"{large}: Integrated Gradients (steps=50) for ")
     assert [line.split()[0] for line in lines[2:7]] == ["map", "Integrated", "a", "an", "a"]
-    assert "On this picture: " in output
+    assert "On this image: " in output
     assert "completeness gap" in output
     assert "transparency on white" in said
     target = lines[0].rpartition(" ")[2]
@@ -130,7 +130,7 @@ def test_a_picture_for_people(
     assert json.loads(output)["predicted"] == target, "what is explained is what is predicted, where nothing is asked"
 
 
-def test_a_picture_that_cannot_be_measured_has_a_map_without_scores(
+def test_a_image_that_cannot_be_measured_has_a_map_without_scores(
     small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
 ) -> None:
     Image.new("RGB", (32, 32), (200, 30, 30)).save(tmp_path / "red.png")
@@ -168,11 +168,11 @@ def test_methods_are_listed(
     }
     assert "GELU" in rows["guided_backprop"]["refusal"]
     assert rows["saliency"]["refusal"] is None
-    picture = str(tiny_dataset_folder / "test" / "cross" / "0001.png")
+    image = str(tiny_dataset_folder / "test" / "cross" / "0001.png")
     arguments = (
         "explain",
         "image",
-        picture,
+        image,
         "--checkpoint",
         smooth,
         "--method",
@@ -234,31 +234,31 @@ def test_what_a_report_needs(small: str, capsys: pytest.CaptureFixture[str], lab
     for flags, words in ((("--images", "61"), "60 test images"), (("--images", "3", "--jobs", "0"), "from 1 to 64")):
         code, output, said = run_main(capsys, *report, *flags)
         assert (code, output) == (2, "")
-        assert words in said.splitlines()[-1], "after how far the pictures were loaded"
+        assert words in said.splitlines()[-1], "after how far the images were loaded"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("image", "PICTURE", "--checkpoint", "nothing"), "no checkpoint named 'nothing'"),
-        (("image", "PICTURE", "--checkpoint", "char_rnn"), "knows no pictures"),
-        (("methods", "--checkpoint", "char_rnn"), "knows no pictures"),
-        (("report", "--checkpoint", "char_rnn"), "knows no pictures"),
-        (("image", "PICTURE", *NEEDED, "--target", "lorry"), "choose one of airplane, automobile"),
-        (("image", "PICTURE", *NEEDED, "--method", "astrology"), "saliency"),
-        (("image", "PICTURE", *NEEDED, "--baseline", "pink"), "black"),
-        (("image", "PICTURE", *NEEDED, "--set", "samples=3"), "steps"),
-        (("image", "PICTURE", *NEEDED, "--set", "steps"), "KEY=VALUE"),
-        (("image", "PICTURE", *NEEDED, "--set", "steps=many"), "from 2 to 2,000"),
-        (("image", "PICTURE", *NEEDED, "--method", "smoothgrad", "--set", "noise=nan"), "from 0.001 to 2"),
-        (("image", "PICTURE", *NEEDED, "--method", "grad_cam", "--set", "layer=7"), "one of"),
-        (("image", "PICTURE", *NEEDED, "--seed", "-1"), "from 0 to"),
-        (("image", "PICTURE", *NEEDED, "--output", "FOLDER/map.jpg"), "must end in .png"),
-        (("image", "PICTURE", *NEEDED, "--output", "PICTURE"), "would be lost"),
-        (("image", "PICTURE", *NEEDED, "--array", "FOLDER/map.npz"), "must end in .npy"),
-        (("image", "PICTURE", *NEEDED, "--opacity", "1.5"), "from 0 to 1"),
-        (("image", "PICTURE", *NEEDED, "--percentile", "nan"), "from 1 to 100"),
-        (("image", "PICTURE", *NEEDED, "--device", "abacus"), "no device 'abacus'"),
+        (("image", "IMAGE", "--checkpoint", "nothing"), "no checkpoint named 'nothing'"),
+        (("image", "IMAGE", "--checkpoint", "char_rnn"), "knows no images"),
+        (("methods", "--checkpoint", "char_rnn"), "knows no images"),
+        (("report", "--checkpoint", "char_rnn"), "knows no images"),
+        (("image", "IMAGE", *NEEDED, "--target", "lorry"), "choose one of airplane, automobile"),
+        (("image", "IMAGE", *NEEDED, "--method", "astrology"), "saliency"),
+        (("image", "IMAGE", *NEEDED, "--baseline", "pink"), "black"),
+        (("image", "IMAGE", *NEEDED, "--set", "samples=3"), "steps"),
+        (("image", "IMAGE", *NEEDED, "--set", "steps"), "KEY=VALUE"),
+        (("image", "IMAGE", *NEEDED, "--set", "steps=many"), "from 2 to 2,000"),
+        (("image", "IMAGE", *NEEDED, "--method", "smoothgrad", "--set", "noise=nan"), "from 0.001 to 2"),
+        (("image", "IMAGE", *NEEDED, "--method", "grad_cam", "--set", "layer=7"), "one of"),
+        (("image", "IMAGE", *NEEDED, "--seed", "-1"), "from 0 to"),
+        (("image", "IMAGE", *NEEDED, "--output", "FOLDER/map.jpg"), "must end in .png"),
+        (("image", "IMAGE", *NEEDED, "--output", "IMAGE"), "would be lost"),
+        (("image", "IMAGE", *NEEDED, "--array", "FOLDER/map.npz"), "must end in .npy"),
+        (("image", "IMAGE", *NEEDED, "--opacity", "1.5"), "from 0 to 1"),
+        (("image", "IMAGE", *NEEDED, "--percentile", "nan"), "from 1 to 100"),
+        (("image", "IMAGE", *NEEDED, "--device", "abacus"), "no device 'abacus'"),
         (("image", "FOLDER", *NEEDED), "is a folder"),
         (("image", "FOLDER/none.png", *NEEDED), "cannot be read"),
         (("report", *NEEDED, "--output", "FOLDER/report.csv"), "must end in .json"),
@@ -268,12 +268,12 @@ def test_what_a_report_needs(small: str, capsys: pytest.CaptureFixture[str], lab
 def test_one_sentence_for_each_mistake(
     arguments: tuple[str, ...],
     words: str,
-    picture: str,
+    image: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     lab_home: Path,
 ) -> None:
-    given = [item.replace("PICTURE", picture).replace("FOLDER", str(tmp_path)) for item in arguments]
+    given = [item.replace("IMAGE", image).replace("FOLDER", str(tmp_path)) for item in arguments]
     assert words in refused(capsys, "explain", *given)
     assert list(tmp_path.iterdir()) == []
 
@@ -293,7 +293,7 @@ def test_what_an_error_asks_for_is_taken(
 
 
 def test_a_map_of_zeros_is_not_scored_by_lot(
-    tiny_dataset_folder: Path, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
+    tiny_dataset_folder: Path, image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
 ) -> None:
     folder = Path(stored(tmp_path / "blank", tiny_dataset_folder, widths=[8, 8]))
     checkpoint = load_checkpoint(str(folder))
@@ -301,7 +301,7 @@ def test_a_map_of_zeros_is_not_scored_by_lot(
         checkpoint.model.head.weight.zero_()
     save_checkpoint(folder, checkpoint.model, checkpoint.card)
     code, output, said = run_main(
-        capsys, "explain", "image", picture, "--checkpoint", str(folder), "--method", "saliency", "--json"
+        capsys, "explain", "image", image, "--checkpoint", str(folder), "--method", "saliency", "--json"
     )
     assert code == 0, said
     row = json.loads(output)

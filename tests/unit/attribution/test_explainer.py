@@ -21,7 +21,7 @@ from core.attribution.method import AttributionRequest
 from core.attribution.methods.registry import METHODS, get_method
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from tests.unit.attribution.planted import DATA, TARGET, hooks, normalised, picture, planted, small
+from tests.unit.attribution.planted import DATA, TARGET, hooks, normalised, planted, random_image, small
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting:UserWarning")
 PIXELS = DATA.test.images[0]
@@ -38,7 +38,7 @@ COUNTED: dict[str, dict[str, Any]] = {
 
 
 def rise(checkpoint: Checkpoint, base: torch.Tensor, target: int) -> tuple[float, float]:
-    """Logit of the picture, and its rise over the baseline, in double precision."""
+    """Logit of the image, and its rise over the baseline, in double precision."""
     model = copy.deepcopy(checkpoint.model).double()
     with torch.no_grad():
         both = model(torch.cat([normalised(PIXELS, checkpoint.card), base]).double())[:, target].tolist()
@@ -105,7 +105,7 @@ def test_a_method_that_sums_to_nothing_has_no_gap() -> None:
     told = {
         name
         for name in METHODS
-        if explainer.attribute(get_method(name), picture(), TARGET, baseline="mean").gap is not None
+        if explainer.attribute(get_method(name), random_image(), TARGET, baseline="mean").gap is not None
     }
     assert told == {"integrated_gradients", "deeplift", "gradient_shap", "lrp"}
 
@@ -124,13 +124,13 @@ def test_one_value_a_pixel() -> None:
 def test_baselines_are_what_they_are_called() -> None:
     explainer = Explainer(planted())
     mean, std = 0.4, 0.25
-    assert torch.allclose(explainer.baseline("black", picture()), torch.tensor(-mean / std))
-    assert not explainer.baseline("mean", picture()).any()
-    noise = [explainer.baseline("noise", picture(), seed) * std + mean for seed in (0, 0, 1)]
+    assert torch.allclose(explainer.baseline("black", random_image()), torch.tensor(-mean / std))
+    assert not explainer.baseline("mean", random_image()).any()
+    noise = [explainer.baseline("noise", random_image(), seed) * std + mean for seed in (0, 0, 1)]
     assert torch.equal(noise[0], noise[1])
     assert not torch.equal(noise[0], noise[2])
     assert 0 <= noise[0].min() < 0.05 < 0.95 < noise[0].max() <= 1
-    inputs, blurred = explainer.inputs(picture()), explainer.baseline("blur", picture())
+    inputs, blurred = explainer.inputs(random_image()), explainer.baseline("blur", random_image())
     assert blurred.std() < inputs.std() / 2
     assert float(blurred.mean()) == pytest.approx(float(inputs.mean()), abs=0.05)
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_asked_is_one_sentence(
 
 @pytest.mark.parametrize(("pixels", "baseline"), [(GREY, "blur"), (GREY * 0, "black"), (GREY * 0, "blur")])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_baseline_that_is_the_picture_is_refused_where_one_is_used(
+def test_a_baseline_that_is_the_image_is_refused_where_one_is_used(
     name: str, pixels: np.ndarray, baseline: str
 ) -> None:
     explainer, method = Explainer(small()), get_method(name)

@@ -1,4 +1,4 @@
-"""Maps on their pictures: colours that mean what they say, outliers that do not pale the rest, squares that stay squares."""
+"""Maps on their images: colours that mean what they say, outliers that do not pale the rest, squares that stay squares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from core.attribution.evidence.curves import Curve, Faithfulness
 from core.attribution.figures import curves_figure, limit, overlay, overlay_png, scores_figure
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 NOTHING = np.zeros((32, 32), dtype=np.float32)
 
 
@@ -21,7 +21,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 def at(values: np.ndarray, place: tuple[int, int], **options: object) -> np.ndarray:
     """RGB in the middle of one pixel's square."""
-    image = decoded(overlay_png(values, PICTURE, side=448, **options))  # type: ignore[arg-type]
+    image = decoded(overlay_png(values, IMAGE, side=448, **options))  # type: ignore[arg-type]
     assert image.shape == (448, 448, 3)
     return image[place[0] * 14 + 7, place[1] * 14 + 7]
 
@@ -31,12 +31,12 @@ def test_the_scale_leaves_out_one_bright_pixel_and_may_be_shared() -> None:
     values[3, 4] = 1000.0
     assert limit(values, 99) == 0.5
     assert limit(values, 100) == 1000.0
-    drawn = overlay(values, PICTURE, signed=True, dark=False).data[1]
+    drawn = overlay(values, IMAGE, signed=True, dark=False).data[1]
     assert drawn.zmin == -0.5
     np.testing.assert_array_equal(np.asarray(drawn.z), values)  # which hovering tells
-    shared = overlay(values, PICTURE, signed=True, dark=False, scale=7.0).data[1]
+    shared = overlay(values, IMAGE, signed=True, dark=False, scale=7.0).data[1]
     assert (shared.zmin, shared.zmax) == (-7.0, 7.0)
-    assert overlay(values, PICTURE, signed=False, dark=False, scale=7.0).data[1].zmin == 0
+    assert overlay(values, IMAGE, signed=False, dark=False, scale=7.0).data[1].zmin == 0
     few = NOTHING.copy()
     few[0, 0] = -2.0
     assert limit(few) == 2.0
@@ -56,38 +56,38 @@ def test_blue_supports_and_vermillion_speaks_against(dark: bool) -> None:
     assert green > max(red, blue)
 
 
-def test_opacity_goes_from_the_picture_to_the_map() -> None:
+def test_opacity_goes_from_the_image_to_the_map() -> None:
     values = NOTHING.copy()
     values[5, 6] = 1.0
     options = {"signed": True, "percentile": 100.0}
-    assert (at(values, (5, 6), opacity=0.0, **options) == PICTURE[5, 6]).all()
+    assert (at(values, (5, 6), opacity=0.0, **options) == IMAGE[5, 6]).all()
     assert (at(values, (9, 9), opacity=1.0, **options) == 255).all()
     covered = at(values, (9, 9), opacity=0.6, **options)
-    assert np.ptp(covered) <= 1, "where the map says nothing, the picture is grey"
-    assert overlay(values, PICTURE, signed=True, dark=False, opacity=0).data[0].z.tolist() == PICTURE.tolist()
-    assert len(overlay(values, PICTURE, signed=True, dark=False, opacity=0).data) == 1
+    assert np.ptp(covered) <= 1, "where the map says nothing, the image is grey"
+    assert overlay(values, IMAGE, signed=True, dark=False, opacity=0).data[0].z.tolist() == IMAGE.tolist()
+    assert len(overlay(values, IMAGE, signed=True, dark=False, opacity=0).data) == 1
 
 
 def test_squares_are_hard_unless_asked_otherwise() -> None:
     values = np.random.default_rng(1).normal(size=(32, 32))
-    image = decoded(overlay_png(values, PICTURE, signed=True, side=320))
+    image = decoded(overlay_png(values, IMAGE, signed=True, side=320))
     assert (image == np.repeat(np.repeat(image[::10, ::10], 10, 0), 10, 1)).all()
-    smooth = decoded(overlay_png(values, PICTURE, signed=True, side=320, smooth=True))
+    smooth = decoded(overlay_png(values, IMAGE, signed=True, side=320, smooth=True))
     assert smooth.shape == image.shape
     assert (smooth != np.repeat(np.repeat(smooth[::10, ::10], 10, 0), 10, 1)).any()
-    assert overlay(values, PICTURE, signed=True, dark=False).data[1].zsmooth is False
-    assert overlay(values, PICTURE, signed=True, dark=False, smooth=True).data[1].zsmooth == "best"
+    assert overlay(values, IMAGE, signed=True, dark=False).data[1].zsmooth is False
+    assert overlay(values, IMAGE, signed=True, dark=False, smooth=True).data[1].zsmooth == "best"
 
 
 def test_the_colour_bar_speaks_in_words_that_are_no_markup() -> None:
     words = ("speaks against <b>cat</b>", "supports <b>cat</b>")
-    drawn = overlay(np.eye(32), PICTURE, signed=True, dark=False, bar=words).data[1]
+    drawn = overlay(np.eye(32), IMAGE, signed=True, dark=False, bar=words).data[1]
     assert drawn.showscale
     text = "".join(drawn.colorbar.ticktext)
     assert "speaks" in text
     assert "supports" in text
     assert "<b>" not in text
-    assert len(overlay(np.eye(32), PICTURE, signed=False, dark=False, bar=words).data[1].colorbar.ticktext) == 2
+    assert len(overlay(np.eye(32), IMAGE, signed=False, dark=False, bar=words).data[1].colorbar.ticktext) == 2
 
 
 def curve(*values: float) -> Curve:

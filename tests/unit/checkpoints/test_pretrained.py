@@ -71,7 +71,7 @@ def test_what_ships_was_made_by_the_recipe_as_it_is_now(reference: core.checkpoi
 
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path) -> Path:
-    """A folder to ship to, and two recipes that train in seconds on drawn pictures."""
+    """A folder to ship to, and two recipes that train in seconds on drawn images."""
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", tmp_path / "shipped")
     monkeypatch.setattr(core.data, "load_dataset", lambda name: synthetic())
     tiny = {"default": TINY, "full": TINY.replace(recipe="full", train_on="train+validation")}

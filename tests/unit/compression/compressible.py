@@ -12,7 +12,7 @@ from core.checkpoints.store import Card, Checkpoint, load_checkpoint, save_check
 from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.models import MODELS, build_model
 
-PICTURES = ImageCard(
+IMAGES = ImageCard(
     name="squares",
     title="Squares",
     classes=tuple(f"class {number}" for number in range(10)),
@@ -40,12 +40,12 @@ def network(name: str = "fast_resnet", seed: int = 0, **config: Any) -> Checkpoi
             nn.init.uniform_(module.bias, -0.2, 0.4)
             if module.weight.requires_grad:
                 nn.init.uniform_(module.weight, 0.5, 1.5)
-    data: DatasetCard = PICTURES if MODELS[name].task == "images" else TEXT
+    data: DatasetCard = IMAGES if MODELS[name].task == "images" else TEXT
     card = Card(title="Original", model=name, model_config=config, dataset=data)
     return Checkpoint("original", card, model.eval().requires_grad_(False))
 
 
-def pictures(count: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_images(count: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(N, 32, 32, 3) uint8 and labels (N,) int64."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, count)

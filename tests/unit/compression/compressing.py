@@ -15,11 +15,11 @@ from core.jobs import LocalEngine, RunStore
 from core.models import build_model
 
 
-def save_small(folder: Path, pictures: Path) -> Path:
+def save_small(folder: Path, images: Path) -> Path:
     """A Simple CNN, not trained, for a folder of class folders (three classes); returns `folder`."""
     torch.manual_seed(0)
     settings = {"classes": 3, "widths": [8, 8]}
-    dataset = load_images(f"folder:{pictures}").card
+    dataset = load_images(f"folder:{images}").card
     card = Card(title="Small network", model="simple_cnn", model_config=settings, dataset=dataset)
     save_checkpoint(folder, build_model("simple_cnn", settings), card)
     return folder

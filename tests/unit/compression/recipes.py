@@ -37,7 +37,7 @@ def trained(config: TrainConfig, data: Dataset, folder: Path) -> Path:
 
 
 def small_network(dataset: ImageDataset, folder: Path) -> Path:
-    """The folder of a small network that knows something of the pictures."""
+    """The folder of a small network that knows something of the images."""
     name = dataset.card.name
     config = TrainConfig(model="simple_cnn", model_config=CNN, dataset=name, epochs=4, batch_size=16, lr=5e-3)
     return trained(config, dataset, folder)

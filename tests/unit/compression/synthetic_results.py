@@ -117,7 +117,7 @@ def variant(made: Variant, delta: float, half: float = 0.2, **changes: Any) -> M
     return dataclasses.replace(known, **values | changes)
 
 
-def pictures(done: int = 5, **settings: Any) -> CompressionResult:
+def random_images(done: int = 5, **settings: Any) -> CompressionResult:
     """The original and as many of five variants; the first one got slower."""
     recipe = config(*CHAIN, **settings)
     base = (9.9, 320.0, 4.9, 255.0)
@@ -156,7 +156,7 @@ def pictures(done: int = 5, **settings: Any) -> CompressionResult:
 
 
 def only_original() -> CompressionResult:
-    return pictures(done=0)
+    return random_images(done=0)
 
 
 def nothing_measured(*, text: bool = False) -> CompressionResult:

@@ -83,7 +83,7 @@ def queue_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def half_way(queue_only: None) -> tuple[str, CompressionResult]:
     """A run of five variants of which two are measured, made up; nothing else of it is there."""
-    result = synthetic.pictures(done=2)
+    result = synthetic.random_images(done=2)
     store = RunStore()
     run_id = store.create(result.config, result.name, kind=COMPRESS.name)
     for item in result.measured:

@@ -17,7 +17,7 @@ from core.compression.methods.int8 import to_int8
 from core.compression.onnx.runtime import OnnxNetwork
 from core.compression.steps import Int8
 from core.data import load_images
-from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
 from tests.unit.terminal import run_main
 
 
@@ -39,7 +39,7 @@ def test_a_file_and_the_script_that_runs_it(name: str, tmp_path: Path, capsys: p
     code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target))
     assert code == 0, said
     assert f"{target}: {target.stat().st_size:,} bytes" in output
-    assert "64 random pictures" in output
+    assert "64 random images" in output
     assert "--snippet" in said
     assert OnnxNetwork(target.read_bytes()).metadata["checkpoint"] == "net", "without the folders above it"
     code, output, said = run_main(capsys, "export", "--checkpoint", name, "--output", str(target), "--snippet")
@@ -68,7 +68,7 @@ def test_it_is_compared_on_test_images(
 
 
 def test_an_int8_checkpoint_gives_its_own_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = to_int8(network("simple_cnn", widths=[4, 4]), pictures(32)[0], Int8(images=32))
+    made = to_int8(network("simple_cnn", widths=[4, 4]), random_images(32)[0], Int8(images=32))
     save_checkpoint(tmp_path / "int8", made.model, made.card, onnx=made.onnx)
     target = tmp_path / "net.onnx"
     code, _, said = run_main(capsys, "export", "--checkpoint", str(tmp_path / "int8"), "--output", str(target))

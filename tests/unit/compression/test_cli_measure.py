@@ -40,7 +40,7 @@ def stored(folder: Path, dataset: Any, seed: int = 0, model: str = "simple_cnn",
 
 @pytest.fixture
 def pair(tmp_path: Path, tiny_dataset_folder: Path) -> tuple[str, str]:
-    """Two networks for the same folder of pictures, the second of them smaller."""
+    """Two networks for the same folder of images, the second of them smaller."""
     card = load_images(f"folder:{tiny_dataset_folder}").card
     return (
         stored(tmp_path / "large", card, classes=3, widths=[8, 8]),
@@ -118,7 +118,7 @@ def test_language_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("simple_cnn", "char_rnn"), "classifies pictures and Small RNN, Shakespeare writes text"),
+        (("simple_cnn", "char_rnn"), "classifies images and Small RNN, Shakespeare writes text"),
         (("simple_cnn", "nothing"), "no checkpoint named 'nothing'"),
         (("simple_cnn", "fast_resnet", "--threads", "0"), "from 1 to 256"),
         (("simple_cnn",), "SECOND"),

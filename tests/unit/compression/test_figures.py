@@ -21,7 +21,7 @@ from core.compression.measuring.sensitivity import SensitivityRow
 from core.compression.results import SUBJECTS, Layer
 from tests.unit.compression import synthetic_results as made
 
-RESULT, TEXTS, DISTILLED = made.pictures(), made.text(), made.distilled()
+RESULT, TEXTS, DISTILLED = made.random_images(), made.text(), made.distilled()
 
 
 def trace(figure: go.Figure, name: str) -> Any:
@@ -152,7 +152,7 @@ def test_controls_are_hollow_and_have_no_label() -> None:
 
 def test_pareto_in_words_names_all_that_is_drawn() -> None:
     words = pareto_words(RESULT, "onnx_b1")
-    assert words.startswith("Test accuracy against ONNX Runtime, one picture")
+    assert words.startswith("Test accuracy against ONNX Runtime, one image")
     assert all(f"{item.title}: " in words for item in RESULT.variants)
     assert words.count("on the Pareto front") == 3
     assert "(the original): 94.33% (93.9 to 94.8) at 4.80 ms" in words

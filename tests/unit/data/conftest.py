@@ -100,7 +100,7 @@ def tiny_archives(tmp_path_factory: pytest.TempPathFactory) -> TinyCifar10:
 
 @pytest.fixture
 def tiny(tiny_archives: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> TinyCifar10:
-    """CIFAR-10 is 120 planted pictures."""
+    """CIFAR-10 is 120 planted images."""
     monkeypatch.setattr(cifar10, "MIRRORS", tiny_archives.mirrors)
     monkeypatch.setattr(cifar10, "ARRAYS", tiny_archives.identities)
     return tiny_archives

@@ -35,9 +35,7 @@ def assert_planted(dataset: ImageDataset, tiny: TinyCifar10) -> None:
 
 
 @pytest.mark.parametrize("which", ["python", "npm"])
-def test_both_archives_give_the_planted_pictures(
-    which: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_archives_give_the_planted_images(which: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_CIFAR10", str(getattr(tiny, f"{which}_path")))
     assert not cifar10.is_ready()
     stages: list[str] = []
@@ -125,13 +123,13 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
         cifar10.load()
 
 
-def test_an_archive_with_other_pictures_is_not_stored(
+def test_an_archive_with_other_images_is_not_stored(
     tiny: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The archive is the pinned one, yet its arrays are not: whatever the reason, nothing is kept."""
     monkeypatch.setitem(cifar10.ARRAYS, "test_labels", ((20,), "0" * 64))
     monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
-    with pytest.raises(LabError, match="holds other pictures"):
+    with pytest.raises(LabError, match="holds other images"):
         cifar10.load()
     assert not cifar10.folder().exists()
     assert leftovers(cifar10.folder()) == []

@@ -1,4 +1,4 @@
-"""Pictures of every kind, and bytes that are none: each is shown right or refused in one sentence."""
+"""Images of every kind, and bytes that are none: each is shown right or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_format_is_shown_as_it_is(kind: str, options: dict[str, Any], toler
 
 @pytest.mark.parametrize("kind", ["TIFF", "PPM", "ICO", "TGA", "PDF"])
 def test_other_formats_are_not_opened(kind: str) -> None:
-    with pytest.raises(LabError, match="choose a PNG, JPEG, WebP, BMP or GIF picture") as caught:
+    with pytest.raises(LabError, match="choose a PNG, JPEG, WebP, BMP or GIF image") as caught:
         decode_image(encode(Image.fromarray(PHOTO), kind))
     if kind in ("TIFF", "PDF"):
         assert f"This is a {kind} file" in str(caught.value)
@@ -82,18 +82,18 @@ def test_other_formats_are_not_opened(kind: str) -> None:
     ("data", "words"),
     [
         (b"", "is empty"),
-        (b"hello, I am a text file named .png", "is no picture"),
-        (b"\x89PNG\r\n\x1a\n", "damaged|cut off|no picture"),
-        (b"\xff\xd8\xff", "damaged|cut off|no picture"),
+        (b"hello, I am a text file named .png", "is no image"),
+        (b"\x89PNG\r\n\x1a\n", "damaged|cut off|no image"),
+        (b"\xff\xd8\xff", "damaged|cut off|no image"),
         (b"\0\0\0\x18ftypheic", "a HEIC file"),
         (b"\0\0\0\x18ftypavif", "an AVIF file"),
         (b"\0\0\0\x18ftypisom", "a video file"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG file"),
-        (b"\x80\x04\x95pickle", "is no picture"),
+        (b"\x80\x04\x95pickle", "is no image"),
         (b"\0" * (MAX_BYTES + 1), "at most 20"),
     ],
 )
-def test_bytes_that_are_no_picture(data: bytes, words: str) -> None:
+def test_bytes_that_are_no_image(data: bytes, words: str) -> None:
     with pytest.raises(LabError, match=words) as caught:
         decode_image(data)
     assert "\n" not in str(caught.value)
@@ -116,7 +116,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
         decode_image(data)
 
 
-def test_a_picture_just_above_the_cap_is_told_its_size() -> None:
+def test_a_image_just_above_the_cap_is_told_its_size() -> None:
     with pytest.raises(LabError, match="8000×6251 pixels and at most 50 million"):
         decode_image(png(8000, 6251, 8, 2, b""))
 
@@ -124,7 +124,7 @@ def test_a_picture_just_above_the_cap_is_told_its_size() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_exif_rotation_is_applied(orientation: int, kind: str) -> None:
-    """The stored pixels are what a camera held that way would write; the result is the upright picture."""
+    """The stored pixels are what a camera held that way would write; the result is the upright image."""
     upright = Image.fromarray(PHOTO)
     inverse = {
         1: None,
@@ -261,9 +261,9 @@ def test_the_model_sees_the_centre_with_pixels_averaged() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 5), (5, 5, 4)])
 def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(LabError, match="are no picture"):
+    with pytest.raises(LabError, match="are no image"):
         fit_to_model(np.zeros(shape, np.uint8))
-    with pytest.raises(LabError, match="are no picture"):
+    with pytest.raises(LabError, match="are no image"):
         fit_to_model(np.zeros((5, 5, 3)))
 
 
@@ -271,7 +271,7 @@ def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     ("kind", "options"), [("JPEG", {"quality": 90}), ("PNG", {"compress_level": 1}), ("WEBP", {"method": 0})]
 )
 @pytest.mark.parametrize("shape", [(3000, 4000), (1100, 2900)])
-def test_large_pictures_are_reduced_and_look_the_same_to_the_model(
+def test_large_images_are_reduced_and_look_the_same_to_the_model(
     kind: str, options: dict[str, Any], shape: tuple[int, int]
 ) -> None:
     large = photo(*shape)

@@ -26,7 +26,7 @@ def write(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (32,
 
 
 def write_classes(root: Path, classes: dict[str, int], suffix: str = ".png") -> Path:
-    """`classes` maps a name to its number of pictures; picture i of class c has the colour (i, 40·c, 7)."""
+    """`classes` maps a name to its number of images; image i of class c has the colour (i, 40·c, 7)."""
     for label, (name, count) in enumerate(classes.items()):
         for index in range(count):
             write(root / name / f"{index:03}{suffix}", (index, 40 * label, 7))
@@ -60,9 +60,9 @@ def test_missing_splits_are_a_stratified_tenth_each(tmp_path: Path) -> None:
     assert np.bincount(dataset.validation.labels).tolist() == [3, 2, 1]
     assert np.bincount(dataset.train.labels).tolist() == [24, 16, 1]
     parts = [colours(split.images) for split in (dataset.train, dataset.validation, dataset.test)]
-    assert len(parts[0] | parts[1] | parts[2]) == 53, "no picture is lost and none is in two splits"
+    assert len(parts[0] | parts[1] | parts[2]) == 53, "no image is lost and none is in two splits"
     for split in (dataset.train, dataset.validation, dataset.test):
-        assert np.array_equal(split.images[:, 0, 0, 1], 40 * split.labels), "pictures keep their labels"
+        assert np.array_equal(split.images[:, 0, 0, 1], 40 * split.labels), "images keep their labels"
     assert "test, then validation" in dataset.card.split
     again = load(root)
     assert np.array_equal(again.validation.images, dataset.validation.images)
@@ -82,7 +82,7 @@ def test_given_splits_are_taken_as_they_are(validation: str, tmp_path: Path) -> 
     )
 
 
-def test_mean_and_spread_are_those_of_the_training_pictures(tmp_path: Path) -> None:
+def test_mean_and_spread_are_those_of_the_training_images(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 30, "bee": 30})
     dataset = load(root)
     scaled = dataset.train.images / 255
@@ -91,11 +91,11 @@ def test_mean_and_spread_are_those_of_the_training_pictures(tmp_path: Path) -> N
     assert dataset.card.std[2] == pytest.approx(1 / 255), "a constant channel must not divide by zero"
 
 
-def test_pictures_of_any_format_size_and_depth_become_model_inputs(tmp_path: Path) -> None:
+def test_images_of_any_format_size_and_depth_become_model_inputs(tmp_path: Path) -> None:
     for index, suffix in enumerate((".png", ".JPG", ".jpeg", ".webp", ".bmp", ".gif")):
         write(tmp_path / "ant" / "deeper" / f"{index}{suffix}", (200, 10, 10), (50 + index, 40))
         write(tmp_path / "bee" / f"{index}{suffix}", (10, 10, 200), (7, 90))
-    (tmp_path / "ant" / "notes.txt").write_text("not a picture")
+    (tmp_path / "ant" / "notes.txt").write_text("not an image")
     (tmp_path / "ant" / ".DS_Store").write_bytes(b"\0")
     (tmp_path / "bee" / ".hidden.png").write_bytes(b"\0")
     os.mkfifo(tmp_path / "bee" / "pipe.png")
@@ -132,7 +132,7 @@ def test_folders_that_look_the_same_are_not_taken_for_each_other(tmp_path: Path)
     assert {colour[0] for colour in colours(load(tmp_path / "two").train.images)} == {200}
 
 
-def test_a_picture_that_was_replaced_with_its_old_time_is_seen(tmp_path: Path) -> None:
+def test_a_image_that_was_replaced_with_its_old_time_is_seen(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 5, "bee": 5}, suffix=".bmp")
     before, old = folder.state(f"folder:{root}"), (root / "ant" / "000.bmp").stat()
     load(root)
@@ -202,7 +202,7 @@ def test_progress_counts_the_bytes_of_the_files(tmp_path: Path, monkeypatch: pyt
     assert fractions == sorted(fractions)
 
 
-def test_a_few_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:
+def test_a_few_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 20, "bee": 20})
     (root / "bee" / "000.png").write_text("a text file named .png")
     (root / "ant" / "zero.jpg").write_bytes(b"")
@@ -213,11 +213,11 @@ def test_a_few_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> Non
         assert np.array_equal(split.images[:, 0, 0, 1], 40 * split.labels)
 
 
-def test_many_unreadable_pictures_are_an_error(tmp_path: Path) -> None:
+def test_many_unreadable_images_are_an_error(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 6, "bee": 6})
     for index in range(2):
         (root / "bee" / f"{index:03}.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(LabError, match=r"2 of the 12 pictures .* cannot be decoded \(bee/000\.png for one\)"):
+    with pytest.raises(LabError, match=r"2 of the 12 images .* cannot be decoded \(bee/000\.png for one\)"):
         load(root)
 
 
@@ -226,8 +226,8 @@ def test_many_unreadable_pictures_are_an_error(tmp_path: Path) -> None:
     [
         ({}, "holds no class folders"),
         ({"ant": 5}, "holds 1 class folder and at least 2 are needed"),
-        ({"ant": 5, "bee": 1}, "class 'bee' has 1 readable picture for train .* at least 3 are needed"),
-        ({"ant": 5, "bee": 2}, "class 'bee' has 2 readable pictures for train"),
+        ({"ant": 5, "bee": 1}, "class 'bee' has 1 readable image for train .* at least 3 are needed"),
+        ({"ant": 5, "bee": 2}, "class 'bee' has 2 readable images for train"),
         ({"ant": 5, "bee": 0}, r"bee holds no .*\.png"),
         ({"ant": 5, "b\x07ee": 5}, "unusable name"),
         ({"ant": 5, "b" * 101: 5}, "unusable name"),
@@ -245,10 +245,10 @@ def test_folders_that_are_no_dataset_say_why(classes: dict[str, int], words: str
     assert str(caught.value).endswith(".")
 
 
-def test_caps_on_pictures_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caps_on_images_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_classes(tmp_path / "d", {"ant": 3, "bee": 3, "cow": 3})
     monkeypatch.setattr(folder, "MAX_IMAGES", 8)
-    with pytest.raises(LabError, match="holds 9 pictures and at most 8"):
+    with pytest.raises(LabError, match="holds 9 images and at most 8"):
         load(root)
     monkeypatch.setattr(folder, "MAX_CLASSES", 2)
     with pytest.raises(LabError, match="holds 3 folders and at most 2"):

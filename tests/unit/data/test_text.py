@@ -314,13 +314,11 @@ def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch
 def test_each_kind_of_dataset_is_refused_where_the_other_is_needed(tmp_path: Path, tiny_dataset_folder: Path) -> None:
     path = write_text(tmp_path)
     for name in (f"text:{path}", "tiny_shakespeare", "shakespeare_complete"):
-        with pytest.raises(
-            LabError, match=r"is a text and pictures are needed here: choose cifar10, or folder:<path>\."
-        ):
+        with pytest.raises(LabError, match=r"is a text and images are needed here: choose cifar10, or folder:<path>\."):
             load_images(name)
     for name in ("cifar10", f"folder:{tiny_dataset_folder}"):
         with pytest.raises(
-            LabError, match=r"holds pictures and a text is needed here: choose tiny_shakespeare or .*text:"
+            LabError, match=r"holds images and a text is needed here: choose tiny_shakespeare or .*text:"
         ):
             load_text(name)
     assert len(load_images(f"folder:{tiny_dataset_folder}").train) == 162

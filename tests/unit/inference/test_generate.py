@@ -342,11 +342,11 @@ def test_any_prompt_is_read_as_its_stand_ins(name: str, prompt: str) -> None:
 
 def test_what_cannot_be_written_is_one_sentence() -> None:
     lstm, gpt = checkpoint("lstm"), checkpoint("gpt")
-    card = Card(title="Pictures", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
-    pictures = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
+    card = Card(title="Images", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
+    images = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
     for attempt, words in (
         (lambda: write(lstm, "x" * (MAX_PROMPT + 1)), "20,001 characters and at most 20,000 are read"),
-        (lambda: write(pictures, "x"), "Pictures classifies pictures"),
+        (lambda: write(images, "x"), "Images classifies images"),
         (lambda: write(gpt, "x", precision="int8"), "int8 is for recurrent models: choose an LSTM, GRU or RNN"),
         (lambda: write(lstm, "x", precision="int4" * 99), "precision='int4int4"),
         (lambda: write_many(lstm, "x", streams=0), f"ask for 1 to {MAX_STREAMS}"),

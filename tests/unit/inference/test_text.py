@@ -164,10 +164,10 @@ def test_a_uniform_model_costs_the_logarithm_of_its_vocabulary() -> None:
 
 
 def test_an_image_classifier_reads_no_text() -> None:
-    card = Card(title="Pictures", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
-    pictures = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
+    card = Card(title="Images", model="simple_cnn", model_config={}, dataset=synthetic(8, 8).card)
+    images = Checkpoint("p", card, build_model("simple_cnn", {}).eval())
     with pytest.raises(LabError, match="choose a language model"):
-        evaluate_text(pictures, np.zeros(9, dtype=np.int64))
+        evaluate_text(images, np.zeros(9, dtype=np.int64))
 
 
 @pytest.mark.parametrize(

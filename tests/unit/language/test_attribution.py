@@ -269,8 +269,8 @@ def test_questions_that_have_no_answer(text: str, settings: dict[str, Any], sent
 
 def test_what_is_no_language_model_and_what_is_damaged() -> None:
     tiny = checkpoint("char_rnn")
-    pictures = ImageCard(name="x", title="X", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
-    card = dataclasses.replace(tiny.card, model="simple_cnn", dataset=pictures)
+    images = ImageCard(name="x", title="X", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
+    card = dataclasses.replace(tiny.card, model="simple_cnn", dataset=images)
     with pytest.raises(LabError, match="choose a language model"):
         explain_next(dataclasses.replace(tiny, card=card), "a text")
     with torch.no_grad():

@@ -135,9 +135,9 @@ def test_what_cannot_be_trained_on_is_told_before_there_is_a_run(
             (("--model", "char_lstm", "--dataset", f"{prefix}{tmp_path / name}"), words) for prefix in ("", "text:")
         ]
     cases += [
-        (("--model", "char_lstm", "--dataset", "cifar10"), "learns text and CIFAR-10 holds pictures"),
-        (("--model", "char_gpt", "--dataset", f"folder:{tiny_dataset_folder}"), "holds pictures"),
-        (("--dataset", "tiny_shakespeare"), "learns pictures and Tiny Shakespeare holds text"),
+        (("--model", "char_lstm", "--dataset", "cifar10"), "learns text and CIFAR-10 holds images"),
+        (("--model", "char_gpt", "--dataset", f"folder:{tiny_dataset_folder}"), "holds images"),
+        (("--dataset", "tiny_shakespeare"), "learns images and Tiny Shakespeare holds text"),
         (("--model", "char_lstm", "--window", "0"), "window"),
         (("--model", "char_lstm", "--dataset", "text:"), "path"),
     ]
@@ -150,7 +150,7 @@ def test_what_cannot_be_trained_on_is_told_before_there_is_a_run(
     assert len(RunStore().list()) == before
 
 
-def test_flags_for_pictures_are_none_for_text(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_for_images_are_none_for_text(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     named = ("--checkpoint", trained["run_id"])
     for arguments, words in (
         (("evaluate", *named, "--tta", "flip"), "leave --tta out"),

@@ -86,8 +86,8 @@ def test_only_recurrent_language_models_and_readable_texts() -> None:
     tiny = checkpoint("char_rnn")
     with pytest.raises(LabError, match="Tiny is a GPT and carries no hidden state"):
         hidden_states(dataclasses.replace(tiny, card=dataclasses.replace(tiny.card, model="char_gpt")), "a")
-    pictures = ImageCard(name="x", title="X", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
-    card = dataclasses.replace(tiny.card, model="simple_cnn", dataset=pictures)
+    images = ImageCard(name="x", title="X", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
+    card = dataclasses.replace(tiny.card, model="simple_cnn", dataset=images)
     for look in (hidden_states, gradient_norms):
         with pytest.raises(LabError, match="is a Simple CNN"):
             look(dataclasses.replace(tiny, card=card), "a text")

@@ -80,7 +80,7 @@ def test_whitening_makes_patches_uncorrelated_with_unit_variance() -> None:
     assert torch.allclose(responses[:, 12:], -responses[:, :12], atol=1e-5)
 
 
-def test_other_class_counts_and_picture_sizes() -> None:
+def test_other_class_counts_and_image_sizes() -> None:
     for name, side in (("simple_cnn", 28), ("fast_resnet", 64), ("resnet18", 48)):
         model = build_model(name, {"classes": 3, "image_size": side}).eval()
         assert model(torch.zeros(1, 3, side, side)).shape == (1, 3)
@@ -190,8 +190,8 @@ def test_test_time_augmentation_is_the_stated_mean() -> None:
     model = build_model("simple_cnn", {}).eval()
     images = torch.randn(3, 3, 32, 32)
 
-    def both_sides(pictures: torch.Tensor) -> torch.Tensor:
-        return (model(pictures) + model(pictures.flip(-1))) / 2
+    def both_sides(batch: torch.Tensor) -> torch.Tensor:
+        return (model(batch) + model(batch.flip(-1))) / 2
 
     with torch.no_grad():
         assert torch.equal(tta_logits(model, images, "none"), model(images))

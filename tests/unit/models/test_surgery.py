@@ -82,9 +82,9 @@ def test_a_plan_is_read_back_from_the_network_it_made(name: str) -> None:
     again = build_model(name, CONFIGS[name] | {LAYERS: plan})
     assert shapes(again) == shapes(changed) != shapes(original)
     again.load_state_dict(changed.state_dict())
-    pictures = torch.randn(2, 3, 32, 32)
-    assert torch.equal(again.eval()(pictures), changed.eval()(pictures))
-    assert changed(pictures).shape == (2, 10)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(again.eval()(images), changed.eval()(images))
+    assert changed(images).shape == (2, 10)
 
 
 def test_what_is_left_out_stays_as_it_is() -> None:

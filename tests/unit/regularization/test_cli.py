@@ -276,7 +276,7 @@ MISTAKES = [
     (("start", "--seeds", "0"), "seeds must be a whole number"),
     (("start", "--steps", "3"), "only 3 steps"),
     (("start", "--model", "char_lstm"), "image classifier"),
-    (("start", "--dataset", "tiny_shakespeare"), "needs pictures"),
+    (("start", "--dataset", "tiny_shakespeare"), "needs images"),
     (("export", "example", "/nowhere/at/all.json"), "in a folder that is there"),
     (("resume", "nothing"), "There is no run"),
     (("show", "../x"), "run id"),

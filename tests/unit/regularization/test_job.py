@@ -112,9 +112,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_class_folders(tmp_path_factory.mktemp("confusing"))
     for index in range(0, 60, 3):
         paths = [folder / "train" / label / f"{index:04d}.png" for label in CLASSES]
-        pictures = [path.read_bytes() for path in paths]
-        for path, picture in zip(paths, pictures[1:] + pictures[:1], strict=True):
-            path.write_bytes(picture)
+        images = [path.read_bytes() for path in paths]
+        for path, image in zip(paths, images[1:] + images[:1], strict=True):
+            path.write_bytes(image)
     return f"folder:{folder}"
 
 

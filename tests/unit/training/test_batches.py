@@ -13,7 +13,7 @@ DATA = synthetic(train=50)
 
 
 def pixels(config: TrainConfig, epoch: int, size: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    """A whole epoch as uint8 pictures (N, H, W, 3) and labels, un-normalised again."""
+    """A whole epoch as uint8 images (N, H, W, 3) and labels, un-normalised again."""
     data = DeviceImages(DATA.train, DATA.card, "cpu")
     parts = list(epoch_batches(data, config, epoch, size))
     images = torch.cat([part[0] for part in parts]).permute(0, 2, 3, 1)
@@ -66,7 +66,7 @@ def test_the_draws_of_an_epoch_are_what_they_always_were() -> None:
         assert (image == expected).all()
 
 
-def test_crops_are_shifts_of_the_reflected_picture() -> None:
+def test_crops_are_shifts_of_the_reflected_image() -> None:
     pad = 4
     images, _ = pixels(TrainConfig(crop_padding=pad, flip="random"), 0)
     padded = np.pad(DATA.train.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect").astype(int)

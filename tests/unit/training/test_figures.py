@@ -251,7 +251,7 @@ def test_enlarged_pixels_are_hard_squares() -> None:
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= 32 * 32
 
 
-def test_previews_are_small_and_small_pictures_keep_their_pixels() -> None:
+def test_previews_are_small_and_small_images_keep_their_pixels() -> None:
     large = np.zeros((1000, 2000, 3), np.uint8)
     assert Image.open(io.BytesIO(preview(large, 448))).size == (448, 224)
     tiny = np.random.default_rng(0).integers(0, 256, (1, 5, 3), dtype=np.uint8)

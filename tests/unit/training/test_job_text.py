@@ -113,7 +113,7 @@ def test_of_samples_written_twice_the_later_one_counts(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "none") == []
 
 
-def test_nats_and_bits_are_two_scales_of_one_picture(store: RunStore, finished: str) -> None:
+def test_nats_and_bits_are_two_scales_of_one_image(store: RunStore, finished: str) -> None:
     figure = text_loss_curves(store.metrics(finished), dark=False, revision="r", epochs=2)
     nats, bits = figure.layout.yaxis.range, figure.layout.yaxis2.range
     assert [bound / 0.6931471805599453 for bound in nats] == pytest.approx(bits)

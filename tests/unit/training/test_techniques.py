@@ -172,7 +172,7 @@ def test_blend_and_box_by_hand() -> None:
         assert torch.allclose(shares[n], (33 * targets[n] + 15 * targets[other]) / 48)
 
 
-def test_a_box_has_the_pictures_proportions_and_stays_inside() -> None:
+def test_a_box_has_the_images_proportions_and_stays_inside() -> None:
     assert box_of_share(0.75, (16, 8), 32, 16) == (8, 24, 4, 12)
     assert box_of_share(0.75, (0, 15), 32, 16) == (0, 8, 11, 16)
     assert box_of_share(0.0, (16, 16), 32, 32) == (0, 32, 0, 32)
@@ -206,7 +206,7 @@ def test_mixing_joins_the_very_images_that_would_be_trained_on_without_it(techni
     assert kinds == set(technique)
 
 
-def test_auto_augment_changes_pictures_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_augment_changes_images_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     config = AUGMENTED.replace(auto_augment="trivialaugment")
     plain = epoch(AUGMENTED)
     assert all(torch.equal(a[1], b[1]) for a, b in zip(plain, epoch(config), strict=True))

@@ -103,8 +103,8 @@ def test_a_run_does_not_go_on_with_another_text(tmp_path: Path) -> None:
     first.save_state(tmp_path / "state.pt")
     changed = DATA.text[:500] + DATA.text[500:501].swapcase() + DATA.text[501:]
     more = DATA.text[:1000] + "Zürich" + DATA.text[1006:]
-    pictures = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, sha256={}))
-    for other in (dataset(changed), dataset(more), pictures):
+    images = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, sha256={}))
+    for other in (dataset(changed), dataset(more), images):
         with pytest.raises(LabError, match="^The data of A play have changed since .*, or start a new run\\.$"):
             session(data=other).load_state(tmp_path / "state.pt")
     session(data=dataset(DATA.text)).load_state(tmp_path / "state.pt")
@@ -345,9 +345,9 @@ def test_a_transformer_has_no_place_that_training_never_reaches() -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES_ONLY)
-def test_what_is_for_pictures_is_refused_for_a_text(name: str) -> None:
+def test_what_is_for_images_is_refused_for_a_text(name: str) -> None:
     values = {"train_on": "train+validation", "flip": "random", "auto_augment": "trivialaugment", "tta": "flip"}
-    with pytest.raises(LabError, match=f"^{name}=.* is for pictures: .*text\\.$"):
+    with pytest.raises(LabError, match=f"^{name}=.* is for images: .*text\\.$"):
         session(SMALL.replace(**{name: values.get(name, 2)}))
 
 
@@ -370,7 +370,7 @@ def test_what_does_not_fit_a_text_is_one_sentence(changes: dict, words: str) -> 
     assert str(caught.value).count(". ") == 0
 
 
-def test_pictures_are_refused_by_a_language_model() -> None:
+def test_images_are_refused_by_a_language_model() -> None:
     for model in (*RECURRENT, "char_gpt"):
-        with pytest.raises(LabError, match="cannot learn Synthetic, which is pictures: choose another of both\\.$"):
+        with pytest.raises(LabError, match="cannot learn Synthetic, which is images: choose another of both\\.$"):
             session(TrainConfig(model=model), synthetic())

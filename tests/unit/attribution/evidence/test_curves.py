@@ -17,9 +17,9 @@ from core.attribution.evidence.curves import (
 from core.attribution.explainer import Explainer
 from core.attribution.methods.registry import get_method
 from core.common.errors import LabError
-from tests.unit.attribution.planted import NOTHING, TARGET, inside, picture, planted
+from tests.unit.attribution.planted import NOTHING, TARGET, inside, planted, random_image
 
-PIXELS = picture()
+PIXELS = random_image()
 PERFECT = inside().astype(np.float32)
 GREY = np.full((32, 32, 3), 128, dtype=np.uint8)
 
@@ -43,7 +43,7 @@ def constant(area: float) -> Faithfulness:
 
 
 @pytest.mark.parametrize("bases", [("mean", "blur"), ("black", "noise")])
-def test_the_ends_are_the_picture_and_its_baselines(explainer: Explainer, bases: tuple[str, str]) -> None:
+def test_the_ends_are_the_image_and_its_baselines(explainer: Explainer, bases: tuple[str, str]) -> None:
     deleted, inserted = bases
     found = curves(
         explainer, PIXELS, TARGET, {"one": random_map(32, 3), "two": PERFECT}, deleted=deleted, inserted=inserted
@@ -60,7 +60,7 @@ def test_the_ends_are_the_picture_and_its_baselines(explainer: Explainer, bases:
             assert ((curve.probabilities >= 0) & (curve.probabilities <= 1)).all()
 
 
-def test_a_point_is_the_answer_to_the_picture_with_those_pixels_gone(explainer: Explainer) -> None:
+def test_a_point_is_the_answer_to_the_image_with_those_pixels_gone(explainer: Explainer) -> None:
     values = np.random.default_rng(5).normal(size=(32, 32))
     found = curves(explainer, PIXELS, TARGET, {"map": values}, steps=4)["map"]
     inputs, mean, blur = explainer.inputs(PIXELS), *(explainer.baseline(name, PIXELS) for name in ("mean", "blur"))
@@ -142,12 +142,12 @@ def test_values_that_are_no_numbers_count_as_zero(explainer: Explainer) -> None:
 
 
 @pytest.mark.parametrize(("pixels", "name"), [(GREY, "blur"), (GREY * 0, "blur")])
-def test_a_picture_that_is_its_baseline_cannot_be_measured(explainer: Explainer, pixels: np.ndarray, name: str) -> None:
+def test_a_image_that_is_its_baseline_cannot_be_measured(explainer: Explainer, pixels: np.ndarray, name: str) -> None:
     for measure in (
         lambda: curves(explainer, pixels, TARGET, {"map": PERFECT}),
         lambda: control_curves(explainer, pixels, TARGET),
     ):
-        with pytest.raises(LabError, match=f"same as its baseline \\({name}\\).*Choose another baseline or picture"):
+        with pytest.raises(LabError, match=f"same as its baseline \\({name}\\).*Choose another baseline or image"):
             measure()
     with pytest.raises(LabError, match="no baseline 'white'"):
         curves(explainer, PIXELS, TARGET, {"map": PERFECT}, deleted="white")
@@ -155,7 +155,7 @@ def test_a_picture_that_is_its_baseline_cannot_be_measured(explainer: Explainer,
         curves(explainer, pixels[:8], TARGET, {"map": PERFECT})
 
 
-def test_controls_know_the_picture_at_most() -> None:
+def test_controls_know_the_image_at_most() -> None:
     found = control_maps(PIXELS, seed=4)
     assert set(found) == {"edges", "blob", "random-0", "random-1", "random-2"}
     assert all(values.shape == (32, 32) and values.min() >= 0 for values in found.values())

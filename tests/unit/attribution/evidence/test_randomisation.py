@@ -26,11 +26,11 @@ SALIENCY = get_method("saliency")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PictureItself(Method):
-    """Shows the picture, whatever the network."""
+class ImageItself(Method):
+    """Shows the image, whatever the network."""
 
-    name: ClassVar[str] = "picture_itself"
-    title: ClassVar[str] = "The picture itself"
+    name: ClassVar[str] = "image_itself"
+    title: ClassVar[str] = "The image itself"
     signed: ClassVar[bool] = False
 
     def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
@@ -131,12 +131,12 @@ def test_the_seed_decides(small: Explainer) -> None:
 
 
 def test_a_method_that_ignores_the_network_is_found_out(small: Explainer) -> None:
-    items = list(randomise(small, PictureItself(), PIXELS, 0))
+    items = list(randomise(small, ImageItself(), PIXELS, 0))
     assert len(items) == 4
     for item in items:
         assert item.rank_correlation == pytest.approx(1.0)
         assert item.ssim == pytest.approx(1.0)
-    assert "picture more than the network" in randomisation_words(items)
+    assert "image more than the network" in randomisation_words(items)
 
 
 def test_absolute_values_are_compared_and_a_flat_map_is_like_none(small: Explainer) -> None:

@@ -1,4 +1,4 @@
-"""A report of all methods over many pictures: right by hand, the same from the same seed, gone on with, read and refused."""
+"""A report of all methods over many images: right by hand, the same from the same seed, gone on with, read and refused."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_work_files_that_cannot_be(reference: CheckpointRef, tmp_path: Path) -> 
     assert mine.read_text() == "Dear"
 
 
-def test_it_can_be_stopped_within_a_picture(reference: CheckpointRef) -> None:
+def test_it_can_be_stopped_within_a_image(reference: CheckpointRef) -> None:
     shares: list[float] = []
 
     def watch(share: float) -> None:
@@ -173,7 +173,7 @@ def test_it_can_be_stopped_within_a_picture(reference: CheckpointRef) -> None:
 
 
 def flat(count: int) -> ImageDataset:
-    """The test split's first pictures without any content, which cannot be measured."""
+    """The test split's first images without any content, which cannot be measured."""
     images = DATA.test.images.copy()
     images[:count] = 120
     return dataclasses.replace(DATA, test=Split(images=images, labels=DATA.test.labels))
@@ -187,7 +187,7 @@ def test_what_cannot_be_measured_is_left_out_and_counted(reference: CheckpointRe
     assert found.rows()[0].score is not None
     assert found.rows()[0].score.n == 9
     assert Report.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    with pytest.raises(LabError, match="needs two pictures that can be measured"):
+    with pytest.raises(LabError, match="needs two images that can be measured"):
         list(make(reference, flat(12), methods=METHODS_HERE[:1]))
 
 
@@ -228,7 +228,7 @@ def test_a_report_survives_a_file(report: Report) -> None:
     assert again == report
     assert again.rows() == report.rows()
     cells = sum(len(column) for figures in report.values.values() for column in figures.values())
-    assert len(text) < 12 * cells + 3000, "200 pictures of 14 methods stay below 400 kB"
+    assert len(text) < 12 * cells + 3000, "200 images of 14 methods stay below 400 kB"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from core.attribution.methods.registry import METHODS, get_method
 
 
 def planted(scores: dict[str, list[float]]) -> Report:
-    """A report whose scores are these; deletion is 0.1 everywhere, milliseconds are the picture's place."""
+    """A report whose scores are these; deletion is 0.1 everywhere, milliseconds are the image's place."""
     config = ReportConfig(
         checkpoint="planted",
         title="Planted",
@@ -53,9 +53,9 @@ def planted(scores: dict[str, list[float]]) -> Report:
 def drawn(seed: int, n: int = 40) -> dict[str, np.ndarray]:
     """Scores 0..0.9 or so: `saliency` beats all, `deeplift` is as good as edges, `lrp` as a random map."""
     rng = np.random.default_rng(seed)
-    picture = rng.uniform(0.0, 0.6, n)  # pictures differ more than methods
+    image = rng.uniform(0.0, 0.6, n)  # images differ more than methods
     above = {"random": 0.0, "edges": 0.1, "blob": 0.05, "saliency": 0.16, "deeplift": 0.105, "lrp": 0.0}
-    return {name: np.round(picture + shift + rng.normal(0, 0.02, n), 5) for name, shift in above.items()}
+    return {name: np.round(image + shift + rng.normal(0, 0.02, n), 5) for name, shift in above.items()}
 
 
 def test_rows_are_what_the_values_say() -> None:
@@ -86,8 +86,8 @@ def test_rows_are_what_the_values_say() -> None:
     assert rows["edges"].title == "Edge detector (Sobel)"
 
 
-def test_pictures_that_differ_hide_nothing_that_is_paired() -> None:
-    """The scores' own intervals overlap; the differences on the same pictures are clear."""
+def test_images_that_differ_hide_nothing_that_is_paired() -> None:
+    """The scores' own intervals overlap; the differences on the same images are clear."""
     rows = {row.name: row for row in planted({key: value.tolist() for key, value in drawn(1).items()}).rows()}
     best, edges = rows["saliency"].score, rows["edges"].score
     assert best.low < edges.high

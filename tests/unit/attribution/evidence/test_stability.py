@@ -148,14 +148,14 @@ def test_the_same_seed_gives_the_same_and_nobodys_lots_are_touched(small: Explai
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])
 
 
-def test_a_picture_that_is_its_baseline_is_covered_by_another_or_refused() -> None:
+def test_a_image_that_is_its_baseline_is_covered_by_another_or_refused() -> None:
     asked = explainer("linear", MEAN_COLOUR)
     black = np.zeros((32, 32, 3), dtype=np.uint8)
     found = asked.attribute(get_method("input_x_gradient"), black, 0, baseline="black")
     truth = asked.checkpoint.model[1].weight[0].view(3, 32, 32).numpy() * asked.inputs(black)[0].numpy()
     assert infidelity(asked, with_values(found, truth), black) < 1e-6  # covered by the mean colour
     of_flat = dataclasses.replace(found, baseline="mean")
-    with pytest.raises(LabError, match="Choose another picture"):
+    with pytest.raises(LabError, match="Choose another image"):
         infidelity(asked, of_flat, FLAT)  # its blur is itself, too
 
 
@@ -194,7 +194,7 @@ def test_it_is_captums_own_sensitivity(small: Explainer, radius: float, seed: in
     assert found > 0
 
 
-def test_random_methods_draw_the_same_lots_for_each_picture(small: Explainer) -> None:
+def test_random_methods_draw_the_same_lots_for_each_image(small: Explainer) -> None:
     method = get_method("smoothgrad", {"samples": 3})
     assert max_sensitivity(small, method, PIXELS, 1, radius=0.0, samples=2) < 1e-5
     lots = [small.attribute(method, PIXELS, 1, seed=seed).values for seed in (0, 1)]
@@ -202,7 +202,7 @@ def test_random_methods_draw_the_same_lots_for_each_picture(small: Explainer) ->
 
 
 def test_a_blank_map_has_no_share(small: Explainer) -> None:
-    """A picture of the mean colour, which is 0 for the network: Input × Gradient is blank."""
+    """An image of the mean colour, which is 0 for the network: Input × Gradient is blank."""
     asked = Explainer(dataclasses.replace(small.checkpoint, card=MEAN_COLOUR))
     assert asked.attribute(get_method("input_x_gradient"), FLAT, 0).blank
     assert math.isnan(max_sensitivity(asked, get_method("input_x_gradient"), FLAT, 0))

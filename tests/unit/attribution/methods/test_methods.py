@@ -29,8 +29,8 @@ from tests.unit.attribution.planted import (
     inside,
     network,
     normalised,
-    picture,
     planted,
+    random_image,
     small,
 )
 
@@ -148,7 +148,7 @@ def test_it_equals_a_direct_call_of_captum_and_leaves_the_network_alone(name: st
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_map_is_where_the_answer_comes_from(name: str) -> None:
-    pixels = picture()
+    pixels = random_image()
     explainer = Explainer(planted())
     allowed = inside()
     if name == "occlusion":  # windows that touch the patch reach 2 pixels beyond it
@@ -169,17 +169,17 @@ def test_a_map_is_where_the_answer_comes_from(name: str) -> None:
 
 
 def test_the_controls_are_not() -> None:
-    for name, values in control_maps(picture()).items():
+    for name, values in control_maps(random_image()).items():
         assert values[inside()].sum() / values.sum() < 0.2, name
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_of_a_class_that_depends_on_nothing_the_map_is_blank(name: str) -> None:
-    assert Explainer(planted()).attribute(get_method(name, FEW.get(name)), picture(), NOTHING).blank
+    assert Explainer(planted()).attribute(get_method(name, FEW.get(name)), random_image(), NOTHING).blank
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_cost_told_is_the_number_of_pictures_that_pass_the_network(name: str) -> None:
+def test_the_cost_told_is_the_number_of_images_that_pass_the_network(name: str) -> None:
     """A grid, because SLIC makes about as many pieces as it is told to."""
     grid = {"superpixels": "grid"} if name in ("feature_ablation", "kernel_shap", "lime") else {}
     method = get_method(name, FEW.get(name, {}) | grid)
@@ -326,7 +326,7 @@ def test_a_layer_that_is_no_convolution_is_one_sentence(name: str, layer: Any) -
         Explainer(small()).attribute(get_method(name, {"layer": layer}), PIXELS, 0)
 
 
-def test_a_window_wider_than_the_picture_is_one_sentence() -> None:
+def test_a_window_wider_than_the_image_is_one_sentence() -> None:
     with pytest.raises(LabError, match="32 pixels wide"):
         Explainer(small()).attribute(get_method("occlusion", {"window": 33}), PIXELS, 0)
 
@@ -345,8 +345,8 @@ def test_all_methods_tell_what_a_reader_must_know() -> None:
         assert kind.quick == (method.passes(32)[0] <= 2)
 
 
-def test_pieces_cover_the_picture_and_follow_its_colours() -> None:
-    inputs = normalised(picture())
+def test_pieces_cover_the_image_and_follow_its_colours() -> None:
+    inputs = normalised(random_image())
     for how in ("slic", "grid"):
         found = segments(inputs, how, 64).numpy()[0, 0]
         assert found.shape == (32, 32)

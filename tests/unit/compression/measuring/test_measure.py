@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quicken(monkeypatch)
 
 
-def pictures(seed: int = 0, **settings: Any) -> Checkpoint:
+def random_images(seed: int = 0, **settings: Any) -> Checkpoint:
     torch.manual_seed(seed)
     config = {"classes": 4, "widths": (8, 8)} | settings
     model = build_model("simple_cnn", config).eval().requires_grad_(False)
@@ -66,7 +66,7 @@ def clone_model(checkpoint: Checkpoint, **card: Any) -> Checkpoint:
 
 
 def test_a_network_against_itself() -> None:
-    original = pictures()
+    original = random_images()
     before = {name: value.clone() for name, value in original.model.state_dict().items()}
     threads = torch.get_num_threads()
     stages: list[tuple[str, float | None]] = []
@@ -96,7 +96,7 @@ def test_a_network_against_itself() -> None:
 
 
 def test_figures_are_those_of_the_evaluation() -> None:
-    original, other = pictures(), pictures(1)
+    original, other = random_images(), random_images(1)
     first, answers = Bench(original, 0, DATA).measure_original()
     found, others = Bench(original, 0, DATA).measure(other, 0, id="1-x", title="x", number=1)
     one, two = (evaluate(checkpoint, DATA.test, "none") for checkpoint in (original, other))
@@ -120,19 +120,19 @@ def test_figures_are_those_of_the_evaluation() -> None:
 
 
 def test_results_survive_json() -> None:
-    found, _ = Bench(pictures(), 5, DATA, most_images=8).measure_original()
+    found, _ = Bench(random_images(), 5, DATA, most_images=8).measure_original()
     assert measurement_from_dict(json.loads(json.dumps(dataclasses.asdict(found)))) == found
 
 
 def test_a_machine_that_tells_no_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "peak_memory", lambda *arguments, **named: None)
-    found, _ = Bench(pictures(), 5, None).measure_original()
+    found, _ = Bench(random_images(), 5, None).measure_original()
     assert found.memory_bytes is None
     assert "Peak memory could not be measured on this machine." in found.notes
 
 
 def test_a_quick_look_takes_images_from_everywhere() -> None:
-    bench = Bench(pictures(), 0, DATA, most_images=9)
+    bench = Bench(random_images(), 0, DATA, most_images=9)
     found, answers = bench.measure_original()
     assert found.images == 9
     assert answers is not None
@@ -143,16 +143,16 @@ def test_a_quick_look_takes_images_from_everywhere() -> None:
 def test_the_answers_of_the_original_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
 
-    class Counted(measure.PictureBench):
+    class Counted(measure.ImageBench):
         def _answer(self, checkpoint: Checkpoint, running: Any) -> Any:
             counted.append(checkpoint.name)
             return super()._answer(checkpoint, running)
 
-    monkeypatch.setattr(measure, "PictureBench", Counted)
-    bench = Bench(pictures(), 0, DATA, most_images=8)
-    bench.measure(pictures(1), 0, id="1-x", title="x")
+    monkeypatch.setattr(measure, "ImageBench", Counted)
+    bench = Bench(random_images(), 0, DATA, most_images=8)
+    bench.measure(random_images(1), 0, id="1-x", title="x")
     bench.measure_original()
-    bench.measure(pictures(2), 0, id="2-x", title="x")
+    bench.measure(random_images(2), 0, id="2-x", title="x")
     assert sorted(counted) == ["network-0", "network-1", "network-2"]
 
 
@@ -163,7 +163,7 @@ def test_without_a_dataset_the_rest_is_measured() -> None:
         (dataclasses.replace(DATA, test=dataclasses.replace(DATA.test, labels=DATA.test.labels[:0])), "no test images"),
         (synthetic(side=36), "32x32"),
     ):
-        found, answers = Bench(pictures(), 0, data).measure_original()
+        found, answers = Bench(random_images(), 0, data).measure_original()
         assert answers is None
         assert found.accuracy is None
         assert found.macs
@@ -175,7 +175,7 @@ def test_without_an_onnx_file_pytorch_answers(monkeypatch: pytest.MonkeyPatch) -
     def fails(checkpoint: Checkpoint) -> bytes:
         raise LabError("It has an operator that ONNX lacks.")
 
-    original = pictures()
+    original = random_images()
     monkeypatch.setattr(measure, "export_onnx", fails)
     found, answers = Bench(original, 0, DATA).measure_original()
     assert answers is not None
@@ -190,7 +190,7 @@ def test_an_export_that_differs_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         raise LabError("The logits differ by 3.")
 
     monkeypatch.setattr(measure, "compare_export", fails)
-    found, _ = Bench(pictures(), 0, DATA, most_images=8).measure_original()
+    found, _ = Bench(random_images(), 0, DATA, most_images=8).measure_original()
     assert found.export_error is None
     assert "The logits differ by 3." in found.notes
 
@@ -199,8 +199,8 @@ def test_slower_and_zeros_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def timed(calls: Any) -> np.ndarray:
         return np.array([[5.0] * 9, [4.0] * 9][: len(calls)])
 
-    bench = Bench(pictures(), 0, DATA, most_images=8)
-    other = clone_model(pictures(1))
+    bench = Bench(random_images(), 0, DATA, most_images=8)
+    other = clone_model(random_images(1))
     with torch.no_grad():
         other.model.conv2.weight.zero_()
     monkeypatch.setattr(measure, "interleaved", timed)
@@ -214,7 +214,7 @@ def test_slower_and_zeros_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_remedy_is_named_where_int8_loses_much() -> None:
-    card = pictures().card
+    card = random_images().card
     (said,) = about_int8(card, True, -0.51)
     assert said == "It loses 0.51 points against the original: quantization-aware training before int8 may help."
     assert about_int8(card, True, -0.5) == about_int8(card, True, None) == about_int8(card, False, -9.0) == []
@@ -226,31 +226,31 @@ def test_a_remedy_is_named_where_int8_loses_much() -> None:
 
 
 def test_int8_that_loses_much_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = to_int8(pictures(), DATA.train.images, Int8(images=32))
-    bench = Bench(pictures(), 0, DATA, most_images=8)
+    made = to_int8(random_images(), DATA.train.images, Int8(images=32))
+    bench = Bench(random_images(), 0, DATA, most_images=8)
     bench.measure_original()
-    monkeypatch.setattr(measure.PictureBench, "_right", lambda self, answers, original: {"delta_points": -3.0})
+    monkeypatch.setattr(measure.ImageBench, "_right", lambda self, answers, original: {"delta_points": -3.0})
     found, _ = bench.measure(made, 0, id="1-int8", title="int8")
     assert sum("quantization-aware training" in note for note in found.notes) == 1
-    found, _ = bench.measure(pictures(1), 0, id="1-x", title="x")
+    found, _ = bench.measure(random_images(1), 0, id="1-x", title="x")
     assert not any("quantization-aware training" in note for note in found.notes)
 
 
 def test_a_smaller_network_is_measured_as_it_is() -> None:
-    bench = Bench(pictures(), 0, DATA, most_images=8)
+    bench = Bench(random_images(), 0, DATA, most_images=8)
     first, _ = bench.measure_original()
-    found, _ = bench.measure(pictures(1, widths=(4, 4)), 0, id="1-x", title="x")
+    found, _ = bench.measure(random_images(1, widths=(4, 4)), 0, id="1-x", title="x")
     assert found.parameters < first.parameters
     assert (found.macs or 0) < (first.macs or 0)
     assert (found.size_bytes or 0) < (first.size_bytes or 0)
 
 
 def test_other_questions_are_refused(play: TextDataset) -> None:
-    bench = Bench(pictures(), 0, None)
-    other = clone_model(pictures(), dataset=dataclasses.replace(DATA.card, classes=("p", "q", "r", "s")))
+    bench = Bench(random_images(), 0, None)
+    other = clone_model(random_images(), dataset=dataclasses.replace(DATA.card, classes=("p", "q", "r", "s")))
     with pytest.raises(LabError, match="different classes"):
         bench.measure(other, 0, id="1-x", title="x")
-    large = clone_model(pictures(), dataset=dataclasses.replace(DATA.card, image_size=64))
+    large = clone_model(random_images(), dataset=dataclasses.replace(DATA.card, image_size=64))
     with pytest.raises(LabError, match="different sizes"):
         bench.measure(large, 0, id="1-x", title="x")
     with pytest.raises(LabError, match="writes text"):
@@ -261,7 +261,7 @@ def test_other_questions_are_refused(play: TextDataset) -> None:
         Bench(spoken, 0, None).measure(foreign, 0, id="1-x", title="x")
     for threads in (0, 257, 1.5, True):
         with pytest.raises(LabError, match="from 1 to 256"):
-            Bench(pictures(), 0, None, threads=threads)  # type: ignore[arg-type]
+            Bench(random_images(), 0, None, threads=threads)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["char_gru", "char_gpt"])

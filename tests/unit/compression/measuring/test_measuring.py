@@ -13,7 +13,7 @@ from scipy import stats
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.compression.measuring.counting import bytes_in_int8, layers_of_pictures, layers_of_text, zeros_of
+from core.compression.measuring.counting import bytes_in_int8, layers_of_images, layers_of_text, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory
 from core.compression.measuring.notes import about_storage, about_zeros, busy, slower
 from core.compression.measuring.significance import mcnemar, mean_interval, paired_interval
@@ -176,7 +176,7 @@ class Split(nn.Module):
 
 
 def test_multiply_adds_by_hand() -> None:
-    layers, total = layers_of_pictures(Split().eval(), 8)
+    layers, total = layers_of_images(Split().eval(), 8)
     expected = {"conv": 64 * 4 * 27, "norm": 0, "grouped": 16 * 6 * 8, "head.0": 192, "head.1": 10}
     assert {layer.name: layer.macs for layer in layers} == expected
     assert total == sum(expected.values())
@@ -192,7 +192,7 @@ def test_layers_add_up(name: str) -> None:
     text = name.startswith("char")
     config = GPT if name == "char_gpt" else SMALL if text else {}
     model = build_model(name, config).eval()
-    layers, total = layers_of_text(model) if text else layers_of_pictures(model, 32)
+    layers, total = layers_of_text(model) if text else layers_of_images(model, 32)
     assert sum(layer.parameters for layer in layers) == sum(parameter.numel() for parameter in model.parameters())
     attention = 2 * 12 * 8 * 2 if name == "char_gpt" else 0
     assert sum(layer.macs for layer in layers) + attention == total
@@ -231,7 +231,7 @@ def test_zeros_are_those_of_weights_that_are_multiplied() -> None:
         model.conv.bias.zero_()
         model.norm.weight.zero_()
     assert zeros_of(model) == pytest.approx(54 / (108 + 48 + 192 + 10))
-    found = {layer.name: layer for layer in layers_of_pictures(model, 8)[0]}
+    found = {layer.name: layer for layer in layers_of_images(model, 8)[0]}
     assert found["conv"].zeros == 0.5
     assert found["conv"].limit == pytest.approx(float(model.conv.weight.detach().abs().max()))
     assert len(found["conv"].histogram) == HISTOGRAM_BINS
@@ -245,7 +245,7 @@ def test_a_damaged_weight_does_not_stop_the_histogram() -> None:
     model = Split().eval()
     with torch.no_grad():
         model.conv.weight[0, 0, 0, 0] = torch.nan
-    found = {layer.name: layer for layer in layers_of_pictures(model, 8)[0]}
+    found = {layer.name: layer for layer in layers_of_images(model, 8)[0]}
     assert sum(found["conv"].histogram) == 107
 
 

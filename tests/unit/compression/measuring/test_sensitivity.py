@@ -17,7 +17,7 @@ from core.compression.methods.child import clone_model
 from core.compression.methods.pruning import apply_masks, magnitude_masks, prunable
 from core.inference.images import logits_of
 from core.inference.text import evaluate_text
-from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures, snapshot
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 SMALL = {"widths": [8, 10, 12]}
 
@@ -28,7 +28,7 @@ def accuracy(checkpoint: Checkpoint, images: np.ndarray, labels: np.ndarray) -> 
 
 def test_rows_are_the_plain_accuracy_and_that_of_each_layer_pruned_alone() -> None:
     original = network(**SMALL)
-    images, _ = pictures(40)
+    images, _ = random_images(40)
     labels = logits_of(original, images, "none").argmax(1).numpy()  # all right, so that whatever is lost shows
     labels[:4] = (labels[:4] + 1) % 10
     before = snapshot(original)
@@ -48,7 +48,7 @@ def test_rows_are_the_plain_accuracy_and_that_of_each_layer_pruned_alone() -> No
 
 def test_channels_of_one_group_at_a_time() -> None:
     original = network("simple_cnn", widths=[8, 10])
-    images, _ = pictures(40)
+    images, _ = random_images(40)
     labels = logits_of(original, images, "none").argmax(1).numpy()
     before = snapshot(original)
     rows = sensitivity(original, images, labels, (0.0, 0.5, 0.97), kind="channels")
@@ -85,7 +85,7 @@ def test_text_rows_are_losses() -> None:
 
 def test_at_most_so_many_images_are_looked_at() -> None:
     original = network(**SMALL)
-    images, labels = pictures(60)
+    images, labels = random_images(60)
     few = sensitivity(original, images, labels, (0.5,), most_images=10)
     chosen = np.linspace(0, 59, 10).round().astype(int)
     assert few == sensitivity(original, images[chosen], labels[chosen], (0.5,))
@@ -94,7 +94,7 @@ def test_at_most_so_many_images_are_looked_at() -> None:
 def test_progress_rises_to_1_and_what_it_raises_ends_the_scan() -> None:
     original = network(**SMALL)
     told: list[float] = []
-    sensitivity(original, *pictures(4), (0.5,), on_progress=told.append)
+    sensitivity(original, *random_images(4), (0.5,), on_progress=told.append)
     assert told == sorted(told)
     assert (told[0], told[-1], len(told)) == (0.0, 1.0, len(prunable(original.model)) + 2)
     before = snapshot(original)
@@ -109,7 +109,7 @@ def test_progress_rises_to_1_and_what_it_raises_ends_the_scan() -> None:
 
     told.clear()
     with pytest.raises(Stopped):
-        sensitivity(original, *pictures(4), (0.5,), on_progress=stop)
+        sensitivity(original, *random_images(4), (0.5,), on_progress=stop)
     assert told[-1] < 0.6
     assert snapshot(original) == before
 
@@ -117,11 +117,11 @@ def test_progress_rises_to_1_and_what_it_raises_ends_the_scan() -> None:
 @pytest.mark.parametrize("amounts", [(), (1.0,), (-0.1,), (float("nan"),), ("half",)])
 def test_amounts_out_of_range_are_refused(amounts: Any) -> None:
     with pytest.raises(LabError, match="from 0 to below 1"):
-        sensitivity(network(**SMALL), *pictures(2), amounts)
+        sensitivity(network(**SMALL), *random_images(2), amounts)
 
 
-def test_pictures_that_do_not_fit_are_refused() -> None:
-    images, labels = pictures(3)
+def test_images_that_do_not_fit_are_refused() -> None:
+    images, labels = random_images(3)
     with pytest.raises(LabError, match="label for each"):
         sensitivity(network(**SMALL), images, labels[:2])
     with pytest.raises(LabError, match="label for each"):

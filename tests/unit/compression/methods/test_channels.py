@@ -19,7 +19,7 @@ from core.compression.methods.child import clone_model
 from core.compression.methods.lowrank import factorise
 from core.compression.steps import LowRank, PruneChannels
 from core.inference.images import normalise
-from tests.unit.compression.compressible import SMALL_WRITERS, network, outputs, pictures, reloaded, snapshot
+from tests.unit.compression.compressible import SMALL_WRITERS, network, outputs, random_images, reloaded, snapshot
 
 SMALL = {"widths": [16, 24, 20]}
 
@@ -199,7 +199,7 @@ def test_magnitude_takes_the_channels_with_the_least_in_them(taken: dict[str, li
 
 def test_taylor_takes_the_channels_that_the_loss_needs_least(taken: dict[str, list[int]]) -> None:
     original = network("simple_cnn", widths=[10, 12])
-    images, labels = pictures(100)
+    images, labels = random_images(100)
     prune_channels(original, PruneChannels(amount=0.3, importance="taylor"), images, labels)
     assert not any(value.requires_grad or value.grad is not None for value in original.model.parameters())
     model = clone_model(original).requires_grad_(True)
@@ -263,7 +263,7 @@ def test_an_amount_that_takes_nothing_out_is_refused() -> None:
 
 def test_taylor_needs_fitting_images_and_labels() -> None:
     original, step = network(**SMALL), PruneChannels(importance="taylor")
-    images, labels = pictures(4)
+    images, labels = random_images(4)
     for given in ((None, None), (images, None), (images[:0], labels[:0])):
         with pytest.raises(LabError, match="choose magnitude"):
             prune_channels(original, step, *given)
@@ -275,7 +275,7 @@ def test_taylor_needs_fitting_images_and_labels() -> None:
 
 
 def test_language_models_and_broken_weights_are_refused() -> None:
-    with pytest.raises(LabError, match="networks for pictures"):
+    with pytest.raises(LabError, match="networks for images"):
         prune_channels(network("char_lstm", **SMALL_WRITERS["char_lstm"]), PruneChannels())
     original = network(**SMALL)
     original.model.get_submodule("blocks.0.conv").weight[0] = torch.nan

@@ -37,7 +37,7 @@ from tests.tiny_text import play
 from tests.unit.builders import synthetic
 from tests.unit.compression.compressible import snapshot
 
-PICTURES = synthetic(train=96, held_out=32)
+IMAGES = synthetic(train=96, held_out=32)
 VERSES = play(3200)
 TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
 RESNET = TrainConfig(
@@ -57,7 +57,7 @@ def trained(config: TrainConfig) -> Checkpoint:
     """A network with its own recipe on its card, after a little training."""
     key = str(config)
     if key not in _made:
-        data: Dataset = TEXT if config.model.startswith("char") else PICTURES
+        data: Dataset = TEXT if config.model.startswith("char") else IMAGES
         session = TrainSession.start(config, data, "cpu")
         for result in train(session):
             if isinstance(result, EvalResult):
@@ -74,7 +74,7 @@ def sparse(config: TrainConfig = CNN, amount: float = 0.6) -> Checkpoint:
 def tune(
     checkpoint: Checkpoint, step: TrainingStep, teacher: Checkpoint | None = None, seed: int = 1
 ) -> FineTuneSession:
-    data: Dataset = TEXT if checkpoint.card.task == "text" else PICTURES
+    data: Dataset = TEXT if checkpoint.card.task == "text" else IMAGES
     session = FineTuneSession(checkpoint, step, data, seed=seed, device="cpu")
     if teacher is not None:
         task: Any = session.task
@@ -131,7 +131,7 @@ def test_pruning_on_the_way_ends_at_its_amount_and_never_goes_back(scope: str) -
 def test_a_lottery_ticket_starts_from_the_first_weights_under_the_mask_of_the_last(config: TrainConfig) -> None:
     original = trained(config)
     session = tune(original, LotteryTicket(amount=0.7, epochs=1.0), seed=77)
-    data: Dataset = TEXT if original.card.task == "text" else PICTURES
+    data: Dataset = TEXT if original.card.task == "text" else IMAGES
     fresh = TrainSession.start(TrainConfig.from_dict(original.card.recipe), data, "cpu").model
     masks = magnitude_masks(original.model, 0.7)
     kept, pruned = prunable(session.model), prunable(fresh)
@@ -203,7 +203,7 @@ def test_a_student_is_trained_as_it_would_be_without_a_teacher() -> None:
     teacher = trained(RESNET)
     step = Distill(student="simple_cnn", student_config={"widths": [4, 4]}, epochs=2.0, alpha=0.0, lr=2e-3)
     session = tune(teacher, step, seed=3)
-    plain = TrainSession.start(session.config, PICTURES, "cpu")
+    plain = TrainSession.start(session.config, IMAGES, "cpu")
     assert (session.config.seed, session.config.epochs, session.config.lr) == (3, 2.0, 2e-3)
     results = [list(train(item)) for item in (session, plain)]
     assert results[0] == results[1]
@@ -303,7 +303,7 @@ def test_a_step_trains_by_the_recipe_of_the_original_or_gently() -> None:
     own = TrainConfig.from_dict(card.recipe).replace(**changes)
     assert tune_config(card, FineTune(epochs=3.0), seed=4, device="cpu") == own
     helped = tune_config(card, PruneGradually(epochs=3.0, alpha=0.5, lr=0.1), seed=4, device="cpu")
-    assert helped == own.replace(mixup=0.0, lr=0.1), "what a teacher says of a picture cannot be mixed"
+    assert helped == own.replace(mixup=0.0, lr=0.1), "what a teacher says of an image cannot be mixed"
     text = tune_config(trained(WRITER).card, FineTune(lr=0.1, schedule="gentle"), seed=4, device="cpu")
     assert (text.optimizer, text.lr, text.window, text.batch_size) == ("adamw", 0.1, 32, 8)
 
@@ -330,14 +330,14 @@ def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
         return FineTuneSession(checkpoint, FineTune(epochs=1.0), changed, device="cpu")
 
     with pytest.raises(LabError, match="^Synthetic no longer has the classes"):
-        session(trained(CNN), PICTURES, classes=("b", "a", "c", "d"))
+        session(trained(CNN), IMAGES, classes=("b", "a", "c", "d"))
     with pytest.raises(LabError, match="^A play no longer has the characters"):
         session(trained(WRITER), TEXT, vocabulary="?" + TEXT.card.vocabulary[1:])
     with pytest.raises(LabError, match="^A play no longer has the kind of data"):
         session(trained(CNN), TEXT)
-    # Pictures are normalised as the network knows them, whatever their mean is now.
+    # Images are normalised as the network knows them, whatever their mean is now.
     other, same = (
-        session(trained(CNN), PICTURES, mean=(0.9, 0.9, 0.9)),
+        session(trained(CNN), IMAGES, mean=(0.9, 0.9, 0.9)),
         tune(trained(CNN), FineTune(epochs=1.0), seed=0),
     )
     assert torch.equal(next(other.batches())[0], next(same.batches())[0])

@@ -24,7 +24,7 @@ from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.steps import Int8
-from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures, snapshot
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 CHANGED = {"blocks.0.conv": {"out": 6}, "blocks.0.norm": {"out": 6}, "blocks.0.body.0": {"in": 6, "rank": 4}}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,7 +37,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet18": ("resnet18", {}),
 }
 STEP = Int8(images=32)
-IMAGES = pictures(32)[0]
+IMAGES = random_images(32)[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,12 +93,12 @@ def test_weights_are_within_half_a_step_of_the_folded_ones(int8: ResultFiles) ->
 
 
 def test_answers_are_close_to_the_original(int8: ResultFiles) -> None:
-    inputs = onnx_inputs(int8.original.card, pictures(48, seed=5)[0])
+    inputs = onnx_inputs(int8.original.card, random_images(48, seed=5)[0])
     with torch.no_grad():
         expected = int8.original.model(torch.from_numpy(inputs)).numpy()
     found = OnnxNetwork(int8.made.onnx).logits(inputs)
     error = np.abs(found - expected).mean() / np.abs(expected - expected.mean(0)).mean()
-    assert error < 0.35  # of pictures of noise, which an untrained network hardly tells apart
+    assert error < 0.35  # of images of noise, which an untrained network hardly tells apart
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
     assert len(np.unique(found)) > 0.9 * found.size  # logits stay float32
 
@@ -141,12 +141,12 @@ def test_it_is_small_and_says_nothing(capfd: pytest.CaptureFixture[str], recwarn
     assert not recwarn.list
 
 
-def test_the_same_pictures_give_the_same_file() -> None:
+def test_the_same_images_give_the_same_file() -> None:
     original = network("simple_cnn", widths=(4, 4))
     assert to_int8(original, IMAGES, STEP).onnx == to_int8(original, IMAGES, STEP).onnx
 
 
-def test_only_as_many_pictures_as_asked_for_are_used() -> None:
+def test_only_as_many_images_as_asked_for_are_used() -> None:
     original = network("simple_cnn", widths=(4, 4))
     more = np.concatenate([IMAGES, np.full_like(IMAGES, 255)])
     assert to_int8(original, more, STEP).onnx == to_int8(original, IMAGES, STEP).onnx
@@ -176,15 +176,15 @@ def test_what_is_always_zero_keeps_its_weights() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (None, "0 pictures tell too little"),
-        (IMAGES[:1], "1 pictures tell too little"),
-        (IMAGES[:15], "15 pictures tell too little"),
+        (None, "0 images tell too little"),
+        (IMAGES[:1], "1 images tell too little"),
+        (IMAGES[:15], "15 images tell too little"),
         (np.repeat(IMAGES[:1], 32, axis=0), "are the same"),
-        (IMAGES[:, :16], "pictures of 32x32 pixels"),
+        (IMAGES[:, :16], "images of 32x32 pixels"),
         (IMAGES.astype(np.float32), "not float32"),
     ],
 )
-def test_pictures_that_tell_no_ranges_are_refused(images: np.ndarray | None, words: str) -> None:
+def test_images_that_tell_no_ranges_are_refused(images: np.ndarray | None, words: str) -> None:
     with pytest.raises(LabError, match=words):
         to_int8(network("simple_cnn", widths=(4, 4)), images, STEP)
 
@@ -208,7 +208,7 @@ def test_networks_that_cannot_be_in_int8_are_refused() -> None:
     huge.model.get_submodule("conv2").weight[:] = 1e38
     with pytest.raises(LabError, match="Activations of the network are no finite numbers"):
         to_int8(huge, IMAGES, STEP)
-    with pytest.raises(LabError, match="takes no pictures"):
+    with pytest.raises(LabError, match="takes no images"):
         to_int8(network("char_lstm", **SMALL_WRITERS["char_lstm"]), IMAGES, STEP)
 
 
@@ -235,7 +235,7 @@ def test_language_models_move_to_the_grid_of_their_rows(name: str, tmp_path: Pat
 @torch.no_grad()
 def test_ranges_are_what_pytorch_sees() -> None:
     model = network("simple_cnn", widths=(4, 4)).model
-    inputs = onnx_inputs(network("simple_cnn").card, pictures(70)[0])
+    inputs = onnx_inputs(network("simple_cnn").card, random_images(70)[0])
     file = quantize_graph(image_graph(model, 32), inputs)
     numbers = {item.name: numpy_helper.to_array(item) for item in file.graph.initializer}
     first = torch.relu(model.conv1(torch.from_numpy(inputs)))

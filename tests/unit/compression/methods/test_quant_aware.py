@@ -16,14 +16,14 @@ from core.training.session import TrainSession
 from core.training.trainer import evaluate, train
 from tests.unit.builders import synthetic
 
-PICTURES = synthetic(train=96, held_out=32)
+IMAGES = synthetic(train=96, held_out=32)
 
 
 def network() -> Checkpoint:
     """A small network after a little training."""
     settings = {"widths": [6, 8], "batch_norm": True}
     config = TrainConfig(model="simple_cnn", model_config=settings, epochs=1, batch_size=24, lr=3e-3, crop_padding=2)
-    session = TrainSession.start(config, PICTURES, "cpu")
+    session = TrainSession.start(config, IMAGES, "cpu")
     list(train(session))
     return Checkpoint("original", session.card("Original"), session.eval_model().requires_grad_(False))
 
@@ -68,7 +68,7 @@ def test_inputs_are_rounded_to_256_values_with_zero_among_them() -> None:
 
 def test_training_with_rounding_changes_no_name_and_evaluating_moves_no_range() -> None:
     original = network()
-    session = FineTuneSession(original, TrainQuantized(epochs=3.0, lr=0.02), PICTURES, device="cpu")
+    session = FineTuneSession(original, TrainQuantized(epochs=3.0, lr=0.02), IMAGES, device="cpu")
     rounding = session.rounding
     assert rounding is not None
     evaluate(session)

@@ -26,7 +26,7 @@ from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import OPSET
 from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.inference.images import normalise
-from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures, snapshot
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 PRUNED = {
     "blocks.0.conv": {"out": 5},
@@ -44,7 +44,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "with norms": ("simple_cnn", {"widths": (6, 10), "batch_norm": True}, 1000),
     "resnet18": ("resnet18", {"dropout": 0.1, "spatial_dropout": 0.1}, 20),
 }
-"""Name -> architecture, its settings, and how many pictures it is compared on."""
+"""Name -> architecture, its settings, and how many images it is compared on."""
 WRITERS = SMALL_WRITERS | {"char_rnn": {"vocabulary": 20, "embedding": 8, "width": 16, "layers": 3}}
 TOLERANCE = 1e-4
 
@@ -57,9 +57,9 @@ def exported(request: pytest.FixtureRequest) -> tuple[Checkpoint, bytes, int]:
 
 
 @torch.no_grad()
-def test_it_equals_pytorch_on_many_pictures(exported: tuple[Checkpoint, bytes, int]) -> None:
+def test_it_equals_pytorch_on_many_images(exported: tuple[Checkpoint, bytes, int]) -> None:
     checkpoint, data, count = exported
-    images, _ = pictures(count)
+    images, _ = random_images(count)
     inputs = onnx_inputs(checkpoint.card, images)
     expected = checkpoint.model(torch.from_numpy(inputs)).numpy()
     found = OnnxNetwork(data).logits(inputs)
@@ -68,9 +68,9 @@ def test_it_equals_pytorch_on_many_pictures(exported: tuple[Checkpoint, bytes, i
     assert compare_export(checkpoint, data, images) == pytest.approx(np.abs(found - expected).max(), abs=1e-5)
 
 
-def test_it_takes_any_number_of_pictures(exported: tuple[Checkpoint, bytes, int]) -> None:
+def test_it_takes_any_number_of_images(exported: tuple[Checkpoint, bytes, int]) -> None:
     checkpoint, data, _ = exported
-    inputs = onnx_inputs(checkpoint.card, pictures(5)[0])
+    inputs = onnx_inputs(checkpoint.card, random_images(5)[0])
     runs = OnnxNetwork(data)
     together = runs.logits(inputs)
     assert together.shape == (5, 10)
@@ -116,7 +116,7 @@ def test_a_norm_that_turns_signs_is_not_folded_through_a_pooling() -> None:
     folded = fold_batch_norms(checkpoint.model)
     left = [name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
     assert left == ["blocks.1.norm"]
-    assert compare_export(checkpoint, export_onnx(checkpoint), pictures(50)[0]) < TOLERANCE
+    assert compare_export(checkpoint, export_onnx(checkpoint), random_images(50)[0]) < TOLERANCE
 
 
 class Shared(nn.Module):
@@ -138,7 +138,7 @@ def test_a_convolution_that_is_used_twice_keeps_its_norm() -> None:
     checkpoint.model.get_submodule("norm").running_mean.fill_(0.5)
     folded = fold_batch_norms(checkpoint.model)
     assert isinstance(folded.norm, nn.BatchNorm2d)
-    assert compare_export(checkpoint, export_onnx(checkpoint), pictures(20)[0]) < TOLERANCE
+    assert compare_export(checkpoint, export_onnx(checkpoint), random_images(20)[0]) < TOLERANCE
 
 
 class Odd(nn.Module):
@@ -258,12 +258,12 @@ def run_alone(folder: Path, script: str, argument: str) -> str:
 @torch.no_grad()
 def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
     checkpoint = network("simple_cnn", widths=(8, 8))
-    image = pictures(1)[0]
+    image = random_images(1)[0]
     (tmp_path / "it's a net.onnx").write_bytes(export_onnx(checkpoint))
-    Image.fromarray(image[0]).save(tmp_path / "picture.png")
+    Image.fromarray(image[0]).save(tmp_path / "image.png")
     script = snippet(checkpoint.card, "/elsewhere/it's a net.onnx")
     assert len(script.strip().splitlines()) <= 12
-    printed = run_alone(tmp_path, script, "picture.png").strip()
+    printed = run_alone(tmp_path, script, "image.png").strip()
     logits = checkpoint.model(torch.from_numpy(onnx_inputs(checkpoint.card, image)))[0]
     assert printed == checkpoint.card.image_data.classes[int(logits.argmax())]
 
@@ -286,10 +286,10 @@ def test_a_file_that_differs_is_refused() -> None:
     checkpoint = network("simple_cnn", widths=(4, 4))
     other = network("simple_cnn", seed=1, widths=(4, 4))
     with pytest.raises(LabError, match="differ from the checkpoint's by"):
-        compare_export(checkpoint, export_onnx(other), pictures(8)[0])
+        compare_export(checkpoint, export_onnx(other), random_images(8)[0])
     few = network("simple_cnn", widths=(4, 4), classes=7)
     with pytest.raises(LabError, match="does not give logits as the checkpoint does"):
-        compare_export(checkpoint, export_onnx(few), pictures(8)[0])
+        compare_export(checkpoint, export_onnx(few), random_images(8)[0])
 
 
 def test_the_int8_network_that_ships_agrees_with_its_twin() -> None:
@@ -299,7 +299,7 @@ def test_the_int8_network_that_ships_agrees_with_its_twin() -> None:
 
 
 def test_inputs_are_those_of_pytorch() -> None:
-    card, images = network("simple_cnn").card, pictures(6)[0]
+    card, images = network("simple_cnn").card, random_images(6)[0]
     inputs = onnx_inputs(card, images)
     assert inputs.dtype == np.float32
     assert inputs.flags.c_contiguous

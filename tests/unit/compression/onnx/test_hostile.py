@@ -19,7 +19,7 @@ from core.compression.onnx.export import export_onnx
 from core.compression.onnx.graph import OPSET
 from core.compression.onnx.runtime import LARGEST_BATCH, OnnxNetwork, check_onnx
 from core.compression.steps import Int8
-from tests.unit.compression.compressible import SMALL_WRITERS, network, pictures
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
 
 Sizes = Sequence[int | str | None]
 
@@ -63,7 +63,7 @@ def negative() -> onnx.TensorProto:
 
 
 def padded(pads: int, sizes: Sizes | None = ("N", 3, 32, 32), **change: Any) -> bytes:
-    """A convolution on a picture with so much around it, and the mean of what it gives."""
+    """A convolution on an image with so much around it, and the mean of what it gives."""
     return file_of(
         helper.make_node("Conv", ["images", "w"], ["x"], pads=[pads] * 4),
         *MEAN,
@@ -73,7 +73,7 @@ def padded(pads: int, sizes: Sizes | None = ("N", 3, 32, 32), **change: Any) -> 
 
 MEAN = (helper.make_node("GlobalAveragePool", ["x"], ["y"]), helper.make_node("Flatten", ["y"], ["logits"]))
 FLAT = helper.make_node("Flatten", ["images"], ["logits"])
-PICTURES = ("images", TensorProto.FLOAT, ("N", 3, 32, 32))
+IMAGES = ("images", TensorProto.FLOAT, ("N", 3, 32, 32))
 TOKENS = ("tokens", TensorProto.INT64, ("B", "T"))
 GATHER = helper.make_node("Gather", ["w", "tokens"], ["logits"])
 PARTS, INPUTS, MEMORY, SIZES = (
@@ -97,13 +97,13 @@ HOSTILE = {
     ),
     "no result": (helper.make_model(helper.make_graph([], "graph", [], [])).SerializeToString(), PARTS),
     "another input": (file_of(FLAT, inputs=[("other", TensorProto.FLOAT, ("N", 3, 32, 32))]), PARTS),
-    "pictures of any size": (padded(10, ("N", 3, "H", "W")), INPUTS),
-    "pictures without a shape": (padded(10, None), INPUTS),
-    "pictures that are not square": (padded(10, ("N", 3, 32, 16)), INPUTS),
-    "huge pictures": (padded(10, ("N", 3, 4096, 4096)), INPUTS),
-    "one picture at a time": (padded(10, (1, 3, 32, 32)), INPUTS),
+    "images of any size": (padded(10, ("N", 3, "H", "W")), INPUTS),
+    "images without a shape": (padded(10, None), INPUTS),
+    "images that are not square": (padded(10, ("N", 3, 32, 16)), INPUTS),
+    "huge images": (padded(10, ("N", 3, 4096, 4096)), INPUTS),
+    "one image at a time": (padded(10, (1, 3, 32, 32)), INPUTS),
     "whole numbers": (file_of(FLAT, inputs=[("images", TensorProto.INT64, ("N", 3, 32, 32))]), INPUTS),
-    "a second input": (file_of(FLAT, inputs=[PICTURES, ("more", TensorProto.FLOAT, ("N", 3))]), INPUTS),
+    "a second input": (file_of(FLAT, inputs=[IMAGES, ("more", TensorProto.FLOAT, ("N", 3))]), INPUTS),
     "a state of two dimensions": (
         file_of(GATHER, weights=[weight(5, 4)], inputs=[TOKENS, ("state_h", TensorProto.FLOAT, (1, "B"))]),
         INPUTS,
@@ -118,7 +118,7 @@ HOSTILE = {
     ),
     "an input that is a weight": (file_of(FLAT, weights=[weight(1, 3, 32, 32, name="images")]), INPUTS),
     "a bomb": (padded(20_000), MEMORY),
-    "a bomb with many pictures only": (padded(4000), MEMORY),
+    "a bomb with many images only": (padded(4000), MEMORY),
     "many tensors": (
         file_of(
             helper.make_node("Conv", ["images", "w"], ["x0"], pads=[500] * 4),
@@ -158,8 +158,8 @@ def test_what_is_refused_is_near_what_is_not() -> None:
         plain.logits(np.ones((2, 3, 16, 16), np.float32))
 
 
-def test_pictures_have_the_size_that_the_card_says() -> None:
-    made = to_int8(network("simple_cnn", widths=(4, 4)), pictures(16)[0], Int8(images=16))
+def test_images_have_the_size_that_the_card_says() -> None:
+    made = to_int8(network("simple_cnn", widths=(4, 4)), random_images(16)[0], Int8(images=16))
     assert check_onnx(made.onnx, 32)
     data = dataclasses.replace(made.card.image_data, image_size=64)
     with pytest.raises(LabError, match="takes other inputs"):
@@ -171,13 +171,13 @@ def test_an_int8_file_of_a_language_model_is_refused() -> None:
     with pytest.raises(LabError):
         export_onnx(dataclasses.replace(writer, onnx=export_onnx(writer)))
     classifier = network("simple_cnn", widths=(4, 4))
-    with pytest.raises(LabError, match="takes no pictures"):
+    with pytest.raises(LabError, match="takes no images"):
         export_onnx(dataclasses.replace(classifier, onnx=export_onnx(writer)))
 
 
 def test_the_largest_network_of_the_lab_is_far_from_the_limit() -> None:
-    made = to_int8(network("resnet18"), pictures(16)[0], Int8(images=16))
-    numbers = runtime._numbers(onnx.load_from_string(made.onnx), pictures=True)
+    made = to_int8(network("resnet18"), random_images(16)[0], Int8(images=16))
+    numbers = runtime._numbers(onnx.load_from_string(made.onnx), images=True)
     assert runtime.MOST_VALUES / 16 < numbers < runtime.MOST_VALUES
     assert max(measure.BATCH, sensitivity.BATCH) <= LARGEST_BATCH
 
