@@ -13,6 +13,7 @@ import signal
 import sys
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from core.common.errors import LabError
@@ -48,6 +49,14 @@ def further_rooms() -> list[str]:
     return [name.strip() for name in os.environ.get("LAB_ROOMS", "").split(",") if name.strip()]
 
 
+def import_room(name: str) -> ModuleType:
+    """A module of a room. Raises LabError for one of LAB_ROOMS that cannot be imported."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise LabError(f"{name} of LAB_ROOMS cannot be imported ({error}): correct LAB_ROOMS, or unset it.") from error
+
+
 def kinds() -> dict[str, JobKind]:
     """All kinds of runs by name."""
     return _kinds(os.environ.get("LAB_ROOMS", ""))
@@ -55,8 +64,14 @@ def kinds() -> dict[str, JobKind]:
 
 @cache
 def _kinds(rooms: str) -> dict[str, JobKind]:
-    modules = [import_module(name) for name in (*KINDS, *further_rooms())]
-    return {kind.name: kind for module in modules for kind in getattr(module, "KINDS", ())}
+    found: dict[str, JobKind] = {}
+    for name in (*KINDS, *further_rooms()):
+        module = import_room(name)
+        for kind in getattr(module, "KINDS", ()):
+            if kind.name in found:
+                raise LabError(f"Two kinds of runs are called {kind.name}: rename the one in {name}.")
+            found[kind.name] = kind
+    return found
 
 
 def build_app() -> App:
@@ -68,7 +83,7 @@ def build_app() -> App:
         for name in names:
             app.command(f"{module}:{name}", name=name)
     for room in further_rooms():
-        for command in getattr(import_module(room), "COMMANDS", ()):
+        for command in getattr(import_room(room), "COMMANDS", ()):
             app.command(command)
     return app
 

@@ -6,13 +6,19 @@ from core.common.devices import prepare_server
 
 prepare_server()  # Thread counts must be set before anything imports torch.
 
+from core.common.errors import LabError  # noqa: E402
 from pages.shared.registry import sections  # noqa: E402
 from pages.shared.sidebar import ICON, sidebar  # noqa: E402
 from pages.shared.warmup import warm_up_in_background  # noqa: E402
 
 st.set_page_config(page_title="Bottleneck Lab", page_icon=ICON, layout="wide")
 
-page = st.navigation({name: [room.for_streamlit() for room in rooms] for name, rooms in sections().items()})
+try:
+    rooms = sections()
+except LabError as error:
+    st.error(str(error))
+    st.stop()
+page = st.navigation({name: [room.for_streamlit() for room in found] for name, found in rooms.items()})
 sidebar()
 try:
     page.run()

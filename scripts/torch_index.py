@@ -15,6 +15,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -34,6 +35,14 @@ def has_nvidia_gpu() -> bool:
         return False
 
 
+def installed_version() -> str:
+    """The version of torch in this environment; empty where there is none."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
+
+
 def pinned_version(constraints: Path) -> str:
     """The version of torch in a constraints file, without a local label. Raises ValueError where there is none."""
     found = re.search(r"(?m)^torch==([\w.]+)", constraints.read_text())
@@ -42,7 +51,7 @@ def pinned_version(constraints: Path) -> str:
     return found.group(1)
 
 
-def offers(index: str, version: str, limit_s: float = LIMIT_S) -> bool:
+def offers(index: str, wanted: str, limit_s: float = LIMIT_S) -> bool:
     """Whether a package index answers in time and lists the CPU build of this version for this machine.
 
     index: address of a simple repository (PEP 503).
@@ -61,7 +70,7 @@ def offers(index: str, version: str, limit_s: float = LIMIT_S) -> bool:
     asking.start()
     asking.join(limit_s)
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    wheel = re.compile(rf"torch-{re.escape(version)}(\+|%2B)cpu-({tag}|py3)-\S*?({platform.machine()}|any)\.whl")
+    wheel = re.compile(rf"torch-{re.escape(wanted)}(\+|%2B)cpu-({tag}|py3)-\S*?({platform.machine()}|any)\.whl")
     return any(wheel.search(page) for page in pages)
 
 
@@ -69,6 +78,9 @@ def choose(index: str, constraints: Path, limit_s: float = LIMIT_S) -> tuple[lis
     """Options for pip, and one sentence that says what will be installed."""
     if platform.system() != "Linux":
         return [], "Installing PyTorch's standard build."
+    installed = installed_version()
+    if installed.partition("+")[0] == pinned_version(constraints):
+        return [], f"PyTorch {installed} is installed already."
     if has_nvidia_gpu():
         return [], "An NVIDIA GPU was found: installing PyTorch with CUDA (about 3 GB to download)."
     if offers(index, pinned_version(constraints), limit_s):

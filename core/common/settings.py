@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.common.errors import LabError
@@ -17,7 +17,15 @@ from core.common.errors import LabError
 MAX_NAME = 1000
 MAX_SEED = 2**31 - 1
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+
+def _check_name(name: str) -> str:
+    """By hand: pydantic refuses a path that is not UTF-8 wherever a text has a length."""
+    if not 1 <= len(name) <= MAX_NAME:
+        raise LabError(f"{name[:60]!r} is not valid: a name has 1 to {MAX_NAME:,} characters.")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]

@@ -85,9 +85,15 @@ def distils(result: CompressionResult) -> bool:
 
 def is_last(result: CompressionResult, item: Measurement) -> bool:
     """Whether nothing further was made from a variant."""
+    done = _plain_steps(item)
     return not any(
-        len(other.steps) > len(item.steps) and other.steps[: len(item.steps)] == item.steps for other in result.variants
+        len(other.steps) > len(done) and _plain_steps(other)[: len(done)] == done for other in result.variants
     )
+
+
+def _plain_steps(item: Measurement) -> list[dict[str, Any]]:
+    """As this version writes them, whichever version did."""
+    return [read_step(step).to_dict() for step in item.steps]
 
 
 def students_words(result: CompressionResult) -> str:

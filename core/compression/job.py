@@ -12,13 +12,22 @@ import torch
 from core.checkpoints.store import CARD, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.common.paths import write_atomic
+from core.common.values import read_json
 from core.compression.measuring.measure import Bench
 from core.compression.methods import distill
 from core.compression.methods.finetune import FineTuneSession
 from core.compression.progress import MAKING, MEASURING, TRAINING, WHOLE, RecipeProgress, VariantJob
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant, check_fits
 from core.compression.results import loss_words
-from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Distill, FineTuningStep, Int8, Step, TrainingStep
+from core.compression.steps import (
+    FEWEST_CALIBRATION_IMAGES,
+    Distill,
+    FineTuningStep,
+    Int8,
+    Step,
+    TrainingStep,
+    check_retired,
+)
 from core.compression.store import (
     COMPRESSIONS,
     is_made,
@@ -31,7 +40,7 @@ from core.data import dataset_status, load_dataset
 from core.data.dataset import Dataset, ImageDataset
 from core.inference.evaluation import calibrate
 from core.jobs.job import Job, Outcome
-from core.jobs.store import MAX_NAME, STATE, RunStore
+from core.jobs.store import CONFIG, MAX_NAME, STATE, RunStore
 from core.training.job import train_to_end
 from core.training.kind import TRAIN
 
@@ -40,6 +49,7 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
     """Make and measure what is missing of a recipe. Raises Stopped with all of it kept, LabError where it cannot go on."""
     if job.run.threads:
         torch.set_num_threads(job.run.threads)  # sums depend on it: a resume takes as many
+    check_retired(read_json((job.folder / CONFIG).read_bytes())["config"]["steps"])
     reference = find_checkpoint(config.checkpoint, job.folder.parent)
     original = load_checkpoint(reference)
     check_fits(config, original.card)

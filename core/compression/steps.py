@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 from pydantic import Field, model_validator
@@ -386,7 +387,8 @@ STEPS: dict[str, type[Step]] = {
     "huffman": HuffmanCode,
 }
 RETIRED: dict[str, dict[str, Any]] = {"int8": {"method": "minmax"}, "distill": {"features": 0.0}}
-"""Settings that recipes of earlier versions name, with the value that stands for what a step does today."""
+"""Settings that recipes of earlier versions name, with the value that stands for what a step does today. Results that were
+made with other values are read; recipes are not gone on with."""
 
 
 def name_of(step: Step) -> str:
@@ -402,6 +404,14 @@ def read_step(values: Any) -> Step:
             f"There is no step {repr(name)[:60]}: each one is a mapping with step set to one of {', '.join(STEPS)}."
         )
     retired = RETIRED.get(name, {})
-    return STEPS[name](
-        **{key: value for key, value in values.items() if key != "step" and (key, value) not in retired.items()}
-    )
+    return STEPS[name](**{key: value for key, value in values.items() if key != "step" and key not in retired})
+
+
+def check_retired(steps: Iterable[Mapping[str, Any]]) -> None:
+    """Raises LabError for steps, as a recipe's file has them, that an earlier version did in a way that this one cannot."""
+    for step in steps:
+        for key, usual in RETIRED.get(str(step.get("step")), {}).items():
+            if step.get(key, usual) != usual:
+                raise LabError(
+                    f"This recipe was made with {key}={step[key]!r}, which this version does not have: start a new one."
+                )

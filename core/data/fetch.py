@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.common.errors import LabError
 from core.common.paths import lab_home
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 4.0
 """Short, so that a closed network costs seconds; a slow transfer is given more time."""
 READ_TIMEOUT_S = 30.0
-RETRIES = 1
+RETRIES = 0
+"""Of one mirror; the next one is tried instead."""
 CHUNK_BYTES = 1 << 14
 """Small, so that a slow download can be stopped soon: a stop is noticed between two of them."""
 
@@ -75,6 +76,8 @@ def obtain_archive(
     for mirror in mirrors:
         try:
             return download(mirror.address(), folder, mirror.archive, title, on_progress)
+        except LabError:
+            raise  # of on_progress: the user has had enough
         except (Unreachable, requests.RequestException, ValueError) as error:
             reasons.append(f"{mirror.name}: {_describe_failure(error)}")
     files = " or ".join(f"{name} (from {source})" for name, source in by_hand.items())
@@ -114,16 +117,30 @@ def download(url: str, folder: Path, archive: Archive, title: str, on_progress: 
 
 
 def open_url(url: str) -> requests.Response:
-    """A streamed answer, to be closed. Raises requests.RequestException, also for an HTTP status that is an error."""
+    """A streamed answer, to be closed. Raises Unreachable, or requests.RequestException (for an HTTP error status too)."""
     import requests
+    from requests.adapters import HTTPAdapter
 
-    response = requests.get(
+    class SystemCertificates(HTTPAdapter):
+        """Trusts what this machine trusts: a company's proxy is known there, and not to requests."""
+
+        def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
+            super().init_poolmanager(*sizes, ssl_context=ssl.create_default_context(), **options)
+
+        def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+            return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
+
+    session = requests.Session()
+    named = os.environ.get("REQUESTS_CA_BUNDLE")
+    if named and not os.path.exists(named):
+        raise Unreachable("REQUESTS_CA_BUNDLE names no file")
+    if not named:
+        session.mount("https://", SystemCertificates())
+    response = session.get(
         url,
         stream=True,
         timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
         headers={"Accept": "text/html, */*", "Accept-Encoding": "identity"},
-        # The system's certificates where there are some: a company's proxy is known there, and not to requests.
-        verify=os.environ.get("REQUESTS_CA_BUNDLE") or ssl.get_default_verify_paths().cafile or True,
     )
     response.raise_for_status()
     return response

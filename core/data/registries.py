@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 
 from core.data.fetch import Unreachable, open_url
 
+MAX_PAGE_BYTES = 5_000_000
 ASK_S = 30.0
 """A tool that takes longer to tell a setting is not waited for."""
 
@@ -25,11 +26,19 @@ def npm_archive_url(package: str, version: str) -> str:
 def pypi_archive_url(package: str, filename: str) -> str:
     """The address of a release file, as the index (PEP 503) gives it. Raises Unreachable, or requests.RequestException."""
     page_url = f"{pip_index().rstrip('/')}/{package}/"
+    text = b""
     with open_url(page_url) as page:
-        link = re.search(rf"""href=["']([^"'#]*\b{re.escape(filename)})["'#]""", page.text)
+        for chunk in page.iter_content(1 << 16):
+            text += chunk
+            if len(text) > MAX_PAGE_BYTES:
+                raise Unreachable("its index page is too large")
+    link = re.search(rf"""href=["']([^"'#]*\b{re.escape(filename)})["'#]""", text.decode(errors="replace"))
     if link is None:
         raise Unreachable(f"its index has no {filename}")
-    return urljoin(page.url, html.unescape(link[1]))
+    try:
+        return urljoin(page.url, html.unescape(link[1]))
+    except ValueError:
+        raise Unreachable("its index links to no address") from None
 
 
 def npm_registry() -> str:

@@ -106,6 +106,7 @@ def report(run: Run) -> dict[str, object]:
     for kind in kinds().values():
         values |= {name: run.figure(name) for name in kind.figures}
         values |= {kind.report_key: None} if kind.report_key else {}
+    values["epoch"] = values.get("epoch") or 0.0
     kind, config = run.job_kind, {} if run.config is None else run.job_kind.write_config(run.config)
     values |= {kind.report_key: config} if kind.report_key else {}
     values |= {

@@ -67,7 +67,7 @@ class Run:
     resumable: bool = False
     has_checkpoint: bool = False
     stage: str = ""
-    """What its worker is doing, in words: `training`, `download cifar10 (43%)`, …"""
+    """What its worker is doing, in words: `training`, `download cifar10 (12.3 MB/s, 1:05 left), 43%`, …"""
     stage_fraction: float | None = None
     settled: bool = True
     """False: its worker ended without a word, and no engine has written that down yet."""
@@ -120,6 +120,10 @@ class Run:
         return silent_s if silent_s > SILENT_AFTER_S else None
 
 
+UNREADABLE_CONFIG = (LabError, TypeError, ValueError, KeyError)
+"""What reading a damaged configuration may raise; a room of LAB_ROOMS must not take the list of all runs down."""
+
+
 def read_config(kind: Any, values: Any) -> tuple[Any, str]:
     """The configuration of a run and an empty string; or what can be shown of it, or None, and why it cannot run."""
     try:
@@ -131,17 +135,17 @@ def read_config(kind: Any, values: Any) -> tuple[Any, str]:
     if isinstance(values, dict):
         try:
             return read(values), ""
-        except (LabError, TypeError) as error:
+        except UNREADABLE_CONFIG as error:
             problem = str(error) if isinstance(error, LabError) else f"Its configuration is damaged: {error}."
         for key, value in values.items():
             try:
                 read(valid | {key: value})
                 valid[key] = value
-            except (LabError, TypeError):
+            except UNREADABLE_CONFIG:
                 continue
     try:
         return read(valid), problem
-    except (LabError, TypeError):  # a recipe is nothing without its steps
+    except UNREADABLE_CONFIG:  # a recipe is nothing without its steps
         return None, problem
 
 

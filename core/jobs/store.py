@@ -241,7 +241,7 @@ class RunStore:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
         config, problem = read_config(asked.get("kind"), asked.get("config"))
-        if problem and status not in ACTIVE:
+        if problem and status not in (*ACTIVE, "finished"):  # what is done stays done
             status, message = "failed", problem
         kind = UNREADABLE if config is None else find_kind(asked.get("kind"))
         run = Run(

@@ -20,6 +20,9 @@ from core.data.text import code_points
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Of the polynomial hash, modulo 2⁶⁴. Equal hashes of unequal stretches cost a look-up and change no result."""
 
+MOST_PLACES = 20_000
+"""Of a stretch in the training text that are followed one by one; one that stands in more of them is searched for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
@@ -51,13 +54,19 @@ class TextIndex:
     """How long a copied passage is at least, in characters."""
     hashes: np.ndarray
     """(n - least + 1,) uint64, ascending: of the stretches of `least` characters."""
+    order: np.ndarray
+    """(n - least + 1,) int64: where in the text each of these stands."""
+    points: np.ndarray
+    """(n,) code points of the text."""
 
     @classmethod
     def build(cls, text: str, least: int = 20) -> TextIndex:
         """Index a text, which may be empty. Raises ValueError where `least` is below 1."""
         if least < 1:
             raise ValueError(f"least is {least}: a passage has at least 1 character")
-        return cls(text=text, least=least, hashes=np.sort(_hashes(text, least)))
+        hashes = _hashes(text, least)
+        order = np.argsort(hashes, kind="stable")
+        return cls(text=text, least=least, hashes=hashes[order], order=order, points=code_points(text))
 
     def passages(self, text: str) -> list[Passage]:
         """The copied passages in `text`, in order, none overlapping another.
@@ -70,21 +79,54 @@ class TextIndex:
 
     def _maximal(self, text: str) -> list[Passage]:
         """The copied passages that no longer one contains: starts and ends rise from each to the next."""
-        hashes = _hashes(text, self.least)
-        known = np.searchsorted(self.hashes, hashes) < np.searchsorted(self.hashes, hashes, side="right")
+        hashes, points = _hashes(text, self.least), code_points(text)
+        first = np.searchsorted(self.hashes, hashes)
+        last = np.searchsorted(self.hashes, hashes, side="right")
         found: list[Passage] = []
         start = end = 0
         while (stop := max(end, start + self.least - 1)) < len(text):
             # The next passage is the first that ends after `stop`, so it holds the stretch that does.
             stretch = stop + 1 - self.least
-            if known[stretch]:
+            places = self.order[first[stretch] : last[stretch]]
+            if len(places) > MOST_PLACES:
                 start = self._first_start(text, start, stretch)
-            if not known[stretch] or start > stretch:
-                start = stretch + 1
+            else:
+                start, places = self._extend_left(points, start, stretch, places)
+            if start > stretch:
                 continue
-            source, end = self._longest_from(text, start, stop + 1)
+            if len(places) > MOST_PLACES:
+                source, end = self._longest_from(text, start, stop + 1)
+            else:
+                source, end = self._extend_right(points, start, stop + 1, places)
             found.append(Passage(start=start, length=end - start, source=source))
         return found
+
+    def _extend_left(self, points: np.ndarray, start: int, stretch: int, places: np.ndarray) -> tuple[int, np.ndarray]:
+        """The first start from which the text to the end of the stretch is copied (stretch + 1 for none), and from where.
+
+        places: where the training text has stretches of the same hash.
+        """
+        for offset in range(self.least):
+            places = places[self.points[places + offset] == points[stretch + offset]]
+        if not len(places):
+            return stretch + 1, places
+        while stretch > start:
+            before = places[places > 0] - 1
+            before = before[self.points[before] == points[stretch - 1]]
+            if not len(before):
+                break
+            stretch, places = stretch - 1, before
+        return stretch, places
+
+    def _extend_right(self, points: np.ndarray, start: int, end: int, places: np.ndarray) -> tuple[int, int]:
+        """Of passages from `start` that are copied from `places` as far as `end`: where the longest stands, and its end."""
+        while end < len(points):
+            on = places[places + (end - start) < len(self.points)]
+            on = on[self.points[on + (end - start)] == points[end]]
+            if not len(on):
+                break
+            places, end = on, end + 1
+        return int(places[0]), end
 
     def _first_start(self, text: str, start: int, stretch: int) -> int:
         """The first start from which `text` to the end of the stretch at `stretch` is copied; stretch + 1 for none."""

@@ -6,13 +6,13 @@ from the environment variable LAB_ROOMS: comma-separated modules, which are impo
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
+from core.app import further_rooms, import_room
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def pages() -> dict[str, Page]:
 @cache
 def _pages(more: str) -> dict[str, Page]:
     found: dict[str, Page] = {}
-    for module in (*ROOMS, *filter(None, map(str.strip, more.split(",")))):
-        room = importlib.import_module(module)
+    for module in (*ROOMS, *further_rooms()):
+        room = import_room(module)
         for page in getattr(room, "PAGES", (room.PAGE,) if hasattr(room, "PAGE") else ()):
             if page.name in found:
                 raise LabError(f"Two pages are called {page.name}: rename the one in {module}.")

@@ -113,9 +113,10 @@ def _first_recipe(card: Card) -> TrainConfig:
             raise KeyError("what it began with is not known")
         return TrainConfig.from_dict(card.recipe)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
+        why = f" ({error})" if isinstance(error, LabError) else ""
         raise LabError(
-            f"The first weights of {card.title[:100]} are not known from its card, so it cannot be trained again from its "
-            "beginning: choose Fine-tune."
+            f"The first weights of {card.title[:100]} are not known from its card{why}, so it cannot be trained again from "
+            "its beginning: choose Fine-tune."
         ) from error
 
 

@@ -5,6 +5,7 @@ itself (Jacob et al., arXiv:1712.05877, section 3.2). The network gives the same
 from __future__ import annotations
 
 import copy
+import threading
 
 import torch
 from torch import nn
@@ -12,6 +13,8 @@ from torch import nn
 SIDE = 32
 """Pixels of the images that a network without fixed input size is followed with."""
 ATEN = torch.ops.aten
+EXPORTING = threading.Lock()
+"""PyTorch's exporter keeps its state in globals of the process: one export at a time."""
 
 
 @torch.no_grad()
@@ -24,7 +27,8 @@ def fold_batch_norms(model: nn.Module, side: int = SIDE) -> nn.Module:
     folded = copy.deepcopy(model).cpu().float().eval()
     if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
         return folded
-    program = torch.export.export(folded, (torch.zeros(1, 3, side, side),))
+    with EXPORTING:
+        program = torch.export.export(folded, (torch.zeros(1, 3, side, side),))
     signature = program.graph_signature
     owners = signature.inputs_to_parameters | signature.inputs_to_buffers
     for norm in program.graph.find_nodes(op="call_function", target=ATEN.batch_norm.default):

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from core.common.errors import LabError
+from core.compression.onnx.folding import EXPORTING
 from core.compression.onnx.runtime import OPERATORS
 from core.models.char_gpt import CharGPT
 
 OPSET = 20
 """The first with Gelu; ONNX Runtime has it since 1.17."""
+IR_VERSION = 9
+"""The file format that came with the opset: what writes a newer one locks older runtimes out."""
 IMAGES, TOKENS, LOGITS = "images", "tokens", "logits"
 
 
@@ -52,7 +55,7 @@ def _export(model: nn.Module, example: Tensor, name: str, free: dict[int, object
     operators which `check_onnx` would refuse."""
     model = copy.deepcopy(model).cpu().float().eval()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with EXPORTING, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 model,
@@ -67,10 +70,11 @@ def _export(model: nn.Module, example: Tensor, name: str, free: dict[int, object
             )
     except Exception as error:  # the exporter has an exception class for each of its stages
         raise LabError(
-            f"The network cannot be exported to ONNX ({type(error).__name__}): only layers of the lab can."
+            f"PyTorch's exporter failed ({type(error).__name__}): only networks made of layers of the lab can be exported."
         ) from error
     assert program is not None
     graph: onnx.ModelProto = program.model_proto
+    graph.ir_version = IR_VERSION
     unknown = sorted({node.op_type for node in graph.graph.node} - OPERATORS[name])
     if unknown:
         raise LabError(f"The network uses {unknown[0]}, for which there is no ONNX export here.")

@@ -14,11 +14,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from core.compression.onnx.graph import LOGITS, OPSET, TOKENS
+from core.compression.onnx.graph import IR_VERSION, LOGITS, OPSET, TOKENS
 from core.models.char_rnn import CharRNN
 
-IR_VERSION = 9
-"""The file format that came with the opset: what writes a newer one locks older runtimes out."""
 STATES = {"rnn": ("h",), "gru": ("h",), "lstm": ("h", "c")}
 """Parts of a state. Inputs are `state_h`, `state_c`, outputs `next_h`, `next_c`, each (layers, B, width)."""
 GATES = {"rnn": (0,), "gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.common.errors import LabError
-from core.compression.steps import STEPS, Distill, Int8, Step, read_step
+from core.compression.steps import STEPS, Distill, Int8, Step, check_retired, read_step
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,17 @@ from core.compression.steps import STEPS, Distill, Int8, Step, read_step
 )
 def test_settings_of_earlier_versions_are_read_where_they_change_nothing(written: dict[str, Any], step: Step) -> None:
     assert read_step(written) == step
+    check_retired([written])
 
 
 @pytest.mark.parametrize(
     ("written", "name"),
     [({"step": "int8", "method": "entropy"}, "method"), ({"step": "distill", "features": 0.5}, "features")],
 )
-def test_settings_that_are_gone_are_refused_by_name(written: dict[str, Any], name: str) -> None:
-    with pytest.raises(LabError, match=f"no setting named {name}"):
-        read_step(written)
+def test_results_of_settings_that_are_gone_are_read_and_recipes_refused(written: dict[str, Any], name: str) -> None:
+    assert name not in read_step(written).to_dict()
+    with pytest.raises(LabError, match=name):
+        check_retired([{"step": "float16"}, written])
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -516,3 +516,16 @@ def test_a_status_of_an_older_version_tells_its_parts(runs: RunStore) -> None:
     assert (run.parts_done, run.part_name) == (5, "runs")
     set_status(runs, run_id, parts_done=6)
     assert runs.get(run_id).parts_done == 6
+
+
+def test_a_finished_run_stays_finished_where_a_setting_is_gone(runs: RunStore) -> None:
+    run_id = runs.create(TrainConfig())
+    path = runs.folder(run_id) / "config.json"
+    values = json.loads(path.read_text())
+    values["config"]["average"] = "lookahead"
+    path.write_text(json.dumps(values))
+    set_status(runs, run_id, status="finished", message="Done.")
+    run = runs.get(run_id)
+    assert (run.status, run.message, run.resumable) == ("finished", "Done.", False)
+    set_status(runs, run_id, status="stopped")
+    assert runs.get(run_id).status == "failed"

@@ -86,8 +86,11 @@ def test_finds_pieces_put_together(data: st.DataObject, training: str, least: in
     check(training, "".join(training[start : start + length] for start, length in spans), least)
 
 
+@pytest.mark.parametrize("most", [0, 20_000])
 @pytest.mark.parametrize("unit", ["a", "ab", "abaab", "😀", "e\u0301"])
-def test_repeated_text(unit: str) -> None:
+def test_repeated_text(unit: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """most: 0 searches for every stretch, as for one that stands in very many places."""
+    monkeypatch.setattr(verbatim, "MOST_PLACES", most)
     training = unit * (600 // len(unit))
     middle = len(unit) * 30
     check(training, training[:middle] + "!" + training[:middle], 20)

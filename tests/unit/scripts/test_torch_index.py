@@ -63,6 +63,14 @@ def constraints(tmp_path: Path) -> Path:
 def _linux_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_index.platform, "system", lambda: "Linux")
     monkeypatch.setattr(torch_index, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(torch_index, "installed_version", lambda: "")
+
+
+def test_what_is_installed_already_stays(server: str, constraints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_index, "installed_version", lambda: f"{VERSION}+cu130")
+    flags, sentence = torch_index.choose(f"{server}/cpu", constraints)
+    assert flags == []
+    assert "already" in sentence
 
 
 @pytest.mark.slow

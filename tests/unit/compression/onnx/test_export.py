@@ -337,3 +337,13 @@ def test_files_do_not_tell_where_a_checkpoint_lay(name: str) -> None:
     assert checkpoint.card.compression["original"] == name
     run = dataclasses.replace(checkpoint, name="run-1/last")
     assert OnnxNetwork(export_onnx(run)).metadata["checkpoint"] == "run-1/last"
+
+
+def test_two_exports_at_once_do_not_disturb_each_other() -> None:
+    """PyTorch's exporter keeps its state in globals of the process; a server exports for several people."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = network("simple_cnn", widths=[8, 10])
+    with ThreadPoolExecutor(2) as pool:
+        files = list(pool.map(lambda _: export_onnx(model), range(4)))
+    assert len({len(file) for file in files}) == 1
