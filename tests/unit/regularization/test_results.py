@@ -235,7 +235,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
 
 
-GONE = object()
+GONE = "(taken out)"
 
 
 def damaged(path: tuple[Any, ...], new: Any) -> Any:
