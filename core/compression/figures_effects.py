@@ -120,8 +120,11 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     starts = [sum(row_px[:row]) for row in range(len(found))]
     figure = new_figure(dark=dark, height=66 + 2 * LEGEND_PX + sum(row_px))
     for name, word, colour, symbol, _ in RATIOS:
-        own = [(start + 7 + LANE_PX * (lanes.index(name) + 0.5), item, known[name])
-               for start, (item, known) in zip(starts, found) if name in known]  # fmt: skip
+        own = [
+            (start + 7 + LANE_PX * (lanes.index(name) + 0.5), item, known[name])
+            for start, (item, known) in zip(starts, found)
+            if name in known
+        ]
         if not own:
             continue
         colour = for_theme(colour, dark)
@@ -174,20 +177,28 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     )
     # In place of a legend, which would be no wider than the plot beside the names.
     key = [
-        f"{word}: " + "&nbsp; ".join(
+        f"{word}: "
+        + "&nbsp; ".join(
             f'<span style="color:{for_theme(colour, dark)}">{sign}</span> {name}'
-            for name, kind, colour, _, sign in RATIOS if kind == word and name in lanes
+            for name, kind, colour, _, sign in RATIOS
+            if kind == word and name in lanes
         )
-        for word in ("smaller", "faster") if any(kind == word and name in lanes for name, kind, *_ in RATIOS)
-    ]  # fmt: skip
+        for word in ("smaller", "faster")
+        if any(kind == word and name in lanes for name, kind, *_ in RATIOS)
+    ]
     figure.update_layout(
         showlegend=False,
         margin={"r": 10, "t": 20 + LEGEND_PX * len(key)},
         title={
-            "text": "<br>".join(key), "font": {"size": 12}, "xref": "container", "x": 0, "y": 1, "yanchor": "top",
+            "text": "<br>".join(key),
+            "font": {"size": 12},
+            "xref": "container",
+            "x": 0,
+            "y": 1,
+            "yanchor": "top",
             "pad": {"l": 8, "t": 20},
         },
-    )  # fmt: skip
+    )
     return figure
 
 

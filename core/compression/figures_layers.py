@@ -195,9 +195,16 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
             }
         )
         figure.add_annotation(
-            xref=f"x{at} domain", yref=f"y{at} domain", x=0, y=1, xanchor="left", yanchor="bottom", showarrow=False,
-            text=titles[place], font={"size": 12, "color": TEXT[dark]},
-        )  # fmt: skip
+            xref=f"x{at} domain",
+            yref=f"y{at} domain",
+            x=0,
+            y=1,
+            xanchor="left",
+            yanchor="bottom",
+            showarrow=False,
+            text=titles[place],
+            font={"size": 12, "color": TEXT[dark]},
+        )
     figure.update_layout(legend=ACROSS, margin={"r": 10, "t": 34, "b": 0})
     return figure
 
@@ -242,9 +249,17 @@ def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
     wanted = [inner - place for place in wanted] if text else wanted
     for number, place in enumerate(spread(wanted, 15, 4, inner - 4)):
         figure.add_annotation(
-            xref="paper", x=1, xanchor="left", xshift=8, yref="paper", y=1 - place / inner, yanchor="middle",
-            showarrow=False, text=names[number], font={"size": 11, "color": _colour(number, dark)},
-        )  # fmt: skip
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=8,
+            yref="paper",
+            y=1 - place / inner,
+            yanchor="middle",
+            showarrow=False,
+            text=names[number],
+            font={"size": 11, "color": _colour(number, dark)},
+        )
     figure.update_xaxes(title_text="taken out of this layer alone (%)", range=[0, end], nticks=6, fixedrange=True)
     figure.update_yaxes(
         title_text="validation loss (nats)" if text else "validation accuracy (%)",

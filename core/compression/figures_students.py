@@ -110,15 +110,28 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
     reach = [0.0, *effect.differences, *(effect.mean + side * (half_width or 0.0) for side in (-1, 1))]
     room = max(0.06 * (max(reach) - min(reach)), 0.02 if effect.text else 0.2)
     figure.add_shape(
-        type="line", xref="x2", yref="y2 domain", x0=0, x1=0, y0=0, y1=1, line={"color": muted, "width": 1.5},
+        type="line",
+        xref="x2",
+        yref="y2 domain",
+        x0=0,
+        x1=0,
+        y0=0,
+        y1=1,
+        line={"color": muted, "width": 1.5},
         layer="below",
-    )  # fmt: skip
+    )
     share = (effect.mean - min(reach)) / max(max(reach) - min(reach), 1e-9)
     figure.add_annotation(
-        xref="x2", yref="y2", x=effect.mean, y=n, text=f"{effect.figures}: {label}",
-        showarrow=False, yshift=-17, font={"size": 12, "color": TEXT[dark]},
+        xref="x2",
+        yref="y2",
+        x=effect.mean,
+        y=n,
+        text=f"{effect.figures}: {label}",
+        showarrow=False,
+        yshift=-17,
+        font={"size": 12, "color": TEXT[dark]},
         xanchor="left" if share < 0.3 else "right" if share > 0.7 else "center",
-    )  # fmt: skip
+    )
     axis = {"tickvals": rows, "ticktext": names, "zeroline": False, "fixedrange": True, "ticklabelstandoff": 6}
     measure = "validation loss (nats)" if effect.text else "test accuracy (%)"
     signs = "less is better" if effect.text else "more is better"
@@ -191,9 +204,13 @@ def soft_labels(result: CompressionResult, *, dark: bool) -> go.Figure:
             hovertemplate="%{y}: the teacher gives %{x} %{z:.2f}% on average<extra></extra>",
         )
     figure.update_xaxes(
-        type="category", title_text="mean probability (%) of", side="bottom", tickangle=-45, showgrid=False,
+        type="category",
+        title_text="mean probability (%) of",
+        side="bottom",
+        tickangle=-45,
+        showgrid=False,
         fixedrange=True,
-    )  # fmt: skip
+    )
     figure.update_yaxes(
         type="category", title_text="training images of", autorange="reversed", showgrid=False, fixedrange=True
     )

@@ -320,10 +320,22 @@ class StochasticDepth(Technique):
 TECHNIQUES: dict[str, type[Technique]] = {
     kind.name: kind
     for kind in (
-        L2, L1, Dropout, SpatialDropout, Augment, Cutout, Mixup, CutMix, TrivialAugment, LabelSmoothing, EarlyStopping,
-        BatchNorm, EMA, StochasticDepth,
+        L2,
+        L1,
+        Dropout,
+        SpatialDropout,
+        Augment,
+        Cutout,
+        Mixup,
+        CutMix,
+        TrivialAugment,
+        LabelSmoothing,
+        EarlyStopping,
+        BatchNorm,
+        EMA,
+        StochasticDepth,
     )
-}  # fmt: skip
+}
 """In the order in which they are shown, and written in the name of a combination."""
 AUGMENTATIONS = ("augment", "cutout", "mixup", "cutmix", "trivial_augment")
 """Those that change what the network sees, and can be looked at before any training."""

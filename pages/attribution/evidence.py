@@ -127,9 +127,15 @@ def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:
     reference = asked.reference
     try:
         return _measured_infidelity(
-            reference.card.fingerprint, asked.pixels, found.values, found.target, found.baseline, found.method.is_gradient,
-            _reference=reference, _found=found,
-        )  # fmt: skip
+            reference.card.fingerprint,
+            asked.pixels,
+            found.values,
+            found.target,
+            found.baseline,
+            found.method.is_gradient,
+            _reference=reference,
+            _found=found,
+        )
     except LabError:
         return None  # its baselines are the image itself: the curves say so above
 

@@ -102,7 +102,7 @@ BAD = {
     "amount 0": ("fastest", "number_input", "amount", 0.0, "Share taken out 0.0 is not valid for prune channels"),
     "one image": ("int8", "number_input", "images", 1, "Images to calibrate 1 is not valid for int8"),
     "no JSON": ("student", "text_input", "student_config", "{", "are no JSON"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("preset", "kind", "name", "value", "sentence"), BAD.values(), ids=BAD)

@@ -46,9 +46,12 @@ def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card
 
 @pytest.mark.parametrize(
     ("kind", "page", "address"),
-    [("simple_cnn", "images", "view=Train&run="), ("char_gru", "text", "view=Train&run="),
-     ("study", "regularization", "view=Studies&study=")],
-)  # fmt: skip
+    [
+        ("simple_cnn", "images", "view=Train&run="),
+        ("char_gru", "text", "view=Train&run="),
+        ("study", "regularization", "view=Studies&study="),
+    ],
+)
 @pytest.mark.parametrize("where", ["home", "runs", "images", "regularization"])
 def test_what_is_under_way_is_linked_to_its_own_page(
     open_page: Open, monkeypatch: pytest.MonkeyPatch, kind: str, page: str, address: str, where: str

@@ -61,11 +61,19 @@ def test_what_ships_with_this_copy_can_be_read(open_page: Open) -> None:
 def test_arms_are_sorted_by_verdict(open_page: Open, example: Path) -> None:
     shown = table(open_page("regularization"))
     assert shown["Arm"] == [
-        "Flip + crop", "Dropout", "No regularization", "L2 (weight decay)", "Dropout and flip + crop",
-    ]  # fmt: skip
+        "Flip + crop",
+        "Dropout",
+        "No regularization",
+        "L2 (weight decay)",
+        "Dropout and flip + crop",
+    ]
     assert [cell.strip(":[]*").partition("[**")[2] or cell for cell in shown["Verdict"]] == [
-        "helps", "helps", "baseline", "within seed noise", "hurts",
-    ]  # fmt: skip
+        "helps",
+        "helps",
+        "baseline",
+        "within seed noise",
+        "hurts",
+    ]
     assert shown["Strength"] == ["2", "0.5 (best of 2, the strongest)", "–", "0.1", "dropout 0.3, augment 2"]
     assert shown["Accuracy"][2].startswith("40.0 ± 2.")
     assert shown["Gap"][2] == "50.0"

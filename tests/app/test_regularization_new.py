@@ -90,7 +90,7 @@ BAD = {
     "strength twice": ("text_input", "new-strength-dropout", "0.2 0.2", "Dropout 0.2/0.2 names a strength twice"),
     "strength that is an arm": ("text_input", "new-strength-dropout", "0.2+l2=1", "Dropout: '0.2+l2=1' is no strength"),
     "other model": ("selectbox", "study-model", "fast_resnet", ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("kind", "key", "value", "sentence"), BAD.values(), ids=BAD)

@@ -291,9 +291,11 @@ def test_a_prompt_that_is_too_long_is_one_sentence_and_nothing_is_lost(open_page
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("length", 20_001), ("seed", -1), ("top_p", 1.5),
+        ("length", 20_001),
+        ("seed", -1),
+        ("top_p", 1.5),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_setting_is_one_sentence_and_nothing_is_written(
     open_page: Open, scribe: Card, name: str, value: float
 ) -> None:

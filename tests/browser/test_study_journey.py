@@ -66,9 +66,15 @@ def test_start_a_study_leave_return_and_stop_it(page: Page, lab: Lab, tiny_datas
 
 def test_read_a_verdict_and_use_what_a_study_trained(page: Page, lab: Lab, tiny_dataset_folder: Path) -> None:
     config = StudyConfig(
-        dataset=f"folder:{tiny_dataset_folder}", arms=("none", "dropout=0.3"), train_sizes=(60,), seeds=2, steps=100,
-        batch_size=16, evaluations=2, device="cpu",
-    )  # fmt: skip
+        dataset=f"folder:{tiny_dataset_folder}",
+        arms=("none", "dropout=0.3"),
+        train_sizes=(60,),
+        seeds=2,
+        steps=100,
+        batch_size=16,
+        evaluations=2,
+        device="cpu",
+    )
     store = RunStore(lab.home / "runs")
     study = store.create(config, "Shapes in 100 steps", kind=STUDY.name)
     assert finish(store, study).status == "finished"

@@ -54,9 +54,13 @@ def quick_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
 def create(store: RunStore, original: Path | str, *steps: Step, **settings: Any) -> str:
     card = find_checkpoint(str(original), store.root).card
     config = CompressConfig(
-        checkpoint=str(original), steps=tuple(step.to_dict() for step in steps), model=card.model,
-        dataset=card.dataset.name, device="cpu", **settings,
-    )  # fmt: skip
+        checkpoint=str(original),
+        steps=tuple(step.to_dict() for step in steps),
+        model=card.model,
+        dataset=card.dataset.name,
+        device="cpu",
+        **settings,
+    )
     return store.create(config, "recipe", kind=COMPRESS.name)
 
 

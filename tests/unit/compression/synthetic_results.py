@@ -12,8 +12,12 @@ from core.compression.steps import Distill, FineTune, Float16, Int8, LowRank, Pr
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGES = 10_000
 CHAIN: tuple[Step, ...] = (
-    LowRank(energy=0.95), PruneChannels(amount=0.5), FineTune(epochs=2), PruneWeights(amount=0.3), Int8(),
-)  # fmt: skip
+    LowRank(energy=0.95),
+    PruneChannels(amount=0.5),
+    FineTune(epochs=2),
+    PruneWeights(amount=0.3),
+    Int8(),
+)
 
 
 def config(*steps: Step, text: bool = False, **settings: Any) -> CompressConfig:
@@ -34,10 +38,15 @@ def histogram(zeros: float) -> tuple[int, ...]:
 def layers(width: float = 1.0, zeros: float = 0.0) -> tuple[Layer, ...]:
     """Of a network like Fast ResNet. width: share of the channels that are left."""
     shapes = {
-        "whiten": (24, 3, 2, 2), "blocks.0.conv": (64, 24, 3, 3), "blocks.0.body.0": (64, 64, 3, 3),
-        "blocks.1.conv": (256, 64, 3, 3), "blocks.1.body.0": (256, 256, 3, 3), "blocks.2.conv": (256, 256, 3, 3),
-        "blocks.2.body.0": (256, 256, 3, 3), "head": (10, 256),
-    }  # fmt: skip
+        "whiten": (24, 3, 2, 2),
+        "blocks.0.conv": (64, 24, 3, 3),
+        "blocks.0.body.0": (64, 64, 3, 3),
+        "blocks.1.conv": (256, 64, 3, 3),
+        "blocks.1.body.0": (256, 256, 3, 3),
+        "blocks.2.conv": (256, 256, 3, 3),
+        "blocks.2.body.0": (256, 256, 3, 3),
+        "head": (10, 256),
+    }
     found = []
     for name, shape in shapes.items():
         changed = name not in ("whiten", "head")
@@ -124,27 +133,63 @@ def random_images(done: int = 5, **settings: Any) -> CompressionResult:
     rank, channels, tuned, weights, int8 = recipe.variants()
     made = (
         variant(
-            rank, -0.35, size_bytes=6_400_000, stored_bytes=6_410_000, parameters=1_600_000, macs=150_000_000,
-            latency_ms=latencies(11.8, 350.0, 5.9, 300.0, of=base), layers=layers(0.9),
+            rank,
+            -0.35,
+            size_bytes=6_400_000,
+            stored_bytes=6_410_000,
+            parameters=1_600_000,
+            macs=150_000_000,
+            latency_ms=latencies(11.8, 350.0, 5.9, 300.0, of=base),
+            layers=layers(0.9),
             notes=("Slower than the original in ONNX Runtime: two thin layers take longer than one wide one.",),
         ),
         variant(
-            channels, -9.4, half=0.6, size_bytes=1_640_000, stored_bytes=1_650_000, parameters=410_000,
-            macs=41_000_000, latency_ms=latencies(4.1, 110.0, 1.9, 80.0, of=base), layers=layers(0.5),
+            channels,
+            -9.4,
+            half=0.6,
+            size_bytes=1_640_000,
+            stored_bytes=1_650_000,
+            parameters=410_000,
+            macs=41_000_000,
+            latency_ms=latencies(4.1, 110.0, 1.9, 80.0, of=base),
+            layers=layers(0.5),
         ),
         variant(
-            tuned, -0.52, half=0.3, size_bytes=1_640_000, stored_bytes=1_650_000, parameters=410_000,
-            macs=41_000_000, latency_ms=latencies(4.1, 111.0, 1.9, 81.0, of=base), layers=layers(0.5),
+            tuned,
+            -0.52,
+            half=0.3,
+            size_bytes=1_640_000,
+            stored_bytes=1_650_000,
+            parameters=410_000,
+            macs=41_000_000,
+            latency_ms=latencies(4.1, 111.0, 1.9, 81.0, of=base),
+            layers=layers(0.5),
         ),
         variant(
-            weights, -0.6, half=0.3, size_bytes=1_640_000, stored_bytes=1_650_000, parameters=410_000, zeros=0.3,
-            macs=41_000_000, latency_ms=latencies(4.1, 110.0, 1.9, 80.0, of=base), layers=layers(0.5, 0.3),
+            weights,
+            -0.6,
+            half=0.3,
+            size_bytes=1_640_000,
+            stored_bytes=1_650_000,
+            parameters=410_000,
+            zeros=0.3,
+            macs=41_000_000,
+            latency_ms=latencies(4.1, 110.0, 1.9, 80.0, of=base),
+            layers=layers(0.5, 0.3),
         ),
         variant(
-            int8, -0.63, half=0.35, size_bytes=440_000, stored_bytes=420_000, parameters=410_000, zeros=0.3,
-            macs=41_000_000, latency_ms=latencies(4.2, 115.0, 0.8, 42.0, of=base) | {}, layers=layers(0.5, 0.3),
+            int8,
+            -0.63,
+            half=0.35,
+            size_bytes=440_000,
+            stored_bytes=420_000,
+            parameters=410_000,
+            zeros=0.3,
+            macs=41_000_000,
+            latency_ms=latencies(4.2, 115.0, 0.8, 42.0, of=base) | {},
+            layers=layers(0.5, 0.3),
         ),
-    )  # fmt: skip
+    )
     return CompressionResult(
         config=recipe,
         name="Fast ResNet, custom",
@@ -174,9 +219,12 @@ def distilled(seeds: int = 3, gain: float = 0.6, pairs: int | None = None) -> Co
         if made.seed < (seeds if pairs is None else pairs):
             delta = -20.0 + luck[-1 - made.seed] + (0.0 if made.control else gain + luck[made.seed])
             costs = {
-                "size_bytes": 172_000, "stored_bytes": 171_000, "parameters": 42_442, "macs": 1_900_000,
+                "size_bytes": 172_000,
+                "stored_bytes": 171_000,
+                "parameters": 42_442,
+                "macs": 1_900_000,
                 "latency_ms": latencies(0.5, 9.0, 0.12, 5.0, of=(9.6, 310.0, 4.8, 250.0)),
-            }  # fmt: skip
+            }
             measured.append(variant(made, delta, half=0.8, model="simple_cnn", layers=(), **costs))
     return CompressionResult(
         config=recipe,
@@ -202,20 +250,38 @@ def text(done: int = 2, **changes: Any) -> CompressionResult:
     """An LSTM in float16, then in int8. changes: of the int8 variant."""
     recipe = config(PruneWeights(amount=0.3), Int8(), text=True)
     first = Measurement(
-        id=ORIGINAL, title="original", model="char_lstm", stored_bytes=13_830_000, size_bytes=13_830_000,
-        parameters=3_457_729, macs=3_440_000, accuracy=0.573, images=111_540, loss_nats=1.452, characters_per_s=610.0,
+        id=ORIGINAL,
+        title="original",
+        model="char_lstm",
+        stored_bytes=13_830_000,
+        size_bytes=13_830_000,
+        parameters=3_457_729,
+        macs=3_440_000,
+        accuracy=0.573,
+        images=111_540,
+        loss_nats=1.452,
+        characters_per_s=610.0,
         original_characters_per_s=610.0,
-    )  # fmt: skip
+    )
     made = []
     for place, (variant_made, nats, size) in enumerate(zip(recipe.variants(), (0.021, 0.024), (13_830_000, 3_520_000))):
         made.append(
             dataclasses.replace(
-                first, id=variant_made.id, title=variant_made.title, number=variant_made.number, steps=variant_made.steps,
+                first,
+                id=variant_made.id,
+                title=variant_made.title,
+                number=variant_made.number,
+                steps=variant_made.steps,
                 stored_bytes=size,
-                size_bytes=size, loss_nats=1.452 + nats, delta_nats=nats, accuracy=0.569, zeros=0.3,
-                delta_nats_interval=(nats - 0.004, nats + 0.004), characters_per_s=(615.0, 1050.0)[place],
+                size_bytes=size,
+                loss_nats=1.452 + nats,
+                delta_nats=nats,
+                accuracy=0.569,
+                zeros=0.3,
+                delta_nats_interval=(nats - 0.004, nats + 0.004),
+                characters_per_s=(615.0, 1050.0)[place],
             )
-        )  # fmt: skip
+        )
     made[-1] = dataclasses.replace(made[-1], **changes)
     return CompressionResult(
         config=recipe, name="LSTM, custom", original="LSTM", task="text", measured=(first, *made[:done])

@@ -260,8 +260,17 @@ def test_presets_and_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_recipe_at_work_is_described_by_its_variants() -> None:
     config = synthetic.config(PruneChannels(), FineTune(), Int8())
-    run = Run(id="x", name="x", kind=COMPRESS.name, config=config, status="running",
-              stage="reading the dataset", parts_done=1, examples_per_s=4600.4, seconds_left=200.0)  # fmt: skip
+    run = Run(
+        id="x",
+        name="x",
+        kind=COMPRESS.name,
+        config=config,
+        status="running",
+        stage="reading the dataset",
+        parts_done=1,
+        examples_per_s=4600.4,
+        seconds_left=200.0,
+    )
     assert describe(run) == (None, "reading the dataset")
     training = dataclasses.replace(run, stage="fine-tune for 2 epochs: training", step=250, total_steps=1000)
     words = "variant 2 of 3 · fine-tune for 2 epochs: training · 4,600 images/s · 3:20 left of this step"
@@ -396,6 +405,9 @@ def test_data_that_are_gone_are_missed_before_the_start(
         assert code == 0
         assert "Without it accuracy is not measured" in said
         assert RunStore().get(output.strip()).status == "queued"
-    save_checkpoint(tmp_path / "orphan", reference.model, dataclasses.replace(card, dataset=dataclasses.replace(
-        reference.card.dataset, name="cifar10")))  # fmt: skip
+    save_checkpoint(
+        tmp_path / "orphan",
+        reference.model,
+        dataclasses.replace(card, dataset=dataclasses.replace(reference.card.dataset, name="cifar10")),
+    )
     assert "python -m core data fetch cifar10" in refused(capsys, "compress", "start", *asked, "int8")

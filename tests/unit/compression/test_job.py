@@ -238,9 +238,14 @@ def test_a_writer_is_pruned_and_measured_on_its_text(
 ) -> None:
     data = load_dataset(f"text:{write_text(tmp_path / 'text', 6000)}")
     config = TrainConfig(
-        model="char_gpt", model_config={"width": 16, "layers": 1, "heads": 2, "context": 32}, dataset=data.card.name,
-        epochs=0.5, batch_size=8, window=32, lr=5e-3,
-    )  # fmt: skip
+        model="char_gpt",
+        model_config={"width": 16, "layers": 1, "heads": 2, "context": 32},
+        dataset=data.card.name,
+        epochs=0.5,
+        batch_size=8,
+        window=32,
+        lr=5e-3,
+    )
     original = trained(config, data, tmp_path / "writer")
     run = done(store, original, PruneGradually(amount=0.5, epochs=0.5), Int8())
     for item in read_compression(store, run.id).measured:

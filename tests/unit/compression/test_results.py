@@ -121,10 +121,15 @@ def front_item(name: str, size: int | None, accuracy: float | None) -> Measureme
 
 def test_the_front_holds_what_nothing_beats() -> None:
     items = (
-        front_item(ORIGINAL, 100, 0.9), front_item("worse", 110, 0.89), front_item("small", 20, 0.8),
-        front_item("beaten", 30, 0.8), front_item("twin", 20, 0.8), front_item("large", 200, 0.95),
-        front_item("unknown", None, 0.99), front_item("silent", 10, None),
-    )  # fmt: skip
+        front_item(ORIGINAL, 100, 0.9),
+        front_item("worse", 110, 0.89),
+        front_item("small", 20, 0.8),
+        front_item("beaten", 30, 0.8),
+        front_item("twin", 20, 0.8),
+        front_item("large", 200, 0.95),
+        front_item("unknown", None, 0.99),
+        front_item("silent", 10, None),
+    )
     assert on_the_front(items, "size_bytes") == {ORIGINAL, "small", "twin", "large"}
     assert on_the_front(items, "onnx_b1") == set()
     losses = tuple(dataclasses.replace(item, loss_nats=item.accuracy) for item in items[:3])
@@ -334,8 +339,18 @@ def test_values_for_files_are_numbers() -> None:
 def test_numbers_in_words() -> None:
     sizes = (None, 0, 17, 999, 999.7, 1000, 231_400, 999_600, 7_905_000, 44_700_000, 3.2e9)
     assert [byte_words(size) for size in sizes] == [
-        "–", "–", "17 B", "999 B", "1.00 kB", "1.00 kB", "231 kB", "1.00 MB", "7.91 MB", "44.7 MB", "3.20 GB",
-    ]  # fmt: skip
+        "–",
+        "–",
+        "17 B",
+        "999 B",
+        "1.00 kB",
+        "1.00 kB",
+        "231 kB",
+        "1.00 MB",
+        "7.91 MB",
+        "44.7 MB",
+        "3.20 GB",
+    ]
     assert [p_words(value) for value in (None, 1.0, 0.041, 0.62, 1e-9)] == ["–", "1.00", "0.041", "0.62", "<0.001"]
 
 

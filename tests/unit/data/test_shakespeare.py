@@ -35,10 +35,11 @@ MEMBERS = {
     "setup.py": "raise SystemExit('must never run here')",
 }
 WORKS = (
-    "HENRY IV\n\n\nF.\nThrice told?\n\nenforced &c.\n" + "x\n" * 600
+    "HENRY IV\n\n\nF.\nThrice told?\n\nenforced &c.\n"
+    + "x\n" * 600
     + "\n\n\nTHE SONNETS\n\n\nI\n\nFrom fairest creatures"
     + "\n\n\n\nTHE WINTER'S TALE\n\n\nACT I.\n\nLeontes.\n[Exeunt.]\n"
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

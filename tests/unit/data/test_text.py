@@ -286,9 +286,22 @@ def test_the_path_of_a_text_file_is_enough(suffix: str, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     "name",
-    ["text:", "text:  ", "text:/nowhere.txt", "text:a\0b", "text:" + "x" * 5000, "text:" + "x" * 300, "text:/dev/null",
-     "text:/tmp", "text:/tmp/a\nb.txt", "text:\ud800.txt", "text:~nobody-here/x.txt", "x" * 300 + ".txt", "\0.txt"],
-)  # fmt: skip
+    [
+        "text:",
+        "text:  ",
+        "text:/nowhere.txt",
+        "text:a\0b",
+        "text:" + "x" * 5000,
+        "text:" + "x" * 300,
+        "text:/dev/null",
+        "text:/tmp",
+        "text:/tmp/a\nb.txt",
+        "text:\ud800.txt",
+        "text:~nobody-here/x.txt",
+        "x" * 300 + ".txt",
+        "\0.txt",
+    ],
+)
 def test_names_that_lead_nowhere_are_one_sentence(name: str) -> None:
     for act in (load_dataset, dataset_status, dataset_state, canonical_name):
         with pytest.raises(LabError) as caught:

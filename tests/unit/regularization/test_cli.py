@@ -235,8 +235,19 @@ def test_the_command_of_a_study_makes_it_again(
 
 def test_a_study_at_work_is_described_by_its_runs() -> None:
     study = StudyConfig(arms=("l2", "dropout", "cutout", "mixup"), train_sizes=(1, 2, 3, 4), seeds=3, steps=10)
-    run = Run(id="x", name="x", kind=STUDY.name, config=study, status="running", stage="training",
-              step=150, total_steps=600, parts_done=12, examples_per_s=4600.4, seconds_left=200)  # fmt: skip
+    run = Run(
+        id="x",
+        name="x",
+        kind=STUDY.name,
+        config=study,
+        status="running",
+        stage="training",
+        step=150,
+        total_steps=600,
+        parts_done=12,
+        examples_per_s=4600.4,
+        seconds_left=200,
+    )
     assert describe(run) == (0.25, "runs 12 of 60 · 4,600 images/s · 3:20 left")
     tests = dataclasses.replace(run, stage="measuring on the test images")
     assert describe(tests)[1] == "runs 12 of 60 · measuring on the test images"

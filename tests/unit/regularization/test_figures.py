@@ -31,9 +31,23 @@ UNKNOWN = Verdict(kind="none", effect=None, half_width=None, seeds=1, words="no 
 
 def row(arm: str, verdict: Verdict, size: int = 500, mean: float | None = 0.5, **changes: Any) -> ArmResult:
     known = ArmResult(
-        arm=arm, title=arm.title(), train_size=size, variant=arm, label=arm, tried=1, split="test", seeds=3, mean=mean,
-        sd=0.01, half_width=0.02, val_mean=mean, train_mean=0.9, gap=0.4, kept_step=None, verdict=verdict,
-    )  # fmt: skip
+        arm=arm,
+        title=arm.title(),
+        train_size=size,
+        variant=arm,
+        label=arm,
+        tried=1,
+        split="test",
+        seeds=3,
+        mean=mean,
+        sd=0.01,
+        half_width=0.02,
+        val_mean=mean,
+        train_mean=0.9,
+        gap=0.4,
+        kept_step=None,
+        verdict=verdict,
+    )
     return dataclasses.replace(known, **changes)
 
 
@@ -190,8 +204,11 @@ def test_many_long_names_make_a_figure_higher_and_stay_apart() -> None:
 
 
 def test_sizes_are_drawn_with_bands_where_there_are_intervals() -> None:
-    rows = [row(arm, BASE, size=size, mean=mean) for arm, start in (("none", 0.4), ("l2=0.1", 0.5))
-            for size, mean in ((5000, start + 0.2), (500, start), (1000, start + 0.1))]  # fmt: skip
+    rows = [
+        row(arm, BASE, size=size, mean=mean)
+        for arm, start in (("none", 0.4), ("l2=0.1", 0.5))
+        for size, mean in ((5000, start + 0.2), (500, start), (1000, start + 0.1))
+    ]
     rows[-1] = dataclasses.replace(rows[-1], half_width=None)
     figure = sizes(rows, ["l2=0.1", "mixup=0.2"], dark=False)
     assert figure.layout.xaxis.type == "log"
@@ -255,8 +272,10 @@ def test_strengths_without_spread_baseline_or_choice() -> None:
 
 
 def test_class_changes_show_mean_and_every_seed() -> None:
-    changes = [ClassChange(label="<b>cat", mean=0.02, of_seeds=(0.05, -0.01)),
-               ClassChange(label="d" * 40, mean=-0.03, of_seeds=(-0.03,))]  # fmt: skip
+    changes = [
+        ClassChange(label="<b>cat", mean=0.02, of_seeds=(0.05, -0.01)),
+        ClassChange(label="d" * 40, mean=-0.03, of_seeds=(-0.03,)),
+    ]
     figure = class_changes(changes, dark=False)
     bars, dots = figure.data
     assert list(bars.x) == pytest.approx([2, -3])

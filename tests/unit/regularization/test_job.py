@@ -121,8 +121,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def config(dataset: str) -> StudyConfig:
     """Eight runs. Early stopping with both patiences keeps earlier weights: one stops at once, the other goes on."""
-    return StudyConfig(dataset=dataset, arms=("l2=0.5", TUNED), train_sizes=(SIZE,), seeds=2, steps=STEPS, batch_size=8,
-                       evaluations=EVALUATIONS, device="cpu")  # fmt: skip
+    return StudyConfig(
+        dataset=dataset,
+        arms=("l2=0.5", TUNED),
+        train_sizes=(SIZE,),
+        seeds=2,
+        steps=STEPS,
+        batch_size=8,
+        evaluations=EVALUATIONS,
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="module")

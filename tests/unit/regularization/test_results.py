@@ -71,8 +71,11 @@ def test_strength_is_chosen_on_validation_and_judged_on_test() -> None:
     arm = parse_arm("dropout=0.1/0.5")
     assert chosen(result, arm, 100) == "dropout=0.1"
     assert [(item.variant, item.seed) for item in judged(result)] == [
-        ("none", 0), ("none", 1), ("dropout=0.1", 0), ("dropout=0.1", 1),
-    ]  # fmt: skip
+        ("none", 0),
+        ("none", 1),
+        ("dropout=0.1", 0),
+        ("dropout=0.1", 1),
+    ]
     row = next(row for row in summary(result) if row.arm == arm.spec)
     assert (row.variant, row.tried, row.split, row.seeds) == ("dropout=0.1", 2, "test", 2)
     assert row.mean == pytest.approx(0.42)
@@ -94,8 +97,9 @@ def test_test_counts_only_once_all_that_counts_is_measured_on_it(what: dict[str,
     assert split_of(late) == "validation"
     row = next(row for row in summary(late) if row.variant == "dropout=0.1")
     assert (row.split, row.mean) == ("validation", pytest.approx(0.60))
-    unchosen = a_result(TUNED, lambda item: tuned(item) | (
-        {"test_accuracy": None} if item.variant.spec == "dropout=0.5" else {}))  # fmt: skip
+    unchosen = a_result(
+        TUNED, lambda item: tuned(item) | ({"test_accuracy": None} if item.variant.spec == "dropout=0.5" else {})
+    )
     assert split_of(unchosen) == "test", "what was not chosen is never measured on it"
 
 
@@ -215,8 +219,13 @@ def test_classes_are_compared_seed_by_seed() -> None:
 
 def whole() -> StudyResult:
     """A result with something in every field."""
-    curve = Curve(step=(3, 6), train_accuracy=(0.5, None), val_accuracy=(0.25, 0.5),
-                  train_loss_nats=(1.5, 0.25), val_loss_nats=(2.0, 1.0))  # fmt: skip
+    curve = Curve(
+        step=(3, 6),
+        train_accuracy=(0.5, None),
+        val_accuracy=(0.25, 0.5),
+        train_loss_nats=(1.5, 0.25),
+        val_loss_nats=(2.0, 1.0),
+    )
     result = a_result(TUNED, lambda item: tuned(item, curve=curve, test_per_class=(0.5, 0.75)), ("cat", "dog"))
     return dataclasses.replace(result, name="mine", sizes={"train": 100, "test": 20}, made={"hours": "1"})
 

@@ -39,8 +39,16 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.fixture(scope="module")
 def config(tiny_dataset_folder: Path) -> StudyConfig:
-    return StudyConfig(dataset=f"folder:{tiny_dataset_folder}", arms=("dropout=0.3",), train_sizes=(16,), seeds=1, steps=4,
-                       batch_size=8, evaluations=1, device="cpu")  # fmt: skip
+    return StudyConfig(
+        dataset=f"folder:{tiny_dataset_folder}",
+        arms=("dropout=0.3",),
+        train_sizes=(16,),
+        seeds=1,
+        steps=4,
+        batch_size=8,
+        evaluations=1,
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +192,24 @@ def test_the_checkpoint_of_a_run_classifies(store: RunStore, study: str, config:
 def test_names_that_lead_elsewhere_are_refused(store: RunStore, study: str, first: Path, tmp_path: Path) -> None:
     shutil.copytree(first / "best", tmp_path / "runs" / "elsewhere" / "best")
     shutil.copytree(first / "best", store.folder(study) / "best-of-all" / "best")
-    ends = ("/..", "/.", "/../elsewhere", "/../elsewhere/best", f"/{first.name}/best", f"/{first.name}/", "/best-of-all",
-            f"/{MEMBERS}", "/best", "/last", "//", f"/{first.name}\n", "/" + "x" * 300, "/a\0b", "/%2e", "/no")  # fmt: skip
+    ends = (
+        "/..",
+        "/.",
+        "/../elsewhere",
+        "/../elsewhere/best",
+        f"/{first.name}/best",
+        f"/{first.name}/",
+        "/best-of-all",
+        f"/{MEMBERS}",
+        "/best",
+        "/last",
+        "//",
+        f"/{first.name}\n",
+        "/" + "x" * 300,
+        "/a\0b",
+        "/%2e",
+        "/no",
+    )
     for name in (*(study + end for end in ends), f"../runs/{study}/{first.name}", f"/{first.name}", f"{first.name}"):
         with pytest.raises(LabError, match="no checkpoint named"):
             find_checkpoint(name, store.root)

@@ -219,9 +219,16 @@ def test_a_run_that_starts_anew_begins_with_none(
 
 def test_fractions_of_an_epoch_and_texts(store: RunStore, tmp_path: Path) -> None:
     config = TrainConfig(
-        model="char_gru", model_config={"width": 8, "layers": 1, "embedding": 4}, dataset=f"text:{write_text(tmp_path)}",
-        epochs=0.2, batch_size=8, window=8, eval_every=0.05, snapshots=2, device="cpu",
-    )  # fmt: skip
+        model="char_gru",
+        model_config={"width": 8, "layers": 1, "embedding": 4},
+        dataset=f"text:{write_text(tmp_path)}",
+        epochs=0.2,
+        batch_size=8,
+        window=8,
+        eval_every=0.05,
+        snapshots=2,
+        device="cpu",
+    )
     run_id = done(store, config, "Poet")
     found = names(store, run_id)
     assert list(found.values()) == sorted(found.values())

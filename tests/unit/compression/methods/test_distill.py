@@ -42,13 +42,27 @@ IMAGES = synthetic(train=96, held_out=32)
 VERSES = play(3200)
 TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
 IMAGES = TrainConfig(
-    model="simple_cnn", model_config={"dropout": 0.2}, epochs=1.5, batch_size=24, lr=3e-3, flip="alternating",
-    crop_padding=3, label_smoothing=0.1, device="cpu",
-)  # fmt: skip
+    model="simple_cnn",
+    model_config={"dropout": 0.2},
+    epochs=1.5,
+    batch_size=24,
+    lr=3e-3,
+    flip="alternating",
+    crop_padding=3,
+    label_smoothing=0.1,
+    device="cpu",
+)
 CHARACTERS = TrainConfig(
-    model="char_lstm", model_config={"width": 12, "embedding": 12, "layers": 1}, dataset="text:/x", epochs=1.0,
-    batch_size=8, window=32, state_reset=0.3, lr=5e-3, device="cpu",
-)  # fmt: skip
+    model="char_lstm",
+    model_config={"width": 12, "embedding": 12, "layers": 1},
+    dataset="text:/x",
+    epochs=1.0,
+    batch_size=8,
+    window=32,
+    state_reset=0.3,
+    lr=5e-3,
+    device="cpu",
+)
 GPT = CHARACTERS.replace(model="char_gpt", model_config={"width": 16, "layers": 1, "heads": 2, "context": 32})
 
 

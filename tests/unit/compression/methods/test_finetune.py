@@ -41,14 +41,31 @@ IMAGES = synthetic(train=96, held_out=32)
 VERSES = play(3200)
 TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
 RESNET = TrainConfig(
-    model="fast_resnet", model_config={"widths": [8, 8, 8]}, epochs=2, batch_size=24, lr=3e-3, seed=5, crop_padding=2,
-    flip="random", mixup=0.2, average="ema", average_decay=0.9, early_stopping=1, device="cpu",
-)  # fmt: skip
+    model="fast_resnet",
+    model_config={"widths": [8, 8, 8]},
+    epochs=2,
+    batch_size=24,
+    lr=3e-3,
+    seed=5,
+    crop_padding=2,
+    flip="random",
+    mixup=0.2,
+    average="ema",
+    average_decay=0.9,
+    early_stopping=1,
+    device="cpu",
+)
 CNN = RESNET.replace(model="simple_cnn", model_config={"widths": [6, 8], "batch_norm": True})
 WRITER = TrainConfig(
-    model="char_lstm", model_config={"width": 12, "embedding": 12, "layers": 1}, dataset="text:/x", epochs=1.0,
-    batch_size=8, window=32, lr=5e-3, device="cpu",
-)  # fmt: skip
+    model="char_lstm",
+    model_config={"width": 12, "embedding": 12, "layers": 1},
+    dataset="text:/x",
+    epochs=1.0,
+    batch_size=8,
+    window=32,
+    lr=5e-3,
+    device="cpu",
+)
 GPT = WRITER.replace(model="char_gpt", model_config={"width": 16, "layers": 1, "heads": 2, "context": 64})
 _made: dict[str, Checkpoint] = {}
 
@@ -142,9 +159,14 @@ def test_a_lottery_ticket_starts_from_the_first_weights_under_the_mask_of_the_la
     assert others
     assert all(torch.equal(session.model.state_dict()[name], fresh.state_dict()[name]) for name in others)
     assert session.config == TrainConfig.from_dict(original.card.recipe).replace(
-        model_config=original.card.model_config, dataset=original.card.dataset.name, epochs=1.0, keep="last",
-        early_stopping=0, eval_every=0.25, window=session.config.window,
-    )  # fmt: skip
+        model_config=original.card.model_config,
+        dataset=original.card.dataset.name,
+        epochs=1.0,
+        keep="last",
+        early_stopping=0,
+        eval_every=0.25,
+        window=session.config.window,
+    )
     list(train(session))
     result = session.result()
     assert not any(prunable(result.model)[name][~mask].any() for name, mask in masks.items())
