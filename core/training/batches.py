@@ -16,7 +16,7 @@ from torch import Tensor
 from core.data.dataset import ImageCard, Split
 from core.training.auto_augment import trivial_augment
 from core.training.config import TrainConfig
-from core.training.mixing import mixed
+from core.training.mixing import mixup_cutmix
 
 AUTO_AUGMENT_STREAM, MIXING_STREAM = 1, 2
 """Draws that came later than order, flips, crops and cutout have streams of their own: those stay what they were."""
@@ -53,12 +53,12 @@ def epoch_batches(
     with mixup or cutmix (B, classes)."""
     total, side = len(data), data.images.shape[1]
     device = data.images.device
-    random = torch.Generator().manual_seed(mix(config.seed, epoch))
+    random = torch.Generator().manual_seed(derive_seed(config.seed, epoch))
     order = epoch_order(total, random)
     shifts = torch.randint(-config.crop_padding, config.crop_padding + 1, (total, 2), generator=random)
     flips = torch.rand(total, generator=random) < 0.5
     if config.flip == "alternating":
-        first_flips = torch.rand(total, generator=torch.Generator().manual_seed(mix(config.seed, -1))) < 0.5
+        first_flips = torch.rand(total, generator=torch.Generator().manual_seed(derive_seed(config.seed, -1))) < 0.5
         flips = first_flips[order] ^ (epoch % 2 == 1)
     corners = torch.randint(0, side, (total, 2), generator=random) - config.cutout // 2
     # Elsewhere than on CUDA, a copy that is not waited for may read memory that was given back already.
@@ -88,7 +88,7 @@ def epoch_batches(
         if config.mixup or config.cutmix:
             targets = F.one_hot(targets, data.classes).float()
             seed = batch_seed(config.seed, epoch, index, MIXING_STREAM)
-            images, targets = mixed(images, targets, mixup=config.mixup, cutmix=config.cutmix, seed=seed)
+            images, targets = mixup_cutmix(images, targets, mixup=config.mixup, cutmix=config.cutmix, seed=seed)
         yield images, targets
 
 
@@ -105,10 +105,10 @@ def _reflect(index: Tensor, side: int) -> Tensor:
 
 def batch_seed(seed: int, epoch: int, index: int, stream: int) -> int:
     """A seed for one kind of draw of one batch."""
-    return mix(mix(mix(seed, epoch), index), stream)
+    return derive_seed(derive_seed(derive_seed(seed, epoch), index), stream)
 
 
-def mix(seed: int, epoch: int) -> int:
+def derive_seed(seed: int, epoch: int) -> int:
     """One well-spread 63-bit seed from two small numbers (the mixing step of splitmix64)."""
     value = (seed * 0x9E3779B97F4A7C15 + (epoch + 2) * 0xD1B54A32D192ED03) & (2**64 - 1)
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)

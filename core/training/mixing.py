@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]
 """Top, bottom, left and right, in pixels; bottom and right are outside."""
 
 
-def mixed(images: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: int) -> tuple[Tensor, Tensor]:
+def mixup_cutmix(images: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: int) -> tuple[Tensor, Tensor]:
     """Mix a batch by one share and one permutation. images: (B, 3, H, W); targets: (B, classes), each row a distribution.
 
     mixup, cutmix: alpha of each Beta(alpha, alpha), 0 = off; where both are on, one of them is chosen with equal chance.

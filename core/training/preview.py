@@ -7,7 +7,7 @@ import torch
 
 from core.common.errors import LabError
 from core.data.dataset import ImageCard, Split
-from core.training.batches import DeviceImages, epoch_batches, epoch_order, mix
+from core.training.batches import DeviceImages, derive_seed, epoch_batches, epoch_order
 from core.training.config import TrainConfig
 
 
@@ -23,6 +23,6 @@ def augmented_pixels(
         raise LabError(f"{len(images)} images with {len(labels)} labels cannot be shown: give each image one label.")
     data = DeviceImages(Split(images=images, labels=labels), card, "cpu")
     inputs, targets = next(epoch_batches(data, config, epoch, len(data)))
-    place = torch.argsort(epoch_order(len(data), torch.Generator().manual_seed(mix(config.seed, epoch))))
+    place = torch.argsort(epoch_order(len(data), torch.Generator().manual_seed(derive_seed(config.seed, epoch))))
     raw = (inputs.permute(0, 2, 3, 1) * torch.tensor(card.std) + torch.tensor(card.mean)) * 255
     return raw[place].round().clamp(0, 255).to(torch.uint8).numpy(), targets[place].numpy()

@@ -20,7 +20,7 @@ from core.common.errors import LabError
 from core.data.dataset import UNKNOWN, DatasetCard, TextDataset
 from core.inference.text import character_losses, unk_token
 from core.models import full_config
-from core.training.batches import mix
+from core.training.batches import derive_seed
 from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.task import Batch, Validation
 
@@ -79,7 +79,7 @@ class TextTask:
             first = 0
 
     def _epoch(self, epoch: int, first: int) -> Iterator[Batch]:
-        random = torch.Generator().manual_seed(mix(self.config.seed, epoch))
+        random = torch.Generator().manual_seed(derive_seed(self.config.seed, epoch))
         offset = int(torch.randint(0, self.window, (1,), generator=random))
         length = self.steps_per_epoch * self.window
         if self.recurrent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from core.training.batches import DeviceImages, epoch_batches, mix
+from core.training.batches import DeviceImages, derive_seed, epoch_batches
 from core.training.config import TrainConfig
 from tests.unit.builders import synthetic
 
@@ -50,7 +50,7 @@ def test_a_batch_depends_on_seed_epoch_and_place_only() -> None:
 def test_the_draws_of_an_epoch_are_what_they_always_were() -> None:
     """Order, shifts, flips and corners, in this order from one generator: what comes later draws elsewhere."""
     config = TrainConfig(seed=3, flip="random", crop_padding=2, cutout=6)
-    random = torch.Generator().manual_seed(mix(3, 1))
+    random = torch.Generator().manual_seed(derive_seed(3, 1))
     order = torch.randperm(50, generator=random).numpy()
     shifts = torch.randint(-2, 3, (50, 2), generator=random).numpy()
     flips = (torch.rand(50, generator=random) < 0.5).numpy()
