@@ -241,7 +241,9 @@ class RunStore:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
         config, problem = read_config(asked.get("kind"), asked.get("config"))
-        if problem and status not in (*ACTIVE, "finished"):  # what is done stays done
+        # What is done stays done, also where this version has no such setting any more.
+        done = status == "finished" and config is not None and bool(asked.get("config"))
+        if problem and status not in ACTIVE and not done:
             status, message = "failed", problem
         kind = UNREADABLE if config is None else find_kind(asked.get("kind"))
         run = Run(

@@ -78,9 +78,9 @@ def randomisation(asked: AttributionQuery, found: Attribution, display: Display)
             )
         )
 
-    from core.attribution.evidence.randomisation import layer_changes
+    from core.attribution.evidence.randomisation import layers_of
 
-    maps = 1 + len(layer_changes(loaded(asked.reference).model))
+    maps = 1 + len(layers_of(loaded(asked.reference).model))
     label = f"Shuffle the layers, {about(seconds(asked, method.name) * maps)}"
     try:
         steps = background(asked, ("randomisation", method.name, method.settings()), work, start=False, label=label)

@@ -38,31 +38,17 @@ from core.training.trainer import train
 from tests.tiny_text import play
 from tests.unit.builders import synthetic
 
-IMAGES = synthetic(train=96, held_out=32)
+DATA = synthetic(train=96, held_out=32)
 VERSES = play(3200)
 TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
 IMAGES = TrainConfig(
-    model="simple_cnn",
-    model_config={"dropout": 0.2},
-    epochs=1.5,
-    batch_size=24,
-    lr=3e-3,
-    flip="alternating",
-    crop_padding=3,
-    label_smoothing=0.1,
-    device="cpu",
-)
+    model="simple_cnn", model_config={"dropout": 0.2}, epochs=1.5, batch_size=24, lr=3e-3, flip="alternating",
+    crop_padding=3, label_smoothing=0.1, device="cpu",
+)  # fmt: skip
 CHARACTERS = TrainConfig(
-    model="char_lstm",
-    model_config={"width": 12, "embedding": 12, "layers": 1},
-    dataset="text:/x",
-    epochs=1.0,
-    batch_size=8,
-    window=32,
-    state_reset=0.3,
-    lr=5e-3,
-    device="cpu",
-)
+    model="char_lstm", model_config={"width": 12, "embedding": 12, "layers": 1}, dataset="text:/x", epochs=1.0,
+    batch_size=8, window=32, state_reset=0.3, lr=5e-3, device="cpu",
+)  # fmt: skip
 GPT = CHARACTERS.replace(model="char_gpt", model_config={"width": 16, "layers": 1, "heads": 2, "context": 32})
 
 
@@ -91,7 +77,7 @@ def teaching(teacher: Checkpoint, data: Dataset, task: Any, **values: Any) -> Te
 
 
 @pytest.mark.usefixtures("lab_home")
-@pytest.mark.parametrize(("config", "data"), [(IMAGES, IMAGES), (CHARACTERS, TEXT), (GPT, TEXT)])
+@pytest.mark.parametrize(("config", "data"), [(IMAGES, DATA), (CHARACTERS, TEXT), (GPT, TEXT)])
 def test_a_teacher_without_a_say_changes_nothing(config: TrainConfig, data: Dataset) -> None:
     plain, silent, heard = TrainSession(config, data, "cpu"), Soft(config, data, "cpu"), Soft(config, data, "cpu")
     teacher = trained(config, data)
@@ -134,18 +120,18 @@ def test_a_large_temperature_matches_logits() -> None:
 
 @pytest.mark.usefixtures("lab_home")
 def test_a_image_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
-    session = Soft(IMAGES.replace(model_config={}, label_smoothing=0.0), IMAGES, "cpu")
-    teacher = trained(IMAGES, IMAGES)
-    session.task.teach(teaching(teacher, IMAGES, session.task, alpha=0.6))
+    session = Soft(IMAGES.replace(model_config={}, label_smoothing=0.0), DATA, "cpu")
+    teacher = trained(IMAGES, DATA)
+    session.task.teach(teaching(teacher, DATA, session.task, alpha=0.6))
     batches = session.batches()
     inputs, targets = next(batches)
     assert targets.tolist() != sorted(targets.tolist())
     # The same batch of a task that nobody teaches tells the labels; the teacher is asked by hand.
-    plain = TrainSession(session.config, IMAGES, "cpu")
+    plain = TrainSession(session.config, DATA, "cpu")
     images, labels = next(plain.batches())
     assert torch.equal(images, inputs)
-    pixels = torch.from_numpy(IMAGES.train.images[targets.numpy()].astype(np.float32))
-    mean, std = (torch.tensor(values) for values in (IMAGES.card.mean, IMAGES.card.std))
+    pixels = torch.from_numpy(DATA.train.images[targets.numpy()].astype(np.float32))
+    mean, std = (torch.tensor(values) for values in (DATA.card.mean, DATA.card.std))
     with torch.no_grad():
         soft = teacher.model(((pixels / 255 - mean) / std).permute(0, 3, 1, 2))
         logits = session.model(images)
@@ -194,16 +180,16 @@ def test_expectations_cost_what_the_text_costs(name: str, length: int) -> None:
 def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = SoftImageTask(IMAGES, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    teacher = trained(IMAGES, IMAGES)
+    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    teacher = trained(IMAGES, DATA)
     before = [value.clone() for value in teacher.model.state_dict().values()]
     asked: list[float] = []
-    first = soft_targets(teacher, IMAGES, task, asked.append)
+    first = soft_targets(teacher, DATA, task, asked.append)
     assert asked == [1.0]
     assert first.logits.shape == (96, 4)
     (path,) = (lab_home / "soft-targets").iterdir()
     whole = path.read_bytes()
-    again = soft_targets(teacher, IMAGES, task, asked.append)
+    again = soft_targets(teacher, DATA, task, asked.append)
     assert asked == [1.0], "the file was used"
     assert torch.equal(again.logits, first.logits)
     flipped = bytearray(whole)
@@ -211,37 +197,37 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     for damaged in (b"", whole[:100], whole[:-40], b"not a file of numpy", bytes(flipped)):
         path.write_bytes(damaged)
         asked.clear()
-        anew = soft_targets(teacher, IMAGES, task, asked.append)
+        anew = soft_targets(teacher, DATA, task, asked.append)
         assert asked == [1.0]
         assert torch.equal(anew.logits, first.logits)
         assert path.read_bytes() == whole
     # Another network with the same card, other images, and another view of them are asked anew.
-    other = dataclasses.replace(teacher, model=trained(IMAGES, IMAGES, seed=8).model)
-    fewer = SoftImageTask(IMAGES.replace(train_images=40), IMAGES, "cpu", torch.float32, task.amp)
+    other = dataclasses.replace(teacher, model=trained(IMAGES, DATA, seed=8).model)
+    fewer = SoftImageTask(IMAGES.replace(train_images=40), DATA, "cpu", torch.float32, task.amp)
     asked.clear()
-    assert not torch.equal(soft_targets(other, IMAGES, task, asked.append).logits, first.logits)
-    assert len(soft_targets(teacher, IMAGES, fewer, asked.append).logits) == 40
-    darker = dataclasses.replace(IMAGES, card=dataclasses.replace(IMAGES.card, mean=(0.1, 0.1, 0.1)))
+    assert not torch.equal(soft_targets(other, DATA, task, asked.append).logits, first.logits)
+    assert len(soft_targets(teacher, DATA, fewer, asked.append).logits) == 40
+    darker = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, mean=(0.1, 0.1, 0.1)))
     dark = SoftImageTask(IMAGES, darker, "cpu", torch.float32, task.amp)
     assert not torch.equal(soft_targets(teacher, darker, dark, asked.append).logits, first.logits)
     assert asked == [1.0] * 3
     kept = {item: item.stat().st_size for item in (lab_home / "soft-targets").iterdir()}
     monkeypatch.setattr(distill, "MOST_CACHED_BYTES", max(kept.values()) + 10)
-    soft_targets(other, IMAGES, fewer, asked.append)
+    soft_targets(other, DATA, fewer, asked.append)
     left = set((lab_home / "soft-targets").iterdir())
     assert left - set(kept), "the newest stays"
     assert sum(item.stat().st_size for item in left) <= max(kept.values()) + 10
     monkeypatch.setattr(distill, "MOST_BYTES", 100)
     with pytest.raises(LabError, match="set alpha to 0"):
-        soft_targets(other, IMAGES, fewer, asked.append)
+        soft_targets(other, DATA, fewer, asked.append)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
 
 
 def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> None:
     lab_home.mkdir()
     (lab_home / "soft-targets").write_text("in the way")
-    task = SoftImageTask(IMAGES, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    assert len(soft_targets(trained(IMAGES, IMAGES), IMAGES, task, lambda share: None).logits) == 96
+    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    assert len(soft_targets(trained(IMAGES, DATA), DATA, task, lambda share: None).logits) == 96
 
 
 def test_mean_soft_labels_are_of_each_class() -> None:
@@ -255,16 +241,16 @@ def test_mean_soft_labels_are_of_each_class() -> None:
 
 @pytest.mark.usefixtures("lab_home")
 def test_mixed_images_have_no_teacher() -> None:
-    session = Soft(IMAGES.replace(mixup=0.5), IMAGES, "cpu")
+    session = Soft(IMAGES.replace(mixup=0.5), DATA, "cpu")
     list(train(session))  # without one, they are trained on as always
-    targets = soft_targets(trained(IMAGES, IMAGES), IMAGES, session.task, lambda share: None)
+    targets = soft_targets(trained(IMAGES, DATA), DATA, session.task, lambda share: None)
     with pytest.raises(LabError, match="leave mixup and cutmix out"):
         session.task.teach(Teaching(targets=targets, alpha=0.5, temperature=2.0))
 
 
 def test_labels_that_are_places_are_those_of_the_images() -> None:
     """`epoch_batches` itself: a label and its place go the same way."""
-    task = SoftImageTask(IMAGES, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
     labels = [labels for _, labels in epoch_batches(task.train_data, IMAGES, 3, 24)]
     task.train_data.labels = torch.arange(96)
     places = [places for _, places in epoch_batches(task.train_data, IMAGES, 3, 24)]
