@@ -37,6 +37,16 @@ def torn_writes(folder: Path) -> list[Path]:
     return list(folder.glob(f".*.{'?' * TEMPORARY_CHARACTERS}"))
 
 
+UMASK = os.umask(0)
+os.umask(UMASK)
+
+
+def write_output(path: Path, content: bytes | str) -> None:
+    """`write_atomic` for a file that a person asked for: others may read it where new files may be read by others."""
+    write_atomic(path, content)
+    path.chmod(0o666 & ~UMASK)
+
+
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Replace `path` as a whole (write beside it, fsync, rename), so that a crash leaves the old file or the new one.
 

@@ -18,7 +18,7 @@ from pages.shared.text import show_error
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
-KEY = "image"
+KEY = "input-image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,9 @@ def _test_image() -> None:
         show_error(error)
         return
     count = len(loaded.test)
-    if st.session_state.setdefault("test-index", random.randrange(count)) >= count:  # an address may say anything
+    # Streamlit forgets the number while its box is not drawn: the image that was taken stays the one that is shown.
+    start = st.session_state.get("taken-index", random.randrange(count))
+    if st.session_state.setdefault("test-index", start) >= count:  # an address may say anything
         st.warning(f"There are {count:,} test images, from number 0 on: this is the last.")
         st.session_state["test-index"] = count - 1
     st.number_input("Test image number", 0, count - 1, step=1, key="test-index", on_change=_take_test)
