@@ -46,6 +46,8 @@ from tests.app.conftest import (
 )
 from tests.app.test_classify import give
 
+pytestmark = pytest.mark.slow
+
 PIXELS = fit_to_model(decode_image(random_image()).rgb)
 IG = "Integrated Gradients"
 QUICK = {"compare-methods": "Input × Gradient"}

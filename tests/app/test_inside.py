@@ -21,6 +21,8 @@ from pages.text.hidden_state_help import EXAMPLE
 from pages.text.hidden_state_reach import as_csv, share
 from tests.app.conftest import Open, read, rerun, sources, texts, write_text_checkpoint
 
+pytestmark = pytest.mark.slow
+
 VIEW = "Inside the RNN"
 HOSTILE = "![x](http://evil.example/x.png) <b>é"
 

@@ -16,6 +16,8 @@ from tests.app.conftest import ROOT, Open, click, rerun, texts, wait_for
 from tests.app.studies import progress
 from tests.toy_room import COUNT, CountConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def room(_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +57,6 @@ def test_a_value_out_of_range_is_one_sentence(open_page: Open) -> None:
     assert len(at.error) == 1
 
 
-@pytest.mark.slow
 def test_a_job_is_started_stopped_resumed_and_found_again(open_page: Open) -> None:
     at = open_page("toy")
     at.number_input(key="count-steps").set_value(40)

@@ -26,6 +26,8 @@ from core.jobs.worker import run_worker
 from tests.toy_room import COUNT, CountConfig
 from tests.unit.terminal import ROOT, run_main
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 60.0
 
 

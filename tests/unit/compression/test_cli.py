@@ -29,6 +29,8 @@ from tests.unit.compression.quick_measuring import quicken
 from tests.unit.in_process import follow
 from tests.unit.terminal import refused, run_main
 
+pytestmark = pytest.mark.slow
+
 STEP_LIST = [
     {"step": "prune_weights", "amount": 0.6},
     {"step": "fine_tune", "epochs": 0.1},

@@ -20,6 +20,8 @@ from core.data import load_images
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
 from tests.unit.terminal import run_main
 
+pytestmark = pytest.mark.slow
+
 
 def stored(folder: Path, name: str = "simple_cnn", dataset: Any = None, **config: Any) -> str:
     made = network(name, **config)

@@ -20,6 +20,8 @@ from tests.tiny_text import write_text
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.terminal import run_main
 
+pytestmark = pytest.mark.slow
+
 REQUIRED = (
     *("name", "size_bytes", "stored_bytes", "parameters", "macs", "latency_ms"),
     *("accuracy", "accuracy_interval", "delta_points", "p_value"),

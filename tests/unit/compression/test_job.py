@@ -48,6 +48,8 @@ from tests.unit.compression.recipes import (
     trained,
 )
 
+pytestmark = pytest.mark.slow
+
 CHAIN = (PruneWeights(amount=0.5), FineTune(epochs=1.0), Cluster(bits=3), HuffmanCode())
 
 

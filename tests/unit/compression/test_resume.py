@@ -35,6 +35,8 @@ from tests.unit.compression.recipes import (
     stop,
 )
 
+pytestmark = pytest.mark.slow
+
 TRAINED = (FineTune(epochs=1.0), PruneGradually(amount=0.6, epochs=4.0))
 
 

@@ -14,6 +14,8 @@ from core.data import registries
 from core.data.fetch import Unreachable
 from tests.unit.data.conftest import MirrorServer
 
+pytestmark = pytest.mark.slow
+
 OURS = "http://registry.test/path"
 
 

@@ -17,6 +17,8 @@ import pytest
 from scripts import torch_index
 from tests.browser.lab import free_port
 
+pytestmark = pytest.mark.slow
+
 VERSION = "2.15.0"
 
 
@@ -73,7 +75,6 @@ def test_what_is_installed_already_stays(server: str, constraints: Path, monkeyp
     assert "already" in sentence
 
 
-@pytest.mark.slow
 def test_pip_takes_the_cpu_build(server: str, constraints: Path, tmp_path: Path) -> None:
     flags, sentence = torch_index.choose(f"{server}/cpu", constraints)
     assert "for the CPU" in sentence

@@ -17,6 +17,8 @@ from core.training.config import TrainConfig
 from core.training.job import Recorder
 from tests.unit.in_process import finish
 
+pytestmark = pytest.mark.slow
+
 STEPS = 400
 
 

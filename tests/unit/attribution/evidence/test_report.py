@@ -31,6 +31,8 @@ from core.models import build_model
 from tests.unit.builders import synthetic
 from tests.unit.terminal import ROOT
 
+pytestmark = pytest.mark.slow
+
 DATA = synthetic(train=8, held_out=12)
 METHODS_HERE: tuple[Method, ...] = (
     get_method("saliency"),
@@ -116,7 +118,6 @@ def test_the_same_seed_gives_the_same_and_another_does_not(report: Report, refer
     assert len(set(more.images)) == 6
 
 
-@pytest.mark.slow
 def test_several_processes_give_the_same(report: Report, reference: CheckpointRef) -> None:
     assert timeless(whole(make(reference, jobs=2))) == timeless(report)
 
@@ -298,7 +299,6 @@ def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
     assert set(FIGURES) >= set(found.values["saliency"])
 
 
-@pytest.mark.slow
 def test_reading_a_report_imports_no_torch() -> None:
     code = "import sys, core.attribution.evidence.report as r; r.REPORTS.shipped_names(); print({*HEAVY} & set(sys.modules))"
     code = code.replace("HEAVY", repr(("torch", "captum", "sklearn", "skimage")))

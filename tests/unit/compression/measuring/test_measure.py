@@ -30,6 +30,8 @@ from tests.tiny_text import write_text
 from tests.unit.builders import synthetic
 from tests.unit.compression.quick_measuring import MEMORY, quicken
 
+pytestmark = pytest.mark.slow
+
 DATA = synthetic(held_out=200)
 SMALL = {"width": 24, "embedding": 8, "layers": 2, "dropout": 0.0}
 

@@ -26,6 +26,8 @@ from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.steps import Int8
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
+pytestmark = pytest.mark.slow
+
 CHANGED = {"blocks.0.conv": {"out": 6}, "blocks.0.norm": {"out": 6}, "blocks.0.body.0": {"in": 6, "rank": 4}}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "fast_resnet": ("fast_resnet", {"widths": (16, 24, 24)}),

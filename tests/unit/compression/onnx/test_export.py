@@ -28,6 +28,8 @@ from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.inference.images import normalise
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
+pytestmark = pytest.mark.slow
+
 PRUNED = {
     "blocks.0.conv": {"out": 5},
     "blocks.0.norm": {"out": 5},
@@ -254,7 +256,6 @@ def run_alone(folder: Path, script: str, argument: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
     checkpoint = network("simple_cnn", widths=(8, 8))
@@ -268,7 +269,6 @@ def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
     assert printed == checkpoint.card.image_data.classes[int(logits.argmax())]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["char_lstm", "char_gpt"])
 @torch.no_grad()
 def test_the_snippet_writes_without_this_project(name: str, tmp_path: Path) -> None:

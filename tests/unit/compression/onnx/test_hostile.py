@@ -21,6 +21,8 @@ from core.compression.onnx.runtime import LARGEST_BATCH, OnnxNetwork, check_onnx
 from core.compression.steps import Int8
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
 
+pytestmark = pytest.mark.slow
+
 Sizes = Sequence[int | str | None]
 
 
