@@ -18,7 +18,7 @@ from core.attribution.methods.registry import METHODS, get_method
 from core.common.commands import CheckpointName, Device, Json, Pairs, Whole, between
 from core.common.errors import LabError
 from core.common.output import Bar, check_output, note, print_json, print_table
-from core.common.paths import write_output
+from core.common.paths import write_atomic
 from core.data.cli import how_to_get, load_with_bar
 from core.images.cli import load, read
 
@@ -296,7 +296,7 @@ def _write(
             np.save(buffer, np.ascontiguousarray(values, dtype=np.float32), allow_pickle=False)
             files[name] = path, buffer.getvalue()
     for path, data in files.values():
-        write_output(path, data)
+        write_atomic(path, data, mode=0o666)
     return {name: str(files[name][0]) if name in files else None for name in ("output", "array", "inputs")}
 
 
@@ -335,7 +335,7 @@ def _print_report(report: Report, output: Path | None, as_json: bool) -> None:
     """A report on stdout, and as a file if that was asked for."""
     rows, config = report.rows(), report.config
     if output is not None:
-        write_output(output, json.dumps(report.to_dict(), separators=(",", ":")) + "\n")
+        write_atomic(output, json.dumps(report.to_dict(), separators=(",", ":")) + "\n", mode=0o666)
     if as_json:
         about = dataclasses.asdict(config) | {"images": len(report.images), "left_out": len(report.left_out)}
         print_json(about | {"rows": [dataclasses.asdict(row) for row in rows]})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from core.common.errors import LabError
 
 TEMPORARY_CHARACTERS = 8
-"""That `tempfile.mkstemp` adds to a prefix."""
+"""At the end of a temporary file's name."""
 
 
 def lab_home() -> Path:
@@ -37,24 +37,16 @@ def torn_writes(folder: Path) -> list[Path]:
     return list(folder.glob(f".*.{'?' * TEMPORARY_CHARACTERS}"))
 
 
-UMASK = os.umask(0)
-os.umask(UMASK)
-
-
-def write_output(path: Path, content: bytes | str) -> None:
-    """`write_atomic` for a file that a person asked for: others may read it where new files may be read by others."""
-    write_atomic(path, content)
-    path.chmod(0o666 & ~UMASK)
-
-
-def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = True, mode: int = 0o600) -> None:
     """Replace `path` as a whole (write beside it, fsync, rename), so that a crash leaves the old file or the new one.
 
     durable=False skips the fsync: readers still never see half a file, but a power cut may lose the newest one.
+    mode: permissions before the umask; 0o666 gives those of any new file.
     """
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(TEMPORARY_CHARACTERS // 2)}")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             if durable:
@@ -62,5 +54,5 @@ def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> N
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

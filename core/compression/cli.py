@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, takes_settings
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
-from core.common.paths import write_output
+from core.common.paths import write_atomic
 from core.compression.analysis import UNKNOWN, csv_rows, headline, rows, students_words, winner
 from core.compression.cli_measure import row
 from core.compression.kind import COMPRESS
@@ -97,7 +97,7 @@ def show(run_id: ResultId, /, *, as_json: Json = False) -> None:
 def export_results(run_id: ResultId, file: str, /) -> None:
     """Write what was measured to a .csv or a .json file."""
     path = check_output("FILE", file, (".csv", ".json"))
-    write_output(path, _exported(_find(run_id), path.suffix.lower()))
+    write_atomic(path, _exported(_find(run_id), path.suffix.lower()), mode=0o666)
     note(f"Exported to {path}.")
 
 

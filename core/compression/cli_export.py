@@ -34,7 +34,7 @@ def export(
     """
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.common.devices import cores, prepare_server
-    from core.common.paths import write_output
+    from core.common.paths import write_atomic
 
     if snippet and format != "onnx":
         raise LabError(
@@ -46,7 +46,7 @@ def export(
     loaded = load_checkpoint(reference)
     data, difference, compared = _onnx(reference, loaded) if format == "onnx" else _weights(loaded)
     try:
-        write_output(target, data)
+        write_atomic(target, data, mode=0o666)
     except OSError as error:
         note(f"{target} cannot be written ({error.strerror or error}): free some space there, or give another file.")
         return 1

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from core.common.errors import LabError
-from core.common.output import Bar, check_output, duration
+from core.common.output import Bar, check_output
+from core.common.paths import write_atomic
+from core.common.values import duration
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_cleared(
@@ -58,3 +60,12 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     if not os.access(folder, os.W_OK):
         with pytest.raises(LabError, match="not writable"):
             check_output("--output", str(folder / "x.png"))
+
+
+def test_a_file_is_private_unless_its_mode_says_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    for name, options in (("private", {}), ("shared", {"mode": 0o666})):
+        write_atomic(tmp_path / name, name, **options)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("private", "shared", "usual")]
+    assert modes == [0o600, modes[2], modes[2]]
+    assert len(list(tmp_path.iterdir())) == 3
