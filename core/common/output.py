@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from core.common.errors import LabError
-from core.common.values import duration as duration
 
 PLAIN_EVERY_S = 10.0
 REDRAW_EVERY_S = 0.1

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 
 from core.common.commands import Json, RunId
 from core.common.errors import LabError
-from core.common.output import duration, harmless, note, print_json, print_table
+from core.common.output import harmless, note, print_json, print_table
+from core.common.values import duration
 from core.jobs import LocalEngine
 from core.jobs.foreground import describe, report
 from core.jobs.kind import kinds

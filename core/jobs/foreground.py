@@ -16,7 +16,8 @@ from types import FrameType
 
 from core.common import locks
 from core.common.errors import LabError
-from core.common.output import Bar, duration, note, print_json
+from core.common.output import Bar, note, print_json
+from core.common.values import duration
 from core.jobs.engine import LocalEngine
 from core.jobs.kind import kinds
 from core.jobs.run import Run

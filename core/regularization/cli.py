@@ -11,7 +11,8 @@ from cyclopts import App, Parameter
 
 from core.common.commands import Detach, Json, RunId, RunName, takes_settings
 from core.common.errors import LabError
-from core.common.output import check_output, duration, note, print_json, print_table
+from core.common.output import check_output, note, print_json, print_table
+from core.common.values import duration
 from core.data.cli import load_with_bar
 from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, note_state, run_for_result
