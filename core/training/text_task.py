@@ -43,7 +43,7 @@ class TextTask:
             raise LabError(
                 f"The validation part of {self.card.title} has no character that training saw: mix its lines."
             )
-        self.replacement_char = unk_token(dataset.card.vocabulary)
+        self.unk_token = unk_token(dataset.card.vocabulary)
         self.model_config = dict(config.model_settings) | {"vocabulary": len(dataset.card.vocabulary)}
         _, values = full_config(config.model, self.model_config)
         context = getattr(values, "context", None)
@@ -110,7 +110,7 @@ class TextTask:
     @torch.no_grad()
     def validate(self, model: nn.Module) -> Validation:
         with self.amp:
-            losses, right = character_losses(model, self.validation, self.replacement_char)
+            losses, right = character_losses(model, self.validation, self.unk_token)
         scored = self.validation[1:] != UNKNOWN
         count = int(scored.sum())
         return Validation(loss_nats=float(losses[scored].sum()) / count, accuracy=int(right[scored].sum()) / count)

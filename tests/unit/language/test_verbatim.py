@@ -54,9 +54,9 @@ def check_passages(training: str, text: str, least: int, found: list[Passage]) -
         free[passage.start + 1 : passage.end + 1] = False
     assert [passage.start for passage in found] == sorted(passage.start for passage in found)
     for passage in found:
-        clone_model = text[passage.start : passage.end]
-        assert len(clone_model) == passage.length
-        assert training[passage.source : passage.source + passage.length] == clone_model
+        copied_text = text[passage.start : passage.end]
+        assert len(copied_text) == passage.length
+        assert training[passage.source : passage.source + passage.length] == copied_text
         assert not free[passage.start] or text[passage.start - 1 : passage.end] not in training
         assert not free[passage.end + 1] or text[passage.start : passage.end + 1] not in training
 
