@@ -38,7 +38,7 @@ COMMANDS = {
     "core.compression.cli_export": ("export",),
     "core.benchmark.cli": ("benchmark",),
 }
-"""Functions and groups of commands; a module is imported when one of its own is called, or listed."""
+"""Functions and groups of commands. A module is imported when a command in it is called or listed."""
 
 
 def further_rooms() -> list[str]:
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     _escape_odd_names()
     try:
         app = build_app()
-        if not given or given[0] in app.help_flags:  # what a command says of itself is in its module
+        if not given or given[0] in app.help_flags:  # a command's help is in its module
             app.resolved_commands()
         return int(app(given) or 0)
     except CycloptsError as error:
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("LAB_DEBUG"):
             raise
         hint = "run it again with LAB_DEBUG=1 to see where"
-        print(f"An error that was not foreseen ({type(error).__name__}: {error}): {hint}.", file=sys.stderr)
+        print(f"An unexpected error ({type(error).__name__}: {error}): {hint}.", file=sys.stderr)
         return 1
 
 

@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Server:
-    """The app in a process of its own, started on construction."""
+    """The app in a separate process, started on construction."""
 
     def __init__(self) -> None:
         with socket.socket() as listener:

@@ -1,7 +1,7 @@
 """The training loops that are compared, each a generator that does a step per `next` and yields the images or characters
 it saw.
 
-Run as a module it is a process of its own with its own thread policy: `python -m core.benchmark.loops NAME SECONDS OPTIONS`
+Run as a module it is a process with its own thread policy: `python -m core.benchmark.loops NAME SECONDS OPTIONS`
 prints examples per second. `tutorial` is what an unprepared script has: no environment, DataLoader workers.
 """
 

@@ -20,7 +20,7 @@ def bare_environment() -> dict[str, str]:
 
 
 def start(loop: str, seconds: float, environment: dict[str, str], **options: Any) -> subprocess.Popen[str]:
-    """Start a loop (see core.benchmark.loops) in a process of its own."""
+    """Start a loop (see core.benchmark.loops) in a new process."""
     return launch("core.benchmark.loops", [loop, str(seconds), json.dumps(options)], environment)
 
 

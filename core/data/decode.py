@@ -40,7 +40,7 @@ class DecodedImage:
 
 
 def decode_image(data: bytes) -> DecodedImage:
-    """Decode an image by its contents, never by its name. Raises LabError in one sentence for anything that is none.
+    """Decode an image by its contents, never by its name. Raises LabError for anything that is not an image.
 
     Turned as its EXIF says, put on white where it is transparent, first frame where it moves, reduced where it is large.
     """
@@ -192,4 +192,4 @@ def _what_it_is(data: bytes) -> str:
     for start, kind in known.items():
         if head.startswith(start):
             return f"This is {kind} file"
-    return "This file is no image that can be read"
+    return "This file is not an image we can read"

@@ -25,7 +25,7 @@ Files = dict[str, Iterable[bytes | memoryview]]
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below `folder`; what vanishes or can't be seen while we look counts nothing."""
+    """Bytes of all files below `folder`. A file that vanishes or cannot be read counts as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

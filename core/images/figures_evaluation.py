@@ -1,4 +1,4 @@
-"""How good a checkpoint is: per class, what it takes for what, and whether its probabilities mean what they say."""
+"""How good a checkpoint is: accuracy per class, confusion matrix and calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model at work: a prompt in, characters out one by one, each with how sure the model was of it."""
+"""Writing with a language model: a prompt in, characters out one by one, each with its probability."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def runs(
     elif metrics:
         print_json(store.metrics(run_id))
         if command := store.get(run_id).job_kind.figures_command:
-            note(f"It has no rows of its own. Its figures: python -m core {command.format(id=run_id)}")
+            note(f"This run has no metrics rows. Its figures: python -m core {command.format(id=run_id)}")
     elif samples:
         _print_samples(store.samples(run_id), as_json)
     elif log:

@@ -100,7 +100,7 @@ class JobKind:
     """What a resume still has to do once all steps are done: `resume it to …`."""
     out_of_memory: Callable[[Any], str] = lambda config: "Memory ran out: close other programs, then resume it."
     rename: Callable[[Path, str], None] = lambda folder, name: None
-    """Brings what the run's folder holds up to date with its name. Only called by who holds the run."""
+    """Brings what the run's folder holds up to date with its name. Called only while no other process writes the run."""
 
 
 def _damaged(values: dict[str, Any]) -> Any:

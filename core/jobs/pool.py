@@ -54,7 +54,7 @@ class TaskResult:
 
     task: PoolTask
     status: str
-    """What the process said; `died` where it ended without a word."""
+    """What the process reported; `died` where it ended without a report."""
     message: str = ""
 
 

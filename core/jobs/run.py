@@ -30,7 +30,7 @@ class Run:
     config: Any
     """What it is to do, in its kind's own type; None where that cannot be read."""
     status: str
-    """One of STATUSES. `lost`: its worker ended without a word. `stopping`: it was asked to stop and has not yet."""
+    """One of STATUSES. `lost`: its worker ended unexpectedly. `stopping`: it was asked to stop and has not yet."""
     message: str = ""
     """One sentence for people; empty while all is well."""
     step: int = 0
@@ -70,7 +70,7 @@ class Run:
     """What its worker is doing, in words: `training`, `download cifar10 (12.3 MB/s, 1:05 left), 43%`, …"""
     stage_fraction: float | None = None
     settled: bool = True
-    """False: its worker ended without a word, and no engine has written that down yet."""
+    """False: its worker ended unexpectedly, and no engine has recorded that yet."""
 
     @property
     def job_kind(self) -> JobKind:

@@ -150,7 +150,7 @@ class RunStore:
                 self.get(run_id).job_kind.rename(folder, name)
 
     def reconfigure(self, run_id: str, change: Callable[[Any], Any], message: str, **status: Any) -> None:
-        """Give a run that is not at work another configuration; submit it afterwards. Raises LabError while it is.
+        """Give a run another configuration; submit it afterwards. Raises LabError while it is active.
 
         change: from the old configuration to the new one; may raise LabError. message: what the run says until it is
         started again. status: further changes of its status.
@@ -171,7 +171,7 @@ class RunStore:
             folder = self.folder(run_id)
             # A study's own runs live on for a moment when its worker is killed: they save what they have.
             if any(map(locks.is_held, (folder / WORKER_LOCK, *folder.glob(f"{MEMBERS}/*/{WORKER_LOCK}")))):
-                raise LabError(f"The run {run_id} is still at work: stop it before you delete it.")
+                raise LabError(f"The run {run_id} is still running: stop it before you delete it.")
             doomed = self.root / f".deleted-{run_id}-{secrets.token_hex(3)}"
             try:
                 folder.rename(doomed)

@@ -127,7 +127,7 @@ def sentence(error: BaseException, run: Run) -> str:
         return run.job_kind.out_of_memory(run.config)
     if isinstance(error, OSError):
         return f"A file cannot be read or written ({error.strerror or error}): see the run's log, then resume it."
-    return f"It ended with an error that was not foreseen ({type(error).__name__}): the run's log has the details."
+    return f"It failed with an unexpected error ({type(error).__name__}): the run's log has the details."
 
 
 def code_version() -> str:

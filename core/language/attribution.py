@@ -117,7 +117,7 @@ class Evidence:
                 "random choices do, and 19 are asked for."
             )
         if self.same:
-            return "Nothing that was not known: the largest values are just the last characters."
+            return "The last characters matter most, as expected."
         if abs(ahead) < CLOSE:
             return "It beats random characters, but replacing just the last ones costs as much probability."
         if ahead < 0:

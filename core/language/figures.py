@@ -19,7 +19,7 @@ LINE_TICKS = 12
 HEAD_PX = 44
 """Height of the colour bar and its labels."""
 FLOOR = 1e-12
-"""Gradients below this share are off the image; the rounding of float32 is far above it."""
+"""Gradients below this share are not drawn; the rounding of float32 is far above it."""
 MONOSPACE = "ui-monospace, 'SF Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 SIGNS = {"\n": "↵", " ": "·", "\t": "→"}
 

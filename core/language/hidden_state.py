@@ -107,7 +107,7 @@ def correlations(values: np.ndarray, feature: np.ndarray) -> np.ndarray:
 def ordering(values: np.ndarray, by: str, text: str) -> np.ndarray:
     """Indices of cells, (n,) int64: most variable first, or those first that correlate most, with either sign.
 
-    values: (T, n) of one layer; by: `variance` or a name in `trackers`. Raises LabError for any other.
+    values: (T, n) of one layer; by: `variance` or a name in `text_features`. Raises LabError for any other.
     """
     if by == "variance":
         return np.argsort(-values.var(0, dtype=np.float64), kind="stable")
@@ -155,7 +155,7 @@ def gradient_norms(checkpoint: Checkpoint, text: str, *, lags: int = LAGS, windo
     carries from character T - k to the next: h of every layer, and c beside it in an LSTM, each as an input of the step
     that follows (so c not also by way of its own h). That is the product of the k Jacobians of the whole state, the same
     for every kind of cell. c alone would leave out the LSTM's short paths, and h alone the path that it was made for.
-    c has a scale of its own, so what compares between kinds of cell is how a curve falls, not a constant factor.
+    c has another scale, so what compares between kinds of cell is how a curve falls, not a constant factor.
     Norms are averaged over the ends, then divided by the average at lag 0.
 
     Raises LabError as hidden_states does, and for fewer than 3 characters.
@@ -280,7 +280,7 @@ def _norms(model: CharRNN, first: list[tuple[Tensor, ...]], tokens: Tensor) -> n
             for parts, (w_ih, b_ih, w_hh, b_hh) in zip(state, weights):
                 parts = _step(model.cell, F.linear(x, w_ih, b_ih), F.linear(parts[0], w_hh, b_hh), parts)
                 x = parts[0]
-                # A view is a node of its own: its gradient is that of the next step alone.
+                # A view is a separate node: its gradient is that of the next step alone.
                 after.append(tuple(part.view_as(part) for part in parts))
             state = after
             carried.append(state)

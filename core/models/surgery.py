@@ -38,7 +38,7 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
 
 
 def layer_changes(model: nn.Module, original: nn.Module) -> dict[str, dict[str, Any]]:
-    """What `change_layers` needs to make a network like `model` out of a fresh `original`. Only layers that both have."""
+    """What `apply_changes` needs to make a network like `model` out of a fresh `original`. Only layers that both have."""
     found: dict[str, dict[str, Any]] = {}
     now = dict(model.named_modules())
     for name, before in original.named_modules():

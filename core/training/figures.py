@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from core.common.theme import colour_of, new_figure, with_alpha
 
 SHORT = 4
-"""Evaluations up to which the image of a language model's loss holds its very first readings too."""
+"""Evaluations up to which the figure of a language model's loss holds its very first readings too."""
 POINTS = 400
 """Readings drawn per curve; more are averaged in groups, the eye could not tell them apart."""
 
@@ -33,7 +33,7 @@ def text_loss_curves(
 ) -> go.Figure:
     """Training and validation loss of a language model over epochs, in nats on the left and bits per character on the right.
 
-    The first readings, of a network that knows nothing yet, may lie above the image.
+    The first readings, of a network that knows nothing yet, may lie above the plot.
     """
     figure = _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
     read = readings(rows, "train_loss_nats")[1]
@@ -170,7 +170,7 @@ def _curves(
             fillcolor=with_alpha(validation, 0.12),
             hovertemplate=f"{name} {unit}, epoch %{{x:.2f}}<extra></extra>",
         )
-    # Whole batches may carry a run a little past a fraction of an epoch: its last point is still on the image.
+    # Whole batches may carry a run a little past a fraction of an epoch: its last point is still inside the plot.
     end = max([epochs or 0.0, *at, *read_at[-1:]])
     figure.update_xaxes(title_text="epoch", rangemode="tozero", range=[0, end] if epochs else None)
     figure.update_yaxes(title_text=title)

@@ -81,7 +81,7 @@ def checkpoint_title(name: str, which: str) -> str:
 
 
 def title_checkpoints(folder: Path, name: str) -> None:
-    """Bring the titles of a run's checkpoints up to date with its name. Only for who holds the run."""
+    """Bring the titles of a run's checkpoints up to date with its name. Call only while no other process writes the run."""
     found = [(folder / which, which) for which in ("best", "last") if (folder / which / CARD).is_file()]
     titled = [(item, read_card(item), checkpoint_title(name, which)) for item, which in found]
     titled += [(item, card, checkpoint_title(name, epoch_title(card.epoch))) for item, card in snapshots(folder)]

@@ -10,7 +10,7 @@ from core.data.dataset import ImageCard, ImageDataset, Split
 
 
 def synthetic(train: int = 320, held_out: int = 80, classes: int = 4, side: int = 32, seed: int = 0) -> ImageDataset:
-    """Noisy images; a class is a bright row at a place of its own."""
+    """Noisy images; each class has a bright row at another place."""
     random = np.random.default_rng(seed)
 
     def split(n: int) -> Split:

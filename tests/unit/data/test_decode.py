@@ -1,4 +1,4 @@
-"""Images of every kind, and bytes that are none: each is shown right or refused in one sentence."""
+"""Images of every kind, and bytes that are no image: each is shown right or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_other_formats_are_not_opened(kind: str) -> None:
     ("data", "words"),
     [
         (b"", "is empty"),
-        (b"hello, I am a text file named .png", "is no image"),
-        (b"\x89PNG\r\n\x1a\n", "damaged|cut off|no image"),
-        (b"\xff\xd8\xff", "damaged|cut off|no image"),
+        (b"hello, I am a text file named .png", "is not an image we can read"),
+        (b"\x89PNG\r\n\x1a\n", "damaged|cut off|not an image"),
+        (b"\xff\xd8\xff", "damaged|cut off|not an image"),
         (b"\0\0\0\x18ftypheic", "a HEIC file"),
         (b"\0\0\0\x18ftypavif", "an AVIF file"),
         (b"\0\0\0\x18ftypisom", "a video file"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG file"),
-        (b"\x80\x04\x95pickle", "is no image"),
+        (b"\x80\x04\x95pickle", "is not an image we can read"),
         (b"\0" * (MAX_BYTES + 1), "at most 20"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
         decode_image(data)
 
 
-def test_a_image_just_above_the_cap_is_told_its_size() -> None:
+def test_an_image_just_above_the_cap_is_told_its_size() -> None:
     with pytest.raises(LabError, match="8000×6251 pixels and at most 50 million"):
         decode_image(png(8000, 6251, 8, 2, b""))
 

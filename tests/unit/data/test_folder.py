@@ -132,7 +132,7 @@ def test_folders_that_look_the_same_are_not_taken_for_each_other(tmp_path: Path)
     assert {colour[0] for colour in colours(load(tmp_path / "two").train.images)} == {200}
 
 
-def test_a_image_that_was_replaced_with_its_old_time_is_seen(tmp_path: Path) -> None:
+def test_an_image_that_was_replaced_with_its_old_time_is_seen(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "d", {"ant": 5, "bee": 5}, suffix=".bmp")
     before, old = folder.state(f"folder:{root}"), (root / "ant" / "000.bmp").stat()
     load(root)

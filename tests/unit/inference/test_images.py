@@ -59,7 +59,7 @@ def test_the_model_sees_what_training_showed_it(trained: Checkpoint) -> None:
 @pytest.mark.parametrize(
     "images", [np.zeros((1, 28, 32, 3), np.uint8), np.zeros((1, 32, 32, 3)), np.zeros((32, 32, 3), np.uint8)]
 )
-def test_a_image_of_another_size_is_refused(trained: Checkpoint, images: np.ndarray) -> None:
+def test_an_image_of_another_size_is_refused(trained: Checkpoint, images: np.ndarray) -> None:
     with pytest.raises(LabError, match="32x32 pixels"):
         classify(trained, images)
 

@@ -171,7 +171,7 @@ def test_the_evidence_does_not_believe_wrong_values() -> None:
     [
         (0.1, 0.4, DRAWS, False, "It holds"),
         (0.1, 0.4, 18, False, "Not convincing"),
-        (0.1, 0.1, DRAWS, True, "Nothing that was not known"),
+        (0.1, 0.1, DRAWS, True, "The last characters matter most, as expected"),
         (0.1, 0.11, DRAWS, False, "as much probability"),
         (0.4, 0.1, DRAWS, False, "the last ones costs more probability"),
     ],

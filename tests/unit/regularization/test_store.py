@@ -221,7 +221,7 @@ def test_a_study_is_renamed_and_deleted_as_a_whole(store: RunStore, study: str, 
     assert store.get(study).name == read_study(store, study).name == "another name"
     handle = locks.take(first / WORKER_LOCK)  # a process of a worker that was killed, and saves its state
     assert handle is not None
-    with pytest.raises(LabError, match="still at work"):
+    with pytest.raises(LabError, match="is still running"):
         store.delete(study)
     os.close(handle)
     store.delete(study)
