@@ -28,7 +28,6 @@ class Device:
     """What torch calls it: `cpu`, `cuda:0`, `mps`."""
     title: str
     """Name for people."""
-    memory_bytes: int
 
 
 def cores() -> int:
@@ -113,18 +112,15 @@ def default_slots() -> int:
 
 def describe_devices() -> list[Device]:
     """All devices torch can use, best first. Imports torch."""
-    import psutil
     import torch
 
     found: list[Device] = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
-            found.append(Device(name=f"cuda:{index}", title=properties.name, memory_bytes=properties.total_memory))
-    memory = psutil.virtual_memory().total
+            found.append(Device(name=f"cuda:{index}", title=torch.cuda.get_device_name(index)))
     if torch.backends.mps.is_available():
-        found.append(Device(name="mps", title="Apple GPU", memory_bytes=memory))
-    found.append(Device(name="cpu", title=f"{processor_name()}, {_count(cores(), 'core')}", memory_bytes=memory))
+        found.append(Device(name="mps", title="Apple GPU"))
+    found.append(Device(name="cpu", title=f"{processor_name()}, {_count(cores(), 'core')}"))
     return found
 
 
