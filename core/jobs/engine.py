@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
 
 from core.common import devices, locks
 from core.common.errors import LabError
@@ -24,16 +23,6 @@ from core.jobs.store import FOREGROUND_LOCK, LOG, STOP, WORKER_LOCK, RunStore
 
 GRACE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Engine(Protocol):
-    """The three verbs; a cluster's job queue fits behind them with the same worker command."""
-
-    def submit(self, run_id: str) -> Run: ...
-
-    def stop(self, run_id: str) -> Run: ...
-
-    def state(self, run_id: str) -> Run: ...
 
 
 class LocalEngine:
