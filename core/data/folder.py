@@ -83,7 +83,7 @@ def load(name: str, on_progress: Progress | None = None) -> ImageDataset:
     root = root_of(name)
     classes, listing = _list(root)
     files = [file for split in listing.values() for file in split]
-    pixels, readable = _decoded(root, files, on_progress)
+    pixels, readable = _decoded(files, on_progress)
     _check_unreadable(root, files, readable)
     splits, start = {}, 0
     for split, members in listing.items():
@@ -173,7 +173,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _decoded(root: Path, files: list[_File], on_progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(files: list[_File], on_progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 32, 32, 3) uint8 and whether each file could be read (N,) bool; from the cache where nothing changed."""
     store = lab_home() / "data" / "folders" / f"{_digest(files)}.npz"
     kept = _from_store(store, len(files))
