@@ -17,7 +17,7 @@ from pathlib import Path
 
 import core
 from core.common import locks
-from core.common.errors import LabError
+from core.common.errors import LabError, is_out_of_memory
 from core.jobs.engine import ROOT, LocalEngine, write_owner
 from core.jobs.job import Job, Stopped
 from core.jobs.run import Run
@@ -122,8 +122,7 @@ def sentence(error: BaseException, run: Run) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "The disk is full, so the run ended with its last good checkpoint: free some space, then resume it."
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return run.job_kind.out_of_memory(run.config)
     if isinstance(error, OSError):
         return f"A file cannot be read or written ({error.strerror or error}): see the run's log, then resume it."

@@ -68,8 +68,11 @@ def _look(run: Run) -> str:
 def out_of_memory(config: TrainConfig) -> str:
     """What to do when a training needs more memory than there is."""
     size = config.batch_size
-    smaller = f"try batch_size={size // 2}" if size > 1 else "choose a smaller model or another device"
-    return f"Memory ran out with batch_size={size}: {smaller}."
+    if size == 1:
+        return "Memory ran out even with batch_size=1: choose a smaller model or another device."
+    # A stream of text cannot be split: its state goes on from one batch to the next.
+    other = f"window={max(1, config.window // 2)}" if MODELS[config.model].task == "text" else "grad_accumulation=2"
+    return f"Memory ran out with batch_size={size}: try batch_size={size // 2}, or {other}."
 
 
 TRAIN = JobKind(

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from core.common.errors import LabError
-from core.models import MODELS
-from core.training.config import TrainConfig
+from core.common.errors import LabError, is_out_of_memory
+from core.training.kind import out_of_memory
 from core.training.optimizers import l1_norm, lr_factor
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
@@ -74,7 +73,9 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
             session.scaler.scale(objective * share).backward()
             session.sums += torch.stack([loss.detach() * _examples(wanted), correct])
     except RuntimeError as error:
-        raise _out_of_memory(error, config) from error
+        if is_out_of_memory(error):
+            raise LabError(out_of_memory(config)) from error
+        raise
     if config.grad_clip:
         for optimizer in session.optimizers:
             session.scaler.unscale_(optimizer)
@@ -158,18 +159,3 @@ def _diverged(session: TrainSession) -> Finished:
         f"The loss was no longer a finite number at step {session.counters.step}, so training stopped: "
         f"try a learning rate below {lr:g}, for example {lr / 10:g}, or gradient clipping.",
     )
-
-
-def _out_of_memory(error: RuntimeError, config: TrainConfig) -> RuntimeError | LabError:
-    text, batch_size = str(error).lower(), config.batch_size
-    if (
-        not isinstance(error, torch.OutOfMemoryError)
-        and "can't allocate memory" not in text
-        and "out of memory" not in text
-    ):
-        return error
-    if batch_size == 1:
-        return LabError("Memory ran out even with batch_size=1: choose a smaller model or another device.")
-    # A stream of text cannot be split: its state goes on from one batch to the next.
-    other = f"window={max(1, config.window // 2)}" if MODELS[config.model].task == "text" else "grad_accumulation=2"
-    return LabError(f"Memory ran out with batch_size={batch_size}: try batch_size={batch_size // 2}, or {other}.")
