@@ -19,6 +19,7 @@ from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig
 from core.training.estimate import record_speed
+from core.training.kind import FIGURES
 from core.training.report import in_words, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
@@ -36,13 +37,6 @@ SAVE_EVERY_S = 60.0
 SAVE_SHARE = 20
 """The state is saved every epoch, but not before 20 times as long as the last save took has passed: at most 5%."""
 RATE_WINDOW = 20
-FIGURES = (
-    "best_val_accuracy",
-    "last_val_accuracy",
-    "best_val_loss_nats",
-    "last_val_loss_nats",
-    "last_train_loss_nats",
-)
 SAMPLE = SamplingConfig(length=300, temperature=0.8)
 """What a language model writes at every evaluation, always with the same seed, so that one sees it learn."""
 LEAST_SPEED_S = 5.0
@@ -71,8 +65,8 @@ def train_to_end(session: TrainSession, job: Job) -> Finished:
     job.rewind(session.counters.step, session.counters.evaluated_step)
     if session.counters.step == 0:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
-        nothing: dict[str, Any] = dict.fromkeys(FIGURES)
-        job.update(**nothing)
+        unmeasured: dict[str, Any] = dict.fromkeys(name for name in FIGURES if name.startswith(("best_", "last_")))
+        job.update(**unmeasured)
     keep_until(job.folder, session.counters.evaluated_step)
     if session.counters.step == 0 and session.config.snapshots:
         recorder.keep(snapshot_folder(job.folder, 0.0), epoch_title(0.0))
@@ -191,8 +185,7 @@ class Recorder:
         session, job = self.session, self.job
         loss: dict[str, Any] = {}
         if result.train_loss_nats is not None:
-            values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
-            job.row("train", {key: value for key, value in values.items() if key != "total_steps"})
+            self._row("train", result)
             loss = {"last_train_loss_nats": result.train_loss_nats}
         # One update: it tells whether it was written, which is when the clocks are read.
         if job.update(step=result.step, epoch=result.epoch, **loss):
@@ -208,8 +201,7 @@ class Recorder:
 
     def _evaluation(self, result: EvalResult) -> None:
         session, job = self.session, self.job
-        values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
-        job.row("eval", {key: value for key, value in values.items() if key != "total_steps"})
+        self._row("eval", result)
         if math.isfinite(result.val_loss_nats):
             keys = ("train_loss_nats", "train_accuracy", "val_loss_nats", "val_accuracy")
             measured = {key: getattr(result, key) for key in keys}
@@ -236,6 +228,11 @@ class Recorder:
             f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "
             f"validation loss {result.val_loss_nats:.4f}, accuracy {result.val_accuracy:.4f}"
         )
+
+    def _row(self, kind: str, result: StepResult | EvalResult) -> None:
+        values = dataclasses.asdict(result) | {"seconds": round(self.seconds, 3)}
+        del values["total_steps"]
+        self.job.row(kind, values)
 
     def _figures(self) -> dict[str, Any]:
         """Clocks, rate and memory, for the status."""
