@@ -75,7 +75,14 @@ _LSTM = TrainConfig(
     warmup=0.02,
     grad_clip=1.0,
 )
-_SMALL = {"width": 256, "layers": 1, "embedding": 64, "dropout": 0.1}
+_QUICK_LSTM = _LSTM.replace(
+    recipe="quick",
+    epochs=3,
+    lr=5e-3,
+    model_config={"width": 256, "layers": 1, "embedding": 64, "dropout": 0.1},
+    eval_every=0.25,
+    state_reset=0.05,
+)
 
 _GPT = TrainConfig(
     model="char_gpt",
@@ -133,21 +140,15 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
     "char_lstm": {
         "default": _LSTM,
-        "quick": _LSTM.replace(
-            recipe="quick", epochs=3, lr=5e-3, model_config=_SMALL, eval_every=0.25, state_reset=0.05
-        ),
+        "quick": _QUICK_LSTM,
     },
     "char_gru": {
         "default": _LSTM.replace(model="char_gru", lr=2e-3, model_config={"dropout": 0.4}),
-        "quick": _LSTM.replace(
-            model="char_gru", recipe="quick", epochs=3, lr=5e-3, model_config=_SMALL, eval_every=0.25, state_reset=0.05
-        ),
+        "quick": _QUICK_LSTM.replace(model="char_gru"),
     },
     "char_rnn": {
         "default": _LSTM.replace(model="char_rnn", lr=1e-3, model_config={"dropout": 0.2}),
-        "quick": _LSTM.replace(
-            model="char_rnn", recipe="quick", epochs=3, lr=2e-3, model_config=_SMALL, eval_every=0.25, state_reset=0.05
-        ),
+        "quick": _QUICK_LSTM.replace(model="char_rnn", lr=2e-3),
     },
     "char_gpt": {
         "default": _GPT,
