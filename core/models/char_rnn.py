@@ -6,6 +6,7 @@ arXiv:1406.1078; Hochreiter & Schmidhuber 1997).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -143,16 +144,6 @@ def _cell(cell: str, inputs: int, width: int) -> nn.RNNBase:
     return kind(inputs, width, batch_first=True)
 
 
-def char_lstm(config: CharRNNConfig) -> CharRNN:
-    """3.5M parameters with the default config."""
-    return CharRNN(config, "lstm")
-
-
-def char_gru(config: CharRNNConfig) -> CharRNN:
-    """2.6M parameters with the default config."""
-    return CharRNN(config, "gru")
-
-
-def char_rnn(config: CharRNNConfig) -> CharRNN:
-    """0.9M parameters with the default config."""
-    return CharRNN(config, "rnn")
+char_lstm = partial(CharRNN, cell="lstm")
+char_gru = partial(CharRNN, cell="gru")
+char_rnn = partial(CharRNN, cell="rnn")
