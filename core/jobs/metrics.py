@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +26,21 @@ def to_line(row: dict[str, Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All whole rows, in order. A line that is torn (the writer was cut off) or damaged is left out."""
+    """All whole rows, in order."""
+    return [row for row in _read_objects(path) if row.get("kind") in ("train", "eval") and _is_whole(row)]
+
+
+def _read_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects in a file. A line that is torn (the writer was cut off) or damaged is left out."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return []
-    rows = []
+        return
     for line in data.splitlines():
-        try:
-            row = read_json(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and row.get("kind") in ("train", "eval") and _is_whole(row):
-            rows.append(row)
-    return rows
+        with contextlib.suppress(ValueError):
+            value = read_json(line)
+            if isinstance(value, dict):
+                yield value
 
 
 def _is_whole(row: dict[str, Any]) -> bool:
@@ -60,16 +63,8 @@ def keep_until(path: Path, step: int, evaluated_step: int) -> None:
 def read_samples(path: Path) -> list[dict[str, Any]]:
     """What was written at each evaluation, in order of steps. A run that went back to a saved state writes some again:
     the later one counts."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
     found: dict[int, dict[str, Any]] = {}
-    for line in data.splitlines():
-        try:
-            row = read_json(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("text"), str) and _is_whole({**row, "text": None}):
+    for row in _read_objects(path):
+        if isinstance(row.get("text"), str) and _is_whole({**row, "text": None}):
             found[row["step"]] = row
     return [found[step] for step in sorted(found)]
