@@ -37,7 +37,7 @@ class Character:
     @property
     def surprise_bits(self) -> float:
         """-log2 of the model's own probability."""
-        return -math.log2(max(self.probability, 1e-300))
+        return -math.log2(max(self.probability, TINY))
 
 
 def read_prompt(checkpoint: Checkpoint, prompt: str) -> Reading:
@@ -90,18 +90,6 @@ def write_many(
     if not 1 <= streams <= MAX_STREAMS:
         raise LabError(f"{streams} continuations are not possible: ask for 1 to {MAX_STREAMS}.")
     reading = read_prompt(checkpoint, prompt)
-    return _write(checkpoint, reading, config, streams, precision, own, on_read)
-
-
-def _write(
-    checkpoint: Checkpoint,
-    reading: Reading,
-    config: SamplingConfig,
-    streams: int,
-    precision: str,
-    own: int,
-    on_read: Callable[[], None] | None,
-) -> Iterator[list[Character]]:
     import torch
 
     from core.inference.decoding import stepper
