@@ -78,7 +78,8 @@ class Settings(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """The same with some fields changed, checked again. Raises LabError."""
-        return type(self)(**{name: getattr(self, field) for name, field in _attributes(type(self)).items()} | changes)
+        values = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
+        return type(self)(**values | changes)
 
 
 def fields_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -135,10 +136,6 @@ def explain_error(error: ValidationError, kind: type[Settings]) -> str:
     if len(first["loc"]) == 1 and (first["type"] == "missing" or first["input"] is None):
         return f"{name} is missing{subject}: {valid}"
     return f"{name}={repr(first['input'])[:60]} is not valid{subject}: {valid}"
-
-
-def _attributes(kind: type[BaseModel]) -> dict[str, str]:
-    return {info.alias or name: name for name, info in kind.model_fields.items()}
 
 
 def _bounds(metadata: Sequence[Any]) -> str:
