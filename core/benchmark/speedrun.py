@@ -18,7 +18,6 @@ import torch
 from core.benchmark import Figure, figure
 from core.common.errors import LabError
 from core.data.dataset import ImageDataset, Split
-from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.recipes import get_recipe
 from core.training.session import TrainSession
@@ -33,17 +32,14 @@ class SpeedrunResult:
     """On the 10,000 test images, with the recipe's test-time augmentation, 0..1."""
 
 
-def speedrun(
-    dataset: ImageDataset, runs: int = 5, config: TrainConfig | None = None, device: str | None = None
-) -> Iterator[SpeedrunResult]:
+def speedrun(dataset: ImageDataset, runs: int) -> Iterator[SpeedrunResult]:
     """Train `runs` times with seeds 1, 2, … on all 50,000 training images, after a warm-up with seed 0."""
-    config = config or get_recipe("fast_resnet", "speedrun")
     everything = Split(
         images=np.concatenate([dataset.train.images, dataset.validation.images]),
         labels=np.concatenate([dataset.train.labels, dataset.validation.labels]),
     )
     reported = ImageDataset(card=dataset.card, train=everything, validation=dataset.test, test=dataset.test)
-    session = TrainSession.start(config.replace(train_on="train"), reported, device)
+    session = TrainSession.start(get_recipe("fast_resnet", "speedrun").replace(train_on="train"), reported)
     wait: Callable[[], None] = torch.cuda.synchronize if session.device.startswith("cuda") else lambda: None
     for seed in range(runs + 1):
         session.restart(seed)

@@ -28,14 +28,12 @@ def loss_curves(
     return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
 
 
-def text_loss_curves(
-    rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None, height: int = 320
-) -> go.Figure:
+def text_loss_curves(rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None) -> go.Figure:
     """Training and validation loss of a language model over epochs, in nats on the left and bits per character on the right.
 
     The first readings, of a network that knows nothing yet, may lie above the plot.
     """
-    figure = _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
+    figure = loss_curves(rows, dark=dark, revision=revision, epochs=epochs, height=320)
     read = readings(rows, "train_loss_nats")[1]
     known = [row["val_loss_nats"] for row in evaluations(rows) if row.get("val_loss_nats") is not None]
     known += [value for value in train_at_evaluations(rows, "train_loss_nats") if value is not None]

@@ -33,7 +33,6 @@ def overlay(
     against: str,
     dark: bool,
     places: Sequence[int] | None = None,
-    revision: str = "runs",
 ) -> go.Figure:
     """One line per run. curves: name for people -> the run's metrics; metric: key of METRICS; against: key of X_AXES.
 
@@ -58,5 +57,5 @@ def overlay(
         )
     figure.update_xaxes(title_text=X_AXES[against], rangemode="tozero")
     figure.update_yaxes(title_text=title)
-    figure.update_layout(uirevision=f"{revision}-{metric}-{against}", showlegend=True)
+    figure.update_layout(uirevision=f"runs-{metric}-{against}", showlegend=True)
     return figure
