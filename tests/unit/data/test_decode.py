@@ -15,6 +15,7 @@ from PIL import Image
 
 from core.common.errors import LabError
 from core.data.decode import MAX_BYTES, DecodedImage, decode_image, fit_to_model
+from tests.unit.failures import refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's about damaged metadata
 
@@ -94,9 +95,8 @@ def test_other_formats_are_not_opened(kind: str) -> None:
     ],
 )
 def test_bytes_that_are_no_image(data: bytes, words: str) -> None:
-    with pytest.raises(LabError, match=words) as caught:
+    with refusal(words):
         decode_image(data)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
@@ -347,14 +347,11 @@ def test_random_bytes_behind_a_signature(start: bytes, rest: bytes) -> None:
 
 
 def assert_decoded_or_refused(data: bytes) -> None:
-    refused = ""
     try:
         result = decode_image(data)
-    except LabError as error:
-        refused = str(error)
-    if refused:
-        assert refused.endswith(".")
-        assert "\n" not in refused
+    except LabError:
+        with refusal():
+            decode_image(data)
         return
     assert result.rgb.dtype == np.uint8
     assert result.rgb.ndim == 3

@@ -22,6 +22,7 @@ from core.training.session import TrainSession
 from core.training.snapshots import kept_steps, names_of
 from core.training.trainer import evaluate, train
 from tests.tiny_text import write_text
+from tests.unit.failures import refusal
 from tests.unit.in_process import finish
 
 
@@ -245,9 +246,8 @@ def test_fractions_of_an_epoch_and_texts(store: RunStore, tmp_path: Path) -> Non
 def test_snapshots_are_found_by_name_only_and_what_is_none_is_one_sentence(store: RunStore, calm: str) -> None:
     assert [ref.name for ref in list_checkpoints(store.root) if ref.name.startswith(calm)] == [calm]
     for wrong in ("epoch-9", "epoch-", "epoch-1.5", "epoch-1_", "epoch--1", "epoch-../1", "epoch-1/..", "epochs"):
-        with pytest.raises(LabError, match="There is no checkpoint named") as caught:
+        with refusal("There is no checkpoint named"):
             find_checkpoint(f"{calm}/{wrong}", store.root)
-        assert "\n" not in str(caught.value)
 
 
 def test_names_and_titles_go_past_what_is_damaged(store: RunStore, config: TrainConfig) -> None:
