@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,6 @@ from core.training.text_task import TextTask
 from core.training.trainer import train
 from tests.tiny_text import play
 from tests.unit.builders import synthetic
-from tests.unit.training.resuming import resume_at, weights
 
 RNN = {"width": 16, "embedding": 16, "layers": 2, "dropout": 0.2}
 SMALL = TrainConfig(
@@ -39,6 +36,7 @@ SMALL = TrainConfig(
     state_reset=0.0,
     lr=5e-3,
 )
+OTHER_SHAPE = SMALL.replace(model_config=RNN | {"width": 8})
 GPT = {"width": 16, "layers": 2, "heads": 2, "context": 32, "dropout": 0.1}
 CONFIGS = {
     "lstm-everything": RECIPES["char_lstm"]["default"].replace(
@@ -82,45 +80,6 @@ def places(config: TrainConfig, data: TextDataset = DATA) -> TextTask:
 def one_epoch(task: TextTask, epoch: int = 0) -> list[tuple[Tensor, Tensor]]:
     batches = task.batches(epoch * task.steps_per_epoch)
     return [next(batches) for _ in range(task.steps_per_epoch)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_resumed_run_is_the_same_run(name: str, tmp_path: Path) -> None:
-    config = CONFIGS[name]
-    whole = session(config)
-    expected = list(train(whole))
-    evaluation = next(index for index, result in enumerate(expected) if isinstance(result, EvalResult))
-    epoch_end = next(i for i, r in enumerate(expected) if isinstance(r, StepResult) and r.step == whole.steps_per_epoch)
-    # Mid-epoch, just before and after an evaluation, at the end of an epoch, and at the end.
-    cuts = (0, 2, evaluation - 1, evaluation, epoch_end, len(expected) - 2)
-    resume_at(cuts, lambda: session(config), expected, weights(whole), tmp_path)
-
-
-def test_a_run_does_not_go_on_with_another_text(tmp_path: Path) -> None:
-    first = session()
-    next(train(first))
-    first.save_state(tmp_path / "state.pt")
-    changed = DATA.text[:500] + DATA.text[500:501].swapcase() + DATA.text[501:]
-    more = DATA.text[:1000] + "Zürich" + DATA.text[1006:]
-    images = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, sha256={}))
-    for other in (dataset(changed), dataset(more), images):
-        with pytest.raises(LabError, match="^The data of A play have changed since .*, or start a new run\\.$"):
-            session(data=other).load_state(tmp_path / "state.pt")
-    session(data=dataset(DATA.text)).load_state(tmp_path / "state.pt")
-    with pytest.raises(LabError, match="does not fit this run: start the run again"):
-        session(SMALL.replace(model_config=RNN | {"width": 8})).load_state(tmp_path / "state.pt")
-
-
-def test_the_same_seed_is_the_same_run_and_another_is_not() -> None:
-    one, same, other = (session(SMALL.replace(seed=seed, epochs=1)) for seed in (1, 1, 2))
-    for run in (one, same, other):
-        list(train(run))
-    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(same), strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
-    one.restart(2)
-    list(train(one))
-    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
 def test_a_recurrent_model_reads_on_in_each_stream() -> None:
