@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,13 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     code = main(list(arguments))
     output, said = capsys.readouterr()
     return code, output, said
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What a command that succeeds prints as JSON."""
+    code, output, said = run_main(capsys, *arguments)
+    assert code == 0, said
+    return json.loads(output)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -22,7 +22,7 @@ from core.app import COMMANDS, main
 from core.jobs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig
 from tests.unit.in_process import follow
-from tests.unit.terminal import ROOT, refused, run_main, start
+from tests.unit.terminal import ROOT, answer, refused, run_main, start
 
 TIMEOUT_S = 120.0
 
@@ -104,9 +104,7 @@ def test_a_file_name_that_is_no_text_is_answered_too(
 def test_evaluate_repeats_what_the_run_measured(
     trained: tuple[dict[str, Any], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, output, _ = run_main(capsys, "evaluate", "--checkpoint", trained[0]["run_id"], "--json")
-    values = json.loads(output)
-    assert code == 0
+    values = answer(capsys, "evaluate", "--checkpoint", trained[0]["run_id"], "--json")
     assert values["n"] == 60
     assert values["accuracy"] == trained[0]["test_accuracy"]
     assert values["interval"][0] <= values["accuracy"] <= values["interval"][1]
@@ -119,21 +117,19 @@ def test_evaluate_repeats_what_the_run_measured(
 def test_what_there_is_can_be_listed(trained: tuple[dict[str, Any], str], capsys: pytest.CaptureFixture[str]) -> None:
     run_id = trained[0]["run_id"]
     for command, key in (("data list", "name"), ("models", "name"), ("runs", "run_id"), ("checkpoints", "name")):
-        code, output, _ = run_main(capsys, *command.split(), "--json")
-        assert code == 0
-        rows = json.loads(output)
+        rows = answer(capsys, *command.split(), "--json")
         assert rows
         assert all(row[key] for row in rows)
         code, plain, _ = run_main(capsys, *command.split())
         assert code == 0
         assert rows[0][key] in plain
-    datasets = {row["name"] for row in json.loads(run_main(capsys, "data", "list", "--json")[1])}
+    datasets = {row["name"] for row in answer(capsys, "data", "list", "--json")}
     assert datasets == {"cifar10", "tiny_shakespeare", "shakespeare_complete"}
-    models = {row["name"]: row for row in json.loads(run_main(capsys, "models", "--json")[1])}
+    models = {row["name"]: row for row in answer(capsys, "models", "--json")}
     assert models["simple_cnn"]["parameters"] == 42_442
     assert "default" in models["simple_cnn"]["recipes"]
-    assert json.loads(run_main(capsys, "runs", run_id, "--json")[1])["status"] == "finished"
-    rows = json.loads(run_main(capsys, "runs", run_id, "--metrics")[1])
+    assert answer(capsys, "runs", run_id, "--json")["status"] == "finished"
+    rows = answer(capsys, "runs", run_id, "--metrics")
     assert [row["step"] for row in rows if row["kind"] == "eval"] == [20, 40, 60, 80]
     assert "finished" in run_main(capsys, "runs", run_id, "--log")[1]
     code, output, said = run_main(capsys, "runs", run_id, "--samples")
@@ -145,9 +141,7 @@ def test_what_there_is_can_be_listed(trained: tuple[dict[str, Any], str], capsys
 def test_runs_are_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = RunStore().create(TrainConfig())
     assert run_main(capsys, "runs", run_id, "--delete")[0] == 0
-    code, _, said = run_main(capsys, "runs", run_id)
-    assert code == 2
-    assert "There is no run" in said
+    assert "There is no run" in refused(capsys, "runs", run_id)
 
 
 def wait(run_id: str, *statuses: str) -> Run:
@@ -195,20 +189,14 @@ def test_ctrl_c_stops_and_tells_how_to_resume(
     # Resumed in the foreground; then the terminal dies without a word, and the run stops.
     dying = start("resume", run_id)
     wait(run_id, "running")
-    code, _, said = run_main(capsys, "resume", run_id)
-    assert code == 2
-    assert "already" in said
+    assert "already" in refused(capsys, "resume", run_id)
     dying.kill()
     dying.communicate()
     run = wait(run_id, "stopped")
     assert "terminal was closed" in run.message
 
-    code, output, _ = run_main(capsys, "resume", run_id, "--detach", "--json")
-    assert code == 0
-    assert json.loads(output)["status"] == "running"
-    code, output, _ = run_main(capsys, "stop", run_id, "--json")
-    assert code == 0
-    assert json.loads(output)["status"] == "stopped"
+    assert answer(capsys, "resume", run_id, "--detach", "--json")["status"] == "running"
+    assert answer(capsys, "stop", run_id, "--json")["status"] == "stopped"
     code, _, said = run_main(capsys, "stop", run_id)
     assert code == 0
     assert "not running" in said

@@ -24,7 +24,7 @@ from core.jobs.kind import JobKind
 from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
 from core.jobs.worker import run_worker
 from tests.toy_room import COUNT, CountConfig
-from tests.unit.terminal import ROOT, run_main
+from tests.unit.terminal import ROOT, answer, refused, run_main
 
 pytestmark = pytest.mark.slow
 
@@ -86,12 +86,11 @@ def test_a_run_of_the_room_is_listed_and_done_by_the_engine() -> None:
 
 
 def test_the_room_has_a_command_and_its_runs_are_among_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    code, output, _ = run_main(capsys, "count", "2", "--json")
-    made = json.loads(output)
-    assert (code, made["status"], made["square"], made["config"]["steps"]) == (0, "finished", 4, 2)
-    assert [row["id"] for row in json.loads(run_main(capsys, "runs", "--json")[1])] == [made["run_id"]]
+    counted = answer(capsys, "count", "2", "--json")
+    assert (counted["status"], counted["square"], counted["config"]["steps"]) == ("finished", 4, 2)
+    assert [row["id"] for row in answer(capsys, "runs", "--json")] == [counted["run_id"]]
     assert "Count to 2" in run_main(capsys, "runs")[1]
-    assert "steps=2" in run_main(capsys, "runs", made["run_id"])[1]
+    assert "steps=2" in run_main(capsys, "runs", counted["run_id"])[1]
 
 
 def test_a_run_whose_room_is_gone_is_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,10 +236,7 @@ def test_a_worker_by_hand_refuses_what_it_may_not_do(capsys: pytest.CaptureFixtu
     capsys.readouterr()
     cases = ((broken, "banana"), (finished, "cannot go on"), (taken, "has a worker already"), ("../x", "run id"))
     for run_id, words in cases:
-        code, _, said = run_main(capsys, "worker", run_id)
-        assert code == 2
-        assert words in said
-        assert len(said.splitlines()) == 1
+        assert words in refused(capsys, "worker", run_id)
     os.close(handle)
 
 
