@@ -14,17 +14,12 @@ from core.jobs import RunStore
 from core.jobs.metrics import METRICS
 from core.jobs.store import STATE, STOP
 from core.training.config import TrainConfig
-from core.training.job import Recorder
 from tests.unit.in_process import finish
+from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_rows
 
 pytestmark = pytest.mark.slow
 
 STEPS = 400
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    return RunStore(tmp_path_factory.mktemp("lab") / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -51,24 +46,14 @@ def config(tiny_dataset_folder: Path) -> TrainConfig:
 @pytest.fixture(scope="module")
 def calm(store: RunStore, config: TrainConfig) -> str:
     """A run that was left alone."""
-    run_id = store.create(config, "calm")
-    run = finish(store, run_id)
-    assert run.status == "finished", run.message
-    return run_id
+    return finished(store, config, "calm")
 
 
 @pytest.fixture(scope="module")
 def cut(store: RunStore, config: TrainConfig) -> str:
     """The same, stopped in the middle of an epoch and gone on with; the stop has cut a row in two."""
-    run_id, record = store.create(config, "cut"), Recorder.record
-
-    def stopping(recorder: Recorder, result: Any) -> None:
-        record(recorder, result)
-        if result.step == 170:
-            (store.folder(run_id) / STOP).touch()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "record", stopping)
+    run_id = store.create(config, "cut")
+    with at_step(170, ask_to_stop):
         run = finish(store, run_id)
     assert (run.status, run.resumable) == ("stopped", True)
     assert 170 <= run.step == run.saved_step < STEPS
@@ -91,8 +76,7 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_an_interrupted_run_equals_an_uninterrupted_one(store: RunStore, calm: str, cut: str) -> None:
-    rows = [[{**row, "seconds": 0} for row in store.metrics(run_id)] for run_id in (calm, cut)]
-    assert rows[0] == rows[1]
+    assert same_rows(store, calm, cut)
     for which in ("best", "last"):
         cards = [read_card(store.folder(run_id) / which) for run_id in (calm, cut)]
         assert cards[0].weights_sha256 == cards[1].weights_sha256

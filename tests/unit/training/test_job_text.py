@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,12 +12,11 @@ from core.data import load_text
 from core.inference.text import evaluate_text
 from core.jobs import RunStore
 from core.jobs.metrics import read_samples
-from core.jobs.store import STOP
 from core.training.config import TrainConfig
 from core.training.figures import text_loss_curves
-from core.training.job import Recorder
 from tests.tiny_text import write_text
 from tests.unit.in_process import finish
+from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_rows
 
 CONFIG = TrainConfig(
     model="char_lstm",
@@ -39,24 +37,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    return RunStore(tmp_path_factory.mktemp("lab") / "runs")
-
-
-@pytest.fixture(scope="module")
-def finished(store: RunStore, config: TrainConfig) -> str:
-    run_id = store.create(config, "Play")
-    run = finish(store, run_id)
-    assert run.status == "finished", run.message
-    return run_id
+def calm(store: RunStore, config: TrainConfig) -> str:
+    return finished(store, config, "Play")
 
 
 def test_a_run_tells_its_loss_and_keeps_a_sample_of_every_evaluation(
-    store: RunStore, finished: str, config: TrainConfig
+    store: RunStore, calm: str, config: TrainConfig
 ) -> None:
-    run = store.get(finished)
-    evaluations = [row for row in store.metrics(finished) if row["kind"] == "eval"]
-    samples = store.samples(finished)
+    run = store.get(calm)
+    evaluations = [row for row in store.metrics(calm) if row["kind"] == "eval"]
+    samples = store.samples(calm)
     assert (run.task, run.unit) == ("text", "characters")
     assert run.figure("best_val_loss_nats") == min(row["val_loss_nats"] for row in evaluations)
     assert [sample["step"] for sample in samples] == [row["step"] for row in evaluations]
@@ -66,35 +56,26 @@ def test_a_run_tells_its_loss_and_keeps_a_sample_of_every_evaluation(
 
 
 def test_what_the_card_says_is_what_the_best_checkpoint_measures(
-    store: RunStore, finished: str, config: TrainConfig
+    store: RunStore, calm: str, config: TrainConfig
 ) -> None:
-    checkpoint = load_checkpoint(str(store.folder(finished) / "best"))
+    checkpoint = load_checkpoint(str(store.folder(calm) / "best"))
     result = evaluate_text(checkpoint, load_text(config.dataset).validation)
     assert checkpoint.card.metrics["val_loss_nats"] == pytest.approx(result.loss_nats, abs=1e-6)
     assert checkpoint.card.metrics["val_characters"] == result.characters
-    assert f"{result.bits_per_character:.3f} bits per character" in store.get(finished).message
+    assert f"{result.bits_per_character:.3f} bits per character" in store.get(calm).message
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
-    store: RunStore, finished: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    store: RunStore, calm: str, config: TrainConfig
 ) -> None:
     run_id = store.create(config, "Stopped")
-    record = Recorder.record
-
-    def stopping(recorder: Recorder, result: Any) -> None:
-        record(recorder, result)
-        if result.step == 23:  # between two evaluations
-            (store.folder(run_id) / STOP).touch()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "record", stopping)
+    with at_step(23, ask_to_stop):  # between two evaluations
         stopped = finish(store, run_id)
     assert (stopped.status, stopped.step) == ("stopped", 23)
     assert finish(store, run_id).status == "finished"
-    rows = [[{**row, "seconds": 0} for row in store.metrics(name)] for name in (run_id, finished)]
-    assert rows[0] == rows[1]
-    assert store.samples(run_id) == store.samples(finished)
-    cards = [read_card(store.folder(name) / "best") for name in (run_id, finished)]
+    assert same_rows(store, run_id, calm)
+    assert store.samples(run_id) == store.samples(calm)
+    cards = [read_card(store.folder(name) / "best") for name in (run_id, calm)]
     assert cards[0].weights_sha256 == cards[1].weights_sha256
 
 
@@ -113,11 +94,11 @@ def test_of_samples_written_twice_the_later_one_counts(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "none") == []
 
 
-def test_nats_and_bits_are_two_scales_of_one_image(store: RunStore, finished: str) -> None:
-    figure = text_loss_curves(store.metrics(finished), dark=False, revision="r", epochs=2)
+def test_nats_and_bits_are_two_scales_of_one_figure(store: RunStore, calm: str) -> None:
+    figure = text_loss_curves(store.metrics(calm), dark=False, revision="r", epochs=2)
     nats, bits = figure.layout.yaxis.range, figure.layout.yaxis2.range
     assert [bound / 0.6931471805599453 for bound in nats] == pytest.approx(bits)
-    known = [row["val_loss_nats"] for row in store.metrics(finished) if row["kind"] == "eval"]
+    known = [row["val_loss_nats"] for row in store.metrics(calm) if row["kind"] == "eval"]
     assert nats[0] < min(known)
     assert max(known) < nats[1]
     assert text_loss_curves([], dark=True, revision="r").layout.yaxis.range is None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,16 +12,18 @@ from core.checkpoints.store import find_checkpoint, list_checkpoints, load_check
 from core.common.errors import LabError
 from core.data import load_dataset
 from core.jobs import RunStore
-from core.jobs.store import STATE, STOP
+from core.jobs.store import STATE
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.job import Recorder
+from core.training.results import EvalResult, StepResult
 from core.training.session import TrainSession
 from core.training.snapshots import kept_steps, names_of
 from core.training.trainer import evaluate, train
 from tests.tiny_text import write_text
 from tests.unit.failures import refusal
 from tests.unit.in_process import finish
+from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_rows
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +44,9 @@ def config(tiny_dataset_folder: Path) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
-    return RunStore(tmp_path_factory.mktemp("lab") / "runs")
-
-
-def done(store: RunStore, config: TrainConfig, name: str) -> str:
-    run = finish(store, store.create(config, name))
-    assert run.status == "finished", run.message
-    return run.id
-
-
-@pytest.fixture(scope="module")
 def calm(store: RunStore, config: TrainConfig) -> str:
     """A run with three snapshots that nobody disturbed."""
-    return done(store, config.replace(snapshots=3), "Calm")
+    return finished(store, config.replace(snapshots=3), "Calm")
 
 
 def digests(store: RunStore, run_id: str) -> dict[str, str]:
@@ -71,16 +60,8 @@ def names(store: RunStore, run_id: str) -> dict[str, float]:
     return names_of(run_id, store.folder(run_id))
 
 
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, kind: str, do: Callable[[Recorder], None]) -> None:
-    """Once a run has recorded a step or its evaluation."""
-    record = Recorder.record
-
-    def recorded(recorder: Recorder, result: Any) -> None:
-        record(recorder, result)
-        if result.step == step and type(result).__name__ == kind:
-            do(recorder)
-
-    monkeypatch.setattr(Recorder, "record", recorded)
+def lose_power(recorder: Recorder) -> None:
+    raise RuntimeError("the power went")
 
 
 def test_steps_are_those_of_evaluations_and_spread_evenly(config: TrainConfig) -> None:
@@ -136,7 +117,7 @@ def test_a_snapshot_is_what_its_evaluation_measured(store: RunStore, calm: str, 
     """An independent training, by the trainer alone, has these averaged weights at that step."""
     session = TrainSession.start(config, load_dataset(config.dataset), "cpu")
     for result in train(session):
-        if type(result).__name__ == "EvalResult" and result.step == 8:
+        if isinstance(result, EvalResult) and result.step == 8:
             break
     kept = load_checkpoint(find_checkpoint(f"{calm}/epoch-2", store.root))
     weights = session.eval_model().state_dict()
@@ -145,23 +126,21 @@ def test_a_snapshot_is_what_its_evaluation_measured(store: RunStore, calm: str, 
 
 
 def test_training_is_the_same_with_and_without_snapshots(store: RunStore, calm: str, config: TrainConfig) -> None:
-    bare = done(store, config, "Bare")
+    bare = finished(store, config, "Bare")
     assert names(store, bare) == {}
     assert sorted(digests(store, bare)) == ["best", "last"]
     assert {name: digests(store, calm)[name] for name in ("best", "last")} == digests(store, bare)
-    rows = [[{**row, "seconds": 0} for row in store.metrics(run_id)] for run_id in (calm, bare)]
-    assert rows[0] == rows[1]
+    assert same_rows(store, calm, bare)
     states = [torch.load(store.folder(run_id) / STATE, weights_only=True)["model"] for run_id in (calm, bare)]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
-@pytest.mark.parametrize(("step", "kind"), [(3, "StepResult"), (8, "StepResult"), (8, "EvalResult")])
+@pytest.mark.parametrize(("step", "kind"), [(3, StepResult), (8, StepResult), (8, EvalResult)])
 def test_a_stopped_run_goes_on_to_the_same_snapshots(
-    store: RunStore, calm: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, step: int, kind: str
+    store: RunStore, calm: str, config: TrainConfig, step: int, kind: type[StepResult | EvalResult]
 ) -> None:
     run_id = store.create(config.replace(snapshots=3), "Rough")
-    with monkeypatch.context() as patch:
-        at_step(patch, step, kind, lambda recorder: (recorder.job.folder / STOP).touch())
+    with at_step(step, ask_to_stop, kind):
         assert finish(store, run_id).status == "stopped"
     torch.manual_seed(77)  # whatever the new process drew before
     assert finish(store, run_id).status == "finished"
@@ -177,12 +156,10 @@ def test_a_run_that_goes_back_drops_what_came_after(
 
     def end(recorder: Recorder) -> None:
         seen["before"] = list(names(store, run_id))
-        raise RuntimeError("the power went")
+        lose_power(recorder)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, at_step(5, Recorder.save), at_step(13, end):
         patch.setattr("core.training.job.SAVE_SHARE", 10**9)
-        at_step(patch, 5, "StepResult", lambda recorder: recorder.save())
-        at_step(patch, 13, "StepResult", end)
         assert finish(store, run_id).status == "failed"
     assert seen["before"] == [*(f"{run_id}/epoch-{epoch}" for epoch in range(4))]
     (folder / "epochs" / "1" / ".card.json.abcdefgh").write_text("torn")
@@ -190,29 +167,20 @@ def test_a_run_that_goes_back_drops_what_came_after(
     def look(recorder: Recorder) -> None:
         seen["after"] = sorted(item.name for item in (folder / "epochs").iterdir())
 
-    with monkeypatch.context() as patch:
-        at_step(patch, 6, "StepResult", look)
+    with at_step(6, look):
         assert finish(store, run_id).status == "finished"
     assert seen["after"] == ["0", "1"]
     assert digests(store, run_id) == digests(store, calm)
     assert not list(folder.glob("epochs/*/.*"))
 
 
-def test_a_run_that_starts_anew_begins_with_none(
-    store: RunStore, calm: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_starts_anew_begins_with_none(store: RunStore, calm: str, config: TrainConfig) -> None:
     run_id = store.create(config.replace(snapshots=3), "Lost")
     folder, seen = store.folder(run_id), []
-
-    def end(recorder: Recorder) -> None:
-        raise RuntimeError("the power went")
-
-    with monkeypatch.context() as patch:
-        at_step(patch, 9, "StepResult", end)
+    with at_step(9, lose_power):
         assert finish(store, run_id).status == "failed"
     (folder / STATE).unlink()
-    with monkeypatch.context() as patch:
-        at_step(patch, 1, "StepResult", lambda recorder: seen.extend((folder / "epochs").iterdir()))
+    with at_step(1, lambda recorder: seen.extend((folder / "epochs").iterdir())):
         assert finish(store, run_id).status == "finished"
     assert seen == [folder / "epochs" / "0"]
     assert digests(store, run_id) == digests(store, calm)
@@ -230,7 +198,7 @@ def test_fractions_of_an_epoch_and_texts(store: RunStore, tmp_path: Path) -> Non
         snapshots=2,
         device="cpu",
     )
-    run_id = done(store, config, "Poet")
+    run_id = finished(store, config, "Poet")
     found = names(store, run_id)
     assert list(found.values()) == sorted(found.values())
     assert found.popitem()[0] == f"{run_id}/last"
@@ -251,7 +219,7 @@ def test_snapshots_are_found_by_name_only_and_what_is_none_is_one_sentence(store
 
 
 def test_names_and_titles_go_past_what_is_damaged(store: RunStore, config: TrainConfig) -> None:
-    run_id = done(store, config.replace(snapshots=3), "Before")
+    run_id = finished(store, config.replace(snapshots=3), "Before")
     folder = store.folder(run_id) / "epochs"
     (folder / "1" / "card.json").write_text("{")
     (folder / "2" / "card.json").unlink()
