@@ -29,6 +29,12 @@ def runs(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "runs")
 
 
+@pytest.fixture
+def run_id(runs: RunStore) -> str:
+    """Of a run that was just created."""
+    return runs.create(TrainConfig())
+
+
 def set_status(runs: RunStore, run_id: str, **changes: object) -> None:
     with runs.locked():
         runs.write_status(run_id, **changes)
@@ -104,8 +110,7 @@ def test_a_configuration_broken_by_hand_is_shown_with_the_reason(runs: RunStore,
     "content",
     ["", "{", "[]", "null", '{"status": 3}', '{"status": "odd"}', "\xff", "x" * 2_000_000, "[" * 100_000],
 )
-def test_a_damaged_status_leaves_a_run_that_can_go_on(runs: RunStore, content: str) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_damaged_status_leaves_a_run_that_can_go_on(runs: RunStore, run_id: str, content: str) -> None:
     (runs.folder(run_id) / "status.json").write_text(content, encoding="latin-1")
     run = runs.get(run_id)
     assert run.status == "lost"
@@ -113,8 +118,7 @@ def test_a_damaged_status_leaves_a_run_that_can_go_on(runs: RunStore, content: s
     assert "resume" in run.message
 
 
-def test_numbers_of_a_status_that_make_no_sense_are_left_out(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_numbers_of_a_status_that_make_no_sense_are_left_out(runs: RunStore, run_id: str) -> None:
     path = runs.folder(run_id) / "status.json"
     path.write_text(
         '{"status": "stopped", "step": "many", "seconds": NaN, "started": 1e300, "threads": true, "epoch": null, '
@@ -125,8 +129,7 @@ def test_numbers_of_a_status_that_make_no_sense_are_left_out(runs: RunStore) -> 
     assert run.total_steps == 0
 
 
-def test_a_torn_metrics_line_is_left_out(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_torn_metrics_line_is_left_out(runs: RunStore, run_id: str) -> None:
     assert runs.metrics(run_id) == []
     rows = [{"kind": "train", "step": step, "epoch": 0.1, "train_loss_nats": 1.0 / step} for step in (1, 2, 3)]
     path = runs.folder(run_id) / "metrics.jsonl"
@@ -147,8 +150,7 @@ def test_a_row_without_its_place_or_with_no_numbers_is_left_out(tmp_path: Path, 
     assert metrics.read_rows(path) == [good]
 
 
-def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore, run_id: str) -> None:
     for name in (".deleted-old-1", ".new-old", ".new-fresh"):
         (runs.root / name).mkdir()
         (runs.root / name / "weights").write_bytes(b"x")
@@ -167,8 +169,7 @@ def test_what_a_killed_process_left_of_its_writing_is_removed(runs: RunStore) ->
     assert sorted(item.name for item in runs.root.glob(".[nd]*")) == [".new-fresh"]
 
 
-def test_a_download_says_its_rate_and_time_left_and_can_be_stopped(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_download_says_its_rate_and_time_left_and_can_be_stopped(runs: RunStore, run_id: str) -> None:
     set_status(runs, run_id, status="running")
     handle = locks.take(runs.folder(run_id) / WORKER_LOCK, wait_s=1.0)
     assert handle is not None
@@ -194,15 +195,11 @@ def test_rewinding_drops_what_will_be_written_again(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_become_null() -> None:
-    assert json.loads(metrics.to_line({"a": float("nan"), "b": float("-inf"), "c": 1.5})) == {
-        "a": None,
-        "b": None,
-        "c": 1.5,
-    }
+    line = metrics.to_line({"a": float("nan"), "b": float("-inf"), "c": 1.5})
+    assert json.loads(line) == {"a": None, "b": None, "c": 1.5}
 
 
-def test_names_are_checked_and_changed(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_names_are_checked_and_changed(runs: RunStore, run_id: str) -> None:
     runs.rename(run_id, "better")
     assert runs.get(run_id).name == "better"
     for bad in ("", "   ", "\n", "x" * 101):
@@ -210,8 +207,7 @@ def test_names_are_checked_and_changed(runs: RunStore) -> None:
             runs.rename(run_id, bad)
 
 
-def test_the_log_is_read_from_its_end(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_the_log_is_read_from_its_end(runs: RunStore, run_id: str) -> None:
     assert runs.log(run_id) == ""
     (runs.folder(run_id) / "log.txt").write_bytes(b"a" * 100 + b"\xff end")
     assert runs.log(run_id, most_bytes=6) == "a\ufffd end"
@@ -236,8 +232,7 @@ def test_queue_places_follow_the_tickets(runs: RunStore) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore, run_id: str) -> None:
     path = runs.folder(run_id) / WORKER_LOCK
     script = "import sys; from pathlib import Path; from core.common import locks; locks.take(Path(sys.argv[1])); input('go')"
     holder = subprocess.Popen(
@@ -264,8 +259,7 @@ def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore) -> None:
     holder.communicate()
 
 
-def test_a_queued_run_of_a_closed_terminal_leaves_the_queue(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_queued_run_of_a_closed_terminal_leaves_the_queue(runs: RunStore, run_id: str) -> None:
     set_status(runs, run_id, status="queued", ticket=1)
     (runs.folder(run_id) / FOREGROUND_LOCK).touch()
     LocalEngine(runs, slots=1).tick()
@@ -290,8 +284,7 @@ def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
         assert locks.is_held(path)
 
 
-def test_the_last_status_fits_on_a_full_disk(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_id = runs.create(TrainConfig())
+def test_the_last_status_fits_on_a_full_disk(runs: RunStore, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     work = job.Job(runs, runs.get(run_id))
     work.update(now=True, stage="training", step=3, saved_step=2)
     monkeypatch.setattr(job, "write_atomic", failing(errno.ENOSPC))
@@ -311,8 +304,7 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
             act()
 
 
-def test_a_finished_run_is_not_resumed(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_finished_run_is_not_resumed(runs: RunStore, run_id: str) -> None:
     set_status(runs, run_id, status="finished")
     with pytest.raises(LabError, match="has finished"):
         LocalEngine(runs, slots=1).submit(run_id)
@@ -353,16 +345,14 @@ def test_each_run_gets_a_gpu_of_its_own(runs: RunStore, monkeypatch: pytest.Monk
     assert engine._environment(runs.get(third), None)["CUDA_VISIBLE_DEVICES"] == "4,6"
 
 
-def test_a_resumed_run_keeps_its_number_of_threads(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_resumed_run_keeps_its_number_of_threads(runs: RunStore, run_id: str) -> None:
     set_status(runs, run_id, threads=3)
     environment = LocalEngine(runs, slots=1)._environment(runs.get(run_id), None)
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["GOMP_SPINCOUNT"] == str(devices.WORKER_SPINS)
 
 
-def test_a_listing_of_runs_that_change_fast_is_never_stale(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
+def test_a_listing_of_runs_that_change_fast_is_never_stale(runs: RunStore, run_id: str) -> None:
     path = runs.folder(run_id) / "status.json"
     for number in range(300):
         (runs.root / ".new").write_text(json.dumps({"status": "finished", "step": number % 10}))
@@ -506,12 +496,8 @@ def test_a_status_of_an_older_version_tells_its_parts(runs: RunStore) -> None:
     assert runs.get(run_id).parts_done == 6
 
 
-def test_a_finished_run_stays_finished_where_a_setting_is_gone(runs: RunStore) -> None:
-    run_id = runs.create(TrainConfig())
-    path = runs.folder(run_id) / "config.json"
-    values = json.loads(path.read_text())
-    values["config"]["average"] = "lookahead"
-    path.write_text(json.dumps(values))
+def test_a_finished_run_stays_finished_where_a_setting_is_gone(runs: RunStore, run_id: str) -> None:
+    edit_config(runs, run_id, average="lookahead")
     set_status(runs, run_id, status="finished", message="Done.")
     run = runs.get(run_id)
     assert (run.status, run.message, run.resumable) == ("finished", "Done.", False)
