@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from core.checkpoints.store import Card, load_checkpoint, read_card, save_checkp
 from core.common.errors import LabError
 from core.data.dataset import TextCard
 from core.models import LAYERS, build_model
-from tests.unit.checkpoints.test_store import card
+from tests.unit.checkpoints.conftest import card, edit_card, replace_weights
 
 
 def rounded(model: nn.Module) -> nn.Module:
@@ -100,7 +99,6 @@ def test_weights_that_cannot_be_stored_so_leave_what_was_there(folder: Path) -> 
     ],
 )
 def test_changed_layers_that_do_not_fit_together_are_one_sentence(folder: Path, layers: dict) -> None:
-    values = json.loads((folder / "card.json").read_text())
     config = {"classes": 4, LAYERS: layers}
     with torch.device("meta"):
         try:
@@ -108,10 +106,9 @@ def test_changed_layers_that_do_not_fit_together_are_one_sentence(folder: Path, 
         except LabError:
             model = None
     if model is not None and sum(value.numel() for value in model.parameters()) < 10**6:  # weights as the card claims
-        data = safetensors.torch.save({name: torch.zeros(value.shape) for name, value in model.state_dict().items()})
-        (folder / values["weights_file"]).write_bytes(data)
-        values["weights_sha256"] = hashlib.sha256(data).hexdigest()
-    (folder / "card.json").write_text(json.dumps(values | {"model_config": config}))
+        zeros = {name: torch.zeros(value.shape) for name, value in model.state_dict().items()}
+        replace_weights(folder, safetensors.torch.save(zeros))
+    edit_card(folder, model_config=config)
     with pytest.raises(LabError, match="do not fit|too large|no layer named|cannot be changed"):
         load_checkpoint(str(folder))
 
@@ -119,11 +116,10 @@ def test_changed_layers_that_do_not_fit_together_are_one_sentence(folder: Path, 
 def test_a_language_model_has_neither_changed_layers_nor_an_int8_network(tmp_path: Path) -> None:
     given, model = lstm()
     save_checkpoint(tmp_path, model, given)
-    values = json.loads((tmp_path / "card.json").read_text())
-    layers = {"model_config": values["model_config"] | {LAYERS: {"layers.0": {"removed": True}}}}
-    network = {"onnx_file": "model.onnx", "onnx_sha256": "0" * 64}
+    layers = {"model_config": given.model_config | {LAYERS: {"layers.0": {"removed": True}}}}
+    network = {"model_config": given.model_config, "onnx_file": "model.onnx", "onnx_sha256": "0" * 64}
     for change, words in ((layers, "has changed layers"), (network, "names an ONNX file")):
-        (tmp_path / "card.json").write_text(json.dumps(values | change))
+        edit_card(tmp_path, **change)
         with pytest.raises(LabError, match=f"{words}, which no language model has here"):
             load_checkpoint(str(tmp_path))
 
@@ -157,11 +153,14 @@ def test_files_that_are_too_large_are_neither_written_nor_read(folder: Path, mon
         save_checkpoint(folder, model, card(), onnx=b"x" * 100)
 
 
-def test_a_file_of_zeros_does_not_grow_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("storage", "growth"), [("float16", 1.5), ("coded", 4)])
+def test_a_small_file_does_not_grow_beyond_the_limit(
+    storage: str, growth: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given, model = changed()
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
-    written = save_checkpoint(tmp_path / "x", model, given, storage="coded")
-    monkeypatch.setattr(core.checkpoints.store, "MAX_WEIGHTS_BYTES", 4 * written.size_bytes)
+    written = save_checkpoint(tmp_path / "x", model, given, storage=storage)
+    monkeypatch.setattr(core.checkpoints.store, "MAX_WEIGHTS_BYTES", round(growth * written.size_bytes))
     with pytest.raises(LabError, match="too large to be loaded"):
         load_checkpoint(str(tmp_path / "x"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import pickle
 import threading
@@ -15,7 +13,6 @@ import torch
 
 from core.checkpoints.store import (
     PRETRAINED,
-    Card,
     find_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -25,11 +22,7 @@ from core.checkpoints.store import (
 from core.common.errors import LabError
 from core.models import LAYERS, build_model
 from tests.unit.builders import synthetic
-
-
-def card(**changes: object) -> Card:
-    base = Card(title="A test", model="simple_cnn", model_config={"classes": 4}, dataset=synthetic(8, 8).card)
-    return dataclasses.replace(base, **changes)
+from tests.unit.checkpoints.conftest import card, edit_card, replace_weights
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
@@ -74,9 +67,8 @@ def test_a_reader_never_sees_half_a_replacement(tmp_path: Path) -> None:
 
 
 def test_a_card_that_does_not_match_its_weights(folder: Path) -> None:
-    values = json.loads((folder / "card.json").read_text())
-    for change in ({"model_config": {"classes": 4, "widths": [8, 8]}}, {"model": "fast_resnet"}):
-        (folder / "card.json").write_text(json.dumps(values | change))
+    for change in ({"model": "fast_resnet"}, {"model": "simple_cnn", "model_config": {"classes": 4, "widths": [8, 8]}}):
+        edit_card(folder, **change)
         with pytest.raises(LabError, match="do not fit"):
             load_checkpoint(str(folder))
 
@@ -85,13 +77,10 @@ def test_weights_of_another_kind_of_number_become_the_networks_own(tmp_path: Pat
     folder = tmp_path / "odd"
     model = build_model("simple_cnn", {"classes": 4, "batch_norm": True})
     save_checkpoint(folder, model, card(model_config={"classes": 4, "batch_norm": True}))
-    written = read_card(folder)
-    tensors = safetensors.torch.load_file(folder / written.weights_file)
+    tensors = safetensors.torch.load_file(folder / read_card(folder).weights_file)
     odd = {key: value.double() if "running" in key else value for key, value in tensors.items()}
-    data = safetensors.torch.save(odd | {"norm1.running_mean": tensors["norm1.running_mean"].long()})
-    (folder / written.weights_file).write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256=digest).to_json())
+    odd["norm1.running_mean"] = tensors["norm1.running_mean"].long()
+    replace_weights(folder, safetensors.torch.save(odd))
     loaded = load_checkpoint(str(folder)).model
     assert {value.dtype for key, value in loaded.state_dict().items() if "num_batches" not in key} == {torch.float32}
     with torch.no_grad():
@@ -119,11 +108,7 @@ def test_a_pickle_named_safetensors_is_not_opened(folder: Path) -> None:
         def __reduce__(self) -> tuple:
             return (pytest.fail, ("the pickle was opened",))
 
-    written = read_card(folder)
-    trap = pickle.dumps(Trap())
-    (folder / written.weights_file).write_bytes(trap)
-    digest = hashlib.sha256(trap).hexdigest()
-    (folder / "card.json").write_text(dataclasses.replace(written, weights_sha256=digest).to_json())
+    replace_weights(folder, pickle.dumps(Trap()))
     with pytest.raises(LabError, match="not a safetensors file"):
         load_checkpoint(str(folder))
 
@@ -141,7 +126,7 @@ def test_a_broken_card_is_one_sentence(folder: Path, text: str) -> None:
     "name", ["../secret.safetensors", "/etc/passwd", "a/b.safetensors", "weights.pt", ".safetensors"]
 )
 def test_a_card_cannot_name_a_file_elsewhere(folder: Path, name: str) -> None:
-    (folder / "card.json").write_text(dataclasses.replace(read_card(folder), weights_file=name).to_json())
+    edit_card(folder, weights_file=name)
     with pytest.raises(LabError, match="not allowed"):
         load_checkpoint(str(folder))
 
@@ -197,8 +182,7 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
 def test_a_card_with_values_that_cannot_be_is_one_sentence(
     folder: Path, lab_home: Path, change: dict, words: str
 ) -> None:
-    values = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(values | change))
+    edit_card(folder, **change)
     with pytest.raises(LabError, match=words):
         load_checkpoint(str(folder))
     if words == "too large to be loaded":  # the card alone does not tell
@@ -209,11 +193,11 @@ def test_a_card_with_values_that_cannot_be_is_one_sentence(
 
 
 def test_a_dataset_on_a_card_that_cannot_be_is_one_sentence(folder: Path) -> None:
-    values = json.loads((folder / "card.json").read_text())
+    dataset = json.loads((folder / "card.json").read_text())["dataset"]
     sizes = [{"image_size": value} for value in (32.5, 0, 64, 20_000, "32", None)]
     wrong = ({"std": [0.2, 0.0, 0.2]}, {"mean": [0.5]}, {"classes": ["a", "b", "c"]}, {"classes": []})
     for change in (*wrong, *sizes):
-        (folder / "card.json").write_text(json.dumps(values | {"dataset": values["dataset"] | change}))
+        edit_card(folder, dataset=dataset | change)
         with pytest.raises(LabError, match="damaged"):
             load_checkpoint(str(folder))
 
