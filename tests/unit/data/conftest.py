@@ -106,6 +106,19 @@ def tiny(tiny_archives: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> TinyCif
     return tiny_archives
 
 
+@pytest.fixture
+def placed(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> TinyCifar10:
+    """The same, and the environment variable names its npm archive."""
+    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+    return tiny
+
+
+def assert_nothing_stored(folder: Path) -> None:
+    """Neither the dataset nor a part of it."""
+    assert not folder.exists()
+    assert leftovers(folder) == []
+
+
 def leftovers(stored: Path) -> list[str]:
     """What a fetch left beside its lock and what it stored."""
     expected = (stored.name, f"{stored.name}.lock", "incoming")

@@ -16,7 +16,7 @@ import pytest
 from core.common.errors import LabError
 from core.data import DATASETS, ImageDataset, archives, cifar10, dataset_status, fetch, load_dataset, storage
 from tests.tiny_cifar10 import TinyCifar10, python2_batch
-from tests.unit.data.conftest import leftovers
+from tests.unit.data.conftest import assert_nothing_stored, leftovers
 from tests.unit.failures import failing, refusal
 
 
@@ -63,10 +63,7 @@ def test_an_archive_in_the_incoming_folder_is_used(tiny: TinyCifar10) -> None:
 
 @pytest.mark.parametrize("name", ["train_images", "test_labels"])
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "empty", "missing", "header"])
-def test_a_damaged_cache_is_found_and_fetched_again(
-    name: str, damage: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+def test_a_damaged_cache_is_found_and_fetched_again(name: str, damage: str, placed: TinyCifar10) -> None:
     cifar10.load()
     path = cifar10.folder() / f"{name}.npy"
     good = path.read_bytes()
@@ -78,24 +75,22 @@ def test_a_damaged_cache_is_found_and_fetched_again(
     path.write_bytes({"truncated": good[:-5], "empty": b""}.get(damage, bytes(bad)))
     if damage == "missing":
         path.unlink()
-    assert_planted(cifar10.load(), tiny)
+    assert_planted(cifar10.load(), placed)
     assert path.read_bytes() == good
     assert leftovers(cifar10.folder()) == []
 
 
 @pytest.mark.parametrize("at", range(0, 128, 9))
-def test_any_damage_to_a_header_is_found(at: int, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+def test_any_damage_to_a_header_is_found(at: int, placed: TinyCifar10) -> None:
     cifar10.load()
     path = cifar10.folder() / "test_labels.npy"
     bad = bytearray(path.read_bytes())
     bad[at] = 0xFF
     path.write_bytes(bad)
-    assert_planted(cifar10.load(), tiny)
+    assert_planted(cifar10.load(), placed)
 
 
-def test_a_damaged_cache_without_network_says_both(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+def test_a_damaged_cache_without_network_says_both(placed: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     cifar10.load()
     monkeypatch.delenv("LAB_CIFAR10")
     (cifar10.folder() / "test_labels.npy").write_bytes(b"")
@@ -117,28 +112,23 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
     monkeypatch.setattr(cifar10, "read_members", None)
     with pytest.raises(LabError, match="the checksum of .* is not that of"):
         cifar10.load()
-    assert not cifar10.folder().exists()
-    assert leftovers(cifar10.folder()) == []
+    assert_nothing_stored(cifar10.folder())
     monkeypatch.setenv("LAB_CIFAR10", "/nowhere/archive.tgz")
     with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is no file"):
         cifar10.load()
 
 
 def test_an_archive_with_other_images_is_not_stored(
-    tiny: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    placed: TinyCifar10, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The archive is the pinned one, yet its arrays are not: whatever the reason, nothing is kept."""
     monkeypatch.setitem(cifar10.ARRAYS, "test_labels", ((20,), "0" * 64))
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
     with pytest.raises(LabError, match="holds other images"):
         cifar10.load()
-    assert not cifar10.folder().exists()
-    assert leftovers(cifar10.folder()) == []
+    assert_nothing_stored(cifar10.folder())
 
 
-def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
-
+def test_a_cancelled_fetch_leaves_nothing(placed: TinyCifar10) -> None:
     for stage in ("verify", "unpack", "write"):
 
         def cancel(_: float, words: str, stage: str = stage) -> None:
@@ -147,9 +137,8 @@ def test_a_cancelled_fetch_leaves_nothing(tiny: TinyCifar10, monkeypatch: pytest
 
         with pytest.raises(KeyboardInterrupt):
             cifar10.load(cancel)
-        assert not cifar10.folder().exists()
-        assert leftovers(cifar10.folder()) == []
-    assert_planted(cifar10.load(), tiny)
+        assert_nothing_stored(cifar10.folder())
+    assert_planted(cifar10.load(), placed)
 
 
 def test_an_unusable_cache_folder_is_one_sentence(lab_home: Path, tiny: TinyCifar10) -> None:
@@ -161,8 +150,7 @@ def test_an_unusable_cache_folder_is_one_sentence(lab_home: Path, tiny: TinyCifa
 
 
 @pytest.mark.parametrize("what", ["arrays", "data folder", "archive"])
-def test_missing_permissions_are_one_sentence(what: str, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
+def test_missing_permissions_are_one_sentence(what: str, placed: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> None:
     if what == "arrays":
         cifar10.load()
 
@@ -180,23 +168,20 @@ def test_too_little_space_is_said_before_the_download(tiny: TinyCifar10, monkeyp
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(
-    tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
+    placed: TinyCifar10, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """/dev/full refuses every byte, as a full disk does."""
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
     real_open = Path.open
     monkeypatch.setattr(Path, "open", lambda path, mode: real_open(Path("/dev/full") if mode == "wb" else path, mode))
     with pytest.raises(LabError, match="is full"):
         cifar10.load()
-    assert not cifar10.folder().exists()
-    assert leftovers(cifar10.folder()) == []
+    assert_nothing_stored(cifar10.folder())
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_MEMBERS", 3), ("MAX_MEMBER_BYTES", 100)])
 def test_an_archive_that_would_unpack_to_too_much_is_refused(
-    limit: str, value: int, tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch
+    limit: str, value: int, placed: TinyCifar10, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
     monkeypatch.setattr(archives if limit == "MAX_MEMBERS" else cifar10, limit, value)
     with pytest.raises(LabError, match="not laid out as expected"):
         cifar10.load()

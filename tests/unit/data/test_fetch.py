@@ -15,7 +15,7 @@ import pytest
 from core.common.errors import LabError
 from core.data import cifar10, fetch
 from tests.tiny_cifar10 import TinyCifar10
-from tests.unit.data.conftest import MirrorServer, leftovers
+from tests.unit.data.conftest import MirrorServer, assert_nothing_stored, leftovers
 from tests.unit.failures import refusal
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,8 +59,7 @@ def test_each_failure_leads_to_the_next_mirror_and_has_its_words(
     good = full.content.pop(NPM_PATH)
     with pytest.raises(LabError, match=rf"the authors’ host: {words}; npm: HTTP 404\)"):
         cifar10.load()
-    assert not cifar10.folder().exists()
-    assert leftovers(cifar10.folder()) == []
+    assert_nothing_stored(cifar10.folder())
     full.content[NPM_PATH] = good
     assert len(cifar10.load().train) == 90
     assert full.asked == ["/authors", NPM_PATH] * 2
@@ -110,8 +109,7 @@ def test_a_cancelled_download_leaves_nothing(full: MirrorServer) -> None:
     with pytest.raises(KeyboardInterrupt):
         cifar10.load(cancel)
     assert full.asked == ["/authors"]
-    assert not cifar10.folder().exists()
-    assert leftovers(cifar10.folder()) == []
+    assert_nothing_stored(cifar10.folder())
 
 
 FETCH = """

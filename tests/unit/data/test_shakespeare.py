@@ -18,7 +18,7 @@ from core.data import DATASETS, archives, canonical_name, dataset_status, fetch,
 from core.data.shakespeare import TextSpec
 from tests.tiny_cifar10 import pinned
 from tests.tiny_text import play
-from tests.unit.data.conftest import MirrorServer, leftovers
+from tests.unit.data.conftest import MirrorServer, assert_nothing_stored, leftovers
 from tests.unit.failures import failing, refusal
 
 PLAY = play(3000).encode()
@@ -154,8 +154,7 @@ def test_tiny_shakespeare_comes_from_the_first_mirror_that_has_it(tiny: Placed, 
         LabError, match="GitHub: what came had another checksum; jsDelivr: what came had another checksum"
     ):
         shakespeare.load(spec=tiny.spec)
-    assert not shakespeare.folder(tiny.spec).exists()
-    assert leftovers(shakespeare.folder(tiny.spec)) == []
+    assert_nothing_stored(shakespeare.folder(tiny.spec))
     server.content["/cdn"] = PLAY
     seen: list[tuple[float, str]] = []
     assert shakespeare.load(lambda *report: seen.append(report), spec=tiny.spec).text == tiny.text
@@ -194,8 +193,7 @@ def test_a_package_with_another_text_is_not_stored(works: Placed, monkeypatch: p
     by_variable(works, monkeypatch)
     with pytest.raises(LabError, match="holds another text"):
         shakespeare.load(spec=replace(works.spec, sha256="0" * 64))
-    assert not shakespeare.folder(works.spec).exists()
-    assert leftovers(shakespeare.folder(works.spec)) == []
+    assert_nothing_stored(shakespeare.folder(works.spec))
 
 
 @pytest.mark.parametrize("what", ["no tar", "cut short", "too large", "too many", "no ASCII", "no works"])
@@ -227,8 +225,7 @@ def test_a_cancelled_fetch_leaves_nothing(works: Placed, monkeypatch: pytest.Mon
 
         with pytest.raises(KeyboardInterrupt):
             shakespeare.load(cancel, spec=works.spec)
-        assert not shakespeare.folder(works.spec).exists()
-        assert leftovers(shakespeare.folder(works.spec)) == []
+        assert_nothing_stored(shakespeare.folder(works.spec))
 
 
 def test_a_copy_that_may_not_be_read_is_one_sentence(tiny: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
