@@ -29,39 +29,21 @@ WARM_UP = 512
 """Characters before a part that are read, to have a state, and not scored."""
 CHUNK = 256
 LOOKALIKES = {
-    "‘": "'",
-    "’": "'",
-    "‚": "'",
-    "“": '"',
-    "”": '"',
-    "„": '"',
-    "–": "-",
-    "—": "-",
-    "−": "-",
-    "…": ".",
-    "\t": " ",
-    "ß": "s",
-    "æ": "a",
-    "œ": "o",
-    "Æ": "A",
-    "Œ": "O",
-    "ø": "o",
-    "Ø": "O",
-    '"': "'",
-    "'": '"',
-    "«": '"',
-    "»": '"',
-    "‹": "'",
-    "›": "'",
-    "`": "'",
-    "‐": "-",
-    "‑": "-",
-    "―": "-",
-    "\v": "\n",
-    "\f": "\n",
-    "\x85": "\n",
-    "\u2028": "\n",
-    "\u2029": "\n",
+    character: plain
+    for plain, characters in {
+        "'": '‘’‚"‹›`',
+        '"': "“”„'«»",
+        "-": "–—−‐‑―",
+        ".": "…",
+        " ": "\t",
+        "s": "ß",
+        "a": "æ",
+        "o": "œø",
+        "A": "Æ",
+        "O": "ŒØ",
+        "\n": "\v\f\x85\u2028\u2029",
+    }.items()
+    for character in characters
 }
 """What a character is most like, for those that Unicode itself takes for something else."""
 
