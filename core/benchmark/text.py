@@ -29,7 +29,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 def writing(rounds: int) -> Iterator[Figure]:
     """A fresh process a round, in which all ways take turns on one thread, as in the server."""
-    shipped, told = _subject()
+    shipped, network = _subject()
     prepare_server()
     server = dict(os.environ) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     speeds: dict[str, list[float]] = {}
@@ -39,16 +39,16 @@ def writing(rounds: int) -> Iterator[Figure]:
         found["naive, all"] = _written(bare_environment(), shipped, "naive")["naive"]
         for name, value in found.items():
             speeds.setdefault(name, []).append(value)
-    yield from writing_figures(speeds, told)
+    yield from writing_figures(speeds, network)
 
 
-def writing_figures(speeds: dict[str, list[float]], told: str) -> Iterator[Figure]:
-    """speeds: characters/s of each way, round by round. told: which network."""
+def writing_figures(speeds: dict[str, list[float]], network: str) -> Iterator[Figure]:
+    """speeds: characters/s of each way, round by round. network: the one that writes, in words."""
     from core.benchmark.writing import STREAMS
 
     unit = "characters/s"
     faster = max(("naive", "naive, all"), key=lambda name: sum(speeds[name]))
-    yield figure(PART, NAIVE, speeds["naive"], unit, told)
+    yield figure(PART, NAIVE, speeds["naive"], unit, network)
     yield figure(PART, NAIVE_ALL, speeds["naive, all"], unit, f"{cores()} cores, no thread policy")
     yield figure(PART, "nn.LSTM a character at a time, one thread", speeds["stepped"], unit)
     for name in ONE:

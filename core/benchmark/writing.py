@@ -55,14 +55,14 @@ class TextbookLSTM(nn.Module):
     def like(cls, model: Any) -> TextbookLSTM:
         """The same network as a `char_lstm` of this project, with the same weights, in eval mode."""
         shape = model.config
-        made = cls(shape.vocabulary, shape.embedding, shape.width, shape.layers)
+        textbook = cls(shape.vocabulary, shape.embedding, shape.width, shape.layers)
         head, bias = (model.embed.weight, model.bias) if model.head is None else (model.head.weight, model.head.bias)
         weights = {"embed.weight": model.embed.weight, "head.weight": head, "head.bias": bias}
         for index, layer in enumerate(model.layers):
             for name, parameter in layer.named_parameters():
                 weights[f"lstm.{name.removesuffix('_l0')}_l{index}"] = parameter
-        made.load_state_dict(weights)
-        return made.eval()
+        textbook.load_state_dict(weights)
+        return textbook.eval()
 
 
 def subject(shipped: bool) -> Checkpoint:

@@ -92,9 +92,8 @@ class WorkerPool:
                     _hand(worker or self._start(place), waiting.pop(0))
             poll(self._in_hand())
             for key, _ in self.selector.select(timeout=0.5):
-                answer = self._hear(key.data)
-                if answer:
-                    yield answer
+                if result := self._hear(key.data):
+                    yield result
 
     def stop(self, alive: Callable[[], None]) -> None:
         """Tell all to save what they do and end; kill those that do not. alive is called while one waits."""
@@ -137,8 +136,8 @@ class WorkerPool:
         whole = line.endswith("\n")
         if not whole:
             self._end(worker)
-        said = json.loads(line) if whole else {"status": "died"}
-        return TaskResult(task=task, status=said["status"], message=said.get("message", "")) if task else None
+        report = json.loads(line) if whole else {"status": "died"}
+        return TaskResult(task=task, status=report["status"], message=report.get("message", "")) if task else None
 
     def _end(self, worker: Worker) -> None:
         assert worker.process.stdout is not None

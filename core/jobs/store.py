@@ -221,7 +221,7 @@ class RunStore:
         """The run without its place in the queue, its ticket there, and what its files say. files: None reads them."""
         if files is None:
             files = _read_files(self.folder(run_id))
-        asked, now = files.config, files.status
+        stored, now = files.config, files.status
         status = now.get("status")
         if status == "running":
             folder = self.root / run_id
@@ -240,23 +240,23 @@ class RunStore:
         elif status not in STATUSES:
             status, message = "lost", f"Its status {str(status)[:40]!r} is not known here: resume it."
         settled = status in ACTIVE or status == now.get("status")
-        config, problem = read_config(asked.get("kind"), asked.get("config"))
+        config, problem = read_config(stored.get("kind"), stored.get("config"))
         # What is done stays done, also where this version has no such setting any more.
-        done = status == "finished" and config is not None and bool(asked.get("config"))
+        done = status == "finished" and config is not None and bool(stored.get("config"))
         if problem and status not in ACTIVE and not done:
             status, message = "failed", problem
-        kind = UNREADABLE if config is None else find_kind(asked.get("kind"))
+        kind = UNREADABLE if config is None else find_kind(stored.get("kind"))
         run = Run(
             id=run_id,
-            name=str(asked.get("name") or run_id)[:200],
-            kind=str(asked.get("kind")),
+            name=str(stored.get("name") or run_id)[:200],
+            kind=str(stored.get("kind")),
             config=config,
             parts_done=int(number(now, "parts_done") or number(now, "members_done") or 0),
             status=status,
             message=message,
             step=int(number(now, "step") or 0),
             total_steps=int(number(now, "total_steps") or 0),
-            created=moment(asked, "created"),
+            created=moment(stored, "created"),
             started=moment(now, "started"),
             ended=None if status in ACTIVE else moment(now, "ended") or moment(now, "heartbeat"),
             heartbeat=moment(now, "heartbeat"),
@@ -289,14 +289,14 @@ class RunStore:
         return name
 
 
-def _ended_message(asked: bool, run: Run) -> str:
-    """What to say of a run whose process ended unexpectedly. asked: somebody had asked it to stop."""
+def _ended_message(stop_requested: bool, run: Run) -> str:
+    """The message of a run whose process ended unexpectedly. stop_requested: somebody had asked it to stop."""
     if run.parts:
-        why = "It was ended" if asked else "Its process ended unexpectedly"
+        why = "It was ended" if stop_requested else "Its process ended unexpectedly"
         return f"{why}: resume it; what its {run.part_name} have done so far is kept."
     how = (
         "It was ended before it could save"
-        if asked
+        if stop_requested
         else "Its process ended unexpectedly (killed, out of memory, or the machine restarted)"
     )
     return f"{how}: resume it to go on from {f'step {run.saved_step}' if run.saved_step else 'the beginning'}."

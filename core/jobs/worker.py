@@ -58,8 +58,8 @@ def _claim(store: RunStore, run_id: str) -> int:
             os.close(handle)
             raise LabError(f"The run {run_id} cannot go on ({run.status}): {run.message or 'start a new one.'}")
         write_owner(handle, os.getpid())
-        for asked in (STOP, FOREGROUND_LOCK):
-            (store.folder(run_id) / asked).unlink(missing_ok=True)
+        for name in (STOP, FOREGROUND_LOCK):
+            (store.folder(run_id) / name).unlink(missing_ok=True)
         started = run.started.timestamp() if run.started else time.time()
         store.write_status(
             run_id, status="running", stage="starting", message="", started=started, heartbeat=time.time()

@@ -127,7 +127,7 @@ class Evidence:
 
 def next_characters(checkpoint: Checkpoint, text: str) -> Prompt:
     """What a model expects after a text. Raises LabError for an empty text and for what is no language model."""
-    return _asked(checkpoint, text)[0]
+    return _read_prompt(checkpoint, text)[0]
 
 
 def explain_next(
@@ -158,7 +158,7 @@ def explain_next(
     _whole("window", window, 1, 50)
     import torch
 
-    prompt, network, tokens = _asked(checkpoint, text)
+    prompt, network, tokens = _read_prompt(checkpoint, text)
     vocabulary = checkpoint.card.text_data.vocabulary
     wanted = _index(prompt.alternatives[0][0] if target is None else target, vocabulary)
     nothing = unk_token(vocabulary) if baseline is None else _index(baseline, vocabulary)
@@ -279,7 +279,7 @@ class _Network:
         return max(1, AT_ONCE // length)
 
 
-def _asked(checkpoint: Checkpoint, text: str) -> tuple[Prompt, _Network, Tensor]:
+def _read_prompt(checkpoint: Checkpoint, text: str) -> tuple[Prompt, _Network, Tensor]:
     """The prompt, the network and the characters that it sees, (1, S) int64."""
     import torch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +71,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     bias_lr = config.lr if adaptive else config.bias_lr or config.lr
     head_lr = config.head_lr or config.lr if muon else config.lr
     fused = next(iter(trained.values())).device.type in ("cuda", "cpu")
+    optimizers: list[torch.optim.Optimizer] = []
     if adaptive:
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         decayed = [*filters.values(), *matrices.values()]
@@ -79,7 +79,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
         if vectors:
             groups.append({"params": list(vectors.values()), "lr": bias_lr, "weight_decay": 0.0})
         betas = (config.momentum, 0.999)
-        made: list[Any] = [kind(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused)]
+        optimizers.append(kind(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused))
     else:
         groups = []
         for parameters, lr in ((vectors, bias_lr), (matrices, head_lr), ({} if muon else filters, config.lr)):
@@ -88,17 +88,15 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
                 decay = config.weight_decay / lr if muon else config.weight_decay
                 groups.append({"params": list(parameters.values()), "lr": lr, "weight_decay": decay})
         momentum = 0.85 if muon else config.momentum
-        made = (
-            [torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)]
-            if groups
-            else []
-        )
+        if groups:
+            sgd = torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+            optimizers.append(sgd)
         if muon and filters:
-            made.append(Muon(list(filters.values()), lr=config.lr, momentum=config.momentum))
-    for optimizer in made:
+            optimizers.append(Muon(list(filters.values()), lr=config.lr, momentum=config.momentum))
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
-    return made
+    return optimizers
 
 
 def l1_norm(model: nn.Module) -> Tensor:
