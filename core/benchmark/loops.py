@@ -12,21 +12,29 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.training.session import TrainSession
 
 EPOCHS = 20
 """Long enough not to end while it is measured; it also sets how often the loss is read."""
 
 
-def lab(model: str, **changes: Any) -> Iterator[int]:
-    """This project's loop: the trainer's own step on images that live on the device."""
+def _session(model: str, **changes: Any) -> TrainSession:
     from core.data import load_images
     from core.training.recipes import get_recipe
     from core.training.session import TrainSession
-    from core.training.trainer import train_step
 
     recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
-    session = TrainSession.start(recipe.replace(device="cpu", **changes), load_images("cifar10"))
+    return TrainSession.start(recipe.replace(device="cpu", **changes), load_images("cifar10"))
+
+
+def lab(model: str, **changes: Any) -> Iterator[int]:
+    """This project's loop: the trainer's own step on images that live on the device."""
+    from core.training.trainer import train_step
+
+    session = _session(model, **changes)
     for images, labels in session.batches():
         train_step(session, images, labels)
         yield len(images)
@@ -34,16 +42,10 @@ def lab(model: str, **changes: Any) -> Iterator[int]:
 
 def generator(model: str, **changes: Any) -> Iterator[int]:
     """The same through the generator that runs consume, with its readings."""
-    from core.data import load_images
-    from core.training.recipes import get_recipe
     from core.training.results import StepResult
-    from core.training.session import TrainSession
     from core.training.trainer import train
 
-    recipe = get_recipe(model, "textbook" if model == "simple_cnn" else "default")
-    session = TrainSession.start(
-        recipe.replace(epochs=EPOCHS, eval_every=EPOCHS, device="cpu", **changes), load_images("cifar10")
-    )
+    session = _session(model, epochs=EPOCHS, eval_every=EPOCHS, **changes)
     for result in train(session):
         if isinstance(result, StepResult):
             yield session.batch_size

@@ -48,8 +48,6 @@ def speed(process: subprocess.Popen[str]) -> float:
 
 def run(loop: str, seconds: float, environment: dict[str, str] | None = None, **options: Any) -> float:
     """Examples per second of one loop alone, by default under the policy of a worker that has the machine to itself."""
-    return speed(
-        start(
-            loop, seconds, bare_environment() | worker_environment(1) if environment is None else environment, **options
-        )
-    )
+    if environment is None:
+        environment = bare_environment() | worker_environment(1)
+    return speed(start(loop, seconds, environment, **options))
