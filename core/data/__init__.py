@@ -9,7 +9,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
-from core.data.dataset import UNKNOWN, Dataset, DatasetCard, ImageCard, ImageDataset, Split, TextCard, TextDataset
+from core.data.dataset import UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
 from core.data.folder import FOLDER_PREFIX
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
@@ -24,10 +24,6 @@ __all__ = [
     "TEXT_PREFIX",
     "UNKNOWN",
     "Dataset",
-    "DatasetCard",
-    "DatasetSource",
-    "DatasetStatus",
-    "ImageCard",
     "ImageDataset",
     "Split",
     "TextCard",
