@@ -95,11 +95,10 @@ def _dataset(config: TrainConfig) -> str:
     name = whole_name(config.dataset)
     model, task = MODELS[config.model], dataset_task(name)
     if model.task != task:
-        kind = {"images": "images", "text": "text"}
         title = DATASETS[name].title if name in DATASETS else name[:200]
         others = " or ".join(other for other, entry in MODELS.items() if entry.task == task)
         raise LabError(
-            f"{model.title} learns {kind[model.task]} and {title} holds {kind[task]}: choose another --dataset, or "
+            f"{model.title} learns {model.task} and {title} holds {task}: choose another --dataset, or "
             f"--model {others}."
         )
     if name.startswith(TEXT_PREFIX):
