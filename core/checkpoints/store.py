@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.checkpoints.validation import validate_card
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
+from core.common.results import DAMAGED
 from core.common.values import read_json
 from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.models import LAYERS
@@ -175,11 +176,11 @@ def read_card(folder: Path) -> Card:
             raise LabError(f"The card {path} is too large to be a card: pick another checkpoint.")
         card = Card.from_json(path.read_text())
         problem = validate_card(card)
+    except LabError:
+        raise
     except FileNotFoundError as error:
         raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
-    except (OSError, UnicodeDecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
-        if isinstance(error, LabError):
-            raise
+    except DAMAGED as error:
         raise LabError(
             f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged."
         ) from error
