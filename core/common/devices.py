@@ -105,11 +105,6 @@ def offered_devices() -> list[str]:
     return ["auto", *gpus, "cpu"]
 
 
-def default_slots() -> int:
-    """Runs that may be active at once: one per GPU, else one."""
-    return max(1, nvidia_gpus())
-
-
 def describe_devices() -> list[Device]:
     """All devices torch can use, best first. Imports torch."""
     import torch
@@ -147,7 +142,6 @@ def hardware(device: str) -> str:
 
 @cache
 def processor_name() -> str:
-    """The processor's name for people."""
     import platform
 
     try:

@@ -206,7 +206,7 @@ def slots_from_environment() -> int:
     """LAB_SLOTS, else one run per GPU, else one."""
     text = os.environ.get("LAB_SLOTS", "").strip()
     if not text:
-        return devices.default_slots()
+        return max(1, devices.nvidia_gpus())
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise LabError(
             f"LAB_SLOTS={text[:40]!r} is not valid: set it to a whole number of runs, 1 to 1024, or remove it."
