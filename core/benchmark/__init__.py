@@ -27,8 +27,6 @@ PARTS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One measured figure."""
-
     part: str
     what: str
     value: float

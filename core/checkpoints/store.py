@@ -55,8 +55,6 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What a checkpoint says about itself."""
-
     title: str
     """Name for people."""
     model: str

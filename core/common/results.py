@@ -76,7 +76,6 @@ class ResultStore(Generic[Result, Part]):
         write_atomic(folder / self.part_file, json.dumps(dataclasses.asdict(part)) + "\n")
 
     def shipped_names(self) -> tuple[str, ...]:
-        """Names of the examples that ship."""
         return tuple(sorted(path.stem for path in self.shipped.glob("*.json")))
 
     def load_shipped(self, name: str) -> Result:

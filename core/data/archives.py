@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A published file, known by its checksum."""
-
     filename: str
     size_bytes: int
     sha256: str

@@ -70,7 +70,6 @@ ARRAYS: dict[str, tuple[tuple[int, ...], str]] = {
 
 
 def folder() -> Path:
-    """Where the arrays are kept."""
     return lab_home() / "data" / NAME
 
 

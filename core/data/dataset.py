@@ -45,8 +45,6 @@ class DatasetCard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageCard(DatasetCard):
-    """A dataset of labelled images."""
-
     classes: tuple[str, ...]
     """Label names; the index is the label."""
     image_size: int = 32
@@ -100,7 +98,6 @@ class TextDataset:
 
     @property
     def train_text(self) -> str:
-        """The training part as text."""
         return self.text[: len(self.train)]
 
 

@@ -96,7 +96,6 @@ COMPLETE = TextSpec(
 
 
 def folder(spec: TextSpec) -> Path:
-    """Where the text is kept."""
     return lab_home() / "data" / spec.name
 
 

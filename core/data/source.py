@@ -17,8 +17,6 @@ Task = Literal["images", "text"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetStatus:
-    """What is on disk of a dataset."""
-
     ready: bool
     """Whether a load needs no network."""
     size_bytes: int
@@ -30,8 +28,6 @@ class DatasetStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSource:
-    """An entry of the registry."""
-
     name: str
     title: str
     description: str

@@ -55,8 +55,6 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Figures of one checkpoint on one split."""
-
     n: int
     accuracy: float
     interval: tuple[float, float]

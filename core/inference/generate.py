@@ -22,8 +22,6 @@ TINY = 1e-300
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Character:
-    """One written character."""
-
     character: str
     probability: float
     """The model's own, at temperature 1 and before any cut, 0..1: what surprise and bits per character rest on."""

@@ -61,8 +61,6 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextEvaluation:
-    """Figures of one language model on one text."""
-
     loss_nats: float
     """Mean cross-entropy of a character given those before it."""
     bits_per_character: float

@@ -29,8 +29,6 @@ RESERVE_BYTES = 65_536
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a job ended."""
-
     status: str
     """`finished` or `failed`."""
     message: str

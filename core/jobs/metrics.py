@@ -26,7 +26,6 @@ def to_line(row: dict[str, Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All whole rows, in order."""
     return [row for row in _read_objects(path) if row.get("kind") in ("train", "eval") and _is_whole(row)]
 
 

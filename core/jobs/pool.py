@@ -31,8 +31,6 @@ TRAIN, TEST = "train", "test"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolTask:
-    """One line for a process."""
-
     verb: str
     """TRAIN or TEST."""
     member_id: str
@@ -40,8 +38,6 @@ class PoolTask:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A process, and what it is doing."""
-
     place: int
     """0..size-1; it decides on the GPU."""
     process: subprocess.Popen[str]
@@ -50,8 +46,6 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult:
-    """What became of a task."""
-
     task: PoolTask
     status: str
     """What the process reported; `died` where it ended without a report."""

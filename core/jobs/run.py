@@ -94,7 +94,6 @@ class Run:
 
     @property
     def part_name(self) -> str:
-        """What its parts are called."""
         return self.job_kind.part_name
 
     def figure(self, name: str) -> float | None:

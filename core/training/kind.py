@@ -23,7 +23,6 @@ FIGURES = (
 
 
 def facts(config: TrainConfig) -> Facts:
-    """Of the configuration of a training."""
     return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
 
 

@@ -45,8 +45,6 @@ class EvalResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """The last result of a run."""
-
     reason: str
     """`completed`, `early_stopping` or `diverged`."""
     message: str

@@ -149,7 +149,6 @@ class TrainSession:
         return self.counters.step / self.steps_per_epoch
 
     def batches(self) -> Iterator[Batch]:
-        """Training batches from the current step on, epoch after epoch."""
         return self.task.batches(self.counters.step)
 
     def reading_due(self) -> bool:
@@ -169,7 +168,6 @@ class TrainSession:
         return self.model.eval()
 
     def card(self, title: str, metrics: dict[str, Any] | None = None) -> Card:
-        """A card for the model as it is now."""
         _, values = full_config(self.config.model, self.model_config)
         changed = [LAYERS] if self.model_config.get(LAYERS) else []
         return Card(

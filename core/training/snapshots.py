@@ -76,7 +76,6 @@ def names_of(run_id: str, folder: Path) -> dict[str, float]:
 
 
 def checkpoint_title(name: str, which: str) -> str:
-    """Title of a run's checkpoint, for people."""
     return name if which == "best" else f"{name} ({which})"
 
 
