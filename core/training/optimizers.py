@@ -122,11 +122,10 @@ class Average:
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.config = config
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.pairs = [
-            (slow, fast)
-            for slow, fast in zip(_tensors(self.model), _tensors(model), strict=True)
-            if fast.is_floating_point()
-        ]
+        self.slow, self.fast = (
+            [tensor for tensor in (*each.parameters(), *each.buffers()) if tensor.is_floating_point()]
+            for each in (self.model, model)
+        )
         self.updates = 0
 
     @torch.no_grad()
@@ -134,9 +133,4 @@ class Average:
         self.updates += 1
         # The usual warm-up of an average: early on it follows quickly, or it would remember the random start.
         decay = min(self.config.average_decay, (1 + self.updates) / (10 + self.updates))
-        slow, fast = [pair[0] for pair in self.pairs], [pair[1] for pair in self.pairs]
-        torch._foreach_lerp_(slow, fast, 1 - decay)
-
-
-def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+        torch._foreach_lerp_(self.slow, self.fast, 1 - decay)
