@@ -86,23 +86,15 @@ def load_dataset(name: str, on_progress: Progress | None = None) -> Dataset:
 
 def load_images(name: str, on_progress: Progress | None = None) -> ImageDataset:
     """`load_dataset` for what needs images. Raises LabError, before anything is fetched, where the name is of a text."""
-    source = _source(name)
-    dataset = source.load(on_progress) if source.task == "images" else None
-    if not isinstance(dataset, ImageDataset):
-        raise LabError(
-            f"{source.title} is a text and images are needed here: choose {_names('images')}, or {FOLDER_PREFIX}<path>."
-        )
+    dataset = _load_task(name, "images", "is a text and images are", FOLDER_PREFIX, on_progress)
+    assert isinstance(dataset, ImageDataset)
     return dataset
 
 
 def load_text(name: str, on_progress: Progress | None = None) -> TextDataset:
     """`load_dataset` for what needs text. Raises LabError, before anything is fetched, where the name is of images."""
-    source = _source(name)
-    dataset = source.load(on_progress) if source.task == "text" else None
-    if not isinstance(dataset, TextDataset):
-        raise LabError(
-            f"{source.title} holds images and a text is needed here: choose {_names('text')}, or {TEXT_PREFIX}<path>."
-        )
+    dataset = _load_task(name, "text", "holds images and a text is", TEXT_PREFIX, on_progress)
+    assert isinstance(dataset, TextDataset)
     return dataset
 
 
@@ -160,5 +152,9 @@ def _source(name: str) -> DatasetSource:
     )
 
 
-def _names(task: str) -> str:
-    return " or ".join(name for name, source in DATASETS.items() if source.task == task)
+def _load_task(name: str, task: Task, mismatch: str, prefix: str, on_progress: Progress | None) -> Dataset:
+    source = _source(name)
+    if source.task != task:
+        names = " or ".join(other for other, entry in DATASETS.items() if entry.task == task)
+        raise LabError(f"{source.title} {mismatch} needed here: choose {names}, or {prefix}<path>.")
+    return source.load(on_progress)

@@ -67,7 +67,6 @@ def source(name: str) -> DatasetSource:
         title=root.name or str(root),
         description=f"Class folders in {root}.",
         task="images",
-        download_bytes=0,
         load=partial(load, name),
         is_ready=root.is_dir,
         state=partial(state, name),

@@ -33,7 +33,7 @@ class DatasetSource:
     description: str
     task: Task
     """`images`: it loads as an ImageDataset; `text`: as a TextDataset."""
-    download_bytes: int
+    download_bytes: int = 0
     """Most that a first load downloads."""
     load: Callable[[Progress | None], Dataset]
     is_ready: Callable[[], bool]

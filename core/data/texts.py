@@ -45,7 +45,6 @@ def source(name: str) -> DatasetSource:
         title=_title(path),
         description=f"The text file {path}.",
         task="text",
-        download_bytes=0,
         load=partial(load, name),
         is_ready=path.is_file,
         state=partial(state, name),
