@@ -154,7 +154,7 @@ def _fits(rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 def _rows_in_8_bits(name: str, value: torch.Tensor) -> Tensors:
     if not value.isfinite().all():
-        raise LabError(f"{name[:60]} has weights that are no finite numbers: it cannot be stored in int8.")
+        raise LabError(f"{name[:60]} has weights that are not finite numbers: it cannot be stored in int8.")
     whole, steps = quantize_per_channel(value.numpy())
     return {"int8": _tensor(whole), "scale": _tensor(steps)}
 

@@ -76,7 +76,7 @@ def _wrong_figures(card: Card) -> str:
             return "has an accuracy outside 0–1"
     loss = card.metrics.get("val_loss_nats")
     if loss is not None and not (finite(loss) and loss >= 0):
-        return "has a loss below 0, or none that is a number"
+        return "has a loss that is not a number of at least 0"
     return ""
 
 
@@ -111,7 +111,7 @@ def _wrong_images(card: Card) -> str:
     if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
         return "has a mean or a standard deviation that is not valid"
     if card.model_config.get("classes", 10) != len(data.classes):
-        return f"names {len(data.classes)} classes for a network of another number"
+        return f"names {len(data.classes)} classes, but its network has another number"
     return ""
 
 
@@ -127,5 +127,5 @@ def _wrong_text(card: Card) -> str:
     if card.onnx_file:
         return "names an ONNX file, which no language model has here"
     if card.model_config.get("vocabulary") != len(data.vocabulary):
-        return f"has {len(data.vocabulary)} characters for a network of another number"
+        return f"has {len(data.vocabulary)} characters, but its network has another number"
     return ""

@@ -30,7 +30,7 @@ def read_whole(kind: Any, tokens: Sequence[Token]) -> int:
 
 
 def between(low: float, high: float) -> Parameter:
-    """Of a number in that range, or of none."""
+    """Of a flag that takes a number in that range."""
 
     def check(kind: Any, value: float | None) -> None:
         if value is not None and not low <= value <= high:

@@ -85,7 +85,9 @@ def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
     from PIL import Image
 
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
-        raise LabError(f"Pixels of shape {rgb.shape} and type {rgb.dtype} are no image: (H, W, 3) of uint8 is needed.")
+        raise LabError(
+            f"Pixels of shape {rgb.shape} and type {rgb.dtype} are not an image: (H, W, 3) of uint8 is needed."
+        )
     height, width = rgb.shape[:2]
     if (height, width) == (size, size):
         return rgb

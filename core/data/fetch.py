@@ -153,7 +153,7 @@ def _find_placed(variable: str, filenames: dict[str, str]) -> Path | None:
     path = Path(os.path.expanduser(named))  # Path.expanduser raises where there is no such user
     if not path.is_file():
         raise LabError(
-            f"{variable} names {path}, which is no file: correct it, or unset it to let the lab fetch the data."
+            f"{variable} names {path}, which is not a file: correct it, or unset it to let the lab fetch the data."
         )
     return path
 

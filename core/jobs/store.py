@@ -211,7 +211,7 @@ class RunStore:
                         item.unlink() if item.is_file() else shutil.rmtree(item, ignore_errors=True)
 
     def _try_read(self, run_id: str, files: Files | None = None) -> tuple[Run, int, Files] | None:
-        """The same; None for what was deleted while we looked, or is no run at all."""
+        """`_read`, or None where the run was deleted meanwhile or is not a run."""
         try:
             return self._read(run_id, files)
         except LabError:

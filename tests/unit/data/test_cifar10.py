@@ -114,7 +114,7 @@ def test_a_wrong_archive_is_refused_before_it_is_opened(
         cifar10.load()
     assert_nothing_stored(cifar10.folder())
     monkeypatch.setenv("LAB_CIFAR10", "/nowhere/archive.tgz")
-    with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is no file"):
+    with pytest.raises(LabError, match=r"LAB_CIFAR10 names /nowhere/archive\.tgz, which is not a file"):
         cifar10.load()
 
 

@@ -261,9 +261,9 @@ def test_the_model_sees_the_centre_with_pixels_averaged() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 5), (5, 5, 4)])
 def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(LabError, match="are no image"):
+    with pytest.raises(LabError, match="are not an image"):
         fit_to_model(np.zeros(shape, np.uint8))
-    with pytest.raises(LabError, match="are no image"):
+    with pytest.raises(LabError, match="are not an image"):
         fit_to_model(np.zeros((5, 5, 3)))
 
 

@@ -131,7 +131,7 @@ def test_the_variable_comes_before_the_other_places(
         shakespeare.load(spec=tiny.spec)
     assert not shakespeare.folder(tiny.spec).exists()
     monkeypatch.setenv("LAB_TINY_SHAKESPEARE", str(tmp_path / "nothing.txt"))
-    with pytest.raises(LabError, match=r"LAB_TINY_SHAKESPEARE names .*nothing\.txt, which is no file"):
+    with pytest.raises(LabError, match=r"LAB_TINY_SHAKESPEARE names .*nothing\.txt, which is not a file"):
         shakespeare.load(spec=tiny.spec)
     monkeypatch.delenv("LAB_TINY_SHAKESPEARE")
     (fetch.incoming_folder() / "tiny_shakespeare.txt").write_bytes(b"another")

@@ -249,7 +249,7 @@ def test_a_checkpoint_gives_the_same_logits(name: str, tmp_path: Path) -> None:
 def test_a_checkpoint_with_another_vocabulary_is_refused(tmp_path: Path) -> None:
     other = TextCard(name="x", title="X", vocabulary="abc")
     save_checkpoint(tmp_path, made("lstm"), Card(title="T", model="char_lstm", model_config=SMALL, dataset=other))
-    with pytest.raises(LabError, match="3 characters for a network of another number"):
+    with pytest.raises(LabError, match="3 characters, but its network has another number"):
         load_checkpoint(str(tmp_path))
 
 
