@@ -250,16 +250,6 @@ def test_caps_on_images_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load(root)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["folder:", "folder:   ", "folder:/nowhere/at/all", "folder:a\0b", "folder:" + "x" * 5000, f"folder:{__file__}"],
-)
-def test_names_that_lead_nowhere_are_one_sentence(name: str) -> None:
-    for act in (load_dataset, dataset_status):
-        with refusal():
-            act(name)
-
-
 def test_a_folder_that_may_not_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_classes(tmp_path / "d", {"ant": 3, "bee": 3})
 

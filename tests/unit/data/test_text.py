@@ -294,6 +294,12 @@ def test_the_path_of_a_text_file_is_enough(suffix: str, tmp_path: Path, monkeypa
         "text:~nobody-here/x.txt",
         "x" * 300 + ".txt",
         "\0.txt",
+        "folder:",
+        "folder:   ",
+        "folder:/nowhere/at/all",
+        "folder:a\0b",
+        "folder:" + "x" * 5000,
+        f"folder:{__file__}",
     ],
 )
 def test_names_that_lead_nowhere_are_one_sentence(name: str) -> None:
