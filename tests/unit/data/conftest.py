@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.server
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from core.common.progress import Progress
 from core.data import cifar10, fetch, shakespeare
 from tests.tiny_cifar10 import TinyCifar10, make_tiny_cifar10
 
@@ -111,6 +112,18 @@ def placed(tiny: TinyCifar10, monkeypatch: pytest.MonkeyPatch) -> TinyCifar10:
     """The same, and the environment variable names its npm archive."""
     monkeypatch.setenv("LAB_CIFAR10", str(tiny.npm_path))
     return tiny
+
+
+def assert_cancelled(load: Callable[[Progress], object], stage: str, folder: Path) -> None:
+    """A load that is cancelled in that stage leaves nothing behind."""
+
+    def cancel(_: float, words: str) -> None:
+        if words.startswith(stage):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(cancel)
+    assert_nothing_stored(folder)
 
 
 def assert_nothing_stored(folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from core.common.errors import LabError
 from core.data import DATASETS, ImageDataset, archives, cifar10, dataset_status, fetch, load_dataset, storage
 from tests.tiny_cifar10 import TinyCifar10, python2_batch
-from tests.unit.data.conftest import assert_nothing_stored, leftovers
+from tests.unit.data.conftest import assert_cancelled, assert_nothing_stored, leftovers
 from tests.unit.failures import failing, refusal
 
 
@@ -130,14 +130,7 @@ def test_an_archive_with_other_images_is_not_stored(
 
 def test_a_cancelled_fetch_leaves_nothing(placed: TinyCifar10) -> None:
     for stage in ("verify", "unpack", "write"):
-
-        def cancel(_: float, words: str, stage: str = stage) -> None:
-            if words.startswith(stage):
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            cifar10.load(cancel)
-        assert_nothing_stored(cifar10.folder())
+        assert_cancelled(cifar10.load, stage, cifar10.folder())
     assert_planted(cifar10.load(), placed)
 
 

