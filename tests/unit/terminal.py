@@ -28,6 +28,16 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def stop_reading(process: subprocess.Popen[str]) -> None:
+    """Close the output of a process, which takes that for its end and for no error."""
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert process.wait(120) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """The same in this process: exit code, standard output and standard error."""
     code = main(list(arguments))

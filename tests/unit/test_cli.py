@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,9 @@ from core.app import COMMANDS, main
 from core.jobs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig
 from tests.unit.in_process import follow
-from tests.unit.terminal import ROOT, answer, refused, run_main, start
+from tests.unit.terminal import ROOT, answer, refused, run_main, start, stop_reading
 
 TIMEOUT_S = 120.0
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A LAB_HOME for this module, with room for two runs at once."""
-    folder = tmp_path_factory.mktemp("lab")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_HOME", str(folder))
-        patch.setenv("LAB_SLOTS", "2")
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -282,13 +271,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_a_reader_of_help_may_stop_reading() -> None:
-    process = start("train", "--help")
-    assert process.stdout
-    assert process.stderr
-    process.stdout.close()
-    assert process.wait(TIMEOUT_S) == 0
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    stop_reading(start("train", "--help"))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from core.data import TextCard, load_text
 from core.inference.generate import MAX_PROMPT
 from core.training.config import TrainConfig
 from tests.tiny_text import write_text
-from tests.unit.terminal import ROOT, refused, run_main, start
+from tests.unit.terminal import ROOT, refused, run_main, start, stop_reading
 
 TIMEOUT_S = 120.0
 
@@ -258,12 +258,8 @@ def test_characters_come_as_they_are_written_until_ctrl_c(writer: str) -> None:
 def test_a_reader_may_stop_reading(writer: str) -> None:
     process = start("generate", "--checkpoint", writer, "--length", "20000")
     assert process.stdout
-    assert process.stderr
     process.stdout.read(10)
-    process.stdout.close()
-    assert process.wait(TIMEOUT_S) == 0
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    stop_reading(process)
 
 
 def test_control_characters_of_a_vocabulary_cannot_steer_a_terminal(
