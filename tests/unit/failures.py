@@ -13,7 +13,7 @@ from core.common.errors import LabError
 
 
 @contextlib.contextmanager
-def refusal(words: str = "") -> Iterator[pytest.ExceptionInfo[LabError]]:
+def refusal(words: str | None = None) -> Iterator[pytest.ExceptionInfo[LabError]]:
     """What the block does is refused in one sentence, in which this pattern is found."""
     with pytest.raises(LabError, match=words) as caught:
         yield caught
