@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 4.0
 """Short, so that a closed network costs seconds; a slow transfer is given more time."""
 READ_TIMEOUT_S = 30.0
-RETRIES = 0
-"""Of one mirror; the next one is tried instead."""
 CHUNK_BYTES = 1 << 14
 """Small, so that a slow download can be stopped soon: a stop is noticed between two of them."""
 
@@ -110,7 +108,6 @@ def download(url: str, folder: Path, archive: Archive, title: str, on_progress: 
         base_url="",
         registry={name: f"sha256:{archive.sha256}"},
         urls={name: url},
-        retry_if_failed=RETRIES,
     )
     pooch.get_logger().setLevel("WARNING")
     return Path(files.fetch(name, downloader=stream))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from core.common.progress import Progress
-from core.data import cifar10, fetch, shakespeare
+from core.data import cifar10, shakespeare
 from tests.tiny_cifar10 import TinyCifar10, make_tiny_cifar10
 
 
 class MirrorServer(http.server.ThreadingHTTPServer):
-    """Answers each path of `content` as its behaviour says: `whole` (the default), `cut off`, `once cut off`, `slow`,
+    """Answers each path of `content` as its behaviour says: `whole` (the default), `cut off`, `slow`,
     `too much`, `silent`, or with an HTTP status."""
 
     daemon_threads = True
@@ -38,8 +38,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         content = self.server.content.get(self.path)
         how = self.server.behaviour.get(self.path, "404" if content is None else "whole")
-        if how == "once cut off":
-            self.server.behaviour[self.path] = "whole"
         if how == "silent":
             self.server.go_on.wait(5)
         elif how.isdigit():
@@ -56,7 +54,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(content[half : half + 1000])
                     half = min(half + 1000, len(content) - 1)
                     time.sleep(0.01)
-                self.wfile.write(b"" if "cut off" in how else content[half:])
+                self.wfile.write(b"" if how == "cut off" else content[half:])
                 self.wfile.write(content if how == "too much" else b"")
             except OSError:  # the reader has heard enough
                 pass
@@ -79,7 +77,6 @@ def closed_network(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("LAB_CIFAR10", "LAB_TINY_SHAKESPEARE", "LAB_SHAKESPEARE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(fetch, "RETRIES", 0)
     use_mirrors("http://127.0.0.1:9", monkeypatch)
 
 

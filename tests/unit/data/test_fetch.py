@@ -66,13 +66,6 @@ def test_each_failure_leads_to_the_next_mirror_and_has_its_words(
     assert leftovers(cifar10.folder()) == []
 
 
-def test_a_cut_connection_is_tried_once_more(full: MirrorServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "RETRIES", 1)
-    full.behaviour["/authors"] = "once cut off"
-    assert len(cifar10.load().train) == 90
-    assert full.asked == ["/authors", "/authors"]
-
-
 def test_without_network_one_sentence_names_the_ways_out(tiny: TinyCifar10) -> None:
     with refusal() as caught:
         cifar10.load()
