@@ -4,6 +4,8 @@ matrix. The changes are plain values on the checkpoint's card, so that it is reb
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,25 +104,17 @@ def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:
     inputs, outputs = change.get("in", old_in), change.get("out", old_out)
     bias = change.get("bias", module.bias is not None)
     rank = change.get("rank")
-    new: nn.Module
-    if isinstance(module, nn.Linear):
-        if rank:
-            new = nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs, bias=bias))
-        else:
-            new = nn.Linear(inputs, outputs, bias=bias)
-    else:
+    layer: Callable[..., nn.Module] = nn.Linear
+    mixing: Callable[..., nn.Module] = nn.Linear
+    if isinstance(module, nn.Conv2d):
         if module.groups != 1:
             raise LabError(f"Layer {name[:60]!r} cannot be changed: it works in groups of channels.")
-        shape: dict[str, Any] = {
-            "kernel_size": module.kernel_size,
-            "stride": module.stride,
-            "padding": module.padding,
-            "dilation": module.dilation,
-        }
-        if rank:
-            new = nn.Sequential(nn.Conv2d(inputs, rank, bias=False, **shape), nn.Conv2d(rank, outputs, 1, bias=bias))
-        else:
-            new = nn.Conv2d(inputs, outputs, bias=bias, **shape)
+        shape = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation")}
+        layer, mixing = partial(nn.Conv2d, **shape), partial(nn.Conv2d, kernel_size=1)
+    if rank:
+        new: nn.Module = nn.Sequential(layer(inputs, rank, bias=False), mixing(rank, outputs, bias=bias))
+    else:
+        new = layer(inputs, outputs, bias=bias)
     trained = module.weight.requires_grad
     for parameter in new.parameters():
         parameter.requires_grad_(trained or parameter.ndim == 1)
