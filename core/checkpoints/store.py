@@ -239,7 +239,9 @@ def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Chec
     for attempt in (1, 2, 3):
         try:
             tensors = _read_weights(reference.folder, card)
-            onnx = _read_onnx(reference.folder, card)
+            onnx = b""
+            if card.onnx_file:
+                onnx = _read(reference.folder / card.onnx_file, MAX_ONNX_BYTES, card.onnx_sha256)
             break
         except FileNotFoundError as error:
             if attempt == 3:
@@ -332,10 +334,6 @@ def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
         raise LabError(
             f"{card.weights_file} is not a safetensors file: weights in any other format are not opened."
         ) from error
-
-
-def _read_onnx(folder: Path, card: Card) -> bytes:
-    return _read(folder / card.onnx_file, MAX_ONNX_BYTES, card.onnx_sha256) if card.onnx_file else b""
 
 
 def _read(path: Path, most: int, sha256: str) -> bytes:

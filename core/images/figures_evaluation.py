@@ -61,7 +61,7 @@ def confusion_matrix(evaluation: Evaluation, *, dark: bool) -> go.Figure:
         zmax=60,
         xgap=1,
         ygap=1,
-        text=_counts(evaluation.confusion),
+        text=[[str(count or "") for count in row] for row in evaluation.confusion],
         texttemplate="%{text}" if len(labels) <= 12 else None,
         textfont={"size": 11},
         showscale=False,
@@ -119,7 +119,3 @@ def _intervals(results: Sequence[ClassResult | CalibrationBin], colour: str, *, 
         "thickness": 1.2,
         "width": width,
     }
-
-
-def _counts(confusion: Sequence[Sequence[int]]) -> list[list[str]]:
-    return [[str(count) if count else "" for count in row] for row in confusion]

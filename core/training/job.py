@@ -71,11 +71,6 @@ def train_to_end(session: TrainSession, job: Job) -> Finished:
     if session.counters.step == 0 and session.config.snapshots:
         recorder.keep(snapshot_folder(job.folder, 0.0), epoch_title(0.0))
     recorder.begin()
-    return _train(recorder)
-
-
-def _train(recorder: Recorder) -> Finished:
-    session, job = recorder.session, recorder.job
     for result in train(session):
         if isinstance(result, Finished):
             recorder.ended()
