@@ -102,7 +102,7 @@ class Listing:
             again |= {run_id for run_id in waiting if _signature(self.base + run_id) != self.entries[run_id].signature}
             before = {run_id: entry.run.created for run_id in again if (entry := self.entries.get(run_id))}
             for run_id in again:
-                self._read(run_id, read)
+                self._keep(run_id, _signature(self.base + run_id), read(run_id))
             after = {run_id: entry.run.created for run_id in again if (entry := self.entries.get(run_id))}
             if before != after or len(self.order) != len(self.entries):
                 self.order = sorted(self.entries, key=self._age, reverse=True)
@@ -131,9 +131,6 @@ class Listing:
         lines = [f"{entry.line}\n" for entry in self.entries.values() if entry.line]
         with contextlib.suppress(OSError):  # then the next process reads all files, too
             write_atomic(self.root / INDEX, "".join(lines), durable=False)
-
-    def _read(self, run_id: str, read: Reader) -> None:
-        self._keep(run_id, _signature(self.base + run_id), read(run_id))
 
     def _keep(self, run_id: str, signature: Signature, found: tuple[Run, int, Files] | None, line: str = "") -> None:
         """Remember a run. line: of the index, where it is in there."""

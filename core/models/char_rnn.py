@@ -71,7 +71,8 @@ class CharRNN(nn.Module):
         self.config, self.cell = config, cell
         self.embed = nn.Embedding(config.vocabulary, config.embedding)
         inputs = [config.embedding] + [config.width] * (config.layers - 1)
-        self.layers = nn.ModuleList(_cell(cell, size, config.width) for size in inputs)
+        recurrent = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        self.layers = nn.ModuleList(recurrent(size, config.width, batch_first=True) for size in inputs)
         kind = LockedDropout if config.variational else nn.Dropout
         self.drops = nn.ModuleList(kind(config.dropout) for _ in inputs)
         # Tied weights are the embedding's own, not a second parameter of the same memory, which no file could hold.
@@ -137,11 +138,6 @@ class CharRNN(nn.Module):
         else:
             x, last = layer(x, start)
         return x, tuple(part[0] for part in last) if self.cell == "lstm" else (last[0],)
-
-
-def _cell(cell: str, inputs: int, width: int) -> nn.RNNBase:
-    kind = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
-    return kind(inputs, width, batch_first=True)
 
 
 char_lstm = partial(CharRNN, cell="lstm")
