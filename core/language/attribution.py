@@ -239,8 +239,8 @@ def evidence(checkpoint: Checkpoint, found: TextAttribution, *, seed: int = 0) -
 
 
 def _other_order(order: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The same places at random, their first `count` not those of `order`: a choice cannot be better than itself, and of a
-    short text lots would often draw the same."""
+    """The same places at random, their first `count` not those of `order`: a choice cannot be better than itself, and
+    random draws from a short text would often repeat it."""
     while True:
         drawn = rng.permutation(order)
         if set(drawn[:count]) != set(order[:count]):
