@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from core.common.errors import LabError
+from core.common.values import plural
 
 WORKER_SPINS = 3000
 """How often an idle thread of a worker looks for work before it gives its core away: some tens of microseconds, which
@@ -124,7 +125,7 @@ def describe_devices() -> list[Device]:
     memory = psutil.virtual_memory().total
     if torch.backends.mps.is_available():
         found.append(Device(name="mps", title="Apple GPU", memory_bytes=memory))
-    found.append(Device(name="cpu", title=f"{processor_name()}, {_count(cores(), 'core')}", memory_bytes=memory))
+    found.append(Device(name="cpu", title=f"{processor_name()}, {plural(cores(), 'core')}", memory_bytes=memory))
     return found
 
 
@@ -146,7 +147,7 @@ def hardware(device: str) -> str:
         return title
     import torch
 
-    return f"{title}, {_count(torch.get_num_threads(), 'thread')}"
+    return f"{title}, {plural(torch.get_num_threads(), 'thread')}"
 
 
 @cache
@@ -161,7 +162,3 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "CPU"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
