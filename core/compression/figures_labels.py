@@ -15,7 +15,7 @@ LABEL_PX = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A mark on an image, pixels from its left and its top."""
+    """A mark on a figure, pixels from its left and its top."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ def label_places(
     points: Sequence[Point], width: float, height: float, lines: Sequence[Box] = ()
 ) -> list[tuple[float, float] | None]:
     """Left top corner of each point's label, or None where every place near it would cover something. Earlier points choose
-    first. width, height: of the image, pixels. lines: what else no label may touch, as thin boxes."""
+    first. width, height: of the figure, pixels. lines: what else no label may touch, as thin boxes."""
     taken = (
         [*lines] + [_mark(point) for point in points] + [_whisker(point) for point in points if point.up or point.down]
     )
@@ -85,7 +85,7 @@ def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> li
     groups: list[list[int]] = []
 
     def centre(group: list[int]) -> float:
-        """Of a group that lies as close as it may: where its members are least moved, on the image."""
+        """Of a group that lies as close as it may: where its members are least moved, within the figure."""
         half = apart * (len(group) - 1) / 2
         mean = sum(wanted[place] for place in group) / len(group)
         return max(low + half, min(high - half, mean))

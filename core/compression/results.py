@@ -240,21 +240,13 @@ def speedup(item: Measurement, subject: str = "onnx_b1") -> float | None:
     return found.speedup if found else None
 
 
-def smaller(item: Measurement, first: Measurement) -> float | None:
-    """How many times as small as the original the file that runs is; None where not known."""
-    if not item.size_bytes or not first.size_bytes:
-        return None
-    return first.size_bytes / item.size_bytes
+def size_ratio(item: Measurement, first: Measurement, field: str = "size_bytes") -> float | None:
+    """How many times as small as the original's a file is; None where not known. field: `size_bytes` or `stored_bytes`."""
+    own, original = getattr(item, field), getattr(first, field)
+    return original / own if own and original else None
 
 
-def stored_smaller(item: Measurement, first: Measurement) -> float | None:
-    """How many times as small as the original's the stored file is; None where not known."""
-    if not item.stored_bytes or not first.stored_bytes:
-        return None
-    return first.stored_bytes / item.stored_bytes
-
-
-def on_the_front(items: tuple[Measurement, ...], cost: str) -> set[str]:
+def pareto_front(items: tuple[Measurement, ...], cost: str) -> set[str]:
     """Ids of the variants than which none is both better and cheaper. cost: as in `cost_of`; the original is among items."""
     first = next((item for item in items if item.id == ORIGINAL), None)
     known = [(item.id, cost_of(item, cost, first), quality(item)) for item in items]
