@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from core.common.errors import LabError
 from core.common.settings import Settings
+from core.common.values import plural
 from core.models import MODELS
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ Epochs = Annotated[
     float,
     Field(gt=0, lt=1000, description="Passes over the training images or characters; may be a fraction."),
 ]
-
-
-def epochs_words(epochs: float) -> str:
-    """`1 epoch`, `2.5 epochs`."""
-    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
 class StepContext(Protocol):
@@ -151,7 +147,7 @@ class PruneGradually(FineTuningStep):
 
     @property
     def words(self) -> str:
-        return f"prune {self.amount:.0%} of the weights over {epochs_words(self.epochs)}"
+        return f"prune {self.amount:.0%} of the weights over {plural(self.epochs, 'epoch')}"
 
 
 class LotteryTicket(TrainingStep):
@@ -168,7 +164,7 @@ class LotteryTicket(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"lottery ticket of {1 - self.amount:.0%}, trained for {epochs_words(self.epochs)}"
+        return f"lottery ticket of {1 - self.amount:.0%}, trained for {plural(self.epochs, 'epoch')}"
 
 
 class PruneChannels(Step):
@@ -214,7 +210,7 @@ class FineTune(FineTuningStep):
 
     @property
     def words(self) -> str:
-        return f"fine-tune for {epochs_words(self.epochs)}"
+        return f"fine-tune for {plural(self.epochs, 'epoch')}"
 
 
 class TrainQuantized(TrainingStep):
@@ -228,7 +224,7 @@ class TrainQuantized(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"train with 8-bit rounding for {epochs_words(self.epochs)}"
+        return f"train with 8-bit rounding for {plural(self.epochs, 'epoch')}"
 
 
 class Distill(TrainingStep):
@@ -265,7 +261,7 @@ class Distill(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"distill into {MODELS[self.student].title}, {epochs_words(self.epochs)}"
+        return f"distill into {MODELS[self.student].title}, {plural(self.epochs, 'epoch')}"
 
 
 class LowRank(Step):
@@ -314,10 +310,6 @@ class Float16(Step):
     about: ClassVar[str] = "Stores weights in 16 bits: half the size. On a CPU they are computed with in 32, no faster."
     last: ClassVar[bool] = True
 
-    @property
-    def words(self) -> str:
-        return "float16"
-
     def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
         from core.compression.methods.pruning import half
 
@@ -335,10 +327,6 @@ class Int8(Step):
 
     images: Annotated[int, Field(ge=FEWEST_CALIBRATION_IMAGES, le=10_000)] = 512
     """Training images that the ranges of activations are measured on."""
-
-    @property
-    def words(self) -> str:
-        return "int8"
 
     def needs_data(self, task: str) -> bool:
         return task == "images"
@@ -361,10 +349,6 @@ class HuffmanCode(Step):
         "zero (Han et al., Deep Compression, arXiv:1510.00149). Nothing is lost; for storage only."
     )
     last: ClassVar[bool] = True
-
-    @property
-    def words(self) -> str:
-        return "Huffman code"
 
     def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
         from core.compression.methods.pruning import code

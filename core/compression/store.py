@@ -63,7 +63,7 @@ def variant_folder(folder: Path, variant: str) -> Path:
     return folder / MEMBERS / variant
 
 
-def is_made(folder: Path, variant: str) -> bool:
+def is_complete(folder: Path, variant: str) -> bool:
     """Whether a variant has its checkpoint and was measured."""
     there = variant_folder(folder, variant)
     return (variant == ORIGINAL or (there / "best" / CARD).is_file()) and read_measurement(folder, variant) is not None

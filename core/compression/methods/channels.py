@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.methods.pruning import FIXED
 from core.compression.steps import PruneChannels
 from core.inference.images import normalise
+from core.models import clone_model
 
 MOST_IMAGES = 512
 BATCH = 64
@@ -107,7 +108,7 @@ def prune_channels(
     """
     if checkpoint.card.task != "images":
         raise LabError("Channels are pruned of networks for images only: prune the weights of this one.")
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     channels = Channels(model, checkpoint.card.image_data.image_size)
     scores = _scores(channels, step, checkpoint.card, images, labels)
     kept = _kept(scores, step)

@@ -13,13 +13,14 @@ from torch import nn
 from core.checkpoints.packing import dequantize, quantize_per_channel
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.onnx.export import compare_export, with_metadata
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
 from core.compression.onnx.runtime import onnx_inputs
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
+from core.models import clone_model
 
 COMPARED = 64
 """Calibration images on which the file is compared with its twin."""
@@ -38,7 +39,7 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     if checkpoint.card.task == "text":
         if images is not None:
             raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no images for calibration.")
-        return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint)), step, storage="int8")
+        return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint.model)), step, storage="int8")
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
     _check_finite(checkpoint.model)

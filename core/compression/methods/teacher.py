@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 
-from core.common.values import signed
+from core.common.values import plus_minus, signed, t_half_width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +30,7 @@ class TeacherEffect:
     @property
     def half_width(self) -> float | None:
         """Half of the 95% interval of the mean (paired t over seeds); None for one seed."""
-        n = len(self.seeds)
-        if n < 2:
-            return None
-        from scipy import special  # takes a while to load
-
-        return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(self.differences) / math.sqrt(n)
+        return t_half_width(self.differences)
 
     @property
     def kind(self) -> str:
@@ -55,7 +49,4 @@ class TeacherEffect:
         half_width = self.half_width
         if half_width is None:
             return f"{signed(self.mean, digits)} {unit}"
-        # As many digits as it takes to show that the interval leaves out 0.
-        while self.kind != "noise" and digits < 5 and round(abs(self.mean), digits) <= round(half_width, digits):
-            digits += 1
-        return f"{signed(self.mean, digits)} ± {half_width:.{digits}f} {unit}"
+        return f"{plus_minus(self.mean, half_width, digits)} {unit}"

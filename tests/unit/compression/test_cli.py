@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
 from core.compression.results import CompressionResult
 from core.compression.steps import STEPS, Cluster, FineTune, Float16, HuffmanCode, Int8, PruneChannels, PruneWeights
 from core.compression.store import read_compression, write_measurement
+from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.foreground import describe, run_in_foreground
 from core.training.config import TrainConfig
 from tests.unit.compression import synthetic_results as synthetic
-from tests.unit.compression.compressing import only_queued, save_small
-from tests.unit.compression.quick_measuring import quicken
+from tests.unit.compression.compressible import stored
+from tests.unit.compression.quick_measuring import ROW_FIELDS, quicken
 from tests.unit.in_process import follow
 from tests.unit.terminal import refused, run_main
 
@@ -39,15 +39,12 @@ STEP_LIST = [
 ]
 MADE = ["1-prune_weights", "2-fine_tune", "3-cluster", "4-huffman"]
 PRUNE = json.dumps(STEP_LIST[:1])
-REQUIRED = (
-    *("name", "size_bytes", "stored_bytes", "parameters", "macs", "latency_ms"),
-    *("accuracy", "accuracy_interval", "delta_points", "p_value"),
-)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, tiny_dataset_folder: Path) -> Path:
-    return save_small(tmp_path_factory.mktemp("checkpoints") / "small", tiny_dataset_folder)
+    dataset = load_images(f"folder:{tiny_dataset_folder}").card
+    return Path(stored(tmp_path_factory.mktemp("checkpoints") / "small", dataset=dataset, classes=3, widths=[8, 8]))
 
 
 @pytest.fixture(scope="module")
@@ -58,34 +55,16 @@ def finished(home: Path, small: Path) -> tuple[list[dict[str, Any]], str]:
     before = {path.name: path.read_bytes() for path in small.iterdir()}
     with pytest.MonkeyPatch.context() as patch:
         quicken(patch)
-        output, said = follow(
-            *(
-                "compress",
-                "start",
-                "--checkpoint",
-                str(small),
-                "--recipe",
-                f"@{recipe}",
-                "--name",
-                "everything",
-                "--json",
-            ),
-        )
+        asked = ("--checkpoint", str(small), "--recipe", f"@{recipe}", "--name", "everything", "--json")
+        output, said = follow("compress", "start", *asked)
     assert {path.name: path.read_bytes() for path in small.iterdir()} == before, "the original is only read"
     return json.loads(output), said
 
 
 @pytest.fixture
-def queue_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs are queued and never started; those that the test made are removed."""
-    with only_queued(monkeypatch):
-        yield
-
-
-@pytest.fixture
 def half_way(queue_only: None) -> tuple[str, CompressionResult]:
     """A run of five variants of which two are measured, made up; nothing else of it is there."""
-    result = synthetic.random_images(done=2)
+    result = synthetic.image_result(done=2)
     store = RunStore()
     run_id = store.create(result.config, result.name, kind=COMPRESS.name)
     for item in result.measured:
@@ -103,7 +82,7 @@ def test_a_recipe_ends_with_rows(finished: tuple[list[dict[str, Any]], str], sma
     assert rows[0]["name"] == str(small)
     assert rows[0]["delta_points"] is None
     for row in rows:
-        assert set(REQUIRED) <= set(row)
+        assert set(ROW_FIELDS) <= set(row)
         assert set(row["latency_ms"]) == {"torch_b1", "torch_b64", "onnx_b1", "onnx_b64"}
         assert all(0 < found["p50"] <= found["p95"] for found in row["latency_ms"].values())
         low, high = row["accuracy_interval"]
@@ -260,7 +239,7 @@ def test_presets_and_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert "huffman (Huffman code): no settings" in output
 
 
-def test_a_recipe_at_work_is_described_by_its_variants() -> None:
+def test_a_running_recipe_is_described_by_its_variants() -> None:
     config = synthetic.config(PruneChannels(), FineTune(), Int8())
     run = Run(
         id="x",
@@ -390,7 +369,7 @@ def test_only_a_file_is_read_as_a_recipe(
 
 
 def test_data_that_are_gone_are_missed_before_the_start(
-    home: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    queue_only: None, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = load_checkpoint(str(small))
     card = dataclasses.replace(
@@ -399,14 +378,13 @@ def test_data_that_are_gone_are_missed_before_the_start(
     save_checkpoint(tmp_path / "orphan", reference.model, card)
     asked = ("--checkpoint", str(tmp_path / "orphan"), "--recipe")
     for recipe in ("int8", "fastest", "smallest", "student"):
-        assert "The recipe needs it, because Small network was trained on it" in refused(
+        assert "The recipe needs it, because Original was trained on it" in refused(
             capsys, "compress", "start", *asked, recipe
         )
-    with only_queued(monkeypatch):
-        code, output, said = run_main(capsys, "compress", "start", *asked, PRUNE, "--detach")
-        assert code == 0
-        assert "Without it accuracy is not measured" in said
-        assert RunStore().get(output.strip()).status == "queued"
+    code, output, said = run_main(capsys, "compress", "start", *asked, PRUNE, "--detach")
+    assert code == 0
+    assert "Without it accuracy is not measured" in said
+    assert RunStore().get(output.strip()).status == "queued"
     save_checkpoint(
         tmp_path / "orphan",
         reference.model,

@@ -18,7 +18,6 @@ from core.common.errors import LabError
 from core.compression.methods import distill
 from core.compression.methods.distill import (
     SoftImageTask,
-    SoftTargets,
     SoftTextTask,
     Teaching,
     distillation_loss,
@@ -72,7 +71,7 @@ def weights(session: TrainSession) -> list[Tensor]:
 
 
 def teaching(teacher: Checkpoint, data: Dataset, task: Any, **values: Any) -> Teaching:
-    targets = soft_targets(teacher, data, task, lambda share: None)
+    targets = soft_targets(teacher, data, task)
     return Teaching(targets=targets, **{"alpha": 0.0, "temperature": 3.0} | values)
 
 
@@ -119,7 +118,7 @@ def test_a_large_temperature_matches_logits() -> None:
 
 
 @pytest.mark.usefixtures("lab_home")
-def test_a_image_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
+def test_an_image_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
     session = Soft(IMAGES.replace(model_config={}, label_smoothing=0.0), DATA, "cpu")
     teacher = trained(IMAGES, DATA)
     session.task.teach(teaching(teacher, DATA, session.task, alpha=0.6))
@@ -184,42 +183,47 @@ def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     teacher = trained(IMAGES, DATA)
     before = [value.clone() for value in teacher.model.state_dict().values()]
     asked: list[float] = []
-    first = soft_targets(teacher, DATA, task, asked.append)
+
+    def ask(share: float, words: str) -> None:
+        assert words == "computing the teacher's answers"
+        asked.append(share)
+
+    first = soft_targets(teacher, DATA, task, ask)
     assert asked == [1.0]
-    assert first.logits.shape == (96, 4)
+    assert first.shape == (96, 4)
     (path,) = (lab_home / "soft-targets").iterdir()
     whole = path.read_bytes()
-    again = soft_targets(teacher, DATA, task, asked.append)
+    again = soft_targets(teacher, DATA, task, ask)
     assert asked == [1.0], "the file was used"
-    assert torch.equal(again.logits, first.logits)
+    assert torch.equal(again, first)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     for damaged in (b"", whole[:100], whole[:-40], b"not a file of numpy", bytes(flipped)):
         path.write_bytes(damaged)
         asked.clear()
-        anew = soft_targets(teacher, DATA, task, asked.append)
+        anew = soft_targets(teacher, DATA, task, ask)
         assert asked == [1.0]
-        assert torch.equal(anew.logits, first.logits)
+        assert torch.equal(anew, first)
         assert path.read_bytes() == whole
     # Another network with the same card, other images, and another view of them are asked anew.
     other = dataclasses.replace(teacher, model=trained(IMAGES, DATA, seed=8).model)
     fewer = SoftImageTask(IMAGES.replace(train_images=40), DATA, "cpu", torch.float32, task.amp)
     asked.clear()
-    assert not torch.equal(soft_targets(other, DATA, task, asked.append).logits, first.logits)
-    assert len(soft_targets(teacher, DATA, fewer, asked.append).logits) == 40
+    assert not torch.equal(soft_targets(other, DATA, task, ask), first)
+    assert len(soft_targets(teacher, DATA, fewer, ask)) == 40
     darker = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, mean=(0.1, 0.1, 0.1)))
     dark = SoftImageTask(IMAGES, darker, "cpu", torch.float32, task.amp)
-    assert not torch.equal(soft_targets(teacher, darker, dark, asked.append).logits, first.logits)
+    assert not torch.equal(soft_targets(teacher, darker, dark, ask), first)
     assert asked == [1.0] * 3
     kept = {item: item.stat().st_size for item in (lab_home / "soft-targets").iterdir()}
     monkeypatch.setattr(distill, "MOST_CACHED_BYTES", max(kept.values()) + 10)
-    soft_targets(other, DATA, fewer, asked.append)
+    soft_targets(other, DATA, fewer, ask)
     left = set((lab_home / "soft-targets").iterdir())
     assert left - set(kept), "the newest stays"
     assert sum(item.stat().st_size for item in left) <= max(kept.values()) + 10
     monkeypatch.setattr(distill, "MOST_BYTES", 100)
     with pytest.raises(LabError, match="set alpha to 0"):
-        soft_targets(other, DATA, fewer, asked.append)
+        soft_targets(other, DATA, fewer, ask)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
 
 
@@ -227,12 +231,12 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> N
     lab_home.mkdir()
     (lab_home / "soft-targets").write_text("in the way")
     task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    assert len(soft_targets(trained(IMAGES, DATA), DATA, task, lambda share: None).logits) == 96
+    assert len(soft_targets(trained(IMAGES, DATA), DATA, task)) == 96
 
 
 def test_mean_soft_labels_are_of_each_class() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0], [0.0, 0.0, math.log(6.0)]]).half()
-    rows = mean_soft_labels(SoftTargets(logits=logits), np.array([0, 0, 2]), ("a", "b", "c"))
+    rows = mean_soft_labels(logits, np.array([0, 0, 2]), ("a", "b", "c"))
     assert [row["label"] for row in rows] == ["a", "c"]
     expected = [(1 / 3 + 1 / 2) / 2, (1 / 3 + 1 / 4) / 2, (1 / 3 + 1 / 4) / 2]
     assert rows[0]["probabilities"] == pytest.approx(expected, abs=1e-3)
@@ -243,7 +247,7 @@ def test_mean_soft_labels_are_of_each_class() -> None:
 def test_mixed_images_have_no_teacher() -> None:
     session = Soft(IMAGES.replace(mixup=0.5), DATA, "cpu")
     list(train(session))  # without one, they are trained on as always
-    targets = soft_targets(trained(IMAGES, DATA), DATA, session.task, lambda share: None)
+    targets = soft_targets(trained(IMAGES, DATA), DATA, session.task)
     with pytest.raises(LabError, match="leave mixup and cutmix out"):
         session.task.teach(Teaching(targets=targets, alpha=0.5, temperature=2.0))
 

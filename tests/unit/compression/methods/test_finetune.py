@@ -29,6 +29,7 @@ from core.compression.steps import (
 )
 from core.data.dataset import Dataset
 from core.data.text import build, digest
+from core.models import clone_model
 from core.training.config import TrainConfig
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
@@ -95,7 +96,7 @@ def tune(
     session = FineTuneSession(checkpoint, step, data, seed=seed, device="cpu")
     if teacher is not None:
         task: Any = session.task
-        targets = soft_targets(teacher, data, task, lambda share: None)
+        targets = soft_targets(teacher, data, task)
         session.teach(Teaching(targets=targets, alpha=0.5, temperature=4.0))
     return session
 
@@ -368,7 +369,7 @@ def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
 def test_masks_of_the_trained_network_are_those_applied() -> None:
     """A session of zeros that are made by hand, in a tensor of each kind."""
     checkpoint = trained(RESNET)
-    by_hand = dataclasses.replace(checkpoint, model=pruning.clone_model(checkpoint))
+    by_hand = dataclasses.replace(checkpoint, model=clone_model(checkpoint.model))
     masks = {name: torch.arange(w.numel()).view(w.shape) % 3 != 0 for name, w in prunable(by_hand.model).items()}
     apply_masks(by_hand.model, masks)
     session = tune(by_hand, FineTune(epochs=1.0, alpha=0.0))
