@@ -204,13 +204,14 @@ def sensitivity_curves(rows: Sequence[SensitivityRow], *, dark: bool) -> go.Figu
     if start is not None:
         figure.add_hline(y=start, line={"color": MUTED[dark], "width": 1.5, "dash": BASELINE_DASH}, layer="below")
     for number, (layer, points) in enumerate(lines.items()):
+        dash = DASHES[number // (len(CATEGORICAL) - 1) % len(DASHES)]  # another one once all colours were used
         ordered = sorted(dict(points).items())
         figure.add_scatter(
             x=[amount for amount, _ in ordered],
             y=[value for _, value in ordered],
             mode="lines+markers",
             name=names[number],
-            line={"color": _colour(number, dark), "width": 2, "dash": _dash(number)},
+            line={"color": _colour(number, dark), "width": 2, "dash": dash},
             marker={"size": 6},
             cliponaxis=False,
             customdata=[as_text(layer)] * len(ordered),
@@ -251,11 +252,6 @@ def _value(row: SensitivityRow, text: bool) -> float | None:
 
 def _colour(number: int, dark: bool) -> str:
     return for_theme(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
-
-
-def _dash(number: int) -> str:
-    """Another one once all colours were used."""
-    return DASHES[number // (len(CATEGORICAL) - 1) % len(DASHES)]
 
 
 def _amount(layer: Layer | None, what: str) -> float | None:

@@ -108,20 +108,17 @@ def _own_recipe(card: Card) -> TrainConfig | None:
 
 def _first_recipe(card: Card) -> TrainConfig:
     """How a network was trained from its first weights. Raises LabError where its card does not say it."""
-    try:
-        if card.recipe.get("model") != card.model or card.recipe["recipe"] == TUNING or card.model_config.get(LAYERS):
-            raise KeyError("what it began with is not known")
-        return TrainConfig.from_dict(card.recipe)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        why = f" ({error})" if isinstance(error, LabError) else ""
+    recipe = _own_recipe(card)
+    if recipe is None or recipe.recipe == TUNING or card.model_config.get(LAYERS):
         raise LabError(
-            f"The first weights of {card.title[:100]} are not known from its card{why}, so it cannot be trained again from "
-            "its beginning: choose Fine-tune."
-        ) from error
+            f"The first weights of {card.title[:100]} are not known from its card, so it cannot be trained again from its "
+            "beginning: choose Fine-tune."
+        )
+    return recipe
 
 
 def _usable(recipe: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Those settings of a recipe that it has, and that are valid."""
+    """The settings of a recipe that are there and valid."""
     found = {}
     for name in names:
         try:
@@ -194,7 +191,7 @@ class FineTuneSession(TrainSession):
             apply_masks(self.average.model, self.masks)
 
     def result(self) -> Checkpoint:
-        """The network as it is now, as a checkpoint made from the one it began with."""
+        """The current network, as a checkpoint made from the first one."""
         card = self.card(self.checkpoint.card.title)
         return Checkpoint(self.checkpoint.name, card, self._plain().eval().requires_grad_(False))
 
