@@ -14,9 +14,7 @@ from core.training.config import TrainConfig
 from core.training.results import Finished
 from core.training.session import TrainSession
 from core.training.trainer import evaluate, train
-from tests.unit.builders import synthetic
-
-IMAGES = synthetic(train=96, held_out=32)
+from tests.unit.compression.trainable import IMAGES
 
 
 def network() -> Checkpoint:
