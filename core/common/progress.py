@@ -12,15 +12,14 @@ Progress = Callable[[float, str], None]
 """Called as work goes on with the share done (0..1; 0 while it is not known) and what is being done, as in
 `download cifar10 (12.3 MB/s, 1:05 left)`. A callback that raises cancels the work, which leaves nothing behind."""
 
-
-def no_progress(share: float, words: str) -> None:
-    """A Progress that nobody reads."""
-
-
 RATE_WINDOW_S = 5.0
 REPORT_EVERY_S = 0.1
 TOO_EARLY = 0.005
 """Share of a stage before which no time left is given: it would be in days."""
+
+
+def no_progress(share: float, words: str) -> None:
+    """A Progress that nobody reads."""
 
 
 class Meter:

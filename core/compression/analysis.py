@@ -76,13 +76,13 @@ def is_distilled(item: Measurement) -> bool:
 
 
 def distils(result: CompressionResult) -> bool:
-    """Whether students are among the variants that there are or will be."""
+    """Whether students are among the variants, measured or planned."""
     planned = any(isinstance(step, Distill) for step in result.config.parsed())
     return planned or any(is_distilled(item) for item in result.variants)
 
 
 def is_last(result: CompressionResult, item: Measurement) -> bool:
-    """Whether nothing further was made from a variant."""
+    """Whether no other variant was made from this one."""
     done = _plain_steps(item)
     return not any(
         len(other.steps) > len(done) and _plain_steps(other)[: len(done)] == done for other in result.variants
@@ -90,7 +90,7 @@ def is_last(result: CompressionResult, item: Measurement) -> bool:
 
 
 def _plain_steps(item: Measurement) -> list[dict[str, Any]]:
-    """As this version writes them, whichever version did."""
+    """The steps of a variant as this version writes them."""
     return [read_step(step).to_dict() for step in item.steps]
 
 
@@ -104,7 +104,7 @@ def students_words(result: CompressionResult) -> str:
     ours, theirs = statistics.fmean(effect.students), statistics.fmean(effect.controls)
     means = f"{ours:.3f} against {theirs:.3f} nats" if effect.text else f"{ours:.1f}% against {theirs:.1f}%"
     if effect.kind == "none":
-        return f"No verdict: with one seed, luck and teacher cannot be told apart ({effect.figures}, {means})."
+        return f"No verdict: one seed cannot separate the teacher's effect from chance ({effect.figures}, {means})."
     seeds = f"{means} without it, {len(effect.seeds)} seeds, 95% interval of paired differences"
     if effect.kind == "noise":
         return f"The teacher's effect is within seed noise: {effect.figures} ({seeds})."
@@ -112,7 +112,7 @@ def students_words(result: CompressionResult) -> str:
 
 
 def headline(result: CompressionResult) -> str:
-    """What the recipe bought and what it cost, in two or three sentences, of whatever is measured so far."""
+    """What is gained and lost so far, in two or three sentences."""
     first = result.first
     if first is None:
         return "Nothing is measured yet."
@@ -154,7 +154,7 @@ def winner(result: CompressionResult) -> Measurement | None:
 
 
 def _smallest_to_store(result: CompressionResult) -> Measurement | None:
-    """Where several recipes stand side by side: of the variants that lose little, the one with the smallest file."""
+    """Of several recipes side by side: the variant with the smallest file among those that lose little."""
     items = _candidates(result)
     if sum(is_last(result, item) for item in items) < 2:
         return None
@@ -262,7 +262,7 @@ def p_words(value: float | None) -> str:
 
 
 def _candidates(result: CompressionResult) -> list[Measurement]:
-    """What a winner is chosen from."""
+    """The variants that a winner is chosen from."""
     return [item for item in result.variants if not item.control and item.seed == 0]
 
 

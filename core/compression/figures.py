@@ -166,7 +166,7 @@ def _axis(result: CompressionResult, cost: str) -> str:
 
 
 def _marks(result: CompressionResult, cost: str) -> list[Mark]:
-    """What is known well enough to be drawn."""
+    """The measurements that have both coordinates."""
     text = result.task == "text"
     known = [
         (item, price, -value if text else 100 * value)
@@ -192,7 +192,7 @@ def _kind(item: Measurement) -> str:
 
 
 def _ends(item: Measurement, value: float, first: Measurement | None) -> tuple[float, float]:
-    """Ends of the interval on the y axis; the value itself where there is none."""
+    """Ends of the interval on the y axis; the value twice where it has no interval."""
     if item.loss_nats is not None:
         if item.delta_nats_interval is not None and first is not None and first.loss_nats is not None:
             low, high = item.delta_nats_interval
@@ -222,7 +222,7 @@ def _bounds(marks: Sequence[Mark], text: bool) -> list[float]:
 
 
 def _near(marks: Sequence[Mark], text: bool) -> tuple[list[Mark], list[float]]:
-    """The marks as they are drawn, and the ends of the y axis: what is far below the others comes to its bottom."""
+    """The marks as they are drawn, and the ends of the y axis. A mark far below the others is drawn at the bottom."""
     first = next((mark.y for mark in marks if mark.item.id == ORIGINAL), None)
     lost = {mark.item.id: 0.0 if first is None else (mark.y - first if text else first - mark.y) for mark in marks}
     near = [mark for mark in marks if lost[mark.item.id] <= (FAR_NATS if text else FAR_POINTS)]

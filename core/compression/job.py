@@ -144,7 +144,7 @@ def _load_finished(progress: RecipeProgress, variant: Variant, step: Step) -> Ch
 
 
 class VariantContext:
-    """What one variant's step is lent: seed, data, and a training that stops and goes on in the variant's folder."""
+    """What a step may use for one variant: seed, data, and a training that stops and goes on in the variant's folder."""
 
     def __init__(self, progress: RecipeProgress, variant: Variant) -> None:
         self.progress, self.variant = progress, variant
@@ -152,6 +152,7 @@ class VariantContext:
         self.images = progress.images
 
     def train(self, step: TrainingStep, before: Checkpoint) -> Checkpoint:
+        """Train a step to its end, or go on from where it stopped."""
         progress, variant = self.progress, self.variant
         if progress.dataset is None:
             progress.images()

@@ -1,4 +1,4 @@
-"""What the rest of the house needs to know of the run of a compression recipe."""
+"""The kind of job that runs a compression recipe."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class RecipeProgress:
         self.job.stop_if_wanted()
 
     def images(self) -> ImageDataset:
-        """The images. Raises LabError where they are not at hand."""
+        """The images. Raises LabError where they are not on this machine."""
         if not isinstance(self.dataset, ImageDataset):
             raise LabError(
                 f"This step needs the training images of {self.original.card.dataset.title}, which are not on this machine: "

@@ -156,12 +156,11 @@ class CompressionResult:
         return tuple(item for item in self.measured if item.id != ORIGINAL)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
         return {"format": FORMAT} | dataclasses.asdict(self) | {"config": self.config.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionResult:
-        """Rebuild from JSON. Raises LabError for what is none, or of another version."""
+        """Rebuild from JSON. Raises LabError for what is not a result of this version."""
         values = check_format(values, FORMAT, "compression")
         try:
             return cls(
@@ -182,7 +181,7 @@ class CompressionResult:
 
 
 def measurement_from_dict(values: dict[str, Any]) -> Measurement:
-    """Rebuild from JSON. Raises TypeError, KeyError or ValueError for what is none."""
+    """Rebuild from JSON. Raises TypeError, KeyError or ValueError for damaged values."""
     given: dict[str, Any] = {key: _frozen(value) for key, value in values.items()}
     given["latency_ms"] = {
         key: Latency(**item) for key, item in values.get("latency_ms", {}).items() if key in SUBJECTS

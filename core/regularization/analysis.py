@@ -85,7 +85,7 @@ class StrengthPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassChange:
-    """How one class fares with an arm, against the baseline of the same seed."""
+    """Change of one class's accuracy by an arm, against the baseline of the same seed."""
 
     label: str
     mean: float
@@ -116,7 +116,7 @@ def split_of(result: StudyResult) -> str:
 
 
 def summary(result: StudyResult) -> list[ArmResult]:
-    """Every arm at every size that has a run which is over, by size, then from what helps most to what hurts most."""
+    """All arms at all sizes that have a run which is over, by size, then from most helpful to most harmful."""
     arms, picked = result.config.parsed(), _picked(result)
     split = _split(result, _distinct(picked))
     tables = {
@@ -139,7 +139,7 @@ def summary(result: StudyResult) -> list[ArmResult]:
 
 
 def unfinished_arm(result: StudyResult, arm: Arm, train_size: int) -> ArmResult | None:
-    """An arm of which no run is over, but one was measured: without figures, for its curves. None where none was."""
+    """An arm with measurements but without a run that is over: no figures, only its curves. None without measurements."""
     nothing = Verdict(kind="none", effect=None, half_width=None, seeds=0, words="")
     measured = {item.variant for item in result.members if item.train_size == train_size and item.curve.step}
     variant = next((item for item in arm.variants if item.spec in measured), None)
@@ -147,11 +147,11 @@ def unfinished_arm(result: StudyResult, arm: Arm, train_size: int) -> ArmResult 
 
 
 def headline(result: StudyResult, rows: list[ArmResult] | None = None) -> str:
-    """What helped most, and how many did, in a sentence or two. rows: of the summary, those to speak of; None = all."""
+    """What helped most, and how many did, in a sentence or two. rows: of the summary; None: all."""
     rows = summary(result) if rows is None else rows
     rows = [row for row in rows if row.verdict.kind in ("helps", "hurts", "noise")]
     if not rows and result.config.seeds == 1:
-        return "No verdict: with one seed, luck and effect cannot be told apart."
+        return "No verdict: one seed cannot separate an effect from chance."
     if not rows:
         yet = " yet" if result.done < len(result.members) else ""
         return f"No verdict{yet}: it takes two seeds of a technique and of no regularization that did not fail."

@@ -161,7 +161,7 @@ def _check_sizes(config: StudyConfig) -> None:
 
 
 def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
-    """Say what it will cost, before it starts."""
+    """Print the expected cost before the start."""
     device, at_once = before_start(config, engine.slots)
     found = cost(config, device, at_once, done)
     parts = [f"{plural(found.runs, 'run')} of {config.steps:,} steps"]
@@ -172,11 +172,11 @@ def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
         parts.append(f"about {duration(found.seconds)} ({known})")
     note(" · ".join([*parts, f"{found.size_bytes / 1e6:.1f} MB of checkpoints"]))
     if config.seeds == 1:
-        note("With one seed there will be no verdict: luck and effect cannot be told apart. Give --seeds 3.")
+        note("With one seed there will be no verdict: it cannot separate an effect from chance. Give --seeds 3.")
 
 
 def _made(result: StudyResult, run: Run) -> StudyResult:
-    """With how it was made, where that is not known yet."""
+    """The study with its command and hours, where they are not known yet."""
     known = {"command": command_of(result.config), "hours": f"{run.seconds / 3600:.3g}"}
     return dataclasses.replace(result, made=known | result.made)
 

@@ -77,7 +77,7 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
 
 
 class StudyProgress:
-    """What is known of a study while its runs are under way: how far it is, how fast, and how long still."""
+    """Progress of a running study: steps done, speed, time left."""
 
     def __init__(self, job: Job, store: RunStore, members: dict[str, Member], config: StudyConfig, size: int) -> None:
         self.job, self.store, self.members, self.config, self.size = job, store, members, config, size
@@ -92,7 +92,7 @@ class StudyProgress:
         job.update(now=True, total_steps=len(members) * config.steps, device=config.device)
 
     def refresh(self, member_id: str) -> bool:
-        """Note how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
+        """Read how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
         over = STUDIES.read_part(self.store.root / member_id) is not None
         if over:
             self.done.add(member_id)
@@ -105,13 +105,12 @@ class StudyProgress:
         return read_study(RunStore(self.job.folder.parent), self.job.run.id)
 
     def show(self, stage: str, running: list[PoolTask] | None = None) -> None:
-        """Write how far the study is."""
         for task in running or []:
             self.refresh(task.member_id)
         spent, steps = time.monotonic() - self.started, sum(self.steps.values())
         total = len(self.members) * self.config.steps
         if steps > self.steps_before and self.begun is None:
-            self.begun = (spent, steps)  # starting PyTorch is no part of the rate
+            self.begun = (spent, steps)  # starting PyTorch does not count
         rate = None
         if self.begun and spent - self.begun[0] > 3:
             rate = max(0, steps - self.begun[1]) / (spent - self.begun[0]) or None
@@ -164,7 +163,7 @@ def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> No
 
 
 def _is_usable(store: RunStore, member_id: str) -> bool:
-    """Whether a run can be gone on with, or is over and has left what it should."""
+    """Whether a run can be resumed, or is over with all its files."""
     folder = store.root / member_id
     result = STUDIES.read_part(folder)
     if result is not None:
@@ -190,7 +189,7 @@ def _train(progress: StudyProgress, pool: WorkerPool) -> None:
 
 
 def _test(progress: StudyProgress, pool: WorkerPool) -> None:
-    """Only what was chosen on validation, and only once everything that there is to choose from has been trained."""
+    """Measure the runs chosen on validation on the test images, once all runs are trained."""
     if len(progress.done) < len(progress.members):
         return
     result = progress.result()

@@ -1,4 +1,4 @@
-"""What the rest of the house needs to know of a study, and of the runs within one."""
+"""The kinds of jobs of a study and of the runs within one."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class StudyResult:
 
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:
-        """Rebuild from JSON. Raises LabError for what is no study, or of another version."""
+        """Rebuild from JSON. Raises LabError for what is not a study of this version."""
         values = check_format(values, FORMAT, "study")
         try:
             config = StudyConfig.from_dict(values["config"])
@@ -146,7 +146,7 @@ def member_from_dict(values: dict[str, Any]) -> MemberResult:
     counts = [result.train_size, result.seed, result.step, *curve.step]
     counts += [] if result.kept_step is None else [result.kept_step]
     columns = [getattr(curve, item.name) for item in dataclasses.fields(Curve)]
-    whole = (
+    valid = (
         all(isinstance(text, str) for text in (result.variant, result.message, result.checkpoint))
         and result.status in STATUSES
         and all(value is None or (finite(value) and 0 <= value <= 1) for value in shares)
@@ -155,7 +155,7 @@ def member_from_dict(values: dict[str, Any]) -> MemberResult:
         and None not in result.test_per_class
         and len({len(column) for column in columns}) == 1
     )
-    if not whole:
+    if not valid:
         raise LabError("The study is damaged, it has figures that cannot be: make it again.")
     return result
 

@@ -53,7 +53,7 @@ class Bench:
         threads: int = 1,
         on_progress: Progress = no_progress,
     ) -> None:
-        """stored_bytes: of the original's weights file. dataset: None where it is not at hand; what can be measured then is.
+        """stored_bytes: of the original's weights file. dataset: None where it is missing: the rest is measured.
         threads: for latencies. Raises LabError for an
         invalid number of threads.
         """
@@ -109,7 +109,7 @@ class _Running:
 
 
 class ImageBench:
-    """The part of Bench that is about image classifiers."""
+    """Measures image classifiers against an original."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class ImageBench:
             "layers": layers,
         }
         if answers is not None:
-            figures |= self._right(answers, None if itself else self._original_answers)
+            figures |= self._accuracy(answers, None if itself else self._original_answers)
             notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
         return figures | {"notes": tuple(notes)}, answers
 
@@ -225,8 +225,8 @@ class ImageBench:
             parts.append(logits.argmax(axis=1).astype(np.int16))
         return np.concatenate(parts)
 
-    def _right(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
-        """What the answers are worth, alone and against the original's."""
+    def _accuracy(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
+        """Accuracy of the answers, and their difference from the original's."""
         right, n = answers == self.labels, len(self.labels)
         classes = range(len(self.original.card.image_data.classes))
         found: dict[str, Any] = {
@@ -267,7 +267,7 @@ def _missing(card: Card, dataset: ImageDataset | None) -> str:
     """Why there are no test images to answer, in a sentence; empty where there are."""
     end = "so accuracy was not measured."
     if dataset is None:
-        return f"{card.dataset.title[:100]} is not at hand, {end}"
+        return f"{card.dataset.title[:100]} is not on this machine, {end}"
     if dataset.card.classes != card.image_data.classes:
         return f"{dataset.card.title} no longer has the classes that this was trained on, {end}"
     if not len(dataset.test):

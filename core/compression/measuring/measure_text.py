@@ -65,7 +65,7 @@ class TextBench:
             if not int8:
                 raise
             notes.append(
-                "8-bit products are not to be had on this machine, so speed was not measured and loss is that of float32 "
+                "8-bit arithmetic is not available on this machine, so speed was not measured and loss is that of float32 "
                 f"({str(error)[:200]})."
             )
         sentences: list[str] = []
@@ -128,7 +128,7 @@ class TextBench:
 
 
 class _Writer:
-    """Writes on and on. A Transformer's burst is half its context, so that each reads the context again just once."""
+    """Writes bursts of characters. A Transformer's burst is half its context, so it reads the context again just once."""
 
     def __init__(self, model: Any, engine: IncrementalDecoder) -> None:
         self.engine = engine
@@ -168,7 +168,7 @@ def _missing(card: Card, dataset: TextDataset | None) -> str:
     """Why there is no text to read, in a sentence; empty where there is."""
     end = "so loss was not measured."
     if dataset is None:
-        return f"{card.dataset.title[:100]} is not at hand, {end}"
+        return f"{card.dataset.title[:100]} is not on this machine, {end}"
     if dataset.card.vocabulary != card.text_data.vocabulary:
         return f"{dataset.card.title} no longer has the characters that this was trained on, {end}"
     if not (dataset.validation[1:] != UNKNOWN).any():

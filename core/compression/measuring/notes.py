@@ -44,7 +44,7 @@ def slower(place: str, own: np.ndarray, original: np.ndarray) -> list[str]:
 
 
 def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
-    """That the times are not to be trusted far, where they scatter."""
+    """A warning where times scatter."""
     places = [PLACES[name] for name, found in latency_ms.items() if found.p95 > SCATTER * found.p50]
     if not places:
         return []
@@ -54,14 +54,14 @@ def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
 
 
 def about_zeros(zeros: float) -> list[str]:
-    """That zeros cost as much as other weights, where there are many."""
+    """That many zeros make nothing faster."""
     if zeros <= MANY_ZEROS:
         return []
     return [f"{zeros:.0%} of its weights are zero, and they are multiplied all the same: that makes nothing faster."]
 
 
 def about_storage(card: Card, has_onnx: bool) -> list[str]:
-    """What runs, where it is not what the file holds."""
+    """In which precision it runs, where that is not the precision of its file."""
     if has_onnx:
         return ["8 bits are for ONNX Runtime: in PyTorch it computes in float32, with weights that were rounded."]
     if card.storage == "float32" or runs_in_int8(card):
@@ -71,7 +71,7 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
 
 
 def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
-    """What may help where an int8 network for images loses much against the original, and was not tried."""
+    """A remedy for an int8 network for images that loses much accuracy and was not trained for int8."""
     if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
         return []
     done = card.compression.get("steps") or ()

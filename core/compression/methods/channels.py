@@ -81,7 +81,6 @@ class Channels:
         self.groups: tuple[Group, ...] = tuple(sorted(found, key=lambda group: order.index(group.name)))
 
     def norms(self, group: Group) -> list[nn.BatchNorm2d]:
-        """The batch norms of a group's channels."""
         modules = dict.fromkeys(dep.target.module for dep, _ in group.deps)
         return [module for module in modules if isinstance(module, nn.BatchNorm2d)]
 
@@ -141,7 +140,7 @@ def _scores(
     norms = [norm for group in channels.groups for norm in channels.norms(group)]
     if len(torch.cat([norm.weight.detach() for norm in norms] or [torch.ones(1)]).unique()) == 1:
         raise LabError(
-            "This network has no batch-norm scales that differ, so they cannot tell which channels matter: choose magnitude."
+            "This network has no batch-norm scales that differ, so they do not show which channels matter: choose magnitude."
         )
     return _scored(channels, torch_pruning.importance.BNScaleImportance())
 

@@ -30,7 +30,7 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     """A checkpoint of the same network in 8 bits; the one given stays as it is.
 
     images: (N, H, W, 3) uint8, training images that the ranges of activations are measured on, the first step.images of
-    them; None for a language model. Raises LabError for images that tell no ranges and networks that cannot be in int8.
+    them; None for a language model. Raises LabError for unsuitable images and for networks that cannot be in int8.
 
     Images: batch norms are folded, the checkpoint carries an ONNX file that computes in integers, and its model is the float
     twin: the folded network with the weights of that file, int8 times scale. Text: every matrix moves to the int8 grid of its
@@ -55,7 +55,7 @@ def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
     few = 0 if images is None else len(images)
     if images is None or few < FEWEST_CALIBRATION_IMAGES:
         raise LabError(
-            f"{few} images tell too little about the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
+            f"{few} images are too few to measure the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
             "training images."
         )
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
@@ -64,7 +64,9 @@ def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
             f"Calibration needs images of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape {shape}."
         )
     if (images == images[0]).all():
-        raise LabError("All calibration images are the same, which tells no ranges: give different training images.")
+        raise LabError(
+            "All calibration images are the same, so ranges cannot be measured: give different training images."
+        )
     return images
 
 
@@ -83,4 +85,4 @@ def _on_grid(model: nn.Module) -> nn.Module:
 def _check_finite(model: nn.Module) -> None:
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
-            raise LabError(f"{name[:60]} has values that are no finite numbers: the network cannot be in int8.")
+            raise LabError(f"{name[:60]} has values that are not finite numbers: the network cannot be in int8.")

@@ -22,7 +22,7 @@ from core.compression.onnx.graph import IMAGES, without_notes
 from core.compression.onnx.runtime import OnnxNetwork
 
 BATCH = 32
-NOT_FINITE = "Activations of the network are no finite numbers: it cannot be in int8."
+NOT_FINITE = "Activations of the network are not finite numbers: it cannot be in int8."
 
 
 class _Images(CalibrationDataReader):

@@ -259,7 +259,7 @@ def test_verdicts_on_a_teacher() -> None:
     single = teacher_effect(made.distilled(1))
     assert single is not None
     assert (single.kind, single.half_width) == ("none", None)
-    assert students_words(made.distilled(1)).startswith("No verdict: with one seed,")
+    assert students_words(made.distilled(1)).startswith("No verdict: one seed")
     assert students_words(made.distilled(pairs=0)).startswith("No verdict yet")
     assert students_words(made.image_result()) == ""
     text = dataclasses.replace(single, seeds=(0, 1), students=(1.50, 1.51), controls=(1.60, 1.612), text=True)

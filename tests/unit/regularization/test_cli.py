@@ -294,7 +294,7 @@ def test_what_cannot_go_on_is_told(
     home: Path, queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore()
-    assert "is no study" in refused(capsys, "study", "resume", store.create(TrainConfig()))
+    assert "is not a study" in refused(capsys, "study", "resume", store.create(TrainConfig()))
     config = StudyConfig(arms=("dropout=0.3",), dataset=f"folder:{tiny_dataset_folder}", train_sizes=(40,))
     study_id = store.create(config, "mine", kind=STUDY.name)
     assert "--lr" in refused(capsys, "study", "resume", study_id, "--lr", "0.1")

@@ -55,10 +55,8 @@ ROWS = [row("dropout=0.3", HELPS, mean=0.531), row("l1=0.001", NOISE), row("none
 
 
 def curve(steps: tuple[int, ...], train: tuple[float | None, ...], val: tuple[float | None, ...]) -> Curve:
-    empty_figure = (None,) * len(steps)
-    return Curve(
-        step=steps, train_accuracy=train, val_accuracy=val, train_loss_nats=empty_figure, val_loss_nats=empty_figure
-    )
+    missing = (None,) * len(steps)
+    return Curve(step=steps, train_accuracy=train, val_accuracy=val, train_loss_nats=missing, val_loss_nats=missing)
 
 
 def study(*curves: Curve, arm: str = "dropout=0.3", kept: tuple[int | None, ...] = ()) -> StudyResult:

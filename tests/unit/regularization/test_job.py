@@ -331,7 +331,7 @@ def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(wild: st
 def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None:
     members = store.folder(calm) / MEMBERS
     before = {path: path.read_bytes() for path in members.glob("*/**/*") if path.is_file()}
-    with pytest.raises(LabError, match="no study"):
+    with pytest.raises(LabError, match="is not a study"):
         extend_study(store, store.create(TrainConfig()), store.config(calm))
     with pytest.raises(LabError, match="Only arms, sizes and seeds"):
         extend_study(store, calm, store.config(calm).replace(steps=STEPS + 1))

@@ -150,7 +150,7 @@ def test_the_answers_of_the_original_are_computed_once(monkeypatch: pytest.Monke
 
 def test_without_a_dataset_the_rest_is_measured() -> None:
     for data, words in (
-        (None, "is not at hand"),
+        (None, "is not on this machine"),
         (dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, classes=("x", "y"))), "no longer has"),
         (dataclasses.replace(DATA, test=dataclasses.replace(DATA.test, labels=DATA.test.labels[:0])), "no test images"),
         (synthetic(side=36), "32x32"),
@@ -221,7 +221,7 @@ def test_int8_that_loses_much_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     made = to_int8(classifier(), DATA.train.images, Int8(images=32))
     bench = Bench(classifier(), 0, DATA)
     bench.measure_original()
-    monkeypatch.setattr(measure.ImageBench, "_right", lambda self, answers, original: {"delta_points": -3.0})
+    monkeypatch.setattr(measure.ImageBench, "_accuracy", lambda self, answers, original: {"delta_points": -3.0})
     found, _ = bench.measure(made, 0, id="1-int8", title="int8")
     assert sum("quantization-aware training" in note for note in found.notes) == 1
     found, _ = bench.measure(classifier(1), 0, id="1-x", title="x")
@@ -323,12 +323,12 @@ def test_a_machine_without_8_bit_products_says_so(play: TextDataset, monkeypatch
     found, _ = Bench(original, 0, play).measure(with_card(original, storage="int8"), 0, id="1-int8", title="int8")
     assert found.characters_per_s is None
     assert found.delta_nats == 0
-    assert any("8-bit products are not to be had" in note for note in found.notes)
+    assert any("8-bit arithmetic is not available" in note for note in found.notes)
 
 
 def test_text_without_its_dataset(play: TextDataset) -> None:
     other = dataclasses.replace(play, card=dataclasses.replace(play.card, vocabulary="ab"))
-    for data, words in ((None, "is not at hand"), (other, "no longer has the characters")):
+    for data, words in ((None, "is not on this machine"), (other, "no longer has the characters")):
         found, _ = Bench(writer(play), 0, data).measure_original()
         assert found.loss_nats is None
         assert found.characters_per_s
