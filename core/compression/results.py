@@ -160,24 +160,19 @@ class CompressionResult:
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionResult:
-        """Rebuild from JSON. Raises LabError for what is not a result of this version."""
+        """Rebuild from JSON, for a ResultStore. Raises LabError for another version, and what DAMAGED names for other values."""
         values = check_format(values, FORMAT, "compression")
-        try:
-            return cls(
-                config=CompressConfig.from_dict(values["config"]),
-                name=str(values["name"]),
-                planned=int(values.get("planned", 0)),
-                original=str(values["original"]),
-                task=str(values.get("task", "images")),
-                classes=tuple(str(item) for item in values.get("classes", ())),
-                made={str(key): str(value) for key, value in values.get("made", {}).items()},
-                measured=tuple(measurement_from_dict(item) for item in values.get("measured", ())),
-                soft_labels=tuple(values.get("soft_labels", ())),
-            )
-        except LabError:
-            raise
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise LabError("The results cannot be read: they are damaged, or of another version.") from error
+        return cls(
+            config=CompressConfig.from_dict(values["config"]),
+            name=str(values["name"]),
+            planned=int(values.get("planned", 0)),
+            original=str(values["original"]),
+            task=str(values.get("task", "images")),
+            classes=tuple(str(item) for item in values.get("classes", ())),
+            made={str(key): str(value) for key, value in values.get("made", {}).items()},
+            measured=tuple(measurement_from_dict(item) for item in values.get("measured", ())),
+            soft_labels=tuple(values.get("soft_labels", ())),
+        )
 
 
 def measurement_from_dict(values: dict[str, Any]) -> Measurement:

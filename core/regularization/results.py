@@ -105,23 +105,18 @@ class StudyResult:
 
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:
-        """Rebuild from JSON. Raises LabError for what is not a study of this version."""
+        """Rebuild from JSON, for a ResultStore. Raises LabError, and what DAMAGED names."""
         values = check_format(values, FORMAT, "study")
-        try:
-            config = StudyConfig.from_dict(values["config"])
-            members = tuple(member_from_dict(item) for item in values["members"])
-            result = cls(
-                config=config,
-                members=members,
-                name=str(values.get("name", "")),
-                classes=tuple(str(label) for label in values.get("classes", ())),
-                sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
-                made={str(key): str(value) for key, value in values.get("made", {}).items()},
-            )
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            if isinstance(error, LabError):
-                raise
-            raise LabError("The study is damaged: make it again.") from error
+        config = StudyConfig.from_dict(values["config"])
+        members = tuple(member_from_dict(item) for item in values["members"])
+        result = cls(
+            config=config,
+            members=members,
+            name=str(values.get("name", "")),
+            classes=tuple(str(label) for label in values.get("classes", ())),
+            sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
+            made={str(key): str(value) for key, value in values.get("made", {}).items()},
+        )
         wanted = [(item.variant.spec, item.train_size, item.seed) for item in config.members()]
         if [(item.variant, item.train_size, item.seed) for item in members] != wanted:
             raise LabError("The study is damaged, its runs are not those that it describes: make it again.")
@@ -136,7 +131,7 @@ def waiting(member: Member) -> MemberResult:
 
 
 def member_from_dict(values: dict[str, Any]) -> MemberResult:
-    """Rebuild from JSON. Raises LabError, TypeError, AttributeError or KeyError for what is damaged."""
+    """Rebuild from JSON. Raises LabError, and what DAMAGED names."""
     curve = Curve(**{key: tuple(column) for key, column in values.get("curve", {}).items()})
     given = values | {"curve": curve, "test_per_class": tuple(values.get("test_per_class", ()))}
     result = MemberResult(**given)

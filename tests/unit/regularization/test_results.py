@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.common.errors import LabError
+from core.common.results import DAMAGED, ResultStore
 from core.models import MODELS
 from core.regularization import cost
 from core.regularization.analysis import (
@@ -281,16 +282,20 @@ def damaged(path: tuple[Any, ...], new: Any) -> Any:
     ],
     ids=str,
 )
-def test_a_damaged_study_is_told(path: tuple[Any, ...], new: Any) -> None:
+def test_a_damaged_study_is_told(path: tuple[Any, ...], new: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(damaged(path, new)))
     with pytest.raises(LabError):
-        StudyResult.from_dict(damaged(path, new))
+        ResultStore("study", tmp_path, StudyResult.from_dict).load_shipped("x")
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(places(whole().to_dict())), st.sampled_from([None, "x", -1, 1e400, [], {}, [[]], True]))
 def test_whatever_is_damaged_ends_as_a_sentence(path: tuple[Any, ...], new: Any) -> None:
-    with contextlib.suppress(LabError):  # anything else is a traceback for somebody
+    try:
         result = StudyResult.from_dict(damaged(path, new))
+    except DAMAGED:  # of these, a ResultStore makes a sentence
+        return
+    with contextlib.suppress(LabError):  # anything else is a traceback for somebody
         for row in summary(result):
             assert class_changes(result, row.arm, row.train_size) is not None
 
