@@ -98,7 +98,7 @@ def best_variant(result: StudyResult, arm: Arm, train_size: int) -> str | None:
     seed is taken only where all others did, too."""
     found = []
     for place, variant in enumerate(arm.variants):
-        runs = [item for item in result.of(variant.spec, train_size) if item.val_accuracy is not None]
+        runs = [item for item in result.finished_runs(variant.spec, train_size) if item.val_accuracy is not None]
         if runs:
             mean = statistics.fmean(item.val_accuracy for item in runs if item.val_accuracy is not None)
             found.append((-_failed(result, variant.spec, train_size), mean, -place, variant.spec))
@@ -204,9 +204,9 @@ def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassC
     """What an arm does to each class on test, from the most gained to the most lost. Empty before the study's end."""
     runs = {
         item.seed: item.test_per_class
-        for item in result.of(best_variant(result, parse_arm(arm), train_size) or "", train_size)
+        for item in result.finished_runs(best_variant(result, parse_arm(arm), train_size) or "", train_size)
     }
-    base = {item.seed: item.test_per_class for item in result.of(BASELINE, train_size)}
+    base = {item.seed: item.test_per_class for item in result.finished_runs(BASELINE, train_size)}
     shared = [seed for seed in runs if runs[seed] and base.get(seed)]
     changes = []
     for place, label in enumerate(result.classes if shared else ()):
@@ -218,7 +218,7 @@ def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassC
 def _picked(result: StudyResult) -> dict[tuple[str, int], list[MemberResult]]:
     """(arm, size) -> the finished runs of the strength that was chosen."""
     return {
-        (arm.spec, size): result.of(best_variant(result, arm, size) or "", size)
+        (arm.spec, size): result.finished_runs(best_variant(result, arm, size) or "", size)
         for arm in result.config.parsed()
         for size in result.config.train_sizes
     }
@@ -290,7 +290,7 @@ def _arm_result(
 
 
 def _strength_point(result: StudyResult, variant: str, strength: float, train_size: int) -> StrengthPoint | None:
-    runs = result.of(variant, train_size)
+    runs = result.finished_runs(variant, train_size)
     values = [item.val_accuracy for item in runs if item.val_accuracy is not None]
     if not values:
         return None

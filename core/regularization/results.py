@@ -88,7 +88,7 @@ class StudyResult:
         """Runs that are over, whichever way."""
         return sum(item.status in ("finished", "failed") for item in self.members)
 
-    def of(self, variant: str, train_size: int) -> list[MemberResult]:
+    def finished_runs(self, variant: str, train_size: int) -> list[MemberResult]:
         """The runs of a variant at one size that finished, by seed."""
         return [
             item

@@ -168,7 +168,7 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:
-    runs = result.of(row.variant, row.train_size)
+    runs = result.finished_runs(row.variant, row.train_size)
     return next((item.checkpoint for item in runs if item.checkpoint), "")
 
 

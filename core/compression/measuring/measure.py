@@ -81,9 +81,9 @@ class Bench:
         fields of the Measurement. Raises LabError for a checkpoint that answers another question than the original.
         """
         check_comparable(self.original.card, checkpoint.card)
-        itself = id == ORIGINAL
-        checkpoint = self.original if itself else _on_cpu(checkpoint)
-        figures, answers = self.side.measure(checkpoint, itself)
+        is_original = id == ORIGINAL
+        checkpoint = self.original if is_original else _on_cpu(checkpoint)
+        figures, answers = self.side.measure(checkpoint, is_original)
         measured = Measurement(
             id=id,
             title=title,
@@ -126,16 +126,16 @@ class ImageBench:
         if dataset is not None and not self.missing:
             self.images, self.labels = dataset.test.images, dataset.test.labels
 
-    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Fields of a Measurement, and the answers. itself: the checkpoint is the original."""
+    def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Fields of a Measurement, and the answers. is_original: the checkpoint is the original."""
         card = checkpoint.card
         side = card.image_data.image_size
         first = self._first
-        running = first if itself else self._start(checkpoint)
+        running = first if is_original else self._start(checkpoint)
         notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
         layers, macs = layers_of_images(checkpoint.model, side)
         zeros = zeros_of(checkpoint.model)
-        latency_ms, losses = self._latencies(running, None if itself else first, side)
+        latency_ms, losses = self._latencies(running, None if is_original else first, side)
         if running.network is not None and first.network is None:
             notes.append("The original cannot run in ONNX Runtime, so there is no speed to compare with there.")
         memory, error = None, None
@@ -150,7 +150,7 @@ class ImageBench:
                 error = compare_export(checkpoint, running.data, compared)
             except LabError as problem:
                 notes.append(str(problem))
-        answers = self._original_answers if itself else self._answer(checkpoint, running)
+        answers = self._original_answers if is_original else self._answer(checkpoint, running)
         if self.missing:
             notes.append(self.missing)
         notes += about_zeros(zeros) + losses + busy(latency_ms)
@@ -165,7 +165,7 @@ class ImageBench:
             "layers": layers,
         }
         if answers is not None:
-            figures |= self._accuracy(answers, None if itself else self._original_answers)
+            figures |= self._accuracy(answers, None if is_original else self._original_answers)
             notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
         return figures | {"notes": tuple(notes)}, answers
 

@@ -44,11 +44,11 @@ class TextBench:
         self.missing = _missing(original.card, dataset)
         self.tokens = None if dataset is None or self.missing else dataset.validation
 
-    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], None]:
-        """Fields of a Measurement; a text has no answers to keep. itself: the checkpoint is the original."""
+    def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], None]:
+        """Fields of a Measurement; a text has no answers to keep. is_original: the checkpoint is the original."""
         card, model = checkpoint.card, checkpoint.model
         int8 = runs_in_int8(card)
-        notes = [*([NOT_MEASURED] if itself else []), *about_storage(card, False)]
+        notes = [*([NOT_MEASURED] if is_original else []), *about_storage(card, False)]
         layers, macs = layers_of_text(model)
         zeros = zeros_of(model)
         figures: dict[str, Any] = {
@@ -71,7 +71,7 @@ class TextBench:
         sentences: list[str] = []
         if engine is not None:
             self.on_progress(0.0, "write")
-            own, original = self._times(checkpoint, engine, itself)
+            own, original = self._times(checkpoint, engine, is_original)
             sentences = slower("when it writes", own, original)
             figures |= {
                 "characters_per_s": 1 / float(np.median(own)),
@@ -81,9 +81,9 @@ class TextBench:
             notes.append(self.missing)
         else:
             before = self._original_losses
-            losses, right = before if itself else self._read(checkpoint, engine)
+            losses, right = before if is_original else self._read(checkpoint, engine)
             figures |= {"loss_nats": float(losses.mean()), "accuracy": float(right.mean()), "images": len(losses)}
-            if not itself:
+            if not is_original:
                 differences = losses - before[0]
                 figures |= {
                     "delta_nats": float(differences.mean()),
@@ -106,7 +106,7 @@ class TextBench:
         tokens = torch.from_numpy(np.ascontiguousarray(self.tokens, dtype=np.int64))
         model: Any = checkpoint.model
         if runs_in_int8(checkpoint.card) and isinstance(engine, RecurrentStepper):
-            model = _AsWritten(engine)
+            model = _StepwiseReader(engine)
         replacement_char = unk_token(checkpoint.card.text_data.vocabulary)
         # For steps of 16 characters a second thread costs more than it brings.
         with torch_threads(1 if model is not checkpoint.model else torch.get_num_threads()):
@@ -116,10 +116,12 @@ class TextBench:
         scored = tokens[1:] != UNKNOWN
         return losses[scored].double().numpy(), right[scored].numpy()
 
-    def _times(self, checkpoint: Checkpoint, engine: IncrementalDecoder, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _times(
+        self, checkpoint: Checkpoint, engine: IncrementalDecoder, is_original: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Seconds a character of the checkpoint and of the original, (rounds,) each; twice the same for the original."""
         writers = [_Writer(checkpoint.model, engine)]
-        if not itself:
+        if not is_original:
             writers.append(_Writer(self.original.model, _engine(self.original)))
         with torch_threads(1):
             times = interleaved([writer.burst for writer in writers])
@@ -142,7 +144,7 @@ class _Writer:
             self.token = self.engine.step(self.token).argmax(1)
 
 
-class _AsWritten:
+class _StepwiseReader:
     """A recurrent model that reads as it writes: step by step, in the arithmetic of its stepper."""
 
     recurrent = True

@@ -143,7 +143,7 @@ class FineTuneSession(TrainSession):
     ) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.masks: dict[str, torch.Tensor] = {}
-        self.rounding: FakeQuantize | None = None
+        self.fake_quantize: FakeQuantize | None = None
         config = tune_config(checkpoint.card, step, seed=seed, device=device)
         super().__init__(config, matching_dataset(checkpoint.card, dataset), pick_device(config.device))
 
@@ -174,7 +174,7 @@ class FineTuneSession(TrainSession):
                 ) from error
             self.masks = masks_of(trained)
             if isinstance(self.step, TrainQuantized):
-                self.rounding = FakeQuantize(self.model)
+                self.fake_quantize = FakeQuantize(self.model)
         self.masks = {name: mask.to(self.device) for name, mask in self.masks.items()}
         apply_masks(self.model, self.masks)
 
@@ -214,14 +214,14 @@ class FineTuneSession(TrainSession):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"masks": self.masks, "rounding": self.rounding.state_dict() if self.rounding else {}}
+        own = {"masks": self.masks, "rounding": self.fake_quantize.state_dict() if self.fake_quantize else {}}
         return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.masks = {name: mask.to(self.device) for name, mask in state["masks"].items()}
-        if self.rounding is not None:
-            self.rounding.load_state_dict(state["rounding"])
+        if self.fake_quantize is not None:
+            self.fake_quantize.load_state_dict(state["rounding"])
 
     def _plain(self) -> nn.Module:
         """A network of the same weights, on the CPU, that computes as usual."""

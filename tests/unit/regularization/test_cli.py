@@ -54,7 +54,7 @@ def test_a_study_ends_with_a_verdict(finished: tuple[dict[str, Any], str], tiny_
     assert " points)" in rows["dropout=0.3"]["verdict"]["words"]
     result = read_study(RunStore(), values["study_id"])
     for row in rows.values():
-        runs = result.of(row["variant"], 40)
+        runs = result.finished_runs(row["variant"], 40)
         assert (row["train_size"], row["seeds"], row["split"]) == (40, 2, "test")
         assert row["mean"] == pytest.approx(sum(item.test_accuracy or 0 for item in runs) / 2)
         assert row["half_width"] >= 0

@@ -306,7 +306,7 @@ def test_reading_step_by_step_gives_the_same_losses(play: TextDataset, monkeypat
         model: Any = writer(play, name).model
         with torch.no_grad():
             expected, _ = character_losses(model, tokens, 0)
-            found, _ = character_losses(measure_text._AsWritten(RecurrentStepper(model)), tokens, 0)  # type: ignore[arg-type]
+            found, _ = character_losses(measure_text._StepwiseReader(RecurrentStepper(model)), tokens, 0)  # type: ignore[arg-type]
         assert torch.allclose(found, expected, atol=1e-4)
 
 
