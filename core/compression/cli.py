@@ -276,11 +276,11 @@ def _print_plain(result: CompressionResult, run_id: str) -> None:
             print_table(lines, ["variant", *shown])
             print()
     _print_legend(result)
-    said: dict[str, list[str]] = {}
+    ids_by_note: dict[str, list[str]] = {}
     for item in result.measured:
         for sentence in item.notes:
-            said.setdefault(sentence, []).append(item.id)
-    for sentence, names in said.items():
+            ids_by_note.setdefault(sentence, []).append(item.id)
+    for sentence, names in ids_by_note.items():
         print(f"{', '.join(names)}: {sentence}")
     for sentence in (students_words(result), headline(result)):
         if sentence:

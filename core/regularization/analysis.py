@@ -162,9 +162,9 @@ def headline(result: StudyResult, rows: list[ArmResult] | None = None) -> str:
     hurt = f" {hurting} of {len(here)} arms {'hurts' if hurting == 1 else 'hurt'}." if hurting else ""
     if best.verdict.kind != "helps":
         return f"Nothing helped by more than seed noise.{hurt}"
-    said = f"{best.label} {best.verdict.words} {at}".strip()
+    best_words = f"{best.label} {best.verdict.words} {at}".strip()
     count = f" {helping} of {len(here)} arms {'helps' if helping == 1 else 'help'}." if len(here) > 1 else ""
-    return f"{said}.{count}{hurt}"
+    return f"{best_words}.{count}{hurt}"
 
 
 def worth_images(rows: list[ArmResult], arm: str, train_size: int) -> float | None:

@@ -25,8 +25,8 @@ def cluster(checkpoint: Checkpoint, step: Cluster) -> Checkpoint:
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
-        whole = tensor.ndim < 2 or name.rpartition(".")[0] in FIXED
-        tensor.copy_(in_half(tensor) if whole else clustered(tensor, 2**step.bits))
+        unclustered = tensor.ndim < 2 or name.rpartition(".")[0] in FIXED
+        tensor.copy_(in_half(tensor) if unclustered else clustered(tensor, 2**step.bits))
     return child_checkpoint(checkpoint, model, step, storage="clustered")
 
 

@@ -51,18 +51,18 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         "eval_every": max(0.25, step.epochs / 6),
     }
     if isinstance(step, Distill):
-        given = get_recipe(step.student, "default")
-        settings = dict(given.model_settings) | step.student_config
+        recipe = get_recipe(step.student, "default")
+        settings = dict(recipe.model_settings) | step.student_config
         _, values = full_config(step.student, settings)
-        window = min(given.window, getattr(values, "context", given.window))
-        return given.replace(**common | {"model_config": settings, "lr": step.lr or given.lr, "window": window})
+        window = min(recipe.window, getattr(values, "context", recipe.window))
+        return recipe.replace(**common | {"model_config": settings, "lr": step.lr or recipe.lr, "window": window})
     common |= {"model": card.model, "model_config": card.model_config}
     # A Transformer's context is the window that it was trained with (core.training.text_task).
     context = getattr(full_config(card.model, card.model_config)[1], "context", None)
     window = {"window": context} if context else {}
     if isinstance(step, LotteryTicket):
-        given = _first_recipe(card)
-        return given.replace(**common | window | {"lr": step.lr or given.lr, "seed": given.seed})
+        recipe = _first_recipe(card)
+        return recipe.replace(**common | window | {"lr": step.lr or recipe.lr, "seed": recipe.seed})
     common |= {"recipe": TUNING}
     if isinstance(step, FineTuningStep) and step.schedule == "own" and (own := _own_recipe(card)):
         unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}
@@ -196,19 +196,19 @@ class FineTuneSession(TrainSession):
         return Checkpoint(self.checkpoint.name, card, self._plain().eval().requires_grad_(False))
 
     def card(self, title: str, metrics: dict[str, Any] | None = None) -> Card:
-        own, start = super().card(title, metrics), self.checkpoint
+        trained, origin = super().card(title, metrics), self.checkpoint
         if isinstance(self.step, Distill):
-            student = dataclasses.replace(start.card, model=own.model, model_config=own.model_config)
-            start = dataclasses.replace(start, card=student)
-        made = child_checkpoint(start, self._plain(), self.step).card
+            student = dataclasses.replace(origin.card, model=trained.model, model_config=trained.model_config)
+            origin = dataclasses.replace(origin, card=student)
+        made = child_checkpoint(origin, self._plain(), self.step).card
         return dataclasses.replace(
             made,
             title=title,
             metrics=metrics or {},
-            recipe=own.recipe,
-            seed=own.seed,
-            step=own.step,
-            epoch=own.epoch,
+            recipe=trained.recipe,
+            seed=trained.seed,
+            step=trained.step,
+            epoch=trained.epoch,
             versions=versions(),
             hardware=hardware(self.device),
         )

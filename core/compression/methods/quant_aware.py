@@ -38,11 +38,11 @@ class FakeQuantize:
 
     def _forward(self, name: str, module: nn.Conv2d | nn.Linear) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
-            given = fake_quantize_inputs(x, self._range(name, x, module.training))
+            inputs = fake_quantize_inputs(x, self._range(name, x, module.training))
             weight = fake_quantize_weights(module.weight)
             if isinstance(module, nn.Linear):
-                return F.linear(given, weight, module.bias)
-            return module._conv_forward(given, weight, module.bias)
+                return F.linear(inputs, weight, module.bias)
+            return module._conv_forward(inputs, weight, module.bias)
 
         return forward
 

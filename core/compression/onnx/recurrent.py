@@ -85,11 +85,11 @@ def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
     for part in parts:
         graph.add("Concat", after[part], f"next_{part}", axis=0)
     shape: list[str | int | None] = [layers, "B", config.width]
-    given = [helper.make_tensor_value_info(f"state_{part}", TensorProto.FLOAT, shape) for part in parts]
-    kept = [helper.make_tensor_value_info(f"next_{part}", TensorProto.FLOAT, shape) for part in parts]
+    state_inputs = [helper.make_tensor_value_info(f"state_{part}", TensorProto.FLOAT, shape) for part in parts]
+    state_outputs = [helper.make_tensor_value_info(f"next_{part}", TensorProto.FLOAT, shape) for part in parts]
     tokens = helper.make_tensor_value_info(TOKENS, TensorProto.INT64, ["B", "T"])
     logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["B", "T", config.vocabulary])
-    return graph.model([tokens, *given], [logits, *kept])
+    return graph.model([tokens, *state_inputs], [logits, *state_outputs])
 
 
 def _gates(layer: torch.nn.Module, kind: str, cell: str) -> np.ndarray:

@@ -97,7 +97,7 @@ def check_onnx(data: bytes, side: int | None = None) -> Any:
         raise LabError("The ONNX file is damaged: make or export it again.") from error
     graph = model.graph
     first = graph.input[0].name if graph.input else ""
-    known = OPERATORS.get(first, frozenset())
+    operators = OPERATORS.get(first, frozenset())
     weights, settings = graph.initializer, [attribute for node in graph.node for attribute in node.attribute]
     if (
         len(model.functions)
@@ -105,16 +105,16 @@ def check_onnx(data: bytes, side: int | None = None) -> Any:
         or len(graph.quantization_annotation)
         or len(graph.value_info)
         or not len(graph.output)
-        or any(node.op_type not in known or node.domain not in ("", "ai.onnx") for node in graph.node)
+        or any(node.op_type not in operators or node.domain not in ("", "ai.onnx") for node in graph.node)
         or any(weight.data_location == onnx.TensorProto.EXTERNAL or weight.external_data for weight in weights)
         or any(size < 0 for weight in weights for size in weight.dims)
         or any(setting.HasField("t") or setting.HasField("g") for setting in settings)
         or any(abs(value) > LARGEST_SETTING for setting in settings for value in (setting.i, *setting.ints))
     ):
         raise LabError("The ONNX file has parts that no exported file has: make or export it again.")
-    given = {weight.name for weight in weights}
+    weight_names = {weight.name for weight in weights}
     takes = _takes_images(graph.input, side) if first == "images" else _takes_tokens(graph.input)
-    if not takes or any(item.name in given for item in graph.input):
+    if not takes or any(item.name in weight_names for item in graph.input):
         raise LabError("The ONNX file takes other inputs than its checkpoint: make or export it again.")
     if _numbers(model, images=first == "images") > MOST_VALUES:
         raise LabError("The ONNX file asks for more memory than any network here needs: make or export it again.")
