@@ -125,17 +125,15 @@ def distils(result: CompressionResult) -> bool:
     return planned or any(is_distilled(item) for item in result.variants)
 
 
-def is_last(result: CompressionResult, item: Measurement) -> bool:
-    """Whether no other variant was made from this one."""
-    done = _plain_steps(item)
-    return not any(
-        len(other.steps) > len(done) and _plain_steps(other)[: len(done)] == done for other in result.variants
-    )
-
-
-def _plain_steps(item: Measurement) -> list[dict[str, Any]]:
-    """The steps of a variant as this version writes them."""
-    return [read_step(step).to_dict() for step in item.steps]
+def last_ids(result: CompressionResult) -> set[str]:
+    """Ids of the variants from which no other variant was made."""
+    # As this version writes the steps, whichever version made the results.
+    steps = {item.id: [read_step(step).to_dict() for step in item.steps] for item in result.variants}
+    return {
+        name
+        for name, done in steps.items()
+        if not any(len(other) > len(done) and other[: len(done)] == done for other in steps.values())
+    }
 
 
 def students_words(result: CompressionResult) -> str:
@@ -200,7 +198,7 @@ def winner(result: CompressionResult) -> Measurement | None:
 def _smallest_to_store(result: CompressionResult) -> Measurement | None:
     """Of several recipes side by side: the variant with the smallest file among those that lose little."""
     items = _candidates(result)
-    if sum(is_last(result, item) for item in items) < 2:
+    if len(last_ids(result) & {item.id for item in items}) < 2:
         return None
     within = [item for item in items if item.stored_bytes and quality(item) is not None and _lost(item) <= 1]
     return min(within, key=lambda item: item.stored_bytes, default=None)

@@ -22,7 +22,7 @@ from core.common.theme import (
     new_figure,
     with_alpha,
 )
-from core.compression.analysis import accuracy_words, byte_words, figures, is_last, times
+from core.compression.analysis import accuracy_words, byte_words, figures, last_ids, times
 from core.compression.figures_labels import Point, label_places, log_ticks
 from core.compression.recipe import ORIGINAL
 from core.compression.results import (
@@ -87,7 +87,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool) -> go.Figure:
         dashed = {"color": MUTED[dark], "width": 1.2, "dash": "dash"}
         figure.add_vline(x=reference.x, line=dashed, layer="below")
         figure.add_hline(y=reference.y, line=dashed, layer="below")
-    front = _front(result, marks, cost)
+    front, large = _front(result, marks, cost), {ORIGINAL, *last_ids(result)}
     if len(marks) > 1:
         figure.add_scatter(
             x=[*(mark.x for mark in front), 10 ** span[1]],
@@ -118,7 +118,7 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool) -> go.Figure:
             marker={
                 "symbol": [_symbol(mark) for mark in own],
                 "opacity": 1,  # else it is 0.7 where sizes differ
-                "size": [12 if name == "original" or is_last(result, mark.item) else 8 for mark in own],
+                "size": [12 if mark.item.id in large else 8 for mark in own],
                 "color": PAPER[dark] if name == "no teacher" else colour,
                 "line": {"width": 2, "color": colour if name == "no teacher" else PAPER[dark]},
             },
