@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +35,8 @@ def t_half_width(values: Sequence[float]) -> float | None:
     """Half of the 95% interval of the mean (Student's t); None for fewer than two values."""
     if len(values) < 2:
         return None
+    import statistics
+
     from scipy import special  # takes a while to load
 
     n = len(values)
@@ -44,7 +45,7 @@ def t_half_width(values: Sequence[float]) -> float | None:
 
 def plural(number: float, noun: str) -> str:
     """`1 thread`, `2.5 epochs`, `3 processes`."""
-    return f"{number:.10g} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+    return f"{number:g} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def plus_minus(value: float, half_width: float, digits: int) -> str:
