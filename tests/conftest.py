@@ -61,3 +61,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("LAB_HOME", str(folder))
         patch.setenv("LAB_SLOTS", "1")
         yield folder
+
+
+@pytest.fixture
+def queue_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs are queued and never started; those that the test made are removed."""
+    from core.jobs import LocalEngine, RunStore
+
+    before = {run.id for run in RunStore().list()}
+    monkeypatch.setattr(LocalEngine, "tick", lambda self: None)
+    yield
+    for run in RunStore().list():
+        if run.id not in before:
+            RunStore().delete(run.id)

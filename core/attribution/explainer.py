@@ -15,10 +15,10 @@ from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_image
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
-from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
+from core.models import clone_model
 
 BATCH = 64
 """Images that go through the network at once where only its answer is wanted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.common.errors import LabError
 
@@ -22,11 +22,6 @@ HARMLESS_OPERATIONS = {"flatten", "getattr", "size", "view", "reshape", "contigu
 def leaves(model: nn.Module) -> list[nn.Module]:
     """The layers themselves, without what only holds others."""
     return [module for module in model.modules() if not list(module.children())]
-
-
-def clone_model(model: nn.Module) -> Any:
-    """A copy to be hooked or asked for gradients, that learns nothing."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def kinds(layers: Iterable[nn.Module]) -> str:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from core.common.errors import LabError
+from core.common.values import plural
 
 WORKER_SPINS = 3000
 """How often an idle thread of a worker looks for work before it gives its core away: some tens of microseconds, which
@@ -115,7 +116,7 @@ def describe_devices() -> list[Device]:
             found.append(Device(name=f"cuda:{index}", title=torch.cuda.get_device_name(index)))
     if torch.backends.mps.is_available():
         found.append(Device(name="mps", title="Apple GPU"))
-    found.append(Device(name="cpu", title=f"{processor_name()}, {_count(cores(), 'core')}"))
+    found.append(Device(name="cpu", title=f"{processor_name()}, {plural(cores(), 'core')}"))
     return found
 
 
@@ -137,7 +138,7 @@ def hardware(device: str) -> str:
         return title
     import torch
 
-    return f"{title}, {_count(torch.get_num_threads(), 'thread')}"
+    return f"{title}, {plural(torch.get_num_threads(), 'thread')}"
 
 
 @cache
@@ -151,7 +152,3 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "CPU"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

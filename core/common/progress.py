@@ -18,6 +18,10 @@ TOO_EARLY = 0.005
 """Share of a stage before which no time left is given: it would be in days."""
 
 
+def no_progress(share: float, words: str) -> None:
+    """A Progress that nobody reads."""
+
+
 class Meter:
     """Turns a growing byte count into progress, at most ten times a second, with the rate of the last five seconds."""
 

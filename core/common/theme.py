@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import textwrap
 import zlib
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -104,13 +106,18 @@ def as_text(name: str) -> str:
     return name.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def shortened(name: str, characters: int) -> str:
+    """A name with an ellipsis where it is longer than that."""
+    return name if len(name) <= characters else f"{name[: characters - 2]} …"
+
+
 def sequential(dark: bool) -> list[list[object]]:
     """A colour scale from the page's background to one strong blue, even in lightness."""
     return [list(stop) for stop in (SEQUENTIAL_DARK if dark else SEQUENTIAL_LIGHT)]
 
 
 @cache
-def template(dark: bool) -> go.layout.Template:
+def template(dark: bool, zoom: bool = True) -> go.layout.Template:
     """The Plotly template of the lab; transparent, so that it sits on the page it is shown on."""
     axis = {
         "gridcolor": GRID[dark],
@@ -120,6 +127,7 @@ def template(dark: bool) -> go.layout.Template:
         "tickfont": {"color": MUTED[dark], "size": 12},
         "title": {"font": {"color": MUTED[dark], "size": 12}, "standoff": 6},
         "automargin": True,
+        "fixedrange": not zoom,
     }
     return go.layout.Template(
         layout={
@@ -151,13 +159,43 @@ def template(dark: bool) -> go.layout.Template:
     )
 
 
-def new_figure(*, dark: bool, height: int = 320) -> go.Figure:
-    """An empty figure with the lab's template. height: pixels."""
+def new_figure(*, dark: bool, height: int = 320, zoom: bool = True) -> go.Figure:
+    """An empty figure with the lab's template. height: pixels. zoom: whether its axes can be zoomed."""
     # Plotly asks an already imported pandas what a value is, and stumbles where another thread is half-way through
     # importing it. This import waits for that thread.
     import pandas  # noqa: F401
 
-    return go.Figure(layout={"template": template(dark), "height": height})
+    return go.Figure(layout={"template": template(dark, zoom), "height": height})
+
+
+def name_rows(
+    figure: go.Figure, names: Sequence[str], places: Sequence[float] | None = None, end: float = 0.0, **axis: Any
+) -> None:
+    """Names beside the rows of a figure, the first on top. places: their heights, on an axis from 0 to end; None: 0, 1, 2, …"""
+    figure.update_yaxes(
+        range=[len(names) - 0.4, -0.6] if places is None else [end, 0],
+        tickvals=list(range(len(names)) if places is None else places),
+        ticktext=list(names),
+        zeroline=False,
+        ticklabelstandoff=6,
+        **{"showgrid": False} | axis,
+    )
+
+
+def key_on_top(figure: go.Figure, lines: Sequence[str], *, size: int = 12, top: int = 20) -> None:
+    """A key in the place of the title. A legend would be no wider than the plot, and take a line for each entry."""
+    figure.update_layout(
+        showlegend=False,
+        title={
+            "text": "<br>".join(lines),
+            "font": {"size": size},
+            "xref": "container",
+            "x": 0,
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"l": 8, "t": top},
+        },
+    )
 
 
 def annotate(figure: go.Figure, text: str, dark: bool) -> None:
@@ -175,10 +213,10 @@ def annotate(figure: go.Figure, text: str, dark: bool) -> None:
 
 def empty_figure(text: str, dark: bool) -> go.Figure:
     """A low figure that says why it is empty."""
-    figure = new_figure(dark=dark, height=120)
+    figure = new_figure(dark=dark, height=120, zoom=False)
     annotate(figure, text, dark)
-    figure.update_xaxes(visible=False, fixedrange=True)
-    figure.update_yaxes(visible=False, fixedrange=True)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -28,6 +29,30 @@ def finite(value: Any) -> bool:
 def signed(value: float, digits: int = 1) -> str:
     """`+1.3`, `−0.4`, `+0.0`: with a minus sign as wide as a plus, and no minus before zero."""
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
+def t_half_width(values: Sequence[float]) -> float | None:
+    """Half of the 95% interval of the mean (Student's t); None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    import statistics
+
+    from scipy import special  # takes a while to load
+
+    n = len(values)
+    return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+
+
+def plural(number: float, noun: str) -> str:
+    """`1 thread`, `2.5 epochs`, `3 processes`."""
+    return f"{number:g} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def plus_minus(value: float, half_width: float, digits: int) -> str:
+    """`+3.1 ± 0.6`, with more digits where it takes them to show that the interval leaves out 0."""
+    while abs(value) > half_width and digits < 5 and round(abs(value), digits) <= round(half_width, digits):
+        digits += 1
+    return f"{signed(value, digits)} ± {half_width:.{digits}f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import dataclass
 from typing import Any
 
-from core.common.values import finite
-from core.compression.methods.teacher import TeacherEffect
+from core.common.values import finite, plus_minus, signed, t_half_width
 from core.compression.recipe import ORIGINAL
 from core.compression.results import (
     SUBJECTS,
@@ -15,28 +15,70 @@ from core.compression.results import (
     Measurement,
     loss_words,
     quality,
-    smaller,
+    size_ratio,
     speedup,
-    stored_smaller,
 )
 from core.compression.steps import Distill, read_step
 
 MOST_POINTS_LOST = 1.0
-"""What a variant may lose and still be the winner of a headline, percentage points of accuracy."""
+"""Percentage points of accuracy that the winner of a headline may lose."""
 MOST_NATS_LOST = 0.05
-"""The same of a language model, nats a character."""
+"""The same for a language model, nats a character."""
 ALPHA = 0.05
-"""Below it, a p value is called more than luck."""
+"""A p value below it is called more than luck."""
 ABOUT = 0.05
-"""Ratios to the original within 5% of 1 are called the same: timings of one network differ by as much."""
+"""Ratios to the original within 5% of 1 count as the same: timings of one network differ by as much."""
 UNKNOWN = "–"
 
 
-def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] = ()) -> TeacherEffect | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherEffect:
+    """What a teacher added: students against controls of the same seed, paired."""
+
+    seeds: tuple[int, ...]
+    students: tuple[float, ...]
+    """By seed: accuracy in percent; of text, loss in nats."""
+    controls: tuple[float, ...]
+    text: bool = False
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Student minus control of each seed: points, or nats, where less is better."""
+        return tuple(ours - theirs for ours, theirs in zip(self.students, self.controls))
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.differences)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95% interval of the mean (paired t over seeds); None for one seed."""
+        return t_half_width(self.differences)
+
+    @property
+    def kind(self) -> str:
+        """`helps`, `hurts`, `noise`; `none` for one seed, which says nothing about luck."""
+        half_width = self.half_width
+        if half_width is None:
+            return "none"
+        if abs(self.mean) <= half_width:
+            return "noise"
+        return "helps" if (self.mean < 0) == self.text else "hurts"
+
+    @property
+    def figures(self) -> str:
+        """`+0.62 ± 0.59 points`; with one seed `+0.4 points`."""
+        unit, digits = ("nats", 3) if self.text else ("points", 1)
+        half_width = self.half_width
+        if half_width is None:
+            return f"{signed(self.mean, digits)} {unit}"
+        return f"{plus_minus(self.mean, half_width, digits)} {unit}"
+
+
+def teacher_effect(result: CompressionResult) -> TeacherEffect | None:
     """Students and controls of one distillation, of the seeds that have both. None where there is no such pair (yet).
 
-    steps: those of the students (`Measurement.steps`), where several distillations stand side by side; empty takes the first
-    that has all its pairs, or else the first that has any.
+    Of several distillations side by side, the first that has all its pairs, or else the first that has any.
     """
     text = result.task == "text"
     found: dict[tuple[bool, str], dict[int, float]] = {}
@@ -54,7 +96,7 @@ def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] 
         assert isinstance(step, Distill)
         ours, theirs = found[False, key], found.get((True, _training(student.steps, without_teacher=True)), {})
         seeds = tuple(sorted(ours.keys() & theirs.keys()))
-        if not seeds or (steps and _training(steps) != key):
+        if not seeds:
             continue
         values = {"students": tuple(ours[seed] for seed in seeds), "controls": tuple(theirs[seed] for seed in seeds)}
         effect = TeacherEffect(seeds=seeds, text=text, **values)
@@ -65,7 +107,7 @@ def teacher_effect(result: CompressionResult, steps: tuple[dict[str, Any], ...] 
 
 
 def _training(steps: tuple[dict[str, Any], ...], *, without_teacher: bool = False) -> str:
-    """What tells one distillation from another. untaught: what it is for the controls of these students."""
+    """The key of a distillation. without_teacher: that of the controls of these students."""
     step = read_step(steps[-1])
     if without_teacher and isinstance(step, Distill):
         step = step.without_teacher()
@@ -78,22 +120,20 @@ def is_distilled(item: Measurement) -> bool:
 
 
 def distils(result: CompressionResult) -> bool:
-    """Whether students are among the variants that there are or will be."""
+    """Whether students are among the variants, measured or planned."""
     planned = any(isinstance(step, Distill) for step in result.config.parsed())
     return planned or any(is_distilled(item) for item in result.variants)
 
 
-def is_last(result: CompressionResult, item: Measurement) -> bool:
-    """Whether nothing further was made from a variant."""
-    done = _plain_steps(item)
-    return not any(
-        len(other.steps) > len(done) and _plain_steps(other)[: len(done)] == done for other in result.variants
-    )
-
-
-def _plain_steps(item: Measurement) -> list[dict[str, Any]]:
-    """As this version writes them, whichever version did."""
-    return [read_step(step).to_dict() for step in item.steps]
+def last_ids(result: CompressionResult) -> set[str]:
+    """Ids of the variants from which no other variant was made."""
+    # As this version writes the steps, whichever version made the results.
+    steps = {item.id: [read_step(step).to_dict() for step in item.steps] for item in result.variants}
+    return {
+        name
+        for name, done in steps.items()
+        if not any(len(other) > len(done) and other[: len(done)] == done for other in steps.values())
+    }
 
 
 def students_words(result: CompressionResult) -> str:
@@ -106,7 +146,7 @@ def students_words(result: CompressionResult) -> str:
     ours, theirs = statistics.fmean(effect.students), statistics.fmean(effect.controls)
     means = f"{ours:.3f} against {theirs:.3f} nats" if effect.text else f"{ours:.1f}% against {theirs:.1f}%"
     if effect.kind == "none":
-        return f"No verdict: with one seed, luck and teacher cannot be told apart ({effect.figures}, {means})."
+        return f"No verdict: one seed cannot separate the teacher's effect from chance ({effect.figures}, {means})."
     seeds = f"{means} without it, {len(effect.seeds)} seeds, 95% interval of paired differences"
     if effect.kind == "noise":
         return f"The teacher's effect is within seed noise: {effect.figures} ({seeds})."
@@ -114,7 +154,7 @@ def students_words(result: CompressionResult) -> str:
 
 
 def headline(result: CompressionResult) -> str:
-    """What the recipe bought and what it cost, in two or three sentences, of whatever is measured so far."""
+    """What is gained and lost so far, in two or three sentences."""
     first = result.first
     if first is None:
         return "Nothing is measured yet."
@@ -123,22 +163,22 @@ def headline(result: CompressionResult) -> str:
         return f"Only the original is measured so far: {_standing(first)}."
     so_far = f"{len(done)} of {result.planned} variants {'is' if len(done) == 1 else 'are'} measured so far."
     best = winner(result)
-    said = [] if len(done) >= result.planned else [so_far]
+    sentences = [] if len(done) >= result.planned else [so_far]
     if best is None:
         return so_far
     if _lost(best) > 1:
         most = f"{MOST_NATS_LOST:g} nats" if result.task == "text" else f"{MOST_POINTS_LOST:g} point"
-        said.append(f"No variant stays within {most} of the original; the least is lost with:")
-    said.append(f"{_capital(best.title)}: {_bought(best, first)}. {_cost(best)}")
+        sentences.append(f"No variant stays within {most} of the original; the least is lost with:")
+    sentences.append(f"{_capital(best.title)}: {_bought(best, first)}. {_cost(best)}")
     smallest = _smallest_to_store(result) if len(done) >= result.planned else None
     if smallest is not None and smallest.stored_bytes < best.stored_bytes:
-        ratio = times(stored_smaller(smallest, first) or 1.0)
-        said.append(f"Smallest to store is {smallest.title}: {ratio} times as small, {loss_words(smallest)}.")
+        ratio = times(size_ratio(smallest, first, "stored_bytes") or 1.0)
+        sentences.append(f"Smallest to store is {smallest.title}: {ratio} times as small, {loss_words(smallest)}.")
     slower = [item for item in _candidates(result) if item is not best and (_faster_by(item) or 1.0) < 1 - ABOUT]
     if slower:
         names = "; ".join(f"{item.title} ({times(_faster_by(item) or 0.0)} times as fast)" for item in slower)
-        said.append(f"Slower than the original{_runtime(slower[0])}: {names}.")
-    return " ".join(said)
+        sentences.append(f"Slower than the original{_runtime(slower[0])}: {names}.")
+    return " ".join(sentences)
 
 
 def winner(result: CompressionResult) -> Measurement | None:
@@ -156,9 +196,9 @@ def winner(result: CompressionResult) -> Measurement | None:
 
 
 def _smallest_to_store(result: CompressionResult) -> Measurement | None:
-    """Where several recipes stand side by side: of the variants that lose little, the one with the smallest file."""
+    """Of several recipes side by side: the variant with the smallest file among those that lose little."""
     items = _candidates(result)
-    if sum(is_last(result, item) for item in items) < 2:
+    if len(last_ids(result) & {item.id for item in items}) < 2:
         return None
     within = [item for item in items if item.stored_bytes and quality(item) is not None and _lost(item) <= 1]
     return min(within, key=lambda item: item.stored_bytes, default=None)
@@ -177,8 +217,7 @@ def short_name(result: CompressionResult, item: Measurement) -> str:
 
 def rows(result: CompressionResult) -> list[dict[str, str]]:
     """One row a measurement, for people; a dash where something was not measured."""
-    make = _text_row if result.task == "text" else _image_row
-    return [make(item) for item in result.measured]
+    return [_row(item, text=result.task == "text") for item in result.measured]
 
 
 def csv_rows(result: CompressionResult) -> list[dict[str, Any]]:
@@ -218,22 +257,34 @@ def csv_rows(result: CompressionResult) -> list[dict[str, Any]]:
 
 def byte_words(count: float | None) -> str:
     """Bytes with three figures: `7.91 MB`, `231 kB`; a dash for none."""
-    if not count:
-        return UNKNOWN
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{figures(count)} {unit}"
-        count /= 1000
-    return f"{figures(count)} GB"
+    return _scaled(count, ("B", "kB", "MB", "GB")) if count else UNKNOWN
 
 
-def _image_row(item: Measurement) -> dict[str, str]:
-    return {
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    """A number with three figures in the largest unit that fits; each unit is a thousand of the one before it."""
+    place = 0
+    while value >= 999.5 and place < len(units) - 1:
+        value, place = value / 1000, place + 1
+    return f"{figures(value) if place else f'{value:.0f}'} {units[place]}".strip()
+
+
+def _row(item: Measurement, *, text: bool) -> dict[str, str]:
+    size = {
         "Variant": item.title,
-        "File that runs": byte_words(item.size_bytes),
+        "Weights that run" if text else "File that runs": byte_words(item.size_bytes),
         "Stored": byte_words(item.stored_bytes),
         "Parameters": f"{item.parameters:,}",
-        "Multiply-adds": _count(item.macs),
+        "Multiply-adds": UNKNOWN if item.macs is None else _scaled(item.macs, ("", "k", "M", "G")),
+    }
+    if text:
+        return size | {
+            "Characters/s": UNKNOWN if item.characters_per_s is None else f"{item.characters_per_s:,.0f}",
+            "Faster": _faster(item),
+            "Loss (nats)": UNKNOWN if item.loss_nats is None else f"{item.loss_nats:.3f}",
+            "Change": loss_words(item),
+            "First guess right": UNKNOWN if item.accuracy is None else f"{100 * item.accuracy:.1f}%",
+        }
+    return size | {
         "PyTorch ×1 (ms)": latency_words(item, "torch_b1"),
         "ONNX ×1 (ms)": latency_words(item, "onnx_b1"),
         "ONNX ×64 (ms)": latency_words(item, "onnx_b64"),
@@ -245,21 +296,6 @@ def _image_row(item: Measurement) -> dict[str, str]:
     }
 
 
-def _text_row(item: Measurement) -> dict[str, str]:
-    return {
-        "Variant": item.title,
-        "Weights that run": byte_words(item.size_bytes),
-        "Stored": byte_words(item.stored_bytes),
-        "Parameters": f"{item.parameters:,}",
-        "Multiply-adds": _count(item.macs),
-        "Characters/s": UNKNOWN if item.characters_per_s is None else f"{item.characters_per_s:,.0f}",
-        "Faster": _faster(item),
-        "Loss (nats)": UNKNOWN if item.loss_nats is None else f"{item.loss_nats:.3f}",
-        "Change": loss_words(item),
-        "First guess right": UNKNOWN if item.accuracy is None else f"{100 * item.accuracy:.1f}%",
-    }
-
-
 def p_words(value: float | None) -> str:
     """A p value with one or two figures: `0.62`, `0.003`, `<0.001`."""
     if value is None:
@@ -268,7 +304,7 @@ def p_words(value: float | None) -> str:
 
 
 def _candidates(result: CompressionResult) -> list[Measurement]:
-    """What a winner is chosen from."""
+    """The variants that a winner is chosen from."""
     return [item for item in result.variants if not item.control and item.seed == 0]
 
 
@@ -281,12 +317,12 @@ def _lost(item: Measurement) -> float:
 
 def _ratio(item: Measurement, first: Measurement) -> float:
     """How many times as small, times how many times as fast; what is not known counts as 1."""
-    size = max(smaller(item, first) or 1.0, stored_smaller(item, first) or 1.0)
+    size = max(size_ratio(item, first) or 1.0, size_ratio(item, first, "stored_bytes") or 1.0)
     return size * (_faster_by(item) or 1.0)
 
 
 def _bought(item: Measurement, first: Measurement) -> str:
-    running, stored, faster = smaller(item, first), stored_smaller(item, first), _faster_by(item)
+    running, stored, faster = size_ratio(item, first), size_ratio(item, first, "stored_bytes"), _faster_by(item)
     if stored and stored > (running or 1.0) * (1 + 2 * ABOUT):
         runs = "" if running is None else f" ({_compared(running, 'small', 'what runs is ')})"
         parts = [f"{times(stored)} times as small to store{runs}"]
@@ -365,16 +401,6 @@ def accuracy_words(item: Measurement) -> str:
     interval = item.accuracy_interval
     ends = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
     return f"{100 * item.accuracy:.2f}%{ends}"
-
-
-def _count(value: int | None) -> str:
-    """Millions and thousands: `176 M`, `8.4 k`."""
-    if value is None:
-        return UNKNOWN
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{figures(value / limit)} {unit}"
-    return str(value)
 
 
 def times(ratio: float) -> str:

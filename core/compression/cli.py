@@ -15,12 +15,13 @@ from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, t
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
 from core.common.paths import write_atomic
+from core.common.values import plural
 from core.compression.analysis import UNKNOWN, csv_rows, headline, rows, students_words, winner
 from core.compression.cli_measure import row
 from core.compression.kind import COMPRESS
 from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make, read_recipe
 from core.compression.results import CompressionResult
-from core.compression.steps import STEPS, Distill
+from core.compression.steps import STEPS
 from core.compression.store import COMPRESSIONS, read_compression
 from core.data.cli import how_to_get
 from core.jobs import LocalEngine
@@ -65,7 +66,7 @@ def start(
     config = _config(checkpoint, recipe, settings or {})
     engine = LocalEngine()
     run_id = engine.store.create(config, name, kind=COMPRESS.name)
-    note(f"{_variants(len(config.variants()))} of {config.checkpoint}: {config.variants()[-1].title}")
+    note(f"{plural(len(config.variants()), 'variant')} of {config.checkpoint}: {config.variants()[-1].title}")
     return _run(engine, run_id, detach, as_json)
 
 
@@ -160,11 +161,6 @@ def _config(checkpoint: str, recipe: str, settings: dict[str, Any]) -> CompressC
     name, steps = read_recipe(_recipe_text(recipe), reference.card.task)
     config = make(_whole_name(reference), reference.card, steps, name, **settings)
     config.base()  # the trainings that it leads to check the device
-    for step in steps:
-        if isinstance(step, Distill) and step.student_config:
-            from core.models import full_config
-
-            full_config(step.student, step.student_config)
     _check_data(config, reference)
     return config
 
@@ -263,7 +259,9 @@ def _exported(result: CompressionResult, ending: str) -> str:
 
 def _print_plain(result: CompressionResult, run_id: str) -> None:
     config = result.config
-    print(f"{run_id}: {result.name}, {len(result.variants)} of {_variants(result.planned)} of {config.checkpoint}")
+    print(
+        f"{run_id}: {result.name}, {len(result.variants)} of {plural(result.planned, 'variant')} of {config.checkpoint}"
+    )
     if not result.measured:
         note("Nothing is measured yet.")
         return
@@ -278,11 +276,11 @@ def _print_plain(result: CompressionResult, run_id: str) -> None:
             print_table(lines, ["variant", *shown])
             print()
     _print_legend(result)
-    said: dict[str, list[str]] = {}
+    ids_by_note: dict[str, list[str]] = {}
     for item in result.measured:
         for sentence in item.notes:
-            said.setdefault(sentence, []).append(item.id)
-    for sentence, names in said.items():
+            ids_by_note.setdefault(sentence, []).append(item.id)
+    for sentence, names in ids_by_note.items():
         print(f"{', '.join(names)}: {sentence}")
     for sentence in (students_words(result), headline(result)):
         if sentence:
@@ -290,14 +288,9 @@ def _print_plain(result: CompressionResult, run_id: str) -> None:
 
 
 def _print_legend(result: CompressionResult) -> None:
-    threads = result.config.threads
-    parts = [f"Times: median (95th percentile), ms a batch, {threads} {'thread' if threads == 1 else 'threads'}."]
+    parts = [f"Times: median (95th percentile), ms a batch, {plural(result.config.threads, 'thread')}."]
     if any(item.accuracy_interval for item in result.measured):
         parts.append("Intervals: 95%.")
     if any(item.p_value is not None for item in result.measured):
         parts.append("p: McNemar's test against the original.")
     print(" ".join(parts))
-
-
-def _variants(count: int) -> str:
-    return f"{count} {'variant' if count == 1 else 'variants'}"

@@ -56,7 +56,7 @@ def measure(
             stored_bytes(one),
             dataset,
             threads=threads,
-            on_stage=lambda words, share: bar.show(share, f"{current}: {words}"),
+            on_progress=lambda share, words: bar.show(share or None, f"{current}: {words}"),
         )
         measured = [bench.measure_original()[0]]
         current = names[1]

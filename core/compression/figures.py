@@ -1,4 +1,4 @@
-"""What a recipe bought and what it cost in one image: size or speed against accuracy (percent) or loss (nats)."""
+"""The Pareto figure of a recipe: size or speed against accuracy (percent) or loss (nats)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.common.theme import (
     new_figure,
     with_alpha,
 )
-from core.compression.analysis import byte_words, figures, is_last, times
+from core.compression.analysis import accuracy_words, byte_words, figures, last_ids, times
 from core.compression.figures_labels import Point, label_places, log_ticks
 from core.compression.recipe import ORIGINAL
 from core.compression.results import (
@@ -31,11 +31,10 @@ from core.compression.results import (
     Measurement,
     cost_of,
     loss_words,
-    on_the_front,
+    pareto_front,
     quality,
-    smaller,
+    size_ratio,
     speedup,
-    stored_smaller,
 )
 
 COSTS = {
@@ -46,16 +45,17 @@ COSTS = {
     "onnx_b1": "ONNX Runtime, one image",
     "onnx_b64": "ONNX Runtime, 64 images",
 }
-"""Cost of a Pareto image -> its name on the axis."""
+"""Cost of a Pareto figure -> its name on the axis."""
 FAR_POINTS, FAR_NATS = 10.0, 0.3
-"""What is further below the original than this stands at the image's bottom, with its figure, where FEWEST_NEAR others are
-not: one network that was pruned and not trained again would press all others into a line."""
+"""A variant further below the original is drawn at the bottom of the plot, with its figure, if more than FEWEST_NEAR others
+are nearer. Otherwise one network that was pruned and not fine-tuned would press all others into a line."""
 FEWEST_NEAR = 3
+HEIGHT = 400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
-    """A measurement on the image."""
+    """A measurement as it is drawn."""
 
     item: Measurement
     price: float
@@ -71,21 +71,23 @@ class Mark:
     """Its true y in words, for one that is drawn at the bottom because it is too far below."""
 
 
-def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 400) -> go.Figure:
-    """What each variant costs (log axis) and how good it is, with its 95% interval; a step line joins those than which none
-    is both better and cheaper. cost: a key of COSTS. Of text the interval is of the change."""
+def pareto(result: CompressionResult, cost: str, *, dark: bool) -> go.Figure:
+    """What each variant costs (log axis) and how good it is, with its 95% interval; a step line joins the Pareto front.
+
+    cost: a key of COSTS. Of text the interval is of the change.
+    """
     marks = _marks(result, cost)
     if not marks:
-        return empty_figure("Nothing is measured yet that this image could show.", dark)
+        return empty_figure("Nothing is measured yet that this figure could show.", dark)
     text = result.task == "text"
     span, (marks, bounds) = _span([mark.x for mark in marks]), _near(marks, text)
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=HEIGHT, zoom=False)
     reference = next((mark for mark in marks if mark.item.id == ORIGINAL), None)
     if reference is not None:
         dashed = {"color": MUTED[dark], "width": 1.2, "dash": "dash"}
         figure.add_vline(x=reference.x, line=dashed, layer="below")
         figure.add_hline(y=reference.y, line=dashed, layer="below")
-    front = _front(result, marks, cost)
+    front, large = _front(result, marks, cost), {ORIGINAL, *last_ids(result)}
     if len(marks) > 1:
         figure.add_scatter(
             x=[*(mark.x for mark in front), 10 ** span[1]],
@@ -116,15 +118,15 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
             marker={
                 "symbol": [_symbol(mark) for mark in own],
                 "opacity": 1,  # else it is 0.7 where sizes differ
-                "size": [12 if name == "original" or is_last(result, mark.item) else 8 for mark in own],
+                "size": [12 if mark.item.id in large else 8 for mark in own],
                 "color": PAPER[dark] if name == "no teacher" else colour,
                 "line": {"width": 2, "color": colour if name == "no teacher" else PAPER[dark]},
             },
             cliponaxis=False,
-            customdata=["<br>".join(_told(mark, cost, result.first)) for mark in own],
+            customdata=["<br>".join(_hover_lines(mark, cost, result.first)) for mark in own],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    _add_labels(figure, marks, front, span, list(reversed(bounds)) if text else bounds, height - 110, TEXT[dark])
+    _add_labels(figure, marks, front, span, list(reversed(bounds)) if text else bounds, HEIGHT - 110, TEXT[dark])
     values, names = log_ticks(10 ** span[0], 10 ** span[1])
     unit = "ms" if cost in SUBJECTS else _unit(max(mark.price for mark in marks))[1]
     figure.update_xaxes(
@@ -133,31 +135,29 @@ def pareto(result: CompressionResult, cost: str, *, dark: bool, height: int = 40
         tickvals=values,
         ticktext=names,
         title_text=f"{_axis(result, cost)} ({unit})",
-        fixedrange=True,
     )
     figure.update_yaxes(
         range=list(reversed(bounds)) if text else bounds,
         title_text="validation loss (nats)" if text else "test accuracy (%)",
         nticks=7,
-        fixedrange=True,
     )
     figure.update_layout(legend=ACROSS, margin={"t": 34, "r": 14}, showlegend=True)
     return figure
 
 
 def pareto_words(result: CompressionResult, cost: str) -> str:
-    """The same image in words, for who cannot see it."""
+    """The figure as text, for screen readers."""
     marks = sorted(_marks(result, cost), key=lambda mark: mark.x)
     if not marks:
-        return "An empty image: nothing is measured yet."
+        return "An empty figure: nothing is measured yet."
     front = {mark.item.id for mark in _front(result, marks, cost)}
-    said = [
+    sentences = [
         f"{mark.item.title}{' (the original)' if mark.item.id == ORIGINAL else ''}: {_quality_words(mark.item)} at "
         f"{_cost_words(mark.price, cost)}{', on the Pareto front' if mark.item.id in front else ''}."
         for mark in marks
     ]
     what = "Validation loss" if result.task == "text" else "Test accuracy"
-    return f"{what} against {_axis(result, cost)}, cheapest first. {' '.join(said)}"
+    return f"{what} against {_axis(result, cost)}, cheapest first. {' '.join(sentences)}"
 
 
 def _axis(result: CompressionResult, cost: str) -> str:
@@ -166,7 +166,7 @@ def _axis(result: CompressionResult, cost: str) -> str:
 
 
 def _marks(result: CompressionResult, cost: str) -> list[Mark]:
-    """What is known well enough to be drawn."""
+    """The measurements that have both coordinates."""
     text = result.task == "text"
     known = [
         (item, price, -value if text else 100 * value)
@@ -183,7 +183,7 @@ def _marks(result: CompressionResult, cost: str) -> list[Mark]:
 
 def _front(result: CompressionResult, marks: Sequence[Mark], cost: str) -> list[Mark]:
     """Those on the Pareto front, cheapest first."""
-    ids = on_the_front(result.measured, cost)
+    ids = pareto_front(result.measured, cost)
     return sorted((mark for mark in marks if mark.item.id in ids), key=lambda mark: mark.x)
 
 
@@ -192,7 +192,7 @@ def _kind(item: Measurement) -> str:
 
 
 def _ends(item: Measurement, value: float, first: Measurement | None) -> tuple[float, float]:
-    """Ends of the interval on the y axis; the value itself where there is none."""
+    """Ends of the interval on the y axis; the value twice where it has no interval."""
     if item.loss_nats is not None:
         if item.delta_nats_interval is not None and first is not None and first.loss_nats is not None:
             low, high = item.delta_nats_interval
@@ -222,7 +222,7 @@ def _bounds(marks: Sequence[Mark], text: bool) -> list[float]:
 
 
 def _near(marks: Sequence[Mark], text: bool) -> tuple[list[Mark], list[float]]:
-    """The marks as they are drawn, and the ends of the y axis: what is far below the others comes to its bottom."""
+    """The marks as they are drawn, and the ends of the y axis. A mark far below the others is drawn at the bottom."""
     first = next((mark.y for mark in marks if mark.item.id == ORIGINAL), None)
     lost = {mark.item.id: 0.0 if first is None else (mark.y - first if text else first - mark.y) for mark in marks}
     near = [mark for mark in marks if lost[mark.item.id] <= (FAR_NATS if text else FAR_POINTS)]
@@ -292,7 +292,7 @@ def _add_labels(
             )
 
 
-def _told(mark: Mark, cost: str, first: Measurement | None) -> list[str]:
+def _hover_lines(mark: Mark, cost: str, first: Measurement | None) -> list[str]:
     """Lines of its hover box."""
     item = mark.item
     lines = [f"<b>{line}</b>" for line in lines_of(item.title, 40)]
@@ -307,15 +307,13 @@ def _told(mark: Mark, cost: str, first: Measurement | None) -> list[str]:
 def _ratio(item: Measurement, first: Measurement, cost: str) -> tuple[float | None, str]:
     if cost in SUBJECTS:
         return speedup(item, cost), "fast"
-    return (stored_smaller if cost == "stored_bytes" else smaller)(item, first), "small"
+    return size_ratio(item, first, cost), "small"
 
 
 def _quality_words(item: Measurement) -> str:
     if item.loss_nats is not None:
         return f"{item.loss_nats:.3f} nats"
-    interval = item.accuracy_interval
-    ends = "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
-    return f"{100 * (item.accuracy or 0.0):.2f}%{ends}"
+    return accuracy_words(item)
 
 
 def _cost_words(price: float, cost: str) -> str:

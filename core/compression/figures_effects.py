@@ -22,13 +22,16 @@ from core.common.theme import (
     as_text,
     empty_figure,
     for_theme,
+    key_on_top,
     lines_of,
+    name_rows,
     new_figure,
+    shortened,
     with_alpha,
 )
 from core.compression.analysis import short_name, times
 from core.compression.figures_labels import log_ticks
-from core.compression.results import CompressionResult, Measurement, smaller, speedup, stored_smaller
+from core.compression.results import CompressionResult, Measurement, size_ratio, speedup
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 NAME_CHARACTERS = 20
@@ -56,10 +59,10 @@ def damage(result: CompressionResult, ids: Sequence[str], *, dark: bool) -> go.F
         return empty_figure("Classes are compared on test images, once a variant is measured on them.", dark)
     changes = [[100 * (own - old) for own, old in zip(item.per_class, first.per_class)] for item in items]
     order = sorted(range(len(result.classes)), key=lambda place: min(change[place] for change in changes))
-    names = [as_text(name if len(name) <= 26 else f"{name[:24]} …") for name in map(result.classes.__getitem__, order)]
-    labels = [as_text(_shortened(short_name(result, item), 40)) for item in items]
+    names = [as_text(shortened(result.classes[place], 26)) for place in order]
+    labels = [as_text(shortened(short_name(result, item), 40)) for item in items]
     apart = min(0.18, 0.7 / len(items))
-    figure = new_figure(dark=dark, height=90 + LEGEND_PX * len(items) + 26 * len(order))
+    figure = new_figure(dark=dark, height=90 + LEGEND_PX * len(items) + 26 * len(order), zoom=False)
     for number, (item, change, label) in enumerate(zip(items, changes, labels)):
         colour = for_theme(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
         figure.add_scatter(
@@ -88,16 +91,8 @@ def damage(result: CompressionResult, ids: Sequence[str], *, dark: bool) -> go.F
         title_text="change of test accuracy (points)",
         zeroline=False,
         nticks=7,
-        fixedrange=True,
     )
-    figure.update_yaxes(
-        range=[len(order) - 0.4, -0.6],
-        tickvals=list(range(len(order))),
-        ticktext=names,
-        zeroline=False,
-        fixedrange=True,
-        ticklabelstandoff=6,
-    )
+    name_rows(figure, names, showgrid=True)
     figure.update_layout(legend=ACROSS, showlegend=True, margin={"r": 14})
     return figure
 
@@ -113,12 +108,10 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     if not found:
         return empty_figure("No variant is measured yet.", dark)
     lanes = [name for name, *_ in RATIOS if any(name in known for _, known in found)]
-    row_px = [
-        max(LANE_PX * len(lanes), LINE_PX * len(lines_of(short_name(result, item), NAME_CHARACTERS))) + 14
-        for item, _ in found
-    ]
+    names = [lines_of(short_name(result, item), NAME_CHARACTERS) for item, _ in found]
+    row_px = [max(LANE_PX * len(lanes), LINE_PX * len(name)) + 14 for name in names]
     starts = [sum(row_px[:row]) for row in range(len(found))]
-    figure = new_figure(dark=dark, height=66 + 2 * LEGEND_PX + sum(row_px))
+    figure = new_figure(dark=dark, height=66 + 2 * LEGEND_PX + sum(row_px), zoom=False)
     for name, word, colour, symbol, _ in RATIOS:
         own = [
             (start + 7 + LANE_PX * (lanes.index(name) + 0.5), item, known[name])
@@ -153,7 +146,7 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
     # Room for the numbers beside the marks, on 390 px too.
     width = max(0.3, high - low)
     span = [low - (0.3 if low < 0 else 0.05) * width, high + (0.28 if high > 0 else 0.05) * width]
-    values, names = log_ticks(10 ** span[0], 10 ** span[1])
+    values, ticks = log_ticks(10 ** span[0], 10 ** span[1])
     figure.add_vline(x=1, line={"color": MUTED[dark], "width": 1.5}, layer="below")
     for edge in starts[1:]:
         figure.add_hline(y=edge, line={"color": with_alpha(MUTED[dark], 0.35), "width": 1}, layer="below")
@@ -161,21 +154,11 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
         type="log",
         range=span,
         tickvals=values,
-        ticktext=[f"{name}×" for name in names],
+        ticktext=[f"{tick}×" for tick in ticks],
         title_text="against the original (1× = as before)",
-        fixedrange=True,
     )
-    figure.update_yaxes(
-        range=[sum(row_px), 0],
-        tickvals=[start + px / 2 for start, px in zip(starts, row_px)],
-        ticktext=["<br>".join(lines_of(short_name(result, item), NAME_CHARACTERS)) for item, _ in found],
-        tickfont={"color": TEXT[dark]},
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-        ticklabelstandoff=6,
-    )
-    # In place of a legend, which would be no wider than the plot beside the names.
+    places = [start + px / 2 for start, px in zip(starts, row_px)]
+    name_rows(figure, ["<br>".join(name) for name in names], places, sum(row_px), tickfont={"color": TEXT[dark]})
     key = [
         f"{word}: "
         + "&nbsp; ".join(
@@ -186,31 +169,16 @@ def ratios(result: CompressionResult, *, dark: bool) -> go.Figure:
         for word in ("smaller", "faster")
         if any(kind == word and name in lanes for name, kind, *_ in RATIOS)
     ]
-    figure.update_layout(
-        showlegend=False,
-        margin={"r": 10, "t": 20 + LEGEND_PX * len(key)},
-        title={
-            "text": "<br>".join(key),
-            "font": {"size": 12},
-            "xref": "container",
-            "x": 0,
-            "y": 1,
-            "yanchor": "top",
-            "pad": {"l": 8, "t": 20},
-        },
-    )
+    key_on_top(figure, key)
+    figure.update_layout(margin={"r": 10, "t": 20 + LEGEND_PX * len(key)})
     return figure
-
-
-def _shortened(name: str, characters: int) -> str:
-    return name if len(name) <= characters else f"{name[: characters - 2]} …"
 
 
 def _ratios_of(item: Measurement, first: Measurement) -> dict[str, float]:
     """Those that are known, by name."""
     known = {
-        "stored file": stored_smaller(item, first),
-        "what runs": smaller(item, first),
+        "stored file": size_ratio(item, first, "stored_bytes"),
+        "what runs": size_ratio(item, first),
         "PyTorch ×1": item.latency_ms and speedup(item, "torch_b1"),
         "ONNX ×1": item.latency_ms and speedup(item, "onnx_b1"),
         "ONNX ×64": item.latency_ms and speedup(item, "onnx_b64"),

@@ -15,7 +15,7 @@ LABEL_PX = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """A mark on an image, pixels from its left and its top."""
+    """A mark on a figure, pixels from its left and its top."""
 
     x: float
     y: float
@@ -49,10 +49,12 @@ def label_places(
     points: Sequence[Point], width: float, height: float, lines: Sequence[Box] = ()
 ) -> list[tuple[float, float] | None]:
     """Left top corner of each point's label, or None where every place near it would cover something. Earlier points choose
-    first. width, height: of the image, pixels. lines: what else no label may touch, as thin boxes."""
-    taken = (
-        [*lines] + [_mark(point) for point in points] + [_whisker(point) for point in points if point.up or point.down]
-    )
+    first. width, height: of the figure, pixels. lines: what else no label may touch, as thin boxes."""
+    taken = list(lines)
+    for point in points:
+        taken.append((point.x - point.radius, point.y - point.radius, point.x + point.radius, point.y + point.radius))
+        if point.up or point.down:
+            taken.append((point.x - 3, point.y - point.up, point.x + 3, point.y + point.down))
     found: list[tuple[float, float] | None] = []
     for point in points:
         wide = 7.0 * len(point.label) + 2
@@ -80,12 +82,12 @@ def label_places(
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Heights as near to those wanted as lets all be `apart` from each other, between low and high where there is room."""
+    """Heights close to those wanted, at least `apart` from each other, between low and high where there is room."""
     order = sorted(range(len(wanted)), key=lambda place: wanted[place])
     groups: list[list[int]] = []
 
     def centre(group: list[int]) -> float:
-        """Of a group that lies as close as it may: where its members are least moved, on the image."""
+        """Of a tightly packed group: where its members move least, within the figure."""
         half = apart * (len(group) - 1) / 2
         mean = sum(wanted[place] for place in group) / len(group)
         return max(low + half, min(high - half, mean))
@@ -102,14 +104,6 @@ def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> li
         for row, place in enumerate(group):
             found[place] = centre(group) + apart * (row - (len(group) - 1) / 2)
     return found
-
-
-def _mark(point: Point) -> Box:
-    return point.x - point.radius, point.y - point.radius, point.x + point.radius, point.y + point.radius
-
-
-def _whisker(point: Point) -> Box:
-    return point.x - 3, point.y - point.up, point.x + 3, point.y + point.down
 
 
 def _overlap(one: Box, other: Box) -> bool:

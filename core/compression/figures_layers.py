@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import plotly.graph_objects as go
 
@@ -18,11 +17,13 @@ from core.common.theme import (
     as_text,
     empty_figure,
     for_theme,
+    name_rows,
     new_figure,
     with_alpha,
 )
 from core.compression.analysis import figures
 from core.compression.figures_labels import spread
+from core.compression.measuring.sensitivity import SensitivityRow
 from core.compression.results import Layer
 
 WHAT = {
@@ -41,22 +42,6 @@ DASHES = ("solid", "dash", "dot")
 
 Row = tuple[str, float | None, float | None]
 """Name of a layer, and its figures before and after; None where there is no such layer."""
-
-
-class Reading(Protocol):
-    """A row of core.compression.measuring.sensitivity."""
-
-    @property
-    def layer(self) -> str: ...
-
-    @property
-    def amount(self) -> float: ...
-
-    @property
-    def accuracy(self) -> float | None: ...
-
-    @property
-    def loss_nats(self) -> float | None: ...
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -87,8 +72,7 @@ def layer_bars(before: Sequence[Layer], after: Sequence[Layer], what: str, *, da
     if not rows or (what == "zeros" and not any(row[1] or row[2] for row in rows)):
         return empty_figure("No weight is zero." if what == "zeros" and rows else "No layer was counted.", dark)
     rows = _summed(rows) if what != "zeros" else rows
-    names = short_names([name for name, _, _ in rows])
-    figure = new_figure(dark=dark, height=92 + ROW_PX * len(rows))
+    figure = new_figure(dark=dark, height=92 + ROW_PX * len(rows), zoom=False)
     # Bars that share a place are drawn from below: before is above after on a reversed axis.
     sides = (
         ("before", [row[1] for row in rows], with_alpha(MUTED[dark], 0.6)),
@@ -110,17 +94,8 @@ def layer_bars(before: Sequence[Layer], after: Sequence[Layer], what: str, *, da
         range=[0, 101] if what == "zeros" else None,
         tickformat="" if what == "zeros" else "~s",
         nticks=6,
-        fixedrange=True,
     )
-    figure.update_yaxes(
-        range=[len(rows) - 0.4, -0.6],
-        tickvals=list(range(len(rows))),
-        ticktext=names,
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-        ticklabelstandoff=6,
-    )
+    name_rows(figure, short_names([name for name, _, _ in rows]))
     figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.05, legend=ACROSS, margin={"r": 14})
     return figure
 
@@ -137,7 +112,7 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
     columns = min(2, len(shown))
     lines = -(-len(shown) // columns)
     height = 60 + PANEL_PX * lines
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=height, zoom=False)
     titles = short_names(shown)
     for place, name in enumerate(shown):
         row, column = divmod(place, columns)
@@ -179,7 +154,6 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
                     "nticks": 5,
                     "zeroline": False,
                     "showgrid": False,
-                    "fixedrange": True,
                     "title": {"text": "weight"} if row == lines - 1 or place + columns >= len(shown) else None,
                 },
                 f"yaxis{at}": {
@@ -189,7 +163,6 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
                     "range": [math.log10(0.7), math.log10(largest) + 0.25],
                     "dtick": 1 if largest < 1e4 else 2,
                     "tickformat": "~s",
-                    "fixedrange": True,
                     "title": {"text": "weights"} if column == 0 else None,
                 },
             }
@@ -209,7 +182,7 @@ def histograms(before: Sequence[Layer], after: Sequence[Layer], names: Sequence[
     return figure
 
 
-def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
+def sensitivity_curves(rows: Sequence[SensitivityRow], *, dark: bool) -> go.Figure:
     """What pruning one layer alone does, a line a layer with its name at its end: accuracy (percent), or loss of text (nats),
     against the share (percent) that was taken out. A row without a layer is the network as it is: every line starts there."""
     text = all(row.accuracy is None for row in rows)
@@ -223,7 +196,7 @@ def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
         return empty_figure("Nothing was scanned yet.", dark)
     names = short_names(list(lines))
     height = max(380, 110 + 15 * len(lines))
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=height, zoom=False)
     drawn = [value for points in lines.values() for _, value in points]
     room = max(0.05 * (max(drawn) - min(drawn)), 0.01 if text else 0.5)
     low, high = min(drawn) - room, max(drawn) + room
@@ -231,13 +204,14 @@ def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
     if start is not None:
         figure.add_hline(y=start, line={"color": MUTED[dark], "width": 1.5, "dash": BASELINE_DASH}, layer="below")
     for number, (layer, points) in enumerate(lines.items()):
+        dash = DASHES[number // (len(CATEGORICAL) - 1) % len(DASHES)]  # another one once all colours were used
         ordered = sorted(dict(points).items())
         figure.add_scatter(
             x=[amount for amount, _ in ordered],
             y=[value for _, value in ordered],
             mode="lines+markers",
             name=names[number],
-            line={"color": _colour(number, dark), "width": 2, "dash": _dash(number)},
+            line={"color": _colour(number, dark), "width": 2, "dash": dash},
             marker={"size": 6},
             cliponaxis=False,
             customdata=[as_text(layer)] * len(ordered),
@@ -260,18 +234,17 @@ def sensitivity_curves(rows: Sequence[Reading], *, dark: bool) -> go.Figure:
             text=names[number],
             font={"size": 11, "color": _colour(number, dark)},
         )
-    figure.update_xaxes(title_text="taken out of this layer alone (%)", range=[0, end], nticks=6, fixedrange=True)
+    figure.update_xaxes(title_text="taken out of this layer alone (%)", range=[0, end], nticks=6)
     figure.update_yaxes(
         title_text="validation loss (nats)" if text else "validation accuracy (%)",
         range=[high, low] if text else [low, high],
         nticks=7,
-        fixedrange=True,
     )
     figure.update_layout(showlegend=False, margin={"r": 20 + 6.2 * max(map(len, names)), "t": 20, "b": 60, "l": 60})
     return figure
 
 
-def _value(row: Reading, text: bool) -> float | None:
+def _value(row: SensitivityRow, text: bool) -> float | None:
     if text:
         return row.loss_nats
     return None if row.accuracy is None else 100 * row.accuracy
@@ -279,11 +252,6 @@ def _value(row: Reading, text: bool) -> float | None:
 
 def _colour(number: int, dark: bool) -> str:
     return for_theme(CATEGORICAL[number % (len(CATEGORICAL) - 1)], dark)
-
-
-def _dash(number: int) -> str:
-    """Another one once all colours were used."""
-    return DASHES[number // (len(CATEGORICAL) - 1) % len(DASHES)]
 
 
 def _amount(layer: Layer | None, what: str) -> float | None:

@@ -48,7 +48,7 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
     value_words = f"%{{x:{number}}}{' nats' if effect.text else '%'}"
     blue, muted = for_theme(BLUE, dark), MUTED[dark]
     height = 170 + ROW_PX * (2 * n + 2)
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=height, zoom=False)
     # Rows: one a seed, and their means last.
     ours = [*effect.students, statistics.fmean(effect.students)]
     theirs = [*effect.controls, statistics.fmean(effect.controls)]
@@ -132,7 +132,7 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
         font={"size": 12, "color": TEXT[dark]},
         xanchor="left" if share < 0.3 else "right" if share > 0.7 else "center",
     )
-    axis = {"tickvals": rows, "ticktext": names, "zeroline": False, "fixedrange": True, "ticklabelstandoff": 6}
+    axis = {"tickvals": rows, "ticktext": names, "zeroline": False, "ticklabelstandoff": 6}
     measure = "validation loss (nats)" if effect.text else "test accuracy (%)"
     signs = "less is better" if effect.text else "more is better"
     everything = [*ours, *theirs]
@@ -142,7 +142,6 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
             "title": {"text": measure},
             "range": [min(everything) - beside, max(everything) + beside],
             "nticks": 6,
-            "fixedrange": True,
             "anchor": "y",
             "zeroline": False,
         },
@@ -151,7 +150,6 @@ def students(result: CompressionResult, *, dark: bool) -> go.Figure:
             "title": {"text": f"teacher minus no teacher ({unit}), {signs}"},
             "range": [min(reach) - room, max(reach) + room],
             "nticks": 7,
-            "fixedrange": True,
             "anchor": "y2",
             "zeroline": False,
         },
@@ -179,7 +177,7 @@ def soft_labels(result: CompressionResult, *, dark: bool) -> go.Figure:
         for name, row in zip(truth, every)
     ]
     numbers = len(answers) <= MOST_NUMBERS
-    figure = new_figure(dark=dark, height=max(300, 110 + ROW_PX * len(truth)))
+    figure = new_figure(dark=dark, height=max(300, 110 + ROW_PX * len(truth)), zoom=False)
     most = max((value for row in wrong for value in row if value is not None), default=1.0)
     for name, values, scale, top in (
         ("right", right, [[0, GRID[dark]], [1, GRID[dark]]], 100.0),
@@ -209,11 +207,8 @@ def soft_labels(result: CompressionResult, *, dark: bool) -> go.Figure:
         side="bottom",
         tickangle=-45,
         showgrid=False,
-        fixedrange=True,
     )
-    figure.update_yaxes(
-        type="category", title_text="training images of", autorange="reversed", showgrid=False, fixedrange=True
-    )
+    figure.update_yaxes(type="category", title_text="training images of", autorange="reversed", showgrid=False)
     figure.update_layout(margin={"t": 8})
     return figure
 

@@ -12,7 +12,7 @@ import torch
 from core.checkpoints.store import CARD, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.common.paths import write_atomic
-from core.common.values import read_json
+from core.common.values import plural, read_json
 from core.compression.measuring.measure import Bench
 from core.compression.methods import distill
 from core.compression.methods.finetune import FineTuneSession
@@ -30,7 +30,7 @@ from core.compression.steps import (
 )
 from core.compression.store import (
     COMPRESSIONS,
-    is_made,
+    is_complete,
     read_compression,
     read_measurement,
     variant_folder,
@@ -54,11 +54,11 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
     original = load_checkpoint(reference)
     check_fits(config, original.card)
     dataset = _dataset(config, job)
-    work = RecipeProgress(config, job, original, dataset)
+    progress = RecipeProgress(config, job, original, dataset)
     job.interruptible = False
-    bench = Bench(original, original.card.size_bytes, dataset, threads=config.threads, on_stage=work.measuring)
-    if not is_made(job.folder, ORIGINAL):
-        work.begin(ORIGINAL, "the original", MEASURING)
+    bench = Bench(original, original.card.size_bytes, dataset, threads=config.threads, on_progress=progress.report)
+    if not is_complete(job.folder, ORIGINAL):
+        progress.begin(ORIGINAL, "the original", MEASURING)
         measured, answers = bench.measure_original()
         write_measurement(job.folder, measured, answers)
     current = before = original
@@ -67,30 +67,22 @@ def run_compression(config: CompressConfig, job: Job) -> Outcome:
         if variant.number != number:  # all variants of one step start from the same network
             before, number = current, variant.number
         try:
-            made = _made(work, variant, before)
+            made = _make_variant(progress, variant, before)
         except Diverged as error:
             return Outcome(status="failed", message=f"{error} What was made before it is kept.", final=True)
-        fresh = not is_made(job.folder, variant.id)
+        fresh = not is_complete(job.folder, variant.id)
         if fresh:
-            work.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
-            measured, answers = bench.measure(
-                made,
-                made.card.size_bytes,
-                id=variant.id,
-                title=variant.title,
-                number=variant.number,
-                seed=variant.seed,
-                control=variant.control,
-            )
-            write_measurement(job.folder, dataclasses.replace(measured, steps=variant.steps), answers)
+            progress.begin(variant.id, config.parsed()[variant.number - 1].words, MEASURING)
+            measured, answers = bench.measure(made, made.card.size_bytes, **dataclasses.asdict(variant))
+            write_measurement(job.folder, measured, answers)
         if fresh or made.card.metrics.get("run") != job.run.id:
-            made = _with_figures(work, variant, made)
-        work.finish(variant)
+            made = _add_metrics(progress, variant, made)
+        progress.finish(variant)
         job.stop_if_wanted()
         if variant.goes_on:
             current = made
-    _keep_as_result(work, current)
-    job.update(now=True, parts_done=work.done, step=WHOLE, seconds_left=None)
+    _save_result(progress, current)
+    job.update(now=True, parts_done=progress.done, step=WHOLE, seconds_left=None)
     return Outcome(status="finished", message=_summary(job))
 
 
@@ -118,31 +110,31 @@ def _dataset(config: CompressConfig, job: Job) -> Dataset | None:
     return dataset
 
 
-def _made(work: RecipeProgress, variant: Variant, before: Checkpoint) -> Checkpoint:
+def _make_variant(progress: RecipeProgress, variant: Variant, before: Checkpoint) -> Checkpoint:
     """The variant's checkpoint: from disk, or made now and kept there."""
-    folder = variant_folder(work.job.folder, variant.id) / "best"
-    step = work.config.parsed()[variant.number - 1]
-    name = f"{work.job.run.id}/{variant.id}"
-    kept = _kept(work, variant, step)
+    folder = variant_folder(progress.job.folder, variant.id) / "best"
+    step = progress.config.parsed()[variant.number - 1]
+    name = f"{progress.job.run.id}/{variant.id}"
+    kept = _load_finished(progress, variant, step)
     if kept is not None:
         return dataclasses.replace(kept, name=name)
     (folder.parent / COMPRESSIONS.part_file).unlink(missing_ok=True)  # of one that was damaged
-    work.begin(variant.id, step.words, TRAINING if step.trains else MAKING)
+    progress.begin(variant.id, step.words, TRAINING if step.trains else MAKING)
     if variant.control:
         assert isinstance(step, Distill)
         step = step.without_teacher()
-    made = step.apply(before, VariantContext(work, variant))
+    made = step.apply(before, VariantContext(progress, variant))
     if not step.trains:  # a training keeps its own
-        card = dataclasses.replace(made.card, title=_title(work, variant), seed=work.config.seed)
+        card = dataclasses.replace(made.card, title=_title(progress, variant), seed=progress.config.seed)
         save_checkpoint(folder, made.model, card, onnx=made.onnx)
     # What is measured, and what the next step starts from, is what the file gives back.
     return dataclasses.replace(load_checkpoint(str(folder)), name=name)
 
 
-def _kept(work: RecipeProgress, variant: Variant, step: Step) -> Checkpoint | None:
-    folder = variant_folder(work.job.folder, variant.id)
-    if step.trains and not is_made(work.job.folder, variant.id):
-        finished = work.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
+def _load_finished(progress: RecipeProgress, variant: Variant, step: Step) -> Checkpoint | None:
+    folder = variant_folder(progress.job.folder, variant.id)
+    if step.trains and not is_complete(progress.job.folder, variant.id):
+        finished = progress.store.get(variant.id).status == "finished" if (folder / "config.json").is_file() else False
         if not finished:
             return None  # its `best` may be of the middle of its training
     try:
@@ -152,60 +144,63 @@ def _kept(work: RecipeProgress, variant: Variant, step: Step) -> Checkpoint | No
 
 
 class VariantContext:
-    """What one variant's step is lent: seed, data, and a training that stops and goes on in the variant's folder."""
+    """What a step may use for one variant: seed, data, and a training that stops and goes on in the variant's folder."""
 
-    def __init__(self, work: RecipeProgress, variant: Variant) -> None:
-        self.work, self.variant = work, variant
-        self.seed = work.config.seed
-        self.images = work.images
+    def __init__(self, progress: RecipeProgress, variant: Variant) -> None:
+        self.progress, self.variant = progress, variant
+        self.seed = progress.config.seed
+        self.images = progress.images
 
     def train(self, step: TrainingStep, before: Checkpoint) -> Checkpoint:
-        work, variant = self.work, self.variant
-        if work.dataset is None:
-            work.images()
-        assert work.dataset is not None
-        work.job.interruptible = True
-        session = FineTuneSession(before, step, work.dataset, seed=self.seed + variant.seed, device=work.config.device)
-        if not (work.store.root / variant.id / "config.json").is_file():
+        """Train a step to its end, or go on from where it stopped."""
+        progress, variant = self.progress, self.variant
+        if progress.dataset is None:
+            progress.images()
+        assert progress.dataset is not None
+        progress.job.interruptible = True
+        session = FineTuneSession(
+            before, step, progress.dataset, seed=self.seed + variant.seed, device=progress.config.device
+        )
+        if not (progress.store.root / variant.id / "config.json").is_file():
             # Whatever lies there was damaged.
-            shutil.rmtree(work.store.root / variant.id, ignore_errors=True)
-            work.store.create(session.config, _title(work, variant), kind=TRAIN.name, run_id=variant.id)
+            shutil.rmtree(progress.store.root / variant.id, ignore_errors=True)
+            progress.store.create(session.config, _title(progress, variant), kind=TRAIN.name, run_id=variant.id)
         self._teach(step, before, session)
-        part = VariantJob(work, variant, step.words)
+        part = VariantJob(progress, variant, step.words)
         finished = train_to_end(session, part)
         if finished.reason == "diverged":
             raise Diverged(f"{step.words[0].upper()}{step.words[1:]}: {finished.message}")
         part.end("finished", finished.message)
-        work.job.interruptible = False
+        progress.job.interruptible = False
         (part.folder / STATE).unlink(missing_ok=True)
         shutil.rmtree(part.folder / "last", ignore_errors=True)
         return load_checkpoint(str(part.folder / "best"))
 
     def _teach(self, step: TrainingStep, before: Checkpoint, session: FineTuneSession) -> None:
-        """Let the step's teacher, if it has one, say what it thinks of the training data."""
-        work = self.work
-        teacher = step.teacher(before, work.original)
+        """Give the session the soft targets of the step's teacher, if it has one."""
+        progress = self.progress
+        teacher = step.teacher(before, progress.original)
         if teacher is None:
             return
         assert isinstance(step, Distill | FineTuningStep)
-        assert work.dataset is not None
+        assert progress.dataset is not None
         task: Any = session.task
         targets = distill.soft_targets(
-            teacher, work.dataset, task, lambda share: work.making("asking the teacher", 0.1 * share)
+            teacher, progress.dataset, task, lambda share, words: progress.report(0.1 * share, words)
         )
-        if isinstance(step, Distill) and isinstance(work.dataset, ImageDataset):
+        if isinstance(step, Distill) and isinstance(progress.dataset, ImageDataset):
             labels = task.train_data.labels.cpu().numpy()
-            soft_labels = list(distill.mean_soft_labels(targets, labels, work.dataset.card.classes))
-            COMPRESSIONS.write_facts(work.job.folder, soft_labels=soft_labels)
+            soft_labels = list(distill.mean_soft_labels(targets, labels, progress.dataset.card.classes))
+            COMPRESSIONS.write_facts(progress.job.folder, soft_labels=soft_labels)
         session.teach(distill.Teaching(targets=targets, alpha=step.alpha, temperature=step.temperature))
 
 
-def _with_figures(work: RecipeProgress, variant: Variant, made: Checkpoint) -> Checkpoint:
+def _add_metrics(progress: RecipeProgress, variant: Variant, made: Checkpoint) -> Checkpoint:
     """Put what was measured on the variant's card."""
-    found = read_measurement(work.job.folder, variant.id)
+    found = read_measurement(progress.job.folder, variant.id)
     assert found is not None
     measured = dataclasses.asdict(found)
-    figures: dict[str, Any] = {"run": work.job.run.id, "code_version": work.job.value("code_version")}
+    figures: dict[str, Any] = {"run": progress.job.run.id, "code_version": progress.job.value("code_version")}
     if measured["loss_nats"] is not None:
         figures |= {
             "val_loss_nats": measured["loss_nats"],
@@ -223,30 +218,29 @@ def _with_figures(work: RecipeProgress, variant: Variant, made: Checkpoint) -> C
         }
     card = made.card
     if (
-        isinstance(work.dataset, ImageDataset)
+        isinstance(progress.dataset, ImageDataset)
         and card.recipe.get("train_on") == "train"
-        and len(work.dataset.validation)
+        and len(progress.dataset.validation)
     ):
-        card = dataclasses.replace(card, calibration=calibrate(made, work.images().validation, "none"))
+        card = dataclasses.replace(card, calibration=calibrate(made, progress.images().validation, "none"))
     card = dataclasses.replace(card, metrics=dict(card.metrics) | figures)
-    write_atomic(variant_folder(work.job.folder, variant.id) / "best" / CARD, card.to_json())
+    write_atomic(variant_folder(progress.job.folder, variant.id) / "best" / CARD, card.to_json())
     return dataclasses.replace(made, card=card)
 
 
-def _keep_as_result(work: RecipeProgress, last: Checkpoint) -> None:
+def _save_result(progress: RecipeProgress, last: Checkpoint) -> None:
     """The last variant is the run's own checkpoint, to be found under its id."""
-    card = dataclasses.replace(last.card, title=work.job.name)
-    save_checkpoint(work.job.folder / "best", last.model, card, onnx=last.onnx)
+    card = dataclasses.replace(last.card, title=progress.job.name)
+    save_checkpoint(progress.job.folder / "best", last.model, card, onnx=last.onnx)
 
 
-def _title(work: RecipeProgress, variant: Variant) -> str:
+def _title(progress: RecipeProgress, variant: Variant) -> str:
     """Of a variant's checkpoint, for people."""
-    return f"{work.original.card.title}: {variant.title}"[:MAX_NAME]
+    return f"{progress.original.card.title}: {variant.title}"[:MAX_NAME]
 
 
 def _summary(job: Job) -> str:
     result = read_compression(RunStore(job.folder.parent), job.run.id)
     last = [variant.id for variant in result.config.variants() if variant.goes_on][-1]
     words = next(loss_words(item) for item in result.measured if item.id == last)
-    count = len(result.variants)
-    return f"{count} {'variant' if count == 1 else 'variants'} made and measured; the result: {words}."
+    return f"{plural(len(result.variants), 'variant')} made and measured; the result: {words}."

@@ -1,18 +1,15 @@
-"""What the rest of the house needs to know of the run of a compression recipe."""
+"""The kind of job that runs a compression recipe."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from core.compression.recipe import PRESETS, CompressConfig
-from core.jobs.kind import Facts, JobKind
+from core.jobs.kind import JobKind
 from core.jobs.run import Run
 from core.models import MODELS
+from core.training.kind import facts
 from core.training.snapshots import title_checkpoints
-
-
-def _facts(config: CompressConfig) -> Facts:
-    return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
 
 
 def _title(config: CompressConfig) -> str:
@@ -39,7 +36,7 @@ COMPRESS = JobKind(
     entry="core.compression.job:run_compression",
     read_config=CompressConfig.from_dict,
     title=_title,
-    facts=_facts,
+    facts=facts,
     parts=lambda config: len(config.variants()),
     part_name="variants",
     page=lambda run: ("compression", {"view": "Results", "recipe": run.id}),

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from core.checkpoints.store import MEMBERS, Checkpoint, versions
-from core.common.devices import processor_name
+from core.checkpoints.store import MEMBERS, Checkpoint
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
+from core.common.values import plural
 from core.compression.methods.finetune import matching_dataset
 from core.compression.recipe import ORIGINAL, CompressConfig, Variant
 from core.compression.steps import TrainingStep
@@ -76,18 +76,13 @@ class RecipeProgress:
             seconds_left=seconds_left,
         )
 
-    def measuring(self, words: str, share: float | None) -> None:
-        """What the bench tells."""
-        self.show(share or 0.0, f"{self.stage}: {words}")
-        self.job.stop_if_wanted()
-
-    def making(self, words: str, share: float) -> None:
-        """What a step tells."""
+    def report(self, share: float, words: str) -> None:
+        """The Progress of what makes or measures a variant."""
         self.show(share, f"{self.stage}: {words}")
         self.job.stop_if_wanted()
 
     def images(self) -> ImageDataset:
-        """The images. Raises LabError where they are not at hand."""
+        """The images. Raises LabError where they are not on this machine."""
         if not isinstance(self.dataset, ImageDataset):
             raise LabError(
                 f"This step needs the training images of {self.original.card.dataset.title}, which are not on this machine: "
@@ -103,14 +98,9 @@ class RecipeProgress:
             raise LabError(
                 f"The checkpoint {self.config.checkpoint} has changed since this recipe began: start the recipe again."
             )
-        threads, before = self.config.threads, known["made"]
-        made = {
-            "hardware": f"{processor_name()}, latencies with {threads} {'thread' if threads == 1 else 'threads'}",
-            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-            "code": str(self.job.value("code_version") or ""),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        }
-        # What was made before a resume was made by what stood here then.
+        before = known["made"]
+        made = self.job.provenance(f"latencies with {plural(self.config.threads, 'thread')}")
+        # Variants from before a resume were made with what stood here then.
         made = {key: f"{old}, then {new}" if (old := before.get(key, new)) != new else new for key, new in made.items()}
         COMPRESSIONS.write_facts(
             self.job.folder,
@@ -124,29 +114,29 @@ class RecipeProgress:
 class VariantJob(Job):
     """The training of one variant: its rows and states in its own folder, its progress in the recipe's."""
 
-    def __init__(self, work: RecipeProgress, variant: Variant, words: str) -> None:
-        self.work, self.words = work, words
-        super().__init__(work.store, work.store.get(variant.id))
+    def __init__(self, progress: RecipeProgress, variant: Variant, words: str) -> None:
+        self.progress, self.words = progress, words
+        super().__init__(progress.store, progress.store.get(variant.id))
 
     @property
     def interruptible(self) -> bool:
         """Whether a signal may end the recipe on the spot."""
-        return self.work.job.interruptible
+        return self.progress.job.interruptible
 
     @interruptible.setter
     def interruptible(self, value: bool) -> None:
-        self.work.job.interruptible = value
+        self.progress.job.interruptible = value
 
     def stop_wanted(self) -> str:
-        return self.work.job.stop_wanted()
+        return self.progress.job.stop_wanted()
 
     def stop_if_wanted(self) -> None:
-        self.work.job.stop_if_wanted()
+        self.progress.job.stop_if_wanted()
 
     def update(self, *, now: bool = False, durable: bool = False, **changes: Any) -> bool:
         written = super().update(now=now, durable=durable, **changes)
         if written and (total := self.value("total_steps")):
             left = self.value("seconds_left")
-            self.work.show((self.value("step") or 0) / total, f"{self.words}: training", left)
-            self.work.job.update(examples_per_s=self.value("examples_per_s"))
+            self.progress.show((self.value("step") or 0) / total, f"{self.words}: training", left)
+            self.progress.job.update(examples_per_s=self.value("examples_per_s"))
         return written

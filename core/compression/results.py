@@ -156,33 +156,27 @@ class CompressionResult:
         return tuple(item for item in self.measured if item.id != ORIGINAL)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
         return {"format": FORMAT} | dataclasses.asdict(self) | {"config": self.config.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Any) -> CompressionResult:
-        """Rebuild from JSON. Raises LabError for what is none, or of another version."""
+        """Rebuild from JSON, for a ResultStore. Raises LabError for another version, and what DAMAGED names for other values."""
         values = check_format(values, FORMAT, "compression")
-        try:
-            return cls(
-                config=CompressConfig.from_dict(values["config"]),
-                name=str(values["name"]),
-                planned=int(values.get("planned", 0)),
-                original=str(values["original"]),
-                task=str(values.get("task", "images")),
-                classes=tuple(str(item) for item in values.get("classes", ())),
-                made={str(key): str(value) for key, value in values.get("made", {}).items()},
-                measured=tuple(measurement_from_dict(item) for item in values.get("measured", ())),
-                soft_labels=tuple(values.get("soft_labels", ())),
-            )
-        except LabError:
-            raise
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise LabError("The results cannot be read: they are damaged, or of another version.") from error
+        return cls(
+            config=CompressConfig.from_dict(values["config"]),
+            name=str(values["name"]),
+            planned=int(values.get("planned", 0)),
+            original=str(values["original"]),
+            task=str(values.get("task", "images")),
+            classes=tuple(str(item) for item in values.get("classes", ())),
+            made={str(key): str(value) for key, value in values.get("made", {}).items()},
+            measured=tuple(measurement_from_dict(item) for item in values.get("measured", ())),
+            soft_labels=tuple(values.get("soft_labels", ())),
+        )
 
 
 def measurement_from_dict(values: dict[str, Any]) -> Measurement:
-    """Rebuild from JSON. Raises TypeError, KeyError or ValueError for what is none."""
+    """Rebuild from JSON. Raises TypeError, KeyError or ValueError for damaged values."""
     given: dict[str, Any] = {key: _frozen(value) for key, value in values.items()}
     given["latency_ms"] = {
         key: Latency(**item) for key, item in values.get("latency_ms", {}).items() if key in SUBJECTS
@@ -240,21 +234,13 @@ def speedup(item: Measurement, subject: str = "onnx_b1") -> float | None:
     return found.speedup if found else None
 
 
-def smaller(item: Measurement, first: Measurement) -> float | None:
-    """How many times as small as the original the file that runs is; None where not known."""
-    if not item.size_bytes or not first.size_bytes:
-        return None
-    return first.size_bytes / item.size_bytes
+def size_ratio(item: Measurement, first: Measurement, field: str = "size_bytes") -> float | None:
+    """How many times as small as the original's a file is; None where not known. field: `size_bytes` or `stored_bytes`."""
+    own, original = getattr(item, field), getattr(first, field)
+    return original / own if own and original else None
 
 
-def stored_smaller(item: Measurement, first: Measurement) -> float | None:
-    """How many times as small as the original's the stored file is; None where not known."""
-    if not item.stored_bytes or not first.stored_bytes:
-        return None
-    return first.stored_bytes / item.stored_bytes
-
-
-def on_the_front(items: tuple[Measurement, ...], cost: str) -> set[str]:
+def pareto_front(items: tuple[Measurement, ...], cost: str) -> set[str]:
     """Ids of the variants than which none is both better and cheaper. cost: as in `cost_of`; the original is among items."""
     first = next((item for item in items if item.id == ORIGINAL), None)
     known = [(item.id, cost_of(item, cost, first), quality(item)) for item in items]

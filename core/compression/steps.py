@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from core.common.errors import LabError
 from core.common.settings import Settings
+from core.common.values import plural
 from core.models import MODELS
 
 if TYPE_CHECKING:
     from core.checkpoints.store import Checkpoint
-    from core.data.dataset import ImageDataset
+    from core.compression.job import VariantContext
 
 FEWEST_CALIBRATION_IMAGES = 16
 TAYLOR_IMAGES = 512
@@ -28,25 +29,6 @@ Epochs = Annotated[
     float,
     Field(gt=0, lt=1000, description="Passes over the training images or characters; may be a fraction."),
 ]
-
-
-def epochs_words(epochs: float) -> str:
-    """`1 epoch`, `2.5 epochs`."""
-    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
-
-
-class StepContext(Protocol):
-    """What a recipe lends its steps."""
-
-    @property
-    def seed(self) -> int:
-        """Seeds whatever is drawn."""
-
-    def images(self) -> ImageDataset:
-        """The data of the checkpoint. Raises LabError where they are not at hand."""
-
-    def train(self, step: TrainingStep, before: Checkpoint) -> Checkpoint:
-        """Train a step to its end, or go on from where it stopped."""
 
 
 class Step(Settings):
@@ -71,7 +53,7 @@ class Step(Settings):
         """Whether it takes the training data of the checkpoint."""
         return self.trains
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         """A new checkpoint; `before` stays as it is. Raises LabError."""
         raise NotImplementedError
 
@@ -95,7 +77,7 @@ class TrainingStep(Step):
         """Whose probabilities it matches; None: it learns from the labels alone."""
         return None
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         return context.train(self, before)
 
 
@@ -131,7 +113,7 @@ class PruneWeights(Step):
     def words(self) -> str:
         return f"prune {self.amount:.0%} of the weights" + (" of each layer" if self.scope == "layer" else "")
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.pruning import prune_weights
 
         return prune_weights(before, self)
@@ -151,7 +133,7 @@ class PruneGradually(FineTuningStep):
 
     @property
     def words(self) -> str:
-        return f"prune {self.amount:.0%} of the weights over {epochs_words(self.epochs)}"
+        return f"prune {self.amount:.0%} of the weights over {plural(self.epochs, 'epoch')}"
 
 
 class LotteryTicket(TrainingStep):
@@ -168,7 +150,7 @@ class LotteryTicket(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"lottery ticket of {1 - self.amount:.0%}, trained for {epochs_words(self.epochs)}"
+        return f"lottery ticket of {1 - self.amount:.0%}, trained for {plural(self.epochs, 'epoch')}"
 
 
 class PruneChannels(Step):
@@ -194,7 +176,7 @@ class PruneChannels(Step):
     def needs_data(self, task: str) -> bool:
         return self.importance == "taylor"
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.channels import prune_channels
         from core.data import subset
 
@@ -214,7 +196,7 @@ class FineTune(FineTuningStep):
 
     @property
     def words(self) -> str:
-        return f"fine-tune for {epochs_words(self.epochs)}"
+        return f"fine-tune for {plural(self.epochs, 'epoch')}"
 
 
 class TrainQuantized(TrainingStep):
@@ -228,7 +210,7 @@ class TrainQuantized(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"train with 8-bit rounding for {epochs_words(self.epochs)}"
+        return f"train with 8-bit rounding for {plural(self.epochs, 'epoch')}"
 
 
 class Distill(TrainingStep):
@@ -265,7 +247,7 @@ class Distill(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"distill into {MODELS[self.student].title}, {epochs_words(self.epochs)}"
+        return f"distill into {MODELS[self.student].title}, {plural(self.epochs, 'epoch')}"
 
 
 class LowRank(Step):
@@ -283,7 +265,7 @@ class LowRank(Step):
     def words(self) -> str:
         return f"low rank, {self.energy:.0%} of the energy"
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.lowrank import factorise
 
         return factorise(before, self)
@@ -303,7 +285,7 @@ class Cluster(Step):
     def words(self) -> str:
         return f"cluster to {self.bits} bits"
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.cluster import cluster
 
         return cluster(before, self)
@@ -314,11 +296,7 @@ class Float16(Step):
     about: ClassVar[str] = "Stores weights in 16 bits: half the size. On a CPU they are computed with in 32, no faster."
     last: ClassVar[bool] = True
 
-    @property
-    def words(self) -> str:
-        return "float16"
-
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.pruning import half
 
         return half(before, self)
@@ -336,14 +314,10 @@ class Int8(Step):
     images: Annotated[int, Field(ge=FEWEST_CALIBRATION_IMAGES, le=10_000)] = 512
     """Training images that the ranges of activations are measured on."""
 
-    @property
-    def words(self) -> str:
-        return "int8"
-
     def needs_data(self, task: str) -> bool:
         return task == "images"
 
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.int8 import to_int8
         from core.data import subset
 
@@ -362,11 +336,7 @@ class HuffmanCode(Step):
     )
     last: ClassVar[bool] = True
 
-    @property
-    def words(self) -> str:
-        return "Huffman code"
-
-    def apply(self, before: Checkpoint, context: StepContext) -> Checkpoint:
+    def apply(self, before: Checkpoint, context: VariantContext) -> Checkpoint:
         from core.compression.methods.pruning import code
 
         return code(before, self)

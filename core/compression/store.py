@@ -34,10 +34,10 @@ MOST_ANSWERS_BYTES = 100_000_000
 
 
 def read_compression(store: RunStore, run_id: str) -> CompressionResult:
-    """A recipe as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
+    """A recipe as far as it is. Raises LabError for one that is missing, another kind of run, or unreadable."""
     run = store.get(run_id)
     if run.kind != COMPRESS.name:
-        raise LabError(f"The run {run_id} compresses nothing: pick one from the list of results.")
+        raise LabError(f"The run {run_id} is not a compression: pick one from the list of results.")
     config: CompressConfig = store.config(run_id)
     folder = store.folder(run_id)
     facts = COMPRESSIONS.read_facts(folder)
@@ -63,19 +63,19 @@ def variant_folder(folder: Path, variant: str) -> Path:
     return folder / MEMBERS / variant
 
 
-def is_made(folder: Path, variant: str) -> bool:
+def is_complete(folder: Path, variant: str) -> bool:
     """Whether a variant has its checkpoint and was measured."""
     there = variant_folder(folder, variant)
     return (variant == ORIGINAL or (there / "best" / CARD).is_file()) and read_measurement(folder, variant) is not None
 
 
 def read_measurement(folder: Path, variant: str) -> Measurement | None:
-    """What was measured of a variant; None where nothing was, or where it cannot be read."""
+    """The measurement of a variant; None where it is missing or unreadable."""
     return COMPRESSIONS.read_part(variant_folder(folder, variant))
 
 
 def write_measurement(folder: Path, measured: Measurement, answers: np.ndarray | None) -> None:
-    """Keep what was measured, the answers first: whoever sees the one finds the others."""
+    """Write a measurement, its answers first: whoever sees the measurement finds its answers."""
     import io
 
     import numpy as np
@@ -90,7 +90,7 @@ def write_measurement(folder: Path, measured: Measurement, answers: np.ndarray |
 
 
 def read_answers(folder: Path, variant: str) -> np.ndarray | None:
-    """The class that a variant gives to every test image, (N,) int16; None where it was not asked."""
+    """The class that a variant gives to every test image, (N,) int16; None where it gave none."""
     import numpy as np
 
     path = variant_folder(folder, variant) / ANSWERS

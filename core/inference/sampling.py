@@ -7,11 +7,23 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from core.checkpoints.store import Card
 from core.common.settings import Seed, Settings
+from core.models import MODELS
 
 MAX_LENGTH = 20_000
 PRECISIONS = ("float32", "int8")
 """Of the weights while writing, see core.inference.decoding; named here, where nothing needs torch."""
+
+
+def runs_in_int8(card: Card) -> bool:
+    """Whether it is a language model that writes in 8 bits (see core.inference.decoding)."""
+    return card.storage == "int8" and MODELS[card.model].recurrent
+
+
+def usual_precision(card: Card) -> str:
+    """The precision that a language model writes in by default, one of PRECISIONS."""
+    return "int8" if runs_in_int8(card) else "float32"
 
 
 class SamplingConfig(Settings):

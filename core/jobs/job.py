@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.store import EPOCHS
+from core.checkpoints.store import EPOCHS, versions
 from core.common import locks
+from core.common.devices import processor_name
 from core.common.errors import LabError
 from core.common.paths import torn_writes, write_atomic
 from core.jobs import metrics
@@ -102,6 +103,15 @@ class Job:
     def value(self, name: str) -> Any:
         """A field of the status as it was last set."""
         return self._status.get(name)
+
+    def provenance(self, setup: str) -> dict[str, str]:
+        """How results of this job are made: `hardware`, `versions`, `code`, `date`. setup: what used the processor."""
+        return {
+            "hardware": f"{processor_name()}, {setup}",
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "code": str(self.value("code_version") or ""),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
 
     def row(self, kind: str, values: dict[str, Any]) -> None:
         """Append a metrics row; it is on disk after the next `update` that writes."""

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.attribution.method import Progress, no_progress
-from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.text import encode
 from core.inference.text import read, unk_token
+from core.models import clone_model
 
 if TYPE_CHECKING:
     import torch

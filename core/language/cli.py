@@ -47,7 +47,7 @@ def generate(
     """
     from core.checkpoints.store import load_checkpoint
     from core.common.devices import pick_device, prepare_server
-    from core.compression.measuring.notes import usual_precision
+    from core.inference.sampling import usual_precision
     from core.inference.text import read
 
     config = SamplingConfig(**(settings or {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -129,6 +130,11 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
 
         make_hook_safe(model)
     return model
+
+
+def clone_model(model: nn.Module) -> Any:
+    """A copy in eval mode without gradients, to be changed, hooked or moved."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:

@@ -7,6 +7,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from core.common.values import t_half_width
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
 from core.regularization.results import MemberResult, StudyResult
 from core.regularization.techniques import plain_number
@@ -84,7 +85,7 @@ class StrengthPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassChange:
-    """How one class fares with an arm, against the baseline of the same seed."""
+    """Change of one class's accuracy by an arm, against the baseline of the same seed."""
 
     label: str
     mean: float
@@ -92,30 +93,30 @@ class ClassChange:
     of_seeds: tuple[float, ...]
 
 
-def chosen(result: StudyResult, arm: Arm, train_size: int) -> str | None:
+def best_variant(result: StudyResult, arm: Arm, train_size: int) -> str | None:
     """The variant with the best mean validation accuracy; None where none has finished. One whose loss diverged for a
     seed is taken only where all others did, too."""
     found = []
     for place, variant in enumerate(arm.variants):
-        runs = [item for item in result.of(variant.spec, train_size) if item.val_accuracy is not None]
+        runs = [item for item in result.finished_runs(variant.spec, train_size) if item.val_accuracy is not None]
         if runs:
             mean = statistics.fmean(item.val_accuracy for item in runs if item.val_accuracy is not None)
             found.append((-_failed(result, variant.spec, train_size), mean, -place, variant.spec))
     return max(found)[-1] if found else None
 
 
-def judged(result: StudyResult) -> list[MemberResult]:
+def selected_runs(result: StudyResult) -> list[MemberResult]:
     """The runs that count: those of the chosen strengths."""
     return _distinct(_picked(result))
 
 
 def split_of(result: StudyResult) -> str:
     """What arms are compared on: `test` once all that counts has been measured on it, else `validation`."""
-    return _split(result, judged(result))
+    return _split(result, selected_runs(result))
 
 
 def summary(result: StudyResult) -> list[ArmResult]:
-    """Every arm at every size that has a run which is over, by size, then from what helps most to what hurts most."""
+    """All arms at all sizes that have a run which is over, by size, then from most helpful to most harmful."""
     arms, picked = result.config.parsed(), _picked(result)
     split = _split(result, _distinct(picked))
     tables = {
@@ -137,8 +138,8 @@ def summary(result: StudyResult) -> list[ArmResult]:
     return sorted(rows, key=lambda row: (row.train_size, ORDER[row.verdict.kind], -(row.verdict.effect or 0.0)))
 
 
-def under_way(result: StudyResult, arm: Arm, train_size: int) -> ArmResult | None:
-    """An arm of which no run is over, but one was measured: without figures, for its curves. None where none was."""
+def unfinished_arm(result: StudyResult, arm: Arm, train_size: int) -> ArmResult | None:
+    """An arm with measurements but without a run that is over: no figures, only its curves. None without measurements."""
     nothing = Verdict(kind="none", effect=None, half_width=None, seeds=0, words="")
     measured = {item.variant for item in result.members if item.train_size == train_size and item.curve.step}
     variant = next((item for item in arm.variants if item.spec in measured), None)
@@ -146,11 +147,11 @@ def under_way(result: StudyResult, arm: Arm, train_size: int) -> ArmResult | Non
 
 
 def headline(result: StudyResult, rows: list[ArmResult] | None = None) -> str:
-    """What helped most, and how many did, in a sentence or two. rows: of the summary, those to speak of; None = all."""
+    """What helped most, and how many did, in a sentence or two. rows: of the summary; None: all."""
     rows = summary(result) if rows is None else rows
     rows = [row for row in rows if row.verdict.kind in ("helps", "hurts", "noise")]
     if not rows and result.config.seeds == 1:
-        return "No verdict: with one seed, luck and effect cannot be told apart."
+        return "No verdict: one seed cannot separate an effect from chance."
     if not rows:
         yet = " yet" if result.done < len(result.members) else ""
         return f"No verdict{yet}: it takes two seeds of a technique and of no regularization that did not fail."
@@ -161,12 +162,12 @@ def headline(result: StudyResult, rows: list[ArmResult] | None = None) -> str:
     hurt = f" {hurting} of {len(here)} arms {'hurts' if hurting == 1 else 'hurt'}." if hurting else ""
     if best.verdict.kind != "helps":
         return f"Nothing helped by more than seed noise.{hurt}"
-    said = f"{best.label} {best.verdict.words} {at}".strip()
+    best_words = f"{best.label} {best.verdict.words} {at}".strip()
     count = f" {helping} of {len(here)} arms {'helps' if helping == 1 else 'help'}." if len(here) > 1 else ""
-    return f"{said}.{count}{hurt}"
+    return f"{best_words}.{count}{hurt}"
 
 
-def worth(rows: list[ArmResult], arm: str, train_size: int) -> float | None:
+def worth_images(rows: list[ArmResult], arm: str, train_size: int) -> float | None:
     """How many training images the baseline needs to be as good as an arm at a size, by a straight line between sizes on a
     logarithmic axis. None where that lies outside what was measured, or the arm does not help by more than luck."""
     here = [row for row in rows if row.arm == arm and row.train_size == train_size and row.verdict.kind == "helps"]
@@ -203,9 +204,9 @@ def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassC
     """What an arm does to each class on test, from the most gained to the most lost. Empty before the study's end."""
     runs = {
         item.seed: item.test_per_class
-        for item in result.of(chosen(result, parse_arm(arm), train_size) or "", train_size)
+        for item in result.finished_runs(best_variant(result, parse_arm(arm), train_size) or "", train_size)
     }
-    base = {item.seed: item.test_per_class for item in result.of(BASELINE, train_size)}
+    base = {item.seed: item.test_per_class for item in result.finished_runs(BASELINE, train_size)}
     shared = [seed for seed in runs if runs[seed] and base.get(seed)]
     changes = []
     for place, label in enumerate(result.classes if shared else ()):
@@ -217,7 +218,7 @@ def class_changes(result: StudyResult, arm: str, train_size: int) -> list[ClassC
 def _picked(result: StudyResult) -> dict[tuple[str, int], list[MemberResult]]:
     """(arm, size) -> the finished runs of the strength that was chosen."""
     return {
-        (arm.spec, size): result.of(chosen(result, arm, size) or "", size)
+        (arm.spec, size): result.finished_runs(best_variant(result, arm, size) or "", size)
         for arm in result.config.parsed()
         for size in result.config.train_sizes
     }
@@ -254,13 +255,6 @@ def _mean(values: list[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _student_t(df: int) -> float:
-    """Quantile of the two-sided 95% interval."""
-    from scipy import special
-
-    return float(special.stdtrit(df, 0.975))
-
-
 def _arm_result(
     result: StudyResult,
     arm: Arm,
@@ -286,7 +280,7 @@ def _arm_result(
         failed=_failed(result, variant.spec, size),
         mean=mean,
         sd=sd,
-        half_width=None if sd is None else _student_t(n - 1) * sd / math.sqrt(n),
+        half_width=t_half_width(values),
         val_mean=_mean([item.val_accuracy for item in runs]),
         train_mean=train,
         gap=None if train is None or mean is None else train - mean,
@@ -296,7 +290,7 @@ def _arm_result(
 
 
 def _strength_point(result: StudyResult, variant: str, strength: float, train_size: int) -> StrengthPoint | None:
-    runs = result.of(variant, train_size)
+    runs = result.finished_runs(variant, train_size)
     values = [item.val_accuracy for item in runs if item.val_accuracy is not None]
     if not values:
         return None

@@ -12,12 +12,12 @@ from cyclopts import App, Parameter
 from core.common.commands import Detach, Json, RunId, RunName, takes_settings
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
-from core.common.values import duration
+from core.common.values import duration, plural
 from core.data.cli import load_with_bar
 from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, note_state, run_for_result
 from core.jobs.run import Run
-from core.regularization.analysis import ArmResult, headline, split_of, summary, worth
+from core.regularization.analysis import ArmResult, headline, split_of, summary, worth_images
 from core.regularization.arms import OR
 from core.regularization.cost import before_start, cost
 from core.regularization.kind import STUDY
@@ -161,10 +161,10 @@ def _check_sizes(config: StudyConfig) -> None:
 
 
 def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
-    """Say what it will cost, before it starts."""
+    """Print the expected cost before the start."""
     device, at_once = before_start(config, engine.slots)
     found = cost(config, device, at_once, done)
-    parts = [f"{found.runs} {'run' if found.runs == 1 else 'runs'} of {config.steps:,} steps"]
+    parts = [f"{plural(found.runs, 'run')} of {config.steps:,} steps"]
     if found.seconds is None:
         parts.append("time unknown until it was measured here")
     else:
@@ -172,11 +172,11 @@ def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
         parts.append(f"about {duration(found.seconds)} ({known})")
     note(" · ".join([*parts, f"{found.size_bytes / 1e6:.1f} MB of checkpoints"]))
     if config.seeds == 1:
-        note("With one seed there will be no verdict: luck and effect cannot be told apart. Give --seeds 3.")
+        note("With one seed there will be no verdict: it cannot separate an effect from chance. Give --seeds 3.")
 
 
 def _made(result: StudyResult, run: Run) -> StudyResult:
-    """With how it was made, where that is not known yet."""
+    """The study with its command and hours, where they are not known yet."""
     known = {"command": command_of(result.config), "hours": f"{run.seconds / 3600:.3g}"}
     return dataclasses.replace(result, made=known | result.made)
 
@@ -206,7 +206,9 @@ def _plain(result: StudyResult, run: Run | None, study_id: str, rows: list[ArmRe
         "runs_done": result.done,
         "split": split_of(result),
         "headline": headline(result, rows),
-        "arms": [dataclasses.asdict(row) | {"worth_images": worth(rows, row.arm, row.train_size)} for row in rows],
+        "arms": [
+            dataclasses.asdict(row) | {"worth_images": worth_images(rows, row.arm, row.train_size)} for row in rows
+        ],
         "members": [
             {key: value for key, value in dataclasses.asdict(item).items() if key not in left_out}
             for item in result.members

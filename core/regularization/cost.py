@@ -54,7 +54,7 @@ def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:
 
 
 def remember(config: StudyConfig, device: str, images_per_s: float) -> None:
-    """Keep what one run got done a second beside the others, measuring included."""
+    """Record the speed of one run beside the others, measuring included."""
     record_speed(config.base(), _in_study(device), images_per_s)
 
 

@@ -24,7 +24,9 @@ from core.common.theme import (
     as_text,
     colour_of,
     empty_figure,
+    key_on_top,
     lines_of,
+    name_rows,
     new_figure,
     with_alpha,
 )
@@ -66,10 +68,10 @@ def arm_dash(arm: str) -> str:
     return FIXED_DASHES.get(names[0], "solid") if names else BASELINE_DASH
 
 
-def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: int | None = None) -> go.Figure:
+def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool) -> go.Figure:
     """Every arm's effect on accuracy in points against the baseline, with its simultaneous 95% interval; first row on top.
 
-    height: pixels; None for what the rows need. An arm with one seed, which has no interval, is a cross.
+    An arm with one seed, which has no interval, is a cross.
     """
     base = next((row for row in rows if row.arm == BASELINE and row.train_size == train_size), None)
     arms = [row for row in rows if row.arm != BASELINE and row.train_size == train_size]
@@ -79,7 +81,7 @@ def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: i
     # Each row is as high as its name: the y axis counts pixels.
     row_px = [max(34, 10 + LINE_PX * len(name)) for name in names]
     places = [sum(row_px[:row]) + px / 2 for row, px in enumerate(row_px)]
-    figure = new_figure(dark=dark, height=height or max(180, 100 + sum(row_px)))
+    figure = new_figure(dark=dark, height=max(180, 100 + sum(row_px)), zoom=False)
     ends, key = [0.0], []
     for kind, (name, strong, symbol, sign) in VERDICTS.items():
         found = [
@@ -102,7 +104,7 @@ def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: i
             error_x=None
             if kind == "none"
             else {"type": "data", "array": half_widths, "color": colour, "thickness": 2, "width": 5},
-            customdata=["<br>".join(_told(row)) for _, row, _ in found],
+            customdata=["<br>".join(_hover_lines(row)) for _, row, _ in found],
             hovertemplate="%{customdata}<extra></extra>",
         )
     for place, row in zip(places, arms):
@@ -124,37 +126,17 @@ def effects(rows: Sequence[ArmResult], train_size: int, *, dark: bool, height: i
         title_text=f"{arms[0].split} accuracy against<br>no regularization (points)",
         nticks=7,
         zeroline=False,
-        fixedrange=True,
     )
-    figure.update_yaxes(
-        range=[sum(row_px), 0],
-        tickvals=places,
-        ticktext=["<br>".join(name) for name in names],
-        tickfont={"color": TEXT[dark]},
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-        ticklabelstandoff=6,
-    )
-    # In place of a legend, which would take a line for each entry: it is no wider than the plot beside the names.
-    heading = {
-        "text": "&nbsp;&nbsp;&nbsp;".join(key),
-        "font": {"size": 13},
-        "xref": "container",
-        "x": 0,
-        "pad": {"l": 8},
-    }
-    figure.update_layout(
-        margin={"r": VALUE_PX + 6}, showlegend=False, title=heading, title_y=1, title_yanchor="top", title_pad_t=10
-    )
+    name_rows(figure, ["<br>".join(name) for name in names], places, sum(row_px), tickfont={"color": TEXT[dark]})
+    key_on_top(figure, ["&nbsp;&nbsp;&nbsp;".join(key)], size=13, top=10)
+    figure.update_layout(margin={"r": VALUE_PX + 6})
     return figure
 
 
-def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool, height: int = 340) -> go.Figure:
+def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool) -> go.Figure:
     """Accuracy (percent) against training-set size: the baseline and each arm of `shown`, with their 95% intervals.
 
-    shown: arms as `core.regularization.arms` writes them; one that has no row is left out. height: pixels, and more where
-    the legend takes more than a line of a telephone.
+    shown: arms as `core.regularization.arms` writes them; one that has no row is left out.
     """
     lines = [
         (arm, own)
@@ -164,7 +146,7 @@ def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool, height
     if not lines:
         return empty_figure("No run has finished yet.", dark)
     names = [_name(own) for _, own in lines]
-    figure = new_figure(dark=dark, height=height + LEGEND_PX * _legend_lines(names))
+    figure = new_figure(dark=dark, height=340 + LEGEND_PX * _legend_lines(names), zoom=False)
     looks: list[tuple[str, str]] = []
     for (arm, own), name in zip(lines, names):
         colour, dash = arm_colour(arm, dark=dark), arm_dash(arm)
@@ -198,9 +180,8 @@ def sizes(rows: Sequence[ArmResult], shown: Sequence[str], *, dark: bool, height
         tickvals=at,
         ticktext=[f"{size:,}" for size in at],
         title_text="training images",
-        fixedrange=True,
     )
-    figure.update_yaxes(title_text=f"{split} accuracy (%)", nticks=7, fixedrange=True)
+    figure.update_yaxes(title_text=f"{split} accuracy (%)", nticks=7)
     figure.update_layout(margin={"r": 18}, legend=ACROSS)
     return figure
 
@@ -214,7 +195,7 @@ def _effect(row: ArmResult, base: ArmResult | None) -> float | None:
     return 100 * (row.mean - base.mean)
 
 
-def _told(row: ArmResult) -> list[str]:
+def _hover_lines(row: ArmResult) -> list[str]:
     """Lines of its hover box."""
     mean = "" if row.mean is None else f"{row.split} {100 * row.mean:.1f}%, seeds: {row.seeds}"
     gap = "" if row.gap is None else f"gap to training {signed(100 * row.gap)} points"

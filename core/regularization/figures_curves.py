@@ -36,14 +36,14 @@ def curve_bounds(result: StudyResult, train_size: int) -> tuple[float, float]:
 
 
 def arm_curves(
-    result: StudyResult, row: ArmResult, *, dark: bool, revision: str, bounds: tuple[float, float], height: int = 210
+    result: StudyResult, row: ArmResult, *, dark: bool, revision: str, bounds: tuple[float, float]
 ) -> go.Figure:
     """One arm at one size: plain-training and validation accuracy over optimizer steps, their means and each seed.
 
     The gap between the means is shaded; a ring on the validation curve of a seed marks weights that were kept from before
     its last step. bounds: of the axis, percent, the same for all panels.
     """
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=210, zoom=False)
     members = [
         item
         for item in result.members
@@ -102,9 +102,8 @@ def arm_curves(
         title={"text": "step", "font": {"size": 11}, "standoff": 0},
         hoverformat=",",
         unifiedhovertitle_text="step %{x:,}",
-        fixedrange=True,
     )
-    figure.update_yaxes(range=list(bounds), ticksuffix="%", nticks=5, tickfont_size=11, fixedrange=True)
+    figure.update_yaxes(range=list(bounds), ticksuffix="%", nticks=5, tickfont_size=11)
     figure.update_layout(
         title={
             "text": "<br>".join(title),

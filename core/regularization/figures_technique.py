@@ -18,7 +18,9 @@ from core.common.theme import (
     as_text,
     colour_of,
     empty_figure,
+    name_rows,
     new_figure,
+    shortened,
     with_alpha,
 )
 from core.regularization.analysis import ClassChange, StrengthPoint
@@ -33,7 +35,6 @@ def strength(
     *,
     dark: bool,
     at: float | None = None,
-    height: int = 300,
 ) -> go.Figure:
     """Validation accuracy (percent, mean ± standard deviation over seeds) against a technique's strength, weak to strong.
 
@@ -41,7 +42,7 @@ def strength(
     """
     if not points:
         return empty_figure("No strength has a finished run yet.", dark)
-    figure = new_figure(dark=dark, height=height)
+    figure = new_figure(dark=dark, height=300, zoom=False)
     ordered = sorted(points, key=lambda point: point.strength)
     labels = [plain_number(point.strength) for point in ordered]
     places = list(range(len(ordered)))
@@ -107,7 +108,7 @@ def strength(
             showlegend=False,
             hovertemplate="train %{y:.1f}%<extra></extra>",
         )
-        strip = {"domain": [0.76, 1], "title": {"text": "train (%)"}, "nticks": 3, "fixedrange": True}
+        strip = {"domain": [0.76, 1], "title": {"text": "train (%)"}, "nticks": 3}
         figure.update_layout(yaxis={"domain": [0, 0.68]}, yaxis2=strip)
     unit = TECHNIQUES[technique].unit
     figure.update_xaxes(
@@ -116,10 +117,9 @@ def strength(
         ticktext=labels if unit else ["on"] * len(ordered),
         title_text=f"{TECHNIQUES[technique].title}: {unit}" if unit else TECHNIQUES[technique].title,
         zeroline=False,
-        fixedrange=True,
     )
     figure.update_layout(
-        yaxis={"title": {"text": "validation (%)"}, "nticks": 5, "fixedrange": True},
+        yaxis={"title": {"text": "validation (%)"}, "nticks": 5},
         hovermode="x unified",
         hoversubplots="axis",
         showlegend=True,
@@ -128,16 +128,13 @@ def strength(
     return figure
 
 
-def class_changes(changes: Sequence[ClassChange], *, dark: bool, height: int = 300) -> go.Figure:
-    """Change of each class's accuracy in points, first on top: the mean as a bar, every seed as a dot.
-
-    height: pixels at least; many classes get more.
-    """
+def class_changes(changes: Sequence[ClassChange], *, dark: bool) -> go.Figure:
+    """Change of each class's accuracy in points, first on top: the mean as a bar, every seed as a dot."""
     if not changes:
         return empty_figure("The classes are compared on test, once the study is at its end.", dark)
-    figure = new_figure(dark=dark, height=max(height, 70 + 20 * len(changes)))
+    figure = new_figure(dark=dark, height=max(300, 70 + 20 * len(changes)), zoom=False)
     places = list(range(len(changes)))
-    names = [as_text(change.label if len(change.label) <= 26 else f"{change.label[:24]} …") for change in changes]
+    names = [as_text(shortened(change.label, 26)) for change in changes]
     figure.add_bar(
         x=[100 * change.mean for change in changes],
         y=places,
@@ -158,16 +155,8 @@ def class_changes(changes: Sequence[ClassChange], *, dark: bool, height: int = 3
         hovertemplate="%{customdata}: %{x:+.1f} points, one seed<extra></extra>",
     )
     figure.add_vline(x=0, line={"color": MUTED[dark], "width": 1.5})
-    figure.update_xaxes(title_text="change of test accuracy (points)", zeroline=False, nticks=7, fixedrange=True)
-    figure.update_yaxes(
-        range=[len(changes) - 0.4, -0.6],
-        tickvals=places,
-        ticktext=names,
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-        ticklabelstandoff=6,
-    )
+    figure.update_xaxes(title_text="change of test accuracy (points)", zeroline=False, nticks=7)
+    name_rows(figure, names)
     figure.update_layout(margin={"t": 8, "r": 14}, bargap=0.35, showlegend=False)
     return figure
 

@@ -6,10 +6,11 @@ import shutil
 import time
 from functools import partial
 
-from core.checkpoints.store import CARD, MEMBERS, versions
-from core.common.devices import likely_device, processor_name
+from core.checkpoints.store import CARD, MEMBERS
+from core.common.devices import likely_device
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
+from core.common.values import plural
 from core.data import load_images
 from core.data.dataset import ImageDataset
 from core.jobs.engine import gpus
@@ -18,7 +19,7 @@ from core.jobs.pool import TEST, TRAIN, PoolTask, TaskResult, WorkerPool, crew_s
 from core.jobs.run import number
 from core.jobs.store import RunStore
 from core.regularization import cost
-from core.regularization.analysis import headline, judged
+from core.regularization.analysis import headline, selected_runs
 from core.regularization.kind import MEMBER
 from core.regularization.results import StudyResult
 from core.regularization.store import STUDIES, read_study
@@ -53,19 +54,19 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
             store.create(config.train_config(member), member.title, kind=MEMBER.name, run_id=member_id)
     has_test = len(dataset.test) > 0
     del dataset  # the processes read their own
-    watch = StudyProgress(job, store, members, config, size)
+    progress = StudyProgress(job, store, members, config, size)
     job.interruptible = False
-    crew = WorkerPool("core.regularization.member", store.root, size, gpus())
+    pool = WorkerPool("core.regularization.member", store.root, size, gpus())
     try:
-        _train(watch, crew)
+        _train(progress, pool)
         if has_test:
-            _test(watch, crew)
+            _test(progress, pool)
     finally:
-        crew.stop(lambda: watch.show("ending"))
-    watch.show("ending")
-    watch.remember_speed()
-    result = watch.result()
-    unfinished = [item for name, item in zip(members, result.members, strict=True) if name not in watch.done]
+        pool.stop(lambda: progress.show("ending"))
+    progress.show("ending")
+    progress.remember_speed()
+    result = progress.result()
+    unfinished = [item for name, item in zip(members, result.members, strict=True) if name not in progress.done]
     if unfinished:
         why = unfinished[0].message.rstrip(".") or "their process died"
         message = f"{len(unfinished)} of {len(members)} runs did not finish ({why}): resume it to try them again."
@@ -76,22 +77,22 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
 
 
 class StudyProgress:
-    """What is known of a study while its runs are under way: how far it is, how fast, and how long still."""
+    """Progress of a running study: steps done, speed, time left."""
 
     def __init__(self, job: Job, store: RunStore, members: dict[str, Member], config: StudyConfig, size: int) -> None:
         self.job, self.store, self.members, self.config, self.size = job, store, members, config, size
         self.done: set[str] = set()
         self.steps: dict[str, int] = {}
         for member_id in members:
-            self.look(member_id)
+            self.refresh(member_id)
         self.started = time.monotonic()
         self.seconds_before = job.run.seconds
         self.steps_before = sum(self.steps.values())
         self.begun: tuple[float, int] | None = None
         job.update(now=True, total_steps=len(members) * config.steps, device=config.device)
 
-    def look(self, member_id: str) -> bool:
-        """Note how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
+    def refresh(self, member_id: str) -> bool:
+        """Read how far a run is; returns whether it is over. One that ended early, or diverged, has done all its steps."""
         over = STUDIES.read_part(self.store.root / member_id) is not None
         if over:
             self.done.add(member_id)
@@ -103,14 +104,13 @@ class StudyProgress:
         """The study as it is on disk."""
         return read_study(RunStore(self.job.folder.parent), self.job.run.id)
 
-    def show(self, stage: str, in_hand: list[PoolTask] | None = None) -> None:
-        """Write how far the study is."""
-        for task in in_hand or []:
-            self.look(task.member_id)
+    def show(self, stage: str, running: list[PoolTask] | None = None) -> None:
+        for task in running or []:
+            self.refresh(task.member_id)
         spent, steps = time.monotonic() - self.started, sum(self.steps.values())
         total = len(self.members) * self.config.steps
         if steps > self.steps_before and self.begun is None:
-            self.begun = (spent, steps)  # starting PyTorch is no part of the rate
+            self.begun = (spent, steps)  # starting PyTorch does not count
         rate = None
         if self.begun and spent - self.begun[0] > 3:
             rate = max(0, steps - self.begun[1]) / (spent - self.begun[0]) or None
@@ -123,9 +123,9 @@ class StudyProgress:
             seconds_left=(total - steps) / rate if rate else None,
         )
 
-    def check(self, stage: str, in_hand: list[PoolTask]) -> None:
+    def check(self, stage: str, running: list[PoolTask]) -> None:
         """Show how far it is; raises Stopped where that is asked for."""
-        self.show(stage, in_hand)
+        self.show(stage, running)
         self.job.stop_if_wanted()
 
     def remember_speed(self) -> None:
@@ -157,18 +157,13 @@ def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> No
         classes=list(dataset.card.classes),
         sizes={"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
         data=data,
-        made={
-            "hardware": f"{processor_name()}, {size} {'process' if size == 1 else 'processes'} with a thread each",
-            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-            "code": str(job.value("code_version") or ""),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        }
+        made=job.provenance(f"{plural(size, 'process')} with a thread each")
         | ({"note": ADDED} if looked or "note" in before["made"] else {}),
     )
 
 
 def _is_usable(store: RunStore, member_id: str) -> bool:
-    """Whether a run can be gone on with, or is over and has left what it should."""
+    """Whether a run can be resumed, or is over with all its files."""
     folder = store.root / member_id
     result = STUDIES.read_part(folder)
     if result is not None:
@@ -180,37 +175,41 @@ def _is_usable(store: RunStore, member_id: str) -> bool:
     return run.resumable or run.active  # active: a process of a worker that was killed is still saving it
 
 
-def _train(watch: StudyProgress, crew: WorkerPool) -> None:
-    missing = [PoolTask(verb=TRAIN, member_id=member_id) for member_id in watch.members if member_id not in watch.done]
+def _train(progress: StudyProgress, pool: WorkerPool) -> None:
+    missing = [
+        PoolTask(verb=TRAIN, member_id=member_id) for member_id in progress.members if member_id not in progress.done
+    ]
     for _ in range(TRIES):
         again = []
-        for answer in crew.run(missing, partial(watch.check, "training")):
-            if not watch.look(answer.task.member_id):
+        for answer in pool.run(missing, partial(progress.check, "training")):
+            if not progress.refresh(answer.task.member_id):
                 again.append(answer.task)
-                _complain(watch, answer)
+                _log_failure(progress, answer)
         missing = again
 
 
-def _test(watch: StudyProgress, crew: WorkerPool) -> None:
-    """Only what was chosen on validation, and only once everything that there is to choose from has been trained."""
-    if len(watch.done) < len(watch.members):
+def _test(progress: StudyProgress, pool: WorkerPool) -> None:
+    """Measure the runs chosen on validation on the test images, once all runs are trained."""
+    if len(progress.done) < len(progress.members):
         return
-    result = watch.result()
-    wanted = {(item.variant, item.train_size, item.seed) for item in judged(result) if item.test_accuracy is None}
+    result = progress.result()
+    wanted = {
+        (item.variant, item.train_size, item.seed) for item in selected_runs(result) if item.test_accuracy is None
+    }
     tasks = [
         PoolTask(verb=TEST, member_id=member_id)
-        for member_id, member in watch.members.items()
+        for member_id, member in progress.members.items()
         if (member.variant.spec, member.train_size, member.seed) in wanted
     ]
-    for answer in crew.run(tasks, partial(watch.check, "measuring on the test images")):
+    for answer in pool.run(tasks, partial(progress.check, "measuring on the test images")):
         if answer.status != "tested":
-            _complain(watch, answer)
-            folder = watch.store.root / answer.task.member_id
+            _log_failure(progress, answer)
+            folder = progress.store.root / answer.task.member_id
             raise LabError(
                 f"A checkpoint could not be measured on the test images ({answer.message.rstrip('.') or answer.status}): "
                 f"resume the study to try again. Should that fail too, delete {folder}, and it trains that run again."
             )
 
 
-def _complain(watch: StudyProgress, answer: TaskResult) -> None:
-    watch.job.log(f"{answer.task.verb} {answer.task.member_id}: {answer.status}. {answer.message}".strip())
+def _log_failure(progress: StudyProgress, answer: TaskResult) -> None:
+    progress.job.log(f"{answer.task.verb} {answer.task.member_id}: {answer.status}. {answer.message}".strip())

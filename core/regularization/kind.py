@@ -1,20 +1,16 @@
-"""What the rest of the house needs to know of a study, and of the runs within one."""
+"""The kinds of jobs of a study and of the runs within one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from core.jobs.kind import Facts, JobKind
+from core.jobs.kind import JobKind
 from core.jobs.run import Run
 from core.models import MODELS
 from core.regularization.study import StudyConfig
 from core.training.config import TrainConfig
 from core.training.kind import FIGURES, facts, out_of_memory
 from core.training.snapshots import title_checkpoints
-
-
-def _facts(config: StudyConfig) -> Facts:
-    return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
 
 
 def _summary(config: StudyConfig) -> str:
@@ -31,7 +27,7 @@ STUDY = JobKind(
     entry="core.regularization.job:run_study",
     read_config=StudyConfig.from_dict,
     title=lambda config: f"{MODELS[config.model].title}, {config.recipe}",
-    facts=_facts,
+    facts=facts,
     parts=lambda config: config.runs,
     part_name="runs",
     page=lambda run: ("regularization", {"view": "Studies", "study": run.id}),

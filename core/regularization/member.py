@@ -23,7 +23,6 @@ from core.common import locks
 from core.common.devices import pick_device
 from core.common.errors import LabError
 from core.data import load_images
-from core.data.dataset import ImageDataset
 from core.jobs.job import Job, Outcome
 from core.jobs.pool import GRACE_S, TEST
 from core.jobs.store import STATE, WORKER_LOCK, RunStore
@@ -74,7 +73,7 @@ def test_member(folder: Path) -> None:
         _dataset(config.dataset),
         pick_device(config.device),
         {"training_seconds": result.seconds, "run": f"{folder.parents[1].name}/{folder.name}"},
-        _quietly,
+        _ignore_stage,
     )
     if evaluation is None:
         return
@@ -92,8 +91,8 @@ def test_member(folder: Path) -> None:
     )
 
 
-def _quietly(words: str, share: float | None) -> None:
-    """Nobody looks at the stages of one run of a study."""
+def _ignore_stage(words: str, share: float | None) -> None:
+    """The stages of one run of a study are not shown."""
 
 
 def main(members: Path) -> None:
@@ -134,9 +133,7 @@ def _kept_step(folder: Path) -> int:
     return int(json.loads((folder / "best" / CARD).read_text())["step"])
 
 
-@lru_cache(maxsize=1)
-def _dataset(name: str) -> ImageDataset:
-    return load_images(name)
+_dataset = lru_cache(maxsize=1)(load_images)
 
 
 def _signals_as_usual() -> None:
@@ -156,8 +153,7 @@ def _end_with_stdin() -> None:
 
 
 if __name__ == "__main__":
-    from core.regularization import (
-        member,
-    )  # by the name that the worker imports it by: else there would be two of `_dataset`
+    # Under the name that the worker imports: as __main__ it would have a second cache of the dataset.
+    from core.regularization import member
 
     member.main(Path(sys.argv[1]))

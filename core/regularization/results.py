@@ -88,7 +88,7 @@ class StudyResult:
         """Runs that are over, whichever way."""
         return sum(item.status in ("finished", "failed") for item in self.members)
 
-    def of(self, variant: str, train_size: int) -> list[MemberResult]:
+    def finished_runs(self, variant: str, train_size: int) -> list[MemberResult]:
         """The runs of a variant at one size that finished, by seed."""
         return [
             item
@@ -105,23 +105,18 @@ class StudyResult:
 
     @classmethod
     def from_dict(cls, values: Any) -> StudyResult:
-        """Rebuild from JSON. Raises LabError for what is no study, or of another version."""
+        """Rebuild from JSON, for a ResultStore. Raises LabError, and what DAMAGED names."""
         values = check_format(values, FORMAT, "study")
-        try:
-            config = StudyConfig.from_dict(values["config"])
-            members = tuple(member_from_dict(item) for item in values["members"])
-            result = cls(
-                config=config,
-                members=members,
-                name=str(values.get("name", "")),
-                classes=tuple(str(label) for label in values.get("classes", ())),
-                sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
-                made={str(key): str(value) for key, value in values.get("made", {}).items()},
-            )
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            if isinstance(error, LabError):
-                raise
-            raise LabError("The study is damaged: make it again.") from error
+        config = StudyConfig.from_dict(values["config"])
+        members = tuple(member_from_dict(item) for item in values["members"])
+        result = cls(
+            config=config,
+            members=members,
+            name=str(values.get("name", "")),
+            classes=tuple(str(label) for label in values.get("classes", ())),
+            sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
+            made={str(key): str(value) for key, value in values.get("made", {}).items()},
+        )
         wanted = [(item.variant.spec, item.train_size, item.seed) for item in config.members()]
         if [(item.variant, item.train_size, item.seed) for item in members] != wanted:
             raise LabError("The study is damaged, its runs are not those that it describes: make it again.")
@@ -136,7 +131,7 @@ def waiting(member: Member) -> MemberResult:
 
 
 def member_from_dict(values: dict[str, Any]) -> MemberResult:
-    """Rebuild from JSON. Raises LabError, TypeError, AttributeError or KeyError for what is damaged."""
+    """Rebuild from JSON. Raises LabError, and what DAMAGED names."""
     curve = Curve(**{key: tuple(column) for key, column in values.get("curve", {}).items()})
     given = values | {"curve": curve, "test_per_class": tuple(values.get("test_per_class", ()))}
     result = MemberResult(**given)
@@ -146,7 +141,7 @@ def member_from_dict(values: dict[str, Any]) -> MemberResult:
     counts = [result.train_size, result.seed, result.step, *curve.step]
     counts += [] if result.kept_step is None else [result.kept_step]
     columns = [getattr(curve, item.name) for item in dataclasses.fields(Curve)]
-    whole = (
+    valid = (
         all(isinstance(text, str) for text in (result.variant, result.message, result.checkpoint))
         and result.status in STATUSES
         and all(value is None or (finite(value) and 0 <= value <= 1) for value in shares)
@@ -155,7 +150,7 @@ def member_from_dict(values: dict[str, Any]) -> MemberResult:
         and None not in result.test_per_class
         and len({len(column) for column in columns}) == 1
     )
-    if not whole:
+    if not valid:
         raise LabError("The study is damaged, it has figures that cannot be: make it again.")
     return result
 

@@ -34,10 +34,10 @@ def member_store(store: RunStore, study_id: str) -> RunStore:
 
 
 def read_study(store: RunStore, study_id: str) -> StudyResult:
-    """A study as far as it is. Raises LabError for one that is not there, is none, or cannot be read any more."""
+    """A study as far as it is. Raises LabError for one that is missing, another kind of run, or unreadable."""
     run = store.get(study_id)
     if run.kind != STUDY.name:
-        raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
+        raise LabError(f"The run {study_id} is not a study: pick one from the list of studies.")
     config: StudyConfig = store.config(study_id)
     members = member_store(store, study_id)
     found = []
@@ -69,7 +69,7 @@ def extend_study(store: RunStore, study_id: str, config: StudyConfig) -> None:
 
     def change(old: Any) -> StudyConfig:
         if not isinstance(old, StudyConfig):
-            raise LabError(f"The run {study_id} is no study: pick one from the list of studies.")
+            raise LabError(f"The run {study_id} is not a study: pick one from the list of studies.")
         if config.replace(arms=old.arms, train_sizes=old.train_sizes, seeds=old.seeds) != old:
             raise LabError("Only arms, sizes and seeds can be added to a study: start a new one for anything else.")
         return config

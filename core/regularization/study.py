@@ -54,7 +54,6 @@ class Member:
 
     @property
     def title(self) -> str:
-        """For people."""
         return f"{self.variant.label}, {self.train_size:,} images, seed {self.seed}"
 
 
@@ -173,7 +172,6 @@ class StudyConfig(Settings):
 
     @property
     def runs(self) -> int:
-        """How many runs it has."""
         return len(self._variants()) * len(self.train_sizes) * self.seeds
 
     def _variants(self) -> dict[str, Variant]:

@@ -1,12 +1,11 @@
-"""Regularization techniques: one dataclass each, with its strength, how it works and its paper. Nothing here imports torch.
+"""Regularization techniques: one class each, with its strength, how it works and its paper. Nothing here imports torch.
 
-A technique is a change of a TrainConfig and nothing else: the one trainer does the work, so that no arm of a study has a
-loop of its own.
+A technique is a change of a TrainConfig and nothing else: the one trainer does the work, so all arms of a study
+share one loop.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +24,7 @@ IMAGE_MODELS = tuple(name for name, entry in MODELS.items() if entry.task == "im
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Technique(ABC):
+class Technique:
     """What all have in common. Raises LabError for a strength outside `low`..`high`."""
 
     strength: float
@@ -38,12 +37,12 @@ class Technique(ABC):
     """How it works, in a sentence."""
     paper: ClassVar[str]
     url: ClassVar[str]
-    unit: ClassVar[str]
+    unit: ClassVar[str] = ""
     """What the strength is; empty for a technique that is either on or off."""
-    low: ClassVar[float]
-    high: ClassVar[float]
-    default: ClassVar[float]
-    grid: ClassVar[tuple[float, ...]]
+    low: ClassVar[float] = 1
+    high: ClassVar[float] = 1
+    default: ClassVar[float] = 1
+    grid: ClassVar[tuple[float, ...]] = (1,)
     """Strengths worth trying, from weak to strong: what `tune` stands for."""
     whole: ClassVar[bool] = False
     """Whether the strength is a whole number."""
@@ -70,18 +69,19 @@ class Technique(ABC):
         """`Dropout 0.3`, for people."""
         return f"{self.title} {plain_number(self.strength)}" if self.unit else self.title
 
-    @abstractmethod
     def apply(self, config: TrainConfig) -> TrainConfig:
-        """The config with this technique switched on."""
-
-    def model_setting(self, config: TrainConfig, **settings: float | bool) -> TrainConfig:
-        """The config with settings of its model changed."""
-        return config.replace(model_config=config.model_settings | settings)
+        """The config with this technique switched on: the field of its name set to its strength."""
+        return config.replace(**{self.name: int(self.strength) if self.whole else self.strength})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelTechnique(Technique):
+    """A technique that is a setting of the model."""
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(model_config=config.model_settings | {self.name: self.strength if self.unit else True})
+
+
 class L2(Technique):
-    strength: float = 0.3
     name = "l2"
     title = "L2 (weight decay)"
     how = (
@@ -98,9 +98,7 @@ class L2(Technique):
         return config.replace(weight_decay=self.strength)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class L1(Technique):
-    strength: float = 1e-4
     name = "l1"
     title = "L1"
     how = "Adds strength × the sum of all absolute weights to what is minimised, which pushes small weights to zero."
@@ -110,13 +108,8 @@ class L1(Technique):
     low, high, default = 0.0, 0.1, 1e-4
     grid = (3e-5, 1e-4, 3e-4)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return config.replace(l1=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dropout(Technique):
-    strength: float = 0.3
+class Dropout(ModelTechnique):
     name = "dropout"
     title = "Dropout"
     how = "Hides a random share of the last layer's inputs at every step, so that no unit can rely on another one."
@@ -126,13 +119,8 @@ class Dropout(Technique):
     low, high, default = 0.0, 0.95, 0.3
     grid = (0.1, 0.3, 0.5, 0.7)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return self.model_setting(config, dropout=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpatialDropout(Technique):
-    strength: float = 0.1
+class SpatialDropout(ModelTechnique):
     name = "spatial_dropout"
     title = "Spatial dropout"
     how = "Hides whole feature maps after each block: single pixels of a map tell each other what was hidden."
@@ -142,16 +130,11 @@ class SpatialDropout(Technique):
     low, high, default = 0.0, 0.95, 0.1
     grid = (0.05, 0.1, 0.2)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return self.model_setting(config, spatial_dropout=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Augment(Technique):
-    strength: float = 2.0
     name = "augment"
     title = "Flip + crop"
-    how = "Shows every image mirrored half of the time and moved by up to so many pixels, which leaves its class alone."
+    how = "Mirrors half of the images and moves each by up to this many pixels, which leaves its class alone."
     paper = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
     url = "https://papers.nips.cc/paper/4824"
     unit = "pixels"
@@ -163,12 +146,10 @@ class Augment(Technique):
         return config.replace(flip="random", crop_padding=int(self.strength))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Cutout(Technique):
-    strength: float = 8.0
     name = "cutout"
     title = "Cutout"
-    how = "Hides a square of so many pixels of every training image, so that no single part may decide."
+    how = "Hides a random square of every training image, this many pixels wide, so that no single part decides."
     paper = "DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout"
     url = "https://arxiv.org/abs/1708.04552"
     unit = "pixels"
@@ -176,13 +157,8 @@ class Cutout(Technique):
     grid = (4, 8, 16)
     whole = True
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return config.replace(cutout=int(self.strength))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Mixup(Technique):
-    strength: float = 0.2
     name = "mixup"
     title = "Mixup"
     how = (
@@ -195,13 +171,8 @@ class Mixup(Technique):
     low, high, default = 0.01, 10.0, 0.2
     grid = (0.1, 0.2, 0.5, 1.0)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return config.replace(mixup=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CutMix(Technique):
-    strength: float = 1.0
     name = "cutmix"
     title = "CutMix"
     how = "Pastes a box out of another image and mixes the two labels by the share of pixels; its size is drawn from Beta."
@@ -211,50 +182,35 @@ class CutMix(Technique):
     low, high, default = 0.01, 10.0, 1.0
     grid = (0.2, 1.0)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return config.replace(cutmix=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TrivialAugment(Technique):
-    strength: float = 1.0
     name = "trivial_augment"
     title = "TrivialAugment"
-    how = "Changes every image by one operation (turn, shear, colour, contrast, …) drawn at random, as strong as chance has it."
+    how = "Changes every image by one random operation (turn, shear, colour, contrast, …) of random strength."
     paper = "Müller & Hutter 2021, TrivialAugment: tuning-free yet state-of-the-art data augmentation"
     url = "https://arxiv.org/abs/2103.10158"
-    unit = ""
-    low, high, default = 1, 1, 1
-    grid = (1,)
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         return config.replace(auto_augment="trivialaugment")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSmoothing(Technique):
-    strength: float = 0.1
     name = "label_smoothing"
     title = "Label smoothing"
-    how = "Asks for a little probability on every class instead of all of it on one, so that logits need not grow without end."
+    how = "Asks for a little probability on every class instead of all of it on one, so that logits need not keep growing."
     paper = "Szegedy et al. 2016, Rethinking the Inception architecture for computer vision"
     url = "https://arxiv.org/abs/1512.00567"
     unit = "probability mass"
     low, high, default = 0.0, 0.9, 0.1
     grid = (0.05, 0.1, 0.2)
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return config.replace(label_smoothing=self.strength)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyStopping(Technique):
-    strength: float = 4.0
     name = "early_stopping"
     title = "Early stopping"
     how = (
-        "Ends after so many evaluations without a better validation accuracy and goes back to the best weights; all other "
-        "arms are judged by their last weights."
+        "Ends after this many evaluations without a better validation accuracy and goes back to the best weights; all other "
+        "arms are compared by their last weights."
     )
     paper = "Prechelt 1998, Early stopping – but when?"
     url = "https://doi.org/10.1007/3-540-49430-8_3"
@@ -267,29 +223,19 @@ class EarlyStopping(Technique):
         return config.replace(early_stopping=int(self.strength), keep="best")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchNorm(Technique):
-    strength: float = 1.0
+class BatchNorm(ModelTechnique):
     name = "batch_norm"
     title = "Batch-norm"
     how = "Scales every feature map to mean 0 and variance 1 over the batch, whose noise acts as a regularizer."
     paper = "Ioffe & Szegedy 2015, Batch normalization"
     url = "https://arxiv.org/abs/1502.03167"
-    unit = ""
-    low, high, default = 1, 1, 1
-    grid = (1,)
     models = ("simple_cnn",)  # the others have it in every block already
 
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return self.model_setting(config, batch_norm=True)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EMA(Technique):
-    strength: float = 0.99
     name = "ema"
     title = "EMA of weights"
-    how = "Answers with a running average of the weights, which keeps so much of itself at every step."
+    how = "Predicts with a running average of the weights; the decay is the share of it that stays at every step."
     paper = "Polyak & Juditsky 1992, Acceleration of stochastic approximation by averaging"
     url = "https://doi.org/10.1137/0330046"
     unit = "decay"
@@ -300,9 +246,7 @@ class EMA(Technique):
         return config.replace(average="ema", average_decay=self.strength)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StochasticDepth(Technique):
-    strength: float = 0.1
+class StochasticDepth(ModelTechnique):
     name = "stochastic_depth"
     title = "Stochastic depth"
     how = "Skips residual branches at random, deeper ones more often, so that each must be useful by itself."
@@ -312,9 +256,6 @@ class StochasticDepth(Technique):
     low, high, default = 0.0, 0.95, 0.1
     grid = (0.1, 0.2, 0.5)
     models = ("fast_resnet", "resnet18")  # it needs residual connections
-
-    def apply(self, config: TrainConfig) -> TrainConfig:
-        return self.model_setting(config, stochastic_depth=self.strength)
 
 
 TECHNIQUES: dict[str, type[Technique]] = {

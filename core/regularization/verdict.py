@@ -50,7 +50,7 @@ from functools import cache
 import numpy as np
 
 from core.common.errors import LabError
-from core.common.values import finite, signed
+from core.common.values import plus_minus
 
 Table = Mapping[str, Mapping[int, float]]
 """Arm -> seed -> accuracy, 0..1. A run that is not done, or diverged, has no cell."""
@@ -73,25 +73,13 @@ class Verdict:
     figures: str = ""
     """`+3.1 ± 0.6`, with as many digits as show that the interval leaves out 0; empty where there is no effect."""
 
-    @property
-    def low(self) -> float | None:
-        """Lower end of the interval; None where there is none."""
-        return None if self.effect is None or self.half_width is None else self.effect - self.half_width
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of the interval; None where there is none."""
-        return None if self.effect is None or self.half_width is None else self.effect + self.half_width
-
 
 def verdicts(tables: Mapping[int, Table], baseline: str, level: float = 0.95) -> dict[int, dict[str, Verdict]]:
     """A verdict on every arm at every size. tables: size -> arm -> seed -> accuracy, 0..1; cells may be missing.
 
     With probability `level` all intervals of the study hold at once: within a size by Dunnett, across the sizes that
-    have any by Šidák's level ** (1 / sizes). Raises LabError for a level or an accuracy that is none.
+    have any by Šidák's level ** (1 / sizes). Raises LabError for an accuracy outside 0..1.
     """
-    if not finite(level) or not 0 < level < 1:
-        raise LabError(f"level={level} is not valid: the level must lie between 0 and 1, for example 0.95.")
     for size, table in tables.items():
         for arm, cells in table.items():
             for seed, accuracy in cells.items():
@@ -205,13 +193,9 @@ def _verdicts_at(table: Table, baseline: str, level: float) -> dict[str, Verdict
 
 def _verdict(effect: float, half_width: float, seeds: int, of: int) -> Verdict:
     kind = "noise" if abs(effect) <= half_width else "helps" if effect > 0 else "hurts"
-    # One decimal, or as many more as show that the interval leaves out 0.
-    digits = 1
-    while kind != "noise" and digits < 4 and round(100 * abs(effect), digits) <= round(100 * half_width, digits):
-        digits += 1
     shared = f", {seeds} of {of} seeds" if seeds < of else ""
     name = "within seed noise" if kind == "noise" else kind
-    figures = f"{signed(100 * effect, digits)} ± {100 * half_width:.{digits}f}"
+    figures = plus_minus(100 * effect, 100 * half_width, 1)
     words = f"{name} ({figures} points{shared})"
     return Verdict(kind=kind, effect=effect, half_width=half_width, seeds=seeds, words=words, figures=figures)
 

@@ -22,7 +22,8 @@ FIGURES = (
 """`best_…` of the best checkpoint: least loss for text, best accuracy for images; `test_accuracy` once, at the end."""
 
 
-def facts(config: TrainConfig) -> Facts:
+def facts(config: Any) -> Facts:
+    """Of a configuration with the fields of a training."""
     return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
 
 

@@ -75,14 +75,10 @@ def _work(reference: CheckpointRef, kind: str) -> Callable[[Progress], Any]:
         report(0.0, "loading")
         warm.hold()
         checkpoint, name = loaded(reference), reference.card.dataset.name
-
-        def told(share: float) -> None:
-            report(share, "scanning")
-
         if reference.card.task == "text":
             tokens = text_dataset(name).validation
-            return text_sensitivity(checkpoint, tokens, most_characters=MOST_CHARACTERS, on_progress=told)
+            return text_sensitivity(checkpoint, tokens, most_characters=MOST_CHARACTERS, on_progress=report)
         part = dataset(name).validation
-        return sensitivity(checkpoint, part.images, part.labels, kind=kind, most_images=MOST_IMAGES, on_progress=told)
+        return sensitivity(checkpoint, part.images, part.labels, kind=kind, most_images=MOST_IMAGES, on_progress=report)
 
     return work

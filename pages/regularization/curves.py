@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.regularization.analysis import ArmResult, under_way
+from core.regularization.analysis import ArmResult, unfinished_arm
 from core.regularization.figures_curves import arm_curves, curve_bounds
 from core.regularization.results import StudyResult
 from pages.shared.elements import show_figure
@@ -23,7 +23,7 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
     """A panel for every arm that has a measurement at this size."""
     over = {row.arm: row for row in rows}
     # In the order of the study: by verdict, panels would change places while it runs.
-    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or under_way(result, arm, size))]
+    found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or unfinished_arm(result, arm, size))]
     if not found:
         st.caption(
             "Nothing was measured yet at this number of training images: curves appear with the first measurement."

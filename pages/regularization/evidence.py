@@ -11,7 +11,7 @@ from core.regularization.analysis import (
     baseline_point,
     class_changes,
     strengths,
-    worth,
+    worth_images,
 )
 from core.regularization.arms import BASELINE, inside
 from core.regularization.figures import sizes as sizes_figure
@@ -55,7 +55,7 @@ def sizes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
     sentences = [
         f"With {inside(titles[arm])}, {size:,} images do as well as about {_round(count):,} without."
         for arm in shown
-        if (count := worth(rows, arm, size)) is not None
+        if (count := worth_images(rows, arm, size)) is not None
     ]
     if sentences:
         st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
@@ -168,7 +168,7 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:
-    runs = result.of(row.variant, row.train_size)
+    runs = result.finished_runs(row.variant, row.train_size)
     return next((item.checkpoint for item in runs if item.checkpoint), "")
 
 

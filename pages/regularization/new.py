@@ -35,9 +35,7 @@ LABELS = TITLES | {
     "evaluations": "Evaluations",
 }
 """What the form calls the fields of a study."""
-ONE_SEED = (
-    "With one seed there will be no verdict: luck and effect cannot be told apart. Take at least 2, better 3 or more."
-)
+ONE_SEED = "With one seed there will be no verdict: it cannot separate an effect from chance. Take 2 or, better, 3."
 
 
 TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where it matters."

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from core.checkpoints.store import Checkpoint
 from core.common.progress import Progress
-from core.compression.measuring.notes import usual_precision
 from core.inference.generate import MAX_PROMPT, Character, read_prompt, write
-from core.inference.sampling import SamplingConfig
+from core.inference.sampling import SamplingConfig, usual_precision
 from pages.shared.tasks import BackgroundTask
 
 STEADY = 120.0

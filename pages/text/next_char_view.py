@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from core.compression.measuring.notes import runs_in_int8
+from core.inference.sampling import runs_in_int8
 from core.language.attribution import (
     COUNTS,
     DRAWS,

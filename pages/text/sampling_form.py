@@ -9,8 +9,7 @@ import streamlit as st
 from core.checkpoints.store import Card
 from core.common.errors import LabError
 from core.common.settings import field_help, fields_of
-from core.compression.measuring.notes import runs_in_int8
-from core.inference.sampling import SamplingConfig
+from core.inference.sampling import SamplingConfig, runs_in_int8
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
 

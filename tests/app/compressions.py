@@ -12,12 +12,13 @@ import torch
 
 from core.checkpoints.store import MEMBERS, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.compression.kind import COMPRESS
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.results import CompressionResult, Measurement
 from core.compression.steps import FineTune, Float16, PruneWeights, Step
 from core.compression.store import COMPRESSIONS, variant_folder, write_measurement
 from core.jobs import RunStore
+from core.models import clone_model
 from tests.unit.compression import synthetic_results as made_up
 
 STEPS: tuple[Step, ...] = (PruneWeights(amount=0.5), FineTune(epochs=2), Float16())
@@ -112,7 +113,7 @@ def write_curve(run_id: str, variant: str, epochs: int = 2) -> None:
 
 def _make(folder: Path, parent: Checkpoint, step: Step, item: Measurement, place: int) -> Checkpoint:
     """The parent with half of its weights gone, or what else tells it apart."""
-    model = clone_model(parent)
+    model = clone_model(parent.model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1 - 0.1 * place)

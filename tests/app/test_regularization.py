@@ -164,7 +164,7 @@ def test_a_study_half_way_speaks_of_validation_and_gives_no_verdict_yet(open_pag
 
 def test_one_seed_gives_no_verdict(open_page: Open) -> None:
     at = open_page("regularization", study=store_study(result_of(CONFIG.replace(seeds=1))))
-    assert "No verdict: with one seed, luck and effect cannot be told apart." in texts(at)
+    assert "No verdict: one seed cannot separate an effect from chance." in texts(at)
     assert "one seed says nothing about luck; run at least 3" in read(at.info[0].value)
     assert set(table(at)["Verdict"]) == {"baseline", "no verdict"}
     assert set(table(at)["Effect (points)"]) == {"–"}

@@ -19,7 +19,7 @@ SPINE = ("common", "models", "data", "checkpoints", "inference", "jobs", "traini
 ROOMS = {
     "images": set(),
     "attribution": {"images"},
-    "language": {"attribution", "compression"},
+    "language": {"attribution"},
     "regularization": set(),
     "compression": set(),
 }

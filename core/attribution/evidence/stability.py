@@ -15,8 +15,8 @@ from torch import Tensor
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_image
 from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
-from core.attribution.networks import clone_model
 from core.common.errors import LabError
+from core.models import clone_model
 
 
 def infidelity(

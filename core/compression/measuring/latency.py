@@ -69,7 +69,7 @@ def interleaved(
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """So many threads for PyTorch's operators, for a while."""
+    """Sets the threads of PyTorch's operators within a block."""
     import torch
 
     before = torch.get_num_threads()

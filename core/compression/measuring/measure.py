@@ -7,9 +7,9 @@ each (no test-time augmentation). Text: see core.compression.measuring.measure_t
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import nn
 from core.checkpoints.store import Card, Checkpoint
 from core.common.devices import cores
 from core.common.errors import LabError
+from core.common.progress import Progress, no_progress
 from core.compression.measuring.comparable import check_comparable
 from core.compression.measuring.counting import layers_of_images, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory, torch_threads
@@ -32,16 +33,12 @@ from core.compression.results import SUBJECTS, Latency, Measurement
 from core.data import Dataset, ImageDataset, TextDataset
 from core.inference.evaluation import wilson
 from core.inference.images import logits_of
+from core.models import clone_model
 
-OnStage = Callable[[str, float | None], None]
 BATCH = 250
 """Test images that are answered at once."""
 COMPARED = 200
 """Test images on which the ONNX file is compared with PyTorch."""
-
-
-def _silent(words: str, share: float | None) -> None:
-    pass
 
 
 class Bench:
@@ -54,13 +51,11 @@ class Bench:
         dataset: Dataset | None,
         *,
         threads: int = 1,
-        most_images: int = 0,
-        on_stage: OnStage = _silent,
+        on_progress: Progress = no_progress,
     ) -> None:
-        """stored_bytes: of the original's weights file. dataset: None where it is not at hand; what can be measured then is.
-        threads: for latencies. most_images: test images that are answered, spread evenly; 0: all. on_stage gets what is being
-        measured, in words, and the share of it that is done, 0..1, or None. Raises LabError for a number of threads that is
-        none.
+        """stored_bytes: of the original's weights file. dataset: None where it is missing: the rest is measured.
+        threads: for latencies. Raises LabError for an
+        invalid number of threads.
         """
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
             raise LabError(f"threads={repr(threads)[:60]} is not valid: it must be a whole number from 1 to 256.")
@@ -68,44 +63,34 @@ class Bench:
         self.side: ImageBench | TextBench
         if original.card.task == "text":
             text = dataset if isinstance(dataset, TextDataset) else None
-            self.side = TextBench(self.original, text, on_stage=on_stage)
+            self.side = TextBench(self.original, text, on_progress=on_progress)
         else:
             images = dataset if isinstance(dataset, ImageDataset) else None
-            self.side = ImageBench(self.original, images, threads=threads, most_images=most_images, on_stage=on_stage)
+            self.side = ImageBench(self.original, images, threads=threads, on_progress=on_progress)
 
     def measure_original(self) -> tuple[Measurement, np.ndarray | None]:
         """`measure` for the original itself."""
         return self.measure(self.original, self.stored_bytes, id=ORIGINAL, title="original")
 
     def measure(
-        self,
-        checkpoint: Checkpoint,
-        stored_bytes: int,
-        *,
-        id: str,
-        title: str,
-        number: int = 0,
-        seed: int = 0,
-        control: bool = False,
+        self, checkpoint: Checkpoint, stored_bytes: int, *, id: str, title: str, **about: Any
     ) -> tuple[Measurement, np.ndarray | None]:
         """All figures of a checkpoint, and its answers (N,) int16 to the test images (None: of text, or without images).
 
-        stored_bytes: of its weights file. id: `original` for the original itself, which is compared with nothing. Raises
-        LabError for a checkpoint that answers another question than the original.
+        stored_bytes: of its weights file. id: `original` for the original itself, which is compared with nothing. about: more
+        fields of the Measurement. Raises LabError for a checkpoint that answers another question than the original.
         """
         check_comparable(self.original.card, checkpoint.card)
-        itself = id == ORIGINAL
-        checkpoint = self.original if itself else _on_cpu(checkpoint)
-        figures, answers = self.side.measure(checkpoint, itself)
+        is_original = id == ORIGINAL
+        checkpoint = self.original if is_original else _on_cpu(checkpoint)
+        figures, answers = self.side.measure(checkpoint, is_original)
         measured = Measurement(
             id=id,
             title=title,
-            number=number,
-            seed=seed,
-            control=control,
             model=checkpoint.card.model,
             stored_bytes=stored_bytes,
             parameters=sum(parameter.numel() for parameter in checkpoint.model.parameters()),
+            **about,
             **figures,
         )
         return measured, answers
@@ -124,48 +109,48 @@ class _Running:
 
 
 class ImageBench:
-    """The part of Bench that is about image classifiers."""
+    """Measures image classifiers against an original."""
 
     def __init__(
-        self, original: Checkpoint, dataset: ImageDataset | None, *, threads: int, most_images: int, on_stage: OnStage
+        self,
+        original: Checkpoint,
+        dataset: ImageDataset | None,
+        *,
+        threads: int,
+        on_progress: Progress,
     ) -> None:
-        self.original, self.threads, self.on_stage = original, threads, on_stage
+        self.original, self.threads, self.on_progress = original, threads, on_progress
         self.images: np.ndarray | None = None
         self.labels = np.zeros(0, np.int64)
         self.missing = _missing(original.card, dataset)
         if dataset is not None and not self.missing:
-            chosen = np.arange(len(dataset.test))
-            if 0 < most_images < len(chosen):
-                chosen = np.linspace(0, len(chosen) - 1, most_images).round().astype(np.int64)
-            self.images, self.labels = dataset.test.images[chosen], np.asarray(dataset.test.labels)[chosen]
-        self._running: _Running | None = None
-        self._answers: np.ndarray | None = None
+            self.images, self.labels = dataset.test.images, dataset.test.labels
 
-    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Fields of a Measurement, and the answers. itself: the checkpoint is the original."""
+    def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Fields of a Measurement, and the answers. is_original: the checkpoint is the original."""
         card = checkpoint.card
         side = card.image_data.image_size
-        first = self._first()
-        running = first if itself else self._start(checkpoint)
+        first = self._first
+        running = first if is_original else self._start(checkpoint)
         notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
         layers, macs = layers_of_images(checkpoint.model, side)
         zeros = zeros_of(checkpoint.model)
-        latency_ms, losses = self._latencies(running, None if itself else first, side)
+        latency_ms, losses = self._latencies(running, None if is_original else first, side)
         if running.network is not None and first.network is None:
             notes.append("The original cannot run in ONNX Runtime, so there is no speed to compare with there.")
         memory, error = None, None
         if running.data:
-            self.on_stage("peak memory", None)
+            self.on_progress(0.0, "peak memory")
             memory = peak_memory(running.data, (1, 3, side, side), threads=self.threads)
             if memory is None:
                 notes.append("Peak memory could not be measured on this machine.")
-            self.on_stage("the ONNX file against PyTorch", None)
+            self.on_progress(0.0, "the ONNX file against PyTorch")
             try:
                 compared = None if self.images is None else self.images[:COMPARED]
                 error = compare_export(checkpoint, running.data, compared)
             except LabError as problem:
                 notes.append(str(problem))
-        answers = self._answers_of_original() if itself else self._answer(checkpoint, running)
+        answers = self._original_answers if is_original else self._answer(checkpoint, running)
         if self.missing:
             notes.append(self.missing)
         notes += about_zeros(zeros) + losses + busy(latency_ms)
@@ -180,18 +165,22 @@ class ImageBench:
             "layers": layers,
         }
         if answers is not None:
-            figures |= self._right(answers, None if itself else self._answers_of_original())
+            figures |= self._accuracy(answers, None if is_original else self._original_answers)
             notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
         return figures | {"notes": tuple(notes)}, answers
 
+    @cached_property
     def _first(self) -> _Running:
-        if self._running is None:
-            self._running = self._start(self.original)
-        return self._running
+        """The original in both runtimes."""
+        return self._start(self.original)
+
+    @cached_property
+    def _original_answers(self) -> np.ndarray | None:
+        return self._answer(self.original, self._first)
 
     def _start(self, checkpoint: Checkpoint) -> _Running:
-        self.on_stage("export to ONNX", None)
-        model = copy.deepcopy(checkpoint.model).eval().to(memory_format=torch.channels_last)
+        self.on_progress(0.0, "export to ONNX")
+        model = clone_model(checkpoint.model).to(memory_format=torch.channels_last)
         try:
             data = export_onnx(checkpoint)
             return _Running(model, data, OnnxNetwork(data, threads=self.threads), ())
@@ -208,7 +197,7 @@ class ImageBench:
             runtime, _, size = subject.partition("_b")
             if runtime == "onnx" and any(item.network is None for item in both):
                 continue
-            self.on_stage(f"time {PLACES[subject]}", None)
+            self.on_progress(0.0, f"time {PLACES[subject]}")
             batch = np.random.default_rng(0).standard_normal((int(size), 3, side, side), dtype=np.float32)
             with torch_threads(self.threads):
                 times = interleaved([_call(item, runtime, batch) for item in both])
@@ -220,11 +209,6 @@ class ImageBench:
             sentences += slower(PLACES[subject], times[0], times[-1])
         return found, sentences
 
-    def _answers_of_original(self) -> np.ndarray | None:
-        if self._answers is None:
-            self._answers = self._answer(self.original, self._first())
-        return self._answers
-
     def _answer(self, checkpoint: Checkpoint, running: _Running) -> np.ndarray | None:
         """(N,) int16: the likeliest class of each test image, through the ONNX file where there is one."""
         if self.images is None:
@@ -232,7 +216,7 @@ class ImageBench:
         network = OnnxNetwork(running.data, threads=cores()) if running.data else None
         parts = []
         for start in range(0, len(self.images), BATCH):
-            self.on_stage(f"answer {len(self.images):,} test images", start / len(self.images))
+            self.on_progress(start / len(self.images), f"answer {len(self.images):,} test images")
             images = self.images[start : start + BATCH]
             if network is not None:
                 logits = network.logits(onnx_inputs(checkpoint.card, images))
@@ -241,8 +225,8 @@ class ImageBench:
             parts.append(logits.argmax(axis=1).astype(np.int16))
         return np.concatenate(parts)
 
-    def _right(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
-        """What the answers are worth, alone and against the original's."""
+    def _accuracy(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
+        """Accuracy of the answers, and their difference from the original's."""
         right, n = answers == self.labels, len(self.labels)
         classes = range(len(self.original.card.image_data.classes))
         found: dict[str, Any] = {
@@ -283,7 +267,7 @@ def _missing(card: Card, dataset: ImageDataset | None) -> str:
     """Why there are no test images to answer, in a sentence; empty where there are."""
     end = "so accuracy was not measured."
     if dataset is None:
-        return f"{card.dataset.title[:100]} is not at hand, {end}"
+        return f"{card.dataset.title[:100]} is not on this machine, {end}"
     if dataset.card.classes != card.image_data.classes:
         return f"{dataset.card.title} no longer has the classes that this was trained on, {end}"
     if not len(dataset.test):
@@ -297,4 +281,4 @@ def _missing(card: Card, dataset: ImageDataset | None) -> str:
 def _on_cpu(checkpoint: Checkpoint) -> Checkpoint:
     if all(parameter.device.type == "cpu" for parameter in checkpoint.model.parameters()):
         return checkpoint
-    return dataclasses.replace(checkpoint, model=copy.deepcopy(checkpoint.model).cpu())
+    return dataclasses.replace(checkpoint, model=clone_model(checkpoint.model).cpu())

@@ -8,7 +8,7 @@ range that their inputs are rounded in.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.compression.measuring.counting import bytes_in_int8, layers_of_text, zeros_of
 from core.compression.measuring.latency import interleaved, torch_threads
-from core.compression.measuring.notes import about_storage, about_zeros, runs_in_int8, slower, usual_precision
+from core.compression.measuring.notes import about_storage, about_zeros, slower
 from core.compression.measuring.significance import mean_interval
 from core.data import UNKNOWN, TextDataset
 from core.inference.decoding import IncrementalDecoder, RecurrentStepper, stepper
+from core.inference.sampling import runs_in_int8, usual_precision
 from core.inference.text import character_losses, unk_token
 
 BURST = 32
@@ -37,19 +39,16 @@ NOT_MEASURED = (
 class TextBench:
     """Measures language models against an original, whose losses are computed once."""
 
-    def __init__(
-        self, original: Checkpoint, dataset: TextDataset | None, *, on_stage: Callable[[str, float | None], None]
-    ) -> None:
-        self.original, self.on_stage = original, on_stage
+    def __init__(self, original: Checkpoint, dataset: TextDataset | None, *, on_progress: Progress) -> None:
+        self.original, self.on_progress = original, on_progress
         self.missing = _missing(original.card, dataset)
         self.tokens = None if dataset is None or self.missing else dataset.validation
-        self._losses: tuple[np.ndarray, np.ndarray] | None = None
 
-    def measure(self, checkpoint: Checkpoint, itself: bool) -> tuple[dict[str, Any], None]:
-        """Fields of a Measurement; a text has no answers to keep. itself: the checkpoint is the original."""
+    def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], None]:
+        """Fields of a Measurement; a text has no answers to keep. is_original: the checkpoint is the original."""
         card, model = checkpoint.card, checkpoint.model
         int8 = runs_in_int8(card)
-        notes = [*([NOT_MEASURED] if itself else []), *about_storage(card, False)]
+        notes = [*([NOT_MEASURED] if is_original else []), *about_storage(card, False)]
         layers, macs = layers_of_text(model)
         zeros = zeros_of(model)
         figures: dict[str, Any] = {
@@ -66,13 +65,13 @@ class TextBench:
             if not int8:
                 raise
             notes.append(
-                "8-bit products are not to be had on this machine, so speed was not measured and loss is that of float32 "
+                "8-bit arithmetic is not available on this machine, so speed was not measured and loss is that of float32 "
                 f"({str(error)[:200]})."
             )
         sentences: list[str] = []
         if engine is not None:
-            self.on_stage("write", None)
-            own, original = self._times(checkpoint, engine, itself)
+            self.on_progress(0.0, "write")
+            own, original = self._times(checkpoint, engine, is_original)
             sentences = slower("when it writes", own, original)
             figures |= {
                 "characters_per_s": 1 / float(np.median(own)),
@@ -81,45 +80,48 @@ class TextBench:
         if self.missing:
             notes.append(self.missing)
         else:
-            before = self._losses_of_original()
-            now = before if itself else self._read(checkpoint, engine)
-            figures |= _scores(*now)
-            if not itself:
-                differences = now[0] - before[0]
+            before = self._original_losses
+            losses, right = before if is_original else self._read(checkpoint, engine)
+            figures |= {"loss_nats": float(losses.mean()), "accuracy": float(right.mean()), "images": len(losses)}
+            if not is_original:
+                differences = losses - before[0]
                 figures |= {
                     "delta_nats": float(differences.mean()),
                     "delta_nats_interval": mean_interval(differences),
-                    "delta_points": 100 * (float(now[1].mean()) - float(before[1].mean())),
+                    "delta_points": 100 * (float(right.mean()) - float(before[1].mean())),
                 }
         notes += about_zeros(zeros) + sentences
         return figures | {"notes": tuple(notes)}, None
 
-    def _losses_of_original(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._losses is None:
-            self._losses = self._read(self.original, _engine(self.original))
-        return self._losses
+    @cached_property
+    def _original_losses(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._read(self.original, _engine(self.original))
 
     @torch.no_grad()
     def _read(self, checkpoint: Checkpoint, engine: IncrementalDecoder | None) -> tuple[np.ndarray, np.ndarray]:
         """Loss (N,) nats and whether it was the first guess (N,) of every character of the validation part that counts."""
         words = "read the validation part"
-        self.on_stage(words, 0.0)
+        self.on_progress(0.0, words)
         assert self.tokens is not None
         tokens = torch.from_numpy(np.ascontiguousarray(self.tokens, dtype=np.int64))
         model: Any = checkpoint.model
         if runs_in_int8(checkpoint.card) and isinstance(engine, RecurrentStepper):
-            model = _AsWritten(engine)
+            model = _StepwiseReader(engine)
         replacement_char = unk_token(checkpoint.card.text_data.vocabulary)
         # For steps of 16 characters a second thread costs more than it brings.
         with torch_threads(1 if model is not checkpoint.model else torch.get_num_threads()):
-            losses, right = character_losses(model, tokens, replacement_char, lambda share: self.on_stage(words, share))
+            losses, right = character_losses(
+                model, tokens, replacement_char, lambda share: self.on_progress(share, words)
+            )
         scored = tokens[1:] != UNKNOWN
         return losses[scored].double().numpy(), right[scored].numpy()
 
-    def _times(self, checkpoint: Checkpoint, engine: IncrementalDecoder, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _times(
+        self, checkpoint: Checkpoint, engine: IncrementalDecoder, is_original: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Seconds a character of the checkpoint and of the original, (rounds,) each; twice the same for the original."""
         writers = [_Writer(checkpoint.model, engine)]
-        if not itself:
+        if not is_original:
             writers.append(_Writer(self.original.model, _engine(self.original)))
         with torch_threads(1):
             times = interleaved([writer.burst for writer in writers])
@@ -128,7 +130,7 @@ class TextBench:
 
 
 class _Writer:
-    """Writes on and on. A Transformer's burst is half its context, so that each reads the context again just once."""
+    """Writes bursts of characters. A Transformer's burst is half its context, so it reads the context again just once."""
 
     def __init__(self, model: Any, engine: IncrementalDecoder) -> None:
         self.engine = engine
@@ -142,7 +144,7 @@ class _Writer:
             self.token = self.engine.step(self.token).argmax(1)
 
 
-class _AsWritten:
+class _StepwiseReader:
     """A recurrent model that reads as it writes: step by step, in the arithmetic of its stepper."""
 
     recurrent = True
@@ -164,15 +166,11 @@ def _engine(checkpoint: Checkpoint) -> IncrementalDecoder:
     return stepper(checkpoint.model, usual_precision(checkpoint.card))
 
 
-def _scores(losses: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    return {"loss_nats": float(losses.mean()), "accuracy": float(right.mean()), "images": len(losses)}
-
-
 def _missing(card: Card, dataset: TextDataset | None) -> str:
     """Why there is no text to read, in a sentence; empty where there is."""
     end = "so loss was not measured."
     if dataset is None:
-        return f"{card.dataset.title[:100]} is not at hand, {end}"
+        return f"{card.dataset.title[:100]} is not on this machine, {end}"
     if dataset.card.vocabulary != card.text_data.vocabulary:
         return f"{dataset.card.title} no longer has the characters that this was trained on, {end}"
     if not (dataset.validation[1:] != UNKNOWN).any():

@@ -1,4 +1,4 @@
-"""What a reader of a measurement must be told in words."""
+"""Notes on a measurement: what got slower, what zeros and storage do not buy, what may help."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from core.checkpoints.store import Card
 from core.compression.measuring.significance import mcnemar
 from core.compression.results import Latency
 from core.compression.steps import STEPS, TrainQuantized
-from core.models import MODELS
+from core.inference.sampling import runs_in_int8
 
 NOTICEABLE = 0.95
-"""Speedups below this are told,"""
+"""A speedup below this is reported as slower, if it is significant."""
 SURE = 0.01
-"""if so uneven a split of the rounds, slower in some and faster in others, were this rare by luck."""
+"""Largest p value of a sign test over the rounds that counts as significant."""
 SCATTER = 2.0
-"""p95 over p50 from which on times are called scattered: something else had the processor now and then."""
+"""p95 over p50 above which times are called scattered, because something else used the processor."""
 MANY_ZEROS = 0.1
 MUCH_LOST = 0.5
 """Percentage points that an int8 network may lose before a remedy is named."""
@@ -37,19 +37,14 @@ def slower(place: str, own: np.ndarray, original: np.ndarray) -> list[str]:
     """
     speedup = float(np.median(original) / np.median(own))
     worse = int((own > original).sum())
-    if speedup >= NOTICEABLE or _sign_test(worse, len(own) - worse) > SURE:
+    # McNemar's exact test is the sign test of the disagreements, so it serves for rounds as well.
+    if speedup >= NOTICEABLE or mcnemar(worse, len(own) - worse) > SURE:
         return []
     return [f"Slower than the original {place}: {speedup:.2f} times as fast."]
 
 
-def _sign_test(worse: int, better: int) -> float:
-    """Two-sided p value, 0..1, of so uneven a split of rounds. McNemar's exact test is the sign test of the disagreements, so
-    that it serves for rounds as well."""
-    return mcnemar(worse, better)
-
-
 def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
-    """That the times are not to be trusted far, where they scatter."""
+    """A warning where times scatter."""
     places = [PLACES[name] for name, found in latency_ms.items() if found.p95 > SCATTER * found.p50]
     if not places:
         return []
@@ -59,14 +54,14 @@ def busy(latency_ms: Mapping[str, Latency]) -> list[str]:
 
 
 def about_zeros(zeros: float) -> list[str]:
-    """That zeros cost as much as other weights, where there are many."""
+    """That many zeros make nothing faster."""
     if zeros <= MANY_ZEROS:
         return []
     return [f"{zeros:.0%} of its weights are zero, and they are multiplied all the same: that makes nothing faster."]
 
 
 def about_storage(card: Card, has_onnx: bool) -> list[str]:
-    """What runs, where it is not what the file holds."""
+    """In which precision it runs, where that is not the precision of its file."""
     if has_onnx:
         return ["8 bits are for ONNX Runtime: in PyTorch it computes in float32, with weights that were rounded."]
     if card.storage == "float32" or runs_in_int8(card):
@@ -76,7 +71,7 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
 
 
 def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
-    """What may help where an int8 network for images loses much against the original, and was not tried."""
+    """A remedy for an int8 network for images that loses much accuracy and was not trained for int8."""
     if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
         return []
     done = card.compression.get("steps") or ()
@@ -85,13 +80,3 @@ def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[s
     return [
         f"It loses {-delta_points:.2f} points against the original: {TrainQuantized.title.lower()} before int8 may help."
     ]
-
-
-def usual_precision(card: Card) -> str:
-    """What a language model writes in unless it is told otherwise, one of core.inference.sampling.PRECISIONS."""
-    return "int8" if runs_in_int8(card) else "float32"
-
-
-def runs_in_int8(card: Card) -> bool:
-    """Whether it is a language model that writes in 8 bits (see core.inference.decoding)."""
-    return card.storage == "int8" and MODELS[card.model].recurrent

@@ -11,6 +11,8 @@ import numpy as np
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
+from core.common.progress import Progress, no_progress
+from core.models import clone_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
 AMOUNTS = (0.25, 0.5, 0.75, 0.9)
 KINDS = ("weights", "channels")
 BATCH = 250
-
-OnProgress = Callable[[float], None]
-"""Gets the share done, 0..1; what it raises ends the scan."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +49,11 @@ def sensitivity(
     *,
     kind: str = "weights",
     most_images: int = 1000,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress = no_progress,
 ) -> tuple[SensitivityRow, ...]:
     """Accuracy with each layer pruned by magnitude to each amount; the first row is of the network as it is.
 
-    images: (N, H, W, 3) uint8, of the validation part; labels: (N,). At most most_images of them are looked at, evenly
+    images: (N, H, W, 3) uint8, of the validation part; labels: (N,). At most most_images of them are used, evenly
     spaced. kind `channels` removes channels of one group at a time, exactly as many, not rounded to a multiple of 8 as in
     `prune_channels`; an amount that would take all of a group is left out.
     Raises LabError for amounts out of range and for images of the wrong size.
@@ -86,7 +85,7 @@ def text_sensitivity(
     amounts: tuple[float, ...] = AMOUNTS,
     *,
     most_characters: int = 20_000,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress = no_progress,
 ) -> tuple[SensitivityRow, ...]:
     """Loss of a language model with each weight matrix pruned by magnitude to each amount; the first row is of the model as
     it is. tokens: (N,) int64 of the validation part, of which the first most_characters are read.
@@ -101,7 +100,7 @@ def text_sensitivity(
 
 
 Variants = Iterator[tuple[int, str, float, "nn.Module"]]
-"""Number of variants in all; layer, amount and the network. A network is good until the next is asked for."""
+"""Number of variants in all; layer, amount and the network. A network is valid until the next one is yielded."""
 
 
 def _scan(
@@ -110,29 +109,27 @@ def _scan(
     variants: Callable[[Checkpoint, tuple[float, ...]], Variants],
     measure: Callable[[nn.Module], dict[str, float]],
     kind: str,
-    on_progress: OnProgress | None,
+    on_progress: Progress,
 ) -> tuple[SensitivityRow, ...]:
     from core.common.values import finite
 
     if not amounts or not all(finite(amount) and 0 <= amount < 1 for amount in amounts):
         raise LabError("The amounts of a sensitivity scan must be numbers from 0 to below 1: choose some.")
-    told = on_progress or (lambda share: None)
-    told(0.0)
+    on_progress(0.0, "scanning")
     rows = [SensitivityRow(layer="", amount=0.0, kind=kind, **measure(checkpoint.model))]
     for count, layer, amount, model in variants(checkpoint, tuple(sorted(amounts))):
-        told(len(rows) / (count + 1))
+        on_progress(len(rows) / (count + 1), f"scanning {layer}")
         rows.append(SensitivityRow(layer=layer, amount=amount, kind=kind, **measure(model)))
-    told(1.0)
+    on_progress(1.0, "scanning")
     return tuple(rows)
 
 
 def _with_fewer_weights(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> Variants:
     import torch
 
-    from core.compression.methods.child import clone_model
     from core.compression.methods.pruning import apply_masks, magnitude_masks, prunable
 
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     weights = prunable(model)
     masks = {amount: magnitude_masks(model, amount, "layer") for amount in amounts}
     for name, weight in weights.items():
@@ -146,10 +143,9 @@ def _with_fewer_weights(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> V
 
 def _with_fewer_channels(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> Variants:
     from core.compression.methods.channels import Channels, magnitudes
-    from core.compression.methods.child import clone_model
 
     size = checkpoint.card.image_data.image_size
-    groups = Channels(clone_model(checkpoint), size).groups
+    groups = Channels(clone_model(checkpoint.model), size).groups
     wanted = [
         (number, round(amount * group.size), amount)
         for number, group in enumerate(groups)
@@ -157,7 +153,7 @@ def _with_fewer_channels(checkpoint: Checkpoint, amounts: tuple[float, ...]) -> 
         if round(amount * group.size) < group.size
     ]
     for number, count, amount in wanted:
-        channels = Channels(clone_model(checkpoint), size)
+        channels = Channels(clone_model(checkpoint.model), size)
         group = channels.groups[number]
         least = magnitudes(channels)[group].argsort(stable=True)[:count]
         channels.take_out(group, sorted(least.tolist()))

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from core.common.values import t_half_width
+
 Z95 = 1.959964
 BLOCKS = 64
 """Parts of a text whose means are compared."""
@@ -51,13 +53,10 @@ def mean_interval(differences: np.ndarray) -> tuple[float, float] | None:
     Batch means: the series is cut into up to 64 contiguous blocks of 50 or more, and Student's t is taken of their means
     (Schmeiser 1982, doi:10.1287/opre.30.3.556). None for a series too short for ten blocks.
     """
-    from scipy import special
-
     blocks = min(BLOCKS, len(differences) // LEAST_BLOCK)
     if blocks < FEWEST_BLOCKS:
         return None
     values = np.asarray(differences, dtype=np.float64)
-    means = np.array([block.mean() for block in np.array_split(values, blocks)])
-    half = float(special.stdtrit(blocks - 1, 0.975)) * float(means.std(ddof=1)) / math.sqrt(blocks)
-    mean = float(values.mean())
+    means = [float(block.mean()) for block in np.array_split(values, blocks)]
+    half, mean = t_half_width(means) or 0.0, float(values.mean())
     return mean - half, mean + half

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.methods.pruning import FIXED
 from core.compression.steps import PruneChannels
 from core.inference.images import normalise
+from core.models import clone_model
 
 MOST_IMAGES = 512
 BATCH = 64
@@ -80,7 +81,6 @@ class Channels:
         self.groups: tuple[Group, ...] = tuple(sorted(found, key=lambda group: order.index(group.name)))
 
     def norms(self, group: Group) -> list[nn.BatchNorm2d]:
-        """The batch norms of a group's channels."""
         modules = dict.fromkeys(dep.target.module for dep, _ in group.deps)
         return [module for module in modules if isinstance(module, nn.BatchNorm2d)]
 
@@ -107,7 +107,7 @@ def prune_channels(
     """
     if checkpoint.card.task != "images":
         raise LabError("Channels are pruned of networks for images only: prune the weights of this one.")
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     channels = Channels(model, checkpoint.card.image_data.image_size)
     scores = _scores(channels, step, checkpoint.card, images, labels)
     kept = _kept(scores, step)
@@ -140,7 +140,7 @@ def _scores(
     norms = [norm for group in channels.groups for norm in channels.norms(group)]
     if len(torch.cat([norm.weight.detach() for norm in norms] or [torch.ones(1)]).unique()) == 1:
         raise LabError(
-            "This network has no batch-norm scales that differ, so they cannot tell which channels matter: choose magnitude."
+            "This network has no batch-norm scales that differ, so they do not show which channels matter: choose magnitude."
         )
     return _scored(channels, torch_pruning.importance.BNScaleImportance())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
@@ -16,7 +15,7 @@ from core.models.surgery import layer_changes
 
 
 def child_checkpoint(
-    checkpoint: Checkpoint, model: nn.Module, step: Step, *, storage: str = "float32", onnx: bytes = b"", **card: Any
+    checkpoint: Checkpoint, model: nn.Module, step: Step, *, storage: str = "float32", **card: Any
 ) -> Checkpoint:
     """A checkpoint made from another by one step. model: the new network, on its own memory; its changed layers are put on
     the card, so that it can be rebuilt. storage: how its file will hold the weights. card: further fields to set.
@@ -45,9 +44,4 @@ def child_checkpoint(
         "created": "",
     }
     new = dataclasses.replace(old, **values | card)
-    return Checkpoint(checkpoint.name, new, model.eval().requires_grad_(False), onnx)
-
-
-def clone_model(checkpoint: Checkpoint) -> nn.Module:
-    """The network on memory of its own: the checkpoint that a step is given stays as it is."""
-    return copy.deepcopy(checkpoint.model)
+    return Checkpoint(checkpoint.name, new, model.eval().requires_grad_(False))

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from core.checkpoints.store import Checkpoint
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.methods.pruning import FIXED, in_half
 from core.compression.steps import Cluster
+from core.models import clone_model
 
 MOST_ROUNDS = 200
 
@@ -20,12 +21,12 @@ def cluster(checkpoint: Checkpoint, step: Cluster) -> Checkpoint:
     These values, biases and norms are float16 numbers, so that the file may hold them in 16 bits. So is the whitening layer,
     which keeps all of its values: it has few, and its small ones, far below the largest, are what it is made of.
     """
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
-        whole = tensor.ndim < 2 or name.rpartition(".")[0] in FIXED
-        tensor.copy_(in_half(tensor) if whole else clustered(tensor, 2**step.bits))
+        unclustered = tensor.ndim < 2 or name.rpartition(".")[0] in FIXED
+        tensor.copy_(in_half(tensor) if unclustered else clustered(tensor, 2**step.bits))
     return child_checkpoint(checkpoint, model, step, storage="clustered")
 
 

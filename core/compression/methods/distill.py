@@ -6,9 +6,8 @@ teacher that saw every augmented view would be the better one (Beyer et al., arX
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections.abc import Callable
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,11 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.common.paths import ensure_folder, lab_home
+from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.common.progress import Progress, no_progress
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextDataset
 from core.inference.text import next_logits, unk_token
+from core.models import clone_model
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.text_task import TextTask
@@ -33,28 +34,21 @@ MOST_BYTES = 500_000_000
 """Of one teacher's answers, which are held in memory: Tiny Shakespeare's are 130 MB."""
 MOST_CACHED_BYTES = 1_000_000_000
 """Of all answers that are kept on disk; the oldest go first."""
-Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SoftTargets:
-    """What a teacher says about every training image, or after every training character."""
-
-    logits: Tensor
-    """(N, C) float16."""
+ASKING = "computing the teacher's answers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Teaching:
     """How much of the loss is the teacher's."""
 
-    targets: SoftTargets
+    targets: Tensor
+    """The teacher's logits for every training image or character, (N, C) float16."""
     alpha: float
     temperature: float
 
     def loss(self, logits: Tensor, labels: Tensor, places: Tensor, label_smoothing: float) -> Tensor:
         """`distillation_loss` of a batch. places: (N,) of its rows in the training data."""
-        soft = self.targets.logits[places.cpu()].to(logits.device)
+        soft = self.targets[places.cpu()].to(logits.device)
         return distillation_loss(
             logits,
             labels,
@@ -86,10 +80,11 @@ def soft_loss(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
 
 
 def soft_targets(
-    teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress
-) -> SoftTargets:
-    """The teacher's answers to the task's training data, in the order of the data; kept on disk for the next time."""
-    size = 2 * _count(task) * _answers(teacher)
+    teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTask, on_progress: Progress = no_progress
+) -> Tensor:
+    """The teacher's logits for the task's training data, (N, C) float16 in the order of the data; cached on disk."""
+    card = teacher.card
+    size = 2 * _count(task) * len(card.text_data.vocabulary if card.task == "text" else card.image_data.classes)
     if size > MOST_BYTES:
         raise LabError(
             f"The teacher's answers to {dataset.card.title[:100]} would take {size / 1e9:.1f} GB of memory, and at most "
@@ -100,20 +95,17 @@ def soft_targets(
         with np.load(path, allow_pickle=False) as kept:
             logits = torch.from_numpy(kept["logits"])
         if len(logits) == _count(task):
-            return SoftTargets(logits=logits)
+            return logits
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass  # none yet, or half of one: made anew
-    if isinstance(task, TextTask):
-        made = _of_text(teacher, task, on_progress)
-    else:
-        made = _of_images(teacher, task, on_progress)
-    _keep(path, made)
-    return made
+    logits = _teacher_logits(teacher, task, on_progress)
+    _write_cache(path, logits)
+    return logits
 
 
-def mean_soft_labels(targets: SoftTargets, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
+def mean_soft_labels(targets: Tensor, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[dict[str, Any], ...]:
     """For each class, the mean probabilities that the teacher gives to its training images, at temperature 1."""
-    probabilities = torch.softmax(targets.logits.float(), dim=1).numpy()
+    probabilities = torch.softmax(targets.float(), dim=1).numpy()
     rows = []
     for index, label in enumerate(classes):
         own = probabilities[labels == index]
@@ -176,31 +168,17 @@ class SoftTextTask(TextTask):
 
 
 @torch.no_grad()
-def _of_images(teacher: Checkpoint, task: ImageTask, on_progress: Progress) -> SoftTargets:
-    model, device = _at_work(teacher, task.device), task.device
-    logits, size = [], CHUNK if device == "cpu" else 2000
+def _teacher_logits(teacher: Checkpoint, task: ImageTask | TextTask, on_progress: Progress) -> Tensor:
+    model = clone_model(teacher.model).to(task.device)
+    if isinstance(task, TextTask):
+        replacement_char = unk_token(teacher.card.text_data.vocabulary)
+        found = next_logits(model, task.tokens, replacement_char, lambda share: on_progress(share, ASKING)).cpu()
+        return torch.cat([found, found[-1:]])  # nothing follows the last character
+    logits, size = [], CHUNK if task.device == "cpu" else 2000
     for pixels, _ in task.train_data.chunks(size):
         logits.append(model(pixels.float()).half().cpu())
-        on_progress(min(1.0, len(logits) * size / len(task.train_data)))
-    return SoftTargets(logits=torch.cat(logits))
-
-
-@torch.no_grad()
-def _of_text(teacher: Checkpoint, task: TextTask, on_progress: Progress) -> SoftTargets:
-    replacement_char = unk_token(teacher.card.text_data.vocabulary)
-    found = next_logits(_at_work(teacher, task.device), task.tokens, replacement_char, on_progress).cpu()
-    return SoftTargets(logits=torch.cat([found, found[-1:]]))  # nothing follows the last character
-
-
-def _at_work(teacher: Checkpoint, device: str) -> nn.Module:
-    """A copy: the teacher's own network stays where it is."""
-    return copy.deepcopy(teacher.model).eval().to(device)
-
-
-def _answers(teacher: Checkpoint) -> int:
-    """Numbers that a teacher says about one image or character."""
-    card = teacher.card
-    return len(card.text_data.vocabulary) if card.task == "text" else len(card.image_data.classes)
+        on_progress(min(1.0, len(logits) * size / len(task.train_data)), ASKING)
+    return torch.cat(logits)
 
 
 def _count(task: ImageTask | TextTask) -> int:
@@ -220,14 +198,10 @@ def _cache_path(teacher: Checkpoint, dataset: Dataset, task: ImageTask | TextTas
     return lab_home() / "soft-targets" / f"{what.hexdigest()[:32]}.npz"
 
 
-def _keep(path: Path, made: SoftTargets) -> None:
+def _write_cache(path: Path, logits: Tensor) -> None:
     """Best effort: without it, the teacher answers again the next time."""
-    import io
-
-    from core.common.paths import write_atomic
-
     buffer = io.BytesIO()
-    np.savez(buffer, logits=made.logits.numpy())
+    np.savez(buffer, logits=logits.numpy())
     try:
         ensure_folder(path.parent)
         write_atomic(path, buffer.getvalue(), durable=False)

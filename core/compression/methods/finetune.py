@@ -51,18 +51,18 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         "eval_every": max(0.25, step.epochs / 6),
     }
     if isinstance(step, Distill):
-        given = get_recipe(step.student, "default")
-        settings = dict(given.model_settings) | step.student_config
+        recipe = get_recipe(step.student, "default")
+        settings = dict(recipe.model_settings) | step.student_config
         _, values = full_config(step.student, settings)
-        window = min(given.window, getattr(values, "context", given.window))
-        return given.replace(**common | {"model_config": settings, "lr": step.lr or given.lr, "window": window})
+        window = min(recipe.window, getattr(values, "context", recipe.window))
+        return recipe.replace(**common | {"model_config": settings, "lr": step.lr or recipe.lr, "window": window})
     common |= {"model": card.model, "model_config": card.model_config}
     # A Transformer's context is the window that it was trained with (core.training.text_task).
     context = getattr(full_config(card.model, card.model_config)[1], "context", None)
     window = {"window": context} if context else {}
     if isinstance(step, LotteryTicket):
-        given = _first_recipe(card)
-        return given.replace(**common | window | {"lr": step.lr or given.lr, "seed": given.seed})
+        recipe = _first_recipe(card)
+        return recipe.replace(**common | window | {"lr": step.lr or recipe.lr, "seed": recipe.seed})
     common |= {"recipe": TUNING}
     if isinstance(step, FineTuningStep) and step.schedule == "own" and (own := _own_recipe(card)):
         unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}
@@ -108,20 +108,17 @@ def _own_recipe(card: Card) -> TrainConfig | None:
 
 def _first_recipe(card: Card) -> TrainConfig:
     """How a network was trained from its first weights. Raises LabError where its card does not say it."""
-    try:
-        if card.recipe.get("model") != card.model or card.recipe["recipe"] == TUNING or card.model_config.get(LAYERS):
-            raise KeyError("what it began with is not known")
-        return TrainConfig.from_dict(card.recipe)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        why = f" ({error})" if isinstance(error, LabError) else ""
+    recipe = _own_recipe(card)
+    if recipe is None or recipe.recipe == TUNING or card.model_config.get(LAYERS):
         raise LabError(
-            f"The first weights of {card.title[:100]} are not known from its card{why}, so it cannot be trained again from "
-            "its beginning: choose Fine-tune."
-        ) from error
+            f"The first weights of {card.title[:100]} are not known from its card, so it cannot be trained again from its "
+            "beginning: choose Fine-tune."
+        )
+    return recipe
 
 
 def _usable(recipe: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Those settings of a recipe that it has, and that are valid."""
+    """The settings of a recipe that are there and valid."""
     found = {}
     for name in names:
         try:
@@ -146,7 +143,7 @@ class FineTuneSession(TrainSession):
     ) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.masks: dict[str, torch.Tensor] = {}
-        self.rounding: FakeQuantize | None = None
+        self.fake_quantize: FakeQuantize | None = None
         config = tune_config(checkpoint.card, step, seed=seed, device=device)
         super().__init__(config, matching_dataset(checkpoint.card, dataset), pick_device(config.device))
 
@@ -177,7 +174,7 @@ class FineTuneSession(TrainSession):
                 ) from error
             self.masks = masks_of(trained)
             if isinstance(self.step, TrainQuantized):
-                self.rounding = FakeQuantize(self.model)
+                self.fake_quantize = FakeQuantize(self.model)
         self.masks = {name: mask.to(self.device) for name, mask in self.masks.items()}
         apply_masks(self.model, self.masks)
 
@@ -194,37 +191,37 @@ class FineTuneSession(TrainSession):
             apply_masks(self.average.model, self.masks)
 
     def result(self) -> Checkpoint:
-        """The network as it is now, as a checkpoint made from the one it began with."""
+        """The current network, as a checkpoint made from the first one."""
         card = self.card(self.checkpoint.card.title)
         return Checkpoint(self.checkpoint.name, card, self._plain().eval().requires_grad_(False))
 
     def card(self, title: str, metrics: dict[str, Any] | None = None) -> Card:
-        own, start = super().card(title, metrics), self.checkpoint
+        trained, origin = super().card(title, metrics), self.checkpoint
         if isinstance(self.step, Distill):
-            student = dataclasses.replace(start.card, model=own.model, model_config=own.model_config)
-            start = dataclasses.replace(start, card=student)
-        made = child_checkpoint(start, self._plain(), self.step).card
+            student = dataclasses.replace(origin.card, model=trained.model, model_config=trained.model_config)
+            origin = dataclasses.replace(origin, card=student)
+        made = child_checkpoint(origin, self._plain(), self.step).card
         return dataclasses.replace(
             made,
             title=title,
             metrics=metrics or {},
-            recipe=own.recipe,
-            seed=own.seed,
-            step=own.step,
-            epoch=own.epoch,
+            recipe=trained.recipe,
+            seed=trained.seed,
+            step=trained.step,
+            epoch=trained.epoch,
             versions=versions(),
             hardware=hardware(self.device),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"masks": self.masks, "rounding": self.rounding.state_dict() if self.rounding else {}}
+        own = {"masks": self.masks, "rounding": self.fake_quantize.state_dict() if self.fake_quantize else {}}
         return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.masks = {name: mask.to(self.device) for name, mask in state["masks"].items()}
-        if self.rounding is not None:
-            self.rounding.load_state_dict(state["rounding"])
+        if self.fake_quantize is not None:
+            self.fake_quantize.load_state_dict(state["rounding"])
 
     def _plain(self) -> nn.Module:
         """A network of the same weights, on the CPU, that computes as usual."""

@@ -13,13 +13,14 @@ from torch import nn
 from core.checkpoints.packing import dequantize, quantize_per_channel
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.onnx.export import compare_export, with_metadata
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
 from core.compression.onnx.runtime import onnx_inputs
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
+from core.models import clone_model
 
 COMPARED = 64
 """Calibration images on which the file is compared with its twin."""
@@ -29,7 +30,7 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     """A checkpoint of the same network in 8 bits; the one given stays as it is.
 
     images: (N, H, W, 3) uint8, training images that the ranges of activations are measured on, the first step.images of
-    them; None for a language model. Raises LabError for images that tell no ranges and networks that cannot be in int8.
+    them; None for a language model. Raises LabError for unsuitable images and for networks that cannot be in int8.
 
     Images: batch norms are folded, the checkpoint carries an ONNX file that computes in integers, and its model is the float
     twin: the folded network with the weights of that file, int8 times scale. Text: every matrix moves to the int8 grid of its
@@ -38,7 +39,7 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     if checkpoint.card.task == "text":
         if images is not None:
             raise LabError(f"{checkpoint.card.title[:100]} reads text: it takes no images for calibration.")
-        return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint)), step, storage="int8")
+        return child_checkpoint(checkpoint, _on_grid(clone_model(checkpoint.model)), step, storage="int8")
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
     _check_finite(checkpoint.model)
@@ -54,7 +55,7 @@ def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
     few = 0 if images is None else len(images)
     if images is None or few < FEWEST_CALIBRATION_IMAGES:
         raise LabError(
-            f"{few} images tell too little about the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
+            f"{few} images are too few to measure the ranges of activations: give at least {FEWEST_CALIBRATION_IMAGES} "
             "training images."
         )
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
@@ -63,7 +64,9 @@ def _checked(images: np.ndarray | None, side: int) -> np.ndarray:
             f"Calibration needs images of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape {shape}."
         )
     if (images == images[0]).all():
-        raise LabError("All calibration images are the same, which tells no ranges: give different training images.")
+        raise LabError(
+            "All calibration images are the same, so ranges cannot be measured: give different training images."
+        )
     return images
 
 
@@ -82,4 +85,4 @@ def _on_grid(model: nn.Module) -> nn.Module:
 def _check_finite(model: nn.Module) -> None:
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
-            raise LabError(f"{name[:60]} has values that are no finite numbers: the network cannot be in int8.")
+            raise LabError(f"{name[:60]} has values that are not finite numbers: the network cannot be in int8.")

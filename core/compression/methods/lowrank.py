@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.methods.pruning import FIXED
 from core.compression.steps import LowRank
-from core.models import LAYERS
+from core.models import LAYERS, clone_model
 from core.models.surgery import apply_changes
 
 SMALLEST = 32
@@ -22,7 +22,7 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
     """A checkpoint with factors in the place of each convolution (k x k to `rank` channels, then 1 x 1) and linear layer
     that they take fewer multiply-adds than; a layer that is in factors already stays so. Raises LabError where there is none.
     """
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     done = {name for name, change in checkpoint.card.model_config.get(LAYERS, {}).items() if change.get("rank")}
     found = False
     for name, layer in list(model.named_modules()):

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.values import finite
-from core.compression.methods.child import child_checkpoint, clone_model
+from core.compression.methods.child import child_checkpoint
 from core.compression.steps import SCOPES, Float16, HuffmanCode, PruneWeights
+from core.models import clone_model
 
 FIXED = ("whiten",)
 """Layers that are set from the data and not trained (core.models.fast_resnet): nothing is taken out of them."""
+END_SHARE = 0.7
+"""Share of the steps after which gradual pruning has reached its amount."""
 LEAST_KEPT = 0.01
 """Share of every layer that a global cut leaves, so that it cannot end a layer."""
 
@@ -77,19 +80,19 @@ def masks_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight != 0 for name, weight in prunable(model).items()}
 
 
-def cubic_amount(step: int, total_steps: int, final: float, start: float = 0.0, end_share: float = 0.7) -> float:
+def cubic_amount(step: int, total_steps: int, final: float) -> float:
     """Share of the weights that are zero at a step of training: fast at first, slower near the end.
 
-    Reaches `final` after end_share of the steps, so that the rest of them train what is left. Source: Zhu & Gupta,
+    Reaches `final` after END_SHARE of the steps, so that the rest of them train what is left. Source: Zhu & Gupta,
     arXiv:1710.01878, equation 1.
     """
-    done = min(1.0, step / max(1.0, end_share * total_steps))
-    return final + (start - final) * (1 - done) ** 3
+    done = min(1.0, step / max(1.0, END_SHARE * total_steps))
+    return final - final * (1 - done) ** 3
 
 
 def prune_weights(checkpoint: Checkpoint, step: PruneWeights) -> Checkpoint:
     """A checkpoint whose smallest weights are zero. Raises LabError as `magnitude_masks` does."""
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     apply_masks(model, magnitude_masks(model, step.amount, step.scope))
     return child_checkpoint(checkpoint, model, step)
 
@@ -97,7 +100,7 @@ def prune_weights(checkpoint: Checkpoint, step: PruneWeights) -> Checkpoint:
 @torch.no_grad()
 def half(checkpoint: Checkpoint, step: Float16) -> Checkpoint:
     """A checkpoint that is stored in float16, its values rounded to it, so that what is measured is what the file holds."""
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(in_half(tensor))
@@ -106,7 +109,7 @@ def half(checkpoint: Checkpoint, step: Float16) -> Checkpoint:
 
 def code(checkpoint: Checkpoint, step: HuffmanCode) -> Checkpoint:
     """The same network, to be stored coded; the weights stay as they are (core.checkpoints.packing writes them)."""
-    return child_checkpoint(checkpoint, clone_model(checkpoint), step, storage="coded")
+    return child_checkpoint(checkpoint, clone_model(checkpoint.model), step, storage="coded")
 
 
 def in_half(tensor: Tensor) -> Tensor:

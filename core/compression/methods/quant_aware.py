@@ -38,11 +38,11 @@ class FakeQuantize:
 
     def _forward(self, name: str, module: nn.Conv2d | nn.Linear) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
-            given = rounded_inputs(x, self._range(name, x, module.training))
-            weight = rounded_weights(module.weight)
+            inputs = fake_quantize_inputs(x, self._range(name, x, module.training))
+            weight = fake_quantize_weights(module.weight)
             if isinstance(module, nn.Linear):
-                return F.linear(given, weight, module.bias)
-            return module._conv_forward(given, weight, module.bias)
+                return F.linear(inputs, weight, module.bias)
+            return module._conv_forward(inputs, weight, module.bias)
 
         return forward
 
@@ -59,14 +59,14 @@ class FakeQuantize:
         return found
 
 
-def rounded_inputs(x: Tensor, limits: Tensor) -> Tensor:
+def fake_quantize_inputs(x: Tensor, limits: Tensor) -> Tensor:
     """x on 256 evenly spaced values between two limits, zero among them. limits: (2,), around zero."""
     scale = ((limits[1] - limits[0]) / LEVELS).clamp(min=SMALLEST_RANGE)
     zero = (-limits[0] / scale).round().clamp(0, LEVELS)
     return torch.fake_quantize_per_tensor_affine(x, scale.float(), zero.to(torch.int32), 0, LEVELS)
 
 
-def rounded_weights(weight: Tensor) -> Tensor:
+def fake_quantize_weights(weight: Tensor) -> Tensor:
     """(out, ...) on 255 values for each output, symmetric around zero: its scale is its largest weight / 127."""
     scale = (weight.detach().flatten(1).abs().amax(1) / WEIGHT_LIMIT).clamp(min=SMALLEST_RANGE / WEIGHT_LIMIT)
     zero = torch.zeros_like(scale, dtype=torch.int32)

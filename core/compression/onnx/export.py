@@ -5,7 +5,6 @@ The file is compared with PyTorch before it is offered.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import re
@@ -22,6 +21,7 @@ from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import IMAGES, OPSET, gpt_graph, image_graph
 from core.compression.onnx.recurrent import recurrent_graph
 from core.compression.onnx.runtime import OnnxNetwork, check_onnx, onnx_inputs
+from core.models import clone_model
 from core.models.char_gpt import CharGPT
 from core.models.char_rnn import CharRNN
 
@@ -98,7 +98,7 @@ def compare_export(checkpoint: Checkpoint, data: bytes, images: np.ndarray | Non
     its twin, so there it is refused only where the two disagree about most images.
     """
     network = OnnxNetwork(data)
-    model = copy.deepcopy(checkpoint.model).cpu().float().eval()
+    model = clone_model(checkpoint.model).cpu().float()
     if checkpoint.card.task == "text":
         pairs = _text_logits(model, network)
     else:

@@ -4,11 +4,12 @@ itself (Jacob et al., arXiv:1712.05877, section 3.2). The network gives the same
 
 from __future__ import annotations
 
-import copy
 import threading
 
 import torch
 from torch import nn
+
+from core.models import clone_model
 
 SIDE = 32
 """Pixels of the images that a network without fixed input size is followed with."""
@@ -24,7 +25,7 @@ def fold_batch_norms(model: nn.Module, side: int = SIDE) -> nn.Module:
     Also through a max pooling between the two, where the norm's scale is positive in every channel: pooling commutes with an
     increasing map (PyTorch's exporter folds only what is adjacent). side: height and width of its images.
     """
-    folded = copy.deepcopy(model).cpu().float().eval()
+    folded = clone_model(model).cpu().float()
     if not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()):
         return folded
     with EXPORTING:

@@ -5,7 +5,6 @@ Recurrent networks are built in core.compression.onnx.recurrent: the exporter fi
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import onnx
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from core.common.errors import LabError
 from core.compression.onnx.folding import EXPORTING
 from core.compression.onnx.runtime import OPERATORS
+from core.models import clone_model
 from core.models.char_gpt import CharGPT
 
 OPSET = 20
@@ -53,7 +53,7 @@ def gpt_graph(model: CharGPT) -> onnx.ModelProto:
 def _export(model: nn.Module, example: Tensor, name: str, free: dict[int, object]) -> onnx.ModelProto:
     """free: dimension of the input -> its symbol. Raises LabError for a network that cannot be followed, or that uses
     operators which `check_onnx` would refuse."""
-    model = copy.deepcopy(model).cpu().float().eval()
+    model = clone_model(model).cpu().float()
     try:
         with EXPORTING, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

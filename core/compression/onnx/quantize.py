@@ -22,7 +22,7 @@ from core.compression.onnx.graph import IMAGES, without_notes
 from core.compression.onnx.runtime import OnnxNetwork
 
 BATCH = 32
-NOT_FINITE = "Activations of the network are no finite numbers: it cannot be in int8."
+NOT_FINITE = "Activations of the network are not finite numbers: it cannot be in int8."
 
 
 class _Images(CalibrationDataReader):
@@ -47,13 +47,13 @@ def quantize_graph(model: onnx.ModelProto, inputs: np.ndarray) -> onnx.ModelProt
     if not all(np.isfinite(network.logits(batch)).all() for batch in batches):
         raise LabError(NOT_FINITE)
     with tempfile.TemporaryDirectory(prefix="bottleneck-lab-") as folder:
-        given, prepared, made = (Path(folder, name) for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
-        onnx.save(model, given)
+        source, prepared, target = (Path(folder, name) for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
+        onnx.save(model, source)
         try:
-            quant_pre_process(given, prepared, skip_symbolic_shape=True)
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
             quantize_static(
                 prepared,
-                made,
+                target,
                 _Images(inputs),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
@@ -62,7 +62,7 @@ def quantize_graph(model: onnx.ModelProto, inputs: np.ndarray) -> onnx.ModelProt
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
             )
-            quantized = onnx.load(made)
+            quantized = onnx.load(target)
         except Exception as error:  # onnxruntime has an exception class for each of its codes, and no common base
             raise LabError(f"ONNX Runtime cannot put the network in int8 ({type(error).__name__}).") from error
     scales = [numpy_helper.to_array(item) for item in quantized.graph.initializer if item.name.endswith("_scale")]

@@ -43,10 +43,6 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
-    def integers(self, name: str, *values: int) -> str:
-        """A constant (n,) int64."""
-        return self.weight(name, np.array(values, np.int64))
-
     def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "bottleneck_lab", inputs, outputs, self.weights)
         opset = [helper.make_opsetid("", OPSET)]
@@ -56,7 +52,7 @@ class Graph:
 def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
     """`tokens` (B, T) int64 and a state to `logits` (B, T, vocabulary) and the state after the last token."""
     graph, config, parts = Graph(), model.config, STATES[model.cell]
-    axis, layers = graph.integers("axis", 1), len(model.layers)
+    axis, layers = graph.weight("axis", np.array([1], np.int64)), len(model.layers)
     embed = graph.weight("embed.weight", model.embed.weight)
     before = {part: [f"state_{part}"] for part in parts}
     for part in parts if layers > 1 else ():
@@ -84,13 +80,16 @@ def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
         table = graph.add("Transpose", [embed], perm=[1, 0])
         graph.add("Add", [graph.add("MatMul", [x, table]), graph.weight("bias", model.bias)], LOGITS)
     else:
-        _linear(graph, "head", model.head, x, LOGITS)
+        product = graph.add("MatMul", [x, graph.weight("head.weight", model.head.weight.detach().T)])
+        graph.add("Add", [product, graph.weight("head.bias", model.head.bias)], LOGITS)
     for part in parts:
         graph.add("Concat", after[part], f"next_{part}", axis=0)
     shape: list[str | int | None] = [layers, "B", config.width]
-    given = [helper.make_tensor_value_info(f"state_{part}", TensorProto.FLOAT, shape) for part in parts]
-    kept = [helper.make_tensor_value_info(f"next_{part}", TensorProto.FLOAT, shape) for part in parts]
-    return graph.model([_tokens(), *given], [_logits(config.vocabulary), *kept])
+    state_inputs = [helper.make_tensor_value_info(f"state_{part}", TensorProto.FLOAT, shape) for part in parts]
+    state_outputs = [helper.make_tensor_value_info(f"next_{part}", TensorProto.FLOAT, shape) for part in parts]
+    tokens = helper.make_tensor_value_info(TOKENS, TensorProto.INT64, ["B", "T"])
+    logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["B", "T", config.vocabulary])
+    return graph.model([tokens, *state_inputs], [logits, *state_outputs])
 
 
 def _gates(layer: torch.nn.Module, kind: str, cell: str) -> np.ndarray:
@@ -98,19 +97,3 @@ def _gates(layer: torch.nn.Module, kind: str, cell: str) -> np.ndarray:
     values = layer.get_parameter(f"{kind}_l0").detach().cpu().float()
     parts = values.chunk(len(GATES[cell]))
     return torch.cat([parts[gate] for gate in GATES[cell]])[None].numpy()
-
-
-def _linear(graph: Graph, name: str, layer: torch.nn.Module, x: str, output: str = "") -> str:
-    assert isinstance(layer, torch.nn.Linear)
-    weight = graph.weight(f"{name}.weight", layer.weight.detach().T)
-    if layer.bias is None:
-        return graph.add("MatMul", [x, weight], output)
-    return graph.add("Add", [graph.add("MatMul", [x, weight]), graph.weight(f"{name}.bias", layer.bias)], output)
-
-
-def _tokens() -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(TOKENS, TensorProto.INT64, ["B", "T"])
-
-
-def _logits(vocabulary: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["B", "T", vocabulary])

@@ -29,7 +29,7 @@ class OnnxNetwork:
     """A loaded file. Inputs are those of `logits`."""
 
     def __init__(self, data: bytes, *, threads: int = 1) -> None:
-        """threads: of the CPU, for one operator. Raises LabError for what is no network of the kind that is exported here."""
+        """threads: of the CPU, for one operator. Raises LabError for a file that is not an exported network."""
         import onnxruntime
 
         check_onnx(data)
@@ -97,7 +97,7 @@ def check_onnx(data: bytes, side: int | None = None) -> Any:
         raise LabError("The ONNX file is damaged: make or export it again.") from error
     graph = model.graph
     first = graph.input[0].name if graph.input else ""
-    known = OPERATORS.get(first, frozenset())
+    operators = OPERATORS.get(first, frozenset())
     weights, settings = graph.initializer, [attribute for node in graph.node for attribute in node.attribute]
     if (
         len(model.functions)
@@ -105,17 +105,17 @@ def check_onnx(data: bytes, side: int | None = None) -> Any:
         or len(graph.quantization_annotation)
         or len(graph.value_info)
         or not len(graph.output)
-        or any(node.op_type not in known or node.domain not in ("", "ai.onnx") for node in graph.node)
+        or any(node.op_type not in operators or node.domain not in ("", "ai.onnx") for node in graph.node)
         or any(weight.data_location == onnx.TensorProto.EXTERNAL or weight.external_data for weight in weights)
         or any(size < 0 for weight in weights for size in weight.dims)
         or any(setting.HasField("t") or setting.HasField("g") for setting in settings)
         or any(abs(value) > LARGEST_SETTING for setting in settings for value in (setting.i, *setting.ints))
     ):
-        raise LabError("The ONNX file has parts that none has that is exported here: make or export it again.")
-    given = {weight.name for weight in weights}
+        raise LabError("The ONNX file has parts that no exported file has: make or export it again.")
+    weight_names = {weight.name for weight in weights}
     takes = _takes_images(graph.input, side) if first == "images" else _takes_tokens(graph.input)
-    if not takes or any(item.name in given for item in graph.input):
-        raise LabError("The ONNX file takes other inputs than the network that it stands for: make or export it again.")
+    if not takes or any(item.name in weight_names for item in graph.input):
+        raise LabError("The ONNX file takes other inputs than its checkpoint: make or export it again.")
     if _numbers(model, images=first == "images") > MOST_VALUES:
         raise LabError("The ONNX file asks for more memory than any network here needs: make or export it again.")
     return model
@@ -174,7 +174,7 @@ def _numbers(model: Any, *, images: bool) -> int:
     numbers = {name: math.prod(size or 0 for size in of or [0]) for name, of in sizes.items()}
     computed = [name for node in model.graph.node for name in node.output if name]
     if any(numbers.get(name, 0) <= 0 for name in computed) or len(sizes.get(model.graph.output[0].name) or []) != 2:
-        raise LabError("The ONNX file computes tensors whose sizes nothing tells: make or export it again.")
+        raise LabError("The ONNX file has tensors of unknown size: make or export it again.")
     # A convolution that was inferred has a weight (channels, ...) and a result (N, channels, ...).
     convolutions = [
         (sizes[node.input[1]], sizes[node.output[0]]) for node in model.graph.node if node.op_type == "Conv"

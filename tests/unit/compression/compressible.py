@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,15 @@ def network(name: str = "fast_resnet", seed: int = 0, **config: Any) -> Checkpoi
     data: DatasetCard = IMAGES if MODELS[name].task == "images" else TEXT
     card = Card(title="Original", model=name, model_config=config, dataset=data)
     return Checkpoint("original", card, model.eval().requires_grad_(False))
+
+
+def stored(
+    folder: Path, name: str = "simple_cnn", dataset: DatasetCard | None = None, seed: int = 0, **config: Any
+) -> str:
+    """Such a network as files; returns the name of its checkpoint. dataset: what it says it was trained on."""
+    made = network(name, seed, **config)
+    save_checkpoint(folder, made.model, dataclasses.replace(made.card, dataset=dataset or made.card.dataset))
+    return str(folder)
 
 
 def random_images(count: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,11 @@ from core.compression.measuring import latency, measure, measure_text
 from core.compression.onnx.export import export_onnx
 
 MEMORY = 1_500_000
+ROW_FIELDS = (
+    *("name", "size_bytes", "stored_bytes", "parameters", "macs", "latency_ms"),
+    *("accuracy", "accuracy_interval", "delta_points", "p_value"),
+)
+"""What scripts find in a row of `measure --json` and `compress --json`."""
 _exported: dict[str, bytes] = {}
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,17 +16,10 @@ from core.compression.methods.int8 import to_int8
 from core.compression.onnx.runtime import OnnxNetwork
 from core.compression.steps import Int8
 from core.data import load_images
-from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
+from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, stored
 from tests.unit.terminal import run_main
 
 pytestmark = pytest.mark.slow
-
-
-def stored(folder: Path, name: str = "simple_cnn", dataset: Any = None, **config: Any) -> str:
-    made = network(name, **config)
-    card = made.card if dataset is None else Card(title="Net", model=name, model_config=config, dataset=dataset)
-    save_checkpoint(folder, made.model, card)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

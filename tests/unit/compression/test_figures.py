@@ -19,13 +19,10 @@ from core.compression.figures_layers import WHAT, histograms, layer_bars, sensit
 from core.compression.figures_students import soft_labels, students
 from core.compression.measuring.sensitivity import SensitivityRow
 from core.compression.results import SUBJECTS, Layer
+from tests.unit.builders import trace
 from tests.unit.compression import synthetic_results as made
 
-RESULT, TEXTS, DISTILLED = made.random_images(), made.text(), made.distilled()
-
-
-def trace(figure: go.Figure, name: str) -> Any:
-    return next(item for item in figure.data if item.name == name)
+RESULT, TEXTS, DISTILLED = made.image_result(), made.text(), made.distilled()
 
 
 def notes(figure: go.Figure) -> list[str]:

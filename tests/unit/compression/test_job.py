@@ -1,8 +1,9 @@
-"""Recipes as runs: all that is kept of one, what is refused, and what can be done without the data."""
+"""Recipes as runs: all that is kept of one, what is refused, what can be done without the data, and going on after a stop."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.checkpoints.store import load_checkpoint, save_checkpoint
+from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.compression import job
+from core.compression.kind import COMPRESS
+from core.compression.measuring import measure
 from core.compression.methods.pruning import prunable
-from core.compression.recipe import ORIGINAL
+from core.compression.recipe import ORIGINAL, CompressConfig
 from core.compression.steps import (
     Cluster,
     Distill,
@@ -23,51 +27,129 @@ from core.compression.steps import (
     PruneChannels,
     PruneGradually,
     PruneWeights,
+    Step,
 )
 from core.compression.store import COMPRESSIONS, read_answers, read_compression, variant_folder
-from core.data import load_dataset
-from core.data.dataset import ImageDataset
+from core.data import load_images, load_text
+from core.data.dataset import Dataset, ImageDataset
 from core.inference.images import logits_of
-from core.jobs import RunStore
-from core.jobs.store import STATE
+from core.jobs import Run, RunStore
+from core.jobs.store import STATE, STOP
 from core.jobs.worker import do_run
 from core.training.config import TrainConfig
 from core.training.job import Recorder
 from core.training.session import TrainSession
 from core.training.trainer import train
 from tests.tiny_text import write_text
-from tests.unit.compression.recipes import (
-    at_step,
-    create,
-    digests,
-    done,
-    files,
-    made,
-    quick_store,
-    small_network,
-    trained,
-)
+from tests.unit.compression.quick_measuring import quicken
 
 pytestmark = pytest.mark.slow
 
 CHAIN = (PruneWeights(amount=0.5), FineTune(epochs=1.0), Cluster(bits=3), HuffmanCode())
+TRAINED = (FineTune(epochs=1.0), PruneGradually(amount=0.6, epochs=4.0))
 
 
 @pytest.fixture(scope="module")
 def dataset(tiny_dataset_folder: Path) -> ImageDataset:
-    found = load_dataset(f"folder:{tiny_dataset_folder}")
-    assert isinstance(found, ImageDataset)
-    return found
+    return load_images(f"folder:{tiny_dataset_folder}")
 
 
 @pytest.fixture(scope="module")
 def shapes(dataset: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_network(dataset, tmp_path_factory.mktemp("shapes-network"))
+    """The folder of a small network that knows something of the images."""
+    config = TrainConfig(
+        model="simple_cnn",
+        model_config={"widths": [6, 8], "batch_norm": True},
+        dataset=dataset.card.name,
+        epochs=4,
+        batch_size=16,
+        lr=5e-3,
+    )
+    return trained(config, dataset, tmp_path_factory.mktemp("shapes-network"))
 
 
 @pytest.fixture
 def store(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    return quick_store(lab_home / "runs", monkeypatch)
+    """A store whose runs are done in this process, with quick measurements, and leave its signals alone."""
+    quicken(monkeypatch)
+    monkeypatch.setattr(measure, "SUBJECTS", ("torch_b1", "onnx_b1"))
+    monkeypatch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
+    return RunStore(lab_home / "runs")
+
+
+def trained(config: TrainConfig, data: Dataset, folder: Path) -> Path:
+    session = TrainSession.start(config, data, "cpu")
+    list(train(session))
+    save_checkpoint(folder, session.eval_model(), session.card("Shapes"))
+    return folder
+
+
+def create(store: RunStore, original: Path | str, *steps: Step, **settings: Any) -> str:
+    card = find_checkpoint(str(original), store.root).card
+    config = CompressConfig(
+        checkpoint=str(original),
+        steps=tuple(step.to_dict() for step in steps),
+        model=card.model,
+        dataset=card.dataset.name,
+        device="cpu",
+        **settings,
+    )
+    return store.create(config, "recipe", kind=COMPRESS.name)
+
+
+def done(store: RunStore, original: Path | str, *steps: Step, **settings: Any) -> Run:
+    """A recipe that was done without a break."""
+    run_id = create(store, original, *steps, **settings)
+    assert do_run(store, run_id) == "finished", store.get(run_id).message
+    return store.get(run_id)
+
+
+def made(store: RunStore, run_id: str, variant: str) -> Checkpoint:
+    return load_checkpoint(find_checkpoint(f"{run_id}/{variant}" if variant else run_id, store.root))
+
+
+def digests(store: RunStore, run_id: str) -> dict[str, str]:
+    variants = store.config(run_id).variants()
+    return {variant.id: made(store, run_id, variant.id).card.weights_sha256 for variant in variants}
+
+
+def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, variant: str, do: Callable[[Recorder], None]) -> None:
+    """Once, when a variant's training has done so many steps."""
+    record, over = Recorder.record, []
+
+    def recorded(recorder: Recorder, result: Any) -> None:
+        record(recorder, result)
+        if not over and recorder.job.folder.name == variant and result.step == step:
+            over.append(step)
+            do(recorder)
+
+    monkeypatch.setattr(Recorder, "record", recorded)
+
+
+def stop(recorder: Recorder) -> None:
+    """As the engine asks for it."""
+    (recorder.job.folder.parents[1] / STOP).touch()
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The variants whose training is begun or gone on with."""
+    seen: list[str] = []
+    really = job.train_to_end
+
+    def training(session: Any, job: Any) -> Any:
+        seen.append(job.run.id)
+        return really(session, job)
+
+    monkeypatch.setattr(job, "train_to_end", training)
+    return seen
 
 
 def test_all_of_a_recipe_is_kept_and_told(store: RunStore, shapes: Path, dataset: ImageDataset) -> None:
@@ -238,7 +320,7 @@ def test_divergence_is_told_with_the_step(store: RunStore, shapes: Path, monkeyp
 def test_a_writer_is_pruned_and_measured_on_its_text(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = load_dataset(f"text:{write_text(tmp_path / 'text', 6000)}")
+    data = load_text(f"text:{write_text(tmp_path / 'text', 6000)}")
     config = TrainConfig(
         model="char_gpt",
         model_config={"width": 16, "layers": 1, "heads": 2, "context": 32},
@@ -263,3 +345,89 @@ def test_a_writer_is_pruned_and_measured_on_its_text(
     # Without its text, it can still become int8.
     (tmp_path / "text").rename(tmp_path / "elsewhere")
     assert read_compression(store, done(store, original, Int8()).id).variants[0].loss_nats is None
+
+
+def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(
+    store: RunStore, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = done(store, shapes, *TRAINED)
+    rough = create(store, shapes, *TRAINED)
+    at_step(monkeypatch, 1, "1-fine_tune", stop)
+    assert do_run(store, rough) == "stopped"
+    run = store.get(rough)
+    assert "after 0 of 2 variants: resume it" in run.message
+    assert run.resumable
+    assert run.threads == torch.get_num_threads(), "a resume takes as many"
+    assert (store.folder(rough) / "members" / "1-fine_tune" / STATE).is_file()
+    at_step(monkeypatch, 3, "2-prune_gradually", stop)
+    trainings = spied(monkeypatch)
+    torch.manual_seed(99)
+    assert do_run(store, rough) == "stopped"
+    assert "after 1 of 2 variants" in store.get(rough).message
+    measured = (store.folder(rough) / "members" / "1-fine_tune" / "measurement.json").stat().st_mtime_ns
+    assert do_run(store, rough) == "finished"
+    assert trainings == ["1-fine_tune", "2-prune_gradually", "2-prune_gradually"]
+    assert (store.folder(rough) / "members" / "1-fine_tune" / "measurement.json").stat().st_mtime_ns == measured
+    assert digests(store, rough) == digests(store, calm.id)
+    for name in ("1-fine_tune", "2-prune_gradually"):
+        rows = [plain(RunStore(store.folder(run_id) / "members").metrics(name)) for run_id in (rough, calm.id)]
+        assert rows[0] == rows[1]
+    assert store.get(rough).parts_done == 2
+
+
+def test_what_was_trained_is_only_measured_and_told_after_a_failure(
+    store: RunStore, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = create(store, shapes, FineTune(epochs=1.0))
+    trainings = spied(monkeypatch)
+    really: Any = job.Bench.measure
+
+    def full(bench: Any, checkpoint: Checkpoint, stored_bytes: int, **named: Any) -> Any:
+        if named["id"] != ORIGINAL:
+            raise OSError(28, "No space left on device")
+        return really(bench, checkpoint, stored_bytes, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job.Bench, "measure", full)
+        assert do_run(store, run_id) == "failed"
+    assert store.get(run_id).message.startswith("The disk is full")
+
+    def gone(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # after the measurement, and before it is on the card
+        patch.setattr(job, "_add_metrics", gone)
+        assert do_run(store, run_id) == "failed"
+    assert "test_accuracy" not in made(store, run_id, "1-fine_tune").card.metrics
+    assert do_run(store, run_id) == "finished"
+    assert trainings == ["1-fine_tune"]
+    assert made(store, run_id, "1-fine_tune").card.metrics["test_images"] == 60
+
+
+def test_a_damaged_variant_is_made_anew(store: RunStore, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = create(store, shapes, PruneWeights(amount=0.5), FineTune(epochs=1.0), PruneGradually(epochs=4.0))
+    at_step(monkeypatch, 1, "3-prune_gradually", stop)
+    assert do_run(store, run_id) == "stopped"
+    before = {name: made(store, run_id, name).card.weights_sha256 for name in ("1-prune_weights", "2-fine_tune")}
+    for name in before:
+        (path,) = (variant_folder(store.folder(run_id), name) / "best").glob("*.safetensors")
+        path.write_bytes(b"damaged")
+    assert do_run(store, run_id) == "finished"
+    assert {name: made(store, run_id, name).card.weights_sha256 for name in before} == before
+    assert len(read_compression(store, run_id).measured) == 4
+    assert all("test_accuracy" in made(store, run_id, name).card.metrics for name in before)
+
+
+def test_another_original_under_the_same_name_is_refused(
+    store: RunStore, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_checkpoint(str(shapes))
+    save_checkpoint(tmp_path / "mine", first.model, first.card)
+    run_id = create(store, tmp_path / "mine", *TRAINED)
+    at_step(monkeypatch, 1, "1-fine_tune", stop)
+    assert do_run(store, run_id) == "stopped"
+    with torch.no_grad():
+        next(first.model.parameters()).add_(0.1)
+    save_checkpoint(tmp_path / "mine", first.model, first.card)
+    assert do_run(store, run_id) == "failed"
+    assert "has changed since this recipe began: start the recipe again." in store.get(run_id).message

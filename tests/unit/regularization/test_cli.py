@@ -7,13 +7,12 @@ import json
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.jobs import LocalEngine, Run, RunStore
+from core.jobs import Run, RunStore
 from core.jobs.foreground import describe
 from core.regularization.cli import command_of
 from core.regularization.kind import STUDY
@@ -43,17 +42,6 @@ def finished(home: Path, tiny_dataset_folder: Path) -> tuple[dict[str, Any], str
     return json.loads(output), said
 
 
-@pytest.fixture
-def queue_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs are queued and never started; those that the test made are removed."""
-    before = {run.id for run in RunStore().list()}
-    monkeypatch.setattr(LocalEngine, "tick", lambda self: None)
-    yield
-    for run in RunStore().list():
-        if run.id not in before:
-            RunStore().delete(run.id)
-
-
 def test_a_study_ends_with_a_verdict(finished: tuple[dict[str, Any], str], tiny_dataset_folder: Path) -> None:
     values, said = finished
     assert (values["status"], values["name"], values["split"]) == ("finished", "small", "test")
@@ -66,7 +54,7 @@ def test_a_study_ends_with_a_verdict(finished: tuple[dict[str, Any], str], tiny_
     assert " points)" in rows["dropout=0.3"]["verdict"]["words"]
     result = read_study(RunStore(), values["study_id"])
     for row in rows.values():
-        runs = result.of(row["variant"], 40)
+        runs = result.finished_runs(row["variant"], 40)
         assert (row["train_size"], row["seeds"], row["split"]) == (40, 2, "test")
         assert row["mean"] == pytest.approx(sum(item.test_accuracy or 0 for item in runs) / 2)
         assert row["half_width"] >= 0
@@ -157,18 +145,18 @@ def test_what_is_added_is_trained_and_nothing_else(finished: tuple[dict[str, Any
     """The last test of the small study: it has another arm afterwards."""
     study_id = finished[0]["study_id"]
     members = member_store(RunStore(), study_id)
-    before = {
-        folder.name: (folder / STUDIES.part_file).read_bytes() for folder in members.root.iterdir() if folder.is_dir()
-    }
+
+    def parts() -> dict[str, bytes]:
+        return {path.parent.name: path.read_bytes() for path in members.root.glob(f"*/{STUDIES.part_file}")}
+
+    before = parts()
     assert len(before) == MEMBERS
     output, said = follow("study", "resume", study_id, "--arms", "l2=0.1", "--json")
     values = json.loads(output)
     assert (values["study_id"], values["status"], values["split"]) == (study_id, "finished", "test")
     assert "2 runs of 6 steps" in said
     assert {row["arm"] for row in values["arms"]} == {"none", "dropout=0.3", "l2=0.1"}
-    after = {
-        folder.name: (folder / STUDIES.part_file).read_bytes() for folder in members.root.iterdir() if folder.is_dir()
-    }
+    after = parts()
     assert len(after) == 6
     assert before.items() < after.items(), "what there was is left as it was"
 
@@ -192,16 +180,8 @@ def test_an_interrupted_study_tells_how_to_go_on(
 def test_a_single_seed_is_told_to_be_no_verdict(
     queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = (
-        "study",
-        "start",
-        "--arms",
-        "dropout",
-        "--dataset",
-        f"folder:{tiny_dataset_folder}",
-        "--train-sizes",
-        "40",
-    )
+    dataset = f"folder:{tiny_dataset_folder}"
+    arguments = ("study", "start", "--arms", "dropout", "--dataset", dataset, "--train-sizes", "40")
     code, output, said = run_main(capsys, *arguments, "--seeds", "1", "--detach")
     assert code == 0
     assert RunStore().get(output.strip()).status == "queued"
@@ -233,7 +213,7 @@ def test_the_command_of_a_study_makes_it_again(
         assert RunStore().config(output.strip()) == config
 
 
-def test_a_study_at_work_is_described_by_its_runs() -> None:
+def test_a_running_study_is_described_by_its_runs() -> None:
     study = StudyConfig(arms=("l2", "dropout", "cutout", "mixup"), train_sizes=(1, 2, 3, 4), seeds=3, steps=10)
     run = Run(
         id="x",
@@ -314,7 +294,7 @@ def test_what_cannot_go_on_is_told(
     home: Path, queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = RunStore()
-    assert "is no study" in refused(capsys, "study", "resume", store.create(TrainConfig()))
+    assert "is not a study" in refused(capsys, "study", "resume", store.create(TrainConfig()))
     config = StudyConfig(arms=("dropout=0.3",), dataset=f"folder:{tiny_dataset_folder}", train_sizes=(40,))
     study_id = store.create(config, "mine", kind=STUDY.name)
     assert "--lr" in refused(capsys, "study", "resume", study_id, "--lr", "0.1")

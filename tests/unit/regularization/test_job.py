@@ -19,7 +19,7 @@ from core.common.results import FACTS
 from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.store import WORKER_LOCK
-from core.regularization.analysis import chosen, judged, split_of, summary
+from core.regularization.analysis import best_variant, selected_runs, split_of, summary
 from core.regularization.arms import parse_arm
 from core.regularization.kind import STUDY
 from core.regularization.results import StudyResult
@@ -277,8 +277,8 @@ def test_a_study_that_was_killed_half_way_can_be_read(rough: Rough) -> None:
 def test_the_test_set_is_looked_at_for_what_was_chosen_only(calm: str, store: RunStore) -> None:
     result = read_study(store, calm)
     assert split_of(result) == "test"
-    picked = chosen(result, parse_arm(TUNED), SIZE)
-    assert {item.variant for item in judged(result)} == {"none", "l2=0.5", picked}
+    picked = best_variant(result, parse_arm(TUNED), SIZE)
+    assert {item.variant for item in selected_runs(result)} == {"none", "l2=0.5", picked}
     for item in result.members:
         card = find_checkpoint(item.checkpoint, store.root).card
         wanted = item.variant in ("none", "l2=0.5", picked)
@@ -331,7 +331,7 @@ def test_damaged_runs_are_trained_again_while_seeds_and_sizes_are_added(wild: st
 def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None:
     members = store.folder(calm) / MEMBERS
     before = {path: path.read_bytes() for path in members.glob("*/**/*") if path.is_file()}
-    with pytest.raises(LabError, match="no study"):
+    with pytest.raises(LabError, match="is not a study"):
         extend_study(store, store.create(TrainConfig()), store.config(calm))
     with pytest.raises(LabError, match="Only arms, sizes and seeds"):
         extend_study(store, calm, store.config(calm).replace(steps=STEPS + 1))

@@ -16,19 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.common.errors import LabError
+from core.common.results import DAMAGED, ResultStore
 from core.models import MODELS
 from core.regularization import cost
 from core.regularization.analysis import (
     ArmResult,
     baseline_point,
-    chosen,
+    best_variant,
     class_changes,
     headline,
-    judged,
+    selected_runs,
     split_of,
     strengths,
     summary,
-    worth,
+    worth_images,
 )
 from core.regularization.arms import parse_arm
 from core.regularization.results import Curve, StudyResult, waiting
@@ -69,8 +70,8 @@ def tuned(member: Member, **changes: Any) -> dict[str, Any]:
 def test_strength_is_chosen_on_validation_and_judged_on_test() -> None:
     result = a_result(TUNED, tuned)
     arm = parse_arm("dropout=0.1/0.5")
-    assert chosen(result, arm, 100) == "dropout=0.1"
-    assert [(item.variant, item.seed) for item in judged(result)] == [
+    assert best_variant(result, arm, 100) == "dropout=0.1"
+    assert [(item.variant, item.seed) for item in selected_runs(result)] == [
         ("none", 0),
         ("none", 1),
         ("dropout=0.1", 0),
@@ -109,19 +110,19 @@ def test_a_strength_that_diverged_is_avoided() -> None:
         return tuned(member) | (over if member.variant.spec in diverged and member.seed == 1 else {})
 
     arm = parse_arm("dropout=0.1/0.5")
-    assert chosen(a_result(TUNED, lambda item: figures(item, ("dropout=0.1",))), arm, 100) == "dropout=0.5"
+    assert best_variant(a_result(TUNED, lambda item: figures(item, ("dropout=0.1",))), arm, 100) == "dropout=0.5"
     both = a_result(TUNED, lambda item: figures(item, ("dropout=0.1", "dropout=0.5")))
-    assert chosen(both, arm, 100) == "dropout=0.1"
+    assert best_variant(both, arm, 100) == "dropout=0.1"
     assert split_of(both) == "test", "a run that diverged is over"
     row = next(row for row in summary(both) if row.arm == arm.spec)
     assert (row.seeds, row.sd, row.half_width, row.verdict.kind) == (1, None, None, "none")
     assert row.failed == 1
     nothing = a_result(TUNED, lambda item: {"status": "failed"})
-    assert (chosen(nothing, arm, 100), judged(nothing)) == (None, [])
+    assert (best_variant(nothing, arm, 100), selected_runs(nothing)) == (None, [])
     assert [(row.arm, row.failed, row.mean) for row in summary(nothing)] == [("none", 2, None), (arm.spec, 2, None)]
     assert headline(nothing).startswith("No verdict: it takes two seeds"), "an arm that always fails is not hidden"
     tie = a_result(TUNED, lambda item: {"val_accuracy": 0.5})
-    assert chosen(tie, arm, 100) == "dropout=0.1", "the weaker of two that are as good"
+    assert best_variant(tie, arm, 100) == "dropout=0.1", "the weaker of two that are as good"
 
 
 def test_rows_go_from_what_helps_to_what_hurts_at_each_size() -> None:
@@ -153,14 +154,14 @@ def test_what_an_arm_is_worth_in_labels() -> None:
         return {"val_accuracy": other[member.variant.spec]}
 
     rows: list[ArmResult] = summary(a_result(config, figures))
-    assert worth(rows, "l2=0.1", 100) == pytest.approx(10**2.5), "half-way on a logarithmic axis"
-    assert worth(rows, "none", 100) is None
-    assert worth(rows, "l2=0.1", 1000) is None, "it does harm there"
-    assert worth(rows, "cutout=8", 100) == pytest.approx(1000)
-    assert worth(rows, "dropout=0.3", 100) is None, "above all that was measured"
-    assert worth(rows, "mixup=0.2", 100) is None
+    assert worth_images(rows, "l2=0.1", 100) == pytest.approx(10**2.5), "half-way on a logarithmic axis"
+    assert worth_images(rows, "none", 100) is None
+    assert worth_images(rows, "l2=0.1", 1000) is None, "it does harm there"
+    assert worth_images(rows, "cutout=8", 100) == pytest.approx(1000)
+    assert worth_images(rows, "dropout=0.3", 100) is None, "above all that was measured"
+    assert worth_images(rows, "mixup=0.2", 100) is None
     one_seed = config.replace(seeds=1)
-    assert worth(summary(a_result(one_seed, figures)), "l2=0.1", 100) is None, "it may be luck"
+    assert worth_images(summary(a_result(one_seed, figures)), "l2=0.1", 100) is None, "it may be luck"
     assert headline(a_result(one_seed, figures)).startswith("No verdict")
 
 
@@ -281,16 +282,20 @@ def damaged(path: tuple[Any, ...], new: Any) -> Any:
     ],
     ids=str,
 )
-def test_a_damaged_study_is_told(path: tuple[Any, ...], new: Any) -> None:
+def test_a_damaged_study_is_told(path: tuple[Any, ...], new: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(damaged(path, new)))
     with pytest.raises(LabError):
-        StudyResult.from_dict(damaged(path, new))
+        ResultStore("study", tmp_path, StudyResult.from_dict).load_shipped("x")
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(places(whole().to_dict())), st.sampled_from([None, "x", -1, 1e400, [], {}, [[]], True]))
 def test_whatever_is_damaged_ends_as_a_sentence(path: tuple[Any, ...], new: Any) -> None:
-    with contextlib.suppress(LabError):  # anything else is a traceback for somebody
+    try:
         result = StudyResult.from_dict(damaged(path, new))
+    except DAMAGED:  # of these, a ResultStore makes a sentence
+        return
+    with contextlib.suppress(LabError):  # anything else is a traceback for somebody
         for row in summary(result):
             assert class_changes(result, row.arm, row.train_size) is not None
 

@@ -162,14 +162,14 @@ def test_a_study_of_another_version_says_so_and_stops_nothing(store: RunStore, s
     with pytest.raises(LabError, match="banana"):
         extend_study(store, study, StudyConfig())
     (store.folder(study) / "config.json").write_text("{")
-    with pytest.raises(LabError, match="no study"):
+    with pytest.raises(LabError, match="is not a study"):
         read_study(store, study)
     store.delete(study)
     assert store.list() == []
 
 
 def test_only_a_study_is_read_as_one(store: RunStore) -> None:
-    with pytest.raises(LabError, match="is no study"):
+    with pytest.raises(LabError, match="is not a study"):
         read_study(store, store.create(TrainConfig()))
     for name in ("nowhere", "../x", ""):
         with pytest.raises(LabError):

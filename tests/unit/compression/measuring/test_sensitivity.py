@@ -13,10 +13,10 @@ import pytest
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.compression.measuring.sensitivity import SensitivityRow, sensitivity, text_sensitivity
-from core.compression.methods.child import clone_model
 from core.compression.methods.pruning import apply_masks, magnitude_masks, prunable
 from core.inference.images import logits_of
 from core.inference.text import evaluate_text
+from core.models import clone_model
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 SMALL = {"widths": [8, 10, 12]}
@@ -39,7 +39,7 @@ def test_rows_are_the_plain_accuracy_and_that_of_each_layer_pruned_alone() -> No
     names = [name.removesuffix(".weight") for name in prunable(original.model)]
     assert [(row.layer, row.amount) for row in rows[1:]] == [(name, amount) for name in names for amount in (0.5, 0.9)]
     for row in rows[1:]:
-        model = clone_model(original)
+        model = clone_model(original.model)
         name = f"{row.layer}.weight"
         apply_masks(model, {name: magnitude_masks(model, row.amount, "layer")[name]})
         assert row.accuracy == accuracy(Checkpoint("pruned", original.card, model), images, labels)
@@ -62,7 +62,7 @@ def test_channels_of_one_group_at_a_time() -> None:
         )
     }
     for name, size in sizes.items():
-        model = clone_model(original)
+        model = clone_model(original.model)
         for values in model.get_submodule(name).parameters():
             values[size.argsort()[: len(size) // 2]] = 0  # the same as being gone
         expected[name, 0.5] = accuracy(Checkpoint("silenced", original.card, model), images, labels)
@@ -94,15 +94,22 @@ def test_at_most_so_many_images_are_looked_at() -> None:
 def test_progress_rises_to_1_and_what_it_raises_ends_the_scan() -> None:
     original = network(**SMALL)
     told: list[float] = []
-    sensitivity(original, *random_images(4), (0.5,), on_progress=told.append)
+    words: list[str] = []
+
+    def record(share: float, text: str) -> None:
+        told.append(share)
+        words.append(text)
+
+    sensitivity(original, *random_images(4), (0.5,), on_progress=record)
     assert told == sorted(told)
+    assert words[1:-1] == [f"scanning {name.removesuffix('.weight')}" for name in prunable(original.model)]
     assert (told[0], told[-1], len(told)) == (0.0, 1.0, len(prunable(original.model)) + 2)
     before = snapshot(original)
 
     class Stopped(Exception):
         pass
 
-    def stop(share: float) -> None:
+    def stop(share: float, text: str) -> None:
         told.append(share)
         if share > 0.4:
             raise Stopped

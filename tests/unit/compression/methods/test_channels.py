@@ -15,10 +15,10 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.compression.methods import channels as module
 from core.compression.methods.channels import Channels, prune_channels
-from core.compression.methods.child import clone_model
 from core.compression.methods.lowrank import factorise
 from core.compression.steps import LowRank, PruneChannels
 from core.inference.images import normalise
+from core.models import clone_model
 from tests.unit.compression.compressible import SMALL_WRITERS, network, outputs, random_images, reloaded, snapshot
 
 SMALL = {"widths": [16, 24, 20]}
@@ -82,7 +82,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 def silenced(checkpoint: Checkpoint, taken: dict[str, list[int]], groups: dict[str, list[str]]) -> Checkpoint:
     """The checkpoint at full size, with zeros where those channels are made and normalised."""
-    model = clone_model(checkpoint)
+    model = clone_model(checkpoint.model)
     for name, channels in taken.items():
         for layer in (model.get_submodule(other) for other in [name, *groups[name]]):
             for values in (layer.weight, layer.bias, getattr(layer, "running_mean", None)):
@@ -110,7 +110,7 @@ def in_factors(checkpoint: Checkpoint, groups: dict[str, list[str]]) -> dict[str
 @pytest.mark.parametrize("case", NETWORKS)
 def test_groups_follow_residuals_and_leave_classifier_and_whitening_out(case: str) -> None:
     name, config, groups = NETWORKS[case]
-    found = Channels(clone_model(network(name, **config)), 32).groups
+    found = Channels(clone_model(network(name, **config).model), 32).groups
     assert [group.name for group in found] == sorted(groups, key=[group.name for group in found].index)
     assert len(found) == len(groups)
 
@@ -202,7 +202,7 @@ def test_taylor_takes_the_channels_that_the_loss_needs_least(taken: dict[str, li
     images, labels = random_images(100)
     prune_channels(original, PruneChannels(amount=0.3, importance="taylor"), images, labels)
     assert not any(value.requires_grad or value.grad is not None for value in original.model.parameters())
-    model = clone_model(original).requires_grad_(True)
+    model = clone_model(original.model).requires_grad_(True)
     weights = [model.conv1.weight, model.conv2.weight, model.head.weight]
     sums = {"conv1": torch.zeros(10), "conv2": torch.zeros(12)}
     for rows in (slice(0, 64), slice(64, 100)):
@@ -286,7 +286,7 @@ def test_language_models_and_broken_weights_are_refused() -> None:
 def test_it_works_where_gradients_are_off_and_draws_nothing() -> None:
     original = network(**SMALL)
     with torch.no_grad():
-        model = clone_model(original)
+        model = clone_model(original.model)
         state = torch.get_rng_state()
         groups = Channels(model, 32).groups
     assert len(groups) == 6

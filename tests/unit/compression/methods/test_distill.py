@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.compression.methods import distill
 from core.compression.methods.distill import (
     SoftImageTask,
-    SoftTargets,
     SoftTextTask,
     Teaching,
     distillation_loss,
@@ -27,7 +25,6 @@ from core.compression.methods.distill import (
     soft_targets,
 )
 from core.data.dataset import Dataset, ImageDataset
-from core.data.text import build, digest
 from core.inference.text import character_losses, next_logits
 from core.models import build_model
 from core.training.batches import epoch_batches
@@ -35,13 +32,9 @@ from core.training.config import TrainConfig
 from core.training.session import TrainSession
 from core.training.task import Task
 from core.training.trainer import train
-from tests.tiny_text import play
-from tests.unit.builders import synthetic
+from tests.unit.compression.trainable import IMAGES, TEXT, weights
 
-DATA = synthetic(train=96, held_out=32)
-VERSES = play(3200)
-TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
-IMAGES = TrainConfig(
+CLASSIFIER = TrainConfig(
     model="simple_cnn", model_config={"dropout": 0.2}, epochs=1.5, batch_size=24, lr=3e-3, flip="alternating",
     crop_padding=3, label_smoothing=0.1, device="cpu",
 )  # fmt: skip
@@ -67,17 +60,13 @@ class Soft(TrainSession):
         return SoftTextTask(self.config, dataset, self.device, self.amp)
 
 
-def weights(session: TrainSession) -> list[Tensor]:
-    return [value.clone() for value in session.eval_model().state_dict().values()]
-
-
 def teaching(teacher: Checkpoint, data: Dataset, task: Any, **values: Any) -> Teaching:
-    targets = soft_targets(teacher, data, task, lambda share: None)
+    targets = soft_targets(teacher, data, task)
     return Teaching(targets=targets, **{"alpha": 0.0, "temperature": 3.0} | values)
 
 
 @pytest.mark.usefixtures("lab_home")
-@pytest.mark.parametrize(("config", "data"), [(IMAGES, DATA), (CHARACTERS, TEXT), (GPT, TEXT)])
+@pytest.mark.parametrize(("config", "data"), [(CLASSIFIER, IMAGES), (CHARACTERS, TEXT), (GPT, TEXT)])
 def test_a_teacher_without_a_say_changes_nothing(config: TrainConfig, data: Dataset) -> None:
     plain, silent, heard = TrainSession(config, data, "cpu"), Soft(config, data, "cpu"), Soft(config, data, "cpu")
     teacher = trained(config, data)
@@ -119,19 +108,19 @@ def test_a_large_temperature_matches_logits() -> None:
 
 
 @pytest.mark.usefixtures("lab_home")
-def test_a_image_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
-    session = Soft(IMAGES.replace(model_config={}, label_smoothing=0.0), DATA, "cpu")
-    teacher = trained(IMAGES, DATA)
-    session.task.teach(teaching(teacher, DATA, session.task, alpha=0.6))
+def test_an_image_finds_its_own_soft_targets_whatever_its_place_and_augmentation() -> None:
+    session = Soft(CLASSIFIER.replace(model_config={}, label_smoothing=0.0), IMAGES, "cpu")
+    teacher = trained(CLASSIFIER, IMAGES)
+    session.task.teach(teaching(teacher, IMAGES, session.task, alpha=0.6))
     batches = session.batches()
     inputs, targets = next(batches)
     assert targets.tolist() != sorted(targets.tolist())
     # The same batch of a task that nobody teaches tells the labels; the teacher is asked by hand.
-    plain = TrainSession(session.config, DATA, "cpu")
+    plain = TrainSession(session.config, IMAGES, "cpu")
     images, labels = next(plain.batches())
     assert torch.equal(images, inputs)
-    pixels = torch.from_numpy(DATA.train.images[targets.numpy()].astype(np.float32))
-    mean, std = (torch.tensor(values) for values in (DATA.card.mean, DATA.card.std))
+    pixels = torch.from_numpy(IMAGES.train.images[targets.numpy()].astype(np.float32))
+    mean, std = (torch.tensor(values) for values in (IMAGES.card.mean, IMAGES.card.std))
     with torch.no_grad():
         soft = teacher.model(((pixels / 255 - mean) / std).permute(0, 3, 1, 2))
         logits = session.model(images)
@@ -180,59 +169,64 @@ def test_expectations_cost_what_the_text_costs(name: str, length: int) -> None:
 def test_a_teacher_is_asked_once_and_again_where_the_file_is_damaged(
     lab_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    teacher = trained(IMAGES, DATA)
+    task = SoftImageTask(CLASSIFIER, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    teacher = trained(CLASSIFIER, IMAGES)
     before = [value.clone() for value in teacher.model.state_dict().values()]
     asked: list[float] = []
-    first = soft_targets(teacher, DATA, task, asked.append)
+
+    def ask(share: float, words: str) -> None:
+        assert words == "computing the teacher's answers"
+        asked.append(share)
+
+    first = soft_targets(teacher, IMAGES, task, ask)
     assert asked == [1.0]
-    assert first.logits.shape == (96, 4)
+    assert first.shape == (96, 4)
     (path,) = (lab_home / "soft-targets").iterdir()
     whole = path.read_bytes()
-    again = soft_targets(teacher, DATA, task, asked.append)
+    again = soft_targets(teacher, IMAGES, task, ask)
     assert asked == [1.0], "the file was used"
-    assert torch.equal(again.logits, first.logits)
+    assert torch.equal(again, first)
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     for damaged in (b"", whole[:100], whole[:-40], b"not a file of numpy", bytes(flipped)):
         path.write_bytes(damaged)
         asked.clear()
-        anew = soft_targets(teacher, DATA, task, asked.append)
+        anew = soft_targets(teacher, IMAGES, task, ask)
         assert asked == [1.0]
-        assert torch.equal(anew.logits, first.logits)
+        assert torch.equal(anew, first)
         assert path.read_bytes() == whole
     # Another network with the same card, other images, and another view of them are asked anew.
-    other = dataclasses.replace(teacher, model=trained(IMAGES, DATA, seed=8).model)
-    fewer = SoftImageTask(IMAGES.replace(train_images=40), DATA, "cpu", torch.float32, task.amp)
+    other = dataclasses.replace(teacher, model=trained(CLASSIFIER, IMAGES, seed=8).model)
+    fewer = SoftImageTask(CLASSIFIER.replace(train_images=40), IMAGES, "cpu", torch.float32, task.amp)
     asked.clear()
-    assert not torch.equal(soft_targets(other, DATA, task, asked.append).logits, first.logits)
-    assert len(soft_targets(teacher, DATA, fewer, asked.append).logits) == 40
-    darker = dataclasses.replace(DATA, card=dataclasses.replace(DATA.card, mean=(0.1, 0.1, 0.1)))
-    dark = SoftImageTask(IMAGES, darker, "cpu", torch.float32, task.amp)
-    assert not torch.equal(soft_targets(teacher, darker, dark, asked.append).logits, first.logits)
+    assert not torch.equal(soft_targets(other, IMAGES, task, ask), first)
+    assert len(soft_targets(teacher, IMAGES, fewer, ask)) == 40
+    darker = dataclasses.replace(IMAGES, card=dataclasses.replace(IMAGES.card, mean=(0.1, 0.1, 0.1)))
+    dark = SoftImageTask(CLASSIFIER, darker, "cpu", torch.float32, task.amp)
+    assert not torch.equal(soft_targets(teacher, darker, dark, ask), first)
     assert asked == [1.0] * 3
     kept = {item: item.stat().st_size for item in (lab_home / "soft-targets").iterdir()}
     monkeypatch.setattr(distill, "MOST_CACHED_BYTES", max(kept.values()) + 10)
-    soft_targets(other, DATA, fewer, asked.append)
+    soft_targets(other, IMAGES, fewer, ask)
     left = set((lab_home / "soft-targets").iterdir())
     assert left - set(kept), "the newest stays"
     assert sum(item.stat().st_size for item in left) <= max(kept.values()) + 10
     monkeypatch.setattr(distill, "MOST_BYTES", 100)
     with pytest.raises(LabError, match="set alpha to 0"):
-        soft_targets(other, DATA, fewer, asked.append)
+        soft_targets(other, IMAGES, fewer, ask)
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.model.state_dict().values(), strict=True))
 
 
 def test_a_home_that_cannot_be_written_is_no_reason_to_fail(lab_home: Path) -> None:
     lab_home.mkdir()
     (lab_home / "soft-targets").write_text("in the way")
-    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    assert len(soft_targets(trained(IMAGES, DATA), DATA, task, lambda share: None).logits) == 96
+    task = SoftImageTask(CLASSIFIER, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    assert len(soft_targets(trained(CLASSIFIER, IMAGES), IMAGES, task)) == 96
 
 
 def test_mean_soft_labels_are_of_each_class() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [math.log(2.0), 0.0, 0.0], [0.0, 0.0, math.log(6.0)]]).half()
-    rows = mean_soft_labels(SoftTargets(logits=logits), np.array([0, 0, 2]), ("a", "b", "c"))
+    rows = mean_soft_labels(logits, np.array([0, 0, 2]), ("a", "b", "c"))
     assert [row["label"] for row in rows] == ["a", "c"]
     expected = [(1 / 3 + 1 / 2) / 2, (1 / 3 + 1 / 4) / 2, (1 / 3 + 1 / 4) / 2]
     assert rows[0]["probabilities"] == pytest.approx(expected, abs=1e-3)
@@ -241,18 +235,18 @@ def test_mean_soft_labels_are_of_each_class() -> None:
 
 @pytest.mark.usefixtures("lab_home")
 def test_mixed_images_have_no_teacher() -> None:
-    session = Soft(IMAGES.replace(mixup=0.5), DATA, "cpu")
+    session = Soft(CLASSIFIER.replace(mixup=0.5), IMAGES, "cpu")
     list(train(session))  # without one, they are trained on as always
-    targets = soft_targets(trained(IMAGES, DATA), DATA, session.task, lambda share: None)
+    targets = soft_targets(trained(CLASSIFIER, IMAGES), IMAGES, session.task)
     with pytest.raises(LabError, match="leave mixup and cutmix out"):
         session.task.teach(Teaching(targets=targets, alpha=0.5, temperature=2.0))
 
 
 def test_labels_that_are_places_are_those_of_the_images() -> None:
     """`epoch_batches` itself: a label and its place go the same way."""
-    task = SoftImageTask(IMAGES, DATA, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
-    labels = [labels for _, labels in epoch_batches(task.train_data, IMAGES, 3, 24)]
+    task = SoftImageTask(CLASSIFIER, IMAGES, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    labels = [labels for _, labels in epoch_batches(task.train_data, CLASSIFIER, 3, 24)]
     task.train_data.labels = torch.arange(96)
-    places = [places for _, places in epoch_batches(task.train_data, IMAGES, 3, 24)]
+    places = [places for _, places in epoch_batches(task.train_data, CLASSIFIER, 3, 24)]
     assert torch.equal(task.true[torch.cat(places)], torch.cat(labels))
     assert sorted(torch.cat(places).tolist()) == list(range(96))

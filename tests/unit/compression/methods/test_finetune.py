@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
@@ -16,7 +16,7 @@ from core.compression.methods import pruning
 from core.compression.methods.channels import prune_channels
 from core.compression.methods.distill import Teaching, soft_targets
 from core.compression.methods.finetune import FineTuneSession, tune_config
-from core.compression.methods.pruning import apply_masks, magnitude_masks, masks_of, prunable
+from core.compression.methods.pruning import magnitude_masks, masks_of, prunable
 from core.compression.steps import (
     Distill,
     FineTune,
@@ -28,18 +28,13 @@ from core.compression.steps import (
     TrainQuantized,
 )
 from core.data.dataset import Dataset
-from core.data.text import build, digest
 from core.training.config import TrainConfig
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.session import TrainSession
 from core.training.trainer import train
-from tests.tiny_text import play
-from tests.unit.builders import synthetic
 from tests.unit.compression.compressible import snapshot
+from tests.unit.compression.trainable import IMAGES, TEXT, weights
 
-IMAGES = synthetic(train=96, held_out=32)
-VERSES = play(3200)
-TEXT = build(VERSES, name="text:/x", title="A play", source="a test", sha256=digest(VERSES))
 RESNET = TrainConfig(
     model="fast_resnet",
     model_config={"widths": [8, 8, 8]},
@@ -95,13 +90,9 @@ def tune(
     session = FineTuneSession(checkpoint, step, data, seed=seed, device="cpu")
     if teacher is not None:
         task: Any = session.task
-        targets = soft_targets(teacher, data, task, lambda share: None)
+        targets = soft_targets(teacher, data, task)
         session.teach(Teaching(targets=targets, alpha=0.5, temperature=4.0))
     return session
-
-
-def weights(session: TrainSession) -> list[Tensor]:
-    return [value.clone() for value in session.eval_model().state_dict().values()]
 
 
 def zeros(model: nn.Module) -> int:
@@ -275,22 +266,6 @@ def test_a_network_with_fewer_channels_trains_on_and_is_rebuilt_from_its_card(
         tune_config(thin.card, LotteryTicket(), seed=0, device="cpu")
 
 
-def test_the_files_of_the_original_stay_byte_for_byte(tmp_path: Path) -> None:
-    made = trained(CNN)
-    save_checkpoint(tmp_path, made.model, made.card)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    loaded = load_checkpoint(str(tmp_path))
-    for step in (
-        FineTune(epochs=1.0),
-        PruneGradually(epochs=1.0),
-        TrainQuantized(epochs=1.0),
-        LotteryTicket(epochs=0.5),
-    ):
-        list(train(tune(loaded, step)))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert snapshot(loaded) == snapshot(load_checkpoint(str(tmp_path)))
-
-
 @pytest.mark.parametrize(
     "recipe", [{}, {"flip": "sideways", "crop_padding": None, "window": "x", "epoch": 3}, {"recipe": "?"}]
 )
@@ -363,14 +338,3 @@ def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
         tune(trained(CNN), FineTune(epochs=1.0), seed=0),
     )
     assert torch.equal(next(other.batches())[0], next(same.batches())[0])
-
-
-def test_masks_of_the_trained_network_are_those_applied() -> None:
-    """A session of zeros that are made by hand, in a tensor of each kind."""
-    checkpoint = trained(RESNET)
-    by_hand = dataclasses.replace(checkpoint, model=pruning.clone_model(checkpoint))
-    masks = {name: torch.arange(w.numel()).view(w.shape) % 3 != 0 for name, w in prunable(by_hand.model).items()}
-    apply_masks(by_hand.model, masks)
-    session = tune(by_hand, FineTune(epochs=1.0, alpha=0.0))
-    list(train(session))
-    assert not any(prunable(session.model)[name][~mask].any() for name, mask in masks.items())

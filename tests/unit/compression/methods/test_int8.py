@@ -14,7 +14,6 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from core.checkpoints.packing import dequantize, quantize_per_channel
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.compression.methods.int8 import to_int8
@@ -43,8 +42,8 @@ IMAGES = random_images(32)[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ResultFiles:
-    """A checkpoint, all its bytes before it was used, and what was made of it."""
+class Quantized:
+    """A checkpoint, all its bytes before it was quantized, and its int8 version."""
 
     original: Checkpoint
     before: dict[str, bytes]
@@ -52,11 +51,11 @@ class ResultFiles:
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def int8(request: pytest.FixtureRequest) -> ResultFiles:
+def int8(request: pytest.FixtureRequest) -> Quantized:
     name, config = NETWORKS[request.param]
     original = network(name, **config)
     before = snapshot(original)
-    return ResultFiles(original, before, to_int8(original, IMAGES, STEP))
+    return Quantized(original, before, to_int8(original, IMAGES, STEP))
 
 
 def held(data: bytes) -> dict[str, np.ndarray]:
@@ -72,12 +71,12 @@ def as_run(data: bytes, folder: Path) -> list[onnx.NodeProto]:
     return list(onnx.load(str(folder / "optimised.onnx")).graph.node)
 
 
-def test_the_original_is_byte_identical_afterwards(int8: ResultFiles) -> None:
+def test_the_original_is_byte_identical_afterwards(int8: Quantized) -> None:
     assert snapshot(int8.original) == int8.before
     assert int8.original.onnx == b""
 
 
-def test_weights_are_within_half_a_step_of_the_folded_ones(int8: ResultFiles) -> None:
+def test_weights_are_within_half_a_step_of_the_folded_ones(int8: Quantized) -> None:
     folded = fold_batch_norms(int8.original.model).state_dict()
     twin, numbers = int8.made.model.state_dict(), held(int8.made.onnx)
     assert set(twin) == set(folded)
@@ -94,7 +93,7 @@ def test_weights_are_within_half_a_step_of_the_folded_ones(int8: ResultFiles) ->
     assert all(torch.equal(twin[name], folded[name]) for name in twin if name not in matrices)
 
 
-def test_answers_are_close_to_the_original(int8: ResultFiles) -> None:
+def test_answers_are_close_to_the_original(int8: Quantized) -> None:
     inputs = onnx_inputs(int8.original.card, random_images(48, seed=5)[0])
     with torch.no_grad():
         expected = int8.original.model(torch.from_numpy(inputs)).numpy()
@@ -105,7 +104,7 @@ def test_answers_are_close_to_the_original(int8: ResultFiles) -> None:
     assert len(np.unique(found)) > 0.9 * found.size  # logits stay float32
 
 
-def test_it_computes_in_integers(int8: ResultFiles, tmp_path: Path) -> None:
+def test_it_computes_in_integers(int8: Quantized, tmp_path: Path) -> None:
     nodes = as_run(int8.made.onnx, tmp_path)
     kinds = [node.op_type for node in nodes]
     convolutions = sum(isinstance(module, nn.Conv2d) for module in int8.made.model.modules())
@@ -118,7 +117,7 @@ def test_it_computes_in_integers(int8: ResultFiles, tmp_path: Path) -> None:
         assert kinds.count("QuantizeLinear") == 1
 
 
-def test_it_is_a_checkpoint_like_any_other(int8: ResultFiles, tmp_path: Path) -> None:
+def test_it_is_a_checkpoint_like_any_other(int8: Quantized, tmp_path: Path) -> None:
     made = int8.made
     save_checkpoint(tmp_path / "int8", made.model, made.card, onnx=made.onnx)
     loaded = load_checkpoint(str(tmp_path / "int8"))
@@ -178,9 +177,9 @@ def test_what_is_always_zero_keeps_its_weights() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (None, "0 images tell too little"),
-        (IMAGES[:1], "1 images tell too little"),
-        (IMAGES[:15], "15 images tell too little"),
+        (None, "0 images are too few"),
+        (IMAGES[:1], "1 images are too few"),
+        (IMAGES[:15], "15 images are too few"),
         (np.repeat(IMAGES[:1], 32, axis=0), "are the same"),
         (IMAGES[:, :16], "images of 32x32 pixels"),
         (IMAGES.astype(np.float32), "not float32"),
@@ -203,12 +202,12 @@ def test_networks_that_cannot_be_in_int8_are_refused() -> None:
         to_int8(dataclasses.replace(network("simple_cnn"), model=Pooled()), IMAGES, STEP)
     broken = network("simple_cnn", widths=(4, 4))
     broken.model.get_submodule("head").weight[0, 0] = torch.nan
-    with pytest.raises(LabError, match="no finite numbers"):
+    with pytest.raises(LabError, match="not finite numbers"):
         to_int8(broken, IMAGES, STEP)
     huge = network("simple_cnn", widths=(4, 4))
     huge.model.get_submodule("conv1").weight[:] = 1e38
     huge.model.get_submodule("conv2").weight[:] = 1e38
-    with pytest.raises(LabError, match="Activations of the network are no finite numbers"):
+    with pytest.raises(LabError, match="Activations of the network are not finite numbers"):
         to_int8(huge, IMAGES, STEP)
     with pytest.raises(LabError, match="takes no images"):
         to_int8(network("char_lstm", **SMALL_WRITERS["char_lstm"]), IMAGES, STEP)
@@ -246,16 +245,3 @@ def test_ranges_are_what_pytorch_sees() -> None:
     used = [node.input[1] for node in file.graph.node if node.op_type == "QuantizeLinear"]
     found = [255 * float(numbers[name]) for name in dict.fromkeys(used)]
     assert np.allclose(sorted(found), sorted(expected), rtol=1e-3)
-
-
-def test_the_grid_holds_its_own_values() -> None:
-    weight = np.random.default_rng(0).standard_normal((5, 3, 2, 2)).astype(np.float32)
-    weight[2] = 0
-    whole, scales = quantize_per_channel(weight)
-    assert scales[2] == 1
-    assert not whole[2].any()
-    values = dequantize(whole, scales)
-    assert np.array_equal(values, whole * scales[:, None, None, None])
-    again = quantize_per_channel(values)
-    assert np.array_equal(again[0], whole)
-    assert np.array_equal(dequantize(*again), values)

@@ -161,7 +161,6 @@ def test_the_cubic_schedule_starts_and_ends_where_it_should_and_only_rises() -> 
     assert amounts[70] == amounts[100] == 0.9
     assert amounts[35] == pytest.approx(0.9 * (1 - 0.5**3))  # halfway: an eighth is left to do
     assert amounts == sorted(amounts)
-    assert cubic_amount(0, 100, 0.9, start=0.4) == pytest.approx(0.4)
     assert cubic_amount(0, 0, 0.9) == 0
     assert cubic_amount(1, 0, 0.9) == 0.9
 

@@ -8,15 +8,13 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import Checkpoint
 from core.compression.methods.finetune import FineTuneSession
-from core.compression.methods.quant_aware import rounded_inputs, rounded_weights
+from core.compression.methods.quant_aware import fake_quantize_inputs, fake_quantize_weights
 from core.compression.steps import TrainQuantized
 from core.training.config import TrainConfig
 from core.training.results import Finished
 from core.training.session import TrainSession
 from core.training.trainer import evaluate, train
-from tests.unit.builders import synthetic
-
-IMAGES = synthetic(train=96, held_out=32)
+from tests.unit.compression.trainable import IMAGES
 
 
 def network() -> Checkpoint:
@@ -34,7 +32,7 @@ def test_weights_are_rounded_to_255_values_for_each_output() -> None:
     ).view(-1, 1, 1, 1)
     weight[3] = 0.0
     weight.requires_grad_()
-    found = rounded_weights(weight)
+    found = fake_quantize_weights(weight)
     for row, (rounded, given) in enumerate(zip(found.detach(), weight.detach(), strict=True)):
         scale = float(given.abs().max()) / 127
         if row == 3:
@@ -45,7 +43,7 @@ def test_weights_are_rounded_to_255_values_for_each_output() -> None:
         assert levels.round().abs().max() == 127
         assert (rounded - given).abs().max() <= scale / 2 * 1.001
         assert torch.equal(rounded.abs().argmax(), given.abs().argmax())
-    many = rounded_weights(torch.linspace(-1, 1, 10_000)[None])
+    many = fake_quantize_weights(torch.linspace(-1, 1, 10_000)[None])
     assert len(many.unique()) == 255
     (found * 3).sum().backward()
     assert torch.equal(weight.grad, torch.full_like(weight, 3.0)), "straight through"
@@ -53,7 +51,7 @@ def test_weights_are_rounded_to_255_values_for_each_output() -> None:
 
 def test_inputs_are_rounded_to_256_values_with_zero_among_them() -> None:
     x = torch.linspace(-3, 7, 5001, requires_grad=True)
-    found = rounded_inputs(x, torch.tensor([-2.0, 6.0]))
+    found = fake_quantize_inputs(x, torch.tensor([-2.0, 6.0]))
     assert len(found.unique()) == 256
     assert 0.0 in found
     assert (found.min().item(), found.max().item()) == pytest.approx((-2, 6), abs=0.02)
@@ -63,13 +61,13 @@ def test_inputs_are_rounded_to_256_values_with_zero_among_them() -> None:
     assert x.grad is not None
     assert (x.grad[inside] == 1).all()
     assert (x.grad[(x < -2.1) | (x > 6.1)] == 0).all()
-    assert not rounded_inputs(torch.zeros(4), torch.zeros(2)).any()
+    assert not fake_quantize_inputs(torch.zeros(4), torch.zeros(2)).any()
 
 
 def test_training_with_rounding_changes_no_name_and_evaluating_moves_no_range() -> None:
     original = network()
     session = FineTuneSession(original, TrainQuantized(epochs=3.0, lr=0.02), IMAGES, device="cpu")
-    rounding = session.rounding
+    rounding = session.fake_quantize
     assert rounding is not None
     evaluate(session)
     assert rounding.ranges == {}, "what is evaluated before the first step sets no range"
@@ -96,10 +94,10 @@ def test_training_with_rounding_changes_no_name_and_evaluating_moves_no_range() 
 
 def _by_hand(session: FineTuneSession, image: Tensor) -> None:
     """The first layer, multiplied out in whole numbers as an int8 runtime does."""
-    assert session.rounding is not None
+    assert session.fake_quantize is not None
     layer = session.model.get_submodule("conv1")
     assert isinstance(layer, nn.Conv2d)
-    low, high = session.rounding.ranges["conv1"].tolist()
+    low, high = session.fake_quantize.ranges["conv1"].tolist()
     scale = (high - low) / 255
     zero = round(-low / scale)
     given = (torch.round(image.double() / scale) + zero).clamp(0, 255) - zero

@@ -79,10 +79,10 @@ IMAGES = ("images", TensorProto.FLOAT, ("N", 3, 32, 32))
 TOKENS = ("tokens", TensorProto.INT64, ("B", "T"))
 GATHER = helper.make_node("Gather", ["w", "tokens"], ["logits"])
 PARTS, INPUTS, MEMORY, SIZES = (
-    "has parts that none",
+    "has parts that no exported file has",
     "takes other inputs",
     "asks for more memory",
-    "sizes nothing tells",
+    "has tensors of unknown size",
 )
 FIT = "do not fit together"
 HOSTILE = {
