@@ -67,13 +67,13 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
             except LabError as error:
                 wrong.append(error)
     default = _default(first, options)
-    if linked(PARAM, KEY, lambda _: named):
+    if linked(PARAM, KEY, lambda _: named, default):
         for error in wrong:
             st.warning(escape_markdown(error))
     elif st.session_state.get(FIRST) != first.name:
         st.session_state[KEY] = default
     st.session_state[FIRST] = first.name
-    st.session_state[KEY] = [name for name in st.session_state.get(KEY, default) if name in options]
+    st.session_state[KEY] = [name for name in st.session_state[KEY] if name in options]
     labels = _labels(options)
     chosen = st.multiselect(
         "Compare with",

@@ -29,8 +29,8 @@ LARGE_PX = 448
 
 def chosen() -> str | None:
     """The method that is looked at, None for all; an address that names one wins once."""
-    linked(PARAM, CHOSEN, _method)
-    found: str | None = st.session_state.setdefault(CHOSEN, None)
+    linked(PARAM, CHOSEN, _method, None)
+    found: str | None = st.session_state[CHOSEN]
     write_url(PARAM, CHOSEN, found)
     return found
 

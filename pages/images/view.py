@@ -112,7 +112,8 @@ def _one_answer(
     )
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
-    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name)
+    number = {} if image.number is None else {"image": str(image.number)}
+    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name, **number)
 
 
 def _images(image: InputImage, seen: DecodedUpload) -> None:

@@ -12,7 +12,7 @@ from core.compression.recipe import is_compressed
 from core.data import DATASETS
 from core.models import MODELS
 from pages.shared.resources import runs_now
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, size
 from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
@@ -55,15 +55,14 @@ def checkpoint_picker(
             _add(references, wanted, task, strict=True)
         except LabError as error:
             st.warning(escape_markdown(error))
-            del st.query_params[param]
             wanted = None
     if not references:
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
     default = next((name for name in options if name != other), options[0])
-    linked(param, key, str)
-    if st.session_state.get(key) not in references:
+    linked(param, key, str, default)
+    if st.session_state[key] not in references:
         st.session_state[key] = default
     labels = _labels(references, names)
     chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
@@ -76,7 +75,7 @@ def describe(reference: CheckpointRef) -> str:
     card = reference.card
     parts = [f"{card.parameters:,} parameters"] if card.parameters else []
     if card.size_bytes:
-        parts.append(f"{card.size_bytes / 1e6:.1f} MB")
+        parts.append(size(card.size_bytes))
     parts.append(accuracy(reference.card))
     parts.append(
         f"trained on {escape_markdown(card.dataset.title)}"
