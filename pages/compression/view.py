@@ -6,6 +6,8 @@ import textwrap
 
 import streamlit as st
 
+from core.checkpoints.store import find_checkpoint
+from core.common.errors import LabError
 from core.compression.analysis import distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
@@ -16,7 +18,7 @@ from pages.compression.files import files
 from pages.compression.result_files import ResultFiles
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import escape_markdown
+from pages.shared.text import UNBROKEN, escape_markdown
 
 COSTS = {
     "stored_bytes": "Stored",
@@ -30,7 +32,6 @@ FIRST = ("Variant", "Stored", "File that runs", "Weights that run", "Faster", "A
 """Columns that answer the question; the table scrolls to the others."""
 NAME_CHARACTERS = 18
 """Of a line of a variant's name: a table as wide as this one would give each word a line of its own."""
-UNBROKEN = "\N{NO-BREAK SPACE}"
 IMAGES = (
     "PyTorch and ONNX: milliseconds for one image (×1) or 64, median and in brackets the 95th percentile, measured in turn "
     "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one image, in "
@@ -111,9 +112,18 @@ def _how(result: CompressionResult) -> str:
     """What was compressed and how it was made, in a line of Markdown."""
     one = all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
     recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
-    parts = [f"{result.original} on {dataset_title(result.config.dataset)}", recipe]
+    parts = [f"{_original(result)} on {dataset_title(result.config.dataset)}", recipe]
     parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
     return escape_markdown(" · ".join(parts))
+
+
+def _original(result: CompressionResult) -> str:
+    """Title of the original; a recipe that has not begun knows only the name of its checkpoint."""
+    name = result.config.checkpoint
+    try:
+        return find_checkpoint(name).label if result.original == name else result.original
+    except LabError:
+        return name
 
 
 def _image(result: CompressionResult, key: str) -> None:

@@ -9,7 +9,7 @@ from core.checkpoints.store import CheckpointRef, list_checkpoints
 from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.run_controls import job_line
 from pages.shared.sidebar import active_runs, device_line
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, size
 
 BOTTLENECKS = {
     "Data": (
@@ -56,7 +56,7 @@ def shipped_table(references: list[CheckpointRef]) -> str:
         card = reference.card
         rows.append(
             f"| {escape_markdown(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
-            f"| {card.size_bytes / 1e6:.1f} MB |"
+            f"| {size(card.size_bytes)} |"
         )
     return "\n".join(rows)
 

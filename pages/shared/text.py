@@ -9,6 +9,7 @@ import streamlit as st
 
 VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time augmentation."
 """Said wherever it stands beside a test accuracy, which is measured with the recipe's."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def escape_markdown(text: object) -> str:
@@ -40,10 +41,11 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people, decimal units: `170 MB`."""
+    """Bytes for people, decimal units: `170 MB`, which no line break takes apart."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+            digits = 0 if count >= 10 or unit == "B" else 1
+            return f"{count:.{digits}f}{UNBROKEN}{unit}"
         count /= 1000
     raise AssertionError
 
