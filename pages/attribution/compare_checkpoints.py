@@ -42,7 +42,7 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
         return
     questions = [asked, *(asked_of(asked, reference) for reference in chosen)]
     cost_note(asked, [name], len(questions))
-    display = display_and_legend(f"“{escape_markdown(asked.label)}”", "Each map has a scale of its own.")
+    display = display_and_legend(f"“{escape_markdown(asked.label)}”")
     status, method = st.empty(), METHODS[name]
     found = maps_of(asked, name, questions)
     if found is None:

@@ -130,7 +130,7 @@ def _maps(asked: AttributionQuery) -> None:
         with grid, st.container(width=CARD_PX, gap="xsmall"):
             title = CONTROL_TITLES[name]
             st.markdown(f"**{title}**")
-            alt = f"{title}: a map that knows nothing of the network"
+            alt = f"{title}: a control, which does not depend on the network"
             places.append((card(values, asked, display, signed=False, alt=alt), name))
             st.caption(CONTROLS_NOTE[name])
     if refused:
@@ -189,7 +189,7 @@ def _scores(
         return
     beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
     told.caption(
-        f"To beat on this image, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
+        f"To beat on this image, the controls: {beat}. :material/check: scores above all three, "
         ":material/close: does not, however high; the words name the simplest one that it does not beat."
     )
     for place, found in places:

@@ -117,7 +117,7 @@ def _both(seen: DecodedUpload, pair: Pair, names: tuple[str, str], key: str) -> 
 def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) -> str:
     said = [
         f"The maps: how strongly the logit of “{escape_markdown(target)}”, the original's answer, reacts to each pixel "
-        f"(gradient; [Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on a scale of its own. Their rank correlation is "
+        f"(gradient; [Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on its own scale. Their rank correlation is "
         f"{alike:.2f}".replace("-", "−")
         + ": 1 is the same pixels in the same order.",
     ]

@@ -114,7 +114,7 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
         st.caption("The lines are 95% intervals: with so many images of each class, smaller differences mean nothing.")
     with right:
-        st.markdown("#### What it takes for what")
+        st.markdown("#### Confusion matrix")
         show_figure(
             confusion_matrix(result, dark=dark()),
             key="confusion",

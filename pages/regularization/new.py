@@ -86,7 +86,7 @@ def sizes_field(label: str, key: str, default: str = "") -> str:
         key=key,
         placeholder="500 5000",
         persist_state="session",
-        help="One number, or several with spaces between them: each is a comparison of its own, and together they show what a "
+        help="One number, or several with spaces between them: each is a separate comparison, and together they show what a "
         "technique is worth in labelled images. A larger set contains the smaller ones.",
     )
 

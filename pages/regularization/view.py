@@ -17,7 +17,7 @@ from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
-from pages.shared.text import escape_markdown
+from pages.shared.text import UNBROKEN, escape_markdown
 
 TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
 COLOURS = {"helps": "green", "hurts": "red"}
@@ -29,7 +29,6 @@ NAMES = {
     "none": "no verdict",
 }
 """Kinds of a verdict, as the table says them; the numbers have a column of their own."""
-UNBROKEN = ("Effect (points)", "Accuracy")
 
 
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:
@@ -135,7 +134,8 @@ def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
         "Seeds": [_seeds(row) for row in rows],
         "Strength": [row.strength or "–" for row in rows],
     }
-    return columns | {name: [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in columns[name]] for name in UNBROKEN}
+    unbroken = ("Effect (points)", "Accuracy")
+    return columns | {name: [cell.replace(" ", UNBROKEN) for cell in columns[name]] for name in unbroken}
 
 
 def _verdict(row: ArmResult) -> str:
@@ -167,8 +167,8 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with an interval; "
-        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and 95% interval of the arm by "
+        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with "
+        "95% simultaneous confidence intervals over seeds. Accuracy: mean and 95% interval of the arm by "
         "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
         f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "
         "validation; where it is the weakest or the strongest that was tried, another may be better still."

@@ -46,7 +46,7 @@ def runs_view() -> None:
     if curves:
         _compare(curves)
     elif chosen:
-        st.caption("This has no curves here but a page of its own: select it alone, and open it.")
+        st.caption("Its curves are on its own page: select it alone, and open it.")
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:

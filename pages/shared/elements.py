@@ -16,6 +16,7 @@ SAVE = ("toImage",)
 """The camera of a figure, which saves it as an image."""
 SAVE_AND_RESET = ("resetScale2d", "toImage")
 """Of a live figure too, in which people zoom."""
+FILES_NOTE = "Accuracies in files are shares, 0 to 1. To save a figure, point at it and press its camera."
 
 
 def show_image(image: bytes | str, *, width: int, alt: str) -> None:

@@ -110,8 +110,8 @@ def _head(run: Run, message: str) -> None:
     st.progress(fraction(run), text=where(run))
     if run.silent_s is not None:
         st.warning(
-            f"No sign of life for {duration(run.silent_s)}: a slow machine may be in the middle of an evaluation, else its "
-            "process hangs. Stop ends it, and Resume goes on from its last saved state."
+            f"No update for {duration(run.silent_s)}: it is in a long evaluation, or its process hangs. Stop ends it, and Resume "
+            "continues from its last saved state."
         )
     if message:
         (st.error if run.status in ("failed", "lost") else st.caption)(escape_markdown(message))

@@ -53,5 +53,5 @@ def how_it_works() -> None:
             "[Gers et al. 2000](https://doi.org/10.1162/089976600300015015)).\n\n"
             "**The curves** are norms of the gradient by all that a network carries from one character to the next, in every "
             "layer: $h$, and in the LSTM $c$ too. They are means over up to 16 characters $T$ of the text, divided by the "
-            "norm at $T$ itself. $c$ has a scale of its own, so compare how the curves fall, not a constant distance."
+            "norm at $T$ itself. $c$ has its own scale, so compare how the curves fall, not a constant distance."
         )

@@ -150,12 +150,12 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
 
     empty_recipe(page)
     add(page, "Prune weights")
-    settle(page, "Share taken out", "1")
+    settle(page, "Amount", "1")
     refused(
         page,
-        "Share taken out 1.0 is not valid for prune weights: Share taken out must be a number above 0 and below 1.",
+        "Amount 1.0 is not valid for prune weights: Amount must be a number above 0 and below 1.",
     )
-    settle(page, "Share taken out", "0.8")
+    settle(page, "Amount", "0.8")
     add(page, "Fine-tune")
     settle(page, "Epochs", "10")
     add(page, "int8")

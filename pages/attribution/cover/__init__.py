@@ -37,7 +37,7 @@ def cover(
 ) -> None:
     """Show the image. pixels, base: (H, W, 3) uint8, H = W, as it is and what stands in for it where mask (H, W) is set.
 
-    stroke: number of the last one taken. label: what the image is, for who does not see it.
+    stroke: number of the last one taken. label: what the image is, for screen readers.
     """
     side = pixels.shape[0]
     data: dict[str, Any] = {
