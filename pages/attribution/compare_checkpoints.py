@@ -28,7 +28,7 @@ SAME, PARTLY = 0.8, 0.4
 
 
 def compare_checkpoints(asked: AttributionQuery) -> None:
-    """The whole of the comparison. Raises LabError."""
+    """Raises LabError."""
     others, methods = st.columns([2, 1], gap="medium")
     with others:
         chosen = choose_others(asked.reference)

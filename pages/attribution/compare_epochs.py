@@ -53,7 +53,7 @@ def no_snapshots() -> None:
 
 
 def compare_epochs(asked: AttributionQuery) -> None:
-    """The whole of the comparison, for a machine that has such a run. Raises LabError."""
+    """For a machine that has such a run. Raises LabError."""
     runs, methods = st.columns([2, 1], gap="medium")
     with runs:
         names = _choose_run(asked)

@@ -47,7 +47,7 @@ def look_closer(name: str | None) -> None:
 
 
 def closer_look(asked: AttributionQuery, name: str) -> None:
-    """The whole of it. Raises LabError."""
+    """Raises LabError."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(None,))
         st.session_state[BOX] = name

@@ -82,6 +82,14 @@ def display_controls() -> Display:
     return Display(opacity=opacity / 100, percentile=percentile, smooth=smooth)
 
 
+def input_image(asked: AttributionQuery, *, label: bool = False) -> None:
+    """The image as large pixels. label: say its true class too, where it is known."""
+    side, title = asked.pixels.shape[0], asked.image.title
+    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{title}, as {side} by {side} large pixels")
+    truth = f"; the test set says {escape_markdown(asked.image.label)}" if label and asked.image.label else ""
+    st.caption(f"{escape_markdown(title)}, {side}×{side} pixels: all that the network sees{truth}")
+
+
 def legend(label: str) -> None:
     """What the colours and the small curves say."""
     name = escape_markdown(label)

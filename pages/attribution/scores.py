@@ -26,7 +26,6 @@ BETTER = "better than the controls"
 
 
 def scores_view() -> None:
-    """The whole of the view."""
     only(None)
     with st.container(width=360):
         reference = ask_checkpoint()

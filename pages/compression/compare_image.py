@@ -29,7 +29,6 @@ Pair = tuple[CheckpointRef, CheckpointRef]
 
 
 def same_image(made: ResultFiles, key: str) -> None:
-    """The whole of the tab."""
     item, first = choose_variant(made, f"same-{key}", network=True), made.result.first
     if item is None or first is None:
         return
@@ -44,7 +43,6 @@ def same_image(made: ResultFiles, key: str) -> None:
             pair = None
     if pair and image is None:
         with answer:
-            st.markdown("**Give an image, or try one of these drawings:**")
             example_row()
     elif pair:
         try:

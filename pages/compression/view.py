@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 
 import streamlit as st
 
@@ -16,7 +17,7 @@ from pages.compression.compare_image import same_image
 from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
 from pages.compression.result_files import ResultFiles
-from pages.shared.elements import show_figure
+from pages.shared.elements import open_tab, show_figure
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
@@ -60,36 +61,18 @@ def compress_view(made: ResultFiles, key: str) -> None:
     _image(result, key)
     st.table(compress_table(result), border="horizontal", hide_index=True)
     st.caption(TEXT if result.task == "text" else IMAGES)
-    names = _tabs(result)
-    for name, tab in zip(names, st.tabs(names, key=f"tabs-{key}", on_change="rerun"), strict=True):
-        if not tab.open:
-            continue
-        with tab:
-            if name == "Layers":
-                layers(made, key)
-            elif name == "Classes":
-                classes(made, key)
-            elif name == "Speed":
-                speed(made, key)
-            elif name == "Students":
-                students(made, key)
-            elif name == "Same image":
-                same_image(made, key)
-            else:
-                files(made, key)
-
-
-def _tabs(result: CompressionResult) -> list[str]:
-    """Those that this result has something for."""
-    images = result.task != "text"
-    return [
-        "Layers",
-        *(["Classes"] if images else []),
-        "Speed",
-        *(["Students"] if distils(result) else []),
-        *(["Same image"] if images else []),
-        "Files",
-    ]
+    tabs = {
+        "Layers": layers,
+        "Classes": classes,
+        "Speed": speed,
+        "Students": students,
+        "Same image": same_image,
+        "Files": files,
+    }
+    absent = {"Classes", "Same image"} if result.task == "text" else set()
+    absent |= set() if distils(result) else {"Students"}
+    shown = {name: partial(draw, made, key) for name, draw in tabs.items() if name not in absent}
+    open_tab(shown, key=f"tabs-{key}")
 
 
 def compress_table(result: CompressionResult) -> dict[str, list[str]]:

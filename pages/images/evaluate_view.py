@@ -30,7 +30,6 @@ GALLERY = 12
 
 
 def evaluation_view() -> None:
-    """The whole of the tab."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         reference = checkpoint_picker("Checkpoint", "evaluated", param="checkpoint")

@@ -16,7 +16,6 @@ from pages.shared.text import escape_markdown
 
 
 def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
-    """Download buttons."""
     name = file_stem(result.name or key, "study")
     with st.container(horizontal=True, gap="small"):
         for kind, label, data, end in (

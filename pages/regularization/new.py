@@ -44,7 +44,6 @@ TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where 
 
 
 def new_study_view() -> None:
-    """The whole of the view."""
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### What to train")

@@ -15,11 +15,10 @@ from pages.regularization.add import add_to_study
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
-from pages.shared.elements import show_figure
+from pages.shared.elements import open_tab, show_figure
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
-TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
 COLOURS = {"helps": "green", "hurts": "red"}
 NAMES = {
     "helps": "helps",
@@ -56,23 +55,17 @@ def _study(result: StudyResult, key: str) -> None:
     st.markdown(f"### {escape_markdown(_headline(result, here))}")
     if here:
         _arms(result, here, size, key)
-    tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{key}", on_change="rerun"), strict=True))
-    for name, tab in tabs.items():
-        if not tab.open:
-            continue
-        with tab:
-            if name == "Curves":
-                curves(result, here, size, key)
-            elif name == "Training images":
-                sizes(result, rows, size, key)
-            elif name == "Strength":
-                strength(result, size, key)
-            elif name == "Classes":
-                classes(result, here, size, key)
-            elif name == "Checkpoints":
-                checkpoints(result, here)
-            else:
-                files(result, rows, key)
+    open_tab(
+        {
+            "Curves": lambda: curves(result, here, size, key),
+            "Training images": lambda: sizes(result, rows, size, key),
+            "Strength": lambda: strength(result, size, key),
+            "Classes": lambda: classes(result, here, size, key),
+            "Checkpoints": lambda: checkpoints(result, here),
+            "Files": lambda: files(result, rows, key),
+        },
+        key=f"tabs-{key}",
+    )
 
 
 def _headline(result: StudyResult, rows: list[ArmResult]) -> str:

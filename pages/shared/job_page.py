@@ -53,7 +53,6 @@ class JobPage:
     """Draws the folded explanation at the foot of all views."""
 
     def draw(self) -> None:
-        """The whole of the page."""
         *example, _, jobs = self.page.views
         run_id = st.query_params.get(self.param)
         view = choose_view(self.page, (example or [jobs])[0] if run_id == EXAMPLE else jobs if run_id else None)

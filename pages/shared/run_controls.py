@@ -39,6 +39,13 @@ def job_line(run: Run) -> None:
     st.caption(" · ".join(filter(None, parts)))
 
 
+def train_links() -> None:
+    """Links to the forms of a new training."""
+    with st.container(horizontal=True, gap="small"):
+        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
+            page_link(page, label, icon=":material/model_training:", view="Train")
+
+
 def open_run(run: Run) -> None:
     """Show a run next, on the page of its kind."""
     page, query = address(run)

@@ -60,6 +60,14 @@ def label_error(error: object, labels: Mapping[str, str]) -> str:
     return re.sub(rf"\b{name}\b", labels[name], text).replace("=", " ", 1)
 
 
+def unique_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels by name, with the name behind those that are there already: a widget tells options apart by what they say."""
+    found: dict[str, str] = {}
+    for name, label in labels.items():
+        found[name] = label if label not in found.values() else f"{label} · {name}"
+    return found
+
+
 def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:
     """Markdown that says which characters a language model does not know, and what it reads instead. where: `the prompt`."""
     shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in replaced[:12])

@@ -6,7 +6,6 @@ import streamlit as st
 
 
 def train_help(task: str) -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(HELP[task] + RESUME)
 

@@ -31,7 +31,6 @@ SIZES = {
 
 
 def train_view(task: str = "images") -> None:
-    """The whole of the tab."""
     run_id, run, problem = st.query_params.get(PARAM), None, ""
     try:
         run = find_run(run_id) if run_id else None

@@ -80,6 +80,7 @@ def show_test_image(number: int) -> None:
 
 def example_row() -> None:
     """Thumbnails to click, for people without a photo at hand."""
+    st.markdown("**Upload a photo, or try one of these drawings:**")
     with st.container(horizontal=True, gap="small"):
         for title, data in examples().items():
             with st.container(width=92, gap="xsmall"):

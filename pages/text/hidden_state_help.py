@@ -32,7 +32,6 @@ And let me find my fortune in her eyes.
 
 
 def how_it_works() -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
             "**State.** A recurrent network reads character by character and carries all that it remembers in a vector: "

@@ -38,7 +38,6 @@ WIDE_GAP = 0.05
 
 
 def why_view() -> None:
-    """The whole of the view."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
