@@ -170,6 +170,12 @@ def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
     return at
 
 
+def chart(at: AppTest, place: int) -> dict[str, Any]:
+    """A figure as the browser gets it."""
+    found: dict[str, Any] = json.loads(at.get("plotly_chart")[place].proto.spec)
+    return found
+
+
 def table(at: AppTest) -> dict[str, list[str]]:
     """The first table as a person reads it."""
     return {name: [read(str(cell)) for cell in column] for name, column in at.table[0].value.items()}

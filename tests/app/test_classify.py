@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from pages.shared import tasks
 from tests.app.conftest import (
     HOSTILE,
     Open,
+    chart,
     click,
     follow,
     random_image,
@@ -49,10 +49,6 @@ def headline(at: AppTest) -> str:
 def give(at: AppTest, data: bytes, name: str = "photo.png") -> AppTest:
     rerun(at.file_uploader(key="upload").set_value((name, data, "image/png")))
     return at
-
-
-def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
-    assert "train one under Train" in texts(open_page("images"))
 
 
 def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card, lab_home: Path) -> None:
@@ -115,7 +111,7 @@ def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab
         if count == 1:
             assert answers[0] == answers[1]
         write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
-    left, right = (json.loads(chart.proto.spec)["data"][0]["y"] for chart in at.get("plotly_chart"))
+    left, right = (chart(at, place)["data"][0]["y"] for place in (0, 1))
     assert left == right
     assert len(left) >= 5
 

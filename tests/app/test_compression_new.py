@@ -139,10 +139,6 @@ def test_the_other_kind_of_network_takes_its_own_checkpoint(new: AppTest, scribe
     assert new.selectbox(key="compress-text").value == "scribe"
 
 
-def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
-    assert "There is no checkpoint yet" in texts(open_page("compression", view="New recipe"))
-
-
 def test_every_setting_of_every_step_has_a_label_and_a_sentence() -> None:
     for kind in STEPS.values():
         assert set(kind.model_fields) <= set(LABELS)
