@@ -47,6 +47,7 @@ def test_the_answer_survives_a_visit_to_another_page(page: Page) -> None:
 def test_every_choice_is_one_step_of_the_browser(page: Page) -> None:
     page.goto("/images")
     press(page, "example-ship")
+    expect(answer(page)).to_be_visible()
     page.get_by_role("link", name=re.compile("^Why ")).click()
     explained = re.compile(r"/attribution\?view=Explain&checkpoint=\w+$")
     expect(page).to_have_url(explained)
