@@ -9,6 +9,7 @@ prepare_server()  # Thread counts must be set before anything imports torch.
 from core.common.errors import LabError  # noqa: E402
 from pages.shared.registry import sections  # noqa: E402
 from pages.shared.sidebar import ICON, sidebar  # noqa: E402
+from pages.shared.url import visit  # noqa: E402
 from pages.shared.warmup import warm_up_in_background  # noqa: E402
 
 st.set_page_config(page_title="Bottleneck Lab", page_icon=ICON, layout="wide")
@@ -21,6 +22,7 @@ except LabError as error:
 page = st.navigation({name: [room.for_streamlit() for room in found] for name, found in rooms.items()})
 sidebar()
 try:
-    page.run()
+    with visit(page.url_path):
+        page.run()
 finally:
     warm_up_in_background()

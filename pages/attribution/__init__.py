@@ -9,11 +9,9 @@ PAGE = Page(
     section="Trust",
     question="Why did it say that?",
     views={
-        "Explain": "Why did it say that? Several methods answer, each beside a measure of whether the network really used "
-        "those pixels.",
-        "Compare": "Does the reason change with the class that is asked for, with the network, or while it learned?",
-        "Cover by hand": "What if it could not see this part? Cover it, and watch the answer move.",
-        "Scores": "Which methods deserve belief, measured over many images and against maps that know nothing of the "
-        "network?",
+        "Explain": "Why did it say that, and did it really use those pixels?",
+        "Compare": "Does the reason change with the class, the network or the epoch?",
+        "Cover by hand": "What if it could not see this part? Cover it, and watch the answer change.",
+        "Scores": "Which methods beat the controls over many images?",
     },
 )

@@ -24,20 +24,17 @@ def attributed(
     name: str,
     settings: Mapping[str, Any] | None = None,
     *,
-    target: int | None = None,
-    reference: CheckpointRef | None = None,
     on_progress: Progress = no_progress,
 ) -> Attribution:
-    """The map of a method. target, reference: another class or checkpoint than was asked about. Raises LabError."""
-    reference = reference or asked.reference
+    """The map of a method. Raises LabError."""
     return _attributed(
-        reference.card.fingerprint,
+        asked.reference.card.fingerprint,
         asked.pixels,
         name,
         tuple(sorted((settings or {}).items())),
-        asked.target if target is None else target,
+        asked.target,
         asked.baseline,
-        _reference=reference,
+        _reference=asked.reference,
         _on_progress=on_progress,
     )
 
@@ -62,29 +59,18 @@ def _attributed(
     return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 
 
-def judged(
-    asked: AttributionQuery, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
-) -> tuple[Faithfulness, Verdict]:
+def judged(asked: AttributionQuery, values: np.ndarray) -> tuple[Faithfulness, Verdict]:
     """Curves of a map (H, W) on the image that was asked about, and how they compare with the controls. Raises LabError."""
-    reference = reference or asked.reference
+    reference = asked.reference
     found = _curves(
-        reference.card.fingerprint,
-        asked.pixels,
-        np.ascontiguousarray(values),
-        asked.target if target is None else target,
-        _reference=reference,
+        reference.card.fingerprint, asked.pixels, np.ascontiguousarray(values), asked.target, _reference=reference
     )
-    return found, verdict(found, controls_of(asked, target=target, reference=reference))
+    return found, verdict(found, controls_of(asked))
 
 
-def controls_of(
-    asked: AttributionQuery, *, target: int | None = None, reference: CheckpointRef | None = None
-) -> dict[str, Faithfulness]:
+def controls_of(asked: AttributionQuery) -> dict[str, Faithfulness]:
     """Curves of the maps that know nothing of the network. Raises LabError."""
-    reference = reference or asked.reference
-    return _controls(
-        reference.card.fingerprint, asked.pixels, asked.target if target is None else target, _reference=reference
-    )
+    return _controls(asked.reference.card.fingerprint, asked.pixels, asked.target, _reference=asked.reference)
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

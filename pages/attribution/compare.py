@@ -8,12 +8,10 @@ from core.common.errors import LabError
 from pages.attribution.compare_checkpoints import compare_checkpoints
 from pages.attribution.compare_classes import compare_classes
 from pages.attribution.compare_epochs import compare_epochs, has_snapshots, no_snapshots
-from pages.attribution.maps import MAP_PX
-from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
+from pages.attribution.maps import input_image
+from pages.attribution.query import ask, ask_checkpoint
 from pages.attribution.slow import only
-from pages.shared.elements import show_image
-from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import KEY as IMAGE
+from pages.shared.text import show_error
 from pages.shared.upload_box import example_row
 
 CLASSES, CHECKPOINTS, EPOCHS = "Classes", "Checkpoints", "Epochs of a run"
@@ -26,7 +24,6 @@ ABOUT = {
 
 
 def compare_view() -> None:
-    """The whole of the view."""
     by = st.segmented_control(
         "What is compared", list(COMPARISONS), default=CLASSES, required=True, key="compare-by", bind="query-params"
     )
@@ -36,7 +33,7 @@ def compare_view() -> None:
         reference = ask_checkpoint()
         asked = ask(reference=reference, target=by != CLASSES) if reference else None
         if asked:
-            _image(asked)
+            input_image(asked, label=True)
     with answer:
         try:
             if by == EPOCHS and not has_snapshots():
@@ -44,19 +41,11 @@ def compare_view() -> None:
             elif asked:
                 only(asked)
                 COMPARISONS[by](asked)
-            elif reference and st.session_state.get(IMAGE) is None:
-                st.markdown("**Upload a photo, or try one of these drawings:**")
+            elif reference:
                 example_row()
         except LabError as error:
             show_error(error)
     _how_it_works()
-
-
-def _image(asked: AttributionQuery) -> None:
-    side = asked.pixels.shape[0]
-    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{asked.image.title}, as {side} by {side} large pixels")
-    truth = f"; the test set says {escape_markdown(asked.image.label)}" if asked.image.label else ""
-    st.caption(f"{escape_markdown(asked.image.title)}, {side}×{side} pixels: all that a network sees{truth}")
 
 
 def _how_it_works() -> None:

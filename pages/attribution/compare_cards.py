@@ -84,7 +84,7 @@ def cost_note(asked: AttributionQuery, names: Sequence[str], count: int) -> None
         st.caption(f"{', '.join(parts)} for {count} maps, once.")
 
 
-def display_and_legend(of: str, scale: str) -> Display:
+def display_and_legend(of: str, scale: str = "Each map has its own scale.") -> Display:
     """How maps are drawn, folded, and what their colours say. of: whose class; scale: a sentence on what shares one."""
     with st.expander("How the maps are drawn", icon=":material/palette:"):
         display = display_controls()
@@ -146,9 +146,9 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
         except LabError as error:
             status.info(f"Maps cannot be scored here. {escape_markdown(error)}")
             return
-        likeliest = max(curve.probabilities.max() for curve in (curves.insertion, curves.deletion))
-        if likeliest < UNLIKELY:
-            words = f"at most {percent(likeliest)} likely, so nothing to measure"
+        highest = max(curve.probabilities.max() for curve in (curves.insertion, curves.deletion))
+        if highest < UNLIKELY:
+            words = f"at most {percent(highest)} likely, so nothing to measure"
             place.markdown(":gray-badge[:material/remove:]" + ("" if short else f"  \n:small[{words}]"))
         elif short:
             colour, icon = ("orange", "close") if verdict.not_beaten else ("green", "check")

@@ -28,7 +28,7 @@ SAME, PARTLY = 0.8, 0.4
 
 
 def compare_checkpoints(asked: AttributionQuery) -> None:
-    """The whole of the comparison. Raises LabError."""
+    """Raises LabError."""
     others, methods = st.columns([2, 1], gap="medium")
     with others:
         chosen = choose_others(asked.reference)
@@ -42,7 +42,7 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
         return
     questions = [asked, *(asked_of(asked, reference) for reference in chosen)]
     cost_note(asked, [name], len(questions))
-    display = display_and_legend(f"“{escape_markdown(asked.label)}”", "Each map has a scale of its own.")
+    display = display_and_legend(f"“{escape_markdown(asked.label)}”")
     status, method = st.empty(), METHODS[name]
     found = maps_of(asked, name, questions)
     if found is None:

@@ -41,7 +41,7 @@ CLASSES = "compare-classes"
 
 
 def compare_classes(asked: AttributionQuery) -> None:
-    """The whole of the comparison. Raises LabError."""
+    """Raises LabError."""
     methods, labels = st.columns(2, gap="medium")
     with methods:
         names = _choose_methods()

@@ -53,7 +53,7 @@ def no_snapshots() -> None:
 
 
 def compare_epochs(asked: AttributionQuery) -> None:
-    """The whole of the comparison, for a machine that has such a run. Raises LabError."""
+    """For a machine that has such a run. Raises LabError."""
     runs, methods = st.columns([2, 1], gap="medium")
     with runs:
         names = _choose_run(asked)
@@ -62,7 +62,7 @@ def compare_epochs(asked: AttributionQuery) -> None:
     epochs = _thinned(names)
     questions = [asked_of(asked, find_checkpoint(item)) for item in epochs]
     cost_note(questions[-1], [name], len(questions))
-    display = display_and_legend(f"“{escape_markdown(asked.label)}”", "Each map has a scale of its own.")
+    display = display_and_legend(f"“{escape_markdown(asked.label)}”")
     if len(epochs) < len(names):
         st.caption(f"{len(epochs)} of the {len(names)} states that the run kept.")
     status, method = st.empty(), METHODS[name]

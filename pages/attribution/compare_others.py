@@ -15,7 +15,7 @@ from pages.attribution.query import AttributionQuery, probabilities_of
 from pages.shared.checkpoint_picker import accuracy
 from pages.shared.image_view import look
 from pages.shared.resources import runs_now
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, unique_labels
 from pages.shared.url import linked, write_url
 
 PARAM, KEY, FIRST = "with", "compare-with", "compare-with-first"
@@ -67,14 +67,16 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
             except LabError as error:
                 wrong.append(error)
     default = _default(first, options)
-    if linked(PARAM, KEY, lambda _: named):
+    if linked(PARAM, KEY, lambda _: named, default):
         for error in wrong:
             st.warning(escape_markdown(error))
     elif st.session_state.get(FIRST) != first.name:
         st.session_state[KEY] = default
     st.session_state[FIRST] = first.name
-    st.session_state[KEY] = [name for name in st.session_state.get(KEY, default) if name in options]
-    labels = _labels(options)
+    st.session_state[KEY] = [name for name in st.session_state[KEY] if name in options]
+    labels = unique_labels(
+        {name: " · ".join(filter(None, (each.label, accuracy(each.card)))) for name, each in options.items()}
+    )
     chosen = st.multiselect(
         "Compare with",
         list(options),
@@ -132,12 +134,3 @@ def _default(first: CheckpointRef, options: dict[str, CheckpointRef]) -> list[st
 def _original(reference: CheckpointRef) -> str:
     """Name of the checkpoint that this one was made from, or its own."""
     return str(reference.card.compression.get("original") or reference.card.parent or reference.name)
-
-
-def _labels(options: dict[str, CheckpointRef]) -> dict[str, str]:
-    """Two options may not read the same: the widget tells them apart by what they say."""
-    labels: dict[str, str] = {}
-    for name, reference in options.items():
-        label = " · ".join(part for part in (reference.label, accuracy(reference.card)) if part)
-        labels[name] = label if label not in labels.values() else f"{label} · {name}"
-    return labels

@@ -29,8 +29,8 @@ LARGE_PX = 448
 
 def chosen() -> str | None:
     """The method that is looked at, None for all; an address that names one wins once."""
-    linked(PARAM, CHOSEN, _method)
-    found: str | None = st.session_state.setdefault(CHOSEN, None)
+    linked(PARAM, CHOSEN, _method, None)
+    found: str | None = st.session_state[CHOSEN]
     write_url(PARAM, CHOSEN, found)
     return found
 
@@ -47,7 +47,7 @@ def look_closer(name: str | None) -> None:
 
 
 def closer_look(asked: AttributionQuery, name: str) -> None:
-    """The whole of it. Raises LabError."""
+    """Raises LabError."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(None,))
         st.session_state[BOX] = name

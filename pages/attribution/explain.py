@@ -22,6 +22,7 @@ from pages.attribution.maps import (
     card,
     display_controls,
     evidence,
+    input_image,
     legend,
     shown_controls,
     signed_number,
@@ -31,8 +32,7 @@ from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.scores import report_table
 from pages.attribution.settings import settings_of, settings_words
 from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
-from pages.shared.elements import show_image
-from pages.shared.image_view import predict
+from pages.shared.image_view import predict, true_class
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import example_row
@@ -44,7 +44,6 @@ CARD_PX = MAP_PX + 4
 
 
 def explain_view() -> None:
-    """The whole of the view."""
     controls, answer = st.columns([1, 2.15], gap="large")
     with controls:
         reference = ask_checkpoint()
@@ -62,7 +61,6 @@ def explain_view() -> None:
             except LabError as error:
                 show_error(error)
         elif reference:
-            st.markdown("**Upload a photo, or try one of these drawings:**")
             example_row()
     if reference and not asked:
         report_table(reference)
@@ -82,12 +80,7 @@ def _headline(asked: AttributionQuery) -> None:
             f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
             icon=":material/help:",
         )
-    if asked.image.label:
-        right = asked.image.label == answer
-        st.caption(
-            f"{':material/check: right' if right else ':material/close: wrong'}, the test set says "
-            f"{escape_markdown(asked.image.label)}"
-        )
+    true_class(asked.image, answer)
     if asked.target == asked.predicted:
         st.markdown(f"### Why {escape_markdown(asked.label)}?")
     else:
@@ -104,7 +97,8 @@ def _maps(asked: AttributionQuery) -> None:
     refused: dict[str, LabError] = {}
     grid = st.container(horizontal=True, gap="small")
     with grid, st.container(width=CARD_PX, gap="xsmall"):
-        _image(asked)
+        st.markdown("**The image**")
+        input_image(asked)
     for name in QUICK:
         try:
             found = attributed(asked, name, settings_of(name, asked.reference))
@@ -130,7 +124,7 @@ def _maps(asked: AttributionQuery) -> None:
         with grid, st.container(width=CARD_PX, gap="xsmall"):
             title = CONTROL_TITLES[name]
             st.markdown(f"**{title}**")
-            alt = f"{title}: a map that knows nothing of the network"
+            alt = f"{title}: a control, which does not depend on the network"
             places.append((card(values, asked, display, signed=False, alt=alt), name))
             st.caption(CONTROLS_NOTE[name])
     if refused:
@@ -142,14 +136,6 @@ def _maps(asked: AttributionQuery) -> None:
         )
     more_methods(asked, tuple(name for name in SLOW if name not in slow))
     _scores(asked, places, told)
-
-
-def _image(asked: AttributionQuery) -> None:
-    side = asked.pixels.shape[0]
-    st.markdown("**The image**")
-    alt = f"{asked.image.title}, as {side} by {side} large pixels"
-    show_image(asked.seen.enlarged, width=MAP_PX, alt=alt)
-    st.caption(f"{escape_markdown(asked.image.title)}, {side}×{side} pixels: all that the network sees")
 
 
 def _map(asked: AttributionQuery, found: Attribution, display: Display) -> DeltaGenerator:
@@ -189,7 +175,7 @@ def _scores(
         return
     beat = ", ".join(f"{CONTROL_TITLES[name].lower()} {signed_number(found.score)}" for name, found in controls.items())
     told.caption(
-        f"To beat on this image, by maps that know nothing of the network: {beat}. :material/check: scores above all three, "
+        f"To beat on this image, the controls: {beat}. :material/check: scores above all three, "
         ":material/close: does not, however high; the words name the simplest one that it does not beat."
     )
     for place, found in places:

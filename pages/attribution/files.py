@@ -32,7 +32,6 @@ class Measured:
 
 
 def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, display: Display) -> None:
-    """Download buttons."""
     parts = (asked.reference.name, asked.image.title, found.method.name, asked.label)
     name = file_stem("-".join(parts), "map")[:120]
     with st.container(horizontal=True, gap="small"):

@@ -22,8 +22,8 @@ MAPS = (
     "logit, before it becomes a probability). Blue supports the class, vermillion speaks against it; methods that cannot tell "
     "the two apart are green. Guided Backprop and Guided Grad-CAM are slopes: blue where a brighter pixel would raise the "
     "score, vermillion where it would lower it. All maps are computed by [Captum](https://captum.ai) on a copy of the network, "
-    "from one view of the image, and shown as the pixels that there are. Each has a scale of its own: colours of two maps do "
-    "not compare, only places do."
+    "from one view of the image, and shown as the pixels that there are. Each has its own scale: compare places of two "
+    "maps, not colours."
 )
 BASELINES = (
     "**Baseline.** Some methods ask what the image adds to one with nothing in it, others cover pixels with it. What nothing "
@@ -59,7 +59,7 @@ MORE = (
 )
 REPORT = (
     "**The report.** One image proves little: a blob in the centre beats most methods where the subject fills the centre. So "
-    "all methods explain the predicted class of many test images drawn by lot. Intervals are Student's, over images; they "
+    "all methods explain the predicted class of many test images drawn at random. Intervals are Student's, over images; they "
     "do not cover another training seed. Methods and controls are compared on the same images, and the level is shared among "
     "all comparisons: with 95%, none at all is called better by luck."
 )

@@ -32,7 +32,7 @@ PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
-    "random": "Drawn by lot; the score is the mean of three",
+    "random": "Drawn at random; the score is the mean of three",
     "edges": "Sobel's edges of the image",
     "blob": "The same for every image",
 }
@@ -80,6 +80,14 @@ def display_controls() -> Display:
             help="Blends between pixels. It looks finer than what was computed, which is one value a pixel.",
         )
     return Display(opacity=opacity / 100, percentile=percentile, smooth=smooth)
+
+
+def input_image(asked: AttributionQuery, *, label: bool = False) -> None:
+    """The image as large pixels. label: say its true class too, where it is known."""
+    side, title = asked.pixels.shape[0], asked.image.title
+    show_image(asked.seen.enlarged, width=MAP_PX, alt=f"{title}, as {side} by {side} large pixels")
+    truth = f"; the test set says {escape_markdown(asked.image.label)}" if label and asked.image.label else ""
+    st.caption(f"{escape_markdown(title)}, {side}×{side} pixels: all that the network sees{truth}")
 
 
 def legend(label: str) -> None:

@@ -15,11 +15,12 @@ from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
 from pages.shared.text import show_error
-from pages.shared.upload_box import InputImage, upload_box
+from pages.shared.upload_box import InputImage, show_input, show_test_image, upload_box
 from pages.shared.url import linked, write_url
 from pages.shared.warmup import until_ready
 
 TARGET, BASELINE, IMAGE = "why-class", "why-baseline", "image"
+UNNAMED, ASKED = "image-without-address", "image-visit"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -96,11 +97,12 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
 
 
 def _from_address() -> None:
-    """`?image=17` opens test image 17."""
-    st.session_state.setdefault(IMAGE, None)
-    if linked(IMAGE, IMAGE, _test_index):
-        st.session_state["source"] = "Test set"
-        st.session_state["test-index"] = st.session_state[IMAGE]
+    """`?image=17` opens test image 17, and Back to an address without it what was shown there."""
+    if linked(IMAGE, IMAGE, _test_index, None):
+        if st.session_state[IMAGE] is not None:
+            show_test_image(st.session_state[IMAGE])
+        else:
+            show_input(st.session_state.get(UNNAMED))
 
 
 def _test_index(text: str) -> int:
@@ -110,10 +112,16 @@ def _test_index(text: str) -> int:
 
 
 def _to_address(image: InputImage | None) -> None:
-    """The address names an image of the test set, and no other."""
-    number = image.title.removeprefix("test image ") if image and image.label is not None else ""
-    if image is not None:
-        write_url(IMAGE, IMAGE, number if number.isdecimal() else None)
+    """The address names an image of the test set that was chosen here. One that is brought from another page has no name: to
+    name it would be one more step in the browser's history."""
+    number = None if image is None or image.number is None else str(image.number)
+    if number is None and st.session_state["source"] == "Test set":
+        return  # the images are not on this machine yet
+    visit, named = st.session_state["visit"], st.query_params.get(IMAGE)
+    if number is None or (named is None and st.session_state.get(ASKED) != visit):
+        st.session_state[UNNAMED] = image
+    st.session_state[ASKED] = visit
+    write_url(IMAGE, IMAGE, None if image == st.session_state.get(UNNAMED) and named != number else number)
 
 
 def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[float, ...]) -> int:
@@ -130,7 +138,7 @@ def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[flo
             raise LabError(f"This checkpoint knows no class {label[:60]}: what it says itself is explained instead.")
         return classes.index(label)
 
-    linked("target", TARGET, place_of)
+    linked("target", TARGET, place_of, order[0])
     chosen = st.selectbox(
         "Explain the class",
         order,
@@ -145,8 +153,7 @@ def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[flo
 
 def _baseline() -> str:
     names = list(BASELINES)
-    linked("baseline", BASELINE, lambda name: name if name in names else DEFAULT_BASELINE)
-    st.session_state.setdefault(BASELINE, DEFAULT_BASELINE)
+    linked("baseline", BASELINE, lambda name: name if name in names else DEFAULT_BASELINE, DEFAULT_BASELINE)
     chosen = st.selectbox(
         "Baseline",
         names,
@@ -155,8 +162,8 @@ def _baseline() -> str:
         ),
         key=BASELINE,
         persist_state="session",
-        help="An image with nothing in it: methods that compare start from it, or cover with it. Another baseline is another "
-        "question. The measure of belief keeps its own, so that scores stay comparable.",
+        help="Methods start from this image, or cover pixels with it. Scores keep their own baseline, so that they stay "
+        "comparable.",
     )
     write_url("baseline", BASELINE, None if chosen == DEFAULT_BASELINE else chosen)
     return str(chosen)

@@ -19,15 +19,13 @@ from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
-from pages.shared.text import duration, escape_markdown, show_error
+from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
 
 COMMAND = "python -m core explain report --images {images} --checkpoint {name}"
 BETTER = "better than the controls"
-UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def scores_view() -> None:
-    """The whole of the view."""
     only(None)
     with st.container(width=360):
         reference = ask_checkpoint()

@@ -39,8 +39,8 @@ MINE, SESSION = "why-tasks", "why-session"
 
 def wanted() -> tuple[str, ...]:
     """Slow methods that were asked for, in the order of METHODS; an address that names some wins once."""
-    linked(PARAM, WANTED, _known)
-    found = tuple(name for name in SLOW if name in st.session_state.setdefault(WANTED, ()))
+    linked(PARAM, WANTED, _known, ())
+    found = tuple(name for name in SLOW if name in st.session_state[WANTED])
     write_url(PARAM, WANTED, ",".join(found) or None)
     return found
 

@@ -29,7 +29,6 @@ Pair = tuple[CheckpointRef, CheckpointRef]
 
 
 def same_image(made: ResultFiles, key: str) -> None:
-    """The whole of the tab."""
     item, first = choose_variant(made, f"same-{key}", network=True), made.result.first
     if item is None or first is None:
         return
@@ -44,7 +43,6 @@ def same_image(made: ResultFiles, key: str) -> None:
             pair = None
     if pair and image is None:
         with answer:
-            st.markdown("**Give an image, or try one of these drawings:**")
             example_row()
     elif pair:
         try:
@@ -117,7 +115,7 @@ def _both(seen: DecodedUpload, pair: Pair, names: tuple[str, str], key: str) -> 
 def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) -> str:
     said = [
         f"The maps: how strongly the logit of “{escape_markdown(target)}”, the original's answer, reacts to each pixel "
-        f"(gradient; [Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on a scale of its own. Their rank correlation is "
+        f"(gradient; [Simonyan et al.](https://arxiv.org/abs/1312.6034)), each on its own scale. Their rank correlation is "
         f"{alike:.2f}".replace("-", "−")
         + ": 1 is the same pixels in the same order.",
     ]

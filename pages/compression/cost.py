@@ -14,7 +14,8 @@ from pages.shared.train_view import training_examples
 def cost_line(config: CompressConfig) -> str:
     """Variants, epochs and time, in Markdown."""
     count = len(config.variants())
-    parts = [f"**{count} {'variant' if count == 1 else 'variants'}**, each measured as it is made"]
+    variants = "**1 variant**, measured" if count == 1 else f"**{count} variants**, each measured"
+    parts = [f"{variants} as it is made"]
     trainings = _trainings(config)
     if not trainings:
         return f"{parts[0]} · nothing is trained: about a minute a variant, most of it measuring."

@@ -15,8 +15,8 @@ from pages.shared.settings_form import settings_form
 
 FIELD_PX = 148
 LABELS = {
-    "amount": "Share taken out",
-    "scope": "Least of",
+    "amount": "Amount",
+    "scope": "Scope",
     "importance": "Importance by",
     "epochs": "Epochs",
     "lr": "Learning rate",

@@ -10,7 +10,7 @@ from core.compression.analysis import byte_words, csv_rows
 from pages.compression.export import Exported, export_work, exported
 from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared import tasks
-from pages.shared.elements import download
+from pages.shared.elements import FILES_NOTE, download
 from pages.shared.registry import page_link
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import escape_markdown
@@ -37,7 +37,7 @@ def files(made: ResultFiles, key: str) -> None:
     with st.container(horizontal=True, gap="small"):
         download("Table (CSV)", lambda: csv_bytes(csv_rows(result)), f"{name}.csv", key=f"table-{key}")
         download("Whole result (JSON)", lambda: json_bytes(result.to_dict()), f"{name}.json", key=f"result-{key}")
-    st.caption("Accuracies in files are shares, 0 to 1. A figure is saved by the camera on it when it is pointed at.")
+    st.caption(FILES_NOTE)
     made_with = " · ".join(f"{name}: {text}" for name, text in result.made.items() if text)
     if made_with:
         st.caption(escape_markdown(made_with))
@@ -49,7 +49,7 @@ def _network(reference: CheckpointRef, key: str) -> None:
     label, icon, view = USES[card.task]
     page_link(card.task, label, icon=icon, view=view, checkpoint=reference.name)
     if card.task == "images":
-        page_link("attribution", "Ask it why", view="Explain", checkpoint=reference.name)
+        page_link("attribution", "Explain a prediction", view="Explain", checkpoint=reference.name)
     task_key = f"export-{card.fingerprint}"
     ready, task = exported(task_key), tasks.find(task_key)
     with st.container(horizontal=True, gap="small"):

@@ -6,7 +6,6 @@ import streamlit as st
 
 
 def compress_help() -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:", key="compress-help"):
         st.markdown("\n\n".join((STORED, ZEROS, MEASURED, METHODS)))
 

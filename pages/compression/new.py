@@ -30,7 +30,6 @@ ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
 
 
 def new_recipe_view() -> None:
-    """The whole of the view."""
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.markdown("#### What to compress")

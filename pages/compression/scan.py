@@ -63,7 +63,7 @@ def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:
     show_figure(
         sensitivity_curves(rows, dark=dark()),
         key="sensitivity-curves",
-        alt=f"What pruning each layer of {reference.label} alone does, against the share taken out",
+        alt=f"What pruning each layer of {reference.label} alone does, against the amount pruned",
     )
     download("Scan (CSV)", csv_bytes(row.to_dict() for row in rows), "sensitivity.csv", key="scan-csv")
 

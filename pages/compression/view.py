@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 
 import streamlit as st
 
+from core.checkpoints.store import find_checkpoint
+from core.common.errors import LabError
 from core.compression.analysis import distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
@@ -14,9 +17,9 @@ from pages.compression.compare_image import same_image
 from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
 from pages.compression.result_files import ResultFiles
-from pages.shared.elements import show_figure
+from pages.shared.elements import open_tab, show_figure
 from pages.shared.resources import dark
-from pages.shared.text import escape_markdown
+from pages.shared.text import UNBROKEN, escape_markdown
 
 COSTS = {
     "stored_bytes": "Stored",
@@ -30,7 +33,6 @@ FIRST = ("Variant", "Stored", "File that runs", "Weights that run", "Faster", "A
 """Columns that answer the question; the table scrolls to the others."""
 NAME_CHARACTERS = 18
 """Of a line of a variant's name: a table as wide as this one would give each word a line of its own."""
-UNBROKEN = "\N{NO-BREAK SPACE}"
 IMAGES = (
     "PyTorch and ONNX: milliseconds for one image (×1) or 64, median and in brackets the 95th percentile, measured in turn "
     "with the original in the same minutes; Faster: times as fast as the original in ONNX Runtime at one image, in "
@@ -59,36 +61,18 @@ def compress_view(made: ResultFiles, key: str) -> None:
     _image(result, key)
     st.table(compress_table(result), border="horizontal", hide_index=True)
     st.caption(TEXT if result.task == "text" else IMAGES)
-    names = _tabs(result)
-    for name, tab in zip(names, st.tabs(names, key=f"tabs-{key}", on_change="rerun"), strict=True):
-        if not tab.open:
-            continue
-        with tab:
-            if name == "Layers":
-                layers(made, key)
-            elif name == "Classes":
-                classes(made, key)
-            elif name == "Speed":
-                speed(made, key)
-            elif name == "Students":
-                students(made, key)
-            elif name == "Same image":
-                same_image(made, key)
-            else:
-                files(made, key)
-
-
-def _tabs(result: CompressionResult) -> list[str]:
-    """Those that this result has something for."""
-    images = result.task != "text"
-    return [
-        "Layers",
-        *(["Classes"] if images else []),
-        "Speed",
-        *(["Students"] if distils(result) else []),
-        *(["Same image"] if images else []),
-        "Files",
-    ]
+    tabs = {
+        "Layers": layers,
+        "Classes": classes,
+        "Speed": speed,
+        "Students": students,
+        "Same image": same_image,
+        "Files": files,
+    }
+    absent = {"Classes", "Same image"} if result.task == "text" else set()
+    absent |= set() if distils(result) else {"Students"}
+    shown = {name: partial(draw, made, key) for name, draw in tabs.items() if name not in absent}
+    open_tab(shown, key=f"tabs-{key}")
 
 
 def compress_table(result: CompressionResult) -> dict[str, list[str]]:
@@ -111,9 +95,18 @@ def _how(result: CompressionResult) -> str:
     """What was compressed and how it was made, in a line of Markdown."""
     one = all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
     recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
-    parts = [f"{result.original} on {dataset_title(result.config.dataset)}", recipe]
+    parts = [f"{_original(result)} on {dataset_title(result.config.dataset)}", recipe]
     parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
     return escape_markdown(" · ".join(parts))
+
+
+def _original(result: CompressionResult) -> str:
+    """Title of the original; a recipe that has not begun knows only the name of its checkpoint."""
+    name = result.config.checkpoint
+    try:
+        return find_checkpoint(name).label if result.original == name else result.original
+    except LabError:
+        return name
 
 
 def _image(result: CompressionResult, key: str) -> None:

@@ -7,9 +7,9 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef, list_checkpoints
 from pages.shared.registry import page_link, sections, switch_page
-from pages.shared.run_controls import job_line
+from pages.shared.run_controls import job_line, train_links
 from pages.shared.sidebar import active_runs, device_line
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, size
 
 BOTTLENECKS = {
     "Data": (
@@ -56,7 +56,7 @@ def shipped_table(references: list[CheckpointRef]) -> str:
         card = reference.card
         rows.append(
             f"| {escape_markdown(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
-            f"| {card.size_bytes / 1e6:.1f} MB |"
+            f"| {size(card.size_bytes)} |"
         )
     return "\n".join(rows)
 
@@ -71,9 +71,7 @@ def under_way() -> None:
         st.caption(f"and {len(runs) - 3} more")
     if not runs:
         st.caption("Nothing is being trained.")
-    with st.container(horizontal=True, gap="small"):
-        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
-            page_link(page, label, icon=":material/model_training:", view="Train")
+    train_links()
 
 
 st.title("Bottleneck Lab")

@@ -10,7 +10,7 @@ PAGE = Page(
     question="What is in this image?",
     views={
         "Classify": "What is in this image, and how sure is the model?",
-        "Train": "Can a network learn this here, and does what it learns hold on images it has not seen?",
-        "Evaluate": "How good is a checkpoint on images it never saw, and where does it fail?",
+        "Train": "Does what a network learns here hold on new images?",
+        "Evaluate": "How good is a checkpoint on new images, and where does it fail?",
     },
 )

@@ -30,7 +30,6 @@ GALLERY = 12
 
 
 def evaluation_view() -> None:
-    """The whole of the tab."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         reference = checkpoint_picker("Checkpoint", "evaluated", param="checkpoint")
@@ -114,7 +113,7 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
         st.caption("The lines are 95% intervals: with so many images of each class, smaller differences mean nothing.")
     with right:
-        st.markdown("#### What it takes for what")
+        st.markdown("#### Confusion matrix")
         show_figure(
             confusion_matrix(result, dark=dark()),
             key="confusion",

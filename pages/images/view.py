@@ -13,7 +13,7 @@ from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
-from pages.shared.image_view import SHOWN_PX, DecodedUpload, look, predict
+from pages.shared.image_view import SHOWN_PX, DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, show_error
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def classify_view() -> None:
-    """The whole of the tab."""
     controls, answer = st.columns([1, 2], gap="large")
     with controls:
         first = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
@@ -38,7 +37,6 @@ def classify_view() -> None:
         if first is None:
             return
         if image is None:
-            st.markdown("**Upload a photo, or try one of these drawings:**")
             example_row()
             st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
         else:
@@ -92,10 +90,7 @@ def _one_answer(
         st.markdown(f"## nearest: {escape_markdown(label)} · {percent(probability)}")
     else:
         st.markdown(f"## {escape_markdown(label)} · {percent(probability)}")
-    if image.label:
-        right = image.label == label
-        icon = ":material/check: right" if right else ":material/close: wrong"
-        st.caption(f"{icon}, the test set says {escape_markdown(image.label)}")
+    true_class(image, label)
     show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
@@ -112,7 +107,8 @@ def _one_answer(
     )
     if not reference.card.calibration.images:
         st.caption(UNCALIBRATED)
-    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name)
+    number = {} if image.number is None else {"image": str(image.number)}
+    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name, **number)
 
 
 def _images(image: InputImage, seen: DecodedUpload) -> None:

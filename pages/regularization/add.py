@@ -18,7 +18,7 @@ from pages.shared.text import label_error, show_error
 
 
 def add_to_study(run: Run, result: StudyResult) -> None:
-    """The folded form. run: a study that is not at work; result: what there is of it."""
+    """The folded form. run: a study that is not running; result: what there is of it."""
     study = result.config
     prefix = f"add-{run.id}-{len(study.members())}"  # another form once something was added: it begins empty
     with st.expander("Add to this study", icon=":material/add:", key=prefix):

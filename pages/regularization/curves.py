@@ -25,9 +25,7 @@ def curves(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> N
     # In the order of the study: by verdict, panels would change places while it runs.
     found = [row for arm in result.config.parsed() if (row := over.get(arm.spec) or unfinished_arm(result, arm, size))]
     if not found:
-        st.caption(
-            "Nothing was measured yet at this number of training images: curves appear with the first measurement."
-        )
+        st.caption("Curves appear with the first measurement on this number of training images.")
         return
     st.caption(
         "Accuracy over steps, one scale for all: :orange[training] on plain images, :blue[validation], and the gap between "

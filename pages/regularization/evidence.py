@@ -158,13 +158,13 @@ def checkpoints(result: StudyResult, rows: list[ArmResult]) -> None:
             "keeps the network of every run."
         )
         return
-    st.caption("The network of each arm's chosen strength and first seed, to be asked about images of yours.")
+    st.caption("Try your own images on the network of each arm's chosen strength and first seed.")
     for row, name in found:
         if name:
             with st.container(horizontal=True, gap="medium"):
                 link = {"checkpoint": name}
                 page_link("images", escape_markdown(row.label), icon=":material/image_search:", view="Classify", **link)
-                page_link("attribution", "Ask it why", view="Explain", **link)
+                page_link("attribution", "Explain a prediction", view="Explain", **link)
 
 
 def _checkpoint(result: StudyResult, row: ArmResult) -> str:

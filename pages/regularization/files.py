@@ -10,13 +10,12 @@ import streamlit as st
 
 from core.regularization.analysis import ArmResult
 from core.regularization.results import Curve, StudyResult
-from pages.shared.elements import download
+from pages.shared.elements import FILES_NOTE, download
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import escape_markdown
 
 
 def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
-    """Download buttons, and how a figure is saved."""
     name = file_stem(result.name or key, "study")
     with st.container(horizontal=True, gap="small"):
         for kind, label, data, end in (
@@ -26,10 +25,7 @@ def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
             ("study", "Whole study (JSON)", lambda: json_bytes(result.to_dict()), "study.json"),
         ):
             download(label, data, f"{name}-{end}", key=f"{kind}-{key}")
-    st.caption(
-        "Accuracies in files are shares, 0 to 1. A figure is saved as an image by the camera that appears on it when it is "
-        "pointed at."
-    )
+    st.caption(FILES_NOTE)
     made = {name: text for name, text in result.made.items() if text and name != "command"}
     if result.made:
         st.markdown("**How it was made**")

@@ -8,7 +8,6 @@ from core.regularization.techniques import TECHNIQUES
 
 
 def study_help() -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:", key="study-help"):
         st.markdown(f"{FAIR}\n\n{VERDICT}\n\n{WORTH}\n\n**The techniques**\n\n{_techniques()}")
 

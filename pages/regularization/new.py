@@ -42,7 +42,6 @@ TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where 
 
 
 def new_study_view() -> None:
-    """The whole of the view."""
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### What to train")
@@ -84,7 +83,7 @@ def sizes_field(label: str, key: str, default: str = "") -> str:
         key=key,
         placeholder="500 5000",
         persist_state="session",
-        help="One number, or several with spaces between them: each is a comparison of its own, and together they show what a "
+        help="One number, or several with spaces between them: each is a separate comparison, and together they show what a "
         "technique is worth in labelled images. A larger set contains the smaller ones.",
     )
 

@@ -38,7 +38,7 @@ def preview(config: StudyConfig | None) -> None:
     arms = [] if config is None else [arm for arm in config.parsed() if set(arm.names) & set(AUGMENTATIONS)]
     if config is None or not arms:
         titles = ", ".join(TECHNIQUES[name].title for name in AUGMENTATIONS)
-        st.caption(f"Nothing that was chosen changes the images. Those that do are shown here: {titles}.")
+        st.caption(f"No chosen technique changes the images. These do, and would be shown here: {titles}.")
         return
     until_ready()
     st.fragment(_rows)(config, arms)

@@ -15,11 +15,10 @@ from pages.regularization.add import add_to_study
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
-from pages.shared.elements import show_figure
+from pages.shared.elements import open_tab, show_figure
 from pages.shared.resources import dark
-from pages.shared.text import escape_markdown
+from pages.shared.text import UNBROKEN, escape_markdown
 
-TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
 COLOURS = {"helps": "green", "hurts": "red"}
 NAMES = {
     "helps": "helps",
@@ -29,7 +28,6 @@ NAMES = {
     "none": "no verdict",
 }
 """Kinds of a verdict, as the table says them; the numbers have a column of their own."""
-UNBROKEN = ("Effect (points)", "Accuracy")
 
 
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:
@@ -57,23 +55,17 @@ def _study(result: StudyResult, key: str) -> None:
     st.markdown(f"### {escape_markdown(_headline(result, here))}")
     if here:
         _arms(result, here, size, key)
-    tabs = dict(zip(TABS, st.tabs(TABS, key=f"tabs-{key}", on_change="rerun"), strict=True))
-    for name, tab in tabs.items():
-        if not tab.open:
-            continue
-        with tab:
-            if name == "Curves":
-                curves(result, here, size, key)
-            elif name == "Training images":
-                sizes(result, rows, size, key)
-            elif name == "Strength":
-                strength(result, size, key)
-            elif name == "Classes":
-                classes(result, here, size, key)
-            elif name == "Checkpoints":
-                checkpoints(result, here)
-            else:
-                files(result, rows, key)
+    open_tab(
+        {
+            "Curves": lambda: curves(result, here, size, key),
+            "Training images": lambda: sizes(result, rows, size, key),
+            "Strength": lambda: strength(result, size, key),
+            "Classes": lambda: classes(result, here, size, key),
+            "Checkpoints": lambda: checkpoints(result, here),
+            "Files": lambda: files(result, rows, key),
+        },
+        key=f"tabs-{key}",
+    )
 
 
 def _headline(result: StudyResult, rows: list[ArmResult]) -> str:
@@ -135,7 +127,8 @@ def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
         "Seeds": [_seeds(row) for row in rows],
         "Strength": [row.strength or "–" for row in rows],
     }
-    return columns | {name: [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in columns[name]] for name in UNBROKEN}
+    unbroken = ("Effect (points)", "Accuracy")
+    return columns | {name: [cell.replace(" ", UNBROKEN) for cell in columns[name]] for name in unbroken}
 
 
 def _verdict(row: ArmResult) -> str:
@@ -167,8 +160,8 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with an interval; "
-        "95% certain that all of these hold, as far as luck with the seed goes. Accuracy: mean and 95% interval of the arm by "
+        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with "
+        "95% simultaneous confidence intervals over seeds. Accuracy: mean and 95% interval of the arm by "
         "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
         f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "
         "validation; where it is the weakest or the strongest that was tried, another may be better still."

@@ -7,5 +7,5 @@ PAGE = Page(
     title="Runs",
     icon=":material/list_alt:",
     section="Overview",
-    question="What was tried here, what did it give, and what differed?",
+    question="Every run: settings, results, differences.",
 )

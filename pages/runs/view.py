@@ -14,15 +14,14 @@ from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
 from pages.shared.elements import download, show_figure
-from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
+from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
 
 
 def runs_view() -> None:
-    """The whole of the page."""
     try:
         runs = runs_now()
     except LabError as error:
@@ -30,8 +29,7 @@ def runs_view() -> None:
         return
     if not runs:
         st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
-        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
-            page_link(page, label, icon=":material/model_training:", view="Train")
+        train_links()
         return
     busy = any(run.active for run in runs)
     chosen = runs_table(runs)
@@ -46,7 +44,7 @@ def runs_view() -> None:
     if curves:
         _compare(curves)
     elif chosen:
-        st.caption("This has no curves here but a page of its own: select it alone, and open it.")
+        st.caption("Its curves are on its own page: select it alone, and open it.")
     else:
         st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
     if busy:

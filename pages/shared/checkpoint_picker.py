@@ -12,7 +12,7 @@ from core.compression.recipe import is_compressed
 from core.data import DATASETS
 from core.models import MODELS
 from pages.shared.resources import runs_now
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, size, unique_labels
 from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
@@ -55,15 +55,14 @@ def checkpoint_picker(
             _add(references, wanted, task, strict=True)
         except LabError as error:
             st.warning(escape_markdown(error))
-            del st.query_params[param]
             wanted = None
     if not references:
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
     default = next((name for name in options if name != other), options[0])
-    linked(param, key, str)
-    if st.session_state.get(key) not in references:
+    linked(param, key, str, default)
+    if st.session_state[key] not in references:
         st.session_state[key] = default
     labels = _labels(references, names)
     chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
@@ -76,7 +75,7 @@ def describe(reference: CheckpointRef) -> str:
     card = reference.card
     parts = [f"{card.parameters:,} parameters"] if card.parameters else []
     if card.size_bytes:
-        parts.append(f"{card.size_bytes / 1e6:.1f} MB")
+        parts.append(size(card.size_bytes))
     parts.append(accuracy(reference.card))
     parts.append(
         f"trained on {escape_markdown(card.dataset.title)}"
@@ -117,13 +116,10 @@ def _run_names() -> dict[str, tuple[str, bool]]:
 
 def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bool]]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    taken: set[str] = set()
     for name, reference in references.items():
         run_id, _, which = name.partition("/")
-        own = (reference.label, False)
-        title, active = (
-            names.get(run_id, own) if which in ("", "best", "last") else own
-        )  # else of a study, or on the way
+        own = (reference.label, False)  # of a study, or on the way
+        title, active = names.get(run_id, own) if which in ("", "best", "last") else own
         # Short, and what tells two of them apart first: the box is narrow.
         parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
         if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:
@@ -132,8 +128,5 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
             parts.append("still training" if active else "last state")
         elif reference.origin == "run" and active:
             parts.append("best so far")
-        label = " · ".join(part for part in parts if part)
-        # Two options may not read the same: the widget tells them apart by what they say.
-        labels[name] = label if label not in taken else f"{label} · {name}"
-        taken.add(labels[name])
-    return labels
+        labels[name] = " · ".join(filter(None, parts))
+    return unique_labels(labels)

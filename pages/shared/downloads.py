@@ -12,7 +12,7 @@ from core.checkpoints.store import CARD, CheckpointRef
 from core.common.errors import LabError
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
-from pages.shared.text import show_error
+from pages.shared.text import show_error, size
 
 if TYPE_CHECKING:
     from core.inference.evaluation import Evaluation
@@ -24,7 +24,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
     with st.container(horizontal=True, gap="small"):
         try:
             download(
-                f"Checkpoint ({reference.card.size_bytes / 1e6:.1f} MB, zip)",
+                f"Checkpoint ({size(reference.card.size_bytes)}, zip)",
                 checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference),
                 f"{name}.zip",
                 key="download-checkpoint",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ SAVE = ("toImage",)
 """The camera of a figure, which saves it as an image."""
 SAVE_AND_RESET = ("resetScale2d", "toImage")
 """Of a live figure too, in which people zoom."""
+FILES_NOTE = "Accuracies in files are shares, 0 to 1. To save a figure, point at it and press its camera."
 
 
 def show_image(image: bytes | str, *, width: int, alt: str) -> None:
@@ -63,6 +65,27 @@ def download(
         icon=":material/download:",
         on_click="ignore",
         disabled=disabled,
+    )
+
+
+def open_tab(tabs: Mapping[str, Callable[[], None]], *, key: str) -> None:
+    """A row of tabs, of which the open one alone is drawn."""
+    for draw, tab in zip(tabs.values(), st.tabs(list(tabs), key=key, on_change="rerun"), strict=True):
+        if tab.open:
+            with tab:
+                draw()
+
+
+@st.cache_resource(show_spinner=False)
+def component(file: str) -> Any:
+    """The component whose script and style lie beside a file, all of the name of their folder."""
+    folder = Path(file).parent
+    name = folder.name
+    return st.components.v2.component(
+        f"bottleneck_lab_{name}",
+        html=f'<div class="{name}"></div>',
+        css=(folder / f"{name}.css").read_text(),
+        js=(folder / f"{name}.js").read_text(),
     )
 
 

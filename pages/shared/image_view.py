@@ -11,9 +11,11 @@ import streamlit as st
 from core.checkpoints.store import Checkpoint
 from core.common.pixels import enlarge, preview
 from core.data.decode import decode_image, fit_to_model
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.inference.images import Prediction
+    from pages.shared.upload_box import InputImage
 
 SHOWN_PX = 224
 """Side of both images on the page: a multiple of 32, so that each pixel of the model's becomes 7x7 of the screen's."""
@@ -55,3 +57,10 @@ def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint) ->
     from core.inference.images import classify
 
     return classify(_checkpoint, pixels[None].copy())[0]
+
+
+def true_class(image: InputImage, answer: str) -> None:
+    """Whether the answer to an image is right, where its class is known."""
+    if image.label:
+        icon = ":material/check: right" if image.label == answer else ":material/close: wrong"
+        st.caption(f"{icon}, the test set says {escape_markdown(image.label)}")

@@ -15,7 +15,7 @@ from pages.shared.registry import Page
 from pages.shared.resources import runs_now, store
 from pages.shared.run_controls import find_run, job_line, live_job
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import choose_view
+from pages.shared.url import choose_view, write_url
 
 EXAMPLE = "example"
 """`?study=example` opens what ships."""
@@ -53,7 +53,6 @@ class JobPage:
     """Draws the folded explanation at the foot of all views."""
 
     def draw(self) -> None:
-        """The whole of the page."""
         *example, _, jobs = self.page.views
         run_id = st.query_params.get(self.param)
         view = choose_view(self.page, (example or [jobs])[0] if run_id == EXAMPLE else jobs if run_id else None)
@@ -68,7 +67,7 @@ class JobPage:
     def _view(self, view: str, run_id: str | None) -> None:
         *example, new, jobs = self.page.views
         if view != jobs:
-            st.query_params.pop(self.param, None)  # the address must not name a job that is not shown
+            write_url(self.param, self.param, None)  # the address must not name a job that is not shown
             (self.form if view == new else self._example)()
         elif run_id:
             # A link within the page leaves the browser's address behind: say it again.

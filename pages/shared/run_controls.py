@@ -39,6 +39,13 @@ def job_line(run: Run) -> None:
     st.caption(" · ".join(filter(None, parts)))
 
 
+def train_links() -> None:
+    """Links to the forms of a new training."""
+    with st.container(horizontal=True, gap="small"):
+        for page, label in (("images", "Train a classifier"), ("text", "Train a language model")):
+            page_link(page, label, icon=":material/model_training:", view="Train")
+
+
 def open_run(run: Run) -> None:
     """Show a run next, on the page of its kind."""
     page, query = address(run)
@@ -110,8 +117,8 @@ def _head(run: Run, message: str) -> None:
     st.progress(fraction(run), text=where(run))
     if run.silent_s is not None:
         st.warning(
-            f"No sign of life for {duration(run.silent_s)}: a slow machine may be in the middle of an evaluation, else its "
-            "process hangs. Stop ends it, and Resume goes on from its last saved state."
+            f"No update for {duration(run.silent_s)}: it is in a long evaluation, or its process hangs. Stop ends it, and Resume "
+            "continues from its last saved state."
         )
     if message:
         (st.error if run.status in ("failed", "lost") else st.caption)(escape_markdown(message))

@@ -49,7 +49,7 @@ def where(run: Run) -> str:
 
 
 def _silence(run: Run) -> str:
-    return "" if run.silent_s is None else f" · no sign of life for {duration(run.silent_s)}"
+    return "" if run.silent_s is None else f" · no update for {duration(run.silent_s)}"
 
 
 def done(run: Run) -> str:

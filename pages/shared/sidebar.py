@@ -27,7 +27,7 @@ ICON = (
 
 
 def active_runs() -> list[Run]:
-    """Runs that are queued or at work, the one at work first."""
+    """Runs that are queued or running, the running one first."""
     try:
         runs = [run for run in runs_now() if run.active]
     except LabError:

@@ -9,6 +9,7 @@ import streamlit as st
 
 VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time augmentation."
 """Said wherever it stands beside a test accuracy, which is measured with the recipe's."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def escape_markdown(text: object) -> str:
@@ -40,10 +41,11 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people, decimal units: `170 MB`."""
+    """Bytes for people, decimal units: `170 MB`, which no line break takes apart."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+            digits = 0 if count >= 10 or unit == "B" else 1
+            return f"{count:.{digits}f}{UNBROKEN}{unit}"
         count /= 1000
     raise AssertionError
 
@@ -56,6 +58,14 @@ def label_error(error: object, labels: Mapping[str, str]) -> str:
     if name not in labels:
         return text
     return re.sub(rf"\b{name}\b", labels[name], text).replace("=", " ", 1)
+
+
+def unique_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels by name, with the name behind those that are there already: a widget tells options apart by what they say."""
+    found: dict[str, str] = {}
+    for name, label in labels.items():
+        found[name] = label if label not in found.values() else f"{label} · {name}"
+    return found
 
 
 def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:

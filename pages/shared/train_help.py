@@ -6,7 +6,6 @@ import streamlit as st
 
 
 def train_help(task: str) -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(HELP[task] + RESUME)
 
@@ -17,7 +16,7 @@ RESUME = (
     "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "
     "run ends in the very same weights.\n\n"
     "**Snapshots.** Besides its best and its last weights, a run can keep those of the untrained network and of some "
-    "evaluations on the way, so that one can compare what it looked at early and late. Each is a checkpoint of its own, named "
+    "evaluations on the way, so that one can compare what it looked at early and late. Each is a separate checkpoint, named "
     "`<run id>/epoch-3`, not calibrated, and as large as the last one; they change nothing of the training."
 )
 HELP = {

@@ -31,7 +31,6 @@ SIZES = {
 
 
 def train_view(task: str = "images") -> None:
-    """The whole of the tab."""
     run_id, run, problem = st.query_params.get(PARAM), None, ""
     try:
         run = find_run(run_id) if run_id else None
@@ -122,8 +121,8 @@ def training_examples(config: TrainConfig) -> int | None:
 def _nothing_chosen(task: str) -> None:
     st.markdown("**Pick a recipe and press Start training.**")
     st.markdown(
-        "The run works in a process of its own: you may close this tab, come back by the same address or from Runs, "
-        "stop it and resume it exactly where it was. Its checkpoint can be used on every page from the first evaluation on."
+        "The run has its own process: you may close this tab, come back by the same address or from Runs, stop it, and resume it "
+        "exactly where it was. Every page can use its checkpoint from the first evaluation on."
     )
     try:
         recent = [run for run in runs_now() if run.task == task][:5]

@@ -9,9 +9,9 @@ PAGE = Page(
     section="Learn",
     question="What comes next?",
     views={
-        "Write": "What has a network learned that only ever guessed the next character?",
-        "Side by side": "The same prompt and the same dice: what does another model, or another temperature, make of it?",
-        "Train": "Can a network learn to spell, and then to sound like Shakespeare, here and now?",
+        "Write": "What does a model write that predicts one character at a time?",
+        "Side by side": "How do two models, or two temperatures, continue the same prompt?",
+        "Train": "Can a network learn here to spell, and to sound like Shakespeare?",
         "Inside the RNN": "What does the network remember while it reads, and how far back does learning reach?",
         "Why this one": "Which characters of the prompt drove the next one?",
     },

@@ -32,7 +32,6 @@ And let me find my fortune in her eyes.
 
 
 def how_it_works() -> None:
-    """The folded explanation."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
             "**State.** A recurrent network reads character by character and carries all that it remembers in a vector: "
@@ -53,5 +52,5 @@ def how_it_works() -> None:
             "[Gers et al. 2000](https://doi.org/10.1162/089976600300015015)).\n\n"
             "**The curves** are norms of the gradient by all that a network carries from one character to the next, in every "
             "layer: $h$, and in the LSTM $c$ too. They are means over up to 16 characters $T$ of the text, divided by the "
-            "norm at $T$ itself. $c$ has a scale of its own, so compare how the curves fall, not a constant distance."
+            "norm at $T$ itself. $c$ has its own scale, so compare how the curves fall, not a constant distance."
         )

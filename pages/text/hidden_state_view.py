@@ -33,7 +33,6 @@ LEAST_TO_TELL = 100
 
 
 def inside_view() -> None:
-    """The whole of the view."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         reference = checkpoint_picker(

@@ -38,7 +38,6 @@ WIDE_GAP = 0.05
 
 
 def why_view() -> None:
-    """The whole of the view."""
     left, right = st.columns([1, 2], gap="large")
     with left:
         reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
@@ -97,7 +96,7 @@ def _question(reference: CheckpointRef) -> dict[str, Any]:
     if st.session_state.get("next-baseline") not in options:
         st.session_state["next-baseline"] = options[0]  # another checkpoint may have known others
     question["baseline"] = st.selectbox(
-        "What stands for nothing",
+        "Baseline character",
         options,
         format_func=name_of,
         key="next-baseline",
@@ -108,7 +107,7 @@ def _question(reference: CheckpointRef) -> dict[str, Any]:
 
 
 def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
-    """The character to explain: the likeliest, until another one is picked for this prompt."""
+    """The character to explain: the most likely one, until another one is picked for this prompt."""
     options = [character for character, _ in prompt.alternatives]
     if st.session_state.get("next-asked") != asked or st.session_state.get("next-target") not in options:
         st.session_state["next-asked"], st.session_state["next-target"] = asked, options[0]
@@ -123,7 +122,7 @@ def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
     shares = " · ".join(
         f"{escape_markdown(name_of(character))} {likely(value)}" for character, value in prompt.alternatives
     )
-    st.caption(f"The likeliest, as the model sees it: {shares}")
+    st.caption(f"Most likely next characters: {shares}")
     if prompt.replaced:
         st.info(replaced_words(prompt.replaced, "the prompt"), icon=":material/swap_horiz:")
     if prompt.dropped:
@@ -145,7 +144,7 @@ def _explained(reference: CheckpointRef, text: str, question: dict[str, Any]) ->
     found = kept.get(key)
     if found is None:
         place, checkpoint = st.empty(), loaded(reference)
-        words = f"{METHODS[question['method']]} at work"
+        words = f"Computing {METHODS[question['method']]}"
         attribution = explain_next(
             checkpoint, text, **question, on_progress=lambda share: place.progress(0.9 * share, words)
         )

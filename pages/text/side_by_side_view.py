@@ -21,7 +21,6 @@ KEY = "pair"
 
 
 def side_by_side_view() -> None:
-    """The whole of the tab."""
     left, right = st.columns([1, 1], gap="large")
     with left:
         prompt = prompt_box()

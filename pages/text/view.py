@@ -32,7 +32,6 @@ LONGEST = 50_000
 
 
 def write_view() -> None:
-    """The whole of the tab."""
     controls, paper = st.columns([1, 2], gap="large")
     with controls:
         reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")

@@ -146,8 +146,9 @@ def random_image(kind: str = "PNG", size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def read(markdown: str) -> str:
-    """Markdown as a person reads it: without the backslashes and joiners that keep names from being markup."""
-    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown.replace("\u2060", ""))
+    """Markdown as a person reads it: without the backslashes and joiners that keep names from being markup, and any space as
+    a space."""
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", markdown.replace("\u2060", "").replace("\u00a0", " "))
 
 
 def sources(at: AppTest) -> str:
@@ -169,11 +170,15 @@ def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
     return at
 
 
+def chart(at: AppTest, place: int) -> dict[str, Any]:
+    """A figure as the browser gets it."""
+    found: dict[str, Any] = json.loads(at.get("plotly_chart")[place].proto.spec)
+    return found
+
+
 def table(at: AppTest) -> dict[str, list[str]]:
     """The first table as a person reads it."""
-    return {
-        name: [read(str(cell)).replace("\u00a0", " ") for cell in column] for name, column in at.table[0].value.items()
-    }
+    return {name: [read(str(cell)) for cell in column] for name, column in at.table[0].value.items()}
 
 
 HOSTILE = "![x](http:evil.example).png"
@@ -196,6 +201,14 @@ def rerun(changed: Any) -> AppTest:
 def click(at: AppTest, key: str) -> AppTest:
     """The page after a press of a button."""
     return rerun(at.button(key=key).click())
+
+
+def follow(at: AppTest, page: str, **query: str) -> AppTest:
+    """As the browser does with a link: another page and its query parameters, in the same session."""
+    at._page_hash = calc_hash("" if page == "home" else page)
+    at.query_params.clear()
+    at.query_params.update(query)
+    return rerun(at)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:

@@ -23,6 +23,7 @@ from tests.app.conftest import (
     HOSTILE,
     Open,
     click,
+    follow,
     plain_image,
     random_image,
     read,
@@ -366,6 +367,30 @@ def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, 
     assert at.selectbox(key="why-class").value == other
     label = explained("saliency")[0].card.image_data.classes[other]
     assert at.query_params["target"] in (label, [label])
+
+
+def test_back_to_an_address_without_choices_is_back_to_the_defaults(
+    open_page: Open, sharp: Path, lab_home: Path
+) -> None:
+    write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
+    at = give(open_page("attribution"), random_image())
+    keys = ("checkpoint", "why-class", "why-baseline")
+    defaults = {key: at.selectbox(key=key).value for key in keys}
+    rerun(
+        at.selectbox(key="checkpoint").set_value(
+            next(name for name in ("tiny", "other") if name != defaults["checkpoint"])
+        )
+    )
+    at.selectbox(key="why-class").set_value((at.selectbox(key="why-class").value + 1) % 10)
+    at.selectbox(key="why-baseline").set_value("black")
+    click(at, "add-gradient_shap")
+    click(at, "closer-saliency")
+    assert {"checkpoint", "target", "baseline", "methods", "closer"} <= set(at.query_params)
+    follow(at, "attribution")
+    assert {key: at.selectbox(key=key).value for key in keys} == defaults
+    assert "Saliency" in cards(at)
+    assert "GradientSHAP" not in cards(at)
+    assert not at.query_params
 
 
 def test_it_is_said_who_answers_for_a_network_in_8_bits(open_page: Open, sharp: Path) -> None:

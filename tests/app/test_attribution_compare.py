@@ -35,6 +35,7 @@ from tests.app.compressions import config_of, result_of, store_recipe
 from tests.app.conftest import (
     HOSTILE,
     Open,
+    chart,
     plain_image,
     random_image,
     read,
@@ -337,10 +338,10 @@ def test_epochs_of_a_run(compare: Callable[..., AppTest], folder: Path) -> None:
         assert f"**Epoch {epoch}**  \n{label} {100 * sure:.0f}%" in said
     last = asked(networks[-1], "input_x_gradient", target).pixels
     expected = [rank_correlation(asked(network, "input_x_gradient", target).pixels, last) for network in networks]
-    chart = json.loads(at.get("plotly_chart")[-1].proto.spec)["data"][0]
-    assert chart["y"] == pytest.approx(expected, abs=1e-3)
-    assert chart["x"] == [0, 1, 2, 3]
-    assert chart["y"][-1] == pytest.approx(1)
+    line = chart(at, -1)["data"][0]
+    assert line["y"] == pytest.approx(expected, abs=1e-3)
+    assert line["x"] == [0, 1, 2, 3]
+    assert line["y"][-1] == pytest.approx(1)
     assert "The reason changed to the end" in said
 
 

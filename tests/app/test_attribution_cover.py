@@ -21,7 +21,18 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from pages.attribution.cover import pack, unpack
 from pages.attribution.cover.steps import KEPT, Covering
-from tests.app.conftest import HOSTILE, Open, click, plain_image, random_image, read, sources, texts, write_checkpoint
+from tests.app.conftest import (
+    HOSTILE,
+    Open,
+    chart,
+    click,
+    plain_image,
+    random_image,
+    read,
+    sources,
+    texts,
+    write_checkpoint,
+)
 from tests.app.test_classify import give, headline
 
 SIDE = 32
@@ -80,11 +91,6 @@ def stroke(at: AppTest, mask: np.ndarray, number: int | None = None) -> AppTest:
     return send(at, {"revision": data["revision"], "stroke": number, "mask": pack(mask)})
 
 
-def chart(at: AppTest, place: int) -> list[dict[str, Any]]:
-    """Traces of the bars, or of the way there."""
-    return json.loads(at.get("plotly_chart")[place].proto.spec)["data"]
-
-
 def blackened(explainer: Explainer, mask: np.ndarray) -> np.ndarray:
     """Probabilities of the image with those pixels black, as an image of its own."""
     pixels = np.where(mask[..., None], np.uint8(0), PIXELS)
@@ -101,12 +107,14 @@ def test_what_is_covered_is_what_the_network_is_asked_about(at: AppTest, explain
     stroke(at, LEFT)
     assert percent(before[target]) != percent(after[target])
     assert headline(at) == f"## {classes[target]} · {percent(before[target])} → {percent(after[target])}"
-    now, outlined = chart(at, 0)
+    now, outlined = chart(at, 0)["data"]
     assert now["y"] == [classes[place] for place in np.argsort(-before)[:5]]
     found = [100 * float(probabilities[classes.index(name)]) for probabilities in (after, before) for name in now["y"]]
     np.testing.assert_allclose(now["x"] + outlined["x"], found, rtol=1e-3, atol=1e-4)
     assert "512 of 1,024 pixels are covered (50%)" in texts(at)
-    np.testing.assert_allclose(chart(at, 1)[0]["y"], [100 * before[target], 100 * after[target]], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        chart(at, 1)["data"][0]["y"], [100 * before[target], 100 * after[target]], rtol=1e-3, atol=1e-4
+    )
     winner = int(after.argmax())
     assert (f"It now says {classes[winner]}" in texts(at).replace("*", "")) == (winner != target)
 
@@ -116,7 +124,7 @@ def test_a_stroke_that_grows_is_one_step_and_undo_goes_back_over_it(at: AppTest)
     stroke(at, part, number=1)
     stroke(at, LEFT, number=1)
     stroke(at, LEFT | TOP, number=2)
-    assert chart(at, 1)[0]["x"] == [0, 1, 2]
+    assert chart(at, 1)["data"][0]["x"] == [0, 1, 2]
     for mask in (LEFT, np.zeros_like(LEFT)):
         click(at, "cover-undo")
         assert np.array_equal(covered(at), mask)
@@ -219,7 +227,7 @@ def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> N
     click(at, "cover-top-25")
     assert covered(at).sum() == 256
     assert not np.array_equal(covered(at), first)  # chance is another one each time
-    assert chart(at, 1)[0]["x"] == [0, 1, 2, 3, 4]
+    assert chart(at, 1)["data"][0]["x"] == [0, 1, 2, 3, 4]
 
 
 def test_a_map_that_is_zero_everywhere_covers_nothing(open_page: Open) -> None:

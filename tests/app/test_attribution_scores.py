@@ -26,7 +26,7 @@ from pages.attribution.scores import csv_row
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, random_image, sources, texts
+from tests.app.conftest import HOSTILE, Open, chart, random_image, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -107,8 +107,7 @@ def test_the_table_says_which_methods_beat_the_controls(
     assert rows["Infidelity"] == ["0.40"] * 6
     assert rows["Time"] == ["26 ms"] * 3 + ["–"] * 3
     assert rows["Sensitivity"] == ["–"] * 6
-    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
-    drawn = {name for trace in figure["data"] for name in trace["y"]}
+    drawn = {name for trace in chart(at, 0)["data"] for name in trace["y"]}
     assert drawn == set(names)
 
 

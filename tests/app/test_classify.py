@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Calibration, Card, load_checkpoint
 from core.data import DATASETS
+from core.data.dataset import ImageDataset
 from core.data.decode import decode_image, fit_to_model
 from pages.shared import tasks
 from tests.app.conftest import (
     HOSTILE,
     Open,
+    chart,
     click,
+    follow,
     random_image,
     read,
     rerun,
@@ -46,10 +49,6 @@ def headline(at: AppTest) -> str:
 def give(at: AppTest, data: bytes, name: str = "photo.png") -> AppTest:
     rerun(at.file_uploader(key="upload").set_value((name, data, "image/png")))
     return at
-
-
-def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
-    assert "train one under Train" in texts(open_page("images"))
 
 
 def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card, lab_home: Path) -> None:
@@ -112,7 +111,7 @@ def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab
         if count == 1:
             assert answers[0] == answers[1]
         write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
-    left, right = (json.loads(chart.proto.spec)["data"][0]["y"] for chart in at.get("plotly_chart"))
+    left, right = (chart(at, place)["data"][0]["y"] for place in (0, 1))
     assert left == right
     assert len(left) >= 5
 
@@ -201,14 +200,20 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     assert rerun(at).button(key="fetch-test-image")
 
 
-def test_a_test_image_comes_with_its_label(open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def test_set(monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
+    """What stands in CIFAR-10's place."""
     data = synthetic()
     source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
     monkeypatch.setitem(DATASETS, "cifar10", source)
+    return data
+
+
+def test_a_test_image_comes_with_its_label(open_page: Open, shipped: Card, test_set: ImageDataset) -> None:
     at = open_page("images")
     at.segmented_control(key="source").set_value("Test set").run()
     rerun(at.number_input(key="test-index").set_value(7))
-    assert f"the test set says {data.card.classes[int(data.test.labels[7])]}" in texts(at)
+    assert f"the test set says {test_set.card.classes[int(test_set.test.labels[7])]}" in texts(at)
     assert "test image 7" in texts(at)
     for view in ("Train", "Classify"):  # Streamlit forgets the number while its box is not drawn
         rerun(at.segmented_control(key="view").set_value(view))
@@ -216,3 +221,65 @@ def test_a_test_image_comes_with_its_label(open_page: Open, shipped: Card, monke
     assert "test image 7" in texts(at)
     click(at, "another")
     assert f"test image {at.number_input(key='test-index').value}" in texts(at)
+
+
+def test_a_test_image_goes_with_the_link_to_its_explanation_and_back(
+    open_page: Open, shipped: Card, test_set: ImageDataset, warm: None
+) -> None:
+    at = open_page("images")
+    at.segmented_control(key="source").set_value("Test set").run()
+    rerun(at.number_input(key="test-index").set_value(7))
+    (query,) = (link.proto.query_string for link in at.get("page_link") if link.proto.label.startswith("Why "))
+    follow(at, "attribution", **dict(parse_qsl(query)))
+    assert "test image 7" in texts(at)
+    assert dict(at.query_params) == {"view": "Explain", "checkpoint": "tiny", "image": "7"}, "nothing to be written"
+    follow(at, "images")
+    assert "test image 7" in texts(at)
+    rerun(at.number_input(key="test-index").set_value(9))
+    follow(at, "attribution", **dict(parse_qsl(query)))  # pressed before the page had the new number
+    assert "test image 7" in texts(at)
+    assert at.query_params["image"] == "7"
+
+
+def test_back_to_an_address_without_a_test_image_shows_what_was_there(
+    open_page: Open, shipped: Card, test_set: ImageDataset, warm: None
+) -> None:
+    at = follow(click(open_page("images"), "example-ship"), "attribution")
+    assert "drawn example, ship" in texts(at)
+    at.segmented_control(key="source").set_value("Test set").run()
+    rerun(at.number_input(key="test-index").set_value(7))
+    assert at.query_params["image"] in ("7", ["7"])
+    follow(at, "attribution")
+    assert "drawn example, ship" in texts(at)
+    assert "image" not in at.query_params
+    follow(at, "attribution", image="7")
+    assert "test image 7" in texts(at)
+    click(at, "clear-image")
+    assert at.button(key="example-ship")
+    assert "image" not in at.query_params
+
+
+def test_a_test_image_from_another_page_is_not_named_before_another_is_chosen(
+    open_page: Open, shipped: Card, test_set: ImageDataset, warm: None
+) -> None:
+    """To name it would be a step in the browser's history that nobody took."""
+    at = open_page("images")
+    rerun(at.segmented_control(key="source").set_value("Test set"))
+    rerun(at.number_input(key="test-index").set_value(7))
+    for _ in range(2):
+        at = rerun(follow(at, "attribution"))
+        assert "test image 7" in texts(at)
+        assert "image" not in at.query_params
+    rerun(at.number_input(key="test-index").set_value(8))
+    assert at.query_params["image"] in ("8", ["8"])
+
+
+def test_back_to_the_examples_names_no_file_any_more(open_page: Open, shipped: Card) -> None:
+    at = give(open_page("images"), BAD["zero bytes"])
+    assert at.error
+    click(at, "clear-image")
+    assert not at.error
+    (box,) = at.file_uploader
+    assert (box.value, box.key != "upload") == (None, True), "another box: the old one would go on naming the file"
+    rerun(box.set_value(("photo.png", random_image(), "image/png")))
+    assert "photo.png, 64×48 PNG" in texts(at)

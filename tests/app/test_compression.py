@@ -164,6 +164,7 @@ def test_a_recipe_that_was_stopped_or_has_not_begun_goes_on(
     assert submitted == [run_id]
     at = open_page("compression", recipe=RunStore().create(config_of(), "Soon", kind=COMPRESS.name))
     assert "Nothing is measured yet" in texts(at)
+    assert "Tiny on CIFAR-10 · prune 50% of the weights" in texts(at), "its title, not its name"
     assert at.button(key="resume").label == "Start"
     assert not at.table
 

@@ -84,6 +84,7 @@ def test_steps_are_added_moved_and_taken_out(new: AppTest, submitted: list[str])
     assert [title[3:] for title in step_titles(new)] == ["Low rank", "float16"]
     click(new, f"recipe-out-{number}")
     assert [title[3:] for title in step_titles(new)] == ["float16"]
+    assert "**1 variant**, measured as it is made" in texts(new)
     click(new, "start-recipe")
     assert RunStore().config(submitted[0]).recipe == "half"
 
@@ -99,7 +100,7 @@ def test_steps_that_make_no_recipe_are_one_sentence(new: AppTest) -> None:
 
 
 BAD = {
-    "amount 0": ("fastest", "number_input", "amount", 0.0, "Share taken out 0.0 is not valid for prune channels"),
+    "amount 0": ("fastest", "number_input", "amount", 0.0, "Amount 0.0 is not valid for prune channels"),
     "one image": ("int8", "number_input", "images", 1, "Images to calibrate 1 is not valid for int8"),
     "no JSON": ("student", "text_input", "student_config", "{", "are no JSON"),
 }
@@ -136,10 +137,6 @@ def test_the_other_kind_of_network_takes_its_own_checkpoint(new: AppTest, scribe
     rerun(new.segmented_control(key="compress-task").set_value("text"))
     assert not new.warning
     assert new.selectbox(key="compress-text").value == "scribe"
-
-
-def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
-    assert "There is no checkpoint yet" in texts(open_page("compression", view="New recipe"))
 
 
 def test_every_setting_of_every_step_has_a_label_and_a_sentence() -> None:

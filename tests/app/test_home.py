@@ -14,7 +14,7 @@ from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.training.recipes import RECIPES
 from pages.shared.registry import pages
-from tests.app.conftest import Open, click, texts
+from tests.app.conftest import Open, click, sources, texts
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,9 @@ def test_every_view_opens_on_an_empty_machine(open_page: Open, page: str, view: 
     at = open_page(page, **({"view": view} if view else {}))
     assert len(at.title) == 1
     assert not at.error
+    needs_one = (page in ("images", "text", "attribution") and view != "Train") or view == "New recipe"
+    assert ("There is no checkpoint yet: train one under Train" in texts(at)) is needs_one
+    assert not (page == "text" and needs_one and at.button)
 
 
 def test_home_names_the_three_bottlenecks_and_two_first_actions(open_page: Open) -> None:
@@ -39,9 +42,14 @@ def test_home_names_the_three_bottlenecks_and_two_first_actions(open_page: Open)
 
 
 def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card, shipped: Card) -> None:
-    said = texts(open_page("home"))
-    assert f"| Scribe | {2 / math.log(2):.2f} bits/character | {scribe.parameters:,} | 0.0 MB |" in said
-    assert "| Tiny | 12.3% | 42,442 | 0.2 MB |" in said
+    at = open_page("home")
+    said = texts(at)
+    assert (
+        f"| Scribe | {2 / math.log(2):.2f} bits/character | {scribe.parameters:,} | {scribe.size_bytes / 1e3:.0f} kB |"
+        in said
+    )
+    assert "| Tiny | 12.3% | 42,442 | 170 kB |" in said
+    assert "170\N{NO-BREAK SPACE}kB" in sources(at), "a narrow column must not take it apart"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from core.language.hidden_state import correlations, gradient_norms, hidden_stat
 from core.models import build_model
 from pages.text.hidden_state_help import EXAMPLE
 from pages.text.hidden_state_reach import as_csv, share
-from tests.app.conftest import Open, read, rerun, sources, texts, write_text_checkpoint
+from tests.app.conftest import Open, chart, read, rerun, sources, texts, write_text_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -36,11 +35,6 @@ def _models(lab_home: Path, warm: None) -> None:
 
 def loaded(lab_home: Path, name: str = "char_lstm") -> Checkpoint:
     return load_checkpoint(str(lab_home / "none" / name))
-
-
-def chart(at: AppTest, place: int) -> dict[str, Any]:
-    """The heatmap, the cell over the text, or the curves."""
-    return json.loads(at.get("plotly_chart")[place].proto.spec)
 
 
 def rows(at: AppTest) -> list[str]:

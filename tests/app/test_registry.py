@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
@@ -14,7 +12,7 @@ from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages
-from tests.app.conftest import HOSTILE, ROOT, Open, click, read, rerun, sources
+from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
 
 
 def test_two_pages_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,15 +37,6 @@ def test_a_link_opens_its_view_also_from_a_page_with_another_view(open_page: Ope
     assert at.segmented_control(key="view").value == "Train"
     assert follow(at, "images", view="Evaluate").segmented_control(key="view").value == "Evaluate"
     assert follow(at, "images").segmented_control(key="view").value == "Classify"  # Back, to where no view was named
-
-
-def follow(at: AppTest, page: str, **query: str) -> AppTest:
-    """As the browser does with a link: another page and its query parameters, in the same session."""
-    at._page_hash = calc_hash("" if page == "home" else page)
-    at.query_params.clear()
-    at.query_params.update(query)
-    rerun(at)
-    return at
 
 
 PARAMETERS = [

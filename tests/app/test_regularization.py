@@ -16,12 +16,12 @@ from core.regularization.analysis import summary
 from core.regularization.store import STUDIES
 from core.training.config import TrainConfig
 from pages.regularization.files import curve_rows, run_rows, table_row
-from pages.regularization.view import TABS
 from pages.shared.resources import forget_runs
 from pages.shared.tables import csv_bytes
 from tests.app.conftest import Open, at_tab, click, read, rerun, sources, table, texts, write_checkpoint
 from tests.app.studies import CONFIG, accuracy, progress, result_of, ship, store_study
 
+TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
 HEADLINE = "### Flip + crop 2 helps (+10.0 ± "
 
 

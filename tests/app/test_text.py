@@ -19,20 +19,10 @@ from pages.text.generation_task import Writing
 from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, write_text_checkpoint
 from tests.app.text_page import LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
 
-
-@pytest.fixture(autouse=True)
-def _warm(warm: None) -> None:
-    """Writing waits for no import."""
+pytestmark = pytest.mark.usefixtures("warm")
 
 
 # Writing
-
-
-@pytest.mark.parametrize("view", ["Write", "Side by side", "Inside the RNN", "Why this one"])
-def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open, view: str) -> None:
-    at = open_page("text", view=view)
-    assert "train one under Train" in texts(at)
-    assert not at.button
 
 
 def test_write_gives_what_core_gives(open_page: Open, scribe: Card, lab_home: Path) -> None:

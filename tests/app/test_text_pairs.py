@@ -19,10 +19,7 @@ from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts
 from tests.app.text_page import LENGTH, core_text, enter, finish, press, verse_data
 from tests.tiny_text import play
 
-
-@pytest.fixture(autouse=True)
-def _warm(warm: None) -> None:
-    """Writing waits for no import."""
+pytestmark = pytest.mark.usefixtures("warm")
 
 
 # Checkpoints

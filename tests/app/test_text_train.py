@@ -126,24 +126,6 @@ def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) ->
     assert "My \\*run\\*" in sources(at)
 
 
-@pytest.mark.parametrize(
-    ("field", "label", "value"),
-    [
-        ("window", "Window", 0),
-        ("state_reset", "State reset", 1.5),
-    ],
-)
-def test_a_wrong_value_is_one_sentence_in_the_words_of_the_form(
-    open_page: Open, submitted: list[str], field: str, label: str, value: float
-) -> None:
-    at = open_page("text", view="Train")
-    at.number_input(key=f"{field}-char_lstm-quick").set_value(value).run()
-    assert len(at.error) == 1
-    assert f"{label} must be" in read(at.error[0].value)
-    assert at.button(key="start").disabled
-    assert not submitted
-
-
 # A text of one's own
 
 

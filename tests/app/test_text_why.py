@@ -80,7 +80,7 @@ def test_every_setting_reaches_core(open_page: Open, lab_home: Path) -> None:
     assert shown(at)["following"] == options[2]
     assert "Occlusion." in texts(at)
     assert "sum to that" not in texts(at)
-    # Another prompt begins with the likeliest again.
+    # Another prompt begins with the most likely character again.
     rerun(at.text_area(key="prompt").set_value("BEN:\nI kn"))
     assert at.pills(key="next-target").value == explain_next(checkpoint, "BEN:\nI kn").target
 

@@ -12,18 +12,18 @@ def script() -> None:
     import streamlit as st
 
     from core.common.errors import LabError
-    from pages.shared.url import linked, write_url
+    from pages.shared.url import linked, visit, write_url
 
     def parse(text: str) -> int:
         if not text.isdecimal():
             raise LabError(f"{text} is no number: choose one below.")
         return int(text)
 
-    won = linked("n", "number", parse)
-    st.number_input("Number", 0, 99, key="number")
-    value = st.session_state["number"]
-    write_url("n", "number", str(value) if value else None)
-    st.caption(f"{value} {won}")
+    with visit(st.query_params.get("page", "")):
+        won = linked("n", "number", parse, 0)
+        value = st.number_input("Number", 0, 99, key="number")
+        write_url("n", "number", str(value) if value else None)
+        st.caption(f"{value} {won}")
 
 
 def opened(**query: str) -> AppTest:
@@ -55,6 +55,27 @@ def test_the_address_follows_the_widget_and_wins_again_when_it_changes() -> None
     at.query_params["n"] = "7"  # the link of before once more
     at.run()
     assert (at.caption[0].value, address(at)) == ("7 True", "7")
+
+
+def test_back_to_an_address_without_the_choice_is_back_to_the_default() -> None:
+    at = opened(n="7")
+    at.number_input[0].set_value(8).run()
+    del at.query_params["n"]
+    at.run()
+    assert (at.caption[0].value, address(at)) == ("0 True", None)
+    at.number_input[0].set_value(9).run()
+    assert (at.caption[0].value, address(at)) == ("9 False", "9")
+
+
+def test_the_first_run_of_another_page_leaves_the_address_alone() -> None:
+    """The browser may still be on its way there."""
+    at = opened()
+    at.number_input[0].set_value(8)
+    at.query_params["page"] = "other"
+    at.run()
+    assert address(at) is None
+    at.number_input[0].set_value(9).run()
+    assert address(at) == "9"
 
 
 def test_a_link_that_says_nonsense_is_left_out_with_a_warning() -> None:

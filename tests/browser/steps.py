@@ -15,16 +15,10 @@ ANSWER = re.compile(r"\w+ · <?>?\s?\d+(\.\d+)?\s?%")
 """The line that names a class and its probability."""
 
 
-def upload(page: Page, name: str, mime: str, data: bytes) -> None:
-    """Choose a file in the upload box of Images / Classify."""
+def upload(page: Page, name: str, mime: str, data: bytes, key: str = "upload") -> None:
+    """Choose a file in an upload box; by default in that of images."""
     file: Any = {"name": name, "mimeType": mime, "buffer": data}
-    page.locator(".st-key-upload input[type=file]").set_input_files(file)
-
-
-def upload_text(page: Page, name: str, data: bytes) -> None:
-    """Choose a file in the upload box of Text / Train."""
-    file: Any = {"name": name, "mimeType": "text/plain", "buffer": data}
-    page.locator(".st-key-text-upload input[type=file]").set_input_files(file)
+    page.locator(f".st-key-{key} input[type=file]").set_input_files(file)
 
 
 def answer(page: Page) -> Locator:
@@ -77,11 +71,18 @@ def run_id(page: Page, param: str = "run") -> str:
     return found.group(1)
 
 
-def badge(page: Page, text: str) -> None:
-    """The state that the page shows for the run."""
+def badge(page: Page, text: str, timeout_ms: float = 60_000) -> None:
+    """Wait until the page shows this state of the run."""
     expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
-        re.compile(rf"{text}$"), timeout=60_000
+        re.compile(rf"{text}$"), timeout=timeout_ms
     )
+
+
+def no_overflow(page: Page) -> None:
+    """Once the page is drawn, it is no wider than the screen."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wider <= 0, f"the page is {wider} pixels wider than the screen"
 
 
 def circle() -> bytes:

@@ -24,7 +24,7 @@ from core.inference.images import logits_of
 from core.jobs import RunStore
 from core.training.recipes import RECIPES
 from tests.browser.lab import Lab
-from tests.browser.steps import badge, choose, circle, press, run_id, view
+from tests.browser.steps import badge, choose, circle, no_overflow, press, run_id, view
 from tests.tiny import CLASSES, draw
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.in_process import finish
@@ -84,12 +84,6 @@ def start(page: Page) -> str:
     return started
 
 
-def finished(page: Page) -> None:
-    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
-        re.compile("Finished$"), timeout=DONE_MS
-    )
-
-
 def table(page: Page, count: int) -> list[dict[str, str]]:
     """The table of variants, a mapping a row, once it has so many."""
     expect(page.get_by_test_id("stTable").locator("tr")).to_have_count(count + 1)
@@ -126,12 +120,6 @@ def checkpoint(lab: Lab, name: str) -> Checkpoint:
     return load_checkpoint(find_checkpoint(name, lab.home / "runs"))
 
 
-def no_overflow(page: Page) -> None:
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wider <= 0, f"the page is {wider} pixels wider than the screen"
-
-
 def shapes() -> np.ndarray:
     """Two images of each class, (6, 32, 32, 3) uint8."""
     rng = np.random.default_rng(5)
@@ -150,12 +138,12 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
 
     empty_recipe(page)
     add(page, "Prune weights")
-    settle(page, "Share taken out", "1")
+    settle(page, "Amount", "1")
     refused(
         page,
-        "Share taken out 1.0 is not valid for prune weights: Share taken out must be a number above 0 and below 1.",
+        "Amount 1.0 is not valid for prune weights: Amount must be a number above 0 and below 1.",
     )
-    settle(page, "Share taken out", "0.8")
+    settle(page, "Amount", "0.8")
     add(page, "Fine-tune")
     settle(page, "Epochs", "10")
     add(page, "int8")
@@ -166,7 +154,7 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
 
     # Rows join the table while the worker goes on.
     expect(page.get_by_test_id("stTable").locator("tr").nth(1)).to_contain_text("original", timeout=DONE_MS)
-    finished(page)
+    badge(page, "Finished", DONE_MS)
     assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a recipe that is over leaves no process behind"
     result = read_compression(RunStore(lab.home / "runs"), started)
     assert [item.id for item in result.measured] == ["original", "1-prune_weights", "2-fine_tune", "3-int8"]
@@ -202,7 +190,7 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     page.goto("about:blank")
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(address)
-    finished(page)
+    badge(page, "Finished", DONE_MS)
     assert table(page, 4) == rows
     for tab in ("Layers", "Classes", "Speed", "Same image", "Files"):
         page.get_by_role("tab", name=tab).click()
@@ -231,7 +219,7 @@ def test_a_network_that_ships_is_compressed_without_its_data(
     quicken(monkeypatch)
     assert finish(store, started).status == "finished"
     page.goto(f"/compression?recipe={started}")
-    finished(page)
+    badge(page, "Finished", DONE_MS)
     original, half = table(page, 2)
     assert {original["Accuracy"], half["Accuracy"], half["Change"]} == {"–"}
     result = read_compression(store, started)

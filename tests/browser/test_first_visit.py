@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import answer, upload
+from tests.browser.steps import answer, choose, no_overflow, press, upload
 from tests.tiny import photo
 
 JPEG = ("car.jpg", "image/jpeg", photo())
@@ -44,6 +44,25 @@ def test_the_answer_survives_a_visit_to_another_page(page: Page) -> None:
     expect(answer(page)).to_have_text(said)
 
 
+def test_every_choice_is_one_step_of_the_browser(page: Page) -> None:
+    page.goto("/images")
+    press(page, "example-ship")
+    expect(answer(page)).to_be_visible()
+    page.get_by_role("link", name=re.compile("^Why ")).click()
+    explained = re.compile(r"/attribution\?view=Explain&checkpoint=\w+$")
+    expect(page).to_have_url(explained)
+    baseline = page.locator(".st-key-why-baseline").get_by_role("combobox")
+    expect(baseline).to_have_value(re.compile("^Mean"))
+    choose(page, "why-baseline", "Black")
+    expect(page).to_have_url(re.compile("&baseline=black$"))
+    page.go_back()
+    expect(page).to_have_url(explained)
+    expect(baseline).to_have_value(re.compile("^Mean"))
+    page.go_back()
+    expect(page).to_have_url(re.compile("/images$"))
+    expect(answer(page)).to_be_visible()
+
+
 def test_every_page_opens_by_its_address(page: Page) -> None:
     for address, title in (("/", "Bottleneck Lab"), ("/images?view=Train", "Images"), ("/runs", "Runs")):
         page.goto(address)
@@ -64,5 +83,4 @@ def test_it_works_on_a_narrow_screen(page: Page) -> None:
     page.goto("/images")
     upload(page, *JPEG)
     expect(answer(page)).to_be_visible()
-    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
+    no_overflow(page)

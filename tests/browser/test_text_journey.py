@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, expect
 from core.models import MODELS
 from pages.shared.dataset_field import TEXT_FILE
 from tests.browser.lab import Lab
-from tests.browser.steps import choose, enter, metric, press, run_id, text_of, upload_text, view, written
+from tests.browser.steps import badge, choose, enter, metric, no_overflow, press, run_id, text_of, upload, view, written
 from tests.tiny_text import play
 
 NAMES = {"↵ new line": "\n", "␣ space": " ", "⇥ tab": "\t"}
@@ -29,9 +29,9 @@ def train(page: Page, name: str) -> str:
     choose(page, "text-dataset", TEXT_FILE)
     expect(page.get_by_test_id("stAlert").first).to_contain_text("Choose a text file")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_disabled()
-    upload_text(page, "short.txt", b"abc")
+    upload(page, "short.txt", "text/plain", b"abc", "text-upload")
     expect(page.get_by_test_id("stAlert").first).to_contain_text("short.txt has 3 characters")
-    upload_text(page, "play.txt", play(6_000).encode())
+    upload(page, "play.txt", "text/plain", play(6_000).encode(), "text-upload")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()
     page.get_by_text("Advanced", exact=True).click()
     enter(page, "run-name", name)
@@ -39,9 +39,7 @@ def train(page: Page, name: str) -> str:
         enter(page, f"{field}-char_rnn-quick", value)
     press(page, "start")
     started = run_id(page)
-    expect(page.get_by_test_id("stMain").locator(".stMarkdownBadge")).to_have_text(
-        re.compile("Finished$"), timeout=120_000
-    )
+    badge(page, "Finished", 120_000)
     return started
 
 
@@ -142,8 +140,7 @@ def test_train_on_a_text_write_stop_branch_and_compare(page: Page, poet: str, co
     for name, key, count in (("Write", "verse", 60), ("Side by side", "verse-0", 50)):
         view(page, name)
         expect(written(page, key)).to_have_count(count)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{name} is {overflow} pixels wider than the screen"
+        no_overflow(page)
 
 
 @pytest.mark.parametrize("name", ["Write", "Side by side", "Train", "Inside the RNN", "Why this one"])

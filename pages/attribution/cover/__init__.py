@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-HERE = Path(__file__).parent
+from pages.shared.elements import component
+
 BRUSHES = (1, 2, 4, 8)
 """Sides of the square that covers, pixels of an image 32 wide; in proportion for others."""
 
@@ -37,7 +37,7 @@ def cover(
 ) -> None:
     """Show the image. pixels, base: (H, W, 3) uint8, H = W, as it is and what stands in for it where mask (H, W) is set.
 
-    stroke: number of the last one taken. label: what the image is, for who does not see it.
+    stroke: number of the last one taken. label: what the image is, for screen readers.
     """
     side = pixels.shape[0]
     data: dict[str, Any] = {
@@ -50,7 +50,7 @@ def cover(
         "brushes": [max(1, brush * side // 32) for brush in BRUSHES],
         "label": label,
     }
-    _component()(key=key, data=data, on_drawn_change=lambda: None)
+    component(__file__)(key=key, data=data, on_drawn_change=lambda: None)
 
 
 def drawn(key: str, side: int) -> Drawn | None:
@@ -83,13 +83,3 @@ def unpack(text: object, side: int) -> np.ndarray | None:
         return None
     bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), count=side * side)
     return bits.astype(bool).reshape(side, side)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return st.components.v2.component(
-        "bottleneck_lab_cover",
-        html='<div class="cover"></div>',
-        css=(HERE / "cover.css").read_text(),
-        js=(HERE / "cover.js").read_text(),
-    )

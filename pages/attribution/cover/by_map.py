@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHARES = (10, 25)
 """Percent of the pixels that are covered at a press."""
 EDGES, CHANCE = "edges", "random"
-KNOW_NOTHING = {EDGES: "Edges (know nothing of the network)", CHANCE: "Chance (knows nothing at all)"}
+KNOW_NOTHING = {EDGES: "Edges (a control)", CHANCE: "Random (a control)"}
 
 
 def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Explainer) -> None:
@@ -51,7 +51,7 @@ def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Expl
 
 
 def _map(asked: AttributionQuery, covering: Covering, name: str) -> np.ndarray:
-    """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose by lot."""
+    """(H, W): higher goes first. Raises LabError for a map that is zero everywhere: it would choose at random."""
     if name == CHANCE:
         return random_map(asked.pixels.shape[0], seed=covering.steps[-1])  # another one each time
     if name == EDGES:

@@ -22,7 +22,6 @@ from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import KEY as IMAGE
 from pages.shared.upload_box import example_row
 
 CANVAS = "cover"
@@ -33,7 +32,6 @@ UNNOTICED = 0.005
 
 
 def cover_view() -> None:
-    """The whole of the view."""
     controls, answer = st.columns([5, 12], gap="large")
     with controls:
         asked = ask()
@@ -41,8 +39,7 @@ def cover_view() -> None:
         only(asked)
         if asked is not None:
             _covering(asked)
-        elif st.session_state.get(IMAGE) is None:
-            st.markdown("**Upload a photo, or try one of these drawings:**")
+        else:
             example_row()
 
 

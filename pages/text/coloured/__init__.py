@@ -5,14 +5,8 @@ The text goes to the browser as data and is put on the page as text, so whatever
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import streamlit as st
-
 from core.language.attribution import TextAttribution
-
-HERE = Path(__file__).parent
+from pages.shared.elements import component
 
 
 def coloured(key: str, found: TextAttribution, *, dark: bool) -> None:
@@ -25,14 +19,4 @@ def coloured(key: str, found: TextAttribution, *, dark: bool) -> None:
         "unseen": found.prompt.unseen,
         "dark": dark,
     }
-    _component()(key=key, data=data)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return st.components.v2.component(
-        "bottleneck_lab_coloured",
-        html='<div class="coloured"></div>',
-        css=(HERE / "coloured.css").read_text(),
-        js=(HERE / "coloured.js").read_text(),
-    )
+    component(__file__)(key=key, data=data)

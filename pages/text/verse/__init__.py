@@ -6,15 +6,13 @@ The text goes to the browser as data and is put on the page as text, so whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from core.inference.generate import Character
 from core.language.verbatim import Passage
-
-HERE = Path(__file__).parent
+from pages.shared.elements import component
 
 
 def verse(
@@ -46,7 +44,7 @@ def verse(
         else [[[name, round(share, 4)] for name, share in item.alternatives] for item in characters],
         "passages": [[item.start, item.length] for item in passages or ()],
     }
-    _component()(key=key, data=data, on_branch_change=on_branch or (lambda: None))
+    component(__file__)(key=key, data=data, on_branch_change=on_branch or (lambda: None))
 
 
 def branch(key: str) -> tuple[int, str] | None:
@@ -57,13 +55,3 @@ def branch(key: str) -> tuple[int, str] | None:
         return None
     index, character = wanted.get("index"), wanted.get("character")
     return (index, character) if isinstance(index, int) and isinstance(character, str) else None
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return st.components.v2.component(
-        "bottleneck_lab_verse",
-        html='<div class="verse"></div>',
-        css=(HERE / "verse.css").read_text(),
-        js=(HERE / "verse.js").read_text(),
-    )
