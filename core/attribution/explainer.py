@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_image
-from core.attribution.method import AttributionRequest, Method, Progress, no_progress
+from core.attribution.method import AttributionRequest, Method, Progress, completeness_gap, no_progress
 from core.attribution.networks import clone_model
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
@@ -54,6 +54,11 @@ class Attribution:
         if not self.method.channels:
             return self.values[0]
         return self.values.sum(0) if self.method.signed else self.values.max(0)
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        """(H, W) float32: how much each pixel matters, for or against: the sum of its channels' absolute values."""
+        return np.abs(self.values).sum(0) if self.method.channels else np.abs(self.values[0])
 
     @property
     def blank(self) -> bool:
@@ -123,7 +128,7 @@ class Explainer:
         question = AttributionRequest(
             inputs=inputs.clone().requires_grad_(), target=target, baseline=base, seed=seed, on_progress=on_progress
         )
-        # The lots first: who waits for others to draw theirs must not keep this network from everybody meanwhile.
+        # The generators first: waiting for them must not keep this network from everybody else.
         with _seeded(seed, on_progress) if method.random else nullcontext(), self._lock, torch.enable_grad():
             started = time.perf_counter()
             try:
@@ -165,7 +170,7 @@ class Explainer:
             return None
         logit, of_base = self.logits(torch.cat([inputs, base]))[:, target].tolist()
         wanted = logit - of_base if method.sums_to == "rise" else logit
-        return abs(float(values.sum(dtype=np.float64)) - wanted) / max(abs(wanted), 1e-6)
+        return completeness_gap(float(values.sum(dtype=np.float64)), wanted)
 
 
 @contextmanager

@@ -66,6 +66,11 @@ class Method:
     paper: ClassVar[tuple[str, str]]
     """Authors and identifier, address."""
 
+    @property
+    def is_contribution(self) -> bool:
+        """Whether its sign says for or against the class: such a map has a second score, that of its signed order."""
+        return self.signed and not self.is_gradient
+
     def passes(self, side: int) -> tuple[int, int]:
         """Cost for an image of that side: passes through the network forward, and of those how many backward too."""
         raise NotImplementedError
@@ -109,3 +114,8 @@ def with_progress(model: nn.Module, question: AttributionRequest, total: int) ->
         return logits
 
     return forward
+
+
+def completeness_gap(total: float, wanted: float) -> float:
+    """How far the sum of a map's values misses what they should sum to, as a share of that."""
+    return abs(total - wanted) / max(abs(wanted), 1e-6)

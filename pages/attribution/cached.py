@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from core.attribution.evidence.curves import Faithfulness, Verdict, control_curv
 from core.attribution.method import Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from pages.shared.examples import examples
+from pages.shared.image_view import look
 from pages.shared.resources import explainer_of, loaded
 
 if TYPE_CHECKING:
@@ -24,20 +28,17 @@ def attributed(
     name: str,
     settings: Mapping[str, Any] | None = None,
     *,
-    target: int | None = None,
-    reference: CheckpointRef | None = None,
     on_progress: Progress = no_progress,
 ) -> Attribution:
-    """The map of a method. target, reference: another class or checkpoint than was asked about. Raises LabError."""
-    reference = reference or asked.reference
+    """The map of a method. Raises LabError."""
     return _attributed(
-        reference.card.fingerprint,
+        asked.reference.card.fingerprint,
         asked.pixels,
         name,
         tuple(sorted((settings or {}).items())),
-        asked.target if target is None else target,
+        asked.target,
         asked.baseline,
-        _reference=reference,
+        _reference=asked.reference,
         _on_progress=on_progress,
     )
 
@@ -62,29 +63,39 @@ def _attributed(
     return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 
 
-def judged(
-    asked: AttributionQuery, values: np.ndarray, *, target: int | None = None, reference: CheckpointRef | None = None
-) -> tuple[Faithfulness, Verdict]:
-    """Curves of a map (H, W) on the image that was asked about, and how they compare with the controls. Raises LabError."""
-    reference = reference or asked.reference
-    found = _curves(
-        reference.card.fingerprint,
+def score_map(asked: AttributionQuery, found: Attribution) -> tuple[Faithfulness, Verdict]:
+    """Curves of a map on the image that was asked about, and how they compare with the controls. Raises LabError."""
+    curves = score_order(asked, found.magnitude)
+    return curves, verdict(curves, controls_of(asked))
+
+
+def score_order(asked: AttributionQuery, values: np.ndarray) -> Faithfulness:
+    """Curves of values (H, W), the highest first, on the image that was asked about. Raises LabError."""
+    return _curves(
+        asked.reference.card.fingerprint,
         asked.pixels,
         np.ascontiguousarray(values),
-        asked.target if target is None else target,
-        _reference=reference,
+        asked.target,
+        _reference=asked.reference,
     )
-    return found, verdict(found, controls_of(asked, target=target, reference=reference))
 
 
-def controls_of(
-    asked: AttributionQuery, *, target: int | None = None, reference: CheckpointRef | None = None
-) -> dict[str, Faithfulness]:
+def controls_of(asked: AttributionQuery) -> dict[str, Faithfulness]:
     """Curves of the maps that know nothing of the network. Raises LabError."""
-    reference = reference or asked.reference
-    return _controls(
-        reference.card.fingerprint, asked.pixels, asked.target if target is None else target, _reference=reference
-    )
+    return _controls(asked.reference.card.fingerprint, asked.pixels, asked.target, _reference=asked.reference)
+
+
+def score_of_another(asked: AttributionQuery, name: str, settings: Mapping[str, Any]) -> float | None:
+    """The score that the method's map of an example image has on this one; None where it has no such map."""
+    data = next(data for data in examples().values() if data != asked.image.data)
+    try:
+        seen = look(data, asked.pixels.shape[0])
+        explainer = explainer_of(asked.reference)
+        target = int(explainer.logits(explainer.inputs(seen.pixels)).argmax())
+        other = attributed(dataclasses.replace(asked, seen=seen, target=target), name, settings)
+        return None if other.blank else score_order(asked, other.magnitude).score
+    except LabError:
+        return None
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

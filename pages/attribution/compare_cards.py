@@ -17,7 +17,7 @@ from core.attribution.methods.registry import METHODS, SLOW
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.images.figures import percent
-from pages.attribution.cached import attributed, judged
+from pages.attribution.cached import attributed, score_map
 from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
@@ -142,7 +142,7 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
             place.markdown(":gray-badge[:material/remove:]" + ("" if short else f"  \n:small[{BLANK}]"))
             continue
         try:
-            curves, verdict = judged(asked, found.pixels)
+            curves, verdict = score_map(asked, found)
         except LabError as error:
             status.info(f"Maps cannot be scored here. {escape_markdown(error)}")
             return

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.attribution.methods.registry import METHODS, QUICK, SLOW
 from core.common.errors import LabError
 from core.images.figures import percent
-from pages.attribution.cached import attributed, controls_of, judged
+from pages.attribution.cached import attributed, controls_of, score_map
 from pages.attribution.detail import chosen, closer_look, look_closer
 from pages.attribution.help import attribution_help
 from pages.attribution.maps import (
@@ -199,4 +199,4 @@ def _scores(
             elif found.blank:
                 st.markdown(f":gray-badge[:material/remove:] {BLANK}")
             else:
-                evidence(*judged(asked, found.pixels), asked.label)
+                evidence(*score_map(asked, found), asked.label)

@@ -32,7 +32,7 @@ PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
-    "random": "Drawn by lot; the score is the mean of three",
+    "random": "Random numbers; the score is the mean of three",
     "edges": "Sobel's edges of the image",
     "blob": "The same for every image",
 }
