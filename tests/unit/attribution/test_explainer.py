@@ -49,14 +49,34 @@ def rise(checkpoint: Checkpoint, base: torch.Tensor, target: int) -> tuple[float
 def test_integrated_gradients_sum_to_the_rise_of_the_logit(baseline: str) -> None:
     checkpoint = small()
     explainer = Explainer(checkpoint)
-    found = explainer.attribute(get_method("integrated_gradients", {"steps": 300, "max_gap": 1}), PIXELS, 1, baseline=baseline)
+    found = explainer.attribute(
+        get_method("integrated_gradients", {"steps": 300, "max_gap": 1}), PIXELS, 1, baseline=baseline
+    )
     wanted = rise(checkpoint, explainer.baseline(baseline, PIXELS), 1)[1]
     assert abs(wanted) > 0.01
     assert found.values.sum(dtype=np.float64) == pytest.approx(wanted, rel=0.01)
     assert found.gap < 0.01
-    few = explainer.attribute(get_method("integrated_gradients", {"steps": 2, "max_gap": 1}), PIXELS, 1, baseline=baseline)
+    few = explainer.attribute(
+        get_method("integrated_gradients", {"steps": 2, "max_gap": 1}), PIXELS, 1, baseline=baseline
+    )
     assert few.gap == pytest.approx(abs(few.values.sum(dtype=np.float64) - wanted) / abs(wanted), rel=1e-3)
     assert few.gap > found.gap
+
+
+def test_integrated_gradients_take_more_steps_until_the_gap_is_small() -> None:
+    """From 2 steps on: at 2, 4, 8 or 16, whichever is the first below the gap, and at 16 where none is."""
+    explainer = Explainer(small())
+
+    def gap(steps: int, max_gap: float) -> float:
+        settings = {"steps": steps, "max_gap": max_gap}
+        found = explainer.attribute(get_method("integrated_gradients", settings), PIXELS, 1, baseline="black")
+        assert found.gap is not None
+        return found.gap
+
+    plain = {steps: gap(steps, 1) for steps in (2, 4, 8, 16)}
+    for wanted in (0.0001, *(value * 1.01 for value in plain.values())):
+        first = next((steps for steps, value in plain.items() if value <= wanted), 16)
+        assert gap(2, min(1, wanted)) == pytest.approx(plain[first], rel=1e-3)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
