@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +19,11 @@ Progress = Callable[[float], None]
 
 
 def no_progress(share: float) -> None:
-    """For who does not watch."""
+    """Where nobody watches."""
+
+
+Unlocked = Callable[[], AbstractContextManager[None]]
+"""Within it, nothing may be drawn from the global random generators, and others may."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +38,8 @@ class AttributionRequest:
     """(1, 3, H, W): the image with nothing in it, for methods that compare with one."""
     seed: int
     on_progress: Progress = no_progress
+    unlocked: Unlocked = nullcontext
+    """Entered while the network computes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +115,8 @@ def with_progress(model: nn.Module, question: AttributionRequest, total: int) ->
 
     def forward(inputs: Tensor) -> Any:
         nonlocal done
-        logits = model(inputs)
+        with question.unlocked():
+            logits = model(inputs)
         done += len(inputs)
         question.on_progress(min(1.0, done / total))
         return logits

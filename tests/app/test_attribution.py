@@ -422,7 +422,7 @@ def test_settings_are_checked_kept_and_shown(open_page: Open, sharp: Path) -> No
 
 def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Path, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "other", model="fast_resnet", widths=(8, 8, 8))
-    at = open_page("attribution", checkpoint="other")
+    at = open_page("attribution", closer=ALL, checkpoint="other")
     at.session_state["why-settings"] = {"grad_cam": {"layer": "conv1"}}
     give(at, random_image())
     assert "layer" not in " ".join(cards(at)["Grad-CAM"])

@@ -5,6 +5,7 @@ Source of both: Yeh et al., arXiv:1901.09392, through Captum.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from contextlib import nullcontext
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_image
 from core.attribution.evidence.controls import control_maps, mean_random
-from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
+from core.attribution.explainer import BATCH, Attribution, Explainer, seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.attribution.networks import clone_model
@@ -162,8 +163,8 @@ def max_sensitivity(
         base = baseline_of(baseline, inputs, explainer.card, seed)
         inputs = inputs.clone().requires_grad_()
         question = AttributionRequest(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
-        with _seeded(seed, within) if method.random else nullcontext(), torch.enable_grad():
-            found = method.attribute(model, question)
+        with seeded(seed, within) if method.random else nullcontext(nullcontext) as unlocked, torch.enable_grad():
+            found = method.attribute(model, dataclasses.replace(question, unlocked=unlocked))
         finished()
         return found.detach().float().cpu().contiguous()
 

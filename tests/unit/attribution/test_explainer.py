@@ -271,6 +271,26 @@ def test_who_waits_for_others_to_draw_holds_nobody_up_and_can_be_stopped() -> No
         assert explainer.attribute(get_method("smoothgrad"), PIXELS, 1).values.any()
 
 
+def test_a_slow_method_lets_others_draw_while_its_network_computes() -> None:
+    """KernelSHAP waits in its network until somebody else's SmoothGrad is done, and both maps are those that they are alone."""
+    slow, quick = small("fast_resnet"), Explainer(small())
+    methods = get_method("kernel_shap", {"samples": 20}), get_method("smoothgrad", {"samples": 4})
+    alone = Explainer(slow).attribute(methods[0], PIXELS, 1).values, quick.attribute(methods[1], PIXELS, 1).values
+    computing, done = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        computing.set()
+        assert done.wait(60)
+
+    slow.model.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(Explainer(slow).attribute, methods[0], PIXELS, 1)
+        assert computing.wait(60)
+        np.testing.assert_array_equal(quick.attribute(methods[1], PIXELS, 1).values, alone[1])
+        done.set()
+        np.testing.assert_array_equal(waiting.result(60).values, alone[0])
+
+
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_stop_leaves_nothing_behind(name: str) -> None:
     checkpoint, method = small(), get_method(name, COUNTED[name])
