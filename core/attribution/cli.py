@@ -244,24 +244,33 @@ def _find_classifier(name: str) -> CheckpointRef:
 def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> tuple[dict[str, Any], str]:
     """`scores`, `controls` and `verdict` of a map; and, where it cannot be scored, the sentence that says why."""
     from core.attribution.evidence.curves import control_curves, curves, verdict
-    from core.attribution.evidence.stability import infidelity
+    from core.attribution.evidence.road import road
+    from core.attribution.evidence.stability import control_infidelity, infidelity
 
-    scores: dict[str, float | None] = dict.fromkeys(("insertion", "deletion", "score", "infidelity"))
+    names = ("insertion", "deletion", "score", "for_against", "road", "infidelity")
+    scores: dict[str, float | None] = dict.fromkeys(names)
     evidence: dict[str, Any] = {"scores": scores | {"completeness_gap": found.gap}, "controls": None, "verdict": None}
-    if found.blank:  # it puts no pixel before another, so its scores would be drawn by lot
+    if found.blank:  # it puts no pixel before another, so its scores would be luck
         return evidence, "The map is zero everywhere: the method found nothing to say."
     try:
-        own = curves(explainer, pixels, found.target, {"map": found.pixels}, seed=found.seed)["map"]
+        maps = {"map": found.magnitude} | ({"for_against": found.pixels} if found.method.is_contribution else {})
+        own = curves(explainer, pixels, found.target, maps, seed=found.seed)
         controls = control_curves(explainer, pixels, found.target, seed=found.seed)
+        filled = road(explainer, pixels, found.target, {"map": found.magnitude}, found.seed)
         error = infidelity(explainer, found, pixels, seed=found.seed)
+        errors = control_infidelity(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
     except LabError as problem:
         return evidence, str(problem)
-    areas = {
+    areas: dict[str, dict[str, float | None]] = {
         name: {"insertion": item.insertion.area, "deletion": item.deletion.area, "score": item.score}
-        for name, item in {"map": own, **controls}.items()
+        for name, item in {"map": own["map"], **controls}.items()
     }
-    evidence["scores"] |= areas.pop("map") | {"infidelity": None if math.isnan(error) else error}
-    return evidence | {"controls": areas, "verdict": verdict(own, controls).label}, ""
+    for name, value in {"map": error, **errors}.items():
+        areas[name]["infidelity"] = None if math.isnan(value) else value
+    evidence["scores"] |= areas.pop("map") | {"road": filled["map"]}
+    if "for_against" in own:
+        evidence["scores"]["for_against"] = own["for_against"].score
+    return evidence | {"controls": areas, "verdict": verdict(own["map"], controls).label}, ""
 
 
 def _write(
@@ -313,17 +322,23 @@ def _print_image(row: dict[str, Any], method: Method) -> None:
             {"map": method.title} | scores,
             *({"map": CONTROLS[name]} | item for name, item in row["controls"].items()),
         ]
+        columns = ["insertion", "deletion", "score", "infidelity"]
         print_table(
-            [line | {key: f"{line[key]:.3f}" for key in ("insertion", "deletion", "score")} for line in lines],
-            ["map", "insertion", "deletion", "score"],
+            [line | {key: UNKNOWN if line[key] is None else f"{line[key]:.3f}" for key in columns} for line in lines],
+            ["map", *columns],
         )
         print(f"On this image: {row['verdict']}.")
-    said = [f"{row['milliseconds']:,.1f} ms"]
-    if scores["infidelity"] is not None:
-        said.append(f"infidelity {scores['infidelity']:.3f} (0: foretells what covering does, 1: no better than zeros)")
+        print(
+            "score: insertion - deletion; a random order has 0. infidelity: 0 predicts what covering does, 1 does not."
+        )
+    facts = [f"{row['milliseconds']:,.1f} ms"]
+    if scores["for_against"] is not None:
+        facts.append(f"score of the signed order {scores['for_against']:+.3f}")
+    if scores["road"] is not None:
+        facts.append(f"ROAD {scores['road']:+.3f}")
     if scores["completeness_gap"] is not None:
-        said.append(f"completeness gap {scores['completeness_gap']:.1%}")
-    print("; ".join(said))
+        facts.append(f"completeness gap {scores['completeness_gap']:.1%}")
+    print("; ".join(facts))
     for name, what in (("output", "map"), ("array", "raw values"), ("inputs", "their input")):
         if row[name]:
             print(f"{what}: {row[name]}")
@@ -344,8 +359,12 @@ def _print_report(report: Report, output: Path | None, as_json: bool) -> None:
             f"{config.checkpoint}: {len(report.images):,} test images, seed {config.seed}, baseline {config.baseline}"
         )
         print_table([_cells(row) for row in rows], list(_cells(rows[0])))
-        print("score: insertion - deletion, with its 95% interval over the images. ms: median (5% to 95%), one image.")
-        print("beats all: share of the images on which the score is above those of all three controls.")
+        print("score: insertion - deletion, with its 95% interval over the images; a random order has 0.")
+        print("other: the score of the method's map of another image. for/against: that of the signed order.")
+        print(
+            "beats all: share of the images on which the score is above those of all controls, the other image's too."
+        )
+        print("ms: median (5% to 95%), one image.")
         for name, sentence in config.refused.items():
             print(f"{name} cannot explain {config.checkpoint}: {sentence}")
         if report.left_out:
@@ -364,6 +383,9 @@ def _cells(row: MethodScores) -> dict[str, str]:
     return {
         "method": row.title,
         "score": UNKNOWN if score is None else f"{score.mean:+.3f} ({score.low:+.3f} to {score.high:+.3f})",
+        "other": mean(row.other),
+        "for/against": mean(row.for_against),
+        "ROAD": mean(row.road),
         "insertion": mean(row.insertion),
         "deletion": mean(row.deletion),
         "infidelity": mean(row.infidelity),

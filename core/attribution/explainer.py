@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_image
-from core.attribution.method import AttributionRequest, Method, Progress, no_progress
+from core.attribution.method import AttributionRequest, Method, Progress, Unlocked, completeness_gap, no_progress
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
@@ -54,6 +56,11 @@ class Attribution:
         if not self.method.channels:
             return self.values[0]
         return self.values.sum(0) if self.method.signed else self.values.max(0)
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        """(H, W) float32: how much each pixel matters, for or against: the sum of its channels' absolute values."""
+        return np.abs(self.values).sum(0) if self.method.channels else np.abs(self.values[0])
 
     @property
     def blank(self) -> bool:
@@ -123,15 +130,7 @@ class Explainer:
         question = AttributionRequest(
             inputs=inputs.clone().requires_grad_(), target=target, baseline=base, seed=seed, on_progress=on_progress
         )
-        # The lots first: who waits for others to draw theirs must not keep this network from everybody meanwhile.
-        with _seeded(seed, on_progress) if method.random else nullcontext(), self._lock, torch.enable_grad():
-            started = time.perf_counter()
-            try:
-                found = method.attribute(self._model, question)
-            except BaseException:
-                self._model = clone_model(self.checkpoint.model)  # hooks may be left in this one
-                raise
-            milliseconds = (time.perf_counter() - started) * 1000
+        found, milliseconds = self._drawn(method, question) if method.random else self._found(method, question)
         values = np.ascontiguousarray(found.detach()[0].cpu().numpy(), dtype=np.float32)
         if not np.isfinite(values).all():
             raise LabError(f"{method.title} overflows on this network: choose another method.")
@@ -145,6 +144,26 @@ class Explainer:
             milliseconds=milliseconds,
             gap=self._gap(method, values, inputs, base, target),
         )
+
+    def _found(self, method: Method, question: AttributionRequest) -> tuple[Tensor, float]:
+        """The map, and the ms it took."""
+        with self._lock, torch.enable_grad():
+            started = time.perf_counter()
+            try:
+                found = method.attribute(self._model, question)
+            except BaseException:
+                self._model = clone_model(self.checkpoint.model)  # hooks may be left in this one
+                raise
+            return found, (time.perf_counter() - started) * 1000
+
+    def _drawn(self, method: Method, question: AttributionRequest) -> tuple[Tensor, float]:
+        """The same of a method that draws random numbers. It has a network of its own: one that waits for the generators
+        while it holds the shared one would keep it from everybody else."""
+        model = clone_model(self.checkpoint.model)
+        with seeded(question.seed, question.on_progress) as unlocked, torch.enable_grad():
+            started = time.perf_counter()
+            found = method.attribute(model, dataclasses.replace(question, unlocked=unlocked))
+            return found, (time.perf_counter() - started) * 1000
 
     def baseline(self, name: str, pixels: np.ndarray, seed: int = 0) -> Tensor:
         """(1, 3, H, W), normalised. Raises LabError for an unknown name."""
@@ -165,20 +184,40 @@ class Explainer:
             return None
         logit, of_base = self.logits(torch.cat([inputs, base]))[:, target].tolist()
         wanted = logit - of_base if method.sums_to == "rise" else logit
-        return abs(float(values.sum(dtype=np.float64)) - wanted) / max(abs(wanted), 1e-6)
+        return completeness_gap(float(values.sum(dtype=np.float64)), wanted)
 
 
 @contextmanager
-def _seeded(seed: int, on_progress: Progress = no_progress) -> Iterator[None]:
-    """The global generators seeded, and put back after. on_progress: called while others draw, and may end the waiting."""
+def seeded(seed: int, on_progress: Progress = no_progress) -> Iterator[Unlocked]:
+    """The global generators seeded, and put back after. Gives what lets others draw meanwhile, for the time in which the
+    network computes. on_progress: called while others draw, and may end the waiting."""
     while not _DRAWING.acquire(timeout=WAIT_S):
         on_progress(0.0)
-    before = np.random.get_state()
+    before = _generators()
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        yield _unlocked
     finally:
-        np.random.set_state(before)
+        _put_back(before)
         _DRAWING.release()
+
+
+@contextmanager
+def _unlocked() -> Iterator[None]:
+    mine = _generators()
+    _DRAWING.release()
+    try:
+        yield
+    finally:
+        _DRAWING.acquire()
+        _put_back(mine)
+
+
+def _generators() -> tuple[Tensor, Any]:
+    return torch.random.get_rng_state(), np.random.get_state()
+
+
+def _put_back(state: tuple[Tensor, Any]) -> None:
+    torch.random.set_rng_state(state[0])
+    np.random.set_state(state[1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -34,6 +36,7 @@ def overlay(
     *,
     signed: bool,
     dark: bool,
+    photo: bytes | None = None,
     opacity: float = OPACITY,
     percentile: float = OUTLIERS,
     side: int = 224,
@@ -44,14 +47,17 @@ def overlay(
 ) -> go.Figure:
     """A map on its image, in grey; one square a pixel, raw values on hover.
 
-    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. opacity: 0 (the image alone, in its colours) to 1
+    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. photo: the same image in more pixels, square, as PNG or
+    JPEG, to be shown instead. opacity: 0 (the image alone, in its colours) to 1
     (the map alone). scale: |value| of the strongest colour, for maps that share one; None: this map's own, by percentile.
     smooth: blend between pixels, which invents detail. bar: what negative and positive values mean, for a colour bar.
     side: pixels of the screen.
     """
     top = limit(values, percentile) if scale is None else scale or 1.0
     figure = new_figure(dark=dark, height=side)
-    if pixels is not None:
+    if photo is not None:
+        _add_photo(figure, photo, opacity, values.shape[-1])
+    elif pixels is not None:
         figure.add_image(z=_under(pixels, opacity), hoverinfo="skip")
     colour_bar = _bar(bar, top, signed, dark) if bar else None
     if opacity > 0:
@@ -59,7 +65,7 @@ def overlay(
             z=values,
             zmin=-top if signed else 0.0,
             zmax=top,
-            colorscale=_scale(signed, dark, opacity if pixels is not None else 1.0),
+            colorscale=_scale(signed, dark, opacity if pixels is not None or photo else 1.0),
             zsmooth="best" if smooth else False,
             showscale=bar is not None,
             colorbar=colour_bar,
@@ -200,6 +206,51 @@ def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
         return pixels
     grey = (pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722)).round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _add_photo(figure: go.Figure, photo: bytes, opacity: float, side: int) -> None:
+    """A square photo over a map's pixels, whose centres are at 0 … side - 1."""
+    from PIL import Image
+
+    from core.common.pixels import encode
+
+    rgb = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    data = base64.b64encode(encode(Image.fromarray(_under(rgb, opacity)), "JPEG")).decode()
+    step = side / rgb.shape[0]
+    start = (step - 1) / 2
+    figure.add_image(source=f"data:image/jpeg;base64,{data}", x0=start, y0=start, dx=step, dy=step, hoverinfo="skip")
+
+
+def score_bar(score: float, controls: Mapping[str, float], *, dark: bool, width: int = 448) -> str:
+    """A score as a bar from 0, with a mark for each control, as SVG. controls: what it is called -> its score."""
+    row, edge, bar = 16, 4, 14
+    low = min(0.0, score, *controls.values())
+    high = max(0.5, score, *controls.values())
+
+    def at(value: float) -> float:
+        return edge + (value - low) / (high - low) * (width - 2 * edge)
+
+    beaten = score > max(controls.values())
+    colour = for_theme(GREEN if beaten else VERMILLION, dark)
+    left, right = sorted((at(0), at(score)))
+    parts = [f'<rect x="{left:.1f}" y="0" width="{max(right - left, 1):.1f}" height="{bar}" fill="{colour}"/>']
+    for place, (name, value) in enumerate(sorted(controls.items(), key=lambda item: item[1])):
+        x, y = at(value), bar + row * (place + 1)
+        anchor = "start" if x < width / 2 else "end"
+        shift = 5 if anchor == "start" else -5
+        parts.append(
+            f'<path d="M{x:.1f} 0V{y - 2}" stroke="{TEXT[dark]}" stroke-width="1.5"/>'
+            f'<text x="{x + shift:.1f}" y="{y - 3}" text-anchor="{anchor}" fill="{TEXT[dark]}">{name} {_number(value)}</text>'
+        )
+    height = bar + row * len(controls) + 2
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _stops(signed: bool, dark: bool, opacity: float) -> list[tuple[float, np.ndarray, float]]:

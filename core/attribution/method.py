@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +19,11 @@ Progress = Callable[[float], None]
 
 
 def no_progress(share: float) -> None:
-    """For who does not watch."""
+    """Where nobody watches."""
+
+
+Unlocked = Callable[[], AbstractContextManager[None]]
+"""Within it, nothing may be drawn from the global random generators, and others may."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +38,8 @@ class AttributionRequest:
     """(1, 3, H, W): the image with nothing in it, for methods that compare with one."""
     seed: int
     on_progress: Progress = no_progress
+    unlocked: Unlocked = nullcontext
+    """Entered while the network computes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +72,11 @@ class Method:
     """The third: where it misleads."""
     paper: ClassVar[tuple[str, str]]
     """Authors and identifier, address."""
+
+    @property
+    def is_contribution(self) -> bool:
+        """Whether its sign says for or against the class: such a map has a second score, that of its signed order."""
+        return self.signed and not self.is_gradient
 
     def passes(self, side: int) -> tuple[int, int]:
         """Cost for an image of that side: passes through the network forward, and of those how many backward too."""
@@ -103,9 +115,15 @@ def with_progress(model: nn.Module, question: AttributionRequest, total: int) ->
 
     def forward(inputs: Tensor) -> Any:
         nonlocal done
-        logits = model(inputs)
+        with question.unlocked():
+            logits = model(inputs)
         done += len(inputs)
         question.on_progress(min(1.0, done / total))
         return logits
 
     return forward
+
+
+def completeness_gap(total: float, wanted: float) -> float:
+    """How far the sum of a map's values misses what they should sum to, as a share of that."""
+    return abs(total - wanted) / max(abs(wanted), 1e-6)

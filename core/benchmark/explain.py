@@ -25,7 +25,7 @@ def measure(rounds: int) -> Iterator[Figure]:
     """With `fast_resnet`, on this process's one thread, everything warm."""
     from core.attribution.evidence.curves import curves
     from core.attribution.explainer import Explainer
-    from core.attribution.methods.registry import METHODS
+    from core.attribution.methods.registry import METHODS, get_method
     from core.checkpoints.store import load_checkpoint
 
     checkpoint = load_checkpoint("fast_resnet")
@@ -37,11 +37,12 @@ def measure(rounds: int) -> Iterator[Figure]:
         times = [explainer.attribute(method, pixels, 0).milliseconds for _ in range(rounds + 1)]
         aim = OWN_AIMS.get(name) or AIMS.get(kind.family)
         yield figure(PART, f"{kind.title}, fast_resnet", times[1:], "ms", f"aim: at most {aim}" if aim else "")
-    values = explainer.attribute(METHODS["saliency"](), pixels, 0).pixels
+    values = explainer.attribute(METHODS["saliency"](), pixels, 0).magnitude
     times = [_ms(lambda: curves(explainer, pixels, 0, {"map": values})) for _ in range(rounds + 1)]
     yield figure(PART, "insertion and deletion curves of a map", times[1:], "ms", f"aim: at most {CURVES_MS}")
     for name in WRAPPED:
-        method, direct = METHODS[name](), _direct(name, copy.deepcopy(checkpoint.model), explainer, pixels)
+        method = get_method(name, {"max_gap": 1} if name == "integrated_gradients" else None)
+        direct = _direct(name, copy.deepcopy(checkpoint.model), explainer, pixels)
         ours: list[float] = []
         captum: list[float] = []
         wrapped = partial(explainer.attribute, method, pixels, 0)

@@ -71,7 +71,7 @@ FIXED_DASHES = {
 """Of techniques whose colour another one has with a solid line."""
 
 FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-TEXT = {False: "#1c2430", True: "#e4e9ee"}
+TEXT = {False: "#060c14", True: "#e4e9ee"}
 MUTED = {False: "#5b6673", True: "#9aa6b2"}
 GRID = {False: "#e3e8ed", True: "#2b343e"}
 PAPER = {False: "#ffffff", True: "#12171d"}

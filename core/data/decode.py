@@ -88,13 +88,18 @@ def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
         raise LabError(
             f"Pixels of shape {rgb.shape} and type {rgb.dtype} are not an image: (H, W, 3) of uint8 is needed."
         )
-    height, width = rgb.shape[:2]
-    if (height, width) == (size, size):
+    if rgb.shape[:2] == (size, size):
         return rgb
+    square = Image.fromarray(np.ascontiguousarray(central_square(rgb)))
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def central_square(rgb: np.ndarray) -> np.ndarray:
+    """(S, S, 3): the largest square in the middle of an image (H, W, 3)."""
+    height, width = rgb.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(np.ascontiguousarray(rgb[top : top + side, left : left + side]))
-    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return rgb[top : top + side, left : left + side]
 
 
 def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from core.attribution.evidence.curves import Faithfulness, Verdict, control_curv
 from core.attribution.method import Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from pages.shared.examples import examples
+from pages.shared.image_view import look
 from pages.shared.resources import explainer_of, loaded
 
 if TYPE_CHECKING:
@@ -59,18 +63,39 @@ def _attributed(
     return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 
 
-def judged(asked: AttributionQuery, values: np.ndarray) -> tuple[Faithfulness, Verdict]:
-    """Curves of a map (H, W) on the image that was asked about, and how they compare with the controls. Raises LabError."""
-    reference = asked.reference
-    found = _curves(
-        reference.card.fingerprint, asked.pixels, np.ascontiguousarray(values), asked.target, _reference=reference
+def score_map(asked: AttributionQuery, found: Attribution) -> tuple[Faithfulness, Verdict]:
+    """Curves of a map on the image that was asked about, and how they compare with the controls. Raises LabError."""
+    curves = score_order(asked, found.magnitude)
+    return curves, verdict(curves, controls_of(asked))
+
+
+def score_order(asked: AttributionQuery, values: np.ndarray) -> Faithfulness:
+    """Curves of values (H, W), the highest first, on the image that was asked about. Raises LabError."""
+    return _curves(
+        asked.reference.card.fingerprint,
+        asked.pixels,
+        np.ascontiguousarray(values),
+        asked.target,
+        _reference=asked.reference,
     )
-    return found, verdict(found, controls_of(asked))
 
 
 def controls_of(asked: AttributionQuery) -> dict[str, Faithfulness]:
     """Curves of the maps that know nothing of the network. Raises LabError."""
     return _controls(asked.reference.card.fingerprint, asked.pixels, asked.target, _reference=asked.reference)
+
+
+def score_of_another(asked: AttributionQuery, name: str, settings: Mapping[str, Any]) -> float | None:
+    """The score that the method's map of an example image has on this one; None where it has no such map."""
+    data = next(data for data in examples().values() if data != asked.image.data)
+    try:
+        seen = look(data, asked.pixels.shape[0])
+        explainer = explainer_of(asked.reference)
+        target = int(explainer.logits(explainer.inputs(seen.pixels)).argmax())
+        other = attributed(dataclasses.replace(asked, seen=seen, target=target), name, settings)
+        return None if other.blank else score_order(asked, other.magnitude).score
+    except LabError:
+        return None
 
 
 @st.cache_resource(max_entries=512, show_spinner=False)

@@ -17,7 +17,7 @@ from core.attribution.methods.registry import METHODS, SLOW
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.images.figures import percent
-from pages.attribution.cached import attributed, judged
+from pages.attribution.cached import attributed, score_map
 from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
@@ -130,9 +130,13 @@ def map_card(
         return st.empty()
 
 
-def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool = False) -> None:
-    """Measure each map and put the result in its place; `status` says how far that is. short: without the verdict's words."""
+def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool = False) -> list[bool]:
+    """Measure each map and put the result in its place; `status` says how far that is. short: without the verdict's words.
+
+    Returns whether each map passes: only from such a map may a conclusion be drawn.
+    """
     begun = time.monotonic()
+    passes = [False] * len(scores)
     for number, (place, asked, found) in enumerate(scores):
         if time.monotonic() - begun > QUIET_S:
             status.progress(
@@ -142,21 +146,24 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
             place.markdown(":gray-badge[:material/remove:]" + ("" if short else f"  \n:small[{BLANK}]"))
             continue
         try:
-            curves, verdict = judged(asked, found.pixels)
+            curves, verdict = score_map(asked, found)
         except LabError as error:
             status.info(f"Maps cannot be scored here. {escape_markdown(error)}")
-            return
+            return passes
         highest = max(curve.probabilities.max() for curve in (curves.insertion, curves.deletion))
         if highest < UNLIKELY:
             words = f"at most {percent(highest)} likely, so nothing to measure"
             place.markdown(":gray-badge[:material/remove:]" + ("" if short else f"  \n:small[{words}]"))
-        elif short:
+            continue
+        passes[number] = not verdict.not_beaten
+        if short:
             colour, icon = ("orange", "close") if verdict.not_beaten else ("green", "check")
             place.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]")
         else:
             with place:
                 badge(verdict)
     status.empty()
+    return passes
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> float | None:

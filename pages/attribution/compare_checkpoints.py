@@ -47,7 +47,7 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
     found = maps_of(asked, name, questions)
     if found is None:
         return
-    said: list[str] = []
+    compared: list[tuple[int, AttributionQuery, float | None]] = []
     scores: list[Score] = []
     first = found[0]
     with st.container(horizontal=True, gap="small"):
@@ -62,7 +62,7 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
                 words += "  \n:small[The first, which others are compared with]"
             elif not isinstance(first, LabError):
                 likeness = alike(first.pixels, item.pixels)
-                said.append(_changed(asked, question, likeness))
+                compared.append((len(scores), question, likeness))
                 words += f"  \n:small[Rank correlation with the first: {number(likeness)}]"
             where = map_card(
                 item.pixels,
@@ -74,10 +74,14 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
                 words=words,
             )
             scores.append((where, question, item))
-    if said:
-        st.markdown("\n".join(f"- {sentence}" for sentence in said))
+    conclusions = st.empty()
     _notes([question.reference for question in questions])
-    fill_scores(status, scores)
+    passes = fill_scores(status, scores)
+    said = [
+        _changed(asked, question, likeness, told=passes[0] and passes[place]) for place, question, likeness in compared
+    ]
+    if said:
+        conclusions.markdown("\n".join(f"- {sentence}" for sentence in said))
 
 
 def _words(question: AttributionQuery) -> str:
@@ -88,14 +92,19 @@ def _words(question: AttributionQuery) -> str:
     return f"**{escape_markdown(question.reference.label)}**  \n{answer}"
 
 
-def _changed(first: AttributionQuery, other: AttributionQuery, likeness: float | None) -> str:
-    """What became of the answer and of its reason, in a sentence of Markdown."""
+def _changed(first: AttributionQuery, other: AttributionQuery, likeness: float | None, *, told: bool) -> str:
+    """What became of the answer and of its reason, in a sentence of Markdown. told: whether both maps beat the controls."""
     name, answer = escape_markdown(other.reference.label), escape_markdown(other.classes[other.predicted])
     before = escape_markdown(first.classes[first.predicted])
     same = first.classes[first.predicted] == other.classes[other.predicted]
     gives = "gives the same answer" if same else f"says {answer} instead of {before}"
     if likeness is None:
         return f"**{name}** {gives}; one of the two maps is blank, so that the reasons cannot be compared."
+    if not told:
+        return (
+            f"**{name}** {gives}; whether for the same reasons, these maps cannot tell ({number(likeness)}): they do not both "
+            "beat the controls."
+        )
     if likeness >= SAME:
         reasons = (
             "for nearly the same reasons"

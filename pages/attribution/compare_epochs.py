@@ -22,7 +22,7 @@ from pages.attribution.compare_cards import (
     fill_scores,
     maps_of,
 )
-from pages.attribution.compare_others import asked_of
+from pages.attribution.compare_others import asked_of, require_same_question
 from pages.attribution.maps import image_of, number
 from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure, show_image
@@ -86,14 +86,17 @@ def compare_epochs(asked: AttributionQuery) -> None:
                 sure = percent(question.probabilities[question.target])
                 st.markdown(f"**{epoch_title(epoch).capitalize()}**  \n{escape_markdown(question.label)} {sure}")
                 scores.append((st.empty(), question, item))
-    _likeness(list(epochs.values()), [alike(item.pixels, found[-1].pixels) for item in found])
-    fill_scores(status, scores, short=True)
+    conclusion = st.empty()
+    likeness = [alike(item.pixels, found[-1].pixels) for item in found]
+    _likeness(list(epochs.values()), likeness)
+    passes = fill_scores(status, scores, short=True)
+    if len(epochs) > 1:
+        conclusion.markdown(f"**{settled_words(list(epochs.values()), likeness, told=passes[-1])}**")
 
 
 def _likeness(epochs: Sequence[float], likeness: Sequence[float | None]) -> None:
     if len(epochs) < 2:
         return
-    st.markdown(f"**{settled_words(epochs, likeness)}**")
     told = ", ".join(
         f"{epoch_title(epoch)} {number(value)}" for epoch, value in zip(epochs, likeness) if value is not None
     )
@@ -105,13 +108,16 @@ def _likeness(epochs: Sequence[float], likeness: Sequence[float | None]) -> None
     )
 
 
-def settled_words(epochs: Sequence[float], likeness: Sequence[float | None]) -> str:
-    """From when on the map hardly changed. likeness: with the last map; the last value is that map's own."""
+def settled_words(epochs: Sequence[float], likeness: Sequence[float | None], *, told: bool) -> str:
+    """From when on the map hardly changed. likeness: with the last map; the last value is that map's own. told: whether the
+    last map beats the controls."""
     settled = len(epochs)
     while settled and (likeness[settled - 1] or 0) >= SETTLED:
         settled -= 1
     if settled >= len(epochs):
-        return "The last map is blank: there is nothing that the others could be like."
+        return "The last map is blank, so the others cannot be compared with it."
+    if not told:
+        return "Cannot tell when the reason settled: the last map does not beat the controls."
     if settled == len(epochs) - 1:
         return f"The reason changed to the end: no earlier map is as alike as {number(SETTLED)} to the last."
     return (
@@ -121,11 +127,12 @@ def settled_words(epochs: Sequence[float], likeness: Sequence[float | None]) -> 
 
 
 def _choose_run(asked: AttributionQuery) -> dict[str, float]:
-    """Names of the run's checkpoints and their epochs. Begins with the run that the checkpoint is from."""
+    """Names of the run's checkpoints and their epochs. Begins with the checkpoint's own run, else with one that fits."""
     runs = _runs()
     if st.session_state.get(RUN) not in runs:
         own = asked.reference.name.partition("/")[0]
-        st.session_state[RUN] = own if own in runs else next(iter(runs))
+        fitting = (run_id for run_id in runs if _fits(asked, next(iter(runs[run_id][1]))))
+        st.session_state[RUN] = own if own in runs else next(fitting, next(iter(runs)))
     chosen = st.selectbox(
         "Run",
         list(runs),
@@ -135,6 +142,15 @@ def _choose_run(asked: AttributionQuery) -> dict[str, float]:
         help="Those of this machine that kept checkpoints of their epochs.",
     )
     return runs[chosen][1]
+
+
+def _fits(asked: AttributionQuery, name: str) -> bool:
+    """Whether the question can be put to that checkpoint."""
+    try:
+        require_same_question(asked.reference, find_checkpoint(name))
+    except LabError:
+        return False
+    return True
 
 
 def _runs() -> dict[str, tuple[str, dict[str, float]]]:

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
 
 PARAM, CHOSEN, BOX = "closer", "why-closer", "closer-box"
+ALL = "all"
+"""In place of a method: the grid of all of them."""
 LARGE_PX = 448
 
 
 def chosen() -> str | None:
-    """The method that is looked at, None for all; an address that names one wins once."""
+    """The method that is looked at, ALL for the grid, None for the answer; an address that names one wins once."""
     linked(PARAM, CHOSEN, _method, None)
     found: str | None = st.session_state[CHOSEN]
     write_url(PARAM, CHOSEN, found)
@@ -36,20 +38,20 @@ def chosen() -> str | None:
 
 
 def _method(name: str) -> str:
-    if name not in METHODS:
-        raise LabError(f"The link names {name[:60]}, which is no attribution method: here are all.")
+    if name != ALL and name not in METHODS:
+        raise LabError(f"The link names {name[:60]}, which is not an attribution method: here is the answer.")
     return name
 
 
 def look_closer(name: str | None) -> None:
-    """Show this method alone; None shows all again."""
+    """Show this method alone, or ALL; None shows the answer again."""
     st.session_state[CHOSEN] = name
 
 
 def closer_look(asked: AttributionQuery, name: str) -> None:
     """Raises LabError."""
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(None,))
+        st.button("All maps", key="all-maps", icon=":material/arrow_back:", on_click=look_closer, args=(ALL,))
         st.session_state[BOX] = name
         st.selectbox(
             "Method",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,10 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure
+from core.attribution.methods.registry import QUICK
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from pages.attribution.cached import controls_of, judged
+from pages.attribution.cached import controls_of, score_map, score_of_another, score_order
 from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
 from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
@@ -37,7 +39,7 @@ def map_evidence(asked: AttributionQuery, found: Attribution, display: Display) 
         st.caption("A map that is zero everywhere puts no pixel before another, so it has no curve.")
     else:
         try:
-            curves, verdict = judged(asked, found.pixels)
+            curves, verdict = score_map(asked, found)
             _curves(asked, found, curves, verdict)
         except LabError as error:
             st.info(escape_markdown(error))
@@ -77,29 +79,31 @@ def _rows(asked: AttributionQuery, found: Attribution, measured: Measured) -> di
     label = escape_markdown(asked.label)
     rows: list[tuple[str, str, str]] = []
     if measured.curves and measured.verdict:
-        controls = ", ".join(
-            f"{CONTROL_TITLES[name].lower()} {signed_number(score)}"
-            for name, score in measured.verdict.controls.items()
-        )
         rows += [
-            ("Score", signed_number(measured.curves.score), f"Insertion less deletion. Controls: {controls}."),
+            (
+                "Score",
+                signed_number(measured.curves.score),
+                f"Insertion less deletion; a random order has 0. Controls: {_listed(measured.verdict.controls, signed_number)}.",
+            ),
             (
                 "Insertion",
                 f"{measured.curves.insertion.area:.2f}",
-                f"Mean probability of “{label}” while pixels are put onto a blurred copy, most important first. High is good.",
+                f"Mean probability of “{label}” while pixels are put back, most important first. High is good.",
             ),
             (
                 "Deletion",
                 f"{measured.curves.deletion.area:.2f}",
-                f"Mean probability of “{label}” while pixels are replaced by the mean colour. Low is good.",
+                f"Mean probability of “{label}” while pixels are taken away. Low is good.",
             ),
         ]
+        rows += _more_scores(asked, found)
+    controls = _infidelity_of_controls(asked)
     rows.append(
         (
             "Infidelity",
             number(measured.infidelity),
-            "How badly the map foretells the fall of the logit when a square is covered: 0 exactly, 1 no better than a map of "
-            "zeros.",
+            "How badly the map predicts the fall of the logit when a square is covered: 0 exactly, 1 no better than zeros."
+            + (f" Controls: {_listed(controls, number)}." if controls else ""),
         )
     )
     if found.gap is not None:
@@ -119,6 +123,49 @@ def _rows(asked: AttributionQuery, found: Attribution, measured: Measured) -> di
         )
     )
     return dict(zip(("Measure", "Value", "What it says"), map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _listed(controls: Mapping[str, float], write: Callable[[float], str]) -> str:
+    return ", ".join(f"{CONTROL_TITLES[name].lower()} {write(value)}" for name, value in controls.items())
+
+
+def _more_scores(asked: AttributionQuery, found: Attribution) -> list[tuple[str, str, str]]:
+    """The same score in two other ways: of the signed order, and of the map of another image."""
+    rows = []
+    if found.method.is_contribution:
+        score = score_order(asked, found.pixels).score
+        rows.append(
+            ("For and against", signed_number(score), "Score of the signed order: first what speaks for the class.")
+        )
+    if found.method.name in QUICK:
+        other = score_of_another(asked, found.method.name, found.method.settings())
+        if other is not None:
+            rows.append(
+                (
+                    "Map of another image",
+                    signed_number(other),
+                    "Its score on this one. Close to the map's own, the map is hardly about this image.",
+                )
+            )
+    return rows
+
+
+def _infidelity_of_controls(asked: AttributionQuery) -> dict[str, float]:
+    try:
+        return _measured_controls(
+            asked.reference.card.fingerprint, asked.pixels, asked.target, asked.baseline, _reference=asked.reference
+        )
+    except LabError:
+        return {}
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _measured_controls(
+    fingerprint: str, pixels: np.ndarray, target: int, baseline: str, *, _reference: CheckpointRef
+) -> dict[str, float]:
+    from core.attribution.evidence.stability import control_infidelity
+
+    return control_infidelity(explainer_of(_reference), pixels, target, baseline=baseline)
 
 
 def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:

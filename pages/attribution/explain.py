@@ -10,8 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 from core.attribution.methods.registry import METHODS, QUICK, SLOW
 from core.common.errors import LabError
 from core.images.figures import percent
-from pages.attribution.cached import attributed, controls_of, judged
-from pages.attribution.detail import chosen, closer_look, look_closer
+from pages.attribution.answer import show_answer
+from pages.attribution.cached import attributed, controls_of, score_map
+from pages.attribution.detail import ALL, chosen, closer_look, look_closer
 from pages.attribution.help import attribution_help
 from pages.attribution.maps import (
     BLANK,
@@ -29,7 +30,6 @@ from pages.attribution.maps import (
     time_words,
 )
 from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
-from pages.attribution.scores import report_table
 from pages.attribution.settings import settings_of, settings_words
 from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
 from pages.shared.image_view import predict, true_class
@@ -54,16 +54,23 @@ def explain_view() -> None:
                 _headline(asked)
                 only(asked)
                 name = chosen()
-                if name:
+                if name == ALL:
+                    st.button(
+                        "Back to the answer",
+                        key="back-to-answer",
+                        icon=":material/arrow_back:",
+                        on_click=look_closer,
+                        args=(None,),
+                    )
+                    _maps(asked)
+                elif name:
                     closer_look(asked, name)
                 else:
-                    _maps(asked)
+                    show_answer(asked)
             except LabError as error:
                 show_error(error)
         elif reference:
             example_row()
-    if reference and not asked:
-        report_table(reference)
     attribution_help()
 
 
@@ -185,4 +192,4 @@ def _scores(
             elif found.blank:
                 st.markdown(f":gray-badge[:material/remove:] {BLANK}")
             else:
-                evidence(*judged(asked, found.pixels), asked.label)
+                evidence(*score_map(asked, found), asked.label)

@@ -32,20 +32,21 @@ BASELINES = (
 )
 BELIEF = (
     "**Insertion and deletion.** If a map is right, the pixels it calls most important should carry the answer. They are put "
-    "onto a blurred copy of the image (insertion) or replaced by the mean colour (deletion), a thirty-second of the image "
-    "at a time, and the class's probability $p$ is watched over the share $s$ that went. The area under each curve is "
-    "$A = \\int_0^1 p(s)\\, ds$, and the score is $A_{\\text{insertion}} - A_{\\text{deletion}}$, from −1 to 1 "
-    "([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). Both curves show the network images that it was never trained "
-    "on, so a score compares maps of one image and is no truth about the network. Signed maps go by the sum of a pixel's three "
-    "values, from what supports most to what speaks against most. Where values change their sign from pixel to pixel, little "
-    "of an order is left by that: ranked by size instead, on 40 of the report's images of Fast ResNet, Guided Backprop scored "
-    "0.49 and not 0.06, Integrated Gradients 0.47 and not 0.13. A low score judges a map in that order."
+    "onto a baseline (insertion) or replaced by it (deletion), a sixteenth of the image at a time, and the class's "
+    "probability $p$ is watched over the share $s$ that went. The area under each curve is $A = \\int_0^1 p(s)\\, ds$, and "
+    "the score is $A_{\\text{insertion}} - A_{\\text{deletion}}$, from −1 to 1 "
+    "([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). Both go to the same baselines, the mean colour and a blurred "
+    "copy, and the curves are the mean of the two: so a random order scores 0 "
+    "([Blücher et al. 2024](https://arxiv.org/abs/2401.06654)). A pixel counts by the size of its values, for or against, "
+    "smoothed over its neighbours. **For and against** is the score of the signed order, for maps whose sign says that. Both "
+    "curves show the network images that it was never trained on, so a score compares maps and is no truth about the network."
 )
 CONTROLS = (
     "**Controls.** A random map (the mean of three), an edge detector (Sobel's, of the image alone) and a blob in the centre "
     "(most photographs have their subject there) know nothing of the network. An edge map looks as convincing as many an "
-    "explanation. A map that does not score above all three is labelled with the simplest one that it fails to beat: a "
-    "learner may not take it for evidence."
+    "explanation. A map that does not score above all three is labelled with the simplest one that it fails to beat: do not "
+    "take it for evidence. One more control is the method's own map of **another image**: where that scores as well, the map "
+    "is hardly about this one."
 )
 MORE = (
     "**Infidelity.** Random squares of the image are covered, and the fall of the logit is compared with the sum of the map's "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.attribution.evidence.report import REPORTS, Interval, MethodScores, Report
+from core.attribution.evidence.scores import BOUNDED, FAILS, PASSES, UNCLEAR
 from core.attribution.figures import scores_figure
 from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
@@ -21,8 +22,12 @@ from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
 
-COMMAND = "python -m core explain report --images {images} --checkpoint {name}"
-BETTER = "better than the controls"
+COMMAND = "python -m core explain report --images {images} --seed {seed} --checkpoint {name}"
+GROUPS = {
+    PASSES: ":material/check: **Pass**: better than every control",
+    UNCLEAR: ":material/remove: **Unclear**: as good as a control",
+    FAILS: ":material/close: **Do not**: worse than a control",
+}
 
 
 def scores_view() -> None:
@@ -41,7 +46,7 @@ def report_table(reference: CheckpointRef) -> None:
         there = ", ".join(map(escape_markdown, names))
         others = f" (one ships for {there})" if there else ""
         st.caption(f"There is no report of all methods over many images for this checkpoint{others}. This makes one:")
-        st.code(COMMAND.format(images=200, name=reference.name), language="bash")
+        st.code(COMMAND.format(images=200, seed=0, name=reference.name), language="bash")
         return
     try:
         report = REPORTS.load_shipped(reference.name)
@@ -50,6 +55,9 @@ def report_table(reference: CheckpointRef) -> None:
         return
     rows = report.rows()
     st.markdown(f"### {escape_markdown(headline(report, rows))}")
+    for place, (group, words) in zip(st.columns(len(GROUPS), gap="medium"), GROUPS.items(), strict=True):
+        with place:
+            st.markdown(group_words(words, [row for row in rows if row.group == group]))
     if report.config.fingerprint != reference.card.fingerprint:
         st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
     shown = [row for row in rows if row.score]
@@ -61,25 +69,39 @@ def report_table(reference: CheckpointRef) -> None:
         key="report-figure",
         alt="Score of each method and control, with its 95% interval; the table below has the figures",
     )
-    st.table(columns(rows), border="horizontal", hide_index=True)
-    st.caption(_how(report))
-    for name, why in report.config.refused.items():
-        st.caption(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")
-    st.code(COMMAND.format(images=report.config.requested, name=report.config.checkpoint), language="bash")
-    _files(report, rows)
+    with st.expander("All figures", icon=":material/table:", key="report-table"):
+        st.table(columns(rows), border="horizontal", hide_index=True)
+        st.markdown(_how(report))
+        for name, why in report.config.refused.items():
+            st.markdown(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")
+        st.code(
+            COMMAND.format(images=report.config.requested, seed=report.config.seed, name=report.config.checkpoint),
+            language="bash",
+        )
+        _files(report, rows)
 
 
 def headline(report: Report, rows: Sequence[MethodScores]) -> str:
     """How many methods deserve belief, and which most."""
     methods = [row for row in rows if not row.control]
-    better = [row for row in methods if row.label == BETTER]
+    better = [row for row in methods if row.group == PASSES]
     start = f"On {len(report.images):,} test images, "
     if not better:
-        return f"{start}none of {len(methods)} methods beats all three controls."
+        return f"{start}none of {len(methods)} methods beats every control."
     best = better[0]
     score = f" ({signed_number(best.score.mean)})" if best.score else ""
     verb = "beats" if len(better) == 1 else "beat"
-    return f"{start}{len(better)} of {len(methods)} methods {verb} all three controls; the best is {best.title}{score}."
+    return f"{start}{len(better)} of {len(methods)} methods {verb} every control; the best is {best.title}{score}."
+
+
+def group_words(words: str, rows: Sequence[MethodScores]) -> str:
+    """One group of methods as a Markdown list, each with its score and, where it does not pass, what it does not beat."""
+    lines = [f"{words} ({len(rows)})", ""]
+    for row in rows:
+        score = f" {signed_number(row.score.mean)}" if row.score else ""
+        why = "" if row.group == PASSES else f": {row.label}"
+        lines.append(f"- {escape_markdown(row.title)}{score}{escape_markdown(why)}")
+    return "\n".join(lines)
 
 
 def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:
@@ -90,8 +112,9 @@ def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:
             "Method": f"*{_unbroken(row.title)}*" if row.control else f"**{_unbroken(row.title)}**",
             "Verdict": _verdict(row),
             "Score": _interval(row.score),
-            "Insertion": _mean(row.insertion),
-            "Deletion": _mean(row.deletion),
+            "Another image's map": _mean(row.other),
+            "For and against": _mean(row.for_against),
+            "ROAD": _mean(row.road),
             "Infidelity": _mean(row.infidelity),
             "Sensitivity": _mean(row.sensitivity),
             "Gap": f"{100 * row.gap.mean:.0f}%" if row.gap else "–",
@@ -105,7 +128,8 @@ def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:
 def _verdict(row: MethodScores) -> str:
     if row.control:
         return "*control*"
-    return _unbroken(f"{'✓' if row.label == BETTER else '✗'} {row.label}")
+    sign = {PASSES: "✓", UNCLEAR: "–", FAILS: "✗"}[row.group]
+    return _unbroken(f"{sign} {row.label}")
 
 
 def _unbroken(text: str) -> str:
@@ -136,10 +160,11 @@ def _how(report: Report) -> str:
     said = [
         f"{escape_markdown(config.title)} on {len(report.images):,} test images of "
         f"{escape_markdown(dataset_title(config.dataset))}, drawn with seed {config.seed}; the class "
-        "explained is the one it predicts, right or wrong. Score: insertion less deletion, with its 95% interval. A method "
-        "is better than the controls where its score is above each of theirs on the same images, "
-        "with the whole interval of the difference, all differences at once (Bonferroni); the bars above are each score's own. "
-        "Signed maps go by their signed values, in which opposite signs cancel: How this works says what that does.",
+        "explained is the one it predicts, right or wrong. Score: insertion less deletion, with its 95% interval; a random "
+        "order has 0. A method passes where its score is above each control's on the same images, with the whole interval of "
+        "the difference, all differences at once (Bonferroni); the bars above are each score's own. Another image's map: its "
+        "score on this image, one of the controls. For and against: the score of the signed order. ROAD: pixels filled in from "
+        "their neighbours ([Rong et al. 2022](https://arxiv.org/abs/2202.00449)).",
         f"Baseline of methods that compare: {escape_markdown(config.baseline)}. Gap: of completeness. Sensitivity: the "
         f"largest, on the first {config.sensitivity_images:,} images. Time: median for one image, the network warm.",
     ]
@@ -166,8 +191,13 @@ def _files(report: Report, rows: Sequence[MethodScores]) -> None:
 
 def csv_row(row: MethodScores) -> dict[str, object]:
     """One line of the file: means with their intervals, times in ms."""
-    found: dict[str, object] = {"method": row.name, "control": row.control, "verdict": row.label}
-    for name in ("score", "insertion", "deletion", "infidelity", "sensitivity", "gap"):
+    found: dict[str, object] = {
+        "method": row.name,
+        "control": row.control,
+        "verdict": row.label,
+        "group": row.group,
+    }
+    for name in ("score", *BOUNDED, "infidelity", "sensitivity", "gap"):
         value: Interval | None = getattr(row, name)
         if value:
             found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}

@@ -16,6 +16,7 @@ from pages.shared.text import label_error, show_error
 
 LABELS = {
     "steps": "Steps on the way",
+    "max_gap": "Completeness gap to reach",
     "samples": "Samples",
     "noise": "Noise",
     "window": "Side of the square (pixels)",
@@ -86,7 +87,7 @@ def _field(name: str, field: str, value: Any, options: tuple[str, ...]) -> Any:
         )
     whole = isinstance(value, int)
     return st.number_input(
-        LABELS[field], value=value, step=1 if whole else 0.05, format="%d" if whole else "%.2f", key=key
+        LABELS[field], value=value, step=1 if whole else 0.01, format="%d" if whole else "%.2f", key=key
     )
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.checkpoints.store import Checkpoint
 from core.common.pixels import enlarge, preview
-from core.data.decode import decode_image, fit_to_model
+from core.data.decode import central_square, decode_image, fit_to_model
 from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class DecodedUpload:
     pixels: np.ndarray
     preview: bytes
     enlarged: bytes
+    square: bytes
+    """What of the photo the model sees, before it is shrunk."""
     width: int
     height: int
     format: str
@@ -44,6 +46,7 @@ def look(data: bytes, size: int) -> DecodedUpload:
         pixels=pixels,
         preview=preview(decoded.rgb, 2 * SHOWN_PX),
         enlarged=enlarge(pixels, SHOWN_PX),
+        square=preview(central_square(decoded.rgb), 2 * SHOWN_PX),
         width=width,
         height=height,
         format=decoded.format,

@@ -6,19 +6,28 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from core.attribution.evidence.curves import control_curves, curves, verdict
+from core.attribution.evidence.curves import Verdict, control_curves, curves, verdict
+from core.attribution.evidence.masking import covered_probabilities, most_important
 from core.attribution.evidence.stability import infidelity, max_sensitivity
 from core.attribution.explainer import Attribution, Explainer
 from core.attribution.methods.registry import METHODS, QUICK, SLOW, get_method
 from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
 from core.data.decode import decode_image, fit_to_model
+from core.images.figures import percent
 from core.models import build_model
-from pages.attribution.maps import BLANK, signed_number
+from pages.attribution.answer import Best, answer_words
+from pages.attribution.detail import ALL
+from pages.attribution.maps import BLANK, CONTROL_TITLES, signed_number
+from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
+from pages.shared.examples import examples
+from pages.shared.image_view import look
+from pages.shared.upload_box import InputImage
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -101,17 +110,67 @@ def of_session(at: AppTest) -> list[tasks.BackgroundTask]:
     return [task for key in at.session_state["why-tasks"] if (task := tasks.find(key))]
 
 
-def test_before_there_is_a_image_there_are_examples_and_the_report(open_page: Open, sharp: Path) -> None:
+def test_before_there_is_a_image_there_are_examples_and_nothing_to_read(open_page: Open, sharp: Path) -> None:
     at = open_page("attribution")
     assert at.button(key="example-ship")
-    assert "There is no report of all methods over many images for this checkpoint" in texts(at)
-    assert "--checkpoint tiny" in at.code[0].value
+    assert not at.get("plotly_chart")
+    assert not at.table
     click(at, "example-ship")
     assert "### Why " in texts(at)
 
 
-def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sharp: Path) -> None:
+def test_the_answer_is_the_map_that_scores_best(open_page: Open, sharp: Path) -> None:
     at = give(open_page("attribution"), random_image())
+    explainer, attribution = explained("saliency")
+    maps = {name: explained(name)[1].magnitude for name in QUICK}
+    scores = {name: item.score for name, item in curves(explainer, PIXELS, attribution.target, maps).items()}
+    best = max(scores, key=lambda name: scores[name])
+    said = texts(at)
+    assert f"**{METHODS[best].title}**, the best of {len(QUICK)} quick methods here: score" in said
+    assert signed_number(scores[best]) in said
+    (chart,) = at.get("plotly_chart")
+    assert METHODS[best].title in chart.proto.alt
+    (bar,) = at.get("image")
+    controls = control_curves(explainer, PIXELS, attribution.target)
+    for name, title in CONTROL_TITLES.items():
+        assert f"{title.lower()} {signed_number(controls[name].score)}" in bar.proto.imgs[0].alt
+    assert "**Mostly this region:**" in said or "**Cannot tell.**" in said
+    click(at, f"closer-{best}")
+    assert at.query_params["closer"] in (best, [best])
+
+
+def test_the_sentence_says_what_covering_does_and_nothing_of_a_map_that_fails(sharp: Path) -> None:
+    explainer, attribution = explained("saliency")
+    target, classes = attribution.target, explainer.card.image_data.classes
+    asked = AttributionQuery(
+        reference=find_checkpoint("tiny"),
+        image=InputImage(data=random_image(), title="photo.png"),
+        seen=look(random_image(), 32),
+        probabilities=tuple(explainer.probabilities(explainer.inputs(PIXELS))[0].tolist()),
+        target=target,
+        baseline="mean",
+    )
+    controls = {"random": 0.0, "edges": 0.2, "blob": 0.3}
+    passing = Best(found=attribution, verdict=Verdict(score=0.4, controls=controls), tried=7)
+    gone = most_important(attribution.magnitude, 0.10)
+    assert gone.sum() == 102
+    after = covered_probabilities(explainer, PIXELS, gone[None], baseline="mean")[0]
+    words = answer_words(asked, passing)
+    label = classes[target]
+    change = (
+        f"covering its top 10% takes {label} from {percent(asked.probabilities[target])} to {percent(after[target])}"
+    )
+    now = int(after.argmax())
+    assert words == f"**Mostly this region:** {change}, {'still' if now == target else 'now'} {classes[now]}."
+    failing = dataclasses.replace(passing, verdict=Verdict(score=0.25, controls=controls))
+    assert answer_words(asked, failing).startswith("**Cannot tell.** None of 7 quick methods beats every control")
+    least = int(np.argmin(asked.probabilities))
+    nothing = dataclasses.replace(passing, verdict=Verdict(score=0.01, controls=dict.fromkeys(controls, 0.0)))
+    assert answer_words(dataclasses.replace(asked, target=least), nothing).startswith("**Cannot tell.** ")
+
+
+def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sharp: Path) -> None:
+    at = give(open_page("attribution", closer=ALL), random_image())
     found = cards(at)
     explainer, _ = explained("saliency")
     label = explainer.card.image_data.classes[explained("saliency")[1].target]
@@ -120,7 +179,7 @@ def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sha
     seen = set()
     for name in QUICK:
         attribution = explained(name)[1]
-        values = attribution.pixels
+        values = attribution.magnitude
         expected = verdict(curves(explainer, PIXELS, attribution.target, {name: values})[name], controls)
         said = "\n".join(found[METHODS[name].title])
         icon = "close" if expected.not_beaten else "check"
@@ -138,7 +197,7 @@ def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sha
 
 
 def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     assert not set(cards(at)) & {METHODS[name].title for name in SLOW}
     for name in SLOW:
         assert f"{METHODS[name].title}, about " in at.button(key=f"add-{name}").label
@@ -159,7 +218,7 @@ def test_slow_methods_come_on_request_and_stay_for_other_questions(open_page: Op
 
 
 def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_page: Open, sharp: Path) -> None:
-    at = open_page("attribution", methods=",".join((*SLOW, HOSTILE)))
+    at = open_page("attribution", closer=ALL, methods=",".join((*SLOW, HOSTILE)))
     give(at, random_image())
     assert f"The link asks for {HOSTILE}" in texts(at)
     until_done(at)
@@ -167,7 +226,7 @@ def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_pag
         assert "-badge[" in cards(at)[METHODS[name].title][0]
     at = open_page("attribution", closer=HOSTILE)
     click(at, "example-ship")
-    assert "which is no attribution method: here are all" in texts(at)
+    assert "which is not an attribution method: here is the answer" in texts(at)
     assert "![" not in sources(at)
 
 
@@ -175,7 +234,7 @@ def test_a_link_brings_its_slow_methods_and_says_which_it_does_not_know(open_pag
 def endless(open_page: Open, lab_home: Path) -> AppTest:
     """KernelSHAP with so many samples of such a network that it takes 10 s on a quick machine: a task, under way."""
     write_sharp(lab_home / "none" / "tiny", widths=(64, 64))
-    at = open_page("attribution")
+    at = open_page("attribution", closer=ALL)
     at.session_state["why-settings"] = {"kernel_shap": {"samples": 20_000}}
     give(at, random_image())
     click(at, "add-kernel_shap")
@@ -212,7 +271,7 @@ def test_another_question_ends_the_work_on_the_last(endless: AppTest) -> None:
 
 def test_a_method_that_a_network_does_not_support_says_why(open_page: Open, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "tiny", model="fast_resnet", widths=(8, 8, 8), activation="gelu")
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     assert "Guided Backprop is defined for ReLU, and this network has GELU" in texts(at)
     assert "Guided Backprop" not in cards(at)
     assert "Saliency" in cards(at)
@@ -221,19 +280,19 @@ def test_a_method_that_a_network_does_not_support_says_why(open_page: Open, lab_
     assert "Guided Backprop is defined for ReLU" in read(at.error[0].value)
 
 
-@pytest.mark.parametrize("closer", ["", "deeplift", "saliency"])
+@pytest.mark.parametrize("closer", ["", ALL, "deeplift", "saliency"])
 def test_a_image_of_one_colour_is_answered_as_far_as_can_be(open_page: Open, sharp: Path, closer: str) -> None:
     at = open_page("attribution", **({"closer": closer} if closer else {}))
     give(at, plain_image((128, 128, 128)))
     if closer != "deeplift":
         assert "The image is the same as its baseline (blur)" in texts(at)
-    if not closer:
+    if closer == ALL:
         assert "Saliency" in cards(at)
 
 
 def test_a_map_of_zeros_is_called_that(open_page: Open, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "tiny", zero=True)
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     assert BLANK in cards(at)["Saliency"][0]
     click(at, "closer-saliency")
     assert "puts no pixel before another" in texts(at)
@@ -244,7 +303,7 @@ def test_a_map_of_zeros_is_called_that(open_page: Open, lab_home: Path) -> None:
 
 @pytest.mark.parametrize("what", BAD)
 def test_bad_files_are_answered_in_one_sentence_and_the_page_goes_on(open_page: Open, sharp: Path, what: str) -> None:
-    at = give(open_page("attribution"), BAD[what])
+    at = give(open_page("attribution", closer=ALL), BAD[what])
     assert len(at.error) == 1
     assert at.button(key="example-ship")
     give(at, random_image())
@@ -267,7 +326,7 @@ def test_names_are_no_markup(open_page: Open, lab_home: Path) -> None:
 
 def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab_home: Path) -> None:
     write_checkpoint(lab_home / "none" / "tiny", threshold=-1000.0)
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     assert "probably none of the 10 classes" in at.warning[0].value
     assert "## nearest: " in texts(at)
 
@@ -275,14 +334,14 @@ def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab
 def test_of_a_class_without_probability_no_map_is_called_better(open_page: Open, sharp: Path) -> None:
     explainer, _ = explained("saliency")
     least = int(explainer.logits(explainer.inputs(PIXELS)).argmin())
-    at = open_page("attribution", target=explainer.card.image_data.classes[least])
+    at = open_page("attribution", closer=ALL, target=explainer.card.image_data.classes[least])
     found = cards(give(at, random_image()))
     assert f"Why {explainer.card.image_data.classes[least]} (" in texts(at)
     assert "too improbable to tell" in found["Saliency"][0]
 
 
 def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     click(at, "add-integrated_gradients")
     click(at, "closer-integrated_gradients")
     assert "integrated_gradients" in at.query_params["closer"]
@@ -295,13 +354,16 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     words = json.dumps(drawn["colorbar"]["ticktext"])
     assert "supports" in words
     assert "speaks" in words
-    measured = curves(explainer, PIXELS, attribution.target, {"map": attribution.pixels})["map"]
+    measured = curves(explainer, PIXELS, attribution.target, {"map": attribution.magnitude})["map"]
     assert [len(figure["data"]) for figure in both] == [4, 4]
     rows = summary(at)
     assert rows["Score"] == signed_number(measured.score)
     assert rows["Insertion"] == f"{measured.insertion.area:.2f}"
     assert rows["Deletion"] == f"{measured.deletion.area:.2f}"
     assert rows["Infidelity"] == f"{infidelity(explainer, attribution, PIXELS):.2f}"
+    signed = curves(explainer, PIXELS, attribution.target, {"map": attribution.pixels})["map"]
+    assert rows["For and against"] == signed_number(signed.score)
+    assert "Map of another image" not in rows, "only of quick methods"
     assert rows["Completeness gap"] == f"{100 * (attribution.gap or 0):.1f}%"
     assert rows["Max-sensitivity"] == "–"
     click(at, "start-sensitivity-integrated_gradients")
@@ -310,9 +372,18 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     assert summary(at)["Max-sensitivity"] == f"{expected:.2f}"
     rerun(at.selectbox(key="closer-box").set_value("saliency"))
     assert METHODS["saliency"].summary in texts(at)
+    assert "For and against" not in summary(at), "its map has no sign"
+    other = fit_to_model(decode_image(examples()["airplane"]).rgb)
+    target = int(explainer.logits(explainer.inputs(other)).argmax())
+    foreign = explainer.attribute(get_method("saliency"), other, target).magnitude
+    score = curves(explainer, PIXELS, attribution.target, {"map": foreign})["map"].score
+    assert summary(at)["Map of another image"] == signed_number(score)
     click(at, "all-maps")
-    assert "closer" not in at.query_params
+    assert at.query_params["closer"] in (ALL, [ALL])
     assert "Saliency" in cards(at)
+    click(at, "back-to-answer")
+    assert "closer" not in at.query_params
+    assert "Saliency" not in cards(at)
 
 
 def summary(at: AppTest) -> dict[str, str]:
@@ -352,14 +423,14 @@ def test_settings_are_checked_kept_and_shown(open_page: Open, sharp: Path) -> No
 
 def test_a_layer_of_another_network_is_not_asked_for(open_page: Open, sharp: Path, lab_home: Path) -> None:
     write_sharp(lab_home / "none" / "other", model="fast_resnet", widths=(8, 8, 8))
-    at = open_page("attribution", checkpoint="other")
+    at = open_page("attribution", closer=ALL, checkpoint="other")
     at.session_state["why-settings"] = {"grad_cam": {"layer": "conv1"}}
     give(at, random_image())
     assert "layer" not in " ".join(cards(at)["Grad-CAM"])
 
 
 def test_the_class_that_was_asked_about_is_kept_in_other_views(open_page: Open, sharp: Path) -> None:
-    at = give(open_page("attribution"), random_image())
+    at = give(open_page("attribution", closer=ALL), random_image())
     other = (explained("saliency")[1].target + 1) % 10
     rerun(at.selectbox(key="why-class").set_value(other))
     for view in ("Scores", "Explain"):
@@ -396,4 +467,6 @@ def test_back_to_an_address_without_choices_is_back_to_the_defaults(
 def test_it_is_said_who_answers_for_a_network_in_8_bits(open_page: Open, sharp: Path) -> None:
     checkpoint = load_checkpoint(find_checkpoint("tiny"))
     save_checkpoint(sharp, checkpoint.model, checkpoint.card, onnx=b"not run here")
-    assert "asked here are the same weights in float32" in texts(give(open_page("attribution"), random_image()))
+    assert "asked here are the same weights in float32" in texts(
+        give(open_page("attribution", closer=ALL), random_image())
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from core.attribution.evidence.similarity import rank_correlation
 from core.attribution.explainer import Attribution, Explainer
 from core.attribution.figures import limit
 from core.attribution.methods.registry import get_method
-from core.checkpoints.store import Calibration, load_checkpoint, save_checkpoint
+from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
 from core.compression.steps import Float16
 from core.data.decode import decode_image, fit_to_model
 from core.jobs import RunStore
@@ -28,9 +29,13 @@ from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.snapshots import snapshot_folder
 from pages.attribution import compare_cards
+from pages.attribution.compare_checkpoints import _changed
 from pages.attribution.compare_epochs import MOST, _thinned, settled_words
 from pages.attribution.maps import signed_number
+from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
+from pages.shared.image_view import look
+from pages.shared.upload_box import InputImage
 from tests.app.compressions import config_of, result_of, store_recipe
 from tests.app.conftest import (
     HOSTILE,
@@ -90,6 +95,13 @@ def derive(source: Path, to: Path, change: Callable[[nn.Module], None] | None = 
     if change:
         change(checkpoint.model)
     save_checkpoint(to, checkpoint.model, dataclasses.replace(checkpoint.card, **{"onnx_file": ""} | card))
+
+
+def passes(folder: Path) -> bool:
+    """Whether the map of the class that `tiny` predicts beats the controls on this checkpoint."""
+    found, target = explainer(folder), order(explainer(folder.parent / "tiny"))[0]
+    own = curves(found, PIXELS, target, {"map": asked(found, "input_x_gradient", target).magnitude})["map"]
+    return not verdict(own, control_curves(found, PIXELS, target)).not_beaten
 
 
 def head(model: nn.Module) -> nn.Linear:
@@ -153,7 +165,7 @@ def test_scores_and_verdicts_are_cores(compare: Callable[..., AppTest], folder: 
     found = explainer(folder / "tiny")
     said = texts(at)
     for target in order(found)[:2]:
-        values = asked(found, "input_x_gradient", target).pixels
+        values = asked(found, "input_x_gradient", target).magnitude
         whole = curves(found, PIXELS, target, {"map": values})["map"]
         expected = verdict(whole, control_curves(found, PIXELS, target))
         assert f"{signed_number(expected.score)}]" in said
@@ -247,12 +259,18 @@ def test_checkpoints_beside_the_one_they_were_made_from(compare: Callable[..., A
     assert sorted(at.multiselect(key="compare-with").value) == ["flipped", "twin"]
     assert "with" not in at.query_params
     said = texts(at)
-    assert f"**Twin {HOSTILE}** gives the same answer for nearly the same reasons (1.00)." in said
+    twin = (
+        "for nearly the same reasons (1.00)."
+        if passes(folder / "tiny") and passes(folder / "twin")
+        else "whether for the same reasons, these maps cannot tell (1.00)"
+    )
+    assert re.search(rf"\*\*Twin {re.escape(HOSTILE)}\*\* gives the same answer;? {re.escape(twin)}", said)
     before, after = explainer(folder / "tiny"), explainer(folder / "flipped")
     classes = before.card.image_data.classes
     first, other = order(before)[0], order(after)[0]
     label = classes[first]
-    assert f"**Flipped** says {classes[other]} instead of {label} and sees other reasons for {label} (−1.00)." in said
+    assert f"**Flipped** says {classes[other]} instead of {label}" in said
+    assert "(−1.00)" in said
     assert f"Not calibrated: Twin {HOSTILE}." in said
     assert "![x](" not in sources(at)
     shown = charts(at)
@@ -264,6 +282,32 @@ def test_checkpoints_beside_the_one_they_were_made_from(compare: Callable[..., A
     assert len(charts(at)) == 2
     at.multiselect(key="compare-with").set_value([]).run()
     assert "Choose a checkpoint to compare with." in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("likeness", "told", "words"),
+    [
+        (0.9, True, "gives the same answer for nearly the same reasons (0.90)."),
+        (0.5, True, "gives the same answer for partly other reasons (0.50)."),
+        (0.01, True, "gives the same answer for other reasons (0.01)."),
+        (0.01, False, "gives the same answer; whether for the same reasons, these maps cannot tell (0.01)"),
+        (0.9, False, "gives the same answer; whether for the same reasons, these maps cannot tell (0.90)"),
+        (None, True, "gives the same answer; one of the two maps is blank"),
+    ],
+)
+def test_reasons_are_only_compared_where_both_maps_pass(
+    folder: Path, likeness: float | None, told: bool, words: str
+) -> None:
+    reference = find_checkpoint("tiny")
+    question = AttributionQuery(
+        reference=reference,
+        image=InputImage(data=random_image(), title="photo.png"),
+        seen=look(random_image(), 32),
+        probabilities=(0.9, *(0.01,) * 9),
+        target=0,
+        baseline="mean",
+    )
+    assert f"**Tiny** {words}" in _changed(question, question, likeness, told=told)
 
 
 def test_without_kin_the_next_one_is_compared(compare: Callable[..., AppTest], folder: Path) -> None:
@@ -342,7 +386,7 @@ def test_epochs_of_a_run(compare: Callable[..., AppTest], folder: Path) -> None:
     assert line["y"] == pytest.approx(expected, abs=1e-3)
     assert line["x"] == [0, 1, 2, 3]
     assert line["y"][-1] == pytest.approx(1)
-    assert "The reason changed to the end" in said
+    assert "The reason changed to the end" in said or "Cannot tell when the reason settled" in said
 
 
 def test_the_run_that_the_checkpoint_is_from_comes_first(open_page: Open, folder: Path) -> None:
@@ -351,6 +395,17 @@ def test_the_run_that_the_checkpoint_is_from_comes_first(open_page: Open, folder
     at = give(open_page("attribution", view="Compare", checkpoint=f"{own}/last", **EPOCHS), random_image())
     assert at.selectbox(key="compare-run").value == own
     assert f"Same name · {own}" in at.selectbox(key="compare-run").options
+
+
+def test_a_run_that_fits_comes_before_one_that_does_not(compare: Callable[..., AppTest], folder: Path) -> None:
+    fitting = keep_epochs(folder, 1, "Fits")
+    other = keep_epochs(folder, 1, "Letters")
+    data = load_checkpoint(str(folder / "tiny")).card.image_data
+    for place in (snapshot_folder(RunStore().folder(other), 0), RunStore().folder(other) / "last"):
+        derive(place, place, dataset=dataclasses.replace(data, classes=tuple("abcdefghij")))
+    at = compare(**EPOCHS)
+    assert at.selectbox(key="compare-run").value == fitting
+    assert not at.error
 
 
 def test_without_snapshots_the_page_says_how_to_get_them(open_page: Open) -> None:
@@ -374,11 +429,13 @@ def test_a_run_on_other_classes_is_refused(compare: Callable[..., AppTest], fold
         ([0.1, 0.9, 0.7, 0.85, 1.0], "The reason settled at epoch 3: "),
         ([0.9, 0.9, 0.9, 0.9, 1.0], "The reason settled at epoch 0: "),
         ([0.1, 0.9, 0.9, None, 1.0], "The reason changed to the end: "),
-        ([None, None, None, None, None], "The last map is blank: "),
+        ([None, None, None, None, None], "The last map is blank"),
     ],
 )
 def test_when_the_reason_settled(likeness: list[float | None], words: str) -> None:
-    assert settled_words(range(5), likeness).startswith(words)
+    assert settled_words(range(5), likeness, told=True).startswith(words)
+    if likeness[-1] is not None:
+        assert settled_words(range(5), likeness, told=False).startswith("Cannot tell")
 
 
 def test_of_many_epochs_some_are_taken_evenly() -> None:

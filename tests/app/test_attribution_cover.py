@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.attribution.evidence.controls import edges
-from core.attribution.evidence.curves import curves
+from core.attribution.evidence.curves import curves, smoothed
 from core.attribution.evidence.masking import baseline_pixels, covered_probabilities, most_important
 from core.attribution.explainer import Explainer
 from core.checkpoints.store import load_checkpoint
@@ -214,7 +214,7 @@ def test_a_map_covers_its_highest_pixels(at: AppTest, explainer: Explainer) -> N
 
     click(at, "cover-top-10")
     target = int(blackened(explainer, np.zeros_like(LEFT)).argmax())
-    saliency = explainer.attribute(get_method("saliency"), PIXELS, target).pixels
+    saliency = smoothed(explainer.attribute(get_method("saliency"), PIXELS, target).magnitude)
     assert at.selectbox(key="cover-map").value == "saliency"
     assert covered(at).sum() == 102
     assert saliency[covered(at)].min() >= saliency[~covered(at)].max()
@@ -265,10 +265,10 @@ def test_the_bits_of_a_mask_go_row_by_row_the_first_one_highest() -> None:
 
 def test_covering_a_quarter_is_the_deletion_curve_after_a_quarter(explainer: Explainer) -> None:
     flat = np.random.default_rng(1).integers(0, 3, (SIDE, SIDE)).astype(np.float32)  # most values are equal
-    found = curves(explainer, PIXELS, 3, {"map": flat}, deleted="blur", inserted="black")["map"].deletion
+    found = curves(explainer, PIXELS, 3, {"map": flat}, removal=("blur",))["map"].deletion
     masks = np.stack([most_important(flat, share) for share in (0, 0.25, 1)])
     probabilities = covered_probabilities(explainer, PIXELS, masks, baseline="blur")[:, 3]
-    np.testing.assert_allclose(probabilities, found.probabilities[[0, 8, 32]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(probabilities, found.probabilities[[0, 4, 16]], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_shown_under_a_cover_is_the_baseline_in_colours(explainer: Explainer) -> None:

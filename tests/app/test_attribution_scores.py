@@ -26,7 +26,7 @@ from pages.attribution.scores import csv_row
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, chart, random_image, sources, texts
+from tests.app.conftest import HOSTILE, Open, chart, random_image, read, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -63,7 +63,7 @@ def made_up(card: Card, *, levels: dict[str, float] = LEVELS, title: str = "Tiny
             return ImageScores(index=0, label=0, target=0, problem=problem)
         values = {
             name: {"insertion": float(level + random.normal(0, 0.01)), "deletion": 0.1, "infidelity": 0.4}
-            | ({} if name in CONTROLS else {"milliseconds": 20.0 + index})
+            | ({} if name in CONTROLS else {"milliseconds": 20.0 + index, "other": 0.05})
             for name, level in levels.items()
         }
         return ImageScores(index=index, label=index % 10, target=1, values=values)
@@ -80,17 +80,16 @@ def opened(open_page: Open, view: str = "Scores") -> AppTest:
     return open_page("attribution", view=view)
 
 
-@pytest.mark.parametrize("view", ["Scores", "Explain"])
-def test_the_table_says_which_methods_beat_the_controls(
-    open_page: Open, shipped: Card, shipped_report: Path, view: str
+def test_methods_stand_in_three_groups_and_the_table_has_the_figures(
+    open_page: Open, shipped: Card, shipped_report: Path
 ) -> None:
     report = ship(shipped_report, made_up(shipped))
-    at = opened(open_page, view)
+    at = opened(open_page)
     best = float(report.column("grad_cam", "score").mean())
-    assert (
-        f"### On 12 test images, 2 of 3 methods beat all three controls; the best is Grad-CAM (+{best:.2f})."
-        in texts(at)
-    )
+    assert f"### On 12 test images, 2 of 3 methods beat every control; the best is Grad-CAM (+{best:.2f})." in texts(at)
+    groups = [read(column.markdown[0].value) for column in at.columns if column.markdown]
+    assert [group.count("\n- ") for group in groups[-3:]] == [2, 0, 1]
+    assert "Saliency +0.10: no better than edges" in groups[-1]
     rows = first_table(at)
     names = [name.strip("*").replace("\N{NON-BREAKING HYPHEN}", "-") for name in rows["Method"]]
     assert names == [
@@ -105,6 +104,7 @@ def test_the_table_says_which_methods_beat_the_controls(
     assert set(rows["Verdict"][3:]) == {"*control*"}
     assert rows["Score"][0].startswith(f"+{best:.2f} (+")
     assert rows["Infidelity"] == ["0.40"] * 6
+    assert rows["Another image's map"] == ["0.05"] * 3 + ["–"] * 3
     assert rows["Time"] == ["26 ms"] * 3 + ["–"] * 3
     assert rows["Sensitivity"] == ["–"] * 6
     drawn = {name for trace in chart(at, 0)["data"] for name in trace["y"]}
@@ -119,12 +119,12 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert "1 more could not be measured: The image is the same as its baseline (blur)." in said
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
-    assert at.code[0].value == "python -m core explain report --images 12 --checkpoint tiny"
+    assert at.code[0].value == "python -m core explain report --images 12 --seed 0 --checkpoint tiny"
     values = made_up(shipped, levels=LEVELS | {"blob": 0.95}).to_dict()
     values["config"]["fingerprint"] = "0" * 64
     (shipped_report / "tiny.json").write_text(json.dumps(values))
     at = opened(open_page)
-    assert "none of 3 methods beats all three controls" in texts(at)
+    assert "none of 3 methods beats every control" in texts(at)
     assert "The checkpoint has changed since this report was made" in at.warning[0].value
 
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
     assert "There is no report of all methods over many images for this checkpoint (one ships for other)" in texts(at)
-    assert at.code[0].value == "python -m core explain report --images 200 --checkpoint tiny"
+    assert at.code[0].value == "python -m core explain report --images 200 --seed 0 --checkpoint tiny"
     assert not at.table
 
 
@@ -177,7 +177,7 @@ def test_files_say_all_that_was_measured(shipped: Card) -> None:
         target=attribution.target,
         baseline="mean",
     )
-    found = curves(explainer, pixels, attribution.target, {"map": attribution.pixels})["map"]
+    found = curves(explainer, pixels, attribution.target, {"map": attribution.magnitude})["map"]
     judged = verdict(found, control_curves(explainer, pixels, attribution.target))
     measured = Measured(curves=found, verdict=judged, infidelity=float("nan"), sensitivity=None)
     values = json.loads(json.dumps(map_scores(asked, attribution, measured), allow_nan=False))

@@ -9,8 +9,11 @@ CONTROLS = {
     "edges": "an edge detector (Sobel)",
     "blob": "a blob in the centre",
 }
+"""The blob stands for the habit of photographers to put what they show into the middle."""
+OTHER = "other"
+"""One more control, each method's own: its map of another image."""
 RANDOM_MAPS = 3
-"""Random maps whose curves are averaged: one alone is a matter of luck."""
+"""Random maps whose curves are averaged, so that luck counts less."""
 
 
 def random_map(side: int, seed: int) -> np.ndarray:
@@ -31,6 +34,12 @@ def blob(side: int) -> np.ndarray:
     place = np.arange(side) - (side - 1) / 2
     bell = np.exp(-(place**2) / (2 * (side / 4) ** 2))
     return np.outer(bell, bell).astype(np.float32)
+
+
+def mean_random(values: dict[str, float]) -> dict[str, float]:
+    """Of what was measured of each of `control_maps`: of each of CONTROLS, the random one being the mean of several."""
+    randoms = [value for name, value in values.items() if name.startswith("random-")]
+    return {"random": float(np.mean(randoms)), "edges": values["edges"], "blob": values["blob"]}
 
 
 def control_maps(pixels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Did the network really use those pixels? Insertion and deletion curves, beside maps that know nothing of the network.
 
-Source of the curves: Petsiuk, Das & Saenko (RISE), arXiv:1806.07421.
+Source of the curves: Petsiuk, Das & Saenko (RISE), arXiv:1806.07421. Both go to the same baselines, so that their difference
+is the symmetric relevance gain of Blücher, Vielhaben & Strodthoff, arXiv:2401.06654: zero for a random order.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.attribution.baselines import DEFAULT_BASELINE, same_image
-from core.attribution.evidence.controls import CONTROLS, control_maps
+from core.attribution.baselines import same_image
+from core.attribution.evidence.controls import OTHER, control_maps
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.attribution.explainer import Explainer
 
-STEPS = 32
+STEPS = 16
 """Pixels go in so many equal portions."""
-DELETED, INSERTED = DEFAULT_BASELINE, "blur"
-"""Baselines that pixels are replaced by, and that they are put onto: as in RISE, a flat colour and a blurred copy."""
+REMOVAL = ("mean", "blur")
+"""Baselines that pixels are replaced by; the curves are the mean over them."""
+SIGMA = 1.0
+"""Standard deviation of the Gaussian that smooths a map before its pixels are ranked, pixels of an image 32 wide. Single
+pixels go in a checkered order, on which insertion and deletion contradict each other (docs/results.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,13 +49,14 @@ class Faithfulness:
     """Curves of one map."""
 
     insertion: Curve
-    """Pixels put onto the blurred image: high is good."""
+    """Pixels put onto the baselines: high is good."""
     deletion: Curve
-    """Pixels replaced by the mean colour: low is good."""
+    """Pixels replaced by the baselines: low is good."""
 
     @property
     def score(self) -> float:
-        """Area of insertion less that of deletion, -1..1: above 0, the map's first pixels carry the answer."""
+        """Area of insertion less that of deletion, -1..1. 0 is expected of a random order; above 0, the map's first pixels carry
+        the answer."""
         return self.insertion.area - self.deletion.area
 
 
@@ -59,29 +66,45 @@ class Verdict:
 
     score: float
     controls: dict[str, float]
-    """Name in CONTROLS -> its score on the same image and class."""
+    """Name in CONTROLS, or OTHER -> its score on the same image and class."""
 
     @property
     def not_beaten(self) -> tuple[str, ...]:
-        """Controls that do at least as well."""
-        return tuple(name for name in CONTROLS if self.controls[name] >= self.score)
+        """Controls that do at least as well, the humblest first."""
+        return tuple(name for name in NO_BETTER if self.controls.get(name, -2.0) >= self.score)
 
     @property
     def label(self) -> str:
         """`better than the controls`, or `no better than edges` and the like."""
-        names = {"random": "chance", "edges": "edges", "blob": "a centre blob"}
-        worst = next((name for name in ("random", "edges", "blob") if name in self.not_beaten), None)
-        return f"no better than {names[worst]}" if worst else "better than the controls"
+        return f"no better than {NO_BETTER[self.not_beaten[0]]}" if self.not_beaten else "better than the controls"
+
+
+NO_BETTER = {
+    "random": "chance",
+    OTHER: "its map of another image",
+    "edges": "edges",
+    "blob": "a centre blob",
+}
+"""Control -> what a map is called that does not beat it; the humblest first."""
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """A map (H, W) as it is ranked: float64, blurred by SIGMA; what is no number counts as zero."""
+    from scipy.ndimage import gaussian_filter
+
+    found = gaussian_filter(np.nan_to_num(values.astype(np.float64)), SIGMA * values.shape[-1] / 32, mode="reflect")
+    # Rounding errors of an even area are no order.
+    return found.round(6 - int(np.floor(np.log10(np.abs(found).max() or 1.0))))
 
 
 def ranks(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(H, W) int64: the place of each pixel in the order in which a map (H, W) has them go, from 0: the highest value first,
-    equal ones by lot."""
-    lots = np.random.default_rng([seed, 2]).random(values.size)
-    order = np.lexsort((lots, -np.nan_to_num(values.ravel().astype(np.float64))))
-    found = np.empty(values.size, dtype=np.int64)
-    found[order] = np.arange(values.size)
-    return found.reshape(values.shape)
+    """(H, W) int64: each pixel's place in the order of a map (H, W), from 0: the highest smoothed value first, equal ones at
+    random."""
+    ties = np.random.default_rng([seed, 2]).random(values.size)
+    order = np.lexsort((ties, -smoothed(values).ravel()))
+    places = np.empty(values.size, dtype=np.int64)
+    places[order] = np.arange(values.size)
+    return places.reshape(values.shape)
 
 
 def curves(
@@ -90,40 +113,45 @@ def curves(
     target: int,
     maps: dict[str, np.ndarray],
     *,
-    deleted: str = DELETED,
-    inserted: str = INSERTED,
+    removal: tuple[str, ...] = REMOVAL,
     steps: int = STEPS,
     seed: int = 0,
 ) -> dict[str, Faithfulness]:
-    """Curves of each map (H, W), where a higher value goes first and equal ones by lot.
+    """Curves of each map (H, W), where a higher value goes first. For an attribution that is its `magnitude`.
 
-    pixels: (H, W, 3) uint8. deleted, inserted: baselines. Raises LabError where a baseline is the image itself: then
-    nothing changes, whatever goes.
+    pixels: (H, W, 3) uint8. removal: baselines. Raises LabError where a baseline is the image itself: then nothing changes,
+    whatever goes.
     """
     import torch
 
     inputs = explainer.inputs(pixels)
-    bases = explainer.baseline(deleted, pixels, seed), explainer.baseline(inserted, pixels, seed)
-    for name, base in zip((deleted, inserted), bases, strict=True):
-        if same_image(base, inputs):
-            raise LabError(
-                f"The image is the same as its baseline ({name}): taking pixels away changes nothing, so no map can be "
-                "measured on it. Choose another baseline or image."
-            )
+    bases = removal_baselines(explainer, pixels, removal, seed)
     count = inputs.shape[-2] * inputs.shape[-1]
     ends = np.linspace(0, count, steps + 1).round().astype(int)
     found = {}
     for name, values in maps.items():
-        rank = ranks(values, seed)
-        gone = torch.from_numpy(rank < ends[:, None, None])[:, None].to(inputs.device)  # (S+1, 1, H, W)
-        both = torch.cat([torch.where(gone, bases[0], inputs), torch.where(gone, inputs, bases[1])])
-        deletion, insertion = explainer.probabilities(both)[:, target].cpu().numpy().astype(np.float64).reshape(2, -1)
-        shares = ends / count
+        gone = torch.from_numpy(ranks(values, seed) < ends[:, None, None])[:, None].to(inputs.device)  # (S+1, 1, H, W)
+        both = [part for base in bases for part in (torch.where(gone, base, inputs), torch.where(gone, inputs, base))]
+        answers = explainer.probabilities(torch.cat(both))[:, target].cpu().numpy().astype(np.float64)
+        deletion, insertion = answers.reshape(len(bases), 2, -1).mean(0)
         found[name] = Faithfulness(
-            insertion=Curve(shares=shares, probabilities=insertion),
-            deletion=Curve(shares=shares, probabilities=deletion),
+            insertion=Curve(shares=ends / count, probabilities=insertion),
+            deletion=Curve(shares=ends / count, probabilities=deletion),
         )
     return found
+
+
+def removal_baselines(explainer: Explainer, pixels: np.ndarray, removal: tuple[str, ...], seed: int) -> list[Tensor]:
+    """(1, 3, H, W) each. Raises LabError where one is the image itself."""
+    inputs = explainer.inputs(pixels)
+    bases = [explainer.baseline(name, pixels, seed) for name in removal]
+    for name, base in zip(removal, bases, strict=True):
+        if same_image(base, inputs):
+            raise LabError(
+                f"The image is the same as its baseline ({name}): taking pixels away changes nothing, so no map can be "
+                "measured on it. Choose another image."
+            )
+    return bases
 
 
 def control_curves(
@@ -131,13 +159,12 @@ def control_curves(
     pixels: np.ndarray,
     target: int,
     *,
-    deleted: str = DELETED,
-    inserted: str = INSERTED,
+    removal: tuple[str, ...] = REMOVAL,
     seed: int = 0,
 ) -> dict[str, Faithfulness]:
     """Curves of each of CONTROLS; the random one is the mean of several. Raises LabError as `curves` does."""
     maps = control_maps(pixels, seed)
-    found = curves(explainer, pixels, target, maps, deleted=deleted, inserted=inserted, seed=seed)
+    found = curves(explainer, pixels, target, maps, removal=removal, seed=seed)
     randoms = [found.pop(name) for name in list(found) if name.startswith("random-")]
     return {"random": _mean(randoms), "edges": found["edges"], "blob": found["blob"]}
 

@@ -46,5 +46,5 @@ def baseline_pixels(explainer: Explainer, pixels: np.ndarray, baseline: str, see
 
 
 def most_important(values: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
-    """(H, W) bool: that share of the pixels whose values (H, W) are the highest, equal ones by lot; as deletion takes them."""
+    """(H, W) bool: that share of the pixels whose smoothed values (H, W) are the highest, as deletion takes them."""
     return ranks(values, seed) < round(share * values.size)

@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.attribution.evidence.controls import CONTROLS, RANDOM_MAPS, control_maps
+from core.attribution.evidence.controls import CONTROLS, control_maps, mean_random
 from core.attribution.evidence.curves import control_curves, curves
 from core.attribution.evidence.scores import ImageScores, ReportConfig, rounded
-from core.attribution.method import Method, Progress, no_progress
+from core.attribution.method import Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef, load_checkpoint
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
-    from core.attribution.explainer import Explainer
+    from core.attribution.explainer import Attribution, Explainer
 
 INFIDELITY_SAMPLES = 100
 SENSITIVITY_SAMPLES = 5
+KEPT = 2
+"""Images whose maps a Measurer keeps."""
 
 
 def image_seed(seed: int, index: int) -> int:
-    """What the methods and controls of one image draw their lots from: with seed 0, its place in the test split."""
+    """The random seed of one image's methods and controls: with seed 0, its place in the test split."""
     return seed * 1_000_003 + index
 
 
@@ -46,111 +48,138 @@ class Task:
     label: int
     sensitivity: bool
     """Whether max-sensitivity is measured, too."""
+    other: int
+    """Place of another image, whose maps are this one's control."""
+    other_pixels: np.ndarray
+    """(H, W, 3) uint8."""
 
 
-def measure(explainer: Explainer, config: ReportConfig, task: Task, on_progress: Progress = no_progress) -> ImageScores:
-    """All methods and controls on one image. Where it cannot be measured, `problem` says why."""
-    started = time.perf_counter()
-    target = int(explainer.logits(explainer.inputs(task.pixels)).argmax())
-    values, problem = {}, ""
-    try:
-        values = _measured(explainer, config, task, target, on_progress)
-    except LabError as error:
-        problem = str(error)
-    return ImageScores(
-        index=task.index,
-        label=task.label,
-        target=target,
-        values=values,
-        problem=problem,
-        seconds=rounded(time.perf_counter() - started),
-    )
+class Measurer:
+    """Measures images with one network, and keeps the maps of the last ones, which are the controls of others."""
 
+    def __init__(self, explainer: Explainer, config: ReportConfig) -> None:
+        self.explainer, self.config = explainer, config
+        self._maps: dict[int, dict[str, Attribution | LabError]] = {}
 
-def _measured(
-    explainer: Explainer, config: ReportConfig, task: Task, target: int, on_progress: Progress
-) -> dict[str, dict[str, float]]:
-    values = _of_controls(explainer, config, task, target)
-    for place, (name, settings) in enumerate(config.methods.items()):
-        values[name] = _of_method(explainer, config, task, target, get_method(name, settings))
-        on_progress((place + 1) / len(config.methods))
-    return {
-        name: {figure: rounded(value) for figure, value in found.items() if not math.isnan(value)}
-        for name, found in values.items()
-    }
+    def warm_up(self, pixels: np.ndarray) -> None:
+        """Every method once: the first call of each imports and allocates, and its time is nobody's."""
+        self._made(-1, pixels, no_progress)
+        self._maps.clear()
 
-
-def _of_method(explainer: Explainer, config: ReportConfig, task: Task, target: int, method: Method) -> dict[str, float]:
-    """Each of FIGURES, NaN where it has none."""
-    from core.attribution.evidence.stability import infidelity, max_sensitivity
-
-    pixels, seed = task.pixels, image_seed(config.seed, task.index)
-    asked: dict[str, Any] = {"baseline": config.baseline, "seed": seed}
-    made = explainer.attribute(method, pixels, target, **asked)
-    bases: dict[str, Any] = {"deleted": config.deleted, "inserted": config.inserted, "seed": seed}
-    found = curves(explainer, pixels, target, {"map": made.pixels}, **bases)["map"]
-    sensitivity = math.nan
-    if task.sensitivity:
-        sensitivity = max_sensitivity(explainer, method, pixels, target, samples=SENSITIVITY_SAMPLES, **asked)
-    return {
-        "insertion": found.insertion.area,
-        "deletion": found.deletion.area,
-        "infidelity": infidelity(explainer, made, pixels, samples=INFIDELITY_SAMPLES, seed=seed),
-        "gap": math.nan if made.gap is None else made.gap,
-        "sensitivity": sensitivity,
-        "milliseconds": made.milliseconds,
-    }
-
-
-def _of_controls(explainer: Explainer, config: ReportConfig, task: Task, target: int) -> dict[str, dict[str, float]]:
-    """Of each control its areas and its infidelity, for which it is taken for values that sum to the answer."""
-    from core.attribution.evidence.stability import infidelity
-    from core.attribution.explainer import Attribution
-
-    pixels, seed = task.pixels, image_seed(config.seed, task.index)
-    inputs = explainer.inputs(pixels)[0].cpu().numpy()
-
-    def of_map(values: np.ndarray) -> float:
-        as_map = Attribution(
-            method=get_method("occlusion"),
-            target=target,
-            values=np.repeat(values[None], 3, axis=0),
-            inputs=inputs,
-            baseline=config.baseline,
-            seed=seed,
-            milliseconds=0.0,
-        )
-        return infidelity(explainer, as_map, pixels, samples=INFIDELITY_SAMPLES, seed=seed)
-
-    areas = control_curves(explainer, pixels, target, deleted=config.deleted, inserted=config.inserted, seed=seed)
-    errors = {name: of_map(values) for name, values in control_maps(pixels, seed).items()}
-    errors["random"] = float(np.mean([errors[f"random-{number}"] for number in range(RANDOM_MAPS)]))
-    return {
-        name: {
-            "insertion": areas[name].insertion.area,
-            "deletion": areas[name].deletion.area,
-            "infidelity": errors[name],
-        }
-        for name in CONTROLS
-    }
-
-
-def _warm(explainer: Explainer, config: ReportConfig, pixels: np.ndarray) -> None:
-    """Every method once: the first call of each imports and allocates, and its time is nobody's."""
-    for name, settings in config.methods.items():
+    def measure(self, task: Task, on_progress: Progress = no_progress) -> ImageScores:
+        """All methods and controls on one image. Where it cannot be measured, `problem` says why."""
+        started = time.perf_counter()
+        values, problem = {}, ""
         try:
-            explainer.attribute(get_method(name, settings), pixels, 0, baseline=config.baseline)
-        except LabError:  # an image that cannot be explained, as will be told when its turn comes
-            continue
+            values = self._measured(task, on_progress)
+        except LabError as error:
+            problem = str(error)
+        return ImageScores(
+            index=task.index,
+            label=task.label,
+            target=self._target(task.pixels),
+            values=values,
+            problem=problem,
+            seconds=rounded(time.perf_counter() - started),
+        )
+
+    def _target(self, pixels: np.ndarray) -> int:
+        return int(self.explainer.logits(self.explainer.inputs(pixels)).argmax())
+
+    def _made(self, index: int, pixels: np.ndarray, on_progress: Progress) -> dict[str, Attribution | LabError]:
+        """The maps of an image, each for the class predicted; or why there is none."""
+        if index not in self._maps:
+            found: dict[str, Attribution | LabError] = {}
+            target, seed = self._target(pixels), image_seed(self.config.seed, max(index, 0))
+            for name, settings in self.config.methods.items():
+                method = get_method(name, settings)
+                try:
+                    found[name] = self.explainer.attribute(
+                        method, pixels, target, baseline=self.config.baseline, seed=seed
+                    )
+                except LabError as error:
+                    found[name] = error
+                on_progress(len(found) / len(self.config.methods))
+            self._maps = dict([*self._maps.items(), (index, found)][-KEPT:])
+        return self._maps[index]
+
+    def _measured(self, task: Task, on_progress: Progress) -> dict[str, dict[str, float]]:
+        values = self._of_controls(task)
+        maps = self._made(task.index, task.pixels, lambda share: on_progress(share / 3))
+        others = self._made(task.other, task.other_pixels, lambda share: on_progress((1 + share) / 3))
+        for place, (name, found) in enumerate(maps.items()):
+            if isinstance(found, LabError):
+                raise found
+            values[name] = self._of_map(task, found, others[name])
+            on_progress((2 + (place + 1) / len(maps)) / 3)
+        return {
+            name: {figure: rounded(value) for figure, value in figures.items() if not math.isnan(value)}
+            for name, figures in values.items()
+        }
+
+    def _of_map(self, task: Task, found: Attribution, other: Attribution | LabError) -> dict[str, float]:
+        """Each of FIGURES that it has; NaN where it cannot be known."""
+        from core.attribution.evidence.road import road
+        from core.attribution.evidence.stability import infidelity, max_sensitivity
+
+        explainer, config, pixels, target = self.explainer, self.config, task.pixels, found.target
+        values = {
+            "milliseconds": found.milliseconds,
+            "gap": math.nan if found.gap is None else found.gap,
+            "infidelity": infidelity(explainer, found, pixels, samples=INFIDELITY_SAMPLES, seed=found.seed),
+        }
+        if task.sensitivity:
+            values["sensitivity"] = max_sensitivity(
+                explainer,
+                found.method,
+                pixels,
+                target,
+                baseline=config.baseline,
+                seed=found.seed,
+                samples=SENSITIVITY_SAMPLES,
+            )
+        maps = {} if found.blank else {"own": found.magnitude}
+        if found.method.is_contribution and not found.blank:
+            maps["for_against"] = found.pixels
+        if not isinstance(other, LabError) and not other.blank:
+            maps["other"] = other.magnitude
+        measured = curves(explainer, pixels, target, maps, removal=config.removal, seed=found.seed)
+        own = measured.pop("own", None)
+        values |= {name: item.score for name, item in measured.items()}
+        if own:
+            values |= {"insertion": own.insertion.area, "deletion": own.deletion.area}
+            values["road"] = road(explainer, pixels, target, {"own": found.magnitude}, found.seed)["own"]
+        return values
+
+    def _of_controls(self, task: Task) -> dict[str, dict[str, float]]:
+        from core.attribution.evidence.road import road
+        from core.attribution.evidence.stability import control_infidelity
+
+        pixels, target, seed = task.pixels, self._target(task.pixels), image_seed(self.config.seed, task.index)
+        areas = control_curves(self.explainer, pixels, target, removal=self.config.removal, seed=seed)
+        errors = control_infidelity(
+            self.explainer, pixels, target, baseline=self.config.baseline, samples=INFIDELITY_SAMPLES, seed=seed
+        )
+        filled = mean_random(road(self.explainer, pixels, target, control_maps(pixels, seed), seed))
+        return {
+            name: {
+                "insertion": areas[name].insertion.area,
+                "deletion": areas[name].deletion.area,
+                "infidelity": errors[name],
+                "road": filled[name],
+            }
+            for name in CONTROLS
+        }
 
 
 def run_serial(
     explainer: Explainer, config: ReportConfig, tasks: list[Task], on_progress: Progress
 ) -> Generator[ImageScores]:
+    measurer = Measurer(explainer, config)
     if tasks:
-        _warm(explainer, config, tasks[0].pixels)
+        measurer.warm_up(tasks[0].pixels)
     for task in tasks:
-        yield measure(explainer, config, task, on_progress)
+        yield measurer.measure(task, on_progress)
 
 
 def run_parallel(
@@ -164,8 +193,9 @@ def run_parallel(
         initargs=(reference, config, device),
     )
     try:
-        for future in as_completed([pool.submit(_work, task) for task in tasks]):
-            yield future.result()
+        # Two by two, because the two share their maps.
+        for future in as_completed([pool.submit(_work, tasks[place : place + 2]) for place in range(0, len(tasks), 2)]):
+            yield from future.result()
     except BrokenProcessPool as error:
         raise LabError(
             "A process that measured images was ended from outside, perhaps for want of memory: take fewer --jobs."
@@ -174,14 +204,14 @@ def run_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-_AT_WORK: dict[str, Any] = {}
-"""Of a process of `shared`: what it was told, and the Explainer once there is one."""
+_WORKER: dict[str, Any] = {}
+"""Of a process of `run_parallel`: what it works on, and its Measurer once there is one."""
 
 
 def _begin(reference: CheckpointRef, config: ReportConfig, device: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked tells when it is over
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _AT_WORK.update(reference=reference, config=config, device=device)
+    _WORKER.update(reference=reference, config=config, device=device)
 
 
 def _end_with_parent() -> None:
@@ -191,17 +221,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: Task) -> ImageScores:
-    config: ReportConfig = _AT_WORK["config"]
-    if "explainer" not in _AT_WORK:
+def _work(tasks: list[Task]) -> list[ImageScores]:
+    if "measurer" not in _WORKER:
         import torch
 
         from core.attribution.explainer import Explainer
 
+        config: ReportConfig = _WORKER["config"]
         torch.set_num_threads(1)
-        explainer = Explainer(load_checkpoint(_AT_WORK["reference"], _AT_WORK["device"]))
+        explainer = Explainer(load_checkpoint(_WORKER["reference"], _WORKER["device"]))
         if explainer.card.fingerprint != config.fingerprint:
             raise LabError(f"{config.checkpoint} changed while its report was made: start anew.")
-        _warm(explainer, config, task.pixels)
-        _AT_WORK["explainer"] = explainer
-    return measure(_AT_WORK["explainer"], config, task)
+        _WORKER["measurer"] = Measurer(explainer, config)
+        _WORKER["measurer"].warm_up(tasks[0].pixels)
+    return [_WORKER["measurer"].measure(task) for task in tasks]

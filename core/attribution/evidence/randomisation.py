@@ -54,7 +54,7 @@ def randomise(
 ) -> Iterator[RandomisedLayers]:
     """The maps as one layer after another is shuffled; the first with none, the last with all. Works on copies.
 
-    pixels: (H, W, 3) uint8. seed: of the shuffling and of random methods, which draw the same lots for each map. Raises
+    pixels: (H, W, 3) uint8. seed: of the shuffling and of random methods, which draw the same numbers for each map. Raises
     LabError as `Explainer.attribute` does, and where the map that all are compared with is the same everywhere.
     """
     checkpoint = explainer.checkpoint

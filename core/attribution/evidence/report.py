@@ -47,7 +47,7 @@ def make_report(
     *,
     images: int = 200,
     seed: int = 0,
-    sensitivity_images: int = 50,
+    sensitivity_images: int = 20,
     baseline: str = DEFAULT_BASELINE,
     methods: Sequence[Method] | None = None,
     device: str = "cpu",
@@ -107,6 +107,8 @@ def make_report(
                 pixels=dataset.test.images[index],
                 label=int(dataset.test.labels[index]),
                 sensitivity=place < config.sensitivity_images,
+                other=order[_partner(place, images)],
+                other_pixels=dataset.test.images[order[_partner(place, images)]],
             )
             for place, index in enumerate(order)
             if index not in found
@@ -133,6 +135,11 @@ def make_report(
     seconds = sum(item.seconds for item in found.values())
     made = config.made | {"date": time.strftime("%Y-%m-%d"), "seconds": f"{seconds:.0f}"}
     yield build_report(replace(config, made=made), [found[index] for index in order])
+
+
+def _partner(place: int, images: int) -> int:
+    """Place of the image whose maps are another one's control: images go two by two."""
+    return place ^ 1 if place ^ 1 < images else place - 1
 
 
 @contextmanager

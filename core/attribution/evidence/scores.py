@@ -14,17 +14,22 @@ from typing import Any
 import numpy as np
 
 from core.attribution.baselines import DEFAULT_BASELINE, check_baseline
-from core.attribution.evidence.controls import CONTROLS
-from core.attribution.evidence.curves import DELETED, INSERTED, Verdict
+from core.attribution.evidence.controls import CONTROLS, OTHER
+from core.attribution.evidence.curves import REMOVAL, Verdict
 from core.attribution.methods.registry import METHODS, get_method
 from core.common.errors import LabError
 from core.common.results import check_format
 from core.common.values import finite
 
-FORMAT = 1
+FORMAT = 2
 """Of a report in one JSON file; another number is of another version."""
-FIGURES = ("insertion", "deletion", "infidelity", "gap", "sensitivity", "milliseconds")
-"""What is measured on each image; of controls only the first three. `score` is insertion - deletion."""
+DIFFERENCES = ("other", "for_against", "road")
+"""These lie in -1..1, all others at 0 or above."""
+BOUNDED = ("insertion", "deletion", *DIFFERENCES)
+"""These are at most 1."""
+FIGURES = (*BOUNDED, "infidelity", "gap", "sensitivity", "milliseconds")
+"""What is measured on each image; of controls insertion, deletion, road and infidelity. `score` is insertion - deletion."""
+PASSES, UNCLEAR, FAILS = "passes", "unclear", "fails"
 LEVEL = 0.95
 MOST_IMAGES = 100_000
 MOST_SEED = 2**32 - 1
@@ -66,6 +71,13 @@ class MethodScores:
     """0..1; low is good."""
     score: Interval | None
     """Insertion - deletion, -1..1."""
+    other: Interval | None = None
+    """The score that the method's map of another image has on this one, -1..1: near its own, the map is hardly about the
+    image."""
+    for_against: Interval | None = None
+    """Score of the signed order, what speaks for the class first, -1..1; of methods whose sign says for or against."""
+    road: Interval | None = None
+    """core.attribution.evidence.road.road, -1..1; high is good."""
     infidelity: Interval | None = None
     """core.attribution.evidence.stability.infidelity, 0..1; low is good."""
     gap: Interval | None = None
@@ -75,11 +87,13 @@ class MethodScores:
     milliseconds: Spread | None = None
     """One image, the network warm."""
     margins: dict[str, Interval] = field(default_factory=dict)
-    """Control -> score less the control's, of the same images. All margins of a report hold together with 95%."""
+    """Of CONTROLS and OTHER -> score less the control's, of the same images. All margins of a report hold together with 95%."""
     beats_all: float | None = None
     """Share of the images on which its score is above that of every control, 0..1."""
     label: str = ""
     """`better than the controls` where every margin is above 0 with its whole interval; else as Verdict.label says it."""
+    group: str = ""
+    """PASSES: every margin is above 0 with its whole interval. FAILS: one is below. UNCLEAR: neither. Empty for controls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,13 +110,12 @@ class ReportConfig:
     requested: int
     """Test images that were drawn, without replacement."""
     seed: int = 0
-    sensitivity_images: int = 50
+    sensitivity_images: int = 20
     """Of the first so many, max-sensitivity was measured."""
     baseline: str = DEFAULT_BASELINE
     """That methods compare with."""
-    deleted: str = DELETED
-    inserted: str = INSERTED
-    """What pixels are replaced by, and put onto, for the curves."""
+    removal: tuple[str, ...] = REMOVAL
+    """Baselines that pixels are replaced by for the curves."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name -> settings, of those that were measured."""
     refused: dict[str, str] = field(default_factory=dict)
@@ -118,12 +131,11 @@ class ReportConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReportConfig:
         """Rebuild from JSON. Raises LabError, TypeError, KeyError, ValueError or AttributeError for what is none."""
-        config = cls(**(values | {"classes": tuple(values["classes"])}))
+        config = cls(**(values | {"classes": tuple(values["classes"]), "removal": tuple(values["removal"])}))
         words = (config.checkpoint, config.title, config.fingerprint, config.dataset, *config.classes)
         words += (*config.made, *config.made.values(), *config.refused.values())
-        check_baseline(config.baseline)
-        check_baseline(config.deleted)
-        check_baseline(config.inserted)
+        for name in (config.baseline, *config.removal):
+            check_baseline(name)
         for name, settings in config.methods.items():
             get_method(name, settings)
         whole = (
@@ -170,7 +182,8 @@ class ImageScores:
             and all(isinstance(item, dict) and set(item) <= set(FIGURES) for item in figures)
             and (bool(found.problem) or set(found.values) == set(config.names))
             and all(_possible(name, value) for item in figures if item for name, value in item.items())
-            and (bool(found.problem) or all("insertion" in item and "deletion" in item for item in figures))
+            and all(("insertion" in item) == ("deletion" in item) for item in figures)
+            and (bool(found.problem) or all("insertion" in found.values[name] for name in CONTROLS))
         )
         if not whole:
             raise LabError("The report is damaged, it has figures that cannot be: make it again.")
@@ -200,8 +213,9 @@ class Report:
 
     def rows(self) -> tuple[MethodScores, ...]:
         """Every method, the best score first, then the controls."""
-        methods = sorted(self.config.methods, key=lambda name: -float(self.column(name, "score").mean()))
-        return tuple(_row(self, name) for name in (*methods, *CONTROLS))
+        rows = [_row(self, name) for name in self.config.methods]
+        rows.sort(key=lambda row: -row.score.mean if row.score else math.inf)
+        return (*rows, *(_row(self, name) for name in CONTROLS))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -269,6 +283,13 @@ def label_of(margins: dict[str, Interval]) -> str:
     return Verdict(score=0.0, controls={name: -found.low for name, found in margins.items()}).label
 
 
+def group_of(margins: dict[str, Interval]) -> str:
+    """PASSES where all margins are above 0, lower ends included; FAILS where one is below 0, its upper end included."""
+    if any(found.high < 0 for found in margins.values()):
+        return FAILS
+    return PASSES if margins and all(found.low > 0 for found in margins.values()) else UNCLEAR
+
+
 def rounded(value: float) -> float:
     """To five digits, which is finer than any of the figures is known."""
     return float(f"{value:.5g}")
@@ -285,31 +306,25 @@ def _student_t(df: int, level: float) -> float:
 def _row(report: Report, name: str) -> MethodScores:
     control = name in CONTROLS
     title = CONTROLS[name].split(" ", 1)[1] if control else METHODS[name].title
-    row = MethodScores(
-        name=name,
-        title=title[0].upper() + title[1:],
-        control=control,
-        insertion=interval(report.column(name, "insertion")),
-        deletion=interval(report.column(name, "deletion")),
-        score=interval(report.column(name, "score")),
-        infidelity=interval(report.column(name, "infidelity")),
-        gap=interval(report.column(name, "gap")),
-        sensitivity=interval(report.column(name, "sensitivity")),
-    )
+    intervals: dict[str, Any] = {
+        figure: interval(report.column(name, figure)) for figure in ("score", *FIGURES) if figure != "milliseconds"
+    }
+    row = MethodScores(name=name, title=title[0].upper() + title[1:], control=control, **intervals)
     if control:
         return row
     score = report.column(name, "score")
-    of_controls = {key: report.column(key, "score") for key in CONTROLS}
+    of_controls = {key: report.column(key, "score") for key in CONTROLS} | {OTHER: report.column(name, "other")}
     # Bonferroni: every margin of every method at once.
-    level = 1 - (1 - LEVEL) / (len(report.config.methods) * len(CONTROLS))
+    level = 1 - (1 - LEVEL) / (len(report.config.methods) * len(of_controls))
     margins = {key: known for key, other in of_controls.items() if (known := interval(score - other, level))}
     p5, median, p95 = np.percentile(report.column(name, "milliseconds"), (5, 50, 95)).tolist()
     return dataclasses.replace(
         row,
         milliseconds=Spread(median=median, p5=p5, p95=p95),
         margins=margins,
-        beats_all=float((score > np.max(list(of_controls.values()), axis=0)).mean()),
+        beats_all=float((score > np.nanmax(list(of_controls.values()), axis=0)).mean()),
         label=label_of(margins),
+        group=group_of(margins),
     )
 
 
@@ -334,4 +349,4 @@ def _count(value: Any, most: int) -> bool:
 
 
 def _possible(figure: str, value: Any) -> bool:
-    return finite(value) and value >= 0 and (value <= 1 or figure not in ("insertion", "deletion"))
+    return finite(value) and value >= (-1 if figure in DIFFERENCES else 0) and (value <= 1 or figure not in BOUNDED)

@@ -5,6 +5,7 @@ Source of both: Yeh et al., arXiv:1901.09392, through Captum.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from contextlib import nullcontext
 
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_image
-from core.attribution.explainer import BATCH, Attribution, Explainer, _seeded
+from core.attribution.evidence.controls import control_maps, mean_random
+from core.attribution.explainer import BATCH, Attribution, Explainer, seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
+from core.attribution.methods.registry import get_method
 from core.common.errors import LabError
 from core.models import clone_model
 
@@ -26,7 +29,7 @@ def infidelity(
 
     Mean squared error over the squares, the map scaled at its best (but never turned over), as a share of the mean
     squared fall. A square is filled with the attribution's baseline (where that is the image itself: the mean colour,
-    else a blur), and the map foretells the sum of its values in there; one of slopes (`local`), of its values times the
+    else a blur), and the map foretells the sum of its values in there; one of slopes (`is_gradient`), of its values times the
     change of the pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
     mean colour, is at home on that one alone. nan where no square moves the logit.
 
@@ -77,6 +80,34 @@ def infidelity(
     return float(np.clip(float(error) / float(falls.square().mean()), 0, 1))
 
 
+def control_infidelity(
+    explainer: Explainer,
+    pixels: np.ndarray,
+    target: int,
+    *,
+    baseline: str = DEFAULT_BASELINE,
+    samples: int = 100,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Of each of CONTROLS its infidelity, for which it is taken for values that sum to the answer; the random one is the mean
+    of several. Raises LabError as `infidelity` does."""
+    inputs = explainer.inputs(pixels)[0].cpu().numpy()
+
+    def of_map(values: np.ndarray) -> float:
+        as_map = Attribution(
+            method=get_method("occlusion"),
+            target=target,
+            values=np.repeat(values[None], 3, axis=0),
+            inputs=inputs,
+            baseline=baseline,
+            seed=seed,
+            milliseconds=0.0,
+        )
+        return infidelity(explainer, as_map, pixels, samples=samples, seed=seed)
+
+    return mean_random({name: of_map(values) for name, values in control_maps(pixels, seed).items()})
+
+
 def squares(side: int, count: int, seed: int) -> np.ndarray:
     """Random squares, 2 to side // 2 pixels wide, anywhere in the image: (count, side, side) bool, True within."""
     random = np.random.default_rng([seed, 3])
@@ -104,7 +135,7 @@ def max_sensitivity(
     the map, at least 0 (1: as far as a map of zeros).
 
     The images differ by at most `radius` in each value, in the network's units (a channel's standard deviation is 1),
-    at random. Random methods draw the same lots each time, so that only the image differs; baselines and superpixels
+    at random. Random methods draw the same numbers each time, so that only the image differs; baselines and superpixels
     made from the image follow it. nan for a blank map, of whose norm nothing is a share. Costs `samples` + 1 maps.
 
     pixels: (H, W, 3) uint8. Raises LabError as `Explainer.attribute` does.
@@ -132,8 +163,8 @@ def max_sensitivity(
         base = baseline_of(baseline, inputs, explainer.card, seed)
         inputs = inputs.clone().requires_grad_()
         question = AttributionRequest(inputs=inputs, target=target, baseline=base, seed=seed, on_progress=within)
-        with _seeded(seed, within) if method.random else nullcontext(), torch.enable_grad():
-            found = method.attribute(model, question)
+        with seeded(seed, within) if method.random else nullcontext(nullcontext) as unlocked, torch.enable_grad():
+            found = method.attribute(model, dataclasses.replace(question, unlocked=unlocked))
         finished()
         return found.detach().float().cpu().contiguous()
 

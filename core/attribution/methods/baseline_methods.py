@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.attribution.method import AttributionRequest, Method, with_progress
+from core.attribution.method import AttributionRequest, Method, completeness_gap, with_progress
 from core.attribution.methods.gradients import TOGETHER
 from core.attribution.networks import needs_known_nonlinearities
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+MOST_DOUBLINGS = 3
+"""Of Integrated Gradients' steps."""
+USUAL = 4
+"""Steps that it takes in the end, in its first ones: a mean over test images of CIFAR-10."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,24 +36,39 @@ class IntegratedGradients(Method):
     paper: ClassVar[tuple[str, str]] = ("Sundararajan et al., arXiv:1703.01365", "https://arxiv.org/abs/1703.01365")
 
     steps: int = 50
-    """Points on the way."""
+    """Points on the way. Twice as many are taken, up to three times over, until the completeness gap is small enough."""
+    max_gap: float = 0.01
+    """Completeness gap at which that ends, as a share of the logit's rise: 0.01 is 1%; 1 takes the steps as they are."""
 
     def __post_init__(self) -> None:
         self.check("steps", 2, 2000)
+        self.check_number("max_gap", 0.0001, 1)
 
     def passes(self, side: int) -> tuple[int, int]:
-        return self.steps, self.steps
+        usual = self.steps if self.max_gap == 1 else USUAL * self.steps
+        return usual, usual
 
     def attribute(self, model: nn.Module, question: AttributionRequest) -> Tensor:
+        import torch
         from captum.attr import IntegratedGradients as Captum
 
-        return Captum(with_progress(model, question, self.steps)).attribute(
-            question.inputs,
-            baselines=question.baseline,
-            target=question.target,
-            n_steps=self.steps,
-            internal_batch_size=min(self.steps, TOGETHER),
-        )
+        tries = [self.steps << doubled for doubled in range(1 if self.max_gap == 1 else 1 + MOST_DOUBLINGS)]
+        forward = with_progress(model, question, sum(tries))
+        for steps in tries:
+            found = Captum(forward).attribute(
+                question.inputs,
+                baselines=question.baseline,
+                target=question.target,
+                n_steps=steps,
+                internal_batch_size=min(steps, TOGETHER),
+            )
+            if steps == tries[-1]:
+                break
+            with torch.no_grad():
+                image, base = model(torch.cat([question.inputs, question.baseline]))[:, question.target].tolist()
+            if completeness_gap(float(found.detach().sum(dtype=torch.float64)), image - base) <= self.max_gap:
+                break
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +116,7 @@ class GradientShap(Method):
     random: ClassVar[bool] = True
     summary: ClassVar[str] = "Gradients at random points between baseline and image, times their difference, averaged."
     how_to_read: ClassVar[str] = (
-        "As Integrated Gradients, by drawing lots: one colour supports, the other speaks against."
+        "As Integrated Gradients, by random sampling: one colour supports, the other speaks against."
     )
     caveat: ClassVar[str] = "With few samples two seeds give two maps: look at the completeness gap."
     paper: ClassVar[tuple[str, str]] = ("Lundberg & Lee, arXiv:1705.07874", "https://arxiv.org/abs/1705.07874")

@@ -39,8 +39,8 @@ def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Expl
             key="cover-map",
             persist_state="session",
             width=240,
-            help="The pixels that it says support the class most go first: that is what the deletion curve does. A map that "
-            "is right makes the probability fall faster than edges or chance do.",
+            help="The pixels that it says matter most go first, as for the deletion curve. A map that is right makes the "
+            "probability fall faster than edges or chance do.",
         )
         pressed = [share for share in SHARES if st.button(f"Cover the top {share}%", key=f"cover-top-{share}")]
     for share in pressed:
@@ -57,7 +57,7 @@ def _map(asked: AttributionQuery, covering: Covering, name: str) -> np.ndarray:
     if name == EDGES:
         values = edges(asked.pixels)
     else:
-        values = attributed(asked, name, settings_of(name, asked.reference)).pixels
+        values = attributed(asked, name, settings_of(name, asked.reference)).magnitude
     if not values.any():
         raise LabError("This map is zero everywhere, so it has no top pixels: choose another one.")
     return values

@@ -81,7 +81,7 @@ def test_a_image_for_scripts(
     probabilities = explainer.probabilities(explainer.inputs(pixels))[0]
     assert row["probability"] == pytest.approx(float(probabilities[2]), abs=1e-6)
     assert row["predicted"] == ("circle", "cross", "square")[int(probabilities.argmax())]
-    own = curves(explainer, pixels, 2, {"map": made.pixels}, seed=3)["map"]
+    own = curves(explainer, pixels, 2, {"map": made.magnitude}, seed=3)["map"]
     controls = control_curves(explainer, pixels, 2, seed=3)
     assert row["scores"]["score"] == pytest.approx(own.score)
     assert row["scores"]["insertion"] == pytest.approx(own.insertion.area)
@@ -116,7 +116,7 @@ def test_a_image_for_people(
     code, output, said = run_main(capsys, "explain", "image", str(large), "--checkpoint", small)
     assert code == 0, said
     lines = output.splitlines()
-    assert lines[0].startswith(f"{large}: Integrated Gradients (steps=50) for ")
+    assert lines[0].startswith(f"{large}: Integrated Gradients (steps=50, max_gap=0.01) for ")
     assert [line.split()[0] for line in lines[2:7]] == ["map", "Integrated", "a", "an", "a"]
     assert "On this image: " in output
     assert "completeness gap" in output
@@ -154,7 +154,7 @@ def test_methods_are_listed(
     assert code == 0
     rows = {row["method"]: row for row in json.loads(output)}
     assert list(rows) == list(METHODS)
-    assert rows["integrated_gradients"]["settings"] == {"steps": 50}
+    assert rows["integrated_gradients"]["settings"] == {"steps": 50, "max_gap": 0.01}
     assert (rows["saliency"]["forward"], rows["saliency"]["backward"]) == (1, 1)
     assert "refusal" not in rows["lrp"]
     smooth = stored(tmp_path / "gelu", tiny_dataset_folder, "fast_resnet", widths=[8, 8, 8], activation="gelu")
@@ -206,7 +206,7 @@ def test_a_report(
     report = Report.from_dict(json.loads(out.read_text()))
     assert (len(report.images), report.config.seed, report.config.checkpoint) == (3, 2, small)
     lines = output.splitlines()
-    assert lines[1].split()[:3] == ["method", "score", "insertion"]
+    assert lines[1].split()[:3] == ["method", "score", "other"]
     assert {line.split("  ")[0] for line in lines[2:7]} == {row.title for row in report.rows()}
     score = report.rows()[0].score
     assert score is not None

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Setting:UserWarning")
 PIXELS = DATA.test.images[0]
 GREY = np.full((32, 32, 3), 128, dtype=np.uint8)
 COUNTED: dict[str, dict[str, Any]] = {
-    "integrated_gradients": {"steps": 75},
+    "integrated_gradients": {"steps": 75, "max_gap": 1},
     "smoothgrad": {"samples": 75},
     "occlusion": {},
     "feature_ablation": {},
@@ -49,14 +49,34 @@ def rise(checkpoint: Checkpoint, base: torch.Tensor, target: int) -> tuple[float
 def test_integrated_gradients_sum_to_the_rise_of_the_logit(baseline: str) -> None:
     checkpoint = small()
     explainer = Explainer(checkpoint)
-    found = explainer.attribute(get_method("integrated_gradients", {"steps": 300}), PIXELS, 1, baseline=baseline)
+    found = explainer.attribute(
+        get_method("integrated_gradients", {"steps": 300, "max_gap": 1}), PIXELS, 1, baseline=baseline
+    )
     wanted = rise(checkpoint, explainer.baseline(baseline, PIXELS), 1)[1]
     assert abs(wanted) > 0.01
     assert found.values.sum(dtype=np.float64) == pytest.approx(wanted, rel=0.01)
     assert found.gap < 0.01
-    few = explainer.attribute(get_method("integrated_gradients", {"steps": 2}), PIXELS, 1, baseline=baseline)
+    few = explainer.attribute(
+        get_method("integrated_gradients", {"steps": 2, "max_gap": 1}), PIXELS, 1, baseline=baseline
+    )
     assert few.gap == pytest.approx(abs(few.values.sum(dtype=np.float64) - wanted) / abs(wanted), rel=1e-3)
     assert few.gap > found.gap
+
+
+def test_integrated_gradients_take_more_steps_until_the_gap_is_small() -> None:
+    """From 2 steps on: at 2, 4, 8 or 16, whichever is the first below the gap, and at 16 where none is."""
+    explainer = Explainer(small())
+
+    def gap(steps: int, max_gap: float) -> float:
+        settings = {"steps": steps, "max_gap": max_gap}
+        found = explainer.attribute(get_method("integrated_gradients", settings), PIXELS, 1, baseline="black")
+        assert found.gap is not None
+        return found.gap
+
+    plain = {steps: gap(steps, 1) for steps in (2, 4, 8, 16)}
+    for wanted in (0.0001, *(value * 1.01 for value in plain.values())):
+        first = next((steps for steps, value in plain.items() if value <= wanted), 16)
+        assert gap(2, min(1, wanted)) == pytest.approx(plain[first], rel=1e-3)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -249,6 +269,26 @@ def test_who_waits_for_others_to_draw_holds_nobody_up_and_can_be_stopped() -> No
             ended.set()
             assert isinstance(waiting.exception(20), Stop)
         assert explainer.attribute(get_method("smoothgrad"), PIXELS, 1).values.any()
+
+
+def test_a_slow_method_lets_others_draw_while_its_network_computes() -> None:
+    """KernelSHAP waits in its network until somebody else's SmoothGrad is done, and both maps are those that they are alone."""
+    slow, quick = small("fast_resnet"), Explainer(small())
+    methods = get_method("kernel_shap", {"samples": 20}), get_method("smoothgrad", {"samples": 4})
+    alone = Explainer(slow).attribute(methods[0], PIXELS, 1).values, quick.attribute(methods[1], PIXELS, 1).values
+    computing, done = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        computing.set()
+        assert done.wait(60)
+
+    slow.model.register_forward_pre_hook(wait)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(Explainer(slow).attribute, methods[0], PIXELS, 1)
+        assert computing.wait(60)
+        np.testing.assert_array_equal(quick.attribute(methods[1], PIXELS, 1).values, alone[1])
+        done.set()
+        np.testing.assert_array_equal(waiting.result(60).values, alone[0])
 
 
 @pytest.mark.parametrize("name", COUNTED)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from core.attribution.evidence.curves import Curve, Faithfulness
-from core.attribution.figures import curves_figure, limit, overlay, overlay_png, scores_figure
+from core.attribution.figures import curves_figure, limit, overlay, overlay_png, score_bar, scores_figure
+from core.common.theme import GREEN, VERMILLION
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 NOTHING = np.zeros((32, 32), dtype=np.float32)
@@ -113,3 +116,28 @@ def test_scores_keep_their_order_and_their_intervals() -> None:
     np.testing.assert_allclose(methods.error_x.arrayminus, [0.1, 0.1])
     assert controls.marker.symbol != methods.marker.symbol
     assert figure.layout.shapes[0].x0 == 0.1
+
+
+def test_a_photo_of_any_size_lies_under_the_maps_squares() -> None:
+    photo = io.BytesIO()
+    Image.fromarray(IMAGE).resize((448, 448)).save(photo, "PNG")
+    image = overlay(NOTHING, photo=photo.getvalue(), signed=True, dark=False).data[0]
+    assert image.dx * 448 == image.dy * 448 == 32
+    assert image.x0 - image.dx / 2 == image.y0 - image.dy / 2 == -0.5, "from the edge of the first square"
+    assert decoded(base64.b64decode(image.source.partition(",")[2])).shape == (448, 448, 3)
+
+
+@pytest.mark.parametrize(("score", "colour"), [(0.4, GREEN), (0.1, VERMILLION), (-0.2, VERMILLION)])
+def test_a_score_bar_marks_what_is_to_be_beaten(score: float, colour: str) -> None:
+    drawn = ElementTree.fromstring(score_bar(score, {"random map": -0.05, "edges": 0.2}, dark=False, width=208))
+    ours = "{http://www.w3.org/2000/svg}"
+    bar = drawn.find(f"{ours}rect")
+    assert bar is not None
+    low, high = min(-0.05, score), 0.5
+    scale = 200 / (high - low)
+    assert bar.get("fill") == colour
+    assert float(bar.get("width", "")) == pytest.approx(abs(score) * scale, abs=0.1)
+    assert float(bar.get("x", "")) == pytest.approx(4 + (min(0, score) - low) * scale, abs=0.1)
+    assert [text.text for text in drawn.iter(f"{ours}text")] == ["random map −0.05", "edges 0.20"]
+    marks = [float(path.get("d", "").split()[0].removeprefix("M")) for path in drawn.iter(f"{ours}path")]
+    assert marks == pytest.approx([4 + (value - low) * scale for value in (-0.05, 0.2)], abs=0.1)

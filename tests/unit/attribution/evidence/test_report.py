@@ -19,8 +19,9 @@ import torch
 from core.attribution.evidence.curves import control_curves, curves
 from core.attribution.evidence.measure import image_seed
 from core.attribution.evidence.report import REPORTS, ImageScores, Report, make_report
+from core.attribution.evidence.road import road
 from core.attribution.evidence.scores import FIGURES
-from core.attribution.evidence.stability import infidelity, max_sensitivity
+from core.attribution.evidence.stability import control_infidelity, infidelity, max_sensitivity
 from core.attribution.explainer import Explainer
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, get_method
@@ -82,14 +83,21 @@ def test_every_value_is_what_asking_for_it_gives(report: Report, reference: Chec
     place, index = 0, report.images[0]
     pixels, seed = DATA.test.images[index], image_seed(0, index)
     target = int(explainer.logits(explainer.inputs(pixels)).argmax())
-    assert report.targets[place] == target
+    beside = DATA.test.images[report.images[1]]
+    beside_target = int(explainer.logits(explainer.inputs(beside)).argmax())
+    assert report.targets[:2] == (target, beside_target)
     assert report.labels[place] == DATA.test.labels[index]
     for method in METHODS_HERE:
         made = explainer.attribute(method, pixels, target, seed=seed)
-        areas = curves(explainer, pixels, target, {"map": made.pixels}, seed=seed)["map"]
+        other = explainer.attribute(method, beside, beside_target, seed=image_seed(0, report.images[1]))
+        maps = {"own": made.magnitude, "signed": made.pixels, "other": other.magnitude}
+        areas = curves(explainer, pixels, target, maps, seed=seed)
         wanted = {
-            "insertion": areas.insertion.area,
-            "deletion": areas.deletion.area,
+            "insertion": areas["own"].insertion.area,
+            "deletion": areas["own"].deletion.area,
+            "for_against": areas["signed"].score if method.name in ("deeplift", "integrated_gradients") else None,
+            "other": areas["other"].score,
+            "road": road(explainer, pixels, target, {"own": made.magnitude}, seed)["own"],
             "infidelity": infidelity(explainer, made, pixels, seed=seed),
             "gap": made.gap,
             "sensitivity": max_sensitivity(explainer, method, pixels, target, samples=5, seed=seed),
@@ -101,9 +109,10 @@ def test_every_value_is_what_asking_for_it_gives(report: Report, reference: Chec
             )
         assert report.column(method.name, "milliseconds")[place] > 0
     controls = control_curves(explainer, pixels, target, seed=seed)
+    errors = control_infidelity(explainer, pixels, target, seed=seed)
     for name, item in controls.items():
         assert report.column(name, "score")[place] == pytest.approx(item.score, abs=2e-5)
-        assert 0 <= report.column(name, "infidelity")[place] <= 1
+        assert report.column(name, "infidelity")[place] == pytest.approx(errors[name], rel=1e-4)
         assert math.isnan(report.column(name, "milliseconds")[place])
     assert not np.isnan(report.column("saliency", "sensitivity")[:1]).any()
     assert np.isnan(report.column("saliency", "sensitivity")[1:]).all()
@@ -235,7 +244,9 @@ def test_a_report_survives_a_file(report: Report) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 2),
+        (("format",), 1),
+        (("config", "removal"), ["pink"]),
+        (("config", "removal"), 5),
         (("config",), 5),
         (("config", "surprise"), 1),
         (("config", "classes"), None),
@@ -257,6 +268,9 @@ def test_a_report_survives_a_file(report: Report) -> None:
         (("values", "saliency"), None),
         (("values", "saliency", "insertion", 0), 1.5),
         (("values", "saliency", "insertion", 0), None),
+        (("values", "edges", "insertion", 0), None),
+        (("values", "saliency", "other", 0), -1.5),
+        (("values", "saliency", "road", 0), 1.5),
         (("values", "saliency", "insertion", 0), "a"),
         (("values", "saliency", "insertion", 0), math.nan),
         (("values", "saliency", "insertion"), [0.1]),
@@ -293,7 +307,9 @@ def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
     assert found.config.fingerprint == find_checkpoint(name).card.fingerprint
     assert set(found.config.methods) | set(found.config.refused) == set(METHODS)
     assert len(found.images) >= 200 - len(found.left_out)
-    assert found.config.sensitivity_images == 50
+    assert found.config.sensitivity_images == 20
+    rows = {row.name: row for row in found.rows()}
+    assert abs(rows["random"].score.mean) < 0.03, "a random map scores zero"
     assert (REPORTS.shipped / f"{name}.json").stat().st_size < 400_000
     assert all(row.score is not None for row in found.rows())
     assert set(FIGURES) >= set(found.values["saliency"])

@@ -15,6 +15,7 @@ from core.attribution.evidence.scores import (
     Report,
     ReportConfig,
     build_report,
+    group_of,
     interval,
     label_of,
 )
@@ -41,7 +42,7 @@ def planted(scores: dict[str, list[float]]) -> Report:
                 target=1,
                 values={
                     name: {"insertion": value[place] + 0.1, "deletion": 0.1}
-                    | ({"milliseconds": float(place)} if name in METHODS else {})
+                    | ({"milliseconds": float(place), "other": 0.1} if name in METHODS else {})
                     for name, value in scores.items()
                 },
             )
@@ -70,15 +71,18 @@ def test_rows_are_what_the_values_say() -> None:
     assert row.insertion.mean == pytest.approx(own.mean() + 0.1)
     assert row.infidelity is None
     differences = own - values["edges"]
-    # Nine margins, each at 1 - 0.05 / 9, hold together.
-    low, high = stats.t.interval(1 - 0.05 / 9, len(own) - 1, differences.mean(), stats.sem(differences))
+    # Twelve margins, each at 1 - 0.05 / 12, hold together.
+    low, high = stats.t.interval(1 - 0.05 / 12, len(own) - 1, differences.mean(), stats.sem(differences))
     margin = row.margins["edges"]
     assert (margin.mean, margin.low, margin.high) == pytest.approx((differences.mean(), low, high))
+    assert row.other.mean == pytest.approx(0.1)
+    assert row.margins["other"].mean == pytest.approx(own.mean() - 0.1)
     controls = np.max([values[name] for name in ("random", "edges", "blob")], axis=0)
-    assert row.beats_all == np.mean(own > controls)
+    assert row.beats_all == np.mean(own > np.maximum(controls, 0.1))
     assert row.milliseconds.median == statistics.median(range(len(own)))
     assert row.milliseconds.p95 == pytest.approx(np.percentile(np.arange(len(own)), 95))
-    assert row.label == "better than the controls"
+    assert (row.label, row.group) == ("better than the controls", "passes")
+    assert (rows["lrp"].group, rows["edges"].group) == ("fails", "")
     assert rows["deeplift"].label == "no better than edges"
     assert rows["lrp"].label == "no better than chance"
     assert rows["edges"].label == ""
@@ -98,8 +102,12 @@ def test_a_label_needs_the_whole_interval() -> None:
     def margin(low: float) -> Interval:
         return Interval(mean=low + 1, low=low, high=low + 2, n=9)
 
-    above = {"random": margin(0.1), "edges": margin(0.1), "blob": margin(0.1)}
+    above = {"random": margin(0.1), "edges": margin(0.1), "blob": margin(0.1), "other": margin(0.1)}
     assert label_of(above) == "better than the controls"
+    assert group_of(above) == "passes"
+    assert group_of(above | {"blob": margin(-0.01)}) == "unclear"
+    assert group_of(above | {"blob": margin(-2.5)}) == "fails"
+    assert label_of(above | {"other": margin(-0.01)}) == "no better than its map of another image"
     assert label_of(above | {"blob": margin(-0.01)}) == "no better than a centre blob"
     assert label_of(above | {"blob": margin(-0.01), "edges": margin(0.0)}) == "no better than edges"
     assert label_of(above | {"edges": margin(-1.0), "random": margin(-0.2)}) == "no better than chance"
@@ -110,3 +118,17 @@ def test_an_interval_leaves_out_what_is_not_known() -> None:
     assert (found.mean, found.n) == (2.0, 2)
     assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 1))
     assert interval(np.array([1.0, math.nan])) is None
+
+
+def test_a_blank_map_has_no_score_and_counts_for_nothing() -> None:
+    values = {name: column.tolist() for name, column in drawn(2).items()}
+    whole = planted(values)
+    columns = {name: dict(figures) for name, figures in whole.values.items()}
+    for figure in ("insertion", "deletion"):
+        columns["saliency"][figure] = (None, *columns["saliency"][figure][1:])
+    found = Report(config=whole.config, images=whole.images, labels=whole.labels, targets=whole.targets, values=columns)
+    again = Report.from_dict(found.to_dict())
+    assert again == found
+    row = {row.name: row for row in again.rows()}["saliency"]
+    assert (row.score.n, row.margins["edges"].n, row.infidelity) == (39, 39, None)
+    assert row.score.mean == pytest.approx(np.mean(values["saliency"][1:]))

@@ -37,7 +37,7 @@ from tests.unit.attribution.planted import (
 pytestmark = pytest.mark.filterwarnings("ignore:Setting:UserWarning")
 PIXELS = DATA.test.images[0]
 FEW: dict[str, dict[str, Any]] = {
-    "integrated_gradients": {"steps": 30},
+    "integrated_gradients": {"steps": 30, "max_gap": 1},
     "smoothgrad": {"samples": 30},
     "gradient_shap": {"samples": 6},
     "occlusion": {"window": 8, "stride": 4},

@@ -1,0 +1,142 @@
+"""The answer of Explain: one sentence, the map that scores best on this image, and what it has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.evidence.curves import Verdict
+from core.attribution.evidence.masking import covered_probabilities, most_important
+from core.attribution.figures import overlay, score_bar
+from core.attribution.methods.registry import QUICK
+from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
+from core.images.figures import percent
+from pages.attribution.cached import attributed, score_map
+from pages.attribution.detail import ALL, LARGE_PX, look_closer
+from pages.attribution.maps import CONTROL_TITLES, LEAST, map_words, signed_number
+from pages.attribution.query import AttributionQuery
+from pages.attribution.settings import settings_of
+from pages.shared.elements import show_figure, show_image
+from pages.shared.resources import dark, explainer_of
+from pages.shared.text import escape_markdown
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+SHARE = 0.10
+"""Of the pixels that are covered to try the map."""
+BASELINE = "mean"
+"""What they are covered with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    """The quick method that scores best on this image."""
+
+    found: Attribution
+    verdict: Verdict
+    tried: int
+    """Quick methods that have a map here."""
+
+
+def best_map(asked: AttributionQuery) -> Best | None:
+    """None where every quick method is refused or finds nothing. Raises LabError where maps cannot be scored here."""
+    scored: list[tuple[Attribution, Verdict]] = []
+    for name in QUICK:
+        try:
+            found = attributed(asked, name, settings_of(name, asked.reference))
+        except LabError:
+            continue  # the grid of all methods says why
+        if not found.blank:
+            scored.append((found, score_map(asked, found)[1]))
+    if not scored:
+        return None
+    found, verdict = max(scored, key=lambda item: item[1].score)
+    return Best(found=found, verdict=verdict, tried=len(scored))
+
+
+def show_answer(asked: AttributionQuery) -> None:
+    """The sentence, the map and the score; the other methods are a press away."""
+    problem = ""
+    with st.spinner("Scoring the quick methods"):
+        try:
+            best = best_map(asked)
+        except LabError as error:
+            best, problem = None, str(error)
+    if best:
+        st.markdown(answer_words(asked, best))
+        _large(asked, best)
+    else:
+        st.info(escape_markdown(problem or "No quick method has a map for this network: compare all methods."))
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Compare methods",
+            key="compare-methods-grid",
+            icon=":material/grid_view:",
+            on_click=look_closer,
+            args=(ALL,),
+        )
+        if best:
+            name = best.found.method.name
+            st.button(
+                "Look closer", key=f"closer-{name}", icon=":material/zoom_in:", on_click=look_closer, args=(name,)
+            )
+
+
+def answer_words(asked: AttributionQuery, best: Best) -> str:
+    """What covering the map's first pixels does, in Markdown; or that no map here may be believed."""
+    label, before = escape_markdown(asked.label), asked.probabilities[asked.target]
+    if max(before, abs(best.verdict.score)) < LEAST:
+        return f"**Cannot tell.** {label} is at most {percent(before)} likely here, so there is nothing to take away."
+    if best.verdict.not_beaten:
+        return f"**Cannot tell.** None of {best.tried} quick methods beats every control on this image."
+    after = _covered(
+        asked.reference.card.fingerprint, asked.pixels, best.found.magnitude, asked.baseline, _reference=asked.reference
+    )
+    now = int(after.argmax())
+    change = f"takes {label} from {percent(before)} to {percent(float(after[asked.target]))}"
+    if asked.target != asked.predicted:
+        return f"**Mostly this region:** covering its top {SHARE:.0%} {change}."
+    then = f"still {label}" if now == asked.target else f"now {escape_markdown(asked.classes[now])}"
+    return f"**Mostly this region:** covering its top {SHARE:.0%} {change}, {then}."
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _covered(
+    fingerprint: str, pixels: np.ndarray, values: np.ndarray, baseline: str, *, _reference: CheckpointRef
+) -> np.ndarray:
+    """(classes,): probabilities once the map's first pixels are covered."""
+    mask = most_important(values, SHARE)[None]
+    return covered_probabilities(explainer_of(_reference), pixels, mask, baseline=baseline)[0]
+
+
+def _large(asked: AttributionQuery, best: Best) -> None:
+    method, verdict = best.found.method, best.verdict
+    figure = overlay(
+        best.found.pixels,
+        photo=asked.seen.square,
+        signed=method.signed,
+        dark=dark(),
+        side=LARGE_PX,
+        bar=map_words(method),
+    )
+    figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
+    controls = {CONTROL_TITLES[name].lower(): score for name, score in verdict.controls.items()}
+    told = ", ".join(f"{name} {signed_number(score)}" for name, score in controls.items())
+    with st.container(width=LARGE_PX, gap="xsmall"):
+        show_figure(
+            figure, key="large-map", buttons=(), alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}"
+        )
+        st.markdown(
+            f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "
+            f"score {signed_number(verdict.score)}"
+        )
+        show_image(
+            score_bar(verdict.score, controls, dark=dark(), width=LARGE_PX),
+            width=LARGE_PX,
+            alt=f"Score {signed_number(verdict.score)}; controls: {told}",
+        )
