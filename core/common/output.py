@@ -58,11 +58,18 @@ def check_output(flag: str, name: str, endings: tuple[str, ...] = (), other: str
             raise LabError(f"{shown} is a device or a pipe, which cannot be replaced by a file: give another name.")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise LabError(f"The folder {path.parent} is not writable: give {flag} a file in another one.")
-        if other is not None and path.resolve() == Path(other).expanduser().resolve():
+        if other is not None and _same_file(path, Path(other).expanduser()):
             raise LabError(f"{shown} is {other} itself, which would be lost: give another name.")
     except (OSError, RuntimeError) as error:  # a name that is too long, an unknown ~user
         raise LabError(f"{shown} is not the name of a file: give a shorter one, without special characters.") from error
     return path
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, also through links of either kind."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
 
 
 class Bar:

@@ -10,7 +10,7 @@ from core.common.progress import Progress
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
-from core.data.folder import FOLDER_PREFIX
+from core.data.folder import FOLDER_PREFIX, check_layout
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
 from core.data.storage import folder_bytes
@@ -29,6 +29,7 @@ __all__ = [
     "TextCard",
     "TextDataset",
     "canonical_name",
+    "check_layout",
     "dataset_state",
     "dataset_status",
     "dataset_task",

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -100,15 +101,29 @@ def state(name: str) -> str:
 
 def _list(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
     """Class names, and the files of each split that is there, in an order that depends on nothing but the names."""
-    try:
+    with _readable(root):
         return _listed(root)
+
+
+@contextmanager
+def _readable(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise LabError(
             f"{error.filename or root} cannot be read ({error.strerror}): change its permissions."
         ) from error
 
 
-def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
+def check_layout(name: str) -> None:
+    """Raises LabError where `folder:<path>` has no class folders that could be learned from; looks at no image."""
+    root = root_of(name)
+    with _readable(root):
+        _layout(root)
+
+
+def _layout(root: Path) -> tuple[list[str], dict[str, Path]]:
+    """Class names, and the folder of each split that is there."""
     folders = {
         split: folder for split, names in SPLIT_FOLDERS.items() for each in names if (folder := root / each).is_dir()
     }
@@ -127,14 +142,20 @@ def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
         raise LabError(
             f"{folders['train']} holds {len(classes)} folders and at most {MAX_CLASSES} classes can be told apart."
         )
-    listing: dict[str, list[_File]] = {}
-    for split, folder in folders.items():
+    for folder in folders.values():
         others = sorted(set(_class_names(folder)) ^ set(classes))
         if others:
             raise LabError(
                 f"{folder} and {folders['train']} hold different class folders ({others[0]!r} is in one of them only): "
                 "give both the same."
             )
+    return classes, folders
+
+
+def _listed(root: Path) -> tuple[list[str], dict[str, list[_File]]]:
+    classes, folders = _layout(root)
+    listing: dict[str, list[_File]] = {}
+    for split, folder in folders.items():
         listing[split] = [file for label, each in enumerate(classes) for file in _images(folder / each, label)]
         counts = np.bincount([file.label for file in listing[split]], minlength=len(classes))
         if not counts.all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,17 @@ class DatasetSource:
     """Another text whenever what is on disk has changed; the same for ever for data that cannot change."""
 
 
+WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
 def path_behind(prefix: str, name: str, *, what: str, example: str) -> Path:
     """The absolute path in `<prefix><path>`. Raises LabError where there is none; nothing is looked up on disk."""
     text = name.removeprefix(prefix).strip()
     if not text or "\0" in text or len(text) > 4096:
         raise LabError(f"{prefix} needs the path of a {what} behind it, as in {prefix}{example}.")
+    if os.name == "posix" and WINDOWS_PATH.match(text):
+        raise LabError(
+            f"{text[:100]} is a path of a Windows machine: give the path of a {what} on the machine that this server runs on, "
+            f"as in {example}."
+        )
     return Path(os.path.expanduser(text)).absolute()  # Path.expanduser raises where there is no such user

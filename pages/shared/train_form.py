@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
-from core.data import FOLDER_PREFIX, canonical_name
+from core.data import FOLDER_PREFIX, canonical_name, check_layout
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.recipes import RECIPES, describe_recipe
@@ -117,6 +117,7 @@ def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
         if not folder:
             raise LabError("Give the path of a folder that holds one folder of images per class.")
         changes["dataset"] = canonical_name(f"{FOLDER_PREFIX}{folder}")  # whole: a worker has its own working directory
+        check_layout(changes["dataset"])
     if changes["dataset"] == TEXT_FILE:
         if not uploaded:
             raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")

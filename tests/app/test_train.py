@@ -113,6 +113,9 @@ def test_a_folder_needs_a_path(open_page: Open, submitted: list[str], tiny_datas
     at = open_page("images", view="Train")
     at.selectbox(key="dataset").set_value("A folder of mine").run()
     assert "Give the path of a folder" in read(at.error[0].value)
+    at.text_input(key="folder").set_value(str(tiny_dataset_folder / "train" / "circle")).run()
+    assert "at least 2 are needed" in read(at.error[0].value)
+    assert at.button(key="start").disabled
     at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
     click(at, "start")
     assert RunStore().config(submitted[0]).dataset == f"folder:{tiny_dataset_folder}"

@@ -36,6 +36,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     own, link, folder = tmp_path / "own.png", tmp_path / "link.png", tmp_path / "sub"
     own.touch()
     link.symlink_to(own)
+    (tmp_path / "hard.png").hardlink_to(own)
     folder.mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     assert check_output("--output", str(tmp_path / "NEW.PNG"), (".png",), str(own)) == tmp_path / "NEW.PNG"
@@ -48,6 +49,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
         ("pipe.png", "is a device or a pipe"),
         ("own.png", "would be lost"),
         ("link.png", "would be lost"),
+        ("hard.png", "would be lost"),
         ("sub/../own.png", "would be lost"),
         ("~nobody/x.png", "--output"),
         ("n" * 300 + ".png", "not the name of a file"),

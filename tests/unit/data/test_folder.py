@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.common import progress
 from core.common.errors import LabError
-from core.data import ImageDataset, dataset_status, folder, load_dataset
+from core.data import ImageDataset, check_layout, dataset_status, folder, load_dataset
 from tests.unit.failures import failing, refusal
 
 
@@ -238,6 +238,15 @@ def test_folders_that_are_no_dataset_say_why(classes: dict[str, int], words: str
     write_classes(tmp_path, classes)
     with refusal(words):
         load(tmp_path)
+    if "readable image" not in words and "holds no .*" not in words:  # what is seen without looking at any image
+        with refusal(words):
+            check_layout(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me\images", "d:/images", r"\\\\server\images"])
+def test_a_path_of_a_windows_machine_is_called_that(path: str) -> None:
+    with refusal("is a path of a Windows machine"):
+        folder.root_of(f"folder:{path}")
 
 
 def test_caps_on_images_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
