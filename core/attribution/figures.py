@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -36,7 +34,6 @@ def overlay(
     *,
     signed: bool,
     dark: bool,
-    photo: bytes | None = None,
     opacity: float = OPACITY,
     percentile: float = OUTLIERS,
     side: int = 224,
@@ -47,17 +44,14 @@ def overlay(
 ) -> go.Figure:
     """A map on its image, in grey; one square a pixel, raw values on hover.
 
-    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. photo: the same image in more pixels, square, as PNG or
-    JPEG, to be shown instead. opacity: 0 (the image alone, in its colours) to 1
+    values: (H, W); pixels: (H, W, 3) uint8, or None for the map alone. opacity: 0 (the image alone, in its colours) to 1
     (the map alone). scale: |value| of the strongest colour, for maps that share one; None: this map's own, by percentile.
     smooth: blend between pixels, which invents detail. bar: what negative and positive values mean, for a colour bar.
     side: pixels of the screen.
     """
     top = limit(values, percentile) if scale is None else scale or 1.0
     figure = new_figure(dark=dark, height=side)
-    if photo is not None:
-        _add_photo(figure, photo, opacity, values.shape[-1])
-    elif pixels is not None:
+    if pixels is not None:
         figure.add_image(z=_under(pixels, opacity), hoverinfo="skip")
     colour_bar = _bar(bar, top, signed, dark) if bar else None
     if opacity > 0:
@@ -65,7 +59,7 @@ def overlay(
             z=values,
             zmin=-top if signed else 0.0,
             zmax=top,
-            colorscale=_scale(signed, dark, opacity if pixels is not None or photo else 1.0),
+            colorscale=_scale(signed, dark, opacity if pixels is not None else 1.0),
             zsmooth="best" if smooth else False,
             showscale=bar is not None,
             colorbar=colour_bar,
@@ -100,7 +94,10 @@ def overlay_png(
     side: int = 448,
     smooth: bool = False,
 ) -> bytes:
-    """The same as a PNG with hard squares (or blended, where asked). side: least length of its longer side, pixels."""
+    """The same as a PNG with hard squares (or blended, where asked). side: least length of its longer side, pixels.
+
+    pixels: (H, W, 3) uint8; or the same image in more of them, as many for each value of the map as nearly as can be.
+    """
     from PIL import Image
 
     from core.common.pixels import encode, enlarge
@@ -111,6 +108,8 @@ def overlay_png(
     at = (share + 1) / 2 if signed else share
     colour = np.stack([np.interp(at, places, [stop[1][channel] for stop in stops]) for channel in range(3)], -1)
     alpha = np.interp(at, places, [stop[2] for stop in stops])[..., None]
+    rows, columns = (np.arange(full) * few // full for full, few in zip(pixels.shape, values.shape))
+    colour, alpha = colour[rows][:, columns], alpha[rows][:, columns]
     mixed = (alpha * colour + (1 - alpha) * _under(pixels, opacity)).round().clip(0, 255).astype(np.uint8)
     if not smooth:
         return enlarge(mixed, side)
@@ -206,19 +205,6 @@ def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
         return pixels
     grey = (pixels.astype(np.float64) @ (0.2126, 0.7152, 0.0722)).round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _add_photo(figure: go.Figure, photo: bytes, opacity: float, side: int) -> None:
-    """A square photo over a map's pixels, whose centres are at 0 … side - 1."""
-    from PIL import Image
-
-    from core.common.pixels import encode
-
-    rgb = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
-    data = base64.b64encode(encode(Image.fromarray(_under(rgb, opacity)), "JPEG")).decode()
-    step = side / rgb.shape[0]
-    start = (step - 1) / 2
-    figure.add_image(source=f"data:image/jpeg;base64,{data}", x0=start, y0=start, dx=step, dy=step, hoverinfo="skip")
 
 
 def score_bar(score: float, controls: Mapping[str, float], *, dark: bool, width: int = 448) -> str:

@@ -16,15 +16,22 @@ def enlarge(rgb: np.ndarray, side: int = 224) -> bytes:
     return encode(Image.fromarray(np.ascontiguousarray(blocks)), "PNG")
 
 
+def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 3) uint8 no larger than `side` pixels on its longer side."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    image.thumbnail((side, side))
+    return np.asarray(image)
+
+
 def preview(rgb: np.ndarray, side: int = 640) -> bytes:
     """An image no larger than `side` pixels on its longer side, as JPEG (small ones as PNG, without loss)."""
     from PIL import Image
 
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    if max(image.size) <= 64:
+    if max(rgb.shape[:2]) <= 64:
         return enlarge(rgb)
-    image.thumbnail((side, side))
-    return encode(image, "JPEG")
+    return encode(Image.fromarray(shrink(rgb, side)), "JPEG")
 
 
 def encode(image: object, kind: str) -> bytes:

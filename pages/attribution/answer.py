@@ -10,7 +10,8 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
 from core.attribution.evidence.masking import covered_probabilities, most_important
-from core.attribution.figures import overlay, score_bar
+from core.attribution.figures import overlay_png, score_bar
+from core.attribution.method import Method
 from core.attribution.methods.registry import QUICK
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
@@ -20,7 +21,7 @@ from pages.attribution.detail import ALL, LARGE_PX, look_closer
 from pages.attribution.maps import CONTROL_TITLES, LEAST, map_words, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
-from pages.shared.elements import show_figure, show_image
+from pages.shared.elements import show_image
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown
 
@@ -98,11 +99,12 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
         asked.reference.card.fingerprint, asked.pixels, best.found.magnitude, asked.baseline, _reference=asked.reference
     )
     now = int(after.argmax())
-    change = f"takes {label} from {percent(before)} to {percent(float(after[asked.target]))}"
-    if asked.target != asked.predicted:
-        return f"**Mostly this region:** covering its top {SHARE:.0%} {change}."
-    then = f"still {label}" if now == asked.target else f"now {escape_markdown(asked.classes[now])}"
-    return f"**Mostly this region:** covering its top {SHARE:.0%} {change}, {then}."
+    left = float(after[asked.target])
+    change = f"covering the map's top {SHARE:.0%} takes {label} from {percent(before)} to {percent(left)}"
+    if asked.target == asked.predicted:
+        change += f", still {label}" if now == asked.target else f", now {escape_markdown(asked.classes[now])}"
+    decides = left < before / 2 or (asked.target == asked.predicted and now != asked.target)
+    return f"**{'Mostly this region' if decides else 'No small region decides'}:** {change}."
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
@@ -114,23 +116,25 @@ def _covered(
     return covered_probabilities(explainer_of(_reference), pixels, mask, baseline=baseline)[0]
 
 
+def colour_words(asked: AttributionQuery, method: Method) -> str:
+    """What the colours of a map say, in Markdown."""
+    against, supports = map_words(method)
+    if method.signed:
+        return f":blue[■] {supports} {escape_markdown(asked.label)} · :orange[■] {against} it"
+    return f":green[■] {supports}"
+
+
 def _large(asked: AttributionQuery, best: Best) -> None:
     method, verdict = best.found.method, best.verdict
-    figure = overlay(
-        best.found.pixels,
-        photo=asked.seen.square,
-        signed=method.signed,
-        dark=dark(),
-        side=LARGE_PX,
-        bar=map_words(method),
-    )
-    figure.update_layout(width=None)  # as wide as its place, which on a phone is narrower
     controls = {CONTROL_TITLES[name].lower(): score for name, score in verdict.controls.items()}
     told = ", ".join(f"{name} {signed_number(score)}" for name, score in controls.items())
     with st.container(width=LARGE_PX, gap="xsmall"):
-        show_figure(
-            figure, key="large-map", buttons=(), alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}"
+        show_image(
+            overlay_png(best.found.pixels, asked.seen.square, signed=method.signed, dark=dark(), side=LARGE_PX),
+            width=LARGE_PX,
+            alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}",
         )
+        st.markdown(colour_words(asked, method))
         st.markdown(
             f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "
             f"score {signed_number(verdict.score)}"

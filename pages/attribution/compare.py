@@ -28,7 +28,7 @@ def compare_view() -> None:
         "What is compared", list(COMPARISONS), default=CLASSES, required=True, key="compare-by", bind="query-params"
     )
     st.caption(ABOUT[by])
-    controls, answer = st.columns([1, 2.15], gap="large")
+    answer, controls = st.columns([2.15, 1], gap="large")
     with controls:
         reference = ask_checkpoint()
         asked = ask(reference=reference, target=by != CLASSES) if reference else None

@@ -44,7 +44,7 @@ CARD_PX = MAP_PX + 4
 
 
 def explain_view() -> None:
-    controls, answer = st.columns([1, 2.15], gap="large")
+    answer, controls = st.columns([2.15, 1], gap="large")
     with controls:
         reference = ask_checkpoint()
         asked = ask(reference=reference) if reference else None

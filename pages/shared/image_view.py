@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from core.checkpoints.store import Checkpoint
-from core.common.pixels import enlarge, preview
+from core.common.pixels import enlarge, preview, shrink
 from core.data.decode import central_square, decode_image, fit_to_model
 from pages.shared.text import escape_markdown
 
@@ -28,8 +28,8 @@ class DecodedUpload:
     pixels: np.ndarray
     preview: bytes
     enlarged: bytes
-    square: bytes
-    """What of the photo the model sees, before it is shrunk."""
+    square: np.ndarray
+    """(S, S, 3) uint8, at most 448 wide: what of the photo the model sees, before it is shrunk."""
     width: int
     height: int
     format: str
@@ -46,7 +46,7 @@ def look(data: bytes, size: int) -> DecodedUpload:
         pixels=pixels,
         preview=preview(decoded.rgb, 2 * SHOWN_PX),
         enlarged=enlarge(pixels, SHOWN_PX),
-        square=preview(central_square(decoded.rgb), 2 * SHOWN_PX),
+        square=shrink(central_square(decoded.rgb), 2 * SHOWN_PX),
         width=width,
         height=height,
         format=decoded.format,

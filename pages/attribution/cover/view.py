@@ -32,7 +32,7 @@ UNNOTICED = 0.005
 
 
 def cover_view() -> None:
-    controls, answer = st.columns([5, 12], gap="large")
+    answer, controls = st.columns([12, 5], gap="large")
     with controls:
         asked = ask()
     with answer:

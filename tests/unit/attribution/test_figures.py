@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from xml.etree import ElementTree
 
@@ -118,13 +117,18 @@ def test_scores_keep_their_order_and_their_intervals() -> None:
     assert figure.layout.shapes[0].x0 == 0.1
 
 
-def test_a_photo_of_any_size_lies_under_the_maps_squares() -> None:
-    photo = io.BytesIO()
-    Image.fromarray(IMAGE).resize((448, 448)).save(photo, "PNG")
-    image = overlay(NOTHING, photo=photo.getvalue(), signed=True, dark=False).data[0]
-    assert image.dx * 448 == image.dy * 448 == 32
-    assert image.x0 - image.dx / 2 == image.y0 - image.dy / 2 == -0.5, "from the edge of the first square"
-    assert decoded(base64.b64decode(image.source.partition(",")[2])).shape == (448, 448, 3)
+@pytest.mark.parametrize("side", [448, 100])
+def test_a_photo_of_any_size_lies_under_the_maps_squares(side: int) -> None:
+    photo = np.asarray(Image.fromarray(IMAGE).resize((side, side)))
+    values = NOTHING.copy()
+    values[31, 5] = 1.0
+    drawn = decoded(overlay_png(values, photo, signed=True, percentile=100.0, opacity=1.0, side=side))
+    assert drawn.shape == (side, side, 3)
+    blue = (drawn[..., 2] - drawn[..., 0]) > 60
+    rows, columns = np.nonzero(blue)
+    pixel = side / 32
+    assert (rows.min(), rows.max()) == (pytest.approx(31 * pixel, abs=1), side - 1)
+    assert (columns.min(), columns.max()) == (pytest.approx(5 * pixel, abs=1), pytest.approx(6 * pixel - 1, abs=1))
 
 
 @pytest.mark.parametrize(("score", "colour"), [(0.4, GREEN), (0.1, VERMILLION), (-0.2, VERMILLION)])
