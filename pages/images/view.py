@@ -32,7 +32,7 @@ def classify_view() -> None:
         second = None
         if first and compare:
             second = checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
-        image = upload_box()
+        image = upload_box(first.card.dataset) if first else None
     with answer:
         if first is None:
             return
@@ -90,7 +90,7 @@ def _one_answer(
         st.markdown(f"## nearest: {escape_markdown(label)} · {percent(probability)}")
     else:
         st.markdown(f"## {escape_markdown(label)} · {percent(probability)}")
-    true_class(image, label)
+    true_class(image, label, reference.card.image_data.classes)
     show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
