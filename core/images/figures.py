@@ -13,7 +13,7 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
     """Horizontal bars of the most likely classes, in the order given; the likeliest stands out.
 
     top: (label, probability 0..1).
-    calibrated: whether a temperature was fitted, so that the axis may say so.
+    calibrated: whether the axis may say so: that was measured, and the image looks like the data.
     """
     labels = [as_text(label) for label, _ in top]
     values = [100 * probability for _, probability in top]
@@ -33,7 +33,7 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
     figure.update_xaxes(
         range=[0, 101],
         tickvals=[0, 25, 50, 75, 100],
-        title_text=f"{'calibrated' if calibrated else 'uncalibrated'} probability (%)",
+        title_text="calibrated probability (%)" if calibrated else "probability, if it is one of these (%)",
         fixedrange=True,
     )
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
-from core.attribution.evidence.masking import covered_probabilities, most_important
 from core.attribution.figures import overlay_png, score_bar
 from core.attribution.method import Method
 from core.attribution.methods.registry import QUICK
-from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
@@ -22,16 +19,12 @@ from pages.attribution.maps import CONTROL_TITLES, LEAST, map_words, signed_numb
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
-from pages.shared.resources import dark, explainer_of
+from pages.shared.maps import COVERED_SHARE, probabilities_covered
+from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
-
-SHARE = 0.10
-"""Of the pixels that are covered to try the map."""
-BASELINE = "mean"
-"""What they are covered with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,25 +88,16 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
         return f"**Cannot tell.** {label} is at most {percent(before)} likely here, so there is nothing to take away."
     if best.verdict.not_beaten:
         return f"**Cannot tell.** None of {best.tried} quick methods beats every control on this image."
-    after = _covered(
+    after = probabilities_covered(
         asked.reference.card.fingerprint, asked.pixels, best.found.magnitude, asked.baseline, _reference=asked.reference
     )
     now = int(after.argmax())
     left = float(after[asked.target])
-    change = f"covering the map's top {SHARE:.0%} takes {label} from {percent(before)} to {percent(left)}"
+    change = f"covering the map's top {COVERED_SHARE:.0%} takes {label} from {percent(before)} to {percent(left)}"
     if asked.target == asked.predicted:
         change += f", still {label}" if now == asked.target else f", now {escape_markdown(asked.classes[now])}"
     decides = left < before / 2 or (asked.target == asked.predicted and now != asked.target)
     return f"**{'Mostly this region' if decides else 'No small region decides'}:** {change}."
-
-
-@st.cache_data(max_entries=128, show_spinner=False)
-def _covered(
-    fingerprint: str, pixels: np.ndarray, values: np.ndarray, baseline: str, *, _reference: CheckpointRef
-) -> np.ndarray:
-    """(classes,): probabilities once the map's first pixels are covered."""
-    mask = most_important(values, SHARE)[None]
-    return covered_probabilities(explainer_of(_reference), pixels, mask, baseline=baseline)[0]
 
 
 def colour_words(asked: AttributionQuery, method: Method) -> str:

@@ -11,12 +11,12 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict, control_curves, curves, verdict
 from core.attribution.method import Progress, no_progress
-from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from pages.shared.examples import examples
 from pages.shared.image_view import look
-from pages.shared.resources import explainer_of, loaded
+from pages.shared.maps import attribution_map
+from pages.shared.resources import explainer_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -31,7 +31,7 @@ def attributed(
     on_progress: Progress = no_progress,
 ) -> Attribution:
     """The map of a method. Raises LabError."""
-    return _attributed(
+    return attribution_map(
         asked.reference.card.fingerprint,
         asked.pixels,
         name,
@@ -41,26 +41,6 @@ def attributed(
         _reference=asked.reference,
         _on_progress=on_progress,
     )
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _attributed(
-    fingerprint: str,
-    pixels: np.ndarray,
-    name: str,
-    settings: tuple[tuple[str, Any], ...],
-    target: int,
-    baseline: str,
-    *,
-    _reference: CheckpointRef,
-    _on_progress: Progress,
-) -> Attribution:
-    from core.attribution.explainer import Explainer
-
-    method = get_method(name, dict(settings))
-    # A slow one has a copy of its own: nobody else's map or score waits for it.
-    explainer = explainer_of(_reference) if method.quick else Explainer(loaded(_reference))
-    return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 
 
 def score_map(asked: AttributionQuery, found: Attribution) -> tuple[Faithfulness, Verdict]:

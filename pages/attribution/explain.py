@@ -87,7 +87,7 @@ def _headline(asked: AttributionQuery) -> None:
             f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
             icon=":material/help:",
         )
-    true_class(asked.image, answer)
+    true_class(asked.image, answer, asked.classes)
     if asked.target == asked.predicted:
         st.markdown(f"### Why {escape_markdown(asked.label)}?")
     else:

@@ -71,7 +71,7 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
     if reference is None:
         return None
     _from_address()
-    image = upload_box()
+    image = upload_box(reference.card.dataset)
     _to_address(image)
     if image is None:
         return None

@@ -33,18 +33,19 @@ def same_image(made: ResultFiles, key: str) -> None:
     if item is None or first is None:
         return
     controls, answer = st.columns([1, 2], gap="large")
-    with controls:
-        image = upload_box()
+    image, pair = None, None
     with answer:
         try:
             pair = made.reference(first), made.reference(item)
         except LabError as error:
             st.caption(escape_markdown(error))
-            pair = None
+    if pair:
+        with controls:
+            image = upload_box(pair[0].card.dataset)
     if pair and image is None:
         with answer:
             example_row()
-    elif pair:
+    elif pair and image:
         try:
             seen = look(image.data, pair[0].card.image_data.image_size)
             with controls:

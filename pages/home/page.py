@@ -1,4 +1,4 @@
-"""Home: what one can do here, in one screen, and one obvious first thing to do."""
+"""Home: two live answers, three ways on, and what ships."""
 
 import math
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef, list_checkpoints
+from pages.home.doors import doors
+from pages.home.live import live
 from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.run_controls import job_line, train_links
 from pages.shared.sidebar import active_runs, device_line
@@ -49,16 +51,13 @@ def measured(metrics: dict[str, Any]) -> str:
     return f"{100 * accuracy:.1f}% ({100 * mean:.1f} ± {100 * spread:.1f}{over})"
 
 
-def shipped_table(references: list[CheckpointRef]) -> str:
-    """Markdown; a table widget would load pandas before the first paint."""
-    rows = ["| Ships with the lab | Measured | Parameters | Size |", "|---|---:|---:|---:|"]
-    for reference in references:
-        card = reference.card
-        rows.append(
-            f"| {escape_markdown(reference.label)} | {measured(card.metrics)} | {card.parameters:,} "
-            f"| {size(card.size_bytes)} |"
-        )
-    return "\n".join(rows)
+def shipped_list(references: list[CheckpointRef]) -> str:
+    """Markdown: a line each, which a phone wraps; a table widget would load pandas before the first paint."""
+    return "\n".join(
+        f"- **{escape_markdown(reference.label)}**: {measured(reference.card.metrics)} · "
+        f"{reference.card.parameters:,} parameters · {size(reference.card.size_bytes)}"
+        for reference in references
+    )
 
 
 def under_way() -> None:
@@ -74,37 +73,41 @@ def under_way() -> None:
     train_links()
 
 
+def rooms() -> None:
+    """Every page by what it is about."""
+    for column, (name, (icon, question, today)) in zip(st.columns(3), BOTTLENECKS.items(), strict=True):
+        with column:
+            st.markdown(f"#### {icon} {name}")
+            st.markdown(f"**{question}**")
+            st.markdown(today)
+            for room in sections().get(name, []):
+                page_link(room.name, room.question)
+
+
 st.title("Bottleneck Lab")
-text, action = st.columns([3, 1], vertical_alignment="center")
-text.markdown(
-    "One network, three questions. Train a checkpoint or take one that ships, and put that same checkpoint "
-    "through each of them."
-)
-with action:
-    if st.button("Classify an image", type="primary", icon=":material/image_search:", key="classify", width="stretch"):
-        switch_page("images")
-    if st.button("Write like Shakespeare", icon=":material/edit_note:", key="go-write", width="stretch"):
-        switch_page("text")
+shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
+picture, line = st.columns([3, 2], gap="large")
+for column, task, draw, key, label, icon in (
+    (picture, "images", "picture", "classify", "Classify an image", ":material/image_search:"),
+    (line, "text", "line", "go-write", "Write like Shakespeare", ":material/edit_note:"),
+):
+    with column:
+        first = next((reference for reference in shipped if reference.card.task == task), None)
+        if first:
+            live(draw, first)
+        if st.button(label, type="primary", icon=icon, key=key):
+            switch_page(task)
 
-for column, (name, (icon, question, today)) in zip(st.columns(3), BOTTLENECKS.items(), strict=True):
-    with column.container(border=True, height="stretch"):
-        st.markdown(f"#### {icon} {name}")
-        st.markdown(f"**{question}**")
-        st.markdown(today)
-        for room in sections().get(name, []):
-            page_link(room.name, room.question)
-
-ships, machine = st.columns([3, 2], gap="large")
-with ships:
-    shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
+doors({reference.name for reference in shipped})
+with st.expander("All pages", icon=":material/apps:"):
+    rooms()
+with st.expander("Checkpoints and machine", icon=":material/inventory_2:"):
     if shipped:
-        st.markdown(shipped_table(shipped))
+        st.markdown(shipped_list(shipped))
         st.caption(
             "Accuracy on the 10,000 CIFAR-10 test images with each recipe's own test-time augmentation; bits per character on "
             "the last tenth of Tiny Shakespeare, which training never saw: less is better."
         )
     else:
         st.markdown("**No checkpoint ships with this copy.** Train one under Images, and every page can use it.")
-with machine:
-    st.markdown("**This machine**")
     st.fragment(under_way, run_every=3.0 if active_runs() else None)()

@@ -6,42 +6,63 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.checkpoints.store import CheckpointRef
+from core.checkpoints.store import Card, CheckpointRef
 from core.common.errors import LabError
+from core.common.pixels import enlarge
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
-from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
-from pages.shared.image_view import SHOWN_PX, DecodedUpload, look, predict, true_class
+from pages.shared.image_view import DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, example_row, upload_box
+from pages.shared.url import write_url
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
     from core.inference.images import Prediction
 
 
+IMAGE_PX = 160
+"""Side of both images: they fit beside each other on a phone, and each pixel of the model's becomes 5x5 of the screen's."""
+WELL_CALIBRATED = 0.05
+"""Largest mean gap (0..1) between probability and accuracy on test images at which a page speaks of calibration."""
+
+
 def classify_view() -> None:
-    controls, answer = st.columns([1, 2], gap="large")
+    answer, controls = st.columns([2, 1], gap="large")  # on a phone the answer stands above what it was asked with
     with controls:
         first = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
-        compare = st.toggle("Compare with a second one", key="compare", persist_state="session")
-        second = None
-        if first and compare:
-            second = checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
-        image = upload_box()
+        image = upload_box(first.card.dataset) if first else None
+    second = None
     with answer:
         if first is None:
             return
-        if image is None:
-            example_row()
-            st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
-        else:
-            _answers(image, [first] + ([second] if second else []))
+        answers = st.container()
+        second = _second(first)
+        with answers:
+            if image is None:
+                example_row()
+                st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
+            else:
+                _answers(image, [first] + ([second] if second else []))
     how_it_works([reference for reference in (first, second) if reference])
+
+
+def _second(first: CheckpointRef) -> CheckpointRef | None:
+    """The checkpoint to compare with, if that is wanted: `?second=` says so too."""
+    state = st.session_state
+    if state.get("compare-visit") != state["visit"]:
+        state["compare-visit"] = state["visit"]
+        if "second" in st.query_params:
+            state["compare"] = True
+    if st.toggle("Compare with a second checkpoint", key="compare", persist_state="session"):
+        return checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
+    write_url("second", "second", None)
+    return None
 
 
 def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
@@ -50,16 +71,13 @@ def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
     except LabError as error:
         show_error(f"{image.title}: {error}" if image.title else error)
         return
+    _images(image, seen)  # they need no model: they are there at once
     columns = st.columns(len(references), gap="medium")
-    # The images stand below, but need no model: they are there at once, also where the answer has to wait for it.
-    _images(image, seen)
     with columns[0]:
         until_ready()
     answers: list[Prediction | None] = []
     for column, reference in zip(columns, references, strict=True):
         with column:
-            if len(references) > 1:
-                st.markdown(f"**{escape_markdown(reference.label)}**")
             answers.append(_answer_of(image, reference))
     # Two charts show the same classes in the same order, as far as both know them, to be read across.
     rows = list(dict.fromkeys(name for answer in answers if answer for name, _ in answer.top))
@@ -85,43 +103,58 @@ def _one_answer(
     """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
     by_class = dict(zip(reference.card.image_data.classes, prediction.probabilities, strict=True))
+    calibrated, words = sureness(reference.card, prediction)
+    model, shown = escape_markdown(reference.label), f"{escape_markdown(label)} · {percent(probability)}"
     if prediction.likely_none_of_these:
+        st.markdown(f"## Nearest class for {model}: {shown}")
         st.warning(_warning(reference), icon=":material/help:")
-        st.markdown(f"## nearest: {escape_markdown(label)} · {percent(probability)}")
     else:
-        st.markdown(f"## {escape_markdown(label)} · {percent(probability)}")
-    true_class(image, label)
+        st.markdown(f"## {model} says {shown}")
+    st.markdown(words)
+    true_class(image, label, reference.card.image_data.classes)
     show_figure(
         top_bars(
             [(name, by_class[name]) for name in rows if name in by_class],
             dark=dark(),
             colour=colour_of(reference.card.model, dark=dark()),
-            calibrated=reference.card.calibration.images > 0,
+            calibrated=calibrated,
         ),
         key=key,
         buttons=(),
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
-    st.caption(
-        f"Answered in {prediction.latency_ms:.0f} ms by {escape_markdown(reference.label)}: {describe(reference)}."
-    )
-    if not reference.card.calibration.images:
-        st.caption(UNCALIBRATED)
-    number = {} if image.number is None else {"image": str(image.number)}
-    page_link("attribution", f"Why {escape_markdown(label)}?", view="Explain", checkpoint=reference.name, **number)
+    query = {"view": "Explain", "checkpoint": reference.name} | image.query(reference.card.dataset.name)
+    page_link("attribution", f"Why {escape_markdown(label)}?", **query)
+    with st.expander("Details"):
+        st.markdown(f"Answered in {prediction.latency_ms:.0f} ms by {model}: {describe(reference)}.")
+        st.markdown(f"Its classes: {_classes(reference)}.")
+
+
+def sureness(card: Card, prediction: Prediction) -> tuple[bool, str]:
+    """Whether its probabilities may be called calibrated, and what the page says of them."""
+    images, gap = card.calibration.images, card.metrics.get("test_ece")
+    measured = f"off by {100 * gap:.1f} points on average" if isinstance(gap, int | float) else ""
+    if images and not prediction.likely_none_of_these and (not measured or gap <= WELL_CALIBRATED):
+        return True, f"Calibrated probability, {measured or f'set on {images:,} validation images'}."
+    words = f"Probability, if it is one of these {len(card.image_data.classes)} classes"
+    if not images:
+        return False, f"{words}. How far to trust it was not measured."
+    return False, f"{words}, {measured}." if measured and gap > WELL_CALIBRATED else f"{words}."
 
 
 def _images(image: InputImage, seen: DecodedUpload) -> None:
     side = seen.pixels.shape[0]
-    with st.container(horizontal=True, gap="medium"):
-        with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            show_image(seen.preview, width=SHOWN_PX, alt=f"The image as it came: {image.title}")
+    with st.container(horizontal=True, gap="small"):
+        with st.container(width=IMAGE_PX + 4, gap="xsmall"):
+            show_image(seen.preview, width=IMAGE_PX, alt=f"The image as it came: {image.title}")
             notes = "".join(f", {escape_markdown(note)}" for note in seen.notes)
             st.caption(
                 f"What you gave: {escape_markdown(image.title)}, {seen.width}×{seen.height} {seen.format}{notes}"
             )
-        with st.container(width=SHOWN_PX + 6, gap="xsmall"):
-            show_image(seen.enlarged, width=SHOWN_PX, alt=f"The same image as {side} by {side} large pixels")
+        with st.container(width=IMAGE_PX + 4, gap="xsmall"):
+            show_image(
+                enlarge(seen.pixels, IMAGE_PX), width=IMAGE_PX, alt=f"The same image as {side} by {side} large pixels"
+            )
             st.caption(f"What the model sees: {side}×{side} pixels")
 
 
@@ -132,7 +165,7 @@ def _classes(reference: CheckpointRef) -> str:
 
 def _warning(reference: CheckpointRef) -> str:
     rate = reference.card.calibration.false_alarm_rate
-    text = f"This is probably none of the {len(reference.card.image_data.classes)} classes ({_classes(reference)})."
+    text = f"This is probably none of the {len(reference.card.image_data.classes)} classes."
     if rate is None:
         return text
-    return f"{text} About {max(1, round(100 * rate))} in 100 images that are one of them get this warning too."
+    return f"{text} About {max(1, round(100 * rate))} in 100 familiar images get this warning too."

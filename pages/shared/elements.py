@@ -30,6 +30,23 @@ def show_image(image: bytes | str, *, width: int, alt: str) -> None:
     st.image(f"data:{_kind(data)};base64,{base64.b64encode(data).decode()}", width=width, alt=alt)
 
 
+def clickable_image(
+    image: bytes,
+    label: str,
+    *,
+    key: str,
+    alt: str,
+    on_click: Callable[..., None],
+    args: tuple[Any, ...],
+    width: int = 84,
+) -> None:
+    """An image with a button below it, as one piece: a click anywhere presses the button (see clickable.css)."""
+    st.html(Path(__file__).with_name("clickable.css"))
+    with st.container(key=f"clickable-{key}", width=width + 2, gap=None):
+        show_image(image, width=width, alt=alt)
+        st.button(label, key=key, on_click=on_click, args=args, type="tertiary", width="stretch")
+
+
 def show_figure(
     figure: Figure,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,10 @@ def predict(fingerprint: str, pixels: np.ndarray, *, _checkpoint: Checkpoint) ->
     return classify(_checkpoint, pixels[None].copy())[0]
 
 
-def true_class(image: InputImage, answer: str) -> None:
-    """Whether the answer to an image is right, where its class is known."""
-    if image.label:
-        icon = ":material/check: right" if image.label == answer else ":material/close: wrong"
-        st.caption(f"{icon}, the test set says {escape_markdown(image.label)}")
+def true_class(image: InputImage, answer: str, classes: Sequence[str]) -> None:
+    """Whether the answer to an image is right, where its class is known. classes: those of the checkpoint."""
+    if not image.label:
+        return
+    icon = ":material/check: right" if image.label == answer else ":material/close: wrong"
+    verdict = icon if image.label in classes else "This checkpoint does not know its class"
+    st.markdown(f"{verdict}, the test set says {escape_markdown(image.label)}")

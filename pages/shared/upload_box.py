@@ -10,15 +10,18 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.common.errors import LabError
+from core.data import DATASETS, dataset_status
+from core.data.dataset import DatasetCard, ImageDataset
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.elements import show_image
+from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
-from pages.shared.text import show_error
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked, write_url
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
-KEY = "input-image"
+KEY, EXAMPLE = "input-image", "example"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +35,25 @@ class InputImage:
     """Its true class, where known."""
     number: int | None = None
     """In the test set, where it is from there."""
+    dataset: str = ""
+    """Whose test set that is, by its registry name."""
+    example: str | None = None
+    """Which of the drawn examples it is."""
+
+    def query(self, name: str) -> dict[str, str]:
+        """What an address says to open it again, where it can. name: the dataset of the checkpoint there."""
+        if self.example:
+            return {EXAMPLE: self.example}
+        return {"image": str(self.number)} if self.number is not None and self.dataset == name else {}
 
 
-def upload_box() -> InputImage | None:
-    """The controls; returns the image to classify, if there is one. It stays when pages or checkpoints change."""
+def upload_box(data: DatasetCard) -> InputImage | None:
+    """The controls; returns the image to classify, if there is one. It stays when pages or checkpoints change.
+
+    data: what the checkpoint was trained on, whose test set is offered. `?example=ship` opens a drawn example.
+    """
+    if linked(EXAMPLE, EXAMPLE, _example, None) and st.session_state[EXAMPLE]:
+        show_input(st.session_state[EXAMPLE])
     here = st.session_state["visit"]
     arrived = st.session_state.get("box-visit") != here
     if arrived:  # Streamlit forgets what the widgets of another page held, unless it is said again
@@ -56,12 +74,15 @@ def upload_box() -> InputImage | None:
         file = st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
         _take_if_new("camera", file)
     else:
-        _test_image(arrived)
+        _test_image(data, arrived)
     if st.session_state.get(KEY) is not None:
         st.button(
             "Back to the examples", key="clear-image", icon=":material/arrow_back:", on_click=show_input, args=(None,)
         )
-    return st.session_state.get(KEY)
+    image: InputImage | None = st.session_state.get(KEY)
+    named = st.query_params.get(EXAMPLE)
+    write_url(EXAMPLE, EXAMPLE, named if image and image.example == named else None)
+    return image
 
 
 def show_input(image: InputImage | None) -> None:
@@ -79,14 +100,24 @@ def show_test_image(number: int) -> None:
 
 
 def example_row() -> None:
-    """Thumbnails to click, for people without a photo at hand."""
-    st.markdown("**Upload a photo, or try one of these drawings:**")
+    """Images to click, for people without a photo at hand."""
+    st.markdown("**Click a drawing, or upload a photo:**")
     with st.container(horizontal=True, gap="small"):
         for title, data in examples().items():
-            with st.container(width=92, gap="xsmall"):
-                show_image(data, width=92, alt=f"Example drawing: {title}")
-                image = InputImage(data=data, title=f"drawn example, {title}")
-                st.button(title.capitalize(), key=f"example-{title}", on_click=_set, args=(image,), width="stretch")
+            clickable_image(
+                data,
+                title.capitalize(),
+                key=f"example-{title}",
+                alt=f"Example drawing: {title}",
+                on_click=_set,
+                args=(_example(title),),
+            )
+
+
+def _example(title: str) -> InputImage:
+    if title not in examples():
+        raise LabError(f"There is no example {title[:60]}: choose one of {', '.join(examples())}.")
+    return InputImage(data=examples()[title], title=f"drawn example, {title}", example=title)
 
 
 def _upload_key() -> str:
@@ -95,44 +126,68 @@ def _upload_key() -> str:
     return f"upload-{number}" if number else "upload"
 
 
-def _test_image(arrived: bool) -> None:
-    if not dataset_or_offer("cifar10", "show you one of its test images", key="test-image"):
+def _test_image(data: DatasetCard, arrived: bool) -> None:
+    found = _test_set(data)
+    if found is None:
         return
-    try:
-        loaded = dataset("cifar10")
-    except LabError as error:
-        show_error(error)
-        return
-    count = len(loaded.test)
+    count = len(found.test)
     shown: InputImage | None = st.session_state.get(KEY)
-    taken = None if shown is None else shown.number
+    taken = shown.number if shown and shown.dataset == data.name else None
     number = st.session_state.pop("wanted-index", None)
     if number is None and (arrived or "test-index" not in st.session_state):
         number = random.randrange(count) if taken is None else taken
+    elif number is None and st.session_state["test-index"] >= count:  # of another checkpoint's larger test set
+        number = random.randrange(count)
     if number is not None:
         if number >= count:  # an address may say anything
             st.warning(f"There are {count:,} test images, from number 0 on: this is the last.")
         st.session_state["test-index"] = min(number, count - 1)
-    st.number_input("Test image number", 0, count - 1, step=1, key="test-index", on_change=_take_test)
-    st.button("Another one", key="another", icon=":material/shuffle:", on_click=_another, args=(count,))
+    st.number_input(
+        "Test image number", 0, count - 1, step=1, key="test-index", on_change=_take_test, args=(data.name,)
+    )
+    st.button("Another one", key="another", icon=":material/shuffle:", on_click=_another, args=(data.name, count))
     if taken != st.session_state["test-index"]:
-        _take_test()
+        _take_test(data.name)
 
 
-def _another(count: int) -> None:
+def _test_set(data: DatasetCard) -> ImageDataset | None:
+    """The dataset, or None with a sentence on the page: it is offered, gone, or has no test images."""
+    title = escape_markdown(data.title)
+    if data.name in DATASETS:
+        if not dataset_or_offer(data.name, "show you one of its test images", key="test-image"):
+            return None
+    else:
+        try:
+            dataset_status(data.name)
+        except LabError:
+            st.info(f"{title} is no longer on this machine: upload an image instead.")
+            return None
+    try:
+        with st.spinner(f"Reading {title}"):
+            found = dataset(data.name)
+    except LabError as error:
+        show_error(error)
+        return None
+    if not len(found.test):
+        st.info(f"{title} has no test images: upload an image instead.")
+        return None
+    return found
+
+
+def _another(name: str, count: int) -> None:
     st.session_state["test-index"] = random.randrange(count)
-    _take_test()
+    _take_test(name)
 
 
-def _take_test() -> None:
+def _take_test(name: str) -> None:
     from PIL import Image
 
     index = int(st.session_state["test-index"])
-    loaded = dataset("cifar10")
+    found = dataset(name)
     buffer = io.BytesIO()
-    Image.fromarray(loaded.test.images[index]).save(buffer, "PNG")
-    label = loaded.card.classes[int(loaded.test.labels[index])]
-    _set(InputImage(data=buffer.getvalue(), title=f"test image {index}", label=label, number=index))
+    Image.fromarray(found.test.images[index]).save(buffer, "PNG")
+    label = found.card.classes[int(found.test.labels[index])]
+    _set(InputImage(data=buffer.getvalue(), title=f"test image {index}", label=label, number=index, dataset=name))
 
 
 def _take(key: str) -> None:

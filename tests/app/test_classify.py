@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Calibration, Card, load_checkpoint
 from core.data import DATASETS
-from core.data.dataset import ImageDataset
+from core.data.dataset import ImageDataset, Split
 from core.data.decode import decode_image, fit_to_model
 from pages.shared import tasks
 from tests.app.conftest import (
@@ -22,6 +22,7 @@ from tests.app.conftest import (
     chart,
     click,
     follow,
+    plain_image,
     random_image,
     read,
     rerun,
@@ -46,6 +47,11 @@ def headline(at: AppTest) -> str:
     return found[0]
 
 
+def shown(at: AppTest) -> str:
+    """What the image is called that the page is about."""
+    return str(at.session_state["input-image"].title)
+
+
 def give(at: AppTest, data: bytes, name: str = "photo.png") -> AppTest:
     rerun(at.file_uploader(key="upload").set_value((name, data, "image/png")))
     return at
@@ -58,7 +64,7 @@ def test_an_upload_is_answered_as_core_answers_it(open_page: Open, shipped: Card
     rgb = decode_image(random_image()).rgb
     expected = classify(load_checkpoint(str(lab_home / "none" / "tiny")), fit_to_model(rgb)[None])[0]
     label, probability = expected.top[0]
-    assert headline(at) == f"## {label} · {100 * probability:.0f}%"
+    assert headline(at) == f"## Tiny says {label} · {100 * probability:.0f}%"
     said = texts(at)
     assert "photo.png, 64×48 PNG" in said
     assert "What the model sees: 32×32 pixels" in said
@@ -97,7 +103,7 @@ def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab
     for threshold in (1000.0, -1000.0):
         write_checkpoint(lab_home / "none" / "tiny", threshold=threshold)
         at = give(open_page("images"), random_image())
-        assert bool(at.warning) == headline(at).startswith("## nearest: ") == (threshold < 0)
+        assert bool(at.warning) == headline(at).startswith("## Nearest class for Tiny: ") == (threshold < 0)
     assert "probably none of the 10 classes" in at.warning[0].value
     assert "About 5 in 100" in at.warning[0].value
 
@@ -108,6 +114,9 @@ def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab
         answers = [element.value for element in at.markdown if element.value.startswith("## ")]
         assert len(answers) == 2
         assert len({at.selectbox(key=key).value for key in ("checkpoint", "second")}) == count
+        assert {answer.split(" says ")[0] for answer in answers} == (
+            {"## Tiny"} if count == 1 else {"## Tiny", "## Other"}
+        )
         if count == 1:
             assert answers[0] == answers[1]
         write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
@@ -123,7 +132,7 @@ def test_a_link_opens_with_its_checkpoint(open_page: Open, shipped: Card, lab_ho
 
 
 def test_a_link_cannot_plant_a_image(open_page: Open, shipped: Card) -> None:
-    at = rerun(open_page("images", second=HOSTILE).toggle(key="compare").set_value(True))
+    at = open_page("images", second=HOSTILE)
     assert HOSTILE in read(at.warning[0].value)
     assert "![" not in sources(at)
     assert "](http:evil" not in sources(at)
@@ -145,7 +154,8 @@ def test_without_a_calibration_none_is_claimed(open_page: Open, lab_home: Path) 
     (folder / "card.json").write_text(dataclasses.replace(card, calibration=Calibration()).to_json())
     at = give(open_page("images"), random_image())
     assert claim in texts(at)
-    assert "uncalibrated probability (%)" in at.get("plotly_chart")[0].proto.spec
+    assert "probability, if it is one of these (%)" in at.get("plotly_chart")[0].proto.spec
+    assert "Probability, if it is one of these 10 classes. How far to trust it was not measured." in texts(at)
     assert claim in texts(open_page("images", view="Evaluate"))
 
 
@@ -170,7 +180,7 @@ def test_a_card_that_was_rewritten_is_believed_at_once(open_page: Open, lab_home
     sharper = dataclasses.replace(card.calibration, temperature=0.01, energy_threshold=-1000.0)
     (folder / "card.json").write_text(dataclasses.replace(card, calibration=sharper).to_json())
     at.run()
-    assert headline(at).startswith("## nearest: ")
+    assert headline(at).startswith("## Nearest class for ")
     assert headline(at).split(" · ")[1] != before.split(" · ")[1]
 
 
@@ -198,6 +208,60 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     wait_for(lambda: task.done)
     assert task.stopped
     assert rerun(at).button(key="fetch-test-image")
+
+
+def with_card(folder: Path, card: Card, gap: float | None, images: int = 5000, threshold: float = 1000.0) -> None:
+    calibration = Calibration(temperature=2.0, energy_threshold=threshold, false_alarm_rate=0.05, images=images)
+    metrics = {"test_accuracy": 0.5} | ({} if gap is None else {"test_ece": gap})
+    (folder / "card.json").write_text(dataclasses.replace(card, calibration=calibration, metrics=metrics).to_json())
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"gap": 0.0123}, "Calibrated probability, off by 1.2 points on average."),
+        ({"gap": None}, "Calibrated probability, set on 5,000 validation images."),
+        ({"gap": 0.081}, "Probability, if it is one of these 10 classes, off by 8.1 points on average."),
+        ({"gap": 0.0123, "threshold": -1000.0}, "Probability, if it is one of these 10 classes."),
+        (
+            {"gap": None, "images": 0},
+            "Probability, if it is one of these 10 classes. How far to trust it was not measured.",
+        ),
+    ],
+)
+def test_calibrated_is_said_where_it_was_measured_well_and_the_image_is_like_the_data(
+    open_page: Open, shipped: Card, lab_home: Path, card: dict[str, float], words: str
+) -> None:
+    with_card(lab_home / "none" / "tiny", shipped, **card)  # type: ignore[arg-type]
+    at = give(open_page("images"), random_image())
+    assert words in [read(element.value) for element in at.markdown]
+    axis = "calibrated probability (%)" if words.startswith("Calibrated") else "probability, if it is one of these (%)"
+    assert f'"{axis}"' in at.get("plotly_chart")[0].proto.spec
+
+
+def test_an_address_opens_a_drawing_and_drops_it_for_another(open_page: Open, shipped: Card) -> None:
+    at = open_page("images", example="apple")
+    assert "drawn example, apple" in texts(at)
+    (query,) = (link.proto.query_string for link in at.get("page_link") if link.proto.label.startswith("Why "))
+    assert query == "view=Explain&checkpoint=tiny&example=apple"
+    rerun(at.file_uploader[0].set_value(("photo.png", random_image(), "image/png")))
+    assert "photo.png" in texts(at)
+    assert "example" not in at.query_params
+    follow(at, "images", example="ship")
+    assert "drawn example, ship" in texts(at)
+    at = open_page("images", example=HOSTILE)
+    assert "There is no example" in texts(at)
+    assert "![" not in sources(at)
+    assert at.button(key="example-ship")
+
+
+def test_an_address_with_two_checkpoints_compares_them(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
+    at = open_page("images", checkpoint="tiny", second="other", example="car")
+    assert len(at.get("plotly_chart")) == 2
+    rerun(at.toggle(key="compare").set_value(False))
+    assert len(at.get("plotly_chart")) == 1
+    assert "second" not in at.query_params
 
 
 @pytest.fixture
@@ -231,13 +295,13 @@ def test_a_test_image_goes_with_the_link_to_its_explanation_and_back(
     rerun(at.number_input(key="test-index").set_value(7))
     (query,) = (link.proto.query_string for link in at.get("page_link") if link.proto.label.startswith("Why "))
     follow(at, "attribution", **dict(parse_qsl(query)))
-    assert "test image 7" in texts(at)
+    assert shown(at) == "test image 7"
     assert dict(at.query_params) == {"view": "Explain", "checkpoint": "tiny", "image": "7"}, "nothing to be written"
     follow(at, "images")
-    assert "test image 7" in texts(at)
+    assert shown(at) == "test image 7"
     rerun(at.number_input(key="test-index").set_value(9))
     follow(at, "attribution", **dict(parse_qsl(query)))  # pressed before the page had the new number
-    assert "test image 7" in texts(at)
+    assert shown(at) == "test image 7"
     assert at.query_params["image"] == "7"
 
 
@@ -245,15 +309,15 @@ def test_back_to_an_address_without_a_test_image_shows_what_was_there(
     open_page: Open, shipped: Card, test_set: ImageDataset, warm: None
 ) -> None:
     at = follow(click(open_page("images"), "example-ship"), "attribution")
-    assert "drawn example, ship" in texts(at)
+    assert shown(at) == "drawn example, ship"
     at.segmented_control(key="source").set_value("Test set").run()
     rerun(at.number_input(key="test-index").set_value(7))
     assert at.query_params["image"] in ("7", ["7"])
     follow(at, "attribution")
-    assert "drawn example, ship" in texts(at)
+    assert shown(at) == "drawn example, ship"
     assert "image" not in at.query_params
     follow(at, "attribution", image="7")
-    assert "test image 7" in texts(at)
+    assert shown(at) == "test image 7"
     click(at, "clear-image")
     assert at.button(key="example-ship")
     assert "image" not in at.query_params
@@ -268,7 +332,7 @@ def test_a_test_image_from_another_page_is_not_named_before_another_is_chosen(
     rerun(at.number_input(key="test-index").set_value(7))
     for _ in range(2):
         at = rerun(follow(at, "attribution"))
-        assert "test image 7" in texts(at)
+        assert shown(at) == "test image 7"
         assert "image" not in at.query_params
     rerun(at.number_input(key="test-index").set_value(8))
     assert at.query_params["image"] in ("8", ["8"])
@@ -283,3 +347,66 @@ def test_back_to_the_examples_names_no_file_any_more(open_page: Open, shipped: C
     assert (box.value, box.key != "upload") == (None, True), "another box: the old one would go on naming the file"
     rerun(box.set_value(("photo.png", random_image(), "image/png")))
     assert "photo.png, 64×48 PNG" in texts(at)
+
+
+def folder_of_classes(root: Path) -> Path:
+    """Twelve images of each of two classes, and a test part of three each: of plain red and plain blue."""
+    for split, count in (("train", 12), ("test", 3)):
+        for name, colour in (("red", (200, 20, 20)), ("blue", (20, 20, 200))):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number}.png").write_bytes(plain_image((colour[0], number, colour[2])))
+    return root
+
+
+def trained_on(lab_home: Path, name: str, title: str, classes: tuple[str, ...]) -> None:
+    """A second checkpoint, of another dataset."""
+    from core.checkpoints.store import save_checkpoint
+    from core.models import build_model
+
+    card = write_checkpoint(lab_home / "none" / "other", title="Other")
+    data = dataclasses.replace(card.image_data, name=name, title=title, classes=classes)
+    config = {"classes": len(classes)}
+    other = dataclasses.replace(card, dataset=data, model_config=config)
+    save_checkpoint(lab_home / "none" / "other", build_model("simple_cnn", config), other)
+
+
+def test_the_test_set_is_that_of_the_checkpoints_data(
+    open_page: Open, shipped: Card, lab_home: Path, tmp_path: Path, test_set: ImageDataset
+) -> None:
+    root = folder_of_classes(tmp_path / "plain")
+    trained_on(lab_home, f"folder:{root}", "plain", ("blue", "red"))
+    at = open_page("images", checkpoint="other")
+    rerun(at.segmented_control(key="source").set_value("Test set"))
+    for number, label in ((0, "blue"), (5, "red")):
+        rerun(at.number_input(key="test-index").set_value(number))
+        assert f"the test set says {label}" in texts(at)
+    (query,) = (link.proto.query_string for link in at.get("page_link") if link.proto.label.startswith("Why "))
+    assert query == "view=Explain&checkpoint=other&image=5"
+    rerun(at.selectbox(key="checkpoint").set_value("tiny"))
+    assert f"the test set says {test_set.card.classes[int(test_set.test.labels[5])]}" in texts(at)
+    rerun(at.number_input(key="test-index").set_value(len(test_set.test) - 1))
+    rerun(at.selectbox(key="checkpoint").set_value("other"))
+    assert at.number_input(key="test-index").value < 6, "the folder has six test images"
+    assert not at.warning
+    rerun(at.toggle(key="compare").set_value(True))
+    assert "This checkpoint does not know its class, the test set says" in texts(at)
+
+
+def test_a_test_set_that_is_gone_or_empty_is_one_sentence(
+    open_page: Open, shipped: Card, lab_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_on(lab_home, f"folder:{tmp_path / 'gone'}", HOSTILE, ("blue", "red"))
+    at = open_page("images", checkpoint="other")
+    rerun(at.segmented_control(key="source").set_value("Test set"))
+    assert [read(info.value) for info in at.info] == [
+        f"{HOSTILE} is no longer on this machine: upload an image instead."
+    ]
+    assert "![" not in sources(at)
+    data = synthetic()
+    empty = dataclasses.replace(data, test=Split(images=data.test.images[:0], labels=data.test.labels[:0]))
+    source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: empty, is_ready=lambda: True)
+    monkeypatch.setitem(DATASETS, "cifar10", source)
+    rerun(at.selectbox(key="checkpoint").set_value("tiny"))
+    assert [read(info.value) for info in at.info] == ["CIFAR-10 has no test images: upload an image instead."]

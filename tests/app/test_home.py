@@ -5,16 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from core.checkpoints.store import Card
+from core.checkpoints.store import Card, load_checkpoint
+from core.data.decode import decode_image, fit_to_model
 from core.jobs import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.training.recipes import RECIPES
+from pages.home.doors import DOORS, LEARN
+from pages.home.live import Explanation, covering_words
+from pages.shared.examples import examples
 from pages.shared.registry import pages
-from tests.app.conftest import Open, click, sources, texts
+from pages.shared.warmup import Warmup, warmup
+from tests.app.conftest import Open, click, sources, texts, write_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -45,11 +52,80 @@ def test_home_shows_a_language_model_with_its_bits(open_page: Open, scribe: Card
     at = open_page("home")
     said = texts(at)
     assert (
-        f"| Scribe | {2 / math.log(2):.2f} bits/character | {scribe.parameters:,} | {scribe.size_bytes / 1e3:.0f} kB |"
-        in said
+        f"- **Scribe**: {2 / math.log(2):.2f} bits/character · {scribe.parameters:,} parameters · "
+        f"{scribe.size_bytes / 1e3:.0f} kB" in said
     )
-    assert "| Tiny | 12.3% | 42,442 | 170 kB |" in said
+    assert "- **Tiny**: 12.3% · 42,442 parameters · 170 kB" in said
     assert "170\N{NO-BREAK SPACE}kB" in sources(at), "a narrow column must not take it apart"
+
+
+def test_home_answers_live_as_core_does(
+    open_page: Open, scribe: Card, shipped: Card, lab_home: Path, warm: None
+) -> None:
+    """The answer to the drawing, what covering a tenth of its map does, and a line that the language model writes."""
+    from core.attribution.evidence.masking import covered_probabilities, most_important
+    from core.attribution.explainer import Explainer
+    from core.attribution.methods.registry import get_method
+    from core.images.figures import percent
+    from core.inference.generate import write
+    from core.inference.images import classify
+    from core.inference.sampling import SamplingConfig
+
+    said = texts(open_page("home"))
+    checkpoint = load_checkpoint(str(lab_home / "none" / "tiny"))
+    pixels = fit_to_model(decode_image(examples()["ship"]).rgb)
+    label, probability = classify(checkpoint, pixels[None])[0].top[0]
+    assert f"## Tiny says {label} · {percent(probability)}" in said
+    explainer, target = Explainer(checkpoint), shipped.image_data.classes.index(label)
+    found = explainer.attribute(get_method("grad_cam"), pixels, target, baseline="mean")
+    masks = np.stack([np.zeros(pixels.shape[:2], bool), most_important(found.magnitude, 0.1)])
+    before, after = covered_probabilities(explainer, pixels, masks, baseline="mean")
+    now = shipped.image_data.classes[int(after.argmax())]
+    then = f"still {label}" if now == label else f"now {now}"
+    change = f"{label} goes from {percent(float(before[target]))} to {percent(float(after[target]))}, {then}."
+    assert f"**Cover the 10% that count most:** {change}" in said
+    writer = load_checkpoint(str(lab_home / "none" / "scribe"))
+    config = SamplingConfig(length=90, temperature=0.6)
+    line = "".join(item.character for item in write(writer, "ROMEO:\n", config)).strip().splitlines()[0]
+    assert f"## “{' '.join(line.split())}”" in said
+    assert "Written letter by letter by Scribe" in said
+
+
+def test_home_says_whether_the_answer_changes() -> None:
+    why = Explanation(values=np.zeros((2, 2)), signed=False, title="Grad-CAM", before=0.987, after=0.3, now="bird")
+    start = "**Cover the 10% that count most:** ship goes from 99% to 30%"
+    assert covering_words("ship", why) == f"{start}, now bird."
+    assert covering_words("ship", dataclasses.replace(why, now="ship")) == f"{start}, still ship."
+
+
+def test_home_waits_for_pytorch_with_its_page_drawn(
+    open_page: Open, scribe: Card, shipped: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Warmup, "start", lambda self, pause_s=0.0: None)
+    monkeypatch.setenv("LAB_WARM", "1")
+    at = open_page("home")
+    assert [caption.value for caption in at.main.caption].count(":material/hourglass_top: Starting") == 2
+    assert at.button(key="classify")
+    assert "says" not in texts(at)
+    warmup().error = "no libtorch"
+    assert "The live example cannot start: no libtorch" in texts(open_page("home"))
+
+
+def test_every_door_leads_to_a_view_with_what_it_names(open_page: Open, lab_home: Path, shipped: Card) -> None:
+    links = [door for doors in DOORS.values() for door in doors]
+    assert len(LEARN) == 5
+    for _, page, query in links:
+        assert page in pages()
+        assert query.get("view", "Train") in pages()[page].views or "view" not in query
+        assert query.get("example", "ship") in examples()
+    named = {link.proto.label for link in open_page("home").get("page_link")}
+    assert "Train on a text file" in named
+    assert "An apple it never learned" not in named, "its checkpoint is not here"
+    write_checkpoint(lab_home / "none" / "fast_resnet")
+    (link,) = (
+        link.proto for link in open_page("home").get("page_link") if link.proto.label == "An apple it never learned"
+    )
+    assert (link.page, link.query_string) == ("images", "checkpoint=fast_resnet&example=apple")
 
 
 @pytest.mark.parametrize(

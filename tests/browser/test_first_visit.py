@@ -17,8 +17,13 @@ JPEG = ("car.jpg", "image/jpeg", photo())
 def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("heading", name="Bottleneck Lab")).to_be_visible()
-    for bottleneck in ("Data", "Trust", "Compute"):
-        expect(page.get_by_role("heading", name=re.compile(rf"{bottleneck}$"))).to_be_visible()
+    expect(answer(page)).to_have_text(re.compile(r"^Fast ResNet says ship · \d"), timeout=60_000)
+    expect(page.get_by_text("Cover the 10% that count most")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("img", name=re.compile("^Grad-CAM: heatmap"))).to_be_visible()
+    expect(page.get_by_text("Written letter by letter by")).to_be_visible()
+    for door in ("Teach with it", "Learn in 15 minutes", "Use my data"):
+        expect(page.get_by_role("heading", name=re.compile(rf"{door}$"))).to_be_visible()
+    no_overflow(page)
     page.get_by_role("button", name="Classify an image").click()
     expect(page.get_by_role("heading", name="Images")).to_be_visible()
     expect(page).to_have_url(re.compile("/images"))
@@ -30,6 +35,7 @@ def test_a_photo_gets_a_label_and_a_probability(page: Page) -> None:
     expect(answer(page)).to_be_visible()
     expect(page.get_by_text(re.compile(r"What the model sees: 32×32 pixels"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"car\.jpg, 640×480 JPEG"))).to_be_visible()
+    page.get_by_text("Details", exact=True).click()
     expect(page.get_by_text(re.compile(r"Answered in \d+ ms by"))).to_be_visible()
 
 
@@ -49,7 +55,7 @@ def test_every_choice_is_one_step_of_the_browser(page: Page) -> None:
     press(page, "example-ship")
     expect(answer(page)).to_be_visible()
     page.get_by_role("link", name=re.compile("^Why ")).click()
-    explained = re.compile(r"/attribution\?view=Explain&checkpoint=\w+$")
+    explained = re.compile(r"/attribution\?view=Explain&checkpoint=\w+&example=ship$")
     expect(page).to_have_url(explained)
     baseline = page.locator(".st-key-why-baseline").get_by_role("combobox")
     expect(baseline).to_have_value(re.compile("^Mean"))
@@ -68,6 +74,26 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
         page.goto(address)
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("address", "says"), [("/", "ship"), ("/images?example=ship", "ship")])
+def test_the_answer_stands_on_the_first_screen(page: Page, address: str, says: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(address)
+    expect(answer(page)).to_have_text(re.compile(rf"^\w.* says {says} · \d"), timeout=60_000)
+    box = answer(page).bounding_box()
+    assert box
+    assert box["y"] + box["height"] < 700
+    no_overflow(page)
+
+
+def test_a_click_on_an_example_image_is_answered(page: Page) -> None:
+    page.goto("/images")
+    box = page.locator(".st-key-clickable-example-bird img").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(answer(page)).to_have_text(re.compile(r"says bird · \d"))
 
 
 @pytest.mark.parametrize("param", ["run", "checkpoint"])

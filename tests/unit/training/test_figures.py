@@ -116,7 +116,7 @@ def test_top_bars_show_probabilities_in_percent_likeliest_on_top() -> None:
     assert figure.layout.yaxis.autorange == "reversed"
     assert figure.layout.xaxis.title.text == "calibrated probability (%)"
     title = top_bars([("cat", 0.7)], dark=False, calibrated=False).layout.xaxis.title.text
-    assert title == "uncalibrated probability (%)"
+    assert title == "probability, if it is one of these (%)"
 
 
 def test_curves_hold_validation_against_training_just_before_it() -> None:

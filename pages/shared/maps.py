@@ -1,0 +1,57 @@
+"""Attribution maps and what covering their pixels does, kept while checkpoint, image and question stay the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from core.attribution.method import Progress, no_progress
+from core.attribution.methods.registry import get_method
+from core.checkpoints.store import CheckpointRef
+from pages.shared.resources import explainer_of, loaded
+
+if TYPE_CHECKING:
+    from core.attribution.explainer import Attribution
+
+COVERED_SHARE = 0.10
+"""Of the pixels that are covered to try a map."""
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def attribution_map(
+    fingerprint: str,
+    pixels: np.ndarray,
+    name: str,
+    settings: tuple[tuple[str, Any], ...],
+    target: int,
+    baseline: str,
+    *,
+    _reference: CheckpointRef,
+    _on_progress: Progress = no_progress,
+) -> Attribution:
+    """The map of a method. pixels: (H, W, 3) uint8; target: the class. Raises LabError."""
+    from core.attribution.explainer import Explainer
+
+    method = get_method(name, dict(settings))
+    # A slow one has a copy of its own: nobody else's map or score waits for it.
+    explainer = explainer_of(_reference) if method.quick else Explainer(loaded(_reference))
+    return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def probabilities_covered(
+    fingerprint: str,
+    pixels: np.ndarray,
+    values: np.ndarray,
+    baseline: str,
+    share: float = COVERED_SHARE,
+    *,
+    _reference: CheckpointRef,
+) -> np.ndarray:
+    """(classes,): probabilities of one view once that share (0..1) of the pixels is covered, a map's highest first."""
+    from core.attribution.evidence.masking import covered_probabilities, most_important
+
+    mask = most_important(values, share)[None]
+    return covered_probabilities(explainer_of(_reference), pixels, mask, baseline=baseline)[0]
