@@ -20,14 +20,15 @@ from tests.app.conftest import (
     HOSTILE,
     Open,
     click,
+    mark,
     read,
     rerun,
+    select,
     sources,
     texts,
     write_text_checkpoint,
     write_three_epochs,
 )
-from tests.app.test_runs import mark, select
 from tests.app.test_train import finished_run
 from tests.tiny_text import play
 
