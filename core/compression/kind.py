@@ -40,6 +40,7 @@ COMPRESS = JobKind(
     parts=lambda config: len(config.variants()),
     part_name="variants",
     page=lambda run: ("compression", {"view": "Results", "recipe": run.id}),
+    group=lambda run: "Recipes",
     summary=_summary,
     live=lambda run: [f"variant {min(run.parts_done + 1, run.parts)} of {run.parts}"],
     time_left="left of this step",

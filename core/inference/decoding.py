@@ -23,8 +23,9 @@ READ_AT_ONCE = 1000
 class IncrementalDecoder(Protocol):
     """A model in the middle of a text, for a fixed number of streams."""
 
-    def start(self, tokens: Tensor, streams: int, on_read: Callable[[], None] | None = None) -> Tensor:
-        """Read a prompt (T,) int64 and return the logits (streams, V) of what follows it. on_read: called now and then."""
+    def start(self, tokens: Tensor, streams: int, on_read: Callable[[float], None] | None = None) -> Tensor:
+        """Read a prompt (T,) int64 and return the logits (streams, V) of what follows it. on_read: called now
+        and then with the share that is read."""
 
     def step(self, tokens: Tensor) -> Tensor:
         """Read one more character of each stream (streams,) int64 and return the logits (streams, V) of the next."""
@@ -63,11 +64,12 @@ class RecurrentStepper:
         self.state: list[tuple[Tensor, ...]] = []
 
     @torch.inference_mode()
-    def start(self, tokens: Tensor, streams: int, on_read: Callable[[], None] | None = None) -> Tensor:
+    def start(self, tokens: Tensor, streams: int, on_read: Callable[[float], None] | None = None) -> Tensor:
         state: Any = None
-        for part in tokens.split(READ_AT_ONCE):
+        parts = tokens.split(READ_AT_ONCE)
+        for index, part in enumerate(parts):
             if on_read:
-                on_read()
+                on_read(index / len(parts))
             hidden, state = self.model.hidden(part[None], state)
         self.state = [tuple(part.expand(streams, -1).contiguous() for part in parts) for parts in state]
         return self.model.logits(hidden[-1][:, -1]).expand(streams, -1)
@@ -95,7 +97,7 @@ class CachedStepper:
         self.seen = torch.empty(0)
 
     @torch.inference_mode()
-    def start(self, tokens: Tensor, streams: int, on_read: Callable[[], None] | None = None) -> Tensor:
+    def start(self, tokens: Tensor, streams: int, on_read: Callable[[float], None] | None = None) -> Tensor:
         self.seen = tokens[-self.context :].expand(streams, -1)
         logits, self.state = self.model(self.seen[:1])
         self.state = [tuple(part.expand(streams, -1, -1, -1) for part in parts) for parts in self.state]

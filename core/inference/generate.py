@@ -58,13 +58,13 @@ def write(
     *,
     precision: str = "float32",
     own: int = 0,
-    on_read: Callable[[], None] | None = None,
+    on_read: Callable[[float], None] | None = None,
 ) -> Iterator[Character]:
     """`config.length` characters that follow the prompt. Raises LabError as `read_prompt` and `stepper` do.
 
     own: how many characters were written before, of a text that is to go on and now ends the prompt: the seed's draws go
-    on where they were, and what must not be repeated is looked for in them too. on_read: called while a long prompt is
-    being read; may raise to end it.
+    on where they were, and what must not be repeated is looked for in them too. on_read: called with the share of a long
+    prompt that is read; may raise to end it.
     """
     for characters in write_many(checkpoint, prompt, config, streams=1, precision=precision, own=own, on_read=on_read):
         yield characters[0]
@@ -78,7 +78,7 @@ def write_many(
     streams: int,
     precision: str = "float32",
     own: int = 0,
-    on_read: Callable[[], None] | None = None,
+    on_read: Callable[[float], None] | None = None,
 ) -> Iterator[list[Character]]:
     """Several continuations of one prompt at once, a character of each at a time; the first is the one of `write`.
 

@@ -74,6 +74,8 @@ class JobKind:
     """Name of the page (`runs`, `images`) that shows a run, and the query parameters of a link to it."""
     summary: Callable[[Any], str] = _no_words
     """What it does, in words, for lists of runs; empty where its name says it."""
+    group: Callable[[Run], str] = lambda run: run.kind.replace("_", " ").capitalize()
+    """Heading under which lists show its runs."""
     best: Callable[[Run], str] = _no_words
     """Its best figure in words; empty while there is none."""
     done: Callable[[Run], str] = _done
@@ -107,7 +109,7 @@ def _damaged(values: dict[str, Any]) -> Any:
     raise LabError("Its configuration is damaged: delete the run and start it again.")
 
 
-UNREADABLE = JobKind(name="", entry="", read_config=_damaged)
+UNREADABLE = JobKind(name="", entry="", read_config=_damaged, group=lambda run: "Damaged")
 """Stands for the kind of a run whose configuration cannot be read."""
 
 

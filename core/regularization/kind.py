@@ -31,6 +31,7 @@ STUDY = JobKind(
     parts=lambda config: config.runs,
     part_name="runs",
     page=lambda run: ("regularization", {"view": "Studies", "study": run.id}),
+    group=lambda run: "Studies",
     summary=_summary,
     columns=_columns,
     report_key="study",

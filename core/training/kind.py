@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.data import dataset_title
 from core.jobs.kind import Facts, JobKind
 from core.jobs.run import Run
 from core.models import MODELS
@@ -79,10 +80,11 @@ TRAIN = JobKind(
     name="train",
     entry="core.training.job:run_training",
     read_config=TrainConfig.from_dict,
-    title=lambda config: f"{MODELS[config.model].title}, {config.recipe}",
+    title=lambda config: f"{MODELS[config.model].title} on {dataset_title(config.dataset)}, {config.recipe}",
     facts=facts,
     figures=FIGURES,
     page=lambda run: (run.task, {"view": "Train", "run": run.id}),
+    group=lambda run: "Text" if run.task == "text" else "Images",
     best=_best,
     done=_done,
     live=_live,

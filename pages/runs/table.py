@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
+from core.data import dataset_title
 from core.jobs import Run
+from pages.shared.run_controls import open_run
 from pages.shared.run_labels import STATUS, compares, done, state_words
 from pages.shared.text import VALIDATION_PLAIN, duration
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
 """What the download holds of every run's figures."""
+
+FOLDED = {False: ("Last val.", "Val. loss", "Rate"), True: ("Best val.", "Last val.", "Rate")}
+"""Columns on demand: of runs that classify, and of language models."""
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -20,6 +26,7 @@ def row(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "status": STATUS[run.status][0],
+        "dataset": run.facts.dataset,
         "model": run.facts.model,
         "recipe": run.facts.recipe,
         **{name: run.figure(name) for name in FIGURES},
@@ -31,53 +38,78 @@ def row(run: Run) -> dict[str, Any]:
     }
 
 
-def runs_table(runs: list[Run]) -> list[Run]:
-    """Shows the table; returns the chosen runs."""
+def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
+    """Shows the table; returns the chosen runs. A click on a name opens that run. text: of language models."""
     import pandas as pd
 
+    columns = {name: [value(run) for run in runs] for name, value in _columns(text).items()}
     frame = pd.DataFrame(
-        {
-            "Name": [run.name for run in runs],
-            "Status": [state_words(run) for run in runs],
-            "Best val.": [_percent(run.figure("best_val_accuracy")) for run in runs],
-            "Last val.": [_percent(run.figure("last_val_accuracy")) for run in runs],
-            "Val. loss": [run.figure("best_val_loss_nats") for run in runs],
-            "Test": [_percent(run.figure("test_accuracy")) for run in runs],
-            "Done": [done(run) for run in runs],
-            "Time": [duration(run.seconds) for run in runs],
-            "Created": [run.created for run in runs],
-            "Model": [run.facts.model for run in runs],
-            "Rate": [round(run.examples_per_s) if run.examples_per_s else None for run in runs],
-        }
+        {name: values for name, values in columns.items() if any(value is not None for value in values)}
     )
-    if any(map(compares, runs)):
-        frame.insert(2, "What", [compares(run) or None for run in runs])
-    percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
-    test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
-    # A new key for another list of runs: the selection is by position, and must never slide on to another run.
+    # New keys for another list of runs: rows are told by position, which must never slide on to another run.
     version = zlib.crc32(" ".join(run.id for run in runs).encode())
+    opened = f"runs-open-{version}"
+    every = st.session_state.get("runs-columns", False)
     state = st.dataframe(
         frame,
+        column_order=None if every else [name for name in frame if name not in FOLDED[text]],
         key=f"runs-table-{version}",
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
         placeholder="–",
-        column_config={
-            "Name": st.column_config.TextColumn(width=180),
-            "What": st.column_config.TextColumn(width=180, help="What it compares, or does."),
-            "Best val.": percent,
-            "Last val.": percent,
-            "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
-            "Val. loss": st.column_config.NumberColumn(
-                format="%.3f", help="Nats, of the best checkpoint: per image, or per character of a text."
-            ),
-            "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
-            "Created": st.column_config.DatetimeColumn(format="distance"),
-        },
+        column_config=_config(opened),
         alt=f"Table of {len(runs)} runs",
     )
+    click = st.session_state.get(opened)
+    if click is not None and click.row < len(runs):
+        open_run(runs[click.row])
     return [runs[index] for index in state.selection.rows if index < len(runs)]
+
+
+def _columns(text: bool) -> dict[str, Callable[[Run], Any]]:
+    """Title of each column -> what it says of a run; the figure that counts stands before the others."""
+    accuracy: dict[str, Callable[[Run], Any]] = {
+        "Best val.": lambda run: _percent(run.figure("best_val_accuracy")),
+        "Last val.": lambda run: _percent(run.figure("last_val_accuracy")),
+        "Test": lambda run: _percent(run.figure("test_accuracy")),
+    }
+    loss: dict[str, Callable[[Run], Any]] = {"Val. loss": lambda run: run.figure("best_val_loss_nats")}
+    return {
+        "Name": lambda run: run.name,
+        "Dataset": lambda run: dataset_title(run.facts.dataset) if run.facts.dataset else None,
+        "Status": state_words,
+        "What": lambda run: compares(run) or None,
+        **(loss | accuracy if text else accuracy | loss),
+        "Done": done,
+        "Time": lambda run: duration(run.seconds),
+        "Created": lambda run: run.created,
+        "Model": lambda run: run.facts.model or None,
+        "Rate": lambda run: round(run.examples_per_s) if run.examples_per_s else None,
+    }
+
+
+def _config(opened: str) -> dict[str, Any]:
+    """opened: key of a click on a name."""
+    percent = st.column_config.NumberColumn(format="%.1f%%", help=VALIDATION_PLAIN)
+    test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
+    return {
+        "Name": st.column_config.ButtonColumn(
+            width=200, type="tertiary", alignment="left", help="Click on a name to open the run.", key=opened
+        ),
+        "Dataset": st.column_config.TextColumn(width=130),
+        "What": st.column_config.TextColumn(width=180, help="What it compares, or does."),
+        "Best val.": percent,
+        "Last val.": percent,
+        "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
+        "Val. loss": st.column_config.NumberColumn(
+            format="%.3f",
+            help="Surprise at images or characters that training never saw, of the best checkpoint: less is better. In nats, "
+            "per image or character; one nat is 1.44 bits.",
+        ),
+        "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
+        "Created": st.column_config.DatetimeColumn(format="distance"),
+    }
 
 
 def _percent(value: float | None) -> float | None:

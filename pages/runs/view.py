@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from core.common.errors import LabError
+from core.data import dataset_title
 from core.jobs import Run
 from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
@@ -19,6 +21,10 @@ from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked, write_url
+
+FIRST = ("Images", "Text", "Studies", "Recipes")
+"""Groups in this order, before those of further kinds."""
 
 
 def runs_view() -> None:
@@ -28,14 +34,21 @@ def runs_view() -> None:
         show_error(error)
         return
     if not runs:
-        st.info("Nothing was trained here yet. A run appears in this table as soon as it is started.")
+        st.markdown("#### Nothing was trained here yet.")
+        st.markdown("Train a classifier or a language model: its run appears here as soon as it is started.")
         train_links()
         return
     busy = any(run.active for run in runs)
-    chosen = runs_table(runs)
+    groups = grouped(runs)
+    st.markdown(f"#### {summary(groups)}")
+    group = _choose_group(groups)
+    if best := best_of(groups[group]):
+        st.markdown(best)
+    chosen = runs_table(groups[group], text=_all_text(groups[group]))
     with st.container(horizontal=True, gap="small"):
         if chosen:
             actions(chosen)
+        st.toggle("All columns", key="runs-columns", persist_state="session")
         download("Table (CSV)", lambda: csv_bytes(map(row, runs)), "runs.csv", key="table-csv")
     problem = st.session_state.pop("runs-problem", None)
     if problem:
@@ -46,9 +59,61 @@ def runs_view() -> None:
     elif chosen:
         st.caption("Its curves are on its own page: select it alone, and open it.")
     else:
-        st.caption("Select rows to see their curves and differences, and to rename, resume, stop or delete them.")
+        st.caption(
+            "Click on a name to open a run. Select rows to see their curves and differences, and to rename, resume, stop or "
+            "delete them."
+        )
     if busy:
         st.fragment(_refresh, run_every=5.0)([state_words(run) for run in runs])
+
+
+def grouped(runs: list[Run]) -> dict[str, list[Run]]:
+    """Heading -> its runs, newest first; the lab's own headings first."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.job_kind.group(run), []).append(run)
+    return {name: found[name] for name in sorted(found, key=lambda name: (*FIRST, name).index(name))}
+
+
+def summary(groups: Mapping[str, list[Run]]) -> str:
+    """How many runs there are, of which groups, and how many are under way, in one sentence of Markdown."""
+    runs = [run for found in groups.values() for run in found]
+    parts = ", ".join(f"{escape_markdown(name)} {len(found)}" for name, found in groups.items())
+    active = sum(run.active for run in runs)
+    under_way = f"{active} under way" if active else "none under way"
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {under_way}: {parts}."
+
+
+def best_of(runs: list[Run]) -> str:
+    """The best run on each dataset by the figure that its checkpoint is chosen by; empty where nothing compares."""
+    measured: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.job_kind.best(run):
+            measured.setdefault(run.facts.dataset, []).append(run)
+    winners = {name: max(found, key=_score) for name, found in list(measured.items())[:3]}
+    return " ".join(
+        f"Best on {escape_markdown(dataset_title(name))}: **{escape_markdown(run.name)}**, {run.job_kind.best(run)} validation."
+        for name, run in winners.items()
+    )
+
+
+def _score(run: Run) -> float:
+    """More is better."""
+    figure = run.figure("best_val_loss_nats" if run.task == "text" else "best_val_accuracy")
+    return float("-inf") if figure is None else -figure if run.task == "text" else figure
+
+
+def _choose_group(groups: Mapping[str, list[Run]]) -> str:
+    """The group that is shown: at first that of the newest run."""
+    newest = max(groups, key=lambda name: max(run.id for run in groups[name]))
+    linked("group", "runs-group", str, newest)
+    if st.session_state["runs-group"] not in groups:
+        st.session_state["runs-group"] = newest
+    chosen = st.segmented_control(
+        "Group", list(groups), required=True, key="runs-group", label_visibility="collapsed", wrap=True
+    )
+    write_url("group", "runs-group", chosen if chosen != newest else None)
+    return chosen
 
 
 def _refresh(before: list[str]) -> None:

@@ -28,6 +28,7 @@ def checkpoint_picker(
     *,
     param: str,
     other: str | None = None,
+    prefer: str = "",
     task: str = "images",
     recurrent: bool = False,
     originals: bool = False,
@@ -36,6 +37,7 @@ def checkpoint_picker(
 
     param: query parameter that carries the name, so that a link opens with the same choice.
     other: name of a checkpoint to compare with, so not the one to start from.
+    prefer: name of the one to start from, where it is there.
     recurrent: offer recurrent networks only; a link may still bring another.
     originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
     """
@@ -60,7 +62,7 @@ def checkpoint_picker(
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
-    default = next((name for name in options if name != other), options[0])
+    default = next((name for name in (prefer, *options) if name in references and name != other), options[0])
     linked(param, key, str, default)
     if st.session_state[key] not in references:
         st.session_state[key] = default

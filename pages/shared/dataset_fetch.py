@@ -22,14 +22,19 @@ def dataset_or_offer(name: str, purpose: str, key: str) -> bool:
     except LabError as error:
         show_error(error)
         return False
-    task_key = f"fetch-{name}"
-    if tasks.watch(task_key):
+    task_key = fetch_key(name)
+    if tasks.watch(task_key, quiet=True):
         return False
     source = DATASETS[name]
     st.info(f"{source.title} is not on this machine yet; it is needed to {purpose}.", icon=":material/download:")
     label = f"Fetch {source.title} ({size(source.download_bytes)})"
     tasks.start_button(label, task_key, lambda report: _fetch(name, report), button=f"fetch-{key}", type="primary")
     return False
+
+
+def fetch_key(name: str) -> str:
+    """Of the task that fetches a dataset."""
+    return f"fetch-{name}"
 
 
 def _fetch(name: str, report: Progress) -> None:

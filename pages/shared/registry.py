@@ -92,4 +92,9 @@ def switch_page(name: str, **query: str) -> None:
     """Leave for another page."""
     import streamlit as st
 
+    _, here = st.session_state.get("visit", (0, ""))
+    if query and here != name:
+        # On its way Streamlit gives this page's address the other one's query, as a step in the browser's history.
+        between = st.session_state.setdefault("steps-between", {})
+        between[here, frozenset(query.items())] = st.query_params.to_dict()
     st.switch_page(pages()[name].for_streamlit(), query_params=query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import streamlit as st
 
@@ -18,6 +19,7 @@ from pages.shared.warmup import warmup
 POLL_S = 5.0
 NAME_CHARACTERS = 24
 """Of a run in the sidebar."""
+RUN_ID = r"\d{8}-[\w-]+"
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
     '<path d="M11 2h10v7c0 4 7 6 7 13v8H4v-8c0-7 7-9 7-13z" fill="#0072b2"/>'
@@ -43,8 +45,18 @@ def device_line() -> str:
     return f"{processor_name()}, {cores()} {'core' if cores() == 1 else 'cores'}"
 
 
+def links_style() -> str:
+    """CSS that keeps links with a query from looking like the page that is open, but for the run that is open: Streamlit
+    marks every link to the same page."""
+    link = '[data-testid="stPageLink-NavLink"][href*="?"]'
+    opened = [text for text in st.query_params.to_dict().values() if re.fullmatch(RUN_ID, text)]
+    link += "".join(f':not([href*="={run_id}"])' for run_id in opened)
+    return f"<style>{link}:not(:hover, :focus-visible) {{ background: none; }} {link} * {{ font-weight: inherit; }}</style>"
+
+
 def sidebar() -> None:
     """Device and jobs. Refreshes itself only while something is under way."""
+    st.html(links_style())
     busy = bool(active_runs()) or _warming()
     st.fragment(_panel, run_every=POLL_S if busy else None)(busy)
 

@@ -100,15 +100,24 @@ def find(key: str) -> BackgroundTask | None:
     return _tasks().get(key)
 
 
-def watch(key: str) -> bool:
+def asked(key: str) -> bool:
+    """Whether this session pressed the button of the task under `key`."""
+    task = find(key)
+    return task is not None and st.session_state.get(f"asked-{key}") is task
+
+
+def watch(key: str, *, quiet: bool = False) -> bool:
     """Show what became of the task under `key`: its progress and a Stop button, its error, or that it was stopped; True
-    while it is under way."""
+    while it is under way. quiet: an error is one line, for the session that asked."""
     task = find(key)
     if task is not None and not task.done:
         st.fragment(_progress, run_every=0.5)(key)
         return True
     if task is not None and task.error:
-        show_error(task.error)
+        if not quiet:
+            show_error(task.error)
+        elif asked(key):
+            st.caption(escape_markdown(task.error))
     elif task is not None and task.stopped:
         st.caption("Stopped.")
     return False
@@ -117,7 +126,7 @@ def watch(key: str) -> bool:
 def start_button(label: str, key: str, work: Callable[[Progress], Any], *, button: str, **options: Any) -> None:
     """A button that starts `work` under `key`. button: its own key; options: as of `st.button`."""
     if st.button(label, key=button, **options):
-        start(key, work)
+        st.session_state[f"asked-{key}"] = start(key, work)
         st.rerun()
 
 

@@ -22,6 +22,9 @@ def visit(page: str) -> Iterator[None]:
     state = st.session_state
     number, last = state.get("visit", (0, page))
     state["visit"], state["to-address"] = (number + (page != last), page), {}
+    left = state.get("steps-between", {}).get((page, frozenset(st.query_params.to_dict().items())))
+    if page != last and left is not None:  # Back, to a step that holds the query of the page that came next
+        st.query_params.from_dict(left)
     yield
     written: dict[str, tuple[str, str | None]] = state.pop("to-address")
     texts = {} if page != last else {param: text for param, (_, text) in written.items()}

@@ -55,6 +55,11 @@ class Writing:
         return self._task.error
 
     @property
+    def read_share(self) -> float:
+        """How much of a long prompt is read, 0..1; 0 once it writes."""
+        return 0.0 if self.written else self._task.fraction
+
+    @property
     def text(self) -> str:
         return "".join(item.character for item in self.characters)
 
@@ -86,7 +91,7 @@ class Writing:
             self.config,
             precision=self.precision,
             own=len(self.characters),
-            on_read=lambda: report(0.0, "reading"),
+            on_read=lambda share: report(share, "reading"),
         ):
             now = time.perf_counter()
             self.compute_s += now - last

@@ -15,10 +15,11 @@ def how_it_works(reference: CheckpointRef) -> None:
     card = reference.card
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
-            "**One character at a time.** The model reads the prompt and gives every character $k$ of its vocabulary a score "
-            "$z_k$; one is drawn with probability $p_k = e^{z_k/T} / \\sum_j e^{z_j/T}$, read in turn, and so on. $T$ is the "
-            "temperature: near 0 the likeliest character always wins and the text soon goes round in circles, above 1 the "
-            "unlikely get their chance and words fall apart. Top-k and top-p cut off the unlikely end "
+            "**One character at a time.** The model knows no dictionary and no grammar, only which character tends to follow. It"
+            " reads the prompt and gives every character $k$ of its vocabulary a score $z_k$; one is drawn with probability $p_k"
+            " = e^{z_k/T} / \\sum_j e^{z_j/T}$, read in turn, and so on. $T$ is the temperature: near 0 the likeliest character "
+            "always wins and the text soon goes round in circles, above 1 the unlikely get their chance and words fall apart. "
+            "Top-k and top-p cut off the unlikely end "
             "([Holtzman et al. 2019](https://arxiv.org/abs/1904.09751)).\n\n"
             "**Memory.** A recurrent network carries a state from character to character, "
             "$h_t = f(W_{xh} x_t + W_{hh} h_{t-1} + b)$; an LSTM guards it with gates "

@@ -35,10 +35,10 @@ def how_it_works() -> None:
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
             "**State.** A recurrent network reads character by character and carries all that it remembers in a vector: "
-            "$h_t = f(W_{xh} x_t + W_{hh} h_{t-1} + b)$, with $f = \\tanh$ in the plain RNN. Each of its entries is a cell, "
-            "each row of the map one cell. Most mix many things; a few can be read: inside a quote, how long the line is "
-            "already ([Karpathy et al. 2015](https://arxiv.org/abs/1506.02078)). $r$ is Pearson's correlation of a cell "
-            "with what is counted in the text; it shows that a cell follows something, not that the network uses it.\n\n"
+            "$h_t = f(W_{xh} x_t + W_{hh} h_{t-1} + b)$, with $f = \\tanh$ in the plain RNN. Each of its entries is a unit, "
+            "each row of the heatmap one unit. Most mix many things; a few can be read: inside a quote, how long the line is "
+            "already ([Karpathy et al. 2015](https://arxiv.org/abs/1506.02078)). $r$ is Pearson's correlation of a unit "
+            "with what is counted in the text; it shows that a unit follows something, not that the network uses it.\n\n"
             "**Vanishing gradients.** The loss at character $T$ reaches back to character $T-k$ through a product of "
             "Jacobians, $\\frac{\\partial L_T}{\\partial s_{T-k}} = \\frac{\\partial L_T}{\\partial s_T} "
             "\\prod_{i=T-k+1}^{T} \\frac{\\partial s_i}{\\partial s_{i-1}}$, in the RNN of "

@@ -1,6 +1,9 @@
-"""Text / Inside the RNN: what its cells hold while it reads, and how far back its gradient reaches."""
+"""Text / Inside the RNN: what one unit learned to follow, what the others hold, and how far back the gradient reaches."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,7 +13,7 @@ from core.common.errors import LabError
 from core.common.values import signed
 from core.language import hidden_state
 from core.language.figures import SPELLED_OUT, cell_over_text, hidden_heatmap
-from core.language.hidden_state import HiddenStates
+from core.language.hidden_state import Follower, HiddenStates
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
@@ -20,6 +23,7 @@ from pages.text.hidden_state_help import EXAMPLE, how_it_works
 from pages.text.hidden_state_reach import as_csv, fresh_network, reach, states_of
 
 SORTED = {
+    "best": "What it learned best",
     "variance": "Variance",
     "quotes": "Quotes",
     "line": "Position in line",
@@ -27,23 +31,33 @@ SORTED = {
     "word": "Inside a word",
     "capitals": "Capital letters",
 }
+FOLLOWS = {
+    "quotes": "whether a quote is open",
+    "line": "how long the line is already",
+    "speaker": "whether a speaker is being named",
+    "word": "whether it is inside a word",
+    "capitals": "whether a letter is a capital",
+}
+"""What a unit follows, as a sentence says it."""
 VALUES = {"h": "Output h", "c": "Memory c"}
 TALLEST_PX = 560
 LEAST_TO_TELL = 100
+ROW = "Its row of the heatmap: 1 is the first in the order that is chosen."
+CLEARLY = 0.1
+"""How much closer than the best unit of an untrained network a unit must follow something to have learned it."""
 
 
 def inside_view() -> None:
-    left, right = st.columns([1, 2], gap="large")
-    with left:
+    answer, form = st.columns([2, 1], gap="large")
+    with form:
         reference = checkpoint_picker(
             "Checkpoint", "inside-checkpoint", param="checkpoint", task="text", recurrent=True
         )
         if reference is None:
             return
-        st.caption(describe(reference))
         text = st.text_area("Text to read", EXAMPLE, height=220, key="inside-text", persist_state="session")
-    with right:
-        found = None
+    found = None
+    with answer:
         try:
             hidden_state.require_recurrent(reference.card)
             until_ready()
@@ -53,16 +67,41 @@ def inside_view() -> None:
         except LabError as error:
             show_error(error)
     if found is not None:
-        with left:
+        with form:
             layer, symbol, by, count = _controls(found)
-        with right:
-            _cells(checkpoint, found, layer, symbol, by, count)
-        st.fragment(reach)(reference, text or "")
+        _units(answer, form, checkpoint, found, layer, symbol, by, count)
+        with _fold("How far back does learning reach?", "inside-reach") as fold:
+            if fold.open:
+                st.fragment(reach)(reference, text or "")
+    with form:
+        st.caption(describe(reference))
     how_it_works()
 
 
+def _fold(label: str, key: str) -> Any:
+    """What is drawn on demand: its `open` says whether it is wanted."""
+    return st.expander(label, key=key, on_change="rerun", icon=":material/expand_content:")
+
+
+def learned(best: Sequence[Follower]) -> Follower | None:
+    """The unit that is furthest above what an untrained network does anyway; None where none is clearly above it."""
+    top = max(best, key=lambda each: abs(each.r) - each.untrained_baseline, default=None)
+    return top if top is not None and abs(top.r) - top.untrained_baseline >= CLEARLY else None
+
+
+def sentence(best: Sequence[Follower]) -> str:
+    """What the network learned to follow, with its figures."""
+    top = learned(best)
+    if top is None:
+        return "No unit of this layer follows this text clearly better than one of an untrained network."
+    return (
+        f"Unit {top.cell} follows {FOLLOWS[top.tracker]}: correlation {abs(top.r):.2f}, against "
+        f"{top.untrained_baseline:.2f} in an untrained network."
+    )
+
+
 def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
-    """Index of the layer, `h` or `c`, what to sort by, and how many cells to show."""
+    """Index of the layer, `h` or `c`, what to sort by, and how many units to show."""
     layers = list(range(1, len(found.states) + 1))
     if st.session_state.get("inside-layer") not in layers:
         st.session_state["inside-layer"] = layers[-1]  # the last one; another checkpoint may have had more
@@ -81,30 +120,81 @@ def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
                 help="h is what the next layer and the prediction see; c is the memory behind it, which only gates touch.",
             )
     by = st.selectbox(
-        "Sort cells by",
+        "Sort units by",
         list(SORTED),
         format_func=lambda name: SORTED[name],
         key="inside-sort",
         persist_state="session",
-        help="How much a cell varies, or how well it follows something that can be counted in the text.",
+        help="How much a unit varies, or how well it follows something that can be counted in the text.",
     )
     count = st.segmented_control(
-        "Cells shown", [12, 24, 48], default=24, required=True, key="inside-count", persist_state="session"
+        "Units in the heatmap", [12, 24, 48], default=24, required=True, key="inside-count", persist_state="session"
     )
     return layer - 1, symbol, by, count
 
 
-def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str, by: str, count: int) -> None:
-    text, values = found.text, found.of(symbol)[layer]
-    feature = hidden_state.text_features(text).get(by)
-    cells = hidden_state.ordering(values, by, text)[:count]
-    if found.replaced:
-        st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
-    if feature is not None and np.ptp(feature) == 0:
-        st.info(f"*{SORTED[by]}* never changes in this text, so no cell can follow it: give a text where it does.")
+def _units(
+    answer: Any, form: Any, checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str, by: str, count: int
+) -> None:
+    """The sentence and one unit over the text; the heatmap and the table on demand."""
+    values = found.of(symbol)[layer]
+    best = _best(checkpoint, found, layer, symbol)
+    if by == "best":
+        top = learned(best)
+        by = top.tracker if top else "variance"
+    feature = hidden_state.text_features(found.text).get(by)
     score = None if feature is None else hidden_state.correlations(values, feature)
+    cells = hidden_state.ordering(values, by, found.text)[:count]
+    if st.session_state.get("inside-row", 1) > len(cells):
+        st.session_state["inside-row"] = 1  # there were more rows
+    with form:
+        # The title names the unit. The options do not: a browser keeps showing the one it has when units are sorted anew.
+        row = st.selectbox("Unit shown", range(1, len(cells) + 1), key="inside-row", width=160, help=ROW)
+    with answer:
+        if len(found.text) < LEAST_TO_TELL:
+            st.markdown(
+                f"#### In fewer than {LEAST_TO_TELL} characters some unit follows anything: give a longer text."
+            )
+        else:
+            st.markdown(f"#### {sentence(best)}")
+        if found.replaced:
+            st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
+        if feature is not None and np.ptp(feature) == 0:
+            st.info(f"*{SORTED[by]}* never changes in this text, so no unit can follow it: give a text where it does.")
+        _over_text(found.text, values, cells[row - 1], symbol)
+    with _fold("Heatmap of the units", "inside-map") as fold:
+        if fold.open:
+            _heatmap(found.text, values, cells, layer, symbol, (by, feature, score))
+    with _fold("Best unit for each property, beside an untrained network", "inside-table") as fold:
+        if fold.open:
+            _table(best, values.shape[1])
+
+
+def _over_text(text: str, values: np.ndarray, cell: int, symbol: str) -> None:
+    st.markdown(f"**Unit {cell} over the text**")
+    figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
+    # A long text scrolls in a box of its own, so that what comes below stays near.
+    with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
+        show_figure(
+            figure,
+            key="inside-over-text",
+            buttons=(),
+            alt=f"The text, each character in the colour of {symbol} of unit {cell} after it",
+        )
+    st.caption("Each character has the colour of the unit after it. A correlation of 1 is perfect, and 0 is none.")
+
+
+def _heatmap(
+    text: str,
+    values: np.ndarray,
+    cells: np.ndarray,
+    layer: int,
+    symbol: str,
+    order: tuple[str, np.ndarray | None, np.ndarray | None],
+) -> None:
+    """order: what the units are sorted by, its value at every character, and their correlations with it."""
+    by, feature, score = order
     labels = [f"{cell}" if score is None else f"{cell}  {signed(score[cell], 2)}" for cell in cells]
-    st.markdown(f"#### What layer {layer + 1} holds")
     show_figure(
         hidden_heatmap(
             values[:, cells],
@@ -116,47 +206,37 @@ def _cells(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str,
         ),
         key="inside-heatmap",
         buttons=(),
-        alt=f"Heatmap of {symbol} of {len(cells)} cells over {len(text)} characters, sorted by {SORTED[by]}",
+        alt=f"Heatmap of {symbol} of {len(cells)} units over {len(text)} characters, sorted by {SORTED[by]}",
     )
-    order = "those that vary most on top" if score is None else f"best correlation *r* with *{SORTED[by]}* on top"
+    words = "those that vary most on top" if score is None else f"best correlation *r* with *{SORTED[by]}* on top"
     zoom = " Drag to zoom, double-click to go back." if len(text) > SPELLED_OUT else ""
-    st.caption(f"{len(cells)} of {values.shape[1]} cells, {order}; a column is the state after that character.{zoom}")
-    _followers(checkpoint, found, layer, symbol)
-    if st.session_state.get("inside-row", 1) > len(cells):
-        st.session_state["inside-row"] = 1  # there were more rows
-    # The title names the cell. The options do not: a browser keeps showing the one it has when cells are sorted anew.
-    title = st.empty()
-    row = st.selectbox("Row of the map", range(1, len(cells) + 1), key="inside-row", width=160)
-    cell = cells[row - 1]
-    title.markdown(f"#### Cell {cell} over the text")
-    figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
-    # A long text scrolls in a box of its own, so that what comes below stays near.
-    with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
-        show_figure(
-            figure,
-            key="inside-over-text",
-            buttons=(),
-            alt=f"The text, each character in the colour of {symbol} of cell {cell} after it",
-        )
+    st.caption(
+        f"{len(cells)} of {values.shape[1]} units of layer {layer + 1}, {words}; a column is the state after that character."
+        f"{zoom}"
+    )
     columns = {f"cell_{cell}": [f"{value:.6g}" for value in values[:, cell]] for cell in cells}
     name = f"layer-{layer + 1}-{symbol}"
     table = as_csv({"character": list(text)} | columns)
     download("The heatmap's values (CSV)", table, f"{name}.csv", key=f"download-{name}")
 
 
-def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str) -> None:
+def _best(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: str) -> list[Follower]:
+    """The best unit for each property beside an untrained network's; none where the text is too short to tell."""
     if len(found.text) < LEAST_TO_TELL:
-        st.caption(f"In fewer than {LEAST_TO_TELL} characters some cell follows anything: give a longer text.")
-        return
+        return []
     fresh = fresh_network(checkpoint.card.model.removeprefix("char_"), checkpoint.card.fingerprint, _like=checkpoint)
-    untrained_baseline = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
-    best = hidden_state.best_units(found.of(symbol)[layer], untrained_baseline, found.text)
+    untrained = states_of(fresh.card.fingerprint, found.text, _checkpoint=fresh).of(symbol)[layer]
+    return hidden_state.best_units(found.of(symbol)[layer], untrained, found.text)
+
+
+def _table(best: Sequence[Follower], units: int) -> None:
     if not best:
+        st.caption(f"It needs {LEAST_TO_TELL} characters, and something in the text that changes.")
         return
     st.dataframe(
         {
-            "best cell for": [SORTED[each.tracker] for each in best],
-            "cell": [each.cell for each in best],
+            "best unit for": [SORTED[each.tracker] for each in best],
+            "unit": [each.cell for each in best],
             "r": [each.r for each in best],
             "|r| untrained": [each.untrained_baseline for each in best],
         },
@@ -165,7 +245,6 @@ def _followers(checkpoint: Checkpoint, found: HiddenStates, layer: int, symbol: 
         key="inside-followers",
     )
     st.caption(
-        f"Of {untrained_baseline.shape[1]} cells one always fits by chance: the last column is the best cell of an "
-        "untrained network of the same shape on the same text. Only what is clearly above it was learned; a longer "
-        "text tells more."
+        f"Of {units} units one always fits by chance: the last column is the best unit of an untrained network of the same "
+        "shape on the same text. Only what is clearly above it was learned; a longer text tells more."
     )

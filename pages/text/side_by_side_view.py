@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
-from core.checkpoints.store import CheckpointRef
+from core.checkpoints.store import Card, CheckpointRef
 from core.common.errors import LabError
 from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import accuracy, checkpoint_picker
@@ -12,50 +14,97 @@ from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
+from pages.text.opening import opening, wait_for_pytorch
 from pages.text.sampling_form import prompt_box
+from pages.text.text_stats import reading
 from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import verse
 
 POLL_S = 0.15
 KEY = "pair"
+PARTNER = "char_rnn"
+"""Checkpoint beside the first one, where a link names none: the smallest that ships."""
+OPENING = 160
+"""Characters of each text that a first visit finds."""
+
+
+BITS = (
+    "Bits per character count the surprise at text it never saw: with 2 it hesitates as if between 4 characters, with 3 as if "
+    "between 8."
+)
 
 
 def side_by_side_view() -> None:
-    left, right = st.columns([1, 1], gap="large")
-    with left:
-        prompt = prompt_box()
-    with right, st.container(horizontal=True, gap="small"):
-        length = st.number_input(
-            "Characters", value=400, step=100, key="pair-length", width=128, persist_state="session"
-        )
-        seed = st.number_input("Seed", value=0, step=1, key="pair-seed", width=128, persist_state="session")
-        st.toggle("Colour by surprise", value=True, key="pair-colour", persist_state="session")
+    answer = st.container()
     first, second = st.columns(2, gap="large")
     with first:
         one = checkpoint_picker("First checkpoint", "pair-first", param="checkpoint", task="text")
-        warm = _temperature("first", 0.8)
     if one is None:
         return
     with second:
-        two = checkpoint_picker("Second checkpoint", "pair-second", param="second", other=one.name, task="text")
-        other = _temperature("second", 0.8)
+        two = checkpoint_picker(
+            "Second checkpoint", "pair-second", param="second", other=one.name, prefer=PARTNER, task="text"
+        )
     assert two is not None
+    texts = st.container()
+    prompt, length, seed, temperatures = _settings()
+    with answer:
+        st.markdown(f"#### {better(one.card, two.card)}")
+        st.markdown(BITS)
+    refused = False
     if st.button("Write both", key="write-both", type="primary", icon=":material/edit:"):
-        _start(prompt, ((one, warm), (two, other)), length, seed)
-    pair: list[Writing] | None = st.session_state.get(KEY)
-    if pair:
-        done = all(writing.done for writing in pair)
-        st.fragment(_live, run_every=None if done else POLL_S)(done)
+        refused = not _start(prompt, ((one, temperatures[0]), (two, temperatures[1])), length, seed)
+    with texts:
+        if KEY in st.session_state or not refused:
+            _pair(one, two)
     _how_it_works()
 
 
+def _settings() -> tuple[str, int | None, int | None, tuple[float, float]]:
+    """Prompt, characters, seed, and the temperature of each side."""
+    with st.expander("Prompt and settings", icon=":material/tune:"):
+        left, right = st.columns(2, gap="large")
+        with left:
+            prompt = prompt_box()
+            warm = _temperature("First", 0.8)
+        with right:
+            with st.container(horizontal=True, gap="small"):
+                length = st.number_input(
+                    "Characters", value=400, step=100, key="pair-length", width=128, persist_state="session"
+                )
+                seed = st.number_input("Seed", value=0, step=1, key="pair-seed", width=128, persist_state="session")
+            st.toggle("Colour by surprise", value=True, key="pair-colour", persist_state="session")
+            other = _temperature("Second", 0.8)
+    return prompt, length, seed, (warm, other)
+
+
 def _temperature(place: str, value: float) -> float:
-    return st.slider("Temperature", 0.0, 2.0, value, 0.05, key=f"pair-{place}-temperature", persist_state="session")
+    return st.slider(
+        f"{place} temperature", 0.0, 2.0, value, 0.05, key=f"pair-{place.lower()}-temperature", persist_state="session"
+    )
+
+
+def _pair(one: CheckpointRef, two: CheckpointRef) -> None:
+    """What was written last; on a first visit, what both write by themselves."""
+    pair: list[Writing] | None = st.session_state.get(KEY)
+    if pair is None:
+        try:
+            first, second = opening(one, OPENING), opening(two, OPENING)
+        except LabError as error:
+            show_error(error)
+            return
+        if first is None or second is None:
+            wait_for_pytorch()
+            return
+        pair = [first, second]
+    done = all(writing.done for writing in pair)
+    st.fragment(_live, run_every=None if done else POLL_S)(pair, done)
 
 
 def _start(
     prompt: str, settings: tuple[tuple[CheckpointRef, float], ...], length: int | None, seed: int | None
-) -> None:
+) -> bool:
+    """Returns whether both could be started."""
     until_ready()
     for writing in st.session_state.get(KEY) or ():
         writing.stop()
@@ -69,14 +118,17 @@ def _start(
         ]
     except LabError as error:
         show_error(error)
+        return False
+    return True
 
 
-def _live(settled: bool) -> None:
-    pair: list[Writing] = st.session_state[KEY]
+def _live(opened: list[Writing], settled: bool) -> None:
+    """opened: what to show as long as nothing was written in this session."""
+    pair: list[Writing] = st.session_state.get(KEY, opened)
     done = all(writing.done for writing in pair)
     if done != settled:
         st.rerun()
-    if not done:
+    if not done and KEY in st.session_state:
         st.button("Stop", key="stop-both", icon=":material/stop:", on_click=_stop)
     texts = [writing.checkpoint.card.dataset.name for writing in pair]
     for place, (column, writing) in enumerate(zip(st.columns(2, gap="large"), pair)):
@@ -88,6 +140,7 @@ def _live(settled: bool) -> None:
 def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
     card, passages = writing.checkpoint.card, None
     st.markdown(f"**{escape_markdown(card.title)}**, temperature {writing.config.temperature:g}")
+    reading(writing)
     text = st.container()  # what is offered when it is done stands below it and does not push it down
     if done:
         passages = copied_passages(writing.checkpoint, writing.text, key=f"pair-{place}", offer=offer)
@@ -107,7 +160,27 @@ def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
         known = accuracy(card)
         held = f"; on text it never saw: {known}" if known else ""
         replaced = f" {len(writing.replaced)} characters of the prompt were read as others." if writing.replaced else ""
-        st.caption(f"{own}{held}. {copied_words(passages, writing.text)}{replaced}")
+        if found := copied_words(passages, writing.text):
+            st.markdown(found)
+        st.caption(f"{own}{held}.{replaced}")
+
+
+def better(one: Card, two: Card) -> str:
+    """Which of two models predicts text better by the figures on their cards, in one sentence of Markdown."""
+    if one.fingerprint == two.fingerprint:
+        return "The same model is on both sides: only the temperature differs."
+    if (one.text_data.sha256, one.text_data.sizes) != (two.text_data.sha256, two.text_data.sizes):
+        return "The two models learned from different texts, so their figures cannot be compared."
+    losses = [card.metrics.get("val_loss_nats") for card in (one, two)]
+    if not all(isinstance(loss, int | float) for loss in losses):
+        return "One of the two was not measured, so nobody knows which predicts better."
+    (low, winner), (high, other) = sorted(
+        ((loss / math.log(2), card) for loss, card in zip(losses, (one, two))), key=lambda each: each[0]
+    )
+    text, names = escape_markdown(one.text_data.title), [escape_markdown(card.title) for card in (winner, other)]
+    if f"{low:.2f}" == f"{high:.2f}":
+        return f"Both predict {text} equally well: {low:.2f} bits per character."
+    return f"{names[0]} predicts {text} better: {low:.2f} bits per character, against {high:.2f} for {names[1]}."
 
 
 def _stop() -> None:

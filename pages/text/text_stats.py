@@ -8,7 +8,11 @@ import streamlit as st
 
 from pages.shared.elements import download
 from pages.shared.tables import csv_bytes
+from pages.shared.text import escape_markdown
 from pages.text.generation_task import Writing
+
+LONGEST_START = 40
+"""Characters of a prompt that a headline quotes."""
 
 
 def figures(writing: Writing) -> str:
@@ -21,6 +25,21 @@ def figures(writing: Writing) -> str:
     if writing.first_ms is not None:
         parts.append(f"the first after {writing.first_ms:.0f} ms")
     return " · ".join(parts) + (" · stopped. " if writing.stopped else ". ")
+
+
+def headline(writing: Writing) -> str:
+    """Who writes, and what it goes on from, in Markdown."""
+    lines = writing.prompt.split("\n")
+    start = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    start = start if len(start) <= LONGEST_START else f"…{start[-LONGEST_START:]}"
+    name = escape_markdown(writing.checkpoint.card.title)
+    return f"{name} goes on from “{escape_markdown(start)}”" if start else f"{name} begins a text"
+
+
+def reading(writing: Writing) -> None:
+    """How far a long prompt is read, before the first character comes."""
+    if not writing.done and writing.read_share:
+        st.progress(writing.read_share, text=f"Reading the prompt: {100 * writing.read_share:.0f}%")
 
 
 def text_downloads(writing: Writing) -> None:

@@ -10,8 +10,9 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data import dataset_state, dataset_status, dataset_task
 from core.language.verbatim import Passage, TextIndex, longest
-from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.dataset_fetch import dataset_or_offer, fetch_key
 from pages.shared.resources import text_dataset
+from pages.shared.tasks import asked
 from pages.shared.text import escape_markdown, show_error
 
 LEAST = 20
@@ -30,9 +31,10 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
         st.caption(f"{escape_markdown(card.title)} is not on this machine any more: copies cannot be told.")
         return None
     try:
-        if not text or not (offer or dataset_status(card.name).ready):
-            return None
-        if offer and not dataset_or_offer(card.name, "find what was copied from it word for word", key=f"{key}-copied"):
+        ready = dataset_status(card.name).ready
+        if text and offer and not ready:
+            _offer(card.name, key)
+        if not text or not ready:
             return None
         if text_dataset(card.name).card.sha256 != card.sha256:
             st.caption(f"{escape_markdown(card.title)} has changed since the model was trained: copies cannot be told.")
@@ -42,6 +44,12 @@ def copied_passages(checkpoint: Checkpoint, text: str, *, key: str, offer: bool 
     except LabError as error:
         show_error(error)
         return None
+
+
+def _offer(name: str, key: str) -> None:
+    """Folded until somebody asks for it: the text can be read without."""
+    with st.expander("Find copied passages", icon=":material/content_copy:", expanded=asked(fetch_key(name))):
+        dataset_or_offer(name, "find what was copied from it word for word", key=f"{key}-copied")
 
 
 def copied_words(passages: Sequence[Passage] | None, text: str) -> str:

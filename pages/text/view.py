@@ -1,4 +1,4 @@
-"""Text / Write: a prompt, and a text that appears as the model makes it."""
+"""Text / Write: a text that appears as the model makes it, and the prompt that it goes on from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
+from pages.text.opening import opening, wait_for_pytorch
 from pages.text.sampling_form import chosen_precision, prompt_box, sampling_form
-from pages.text.text_stats import figures, text_downloads
+from pages.text.text_stats import figures, headline, reading, text_downloads
 from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import branch, verse
 
 POLL_S = 0.15
 KEY, HISTORY, REDRAW = "writing", "written-before", "write-redraw"
+OPENING = 300
+"""Characters of the text that a first visit finds."""
 KEPT = 20
 """Texts that Undo goes back to, as long as they are not too long together."""
 KEPT_CHARACTERS = 100_000
@@ -32,7 +35,7 @@ LONGEST = 50_000
 
 
 def write_view() -> None:
-    controls, paper = st.columns([1, 2], gap="large")
+    paper, controls = st.columns([2, 1], gap="large")
     with controls:
         reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
         if reference is None:
@@ -41,27 +44,35 @@ def write_view() -> None:
         button = st.container()
         config = sampling_form("write", reference.card)
         with button:
-            _buttons(reference, prompt, config)
+            refused = _write_button(reference, prompt, config)
         st.caption(f"{escape_markdown(reference.label)}: {describe(reference)}.")
         downloads(reference, None)
     with paper:
-        writing: Writing | None = st.session_state.get(KEY)
-        if writing is None:
-            st.markdown("**Press Write, and the model goes on from the prompt.**")
-            st.caption(
-                "It knows nothing but which character tends to follow: no dictionary, no grammar. What looks like English it "
-                "has picked up one character at a time."
-            )
-        else:
-            # A long text is looked at less often: each look sends all of it.
-            every = POLL_S * (1 + len(writing.characters) // 4000)
-            st.fragment(_live, run_every=None if writing.done else every)(writing.done)
+        if not refused:
+            _paper(reference)
     how_it_works(reference)
 
 
-def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | None) -> None:
-    with st.container(horizontal=True, gap="small"):
-        pressed = st.button("Write", key="write", type="primary", icon=":material/edit:", disabled=config is None)
+def _paper(reference: CheckpointRef) -> None:
+    """What was written last; on a first visit, what the chosen checkpoint writes by itself."""
+    writing: Writing | None = st.session_state.get(KEY)
+    if writing is None:
+        try:
+            writing = opening(reference, OPENING)
+        except LabError as error:
+            show_error(error)
+            return
+        if writing is None:
+            wait_for_pytorch()
+            return
+    # A long text is looked at less often: each look sends all of it.
+    every = POLL_S * (1 + len(writing.characters) // 4000)
+    st.fragment(_live, run_every=None if writing.done else every)(writing, writing.done)
+
+
+def _write_button(reference: CheckpointRef, prompt: str, config: SamplingConfig | None) -> bool:
+    """Writes once it is pressed. Returns whether there is no text to show, since the first one could not be started."""
+    pressed = st.button("Write", key="write", type="primary", icon=":material/edit:", disabled=config is None)
     if pressed and config is not None:
         until_ready()
         try:
@@ -74,14 +85,14 @@ def _buttons(reference: CheckpointRef, prompt: str, config: SamplingConfig | Non
             )
         except LabError as error:
             show_error(error)
-            return
-        _replace(writing)
+            return KEY not in st.session_state
+        _replace(writing, st.session_state.get(KEY))
         writing.wait(0.2)
+    return False
 
 
-def _replace(writing: Writing) -> None:
+def _replace(writing: Writing, before: Writing | None) -> None:
     """Put a new text in place of the one that is there, which Undo brings back."""
-    before: Writing | None = st.session_state.get(KEY)
     history: list[Writing] = st.session_state.setdefault(HISTORY, [])
     if before is not None:
         before.stop()
@@ -99,14 +110,17 @@ def _undo() -> None:
         st.session_state[KEY] = history.pop()
 
 
-def _live(settled: bool) -> None:
-    writing: Writing = st.session_state[KEY]
+def _live(first: Writing, settled: bool) -> None:
+    """first: what to show as long as nothing was written in this session."""
+    writing: Writing = st.session_state.get(KEY, first)
     # A short text may be done by now, as the one before it was, and the form still has to show what changed.
     if writing.done != settled or st.session_state.pop(REDRAW, False):
         st.rerun()
+    st.markdown(f"#### {headline(writing)}")
     if writing.replaced:
         st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
     _bar(writing)
+    reading(writing)
     text = st.container()  # what is offered when it is done stands below it and does not push it down
     passages = copied_passages(writing.checkpoint, writing.text, key="write") if writing.done else None
     with text:
@@ -117,12 +131,14 @@ def _live(settled: bool) -> None:
             busy=not writing.done,
             colour=st.session_state.get("write-colour", True),
             passages=passages,
-            on_branch=_take_branch,
+            on_branch=lambda: _take_branch(writing),
         )
     if writing.error:
         show_error(writing.error)
     if writing.done and writing.characters:
-        st.caption(figures(writing) + copied_words(passages, writing.text))
+        if found := copied_words(passages, writing.text):
+            st.markdown(found)
+        st.caption(figures(writing))
         text_downloads(writing)
 
 
@@ -130,7 +146,8 @@ def _bar(writing: Writing) -> None:
     """Stop while it writes, and afterwards what can be done with the text."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         if not writing.done:
-            st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
+            if KEY in st.session_state:
+                st.button("Stop", key="stop-writing", icon=":material/stop:", on_click=writing.stop)
             return
         too_long = len(writing.characters) >= LONGEST
         st.button(
@@ -160,9 +177,8 @@ def _again(writing: Writing) -> None:
     _restart(writing, (), writing.config.replace(seed=seed))
 
 
-def _take_branch() -> None:
+def _take_branch(writing: Writing) -> None:
     """Go on from a character that the model might have written instead."""
-    writing: Writing = st.session_state[KEY]
     wanted = branch("verse")
     if wanted is None or not writing.done or not 0 <= wanted[0] < len(writing.characters):
         return
@@ -183,4 +199,5 @@ def _take_branch() -> None:
 
 def _restart(writing: Writing, before: Sequence[Character], config: SamplingConfig) -> None:
     precision, pace = writing.precision, writing.pace
-    _replace(Writing(writing.checkpoint, writing.prompt, config, before=before, precision=precision, pace=pace))
+    new = Writing(writing.checkpoint, writing.prompt, config, before=before, precision=precision, pace=pace)
+    _replace(new, writing)

@@ -211,6 +211,18 @@ def follow(at: AppTest, page: str, **query: str) -> AppTest:
     return rerun(at)
 
 
+def mark(at: AppTest, *rows: int) -> AppTest:
+    """Mark rows for the next run of the page; AppTest forgets a selection after it."""
+    at.session_state[at.dataframe[0].key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+    return at
+
+
+def select(at: AppTest, *rows: int) -> AppTest:
+    mark(at, *rows).run()
+    assert not at.exception, at.exception
+    return at
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from streamlit.proto.Common_pb2 import StringTriggerValue
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
@@ -19,21 +20,10 @@ from pages.shared.run_labels import address
 from pages.shared.tables import csv_bytes
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import store_recipe
-from tests.app.conftest import Open, click, texts
+from tests.app.conftest import Open, click, follow, mark, rerun, select, texts
 from tests.app.studies import result_of, store_study
+from tests.app.test_text_train import finished_text_run
 from tests.app.test_train import finished_run
-
-
-def mark(at: AppTest, *rows: int) -> AppTest:
-    """Mark rows for the next run of the page; AppTest forgets a selection after it."""
-    at.session_state[at.dataframe[0].key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
-    return at
-
-
-def select(at: AppTest, *rows: int) -> AppTest:
-    mark(at, *rows).run()
-    assert not at.exception, at.exception
-    return at
 
 
 def rename_dialog() -> None:
@@ -54,7 +44,8 @@ def delete_dialog() -> None:
 
 def test_an_empty_table_says_what_to_do(open_page: Open) -> None:
     at = open_page("runs")
-    assert "Nothing was trained here yet" in texts(at)
+    assert "#### Nothing was trained here yet." in texts(at)
+    assert "its run appears here as soon as it is started" in texts(at)
     assert {link.proto.page for link in at.get("page_link")} == {"images", "text"}
 
 
@@ -139,14 +130,17 @@ def test_a_damaged_run_is_in_the_table_and_can_be_deleted(open_page: Open, lab_h
 def test_a_study_is_in_the_table_with_what_it_compares_and_opens_on_its_page(open_page: Open, lab_home: Path) -> None:
     finished_run(lab_home, "Training")
     run_id = store_study(result_of(name="Study"), over=7, status="stopped")
-    at = open_page("runs")
+    at = open_page("runs", group="Images")
+    shown = at.dataframe[0].value.set_index("Name")
+    assert shown.loc["Training", "Done"] == "epoch 3 of 3"
+    assert "What" not in shown
+    at = open_page("runs", group="Studies")
+    assert "#### 2 runs, none under way: Images 1, Studies 1." in texts(at)
     shown = at.dataframe[0].value.set_index("Name")
     assert shown.loc["Study", "Done"] == "runs 7 of 36"
     assert shown.loc["Study", "Model"] == "simple_cnn"
     assert shown.loc["Study", "What"].startswith("L2 (weight decay), Dropout, Flip + crop")
-    assert shown.loc["Study", ["Best val.", "Last val.", "Val. loss", "Test"]].isna().all()
-    assert shown.loc["Training", "Done"] == "epoch 3 of 3"
-    assert not isinstance(shown.loc["Training", "What"], str)
+    assert not {"Best val.", "Last val.", "Val. loss", "Test"} & set(shown)
     place = list(shown.index).index("Study")
     at = mark(select(at, place), place)
     assert "select it alone, and open it" in texts(at)
@@ -155,6 +149,51 @@ def test_a_study_is_in_the_table_with_what_it_compares_and_opens_on_its_page(ope
     assert at.title[0].value == "Regularization"
     assert "#### Study :orange-badge[" in texts(at)
     assert at.query_params["study"] in (run_id, [run_id])
+
+
+def test_text_and_images_stand_apart_each_with_its_dataset_and_best(open_page: Open, lab_home: Path) -> None:
+    finished_text_run(lab_home, "Poet")
+    finished_run(lab_home, "Low")
+    finished_run(lab_home, "High *run*")
+    path = RunStore().folder(next(run.id for run in RunStore().list() if run.name.startswith("High"))) / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"best_val_accuracy": 0.8}))
+    at = open_page("runs", group="Text")
+    assert "#### 3 runs, none under way: Images 2, Text 1." in texts(at)
+    assert "Best on Tiny Shakespeare: **Poet**, 1.800 nats validation." in texts(at)
+    table = at.dataframe[0].value
+    assert list(table["Name"]) == ["Poet"]
+    assert list(table)[:4] == ["Name", "Dataset", "Status", "Val. loss"]
+    at.session_state["runs-group"] = "Images"
+    table = rerun(at).dataframe[0].value
+    assert set(table["Name"]) == {"Low", "High *run*"}
+    assert list(table)[:4] == ["Name", "Dataset", "Status", "Best val."]
+    assert set(table["Dataset"]) == {"CIFAR-10"}
+    assert "Best on CIFAR-10: **High *run***, 80.00% validation." in texts(at)
+    assert "group" not in at.query_params  # that of the newest run needs no word
+
+
+def test_a_name_opens_its_run_and_back_finds_the_group(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_text_run(lab_home, "Poet")
+    finished_run(lab_home, "Newest")
+    at = open_page("runs", group="Text")
+    key = next(key for key in at.dataframe[0].proto.button_click_widgets.values())
+    states = at._tree.get_widget_states()
+    states.widgets.add(id=key, string_trigger_value=StringTriggerValue(data=json.dumps({"row": 0, "label": "Poet"})))
+    at._run(states)
+    assert not at.exception, at.exception
+    assert at.title[0].value == "Text"
+    assert at.query_params["run"] in (run_id, [run_id])
+    follow(at, "runs", view="Train", run=run_id)  # the step that Streamlit leaves in the history
+    assert dict(at.query_params) in ({"group": "Text"}, {"group": ["Text"]})
+    assert list(at.dataframe[0].value["Name"]) == ["Poet"]
+
+
+def test_only_the_link_to_the_open_run_looks_current(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home, "Mine")
+    styles = [element.proto.body for element in open_page("images", view="Train", run=run_id).get("html")]
+    assert f':not([href*="={run_id}"])' in styles[0]
+    styles = [element.proto.body for element in open_page("images", view="Train", run='20261129-"]{}').get("html")]
+    assert "2026" not in styles[0]
 
 
 def test_the_table_as_a_file_has_no_figures_of_a_training_for_a_study() -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card, save_checkpoint
 from core.compression.methods.int8 import to_int8
 from core.compression.steps import Int8
-from core.inference.generate import write
+from core.inference.generate import Character, write
 from core.inference.sampling import SamplingConfig
 from core.inference.text import character_losses
 from core.inference.text import read as read_text
+from pages.shared.warmup import warmup
 from pages.text.generation_task import Writing
-from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, write_text_checkpoint
+from pages.text.text_stats import headline
+from pages.text.view import OPENING
+from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, wait_for, write_text_checkpoint
 from tests.app.text_page import LENGTH, core_text, enter, finish, loaded, pick, press, settled, verse_data
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -27,7 +34,6 @@ pytestmark = pytest.mark.usefixtures("warm")
 
 def test_write_gives_what_core_gives(open_page: Open, scribe: Card, lab_home: Path) -> None:
     at = open_page("text")
-    assert "Press Write" in texts(at)
     at.segmented_control(key="write-pace").set_value("As fast as it can")
     writing = press(at)
     assert writing.text == core_text(lab_home)
@@ -35,6 +41,66 @@ def test_write_gives_what_core_gives(open_page: Open, scribe: Card, lab_home: Pa
     assert verse_data(at) | {"prompt": "ROMEO:\n", "text": writing.text, "busy": False} == verse_data(at)
     assert "500 characters · " in texts(at)
     assert at.text_area(key="prompt").value == "ROMEO:\n"
+
+
+def test_it_opens_with_a_text_of_the_chosen_checkpoint_that_nobody_can_stop(
+    open_page: Open, scribe: Card, lab_home: Path
+) -> None:
+    write_text_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
+    for name, title in (("scribe", "Scribe"), ("other", "Other")):
+        at = open_page("text", checkpoint=name)
+        assert "stop-writing" not in [button.key for button in at.button]
+        wait_for(lambda at=at: not verse_data(rerun(at))["busy"])
+        assert f"#### {title} goes on from “ROMEO:”" in texts(at)
+        assert verse_data(at)["text"] == core_text(lab_home, name=name, length=OPENING)
+    rerun(at.selectbox(key="checkpoint").set_value("scribe"))
+    wait_for(lambda: not verse_data(rerun(at))["busy"])
+    first = core_text(lab_home, length=OPENING)
+    assert verse_data(at)["text"] == first
+    assert press(at, "continue").text == core_text(lab_home, length=2 * OPENING)
+    assert press(at, "undo").text == first
+
+
+def test_the_first_text_waits_for_pytorch_and_the_form_does_not(open_page: Open, scribe: Card) -> None:
+    warmup().ready.clear()
+    at = open_page("text")
+    assert "A first text then appears here" in texts(at)
+    assert not at.get("bidi_component")
+    assert not at.button(key="write").disabled
+    warmup().ready.set()
+    assert verse_data(rerun(at))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("ROMEO:\n", "Scribe goes on from “ROMEO:”"),
+        (" \n", "Scribe begins a text"),
+        ("a\n" + "b" * 41, "Scribe goes on from “…" + "b" * 40 + "”"),
+    ],
+)
+def test_the_headline_quotes_where_a_text_begins(scribe: Card, lab_home: Path, prompt: str, said: str) -> None:
+    assert read(headline(Writing(loaded(lab_home), prompt, SamplingConfig(length=1)))) == said
+
+
+def test_a_long_prompt_says_how_much_of_it_is_read(
+    open_page: Open, scribe: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = enter(open_page("text"))
+    held = threading.Event()
+
+    def slow(*_: object, on_read: Callable[[float], None], **__: object) -> Iterator[Character]:
+        on_read(0.43)
+        held.wait(60)
+        yield from ()
+
+    monkeypatch.setattr("pages.text.generation_task.write", slow)
+    click(at, "write")
+    writing: Writing = at.session_state["writing"]
+    wait_for(lambda: writing.read_share)
+    assert [bar.proto.text for bar in rerun(at).get("progress")] == ["Reading the prompt: 43%"]
+    held.set()
+    finish(writing)
 
 
 def test_every_setting_reaches_the_text(open_page: Open, scribe: Card, lab_home: Path) -> None:
@@ -248,15 +314,20 @@ def test_many_unknown_characters_are_one_short_note(open_page: Open, scribe: Car
     assert len(note) < 500
 
 
+def unescaped(at: AppTest) -> str:
+    """The Markdown of the page without the characters that stand for themselves."""
+    return re.sub(r"\\.", "", sources(at))
+
+
 @pytest.mark.parametrize(
     "prompt", ["<img src=x onerror=alert(1)>", HOSTILE, "$\\frac{1}{2}$ **b** `c` :red[d]", "# one"]
 )
 def test_markup_in_a_prompt_is_text(open_page: Open, scribe: Card, prompt: str) -> None:
     at = enter(open_page("text"), prompt=prompt)
-    before = sources(at)
+    before = unescaped(at)
     press(at)
     assert verse_data(at)["prompt"] == prompt
-    said = sources(at)
+    said = unescaped(at)
     for part in (prompt, "<img", "](http", "**b**", ":red[d]"):
         assert said.count(part) == before.count(part)
     assert not any(element.proto.allow_html for element in at.markdown)

@@ -12,9 +12,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
-from core.data import load_text
+from core.common.errors import LabError
+from core.data import DATASETS, load_text
+from core.data.dataset import TextCard
 from pages.shared import tasks
 from pages.text.generation_task import Writing
+from pages.text.side_by_side_view import OPENING, better
 from tests.app.conftest import HOSTILE, Open, click, read, rerun, sources, texts, wait_for, write_text_checkpoint
 from tests.app.text_page import LENGTH, core_text, enter, finish, press, verse_data
 from tests.tiny_text import play
@@ -135,7 +138,76 @@ def test_where_the_training_text_has_changed_or_gone_nothing_is_claimed(open_pag
     assert verse_data(at)["text"]
 
 
+def test_a_failed_fetch_is_one_quiet_line_where_it_was_asked_for(
+    open_page: Open, scribe: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(_: object) -> None:
+        raise LabError("The *text* cannot be fetched: try later.")
+
+    source = dataclasses.replace(DATASETS["tiny_shakespeare"], load=fetch)
+    monkeypatch.setitem(DATASETS, "tiny_shakespeare", source)
+    at = enter(open_page("text"))
+    press(at)
+    click(at, "fetch-write-copied")
+    task = tasks.find("fetch-tiny_shakespeare")
+    assert task
+    wait_for(lambda: task.done)
+    assert "The *text* cannot be fetched: try later." in [read(each.value) for each in rerun(at).caption]
+    other = enter(open_page("text"))
+    press(other)
+    assert not at.error
+    assert not other.error
+    assert "cannot be fetched" not in texts(other)
+    assert other.button(key="fetch-write-copied")
+
+
 # Side by side
+
+
+def card_of(title: str, loss: float | None, **dataset: object) -> Card:
+    data = TextCard(
+        **{"name": "plays", "title": "Plays", "vocabulary": "ab", "sizes": {"train": 9}, "sha256": {"text": "0" * 64}}
+        | dataset
+    )
+    metrics = {} if loss is None else {"val_loss_nats": loss}
+    return Card(title=title, model="char_rnn", model_config={}, dataset=data, metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "said"),
+    [
+        (card_of("A", 1.4), card_of("B", 1.8), "A predicts Plays better: 2.02 bits per character, against 2.60 for B."),
+        (card_of("A", 1.8), card_of("B", 1.4), "B predicts Plays better: 2.02 bits per character, against 2.60 for A."),
+        (card_of("A", 1.4), card_of("B", 1.4001), "Both predict Plays equally well: 2.02 bits per character."),
+        (card_of("A", 1.4), card_of("A", 1.4), "The same model is on both sides: only the temperature differs."),
+        (
+            card_of("A", 1.4),
+            card_of("B", None),
+            "One of the two was not measured, so nobody knows which predicts better.",
+        ),
+        (
+            card_of("A", 1.4),
+            card_of("B", 1.8, sha256={"text": "1" * 64}),
+            "The two models learned from different texts, so their figures cannot be compared.",
+        ),
+    ],
+)
+def test_the_sentence_compares_what_the_cards_say(one: Card, two: Card, said: str) -> None:
+    assert read(better(one, two)) == said
+
+
+def test_it_opens_with_both_texts_and_the_small_rnn_second(open_page: Open, scribe: Card, lab_home: Path) -> None:
+    for name in ("char_gpt", "char_rnn"):
+        write_text_checkpoint(lab_home / "none" / name, seed=5, title=name, model=name)
+    at = open_page("text", view="Side by side", checkpoint="scribe")
+    assert at.selectbox(key="pair-second").value == "char_rnn"
+    assert f"Both predict Tiny Shakespeare equally well: {2 / math.log(2):.2f} bits per character." in texts(at)
+    for place, name in enumerate(("scribe", "char_rnn")):
+        wait_for(lambda key=f"verse-{place}": not verse_data(rerun(at), key)["busy"])
+        assert verse_data(at, f"verse-{place}")["text"] == core_text(lab_home, name=name, length=OPENING)
+    assert (
+        open_page("text", view="Side by side", checkpoint="char_rnn").selectbox(key="pair-second").value == "char_gpt"
+    )
 
 
 def press_both(at: AppTest) -> list[Writing]:

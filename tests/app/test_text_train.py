@@ -20,14 +20,15 @@ from tests.app.conftest import (
     HOSTILE,
     Open,
     click,
+    mark,
     read,
     rerun,
+    select,
     sources,
     texts,
     write_text_checkpoint,
     write_three_epochs,
 )
-from tests.app.test_runs import mark, select
 from tests.app.test_train import finished_run
 from tests.tiny_text import play
 
@@ -310,15 +311,16 @@ def test_only_runs_of_the_task_are_listed_as_recent(open_page: Open, lab_home: P
 # Runs
 
 
-def test_the_table_of_runs_holds_and_compares_both_kinds(open_page: Open, lab_home: Path) -> None:
+def test_the_tables_of_runs_hold_both_kinds_apart(open_page: Open, lab_home: Path) -> None:
     finished_text_run(lab_home)
     finished_run(lab_home)
-    at = open_page("runs")
-    table = at.dataframe[0].value.set_index("Name")
+    finished_run(lab_home, "Other", lr=0.1)
+    table = open_page("runs", group="Text").dataframe[0].value.set_index("Name")
     assert table.loc["Poet", "Val. loss"] == pytest.approx(1.8)
     assert table.loc["Poet", "Model"] == "char_gru"
-    assert table.loc["Mine", "Best val."] == pytest.approx(75.0)
-    assert "model" in list(select(at, 0, 1).table[0].value["setting"])
+    at = open_page("runs", group="Images")
+    assert at.dataframe[0].value.set_index("Name").loc["Mine", "Best val."] == pytest.approx(75.0)
+    assert list(select(at, 0, 1).table[0].value["setting"]) == ["lr"]
 
 
 @pytest.mark.parametrize(("task", "title"), [("text", "Text"), ("images", "Images")])

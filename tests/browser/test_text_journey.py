@@ -128,6 +128,7 @@ def test_train_on_a_text_write_stop_branch_and_compare(page: Page, poet: str, co
     expect(page.locator(".st-key-write-seed input")).to_have_value("1")
 
     view(page, "Side by side")
+    page.get_by_text("Prompt and settings", exact=True).click()
     expect(page.locator(".st-key-prompt textarea")).to_have_value("ANNA:\n")
     enter(page, "pair-length", "50")
     press(page, "write-both")

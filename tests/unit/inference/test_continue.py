@@ -39,16 +39,16 @@ def test_a_text_that_goes_on_draws_what_it_would_have_drawn() -> None:
 
 
 def test_a_long_prompt_can_be_left_while_it_is_read() -> None:
-    calls: list[int] = []
+    calls: list[float] = []
 
-    def on_read() -> None:
-        calls.append(1)
+    def on_read(share: float) -> None:
+        calls.append(share)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         next(write(checkpoint("gru"), "a" * 5000, SamplingConfig(length=1), on_read=on_read))
-    assert len(calls) == 2
+    assert calls == [0, 1 / 5]
 
 
 def test_weights_that_are_no_numbers_are_told() -> None:

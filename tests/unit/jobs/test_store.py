@@ -78,7 +78,11 @@ def test_a_new_run_keeps_all_it_was_given(runs: RunStore) -> None:
 
 def test_default_names_tell_runs_apart(runs: RunStore) -> None:
     names = [runs.get(runs.create(TrainConfig())).name for _ in range(3)]
-    assert names == ["Simple CNN, default", "Simple CNN, default (2)", "Simple CNN, default (3)"]
+    assert names == [
+        "Simple CNN on CIFAR-10, default",
+        "Simple CNN on CIFAR-10, default (2)",
+        "Simple CNN on CIFAR-10, default (3)",
+    ]
 
 
 def test_an_unknown_model_makes_no_run(runs: RunStore) -> None:
