@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ MOST_POINTS_LOST = 1.0
 """Percentage points of accuracy that the winner of a headline may lose."""
 MOST_NATS_LOST = 0.05
 """The same for a language model, nats a character."""
+FAR = 10.0
+"""Times that: what loses more is no longer called fastest or smallest, because a network that guesses is both."""
 ALPHA = 0.05
 """A p value below it is called more than luck."""
 ABOUT = 0.05
@@ -174,11 +177,63 @@ def headline(result: CompressionResult) -> str:
     if smallest is not None and smallest.stored_bytes < best.stored_bytes:
         ratio = times(size_ratio(smallest, first, "stored_bytes") or 1.0)
         sentences.append(f"Smallest to store is {smallest.title}: {ratio} times as small, {loss_words(smallest)}.")
-    slower = [item for item in _candidates(result) if item is not best and (_faster_by(item) or 1.0) < 1 - ABOUT]
+    slower = [item for item in _candidates(result) if item is not best and (faster_by(item) or 1.0) < 1 - ABOUT]
     if slower:
-        names = "; ".join(f"{item.title} ({times(_faster_by(item) or 0.0)} times as fast)" for item in slower)
+        names = "; ".join(f"{item.title} ({times(faster_by(item) or 0.0)} times as fast)" for item in slower)
         sentences.append(f"Slower than the original{_runtime(slower[0])}: {names}.")
     return " ".join(sentences)
+
+
+def answer(result: CompressionResult) -> str:
+    """What the winner bought and lost, in one sentence; before it, how far an unfinished recipe is."""
+    first, best = result.first, winner(result)
+    if first is None or best is None:
+        return headline(result)
+    done = len({item.id for item in result.variants})
+    so_far = f"So far, of {done} of {result.planned} variants: " if done < result.planned else ""
+    return f"{so_far}{method_words(best)}: {_bought(best, first)}, {_change(best)}."
+
+
+def picks(result: CompressionResult) -> dict[str, Measurement]:
+    """What a person looks for -> the variant. `same`: the smallest stored file of those within the noise of the original;
+    `fastest` and `smallest`: of those that lose at most FAR times what a winner may lose, or of all where none does."""
+    items = _candidates(result)
+    near = [item for item in items if _lost(item) <= FAR] or items
+    same = [item for item in items if is_within_noise(item)]
+    fast = [item for item in near if faster_by(item)]
+    found = {"same": min(same, key=_stored)} if same else {}
+    found |= {"fastest": max(fast, key=lambda item: faster_by(item) or 0.0)} if fast else {}
+    return found | ({"smallest": min(near, key=_stored)} if near else {})
+
+
+def is_within_noise(item: Measurement) -> bool:
+    """Whether the test shows no loss against the original; False where the loss was not measured."""
+    if item.delta_nats is not None:
+        return item.delta_nats_interval is not None and item.delta_nats_interval[0] <= 0
+    if item.delta_points is None:
+        return False
+    return item.delta_points >= 0 or (item.p_value is not None and item.p_value >= ALPHA)
+
+
+def method_words(item: Measurement) -> str:
+    """The kinds of its steps: `Prune channels, fine-tune, int8`."""
+    first, *more = [*dict.fromkeys(read_step(step).title for step in item.steps)] or [_capital(item.title)]
+    return ", ".join([first, *(name if name.startswith("Huffman") else name.lower() for name in more)])
+
+
+def _stored(item: Measurement) -> tuple[float, float]:
+    """For the least: the stored file, and of equal ones the better network."""
+    return item.stored_bytes or math.inf, -(quality(item) or 0.0)
+
+
+def _change(item: Measurement) -> str:
+    """`at the same accuracy`, `for 1.0 points of accuracy`, `for 0.024 nats of loss`."""
+    text = item.delta_nats is not None
+    if is_within_noise(item):
+        return f"at the same {'loss' if text else 'accuracy'}"
+    if text:
+        return f"for {item.delta_nats or 0.0:.3f} nats of loss"
+    return "accuracy not measured" if item.delta_points is None else f"for {-item.delta_points:.1f} points of accuracy"
 
 
 def winner(result: CompressionResult) -> Measurement | None:
@@ -318,11 +373,11 @@ def _lost(item: Measurement) -> float:
 def _ratio(item: Measurement, first: Measurement) -> float:
     """How many times as small, times how many times as fast; what is not known counts as 1."""
     size = max(size_ratio(item, first) or 1.0, size_ratio(item, first, "stored_bytes") or 1.0)
-    return size * (_faster_by(item) or 1.0)
+    return size * (faster_by(item) or 1.0)
 
 
 def _bought(item: Measurement, first: Measurement) -> str:
-    running, stored, faster = size_ratio(item, first), size_ratio(item, first, "stored_bytes"), _faster_by(item)
+    running, stored, faster = size_ratio(item, first), size_ratio(item, first, "stored_bytes"), faster_by(item)
     if stored and stored > (running or 1.0) * (1 + 2 * ABOUT):
         runs = "" if running is None else f" ({_compared(running, 'small', 'what runs is ')})"
         parts = [f"{times(stored)} times as small to store{runs}"]
@@ -347,7 +402,7 @@ def _compared(ratio: float, what: str, before: str = "") -> str:
     )
 
 
-def _faster_by(item: Measurement) -> float | None:
+def faster_by(item: Measurement) -> float | None:
     """In the runtime that a user would deploy, or, of what cannot be exported, in PyTorch."""
     found = (speedup(item), speedup(item, "torch_b1"))
     return next((ratio for ratio in found if finite(ratio)), None)

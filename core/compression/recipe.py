@@ -251,18 +251,17 @@ def _check_order(steps: list[Step], task: str) -> None:
 PRESETS: dict[str, Preset] = {
     "half": Preset(
         title="Half the size, nothing lost",
-        about="float16 weights: seconds, half the file, no faster.",
+        about="float16: half the file.",
         steps=(Float16(),),
     ),
     "int8": Preset(
         title="int8",
-        about="A quarter of the size and faster on most CPUs, in a minute, without training.",
+        about="A quarter of the size, usually faster.",
         steps=(Int8(),),
     ),
     "fastest": Preset(
         title="Fastest on this CPU",
-        about="Two fifths of the channels taken out, the rest trained with the original's recipe, then int8. With Fast ResNet "
-        "a quarter of an hour on two cores.",
+        about="40% fewer channels, trained, then int8.",
         steps=(
             PruneChannels(amount=0.4),
             FineTune(epochs=8.0),
@@ -271,8 +270,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "smallest": Preset(
         title="Smallest file",
-        about="Seven weights of eight pruned while the rest learns with the original's help, clustered to 4 bits, Huffman coded. "
-        "For storage. With Fast ResNet a quarter of an hour on two cores.",
+        about="88% of weights pruned, the rest coded.",
         steps=(
             PruneGradually(amount=0.88, epochs=4.0, schedule="gentle", alpha=0.5),
             Cluster(bits=4),
@@ -281,12 +279,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "student": Preset(
         title="A small student",
-        about="A Simple CNN learns from this network, three seeds, beside the same network without a teacher.",
+        about="A Simple CNN learns from this network.",
         steps=(Distill(student="simple_cnn", epochs=6.0),),
     ),
     "quantized": Preset(
         title="int8, trained for it",
-        about="One epoch with 8-bit rounding, then int8: where int8 alone loses too much.",
+        about="One epoch with 8-bit rounding.",
         steps=(TrainQuantized(epochs=1.0), Int8()),
     ),
     "text_half": Preset(
@@ -300,13 +298,13 @@ PRESETS: dict[str, Preset] = {
     ),
     "text_smallest": Preset(
         title="Smallest file",
-        about="Seven weights of ten pruned while the rest learns, clustered to 4 bits, Huffman coded. For storage.",
+        about="70% of weights pruned, the rest coded.",
         steps=(PruneGradually(amount=0.7, epochs=1.0, schedule="gentle"), Cluster(bits=4), HuffmanCode()),
         task="text",
     ),
     "text_student": Preset(
         title="A small student",
-        about="An LSTM of a third of the size learns from this one, beside the same without a teacher.",
+        about="A smaller LSTM learns from this one.",
         steps=(
             Distill(
                 student="char_lstm", student_config={"width": 256, "layers": 1, "embedding": 64}, epochs=3.0, seeds=3

@@ -8,7 +8,5 @@ PAGE = Page(
     icon=":material/compress:",
     section="Compute",
     question="How small can it get?",
-    views=dict.fromkeys(
-        ("Example", "New recipe", "Results"), "How small and how fast can a network get, and what does that cost?"
-    ),
+    views=dict.fromkeys(("Example", "New recipe", "Results"), "How small can it get, and how fast?"),
 )

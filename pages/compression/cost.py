@@ -10,24 +10,34 @@ from core.training.estimate import estimate_seconds
 from pages.shared.text import duration
 from pages.shared.train_view import training_examples
 
+MEASURE_S = (30.0, 90.0)
+"""Least and most seconds to measure one variant."""
+TRAINING = (0.7, 2.0)
+"""Least and most of the estimated time of training: the machine may do other work, and a teacher computes beside it."""
+
 
 def cost_line(config: CompressConfig) -> str:
-    """Variants, epochs and time, in Markdown."""
+    """Variants, epochs and a range of the time of all, in Markdown."""
     count = len(config.variants())
-    variants = "**1 variant**, measured" if count == 1 else f"**{count} variants**, each measured"
-    parts = [f"{variants} as it is made"]
     trainings = _trainings(config)
-    if not trainings:
-        return f"{parts[0]} · nothing is trained: about a minute a variant, most of it measuring."
     epochs = sum(training.epochs for training in trainings)
-    parts.append(f"trains for {epochs:g} {'epoch' if epochs == 1 else 'epochs'} in all")
+    parts = [f"**{count} {'variant' if count == 1 else 'variants'}**"]
+    parts.append(f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'} of training" if trainings else "no training")
     seconds = _seconds(config, trainings)
-    parts.append(
-        "minutes, maybe many: unknown until it was measured here"
-        if seconds is None
-        else f"about **{duration(seconds)}** of training, roughly, and a minute a variant to measure"
-    )
-    return " · ".join(parts) + "."
+    if seconds is None:
+        parts.append("time unknown until it was measured here")
+    else:
+        low, high = (factor * seconds + count * each for factor, each in zip(TRAINING, MEASURE_S, strict=True))
+        parts.append(f"**{time_range(low, high)}**")
+    return ", ".join(parts) + "."
+
+
+def time_range(low: float, high: float) -> str:
+    """Two lengths of time, in whole minutes, or five from twenty on: `30 s to 2 min`, `6 to 20 min`."""
+    steps = [(s, 1 if s < 60 else 60 if s < 1200 else 300) for s in (low, high)]
+    first, last = (duration(step * round(s / step)) for s, step in steps)
+    number, _, unit = first.partition(" ")
+    return f"{number if last.endswith(f' {unit}') and last.count(' ') == 1 else first} to {last}"
 
 
 def _trainings(config: CompressConfig) -> list[TrainConfig]:

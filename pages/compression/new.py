@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.checkpoints.store import find_checkpoint
+from core.checkpoints.store import CheckpointRef, find_checkpoint
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.compression.kind import COMPRESS
@@ -16,7 +16,7 @@ from core.jobs.store import MAX_NAME
 from pages.compression.cost import cost_line
 from pages.compression.fields import LABELS
 from pages.compression.scan import scan
-from pages.compression.steps import chosen_steps, preset_box, preset_name, steps_form
+from pages.compression.steps import chosen_steps, preset_cards, preset_name, steps_form
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.run_controls import start_job_button
@@ -30,20 +30,19 @@ ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
 
 
 def new_recipe_view() -> None:
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([2, 5], gap="large")
     with left:
-        st.markdown("#### What to compress")
         task = _task()
         reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)
         if reference is None:
             return
-        st.caption(describe(reference))
-        preset_box(task)
-        advanced = _advanced()
     with right:
-        st.markdown("#### What is done to it")
+        preset_cards(task)
+    start = left.container()
+    with st.expander("Customize", icon=":material/tune:", key="recipe-customize"):
         rows = steps_form(task)
-    with left:
+    advanced = _advanced(reference)
+    with start:
         config = None
         try:
             steps = chosen_steps(rows)
@@ -73,6 +72,7 @@ def _task() -> str:
         required=True,
         format_func=TASKS.__getitem__,
         key="compress-task",
+        label_visibility="collapsed",
         on_change=_other_task,
         persist_state="session",
     )
@@ -83,8 +83,9 @@ def _other_task() -> None:
     st.query_params.pop(PARAM, None)
 
 
-def _advanced() -> dict[str, Any]:
+def _advanced(reference: CheckpointRef) -> dict[str, Any]:
     with st.expander("Advanced", key="recipe-advanced"):
+        st.caption(describe(reference))
         st.text_input("Name of the run", key="recipe-name", placeholder="model and recipe", max_chars=MAX_NAME)
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
             return settings_form(

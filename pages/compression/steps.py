@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import streamlit as st
 
+from core.common.errors import LabError
 from core.compression.recipe import MOST_STEPS, PRESETS
 from core.compression.steps import STEPS, Int8, Step
 from pages.compression.fields import Row, step_fields, step_of
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked
+
+CARD_PX = 225
+"""Three beside each other in the wide column at 1280."""
 
 
 def presets_of(task: str) -> list[str]:
@@ -17,22 +23,34 @@ def presets_of(task: str) -> list[str]:
     return [name for name, preset in PRESETS.items() if preset.task == task]
 
 
-def preset_box(task: str) -> None:
-    """What to start from; another choice puts its steps in the place of those that are there."""
-    names = presets_of(task)
-    preset = st.selectbox(
-        "Recipe to start from",
-        names,
-        index=names.index("fastest") if "fastest" in names else 0,
-        format_func=lambda name: PRESETS[name].title,
-        key=f"recipe-preset-{task}",
-        on_change=_load,
-        args=(task,),
-        persist_state="session",
-    )
-    st.caption(escape_markdown(PRESETS[preset].about))
-    if _rows_key(task) not in st.session_state:
-        _load(task, preset)
+def preset_cards(task: str) -> None:
+    """What to start from, a card each; another choice puts its steps in the place of those that are there."""
+    names, key = presets_of(task), f"recipe-preset-{task}"
+    usual = "fastest" if "fastest" in names else names[0]
+    changed = linked("preset", key, partial(_known, names), st.session_state.get(key, usual))
+    if changed or _rows_key(task) not in st.session_state:
+        _load(task, st.session_state[key])
+    with st.container(horizontal=True, gap="small"):
+        for name in names:
+            chosen = name == st.session_state[key]
+            with st.container(border=True, width=CARD_PX, gap="xsmall"):
+                st.button(
+                    PRESETS[name].title,
+                    key=f"preset-{name}",
+                    type="primary" if chosen else "secondary",
+                    icon=":material/check:" if chosen else None,
+                    width="stretch",
+                    on_click=_load,
+                    args=(task, name),
+                )
+                st.caption(escape_markdown(PRESETS[name].about))
+
+
+def _known(names: list[str], name: str) -> str:
+    """A preset that the address names. Raises LabError for another."""
+    if name not in PRESETS:
+        raise LabError(f"There is no preset {name[:40]!r}: choose a card below.")
+    return name if name in names else names[0]
 
 
 def steps_form(task: str) -> list[Row]:
@@ -68,17 +86,16 @@ def _one(task: str, rows: list[Row], place: int, row: Row) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown(f"**{place + 1}. {row.step.title}**", width="stretch")
             for name, icon, words, off in (
-                ("up", ":material/arrow_upward:", "earlier", place == 0),
-                ("down", ":material/arrow_downward:", "later", place == len(rows) - 1),
-                ("out", ":material/close:", "", False),
+                ("up", ":material/arrow_upward:", "Earlier", place == 0),
+                ("down", ":material/arrow_downward:", "Later", place == len(rows) - 1),
+                ("out", ":material/close:", "Remove", False),
             ):
                 st.button(
-                    " ",
+                    words,
                     key=f"recipe-{name}-{row.number}",
                     icon=icon,
                     type="tertiary",
                     disabled=off,
-                    help=f"Do {row.step.title} {words}" if words else f"Take {row.step.title} out",
                     on_click=_move,
                     args=(task, place, name),
                 )
@@ -102,8 +119,8 @@ def _new(step: Step) -> Row:
     return Row(number, step)
 
 
-def _load(task: str, preset: str | None = None) -> None:
-    name = preset or st.session_state[f"recipe-preset-{task}"]
+def _load(task: str, name: str) -> None:
+    st.session_state[f"recipe-preset-{task}"] = name
     st.session_state[_rows_key(task)] = [_new(step) for step in PRESETS[name].steps]
 
 

@@ -1,4 +1,4 @@
-"""What a recipe bought, whether it ships, runs or is over: the answer, the table behind it, and the evidence in tabs."""
+"""What a recipe bought, whether it ships, runs or is over: the answer, three cards, a figure, and the evidence on demand."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ import streamlit as st
 
 from core.checkpoints.store import find_checkpoint
 from core.common.errors import LabError
-from core.compression.analysis import distils, headline, rows, short_name
+from core.compression.analysis import answer, distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
 from core.data import dataset_title
+from pages.compression.cards import cards
 from pages.compression.compare_image import same_image
 from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
 from pages.compression.result_files import ResultFiles
-from pages.shared.elements import open_tab, show_figure
+from pages.shared.elements import folded, open_tab, show_figure
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
 COSTS = {
     "stored_bytes": "Stored",
-    "size_bytes": "File that runs",
-    "torch_b1": "PyTorch ×1",
-    "onnx_b1": "ONNX ×1",
+    "size_bytes": "Running",
+    "torch_b1": "PyTorch",
+    "onnx_b1": "ONNX",
     "onnx_b64": "ONNX ×64",
 }
 """Cost of the image -> what its switch says."""
-FIRST = ("Variant", "Stored", "File that runs", "Weights that run", "Faster", "Accuracy", "Loss (nats)", "Change", "p")
-"""Columns that answer the question; the table scrolls to the others."""
+COLUMNS = {
+    "Main": ("Variant", "Stored", "Characters/s", "Faster", "Accuracy", "Loss (nats)", "Change"),
+    "Size": ("Variant", "Stored", "File that runs", "Weights that run", "Parameters", "Multiply-adds"),
+    "Speed": ("Variant", "PyTorch ×1 (ms)", "ONNX ×1 (ms)", "ONNX ×64 (ms)", "Memory"),
+    "Quality": ("Variant", "First guess right", "Accuracy", "Loss (nats)", "Change", "p"),
+    "Steps": ("Variant", "All that was done"),
+}
+"""Five columns at most at a time: wider tables are cut."""
 NAME_CHARACTERS = 18
 """Of a line of a variant's name: a table as wide as this one would give each word a line of its own."""
 IMAGES = (
@@ -40,7 +47,8 @@ IMAGES = (
     "a fresh process needs to load the ONNX file and answer. Accuracy: one view of each test image, with its 95% interval. "
     "Change: against the original, with the 95% interval of paired answers; p: McNemar's exact test, how likely so uneven a "
     "split of the disagreements is by luck alone. Multiply-adds are those really executed for one image: zeros are "
-    "multiplied too. One multiply-add is two floating-point operations."
+    "multiplied too. One multiply-add is two floating-point operations. In the figure, what is far below the rest stands at the "
+    "bottom, with its accuracy; the number of a variant is that of the step which makes it."
 )
 TEXT = (
     "Characters/s: written one by one on one thread, in turn with the original. Loss: nats a character on the validation "
@@ -51,16 +59,16 @@ TEXT = (
 def compress_view(made: ResultFiles, key: str) -> None:
     """All that a result says. key: of this result alone, for what the viewer chooses."""
     result = made.result
-    st.caption(_how(result))
     if not result.measured:
+        st.caption(_how(result))
         st.info(
             "Nothing is measured yet. The original comes first; each variant joins the table as soon as it is measured."
         )
         return
-    st.markdown(f"### {escape_markdown(headline(result))}")
+    st.markdown(f"## {escape_markdown(answer(result))}")
+    cards(made, key)
     _image(result, key)
-    st.table(compress_table(result), border="horizontal", hide_index=True)
-    st.caption(TEXT if result.task == "text" else IMAGES)
+    folded("All variants", partial(_table, result, key), key=f"variants-{key}", icon=":material/table_rows:")
     tabs = {
         "Layers": layers,
         "Classes": classes,
@@ -72,15 +80,30 @@ def compress_view(made: ResultFiles, key: str) -> None:
     absent = {"Classes", "Same image"} if result.task == "text" else set()
     absent |= set() if distils(result) else {"Students"}
     shown = {name: partial(draw, made, key) for name, draw in tabs.items() if name not in absent}
-    open_tab(shown, key=f"tabs-{key}")
+    folded(
+        "Layers, speed, files" if result.task == "text" else "Layers, classes, same image, files",
+        lambda: open_tab(shown, key=f"tabs-{key}"),
+        key=f"more-{key}",
+        icon=":material/query_stats:",
+    )
+
+
+def _table(result: CompressionResult, key: str) -> None:
+    """Every variant, some columns at a time."""
+    st.markdown(escape_markdown(headline(result)))
+    found = compress_table(result)
+    shown = st.segmented_control(
+        "Columns", list(COLUMNS), default="Main", required=True, key=f"columns-{key}", persist_state="session"
+    )
+    st.table({name: found[name] for name in COLUMNS[shown] if name in found}, border="horizontal", hide_index=True)
+    st.caption(TEXT if result.task == "text" else IMAGES)
+    st.caption(_how(result))
 
 
 def compress_table(result: CompressionResult) -> dict[str, list[str]]:
     """Columns of the table, in Markdown. Figures that belong together do not break."""
     found = rows(result)
-    order = [name for name in FIRST if name in found[0]]
-    order += [name for name in found[0] if name not in order]
-    columns = {name: [escape_markdown(row[name]).replace(" ", UNBROKEN) for row in found] for name in order}
+    columns = {name: [escape_markdown(row[name]).replace(" ", UNBROKEN) for row in found] for name in found[0]}
     columns["Variant"] = [_in_lines(short_name(result, item), NAME_CHARACTERS) for item in result.measured]
     columns["All that was done"] = [_in_lines(item.title, 2 * NAME_CHARACTERS) for item in result.measured]
     return columns
@@ -117,13 +140,10 @@ def _image(result: CompressionResult, key: str) -> None:
         options,
         default="size_bytes",
         required=True,
-        format_func=lambda name: "Weights that run" if (result.task, name) == ("text", "size_bytes") else COSTS[name],
+        format_func=COSTS.__getitem__,
+        label_visibility="collapsed",
         key=f"cost-{key}",
         persist_state="session",
     )
     show_figure(pareto(result, cost, dark=dark()), key=f"pareto-{key}", alt=pareto_words(result, cost))
-    st.caption(
-        "To the left is cheaper, up is better; the step line joins what nothing else beats in both. A number is that of the "
-        "step that makes a variant, with all done that comes before it in its recipe: the last column of the table. "
-        "What is far below the rest stands at the bottom, with its figure."
-    )
+    st.caption("Left is cheaper, up is better. A number is a variant's; nothing beats those on the line in both.")

@@ -8,8 +8,5 @@ PAGE = Page(
     icon=":material/balance:",
     section="Data",
     question="Which technique helps?",
-    views=dict.fromkeys(
-        ("Example", "New study", "Studies"),
-        "Which regularization technique helps, by how much, and is it more than luck?",
-    ),
+    views=dict.fromkeys(("Example", "New study", "Studies"), "Which technique helps by more than luck?"),
 )

@@ -16,6 +16,8 @@ from pages.shared.resources import act, forget_runs, store
 from pages.shared.run_controls import open_run
 from pages.shared.text import label_error, show_error
 
+ENOUGH_SEEDS = 3
+
 
 def add_to_study(run: Run, result: StudyResult) -> None:
     """The folded form. run: a study that is not running; result: what there is of it."""
@@ -52,11 +54,22 @@ def add_to_study(run: Run, result: StudyResult) -> None:
             show_error(label_error(error, LABELS))
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):
             assert wider is not None
-            try:
-                extend_study(store(), run.id, wider)
-                forget_runs()
-                act("submit", run.id)
-            except LabError as error:
-                show_error(error)
-                return
-            open_run(run)
+            _extend(run, wider)
+
+
+def add_seed(run: Run, study: StudyConfig) -> None:
+    """The button that adds one seed to a study of fewer than three."""
+    if study.seeds < ENOUGH_SEEDS and st.button("Add a seed", key=f"add-seed-{run.id}", icon=":material/add:"):
+        _extend(run, study.extended(seeds=study.seeds + 1))
+
+
+def _extend(run: Run, wider: StudyConfig) -> None:
+    """Train what is missing, and show it."""
+    try:
+        extend_study(store(), run.id, wider)
+        forget_runs()
+        act("submit", run.id)
+    except LabError as error:
+        show_error(error)
+        return
+    open_run(run)

@@ -1,21 +1,23 @@
-"""A study, whether it ships, runs or is over: the answer, the table behind it, and the evidence in tabs."""
+"""A study, whether it ships, runs or is over: the answer, the arms that matter most, and the evidence on demand."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import streamlit as st
 
 from core.data import dataset_title
 from core.jobs import Run
 from core.models import MODELS
-from core.regularization.analysis import ArmResult, headline, summary
+from core.regularization.analysis import ArmResult, answer, best_and_worst, counts, summary
 from core.regularization.arms import BASELINE
 from core.regularization.figures import effects
 from core.regularization.results import StudyResult
-from pages.regularization.add import add_to_study
+from pages.regularization.add import add_seed, add_to_study
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
-from pages.shared.elements import open_tab, show_figure
+from pages.shared.elements import folded, open_tab, show_figure
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
@@ -32,55 +34,83 @@ NAMES = {
 
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:
     """A study, and the form that adds to one. key: of this study alone, for what the viewer chooses; run: None of an example."""
-    if run is None:
-        st.markdown(f"#### {escape_markdown(result.name or 'Example')}")
-    _study(result, key)
-    if run is not None and not run.active:
-        add_to_study(run, result)
-
-
-def _study(result: StudyResult, key: str) -> None:
-    """All that a study says."""
-    rows = summary(result)
+    idle = run if run is not None and not run.active else None
     if not any(item.curve.step or item.status != "waiting" for item in result.members):
-        st.caption(_how(result))
         st.info(
             "Nothing was measured yet. Curves appear with the first measurement of the first run; verdicts once arms have two "
             "seeds in common with no regularization."
         )
-        return
-    st.caption(_how(result))
+        st.caption(f"{_what(result)} · {_how(result)}")
+    else:
+        _study(result, key, idle)
+    if idle is not None:
+        add_to_study(idle, result)
+
+
+def _study(result: StudyResult, key: str, idle: Run | None) -> None:
+    """All that a study says. idle: its run, where that can be given more to do."""
+    rows = summary(result)
+    said = st.container()
     size = _size(result, key)
     here = [row for row in rows if row.train_size == size]
-    st.markdown(f"### {escape_markdown(_headline(result, here))}")
+    said.markdown(f"## {escape_markdown(_answer(result, here))}")
+    if idle is not None:
+        add_seed(idle, result.config)
     if here:
-        _arms(result, here, size, key)
-    open_tab(
-        {
-            "Curves": lambda: curves(result, here, size, key),
-            "Training images": lambda: sizes(result, rows, size, key),
-            "Strength": lambda: strength(result, size, key),
-            "Classes": lambda: classes(result, here, size, key),
-            "Checkpoints": lambda: checkpoints(result, here),
-            "Files": lambda: files(result, rows, key),
-        },
-        key=f"tabs-{key}",
+        _best(result, here, size, key)
+        folded(
+            "All arms",
+            partial(_arms, result, here, size, key),
+            key=f"arms-{key}",
+            icon=":material/table_rows:",
+        )
+    tabs = {
+        "Curves": lambda: curves(result, here, size, key),
+        "Training images": lambda: sizes(result, rows, size, key),
+        "Strength": lambda: strength(result, size, key),
+        "Classes": lambda: classes(result, here, size, key),
+        "Checkpoints": lambda: checkpoints(result, here),
+        "Files": lambda: files(result, rows, key),
+    }
+    folded(
+        "Curves, classes, files",
+        lambda: open_tab(tabs, key=f"tabs-{key}"),
+        key=f"more-{key}",
+        icon=":material/query_stats:",
     )
 
 
-def _headline(result: StudyResult, rows: list[ArmResult]) -> str:
-    said = headline(result, rows)
+def _answer(result: StudyResult, rows: list[ArmResult]) -> str:
+    said = answer(result, rows)
     return said if result.done == len(result.members) or said.startswith("No verdict") else f"So far: {said}"
 
 
-def _how(result: StudyResult) -> str:
-    """What was compared, and how it was made, in a line of Markdown."""
-    config, made = result.config, result.made
+def _best(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
+    """The arms that matter most, in one figure."""
+    shown = best_and_worst(rows)
+    show_figure(
+        effects(shown, size, dark=dark()),
+        key=f"best-{key}",
+        alt="Effect on accuracy with its 95% interval: "
+        + "; ".join(f"{row.title} {row.verdict.words}" for row in shown if row.arm != BASELINE),
+    )
+    what = "An arm: one technique, or several together; lines: 95% intervals."
+    st.markdown(f"{counts(rows)} {what}".strip())
+    st.caption(_what(result))
+
+
+def _what(result: StudyResult) -> str:
+    """What was trained, in Markdown."""
+    config = result.config
     seeds = f"{config.seeds} seeds" if config.seeds > 1 else "1 seed"
-    parts = [
-        f"{MODELS[config.model].title} on {dataset_title(config.dataset)}",
-        f"{len(result.members)} runs ({seeds}) of {config.steps:,} steps with {config.batch_size} images each",
-    ]
+    return escape_markdown(f"{MODELS[config.model].title} on {dataset_title(config.dataset)} · {seeds}")
+
+
+def _how(result: StudyResult) -> str:
+    """How it was made, in a line of Markdown."""
+    config, made = result.config, result.made
+    parts = [result.name] if result.name else []
+    parts += [f"{len(result.members)} runs of {config.steps:,} steps with {config.batch_size} images each"]
     parts += [f"{made['hours']} hours"] if made.get("hours") else []
     parts += [made[name] for name in ("hardware", "date", "note") if made.get(name)]
     return escape_markdown(" · ".join(parts))
@@ -103,6 +133,7 @@ def _size(result: StudyResult, key: str) -> int:
 
 
 def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> None:
+    st.caption(_how(result))
     show_figure(
         effects(rows, size, dark=dark()),
         key=f"effects-{key}",
@@ -133,6 +164,7 @@ def arms_table(rows: list[ArmResult]) -> dict[str, list[str]]:
 
 def _verdict(row: ArmResult) -> str:
     name, colour = NAMES[row.verdict.kind], COLOURS.get(row.verdict.kind)
+    name += " on two seeds" if row.verdict.seeds == 2 and colour else ""
     return f":{colour}[**{name}**]" if colour else name
 
 

@@ -93,6 +93,14 @@ def open_tab(tabs: Mapping[str, Callable[[], None]], *, key: str) -> None:
                 draw()
 
 
+def folded(label: str, draw: Callable[[], None], *, key: str, icon: str | None = None) -> None:
+    """An expander that is closed at first, and drawn only while it is open."""
+    box = st.expander(label, key=key, icon=icon, on_change="rerun")
+    if box.open:
+        with box:
+            draw()
+
+
 @st.cache_resource(show_spinner=False)
 def component(file: str) -> Any:
     """The component whose script and style lie beside a file, all of the name of their folder."""

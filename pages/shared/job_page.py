@@ -105,6 +105,7 @@ class JobPage:
                 required=True,
                 format_func=self.examples.__getitem__,
                 key="example-task",
+                label_visibility="collapsed",
                 persist_state="session",
             )
         try:

@@ -163,11 +163,18 @@ def texts(at: AppTest) -> str:
 
 
 def at_tab(at: AppTest, key: str, tab: str) -> AppTest:
-    """With that one of a result's tabs open."""
+    """With that one of a result's tabs open, and the expander that holds them."""
+    at.session_state[f"more-{key}"] = True
     at.session_state[f"tabs-{key}"] = tab
     at.run()
     assert not at.exception, at.exception
     return at
+
+
+def unfold(at: AppTest, key: str) -> AppTest:
+    """With that expander open."""
+    at.session_state[key] = True
+    return rerun(at)
 
 
 def chart(at: AppTest, place: int) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card, find_checkpoint
-from core.compression.analysis import csv_rows, headline
+from core.compression.analysis import answer, csv_rows, headline
 from core.compression.kind import COMPRESS
 from core.compression.results import merged
 from core.compression.steps import Distill, Float16
@@ -24,6 +25,7 @@ from core.training.config import TrainConfig
 from pages.compression import disagreements
 from pages.compression.compare_image import probabilities
 from pages.compression.result_files import ResultFiles
+from pages.compression.view import compress_table
 from pages.shared import tasks
 from pages.shared.resources import forget_runs
 from pages.shared.run_labels import address, done, fraction, where
@@ -39,11 +41,14 @@ from tests.app.conftest import (
     sources,
     table,
     texts,
+    unfold,
     write_text_checkpoint,
 )
 from tests.app.studies import progress
 from tests.unit.compression import synthetic_results as made_up
 
+VARIANTS = "variants-shipped-images"
+"""The expander of all variants."""
 TABS = ("Layers", "Classes", "Speed", "Same image", "Files")
 
 
@@ -63,8 +68,11 @@ def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, example: Path, lab_home: Path) -> None:
     at = open_page("compression")
     said = texts(at)
-    assert "How small and how fast can a network get" in said
-    assert f"### {headline(result_of())}" in said
+    assert "How small can it get, and how fast?" in said
+    assert f"## {answer(result_of())}" in said
+    assert not at.table
+    said = texts(unfold(at, VARIANTS))
+    assert headline(result_of()) in said
     assert "two cores" in said
     assert not at.error
     assert not (lab_home / "runs").exists()
@@ -75,11 +83,20 @@ def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, e
 
 
 def test_the_table_has_a_row_for_the_original_and_every_variant(open_page: Open, example: Path) -> None:
-    shown = table(open_page("compression"))
+    at = unfold(open_page("compression"), VARIANTS)
+    shown = table(at)
+    assert len(shown) == 5
     assert shown["Variant"] == ["original", "1 prune 50% of the weights", "2 fine-tune for 2 epochs", "3 float16"]
     assert shown["Stored"] == ["7.91 MB", "3.95 MB", "1.98 MB", "988 kB"]
     assert shown["Change"][1].startswith("−0.50 points (−0.70 to −0.30)")
-    assert shown["p"][1] == "<0.001"
+    seen = set(shown)
+    for group in ("Size", "Speed", "Quality", "Steps"):
+        rerun(at.segmented_control(key="columns-shipped-images").set_value(group))
+        assert len(table(at)) <= 5
+        seen |= set(table(at))
+        if group == "Quality":
+            assert table(at)["p"][1] == "<0.001"
+    assert seen == set(compress_table(result_of())), "every column is somewhere"
 
 
 def test_the_image_takes_the_cost_that_is_chosen(open_page: Open, example: Path) -> None:
@@ -97,7 +114,7 @@ def test_every_tab_of_the_example_opens(open_page: Open, example: Path, warm: No
     assert not at.error
     charts = len(at.get("plotly_chart"))
     assert charts == {"Layers": 3, "Classes": 2, "Speed": 2}.get(tab, 1)
-    assert len(at.download_button) == (2 if tab == "Files" else 0)
+    assert len(at.download_button) == (2 if tab == "Files" else 0), "of what ships here, no network is with it"
     said = texts(at)
     if tab == "Speed":
         assert "- **3 float16:** Slower than the original in ONNX Runtime at batch 1: 0.50 times as fast." in said
@@ -105,6 +122,51 @@ def test_every_tab_of_the_example_opens(open_page: Open, example: Path, warm: No
         assert "answers to the test images are not kept with this result" in said
     if tab == "Files":
         assert "comes as figures alone" in said
+
+
+# The cards
+
+
+def cards(at: AppTest) -> list[str]:
+    """What the cards are for, in order."""
+    roles = ("Same ", "Fastest", "Smallest")
+    return [text.value.strip("*") for text in at.markdown if text.value.strip("*").startswith(roles)]
+
+
+def test_a_card_for_each_thing_that_people_look_for(
+    open_page: Open, example: Path, shipped: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, pruned, tuned, half = (item for item in result_of().measured)
+    same = dataclasses.replace(pruned, delta_points=-0.1, p_value=0.4)
+    quick = dataclasses.replace(
+        tuned, latency_ms=made_up.latencies(5.0, 160.0, 1.2, 125.0, of=(10.0, 320.0, 4.8, 250.0))
+    )
+    ship(example, dataclasses.replace(result_of(), measured=(first, same, quick, half)))
+    at = open_page("compression")
+    assert cards(at) == ["Same accuracy", "Fastest", "Smallest"]
+    assert [text.proto.help for text in at.markdown if text.value == "**Smallest**"] == [
+        "The smallest stored file of the variants that lose at most 10 points."
+    ]
+    said = texts(at)
+    assert "1: Prune weights" in said
+    assert "4.0× as fast" in said.replace("**", "")
+    assert said.count("Figures only.") == 3
+    ship(example, result_of())
+    at = open_page("compression")
+    assert cards(at) == ["Fastest", "Smallest"]
+    assert [link for link in at.get("page_link") if link.proto.label == "Make it"] == [], "no preset makes these"
+    ship(example, result_of(config_of(steps=(Float16(),))))
+    at = open_page("compression")
+    assert cards(at) == ["Fastest, smallest"]
+    (link,) = (link.proto for link in at.get("page_link") if link.proto.label == "Make it")
+    assert link.query_string == "view=New+recipe&checkpoint=tiny&preset=half"
+    assert "No variant keeps the accuracy: each loses more than noise." in texts(at)
+    run_id = store_recipe(result_of())
+    at = open_page("compression", recipe=run_id)
+    assert [button.label for button in at.download_button] == ["Download"] * 2
+    links = [link.proto.query_string.replace("%2F", "/") for link in at.get("page_link") if link.proto.query_string]
+    for view in ("Classify", "Explain"):
+        assert f"view={view}&checkpoint={run_id}/3-float16" in links
 
 
 # Those of this machine
@@ -117,7 +179,7 @@ def test_a_link_opens_its_result(open_page: Open, shipped: Card) -> None:
     at = open_page("compression", recipe=run_id)
     assert at.segmented_control(key="view").value == "Results"
     assert "Mine \\*here\\*" in sources(at)
-    assert len(table(at)["Variant"]) == 4
+    assert len(table(unfold(at, f"variants-{run_id}"))["Variant"]) == 4
     click(at, "all-results")
     assert "recipe" not in at.query_params
     assert not at.table
@@ -145,11 +207,12 @@ def test_a_recipe_half_way_shows_its_curve_and_what_is_measured(
     monkeypatch.setattr(RunStore, "list", lambda self: [run])
     at = open_page("compression", recipe=run_id)
     assert "variants 1 of 3" in progress(at)
-    assert table(at)["Variant"] == ["original", "1 prune 50% of the weights"]
+    assert table(unfold(at, f"variants-{run_id}"))["Variant"] == ["original", "1 prune 50% of the weights"]
     said = texts(at)
+    assert "## So far, of 1 of 3 variants: Prune weights: " in said
     assert "Training now: prune 50% of the weights, fine-tune for 2 epochs" in said
     assert "1 of 3 variants is measured so far" in said
-    assert len(at.get("plotly_chart")) == 2 + 3
+    assert len(unfold(at, f"more-{run_id}").get("plotly_chart")) == 2 + 3
     click(at, "stop")
     assert stopped == [run_id]
 
@@ -181,9 +244,11 @@ def test_a_language_model_has_costs_and_tabs_of_its_own(open_page: Open, example
     ship(example, made_up.text())
     at = open_page("compression")
     rerun(at.segmented_control(key="example-task").set_value("text"))
-    assert [tab.label for tab in at.tabs] == ["Layers", "Speed", "Files"]
-    assert at.segmented_control(key="cost-shipped-text").options == ["Stored", "Weights that run"]
-    assert "Loss (nats)" in table(at)
+    assert [tab.label for tab in unfold(at, "more-shipped-text").tabs] == ["Layers", "Speed", "Files"]
+    assert at.segmented_control(key="cost-shipped-text").options == ["Stored", "Running"]
+    assert "**Same loss, fastest**" not in sources(at), "its loss is more than noise"
+    assert "No variant keeps the loss" in texts(at)
+    assert "Loss (nats)" in table(unfold(at, "variants-shipped-text"))
 
 
 # Same image, and the files
@@ -246,8 +311,8 @@ def test_a_network_is_exported_compared_and_offered(
 ) -> None:
     at = at_tab(open_page("compression", recipe=answered), answered, "Files")
     links = [link.proto.query_string for link in at.get("page_link") if "view=Classify" in link.proto.query_string]
-    assert len(links) == 1
-    assert len(at.download_button) == 3
+    assert len(links) == 1 + len(cards(at))
+    assert len(at.download_button) == 3 + len(cards(at))
     click(at, f"make-onnx-{answered}")
     task = next(iter(tasks._tasks().values()))
     task._thread.join(120)
@@ -311,9 +376,10 @@ def test_what_ships_leads_to_the_checkpoints_that_ship_with_it(shipped: Card, la
 def test_recipes_side_by_side_say_so(open_page: Open, example: Path) -> None:
     other = result_of(config_of(steps=(Float16(),), recipe="half"))
     ship(example, merged("Two recipes", [result_of(), other]))
-    at = open_page("compression")
+    at = unfold(open_page("compression"), VARIANTS)
     assert "several recipes side by side" in texts(at)
     assert table(at)["Variant"][-1] == "4 float16"
+    rerun(at.segmented_control(key="columns-shipped-images").set_value("Steps"))
     assert table(at)["All that was done"][3:] == [
         "prune 50% of the weights, fine-tune for 2 epochs, float16",
         "float16",

@@ -9,11 +9,13 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
 from core.compression.kind import COMPRESS
-from core.compression.recipe import PRESETS
+from core.compression.recipe import PRESETS, CompressConfig
 from core.compression.steps import STEPS, Cluster, Distill, HuffmanCode, Int8, PruneChannels, PruneGradually
 from core.jobs import RunStore
+from pages.compression import cost
+from pages.compression.cost import time_range
 from pages.compression.fields import LABELS
-from tests.app.conftest import Open, click, read, rerun, sources, texts
+from tests.app.conftest import Open, click, follow, read, rerun, sources, texts
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def setting(at: AppTest, kind: str, name: str, place: int = 0) -> object:
 def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
     assert step_titles(new) == ["1. Prune channels", "2. Fine-tune", "3. int8"]
     assert "**3 variants**" in texts(new)
-    assert "trains for 8 epochs in all" in texts(new)
+    assert "8 epochs of training" in texts(new)
     click(new, "start-recipe")
     assert submitted == [run.id for run in RunStore().list()]
     assert RunStore().get(submitted[0]).kind == COMPRESS.name
@@ -50,7 +52,7 @@ def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
 
 @pytest.mark.parametrize("preset", [name for name, item in PRESETS.items() if item.task == "images"])
 def test_every_preset_of_images_can_be_started(new: AppTest, submitted: list[str], preset: str) -> None:
-    new.selectbox(key="recipe-preset-images").set_value(preset).run()
+    click(new, f"preset-{preset}")
     assert not new.error
     click(new, "start-recipe")
     assert RunStore().config(submitted[0]).recipe == preset
@@ -73,7 +75,7 @@ def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> Non
 
 
 def test_steps_are_added_moved_and_taken_out(new: AppTest, submitted: list[str]) -> None:
-    new.selectbox(key="recipe-preset-images").set_value("half").run()
+    click(new, "preset-half")
     new.selectbox(key="recipe-more-images").set_value("low_rank").run()
     click(new, "recipe-add")
     assert [title[3:] for title in step_titles(new)] == ["float16", "Low rank"]
@@ -84,7 +86,7 @@ def test_steps_are_added_moved_and_taken_out(new: AppTest, submitted: list[str])
     assert [title[3:] for title in step_titles(new)] == ["Low rank", "float16"]
     click(new, f"recipe-out-{number}")
     assert [title[3:] for title in step_titles(new)] == ["float16"]
-    assert "**1 variant**, measured as it is made" in texts(new)
+    assert "**1 variant**, no training, **30 s to 2 min**." in texts(new)
     click(new, "start-recipe")
     assert RunStore().config(submitted[0]).recipe == "half"
 
@@ -93,7 +95,7 @@ def test_steps_that_make_no_recipe_are_one_sentence(new: AppTest) -> None:
     new.selectbox(key="recipe-more-images").set_value("float16").run()
     click(new, "recipe-add")
     assert "int8 must be the last step" in read(new.error[0].value)
-    new.selectbox(key="recipe-preset-images").set_value("half").run()
+    click(new, "preset-half")
     click(new, next(button.key for button in new.button if (button.key or "").startswith("recipe-out-")))
     assert "A recipe has 1 to 12 steps" in read(new.error[0].value)
     assert new.button(key="start-recipe").disabled
@@ -110,7 +112,7 @@ BAD = {
 def test_a_bad_value_is_one_sentence_and_nothing_is_lost(
     new: AppTest, preset: str, kind: str, name: str, value: object, sentence: str
 ) -> None:
-    new.selectbox(key="recipe-preset-images").set_value(preset).run()
+    click(new, f"preset-{preset}")
     setting(new, kind, name).set_value(value).run()
     assert not new.exception, new.exception
     assert len(new.error) == 1
@@ -122,11 +124,11 @@ def test_a_bad_value_is_one_sentence_and_nothing_is_lost(
 def test_text_has_presets_and_steps_of_its_own(open_page: Open, warm: None, scribe: Card, submitted: list[str]) -> None:
     at = open_page("compression", view="New recipe", checkpoint="scribe")
     assert at.segmented_control(key="compress-task").value == "text"
-    assert at.selectbox(key="recipe-preset-text").options == [
+    assert [button.label for button in at.button if (button.key or "").startswith("preset-")] == [
         item.title for item in PRESETS.values() if item.task == "text"
     ]
     assert STEPS["prune_channels"].title not in at.selectbox(key="recipe-more-text").options
-    at.selectbox(key="recipe-preset-text").set_value("text_student").run()
+    click(at, "preset-text_student")
     click(at, "start-recipe")
     (step,) = RunStore().config(submitted[0]).parsed()
     assert isinstance(step, Distill)
@@ -137,6 +139,43 @@ def test_the_other_kind_of_network_takes_its_own_checkpoint(new: AppTest, scribe
     rerun(new.segmented_control(key="compress-task").set_value("text"))
     assert not new.warning
     assert new.selectbox(key="compress-text").value == "scribe"
+
+
+def test_a_link_names_a_preset(open_page: Open, warm: None, shipped: Card) -> None:
+    at = open_page("compression", view="New recipe", preset="half")
+    assert step_titles(at) == ["1. float16"]
+    assert at.button(key="preset-half").proto.type == "primary"
+    assert step_titles(click(at, "preset-int8")) == ["1. int8"]
+    follow(at, "compression", view="New recipe", preset="quantized")
+    assert step_titles(at) == ["1. Quantization-aware training", "2. int8"]
+    at = open_page("compression", view="New recipe", preset="tiny")
+    assert "There is no preset 'tiny'" in read(at.warning[0].value)
+    assert step_titles(at)[0] == "1. Prune channels"
+
+
+def test_every_button_has_a_name(new: AppTest) -> None:
+    assert all(button.label.strip() for button in new.button)
+
+
+RANGES = {
+    (30, 90): "30 s to 2 min",
+    (372, 1200): "6 to 20 min",
+    (40, 50): "40 to 50 s",
+    (3000, 7500): "50 min to 2 h 5 min",
+}
+
+
+@pytest.mark.parametrize(("ends", "said"), RANGES.items(), ids=str)
+def test_a_range_of_time_in_words(ends: tuple[float, float], said: str) -> None:
+    assert time_range(*ends) == said
+
+
+def test_the_time_is_one_range_over_training_and_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_seconds", lambda *_: 600.0)
+    steps = tuple(step.to_dict() for step in PRESETS["fastest"].steps)
+    config = CompressConfig(checkpoint="tiny", steps=steps, model="simple_cnn", dataset="cifar10")
+    # 0.7 × 600 s + 3 × 30 s, and 2 × 600 s + 3 × 90 s.
+    assert cost.cost_line(config) == "**3 variants**, 8 epochs of training, **8 to 25 min**."
 
 
 def test_every_setting_of_every_step_has_a_label_and_a_sentence() -> None:

@@ -18,11 +18,13 @@ from core.training.config import TrainConfig
 from pages.regularization.files import curve_rows, run_rows, table_row
 from pages.shared.resources import forget_runs
 from pages.shared.tables import csv_bytes
-from tests.app.conftest import Open, at_tab, click, read, rerun, sources, table, texts, write_checkpoint
+from tests.app.conftest import Open, at_tab, chart, click, read, rerun, sources, table, texts, unfold, write_checkpoint
 from tests.app.studies import CONFIG, accuracy, progress, result_of, ship, store_study
 
 TABS = ("Curves", "Training images", "Strength", "Classes", "Checkpoints", "Files")
-HEADLINE = "### Flip + crop 2 helps (+10.0 ± "
+HEADLINE = "## With 500 images flip + crop helps most: 40% → 50%."
+ARMS = "arms-shipped-example"
+"""The expander of all arms."""
 
 
 @pytest.fixture
@@ -40,8 +42,13 @@ def example(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, example: Path, lab_home: Path) -> None:
     at = open_page("regularization")
     said = texts(at)
-    assert "is it more than luck?" in said
+    assert "by more than luck?" in said
     assert HEADLINE in said
+    assert "2 of 4 arms help, 1 hurts." in said
+    assert "Simple CNN on CIFAR-10 · 3 seeds" in said
+    assert len(at.get("plotly_chart")) == 1
+    assert not at.table
+    said = texts(unfold(at, ARMS))
     assert "two cores" in said
     assert "on the 10,000 test images, which were looked at once" in said
     assert not at.error
@@ -54,12 +61,15 @@ def test_the_example_opens_at_once_without_a_dataset_or_a_run(open_page: Open, e
 def test_what_ships_with_this_copy_can_be_read(open_page: Open) -> None:
     at = open_page("regularization")
     assert not at.error
+    drawn = chart(at, 0)
+    assert drawn["layout"]["height"] < 500, "the five best and the worst"
+    unfold(at, ARMS)
     assert len(at.table[0].value) > 5
     assert "test images" in texts(at)
 
 
 def test_arms_are_sorted_by_verdict(open_page: Open, example: Path) -> None:
-    shown = table(open_page("regularization"))
+    shown = table(unfold(open_page("regularization"), ARMS))
     assert shown["Arm"] == [
         "Flip + crop",
         "Dropout",
@@ -79,7 +89,8 @@ def test_arms_are_sorted_by_verdict(open_page: Open, example: Path) -> None:
     assert shown["Gap"][2] == "50.0"
     assert shown["Effect (points)"][0].startswith("+10.0 ± ")
     at = rerun(open_page("regularization").segmented_control(key="size-shipped-example").set_value(2000))
-    assert table(at)["Accuracy"][2].startswith("60.0 ± 2.")
+    assert "## With 2,000 images flip + crop helps most: 60% → 70%." in texts(at)
+    assert table(unfold(at, ARMS))["Accuracy"][2].startswith("60.0 ± 2.")
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -120,7 +131,8 @@ def test_a_link_opens_its_study(open_page: Open, example: Path) -> None:
     assert "#### Mine *here* :green-badge[" in texts(at)
     assert "Mine \\*here\\*" in sources(at)
     assert HEADLINE in texts(at)
-    assert table(at)["Arm"][0] == "Flip + crop"
+    assert f"add-seed-{run_id}" not in [button.key for button in at.button], "three seeds are enough"
+    assert table(unfold(at, f"arms-{run_id}"))["Arm"][0] == "Flip + crop"
     click(at, "all-studies")
     assert "study" not in at.query_params
     assert not at.table
@@ -153,7 +165,7 @@ def test_a_study_half_way_speaks_of_validation_and_gives_no_verdict_yet(open_pag
         dataclasses.replace(item, test_accuracy=None, test_loss_nats=None, test_per_class=()) for item in result.members
     )
     run_id = store_study(dataclasses.replace(result, members=untested), over=12, status="stopped", message="Stopped.")
-    at = open_page("regularization", study=run_id)
+    at = unfold(open_page("regularization", study=run_id), f"arms-{run_id}")
     said = texts(at)
     assert "runs 12 of 36" in progress(at)
     assert not at.info
@@ -163,11 +175,23 @@ def test_a_study_half_way_speaks_of_validation_and_gives_no_verdict_yet(open_pag
 
 
 def test_one_seed_gives_no_verdict(open_page: Open) -> None:
-    at = open_page("regularization", study=store_study(result_of(CONFIG.replace(seeds=1))))
+    run_id = store_study(result_of(CONFIG.replace(seeds=1)))
+    at = unfold(open_page("regularization", study=run_id), f"arms-{run_id}")
     assert "No verdict: one seed cannot separate an effect from chance." in texts(at)
     assert "one seed says nothing about luck; run at least 3" in read(at.info[0].value)
     assert set(table(at)["Verdict"]) == {"baseline", "no verdict"}
     assert set(table(at)["Effect (points)"]) == {"–"}
+
+
+def test_two_seeds_say_so_and_a_button_adds_one(open_page: Open, submitted: list[str]) -> None:
+    run_id = store_study(result_of(CONFIG.replace(seeds=2)))
+    at = open_page("regularization", study=run_id)
+    assert "## With 500 images flip + crop helps most, on two seeds (40% → 50%): add one." in texts(at)
+    assert "[**helps on two seeds**]" in table(unfold(at, f"arms-{run_id}"))["Verdict"][0]
+    click(at, f"add-seed-{run_id}")
+    assert submitted == [run_id]
+    assert RunStore().config(run_id) == CONFIG
+    assert "runs 24 of 36" in progress(at)
 
 
 def test_a_running_study_can_be_stopped(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:

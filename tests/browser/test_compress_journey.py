@@ -56,6 +56,13 @@ def settle(page: Page, label: str, text: str) -> None:
     setting(page, label).press("Tab")
 
 
+def unfold(page: Page, label: str) -> None:
+    """Open that expander, if it is closed."""
+    box = page.get_by_test_id("stExpander").filter(has=page.locator("summary", has_text=label))
+    if box.locator("details").get_attribute("open") is None:
+        box.locator("summary").click()
+
+
 def add(page: Page, step: str) -> None:
     """One more step at the end of the recipe."""
     choose(page, "recipe-more-images", step)
@@ -65,7 +72,8 @@ def add(page: Page, step: str) -> None:
 
 def empty_recipe(page: Page) -> None:
     """A recipe without steps, which cannot be started."""
-    choose(page, "recipe-preset-images", "Half the size, nothing lost")
+    press(page, "preset-half")
+    unfold(page, "Customize")
     expect(page.get_by_text("1. float16")).to_be_visible()
     page.locator("[class*=st-key-recipe-out-]").get_by_role("button").click()
     refused(page, "A recipe has 1 to 12 steps: add one, or take some out.")
@@ -86,6 +94,7 @@ def start(page: Page) -> str:
 
 def table(page: Page, count: int) -> list[dict[str, str]]:
     """The table of variants, a mapping a row, once it has so many."""
+    unfold(page, "All variants")
     expect(page.get_by_test_id("stTable").locator("tr")).to_have_count(count + 1)
     head, *body = (
         row.locator("th, td").all_inner_texts() for row in page.get_by_test_id("stTable").locator("tr").all()
@@ -95,6 +104,7 @@ def table(page: Page, count: int) -> list[dict[str, str]]:
 
 def exported(page: Page, started: str, variant: str) -> tuple[str, bytes]:
     """Make the ONNX file of a variant in the tab Files and download it: its name, and its bytes."""
+    unfold(page, "same image, files")
     page.get_by_role("tab", name="Files").click()
     box = page.locator(f"[class*=st-key-files-{started}]").get_by_role("combobox")
     if variant not in (box.input_value(), box.inner_text()):
@@ -153,6 +163,8 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     address = page.url
 
     # Rows join the table while the worker goes on.
+    expect(page.get_by_text("All variants")).to_be_visible(timeout=DONE_MS)
+    unfold(page, "All variants")
     expect(page.get_by_test_id("stTable").locator("tr").nth(1)).to_contain_text("original", timeout=DONE_MS)
     badge(page, "Finished", DONE_MS)
     assert not psutil.wait_procs(lab.workers(), timeout=20)[1], "a recipe that is over leaves no process behind"
@@ -192,6 +204,7 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     page.goto(address)
     badge(page, "Finished", DONE_MS)
     assert table(page, 4) == rows
+    unfold(page, "same image, files")
     for tab in ("Layers", "Classes", "Speed", "Same image", "Files"):
         page.get_by_role("tab", name=tab).click()
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
@@ -208,7 +221,7 @@ def test_a_network_that_ships_is_compressed_without_its_data(
     page.locator(".st-key-compress-images").get_by_role("combobox").click()
     page.get_by_role("option", name=re.compile("^Simple CNN · ")).click()
     expect(page.locator(".st-key-fetch-compress").get_by_role("button")).to_be_visible()
-    choose(page, "recipe-preset-images", "Half the size, nothing lost")
+    press(page, "preset-half")
     expect(page.get_by_text("1 variant", exact=True)).to_be_visible()
     expect(page.locator(START).get_by_role("button")).to_be_enabled()
 

@@ -19,16 +19,19 @@ VERDICT = re.compile("helps|hurts|within seed noise")
 
 
 def table(page: Page):
-    """The table of arms."""
+    """The table of arms, in its expander."""
     return page.get_by_test_id("stTable").first
 
 
 def test_the_example_is_there_without_any_training(page: Page) -> None:
     page.goto("/regularization")
-    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("^With 500 images .* helps most: "))).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
+    page.get_by_text("All arms", exact=True).click()
     first = table(page).inner_text()
     assert VERDICT.search(first)
-    expect(page.locator(".js-plotly-plot")).not_to_have_count(1)  # the small multiples
+    page.get_by_text("Curves, classes, files", exact=True).click()
+    expect(page.locator(".js-plotly-plot").nth(3)).to_be_visible()  # the small multiples
     page.get_by_role("radio", name="5,000").click()
     expect(table(page)).not_to_have_text(first)
     for tab in ("Training images", "Strength", "Classes", "Files"):
@@ -80,7 +83,9 @@ def test_read_a_verdict_and_use_what_a_study_trained(page: Page, lab: Lab, tiny_
     assert finish(store, study).status == "finished"
     page.goto(f"/regularization?study={study}")
     badge(page, "Finished")
+    page.get_by_text("All arms", exact=True).click()
     expect(table(page)).to_contain_text(VERDICT)
+    page.get_by_text("Curves, classes, files", exact=True).click()
     page.get_by_role("tab", name="Checkpoints").click()
     page.get_by_role("link", name="No regularization").first.click()
     upload(page, "circle.png", "image/png", circle())

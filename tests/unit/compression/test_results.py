@@ -13,10 +13,12 @@ import pytest
 from core.common.errors import LabError
 from core.common.results import ResultStore
 from core.compression.analysis import (
+    answer,
     byte_words,
     csv_rows,
     headline,
     p_words,
+    picks,
     rows,
     short_name,
     students_words,
@@ -192,6 +194,37 @@ def test_a_headline_of_several_recipes_names_the_smallest_too() -> None:
     assert "Smallest to store" not in headline(side_by_side(stored_bytes=3_000_000)), "that is the winner"
     assert "Smallest to store" not in headline(dataclasses.replace(side_by_side(), planned=3)), "not all is known"
     assert "Smallest to store" not in headline(made.image_result()), "one recipe"
+
+
+def test_the_answer_is_one_sentence_about_the_winner() -> None:
+    fast = made.latencies(9.6, 310.0, 1.777, 100.0, of=(9.6, 310.0, 4.8, 250.0))
+    costs: dict[str, Any] = {"size_bytes": 2_025_000, "stored_bytes": 2_020_000, "latency_ms": fast}
+    bought = "int8: 3.9 times as small and 2.7 times as fast in ONNX Runtime, "
+    assert answer(one(Int8(), **costs)) == f"{bought}at the same accuracy."
+    lost = {"delta_points": -0.64, "p_value": 0.001}
+    assert answer(one(Int8(), **costs | lost)) == f"{bought}for 0.6 points of accuracy."
+    unknown = {"accuracy": None, "delta_points": None, "p_value": None}
+    assert answer(one(Int8(), **costs | unknown)) == f"{bought}accuracy not measured."
+    assert answer(made.image_result(2)).startswith("So far, of 2 of 5 variants: Low rank: ")
+    assert answer(made.only_original()) == headline(made.only_original())
+    assert answer(made.text()).endswith(" at writing, for 0.024 nats of loss.")
+
+
+def test_cards_are_chosen_by_rule() -> None:
+    result = made.image_result()
+    rank, channels, tuned, weights, int8 = result.variants
+    assert {name: item.id for name, item in picks(result).items()} == {"fastest": int8.id, "smallest": int8.id}
+    same = dataclasses.replace(rank, delta_points=-0.1, p_value=0.2)
+    better = dataclasses.replace(tuned, delta_points=0.3, p_value=0.01)
+    tiny = dataclasses.replace(int8, id="tiny", delta_points=-19.0, stored_bytes=1)
+    items = (result.measured[0], same, channels, better, weights, int8, tiny)
+    chosen = picks(dataclasses.replace(result, measured=items))
+    assert chosen == {"same": better, "fastest": int8, "smallest": int8}, "the smaller of two; not what guesses"
+    assert picks(dataclasses.replace(result, measured=(result.measured[0], tiny)))["smallest"] is tiny
+    assert picks(made.only_original()) == {}
+    assert "same" not in picks(made.text())
+    gained = made.text(delta_nats=-0.001, delta_nats_interval=(-0.0015, -0.0010))
+    assert picks(gained)["same"].delta_nats == -0.001
 
 
 def test_a_headline_of_unfinished_recipes() -> None:

@@ -21,9 +21,12 @@ from core.models import MODELS
 from core.regularization import cost
 from core.regularization.analysis import (
     ArmResult,
+    answer,
     baseline_point,
+    best_and_worst,
     best_variant,
     class_changes,
+    counts,
     headline,
     selected_runs,
     split_of,
@@ -89,7 +92,7 @@ def test_strength_is_chosen_on_validation_and_judged_on_test() -> None:
     assert (row.verdict.kind, row.verdict.seeds) == ("noise", 2)
     assert row.verdict.effect == pytest.approx(0)
     assert row.verdict.half_width == pytest.approx(T_95[1] * 0.01)
-    assert headline(result) == "Nothing helped by more than seed noise."
+    assert headline(result) == "Nothing helped by more than seed noise, on two seeds: add one."
 
 
 @pytest.mark.parametrize("what", [{"status": "running"}, {"status": "waiting"}, {"test_accuracy": None}], ids=str)
@@ -139,9 +142,45 @@ def test_rows_go_from_what_helps_to_what_hurts_at_each_size() -> None:
     assert [(row.train_size, row.arm) for row in rows] == [(size, arm) for size in (100, 1000) for arm in order]
     assert [row.verdict.kind for row in rows[:5]] == ["helps", "helps", "baseline", "noise", "hurts"]
     assert [row.gap for row in rows] == [None] * 10
-    said = headline(a_result(config, figures))
-    assert said.startswith("Cutout 8 helps (+20.0 ± ")
-    assert "at 100 images" in said or "at 1,000 images" in said
+    said = {100: "51% → 71%", 1000: "60% → 80%"}
+    for size, gain in said.items():
+        here = [row for row in rows if row.train_size == size]
+        assert answer(a_result(config, figures), here) == f"With {size:,} images cutout helps most: {gain}."
+        assert counts(here) == "2 of 4 arms help, 1 hurts."
+    assert headline(a_result(config, figures)) in [
+        f"With {size:,} images cutout helps most: {gain}. 2 of 4 arms help, 1 hurts." for size, gain in said.items()
+    ]
+
+
+SPECS = ("augment=2", "augment=2+batch_norm+ema=0.99", "dropout=0.3", "l2=0.1+dropout=0.5", "mixup=0.2", "cutmix=1")
+FLIP, BOTH = "flip + crop helps most: 37% → 49%", "L2 (weight decay) and dropout together"
+ANSWERS = {
+    "alone and with others": ((0.12, 0.14, 0.01, 0, 0, 0), f"{FLIP}; with batch-norm and EMA of weights 51%."),
+    "others together": ((0.12, 0, 0, 0.14, 0, 0), f"{FLIP}; {BOTH} 51%."),
+    "only together": ((0, 0, 0, 0.14, 0, 0), f"{BOTH} help most: 37% → 51%."),
+    "alone is best": ((0.12, 0.1, 0.01, 0, 0, 0), f"{FLIP}."),
+    "less than two points": ((0, 0, 0.012, 0, 0, 0), "dropout helps most: 37.0% → 38.2%."),
+}
+
+
+@pytest.mark.parametrize(("effects", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_the_answer_names_what_helps_most(effects: tuple[float, ...], said: str) -> None:
+    config = StudyConfig(arms=SPECS, train_sizes=(500,), seeds=3)
+    of = {"none": 0.0} | dict(zip([arm.spec for arm in config.parsed()][1:], effects, strict=True))
+    result = a_result(config, lambda member: {"val_accuracy": 0.37 + of[member.variant.spec]})
+    assert answer(result, summary(result)) == f"With 500 images {said}"
+
+
+def test_the_best_and_the_worst_stand_for_all() -> None:
+    config = StudyConfig(arms=SPECS, train_sizes=(500,), seeds=3)
+    of = {"none": 0.0} | dict(
+        zip([arm.spec for arm in config.parsed()][1:], (0.5, 0.4, 0.1, -0.3, 0.2, 0.3), strict=True)
+    )
+    rows = summary(a_result(config, lambda member: {"val_accuracy": 0.37 + of[member.variant.spec]}))
+    assert [row.arm for row in best_and_worst(rows, 2)] == ["none", SPECS[0], SPECS[1], SPECS[3]]
+    assert len(best_and_worst(rows)) == len(rows)
+    alone = a_result(config.replace(seeds=1), lambda member: {"val_accuracy": 0.37 + of[member.variant.spec]})
+    assert [row.arm for row in best_and_worst(summary(alone), 2)] == ["none", SPECS[0], SPECS[1], SPECS[3]]
 
 
 def test_what_an_arm_is_worth_in_labels() -> None:
