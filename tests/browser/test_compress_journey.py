@@ -142,6 +142,7 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     page.goto("/")
     page.get_by_role("link", name="Compression").first.click()
     expect(page.get_by_role("heading", name="Compression", exact=True)).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
     view(page, "New recipe")
     page.locator(".st-key-compress-images").get_by_role("combobox").click()
     page.get_by_role("option", name=re.compile("^Shapes")).click()
