@@ -118,7 +118,9 @@ def _large(asked: AttributionQuery, best: Best) -> None:
             width=LARGE_PX,
             alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}",
         )
+        side = asked.pixels.shape[0]
         st.markdown(colour_words(asked, method))
+        st.caption(f"{escape_markdown(asked.image.title)}; the network sees it as {side}×{side} pixels")
         st.markdown(
             f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "
             f"score {signed_number(verdict.score)}"

@@ -73,6 +73,7 @@ def choose_view(page: Page, start: str | None = None) -> str:
     there, seen = state.get("view-from-url", (None, None))
     if there != state["visit"] or "view" not in state:
         state["view"] = named or start or left.get(page.name)
+        state["view-from-url"] = (state["visit"], named)  # at once: a click may cut this run short
     elif named != seen:  # Back, Forward, or a link within the page
         state["view"] = named or start
     if state["view"] not in views:
