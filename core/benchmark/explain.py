@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ AIMS = {"gradient": 100, "reference": 100, "activation": 100, "relevance": 100}
 """ms, by family; IG and occlusion have their own."""
 OWN_AIMS = {"integrated_gradients": 500, "occlusion": 1500}
 CURVES_MS = 500
-WRAPPED = ("saliency", "deeplift", "integrated_gradients")
+WRAPPED: dict[str, dict[str, Any]] = {"saliency": {}, "deeplift": {}, "integrated_gradients": {"max_gap": 1}}
+"""Methods, each with the settings for which ours and Captum's are the same question."""
 REPEATS = 11
 """Calls of a round, of which the median counts: the wrapper is compared to within 5%."""
 
@@ -41,7 +43,7 @@ def measure(rounds: int) -> Iterator[Figure]:
     times = [_ms(lambda: curves(explainer, pixels, 0, {"map": values})) for _ in range(rounds + 1)]
     yield figure(PART, "insertion and deletion curves of a map", times[1:], "ms", f"aim: at most {CURVES_MS}")
     for name in WRAPPED:
-        method = get_method(name, {"max_gap": 1} if name == "integrated_gradients" else None)
+        method = get_method(name, WRAPPED[name])
         direct = _direct(name, copy.deepcopy(checkpoint.model), explainer, pixels)
         ours: list[float] = []
         captum: list[float] = []

@@ -176,5 +176,5 @@ def test_the_direct_calls_of_explain_ask_what_ours_ask() -> None:
     for name in WRAPPED:
         found = _direct(name, checkpoint.model, explainer, pixels)()
         direct = found[0] if isinstance(found, tuple) else found  # with the convergence delta
-        ours = explainer.attribute(get_method(name), pixels, 0).values
+        ours = explainer.attribute(get_method(name, WRAPPED[name]), pixels, 0).values
         np.testing.assert_allclose(direct.detach()[0].numpy(), ours, rtol=1e-4, atol=1e-6)
