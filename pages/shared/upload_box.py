@@ -192,8 +192,8 @@ def _take_test(name: str) -> None:
 
 def _take(key: str) -> None:
     file = st.session_state.get(key)
-    if file is None:
-        show_input(None)
+    if file is None:  # also for a moment while another file takes its place: the box has to stay the same
+        st.session_state[KEY] = None
     else:
         st.session_state[f"taken-{key}"] = file.file_id
         title = "camera image" if key == "camera" else file.name

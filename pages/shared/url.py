@@ -76,8 +76,8 @@ def choose_view(page: Page, start: str | None = None) -> str:
         state["view-from-url"] = (state["visit"], named)  # at once: a click may cut this run short
     elif named != seen:  # Back, Forward, or a link within the page
         state["view"] = named or start
-    if state["view"] not in views:
-        state["view"] = views[0]
+    # Said again in each run: of one that was cut short the browser may not know yet what it chose.
+    state["view"] = state["view"] if state["view"] in views else views[0]
     st.title(page.title)
     view = str(st.segmented_control("View", views, required=True, key="view", label_visibility="collapsed"))
     write_url("view", "view", view if view != views[0] or view == named else None)

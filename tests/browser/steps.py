@@ -26,7 +26,8 @@ def answer(page: Page) -> Locator:
 
 
 def choose(page: Page, key: str, option: str) -> None:
-    """Pick an option of a select box."""
+    """Pick an option of a select box, once the page is drawn: a run that ends closes the list."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.locator(f".st-key-{key}").get_by_role("combobox").click()
     page.get_by_role("option", name=option, exact=True).click()
 
