@@ -51,23 +51,27 @@ def checkpoint_picker(
     for run_id, (_, active) in names.items():
         if active:
             _add(references, f"{run_id}/last", task)
-    wanted = st.query_params.get(param)
+    state, refused, wanted = st.session_state, f"{key}-refused", st.query_params.get(param)
     if wanted and wanted not in references:
         try:
             _add(references, wanted, task, strict=True)
         except LabError as error:
-            st.warning(escape_markdown(error))
+            state[refused] = (state["visit"], str(error))
             wanted = None
+    if state.get(refused, ("", ""))[0] == state["visit"]:  # also in the runs that follow by themselves
+        st.warning(escape_markdown(state[refused][1]))
     if not references:
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
     default = next((name for name in (prefer, *options) if name in references and name != other), options[0])
     linked(param, key, str, default)
-    if st.session_state[key] not in references:
-        st.session_state[key] = default
+    # Said again in each run: of one that was cut short the browser may not know yet what it chose.
+    state[key] = state[key] if state[key] in references else default
     labels = _labels(references, names)
     chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
+    if chosen != default:
+        state.pop(refused, None)
     write_url(param, key, chosen if wanted or chosen != default else None)
     return references[chosen]
 

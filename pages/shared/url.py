@@ -59,7 +59,8 @@ def linked(param: str, key: str, parse: Callable[[str], Any], default: Any) -> b
 
 def write_url(param: str, key: str, text: str | None) -> None:
     """After the widget `key`, which is the truth from then on: the address says `?param=text`, or nothing for None."""
-    st.session_state["to-address"][param] = (key, text)
+    # A fragment that runs by itself has no visit: what it says goes out with the next one.
+    st.session_state.setdefault("to-address", {})[param] = (key, text)
 
 
 def choose_view(page: Page, start: str | None = None) -> str:

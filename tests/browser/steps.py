@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from tests.tiny import draw
 
@@ -26,10 +26,16 @@ def answer(page: Page) -> Locator:
 
 
 def choose(page: Page, key: str, option: str) -> None:
-    """Pick an option of a select box, once the page is drawn: a run that ends closes the list."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.locator(f".st-key-{key}").get_by_role("combobox").click()
-    page.get_by_role("option", name=option, exact=True).click()
+    """Pick an option of a select box. What was entered just before may draw the page again, which closes the list."""
+    for timeout_ms in (3_000, 10_000, 30_000):
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        page.locator(f".st-key-{key}").get_by_role("combobox").click()
+        try:
+            page.get_by_role("option", name=option, exact=True).click(timeout=timeout_ms)
+            return
+        except TimeoutError:
+            page.keyboard.press("Escape")
+    raise AssertionError(f"{key} does not offer {option}")
 
 
 def enter(page: Page, key: str, text: str) -> None:
