@@ -54,6 +54,11 @@ class IntegratedGradients(Method):
 
         tries = [self.steps << doubled for doubled in range(1 if self.max_gap == 1 else 1 + MOST_DOUBLINGS)]
         forward = with_progress(model, question, sum(tries))
+        rise = 0.0
+        if len(tries) > 1:
+            with torch.no_grad():
+                image, base = model(torch.cat([question.inputs, question.baseline]))[:, question.target].tolist()
+            rise = image - base
         for steps in tries:
             found = Captum(forward).attribute(
                 question.inputs,
@@ -62,11 +67,8 @@ class IntegratedGradients(Method):
                 n_steps=steps,
                 internal_batch_size=min(steps, TOGETHER),
             )
-            if steps == tries[-1]:
-                break
-            with torch.no_grad():
-                image, base = model(torch.cat([question.inputs, question.baseline]))[:, question.target].tolist()
-            if completeness_gap(float(found.detach().sum(dtype=torch.float64)), image - base) <= self.max_gap:
+            total = float(found.detach().sum(dtype=torch.float64))
+            if len(tries) > 1 and completeness_gap(total, rise) <= self.max_gap:
                 break
         return found
 
