@@ -17,7 +17,9 @@ SAVE = ("toImage",)
 """The camera of a figure, which saves it as an image."""
 SAVE_AND_RESET = ("resetScale2d", "toImage")
 """Of a live figure too, in which people zoom."""
-FILES_NOTE = "Accuracies in files are shares, 0 to 1. To save a figure, point at it and press its camera."
+FILES_NOTE = "In files, accuracy runs from 0 to 1. To save a figure, point at it and click the camera."
+CLICKABLE_STYLE = Path(__file__).with_name("clickable.css")
+"""What makes a click on a `clickable_image` press its button."""
 
 
 def show_image(image: bytes | str, *, width: int, alt: str) -> None:
@@ -40,8 +42,8 @@ def clickable_image(
     args: tuple[Any, ...],
     width: int = 84,
 ) -> None:
-    """An image with a button below it, as one piece: a click anywhere presses the button (see clickable.css)."""
-    st.html(Path(__file__).with_name("clickable.css"))
+    """An image with a button below it, as one piece: a click anywhere presses the button. The page needs
+    `st.html(CLICKABLE_STYLE)` once."""
     with st.container(key=f"clickable-{key}", width=width + 2, gap=None):
         show_image(image, width=width, alt=alt)
         st.button(label, key=key, on_click=on_click, args=args, type="tertiary", width="stretch")
