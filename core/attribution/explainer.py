@@ -157,8 +157,8 @@ class Explainer:
             return found, (time.perf_counter() - started) * 1000
 
     def _drawn(self, method: Method, question: AttributionRequest) -> tuple[Tensor, float]:
-        """The same of a method that draws random numbers. It has a network of its own: one that waits for the generators
-        while it holds the shared one would keep it from everybody else."""
+        """The map of a method that draws random numbers, and the ms it took. It works on another copy of the network, so that
+        nobody waits for the shared copy while this method waits for the random generators."""
         model = clone_model(self.checkpoint.model)
         with seeded(question.seed, question.on_progress) as unlocked, torch.enable_grad():
             started = time.perf_counter()

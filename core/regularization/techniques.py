@@ -149,7 +149,7 @@ class Augment(Technique):
 class Cutout(Technique):
     name = "cutout"
     title = "Cutout"
-    how = "Hides a random square of every training image, this many pixels wide, so that no single part decides."
+    how = "Hides a random square of this width in every training image, so that no single part decides."
     paper = "DeVries & Taylor 2017, Improved regularization of convolutional neural networks with cutout"
     url = "https://arxiv.org/abs/1708.04552"
     unit = "pixels"
@@ -186,7 +186,7 @@ class CutMix(Technique):
 class TrivialAugment(Technique):
     name = "trivial_augment"
     title = "TrivialAugment"
-    how = "Changes every image by one random operation (turn, shear, colour, contrast, …) of random strength."
+    how = "Changes every image by one random operation (rotation, shear, colour, contrast, …) of random strength."
     paper = "Müller & Hutter 2021, TrivialAugment: tuning-free yet state-of-the-art data augmentation"
     url = "https://arxiv.org/abs/2103.10158"
 
@@ -197,7 +197,7 @@ class TrivialAugment(Technique):
 class LabelSmoothing(Technique):
     name = "label_smoothing"
     title = "Label smoothing"
-    how = "Asks for a little probability on every class instead of all of it on one, so that logits need not keep growing."
+    how = "Gives every class a little of the target probability, so that the logits stop growing."
     paper = "Szegedy et al. 2016, Rethinking the Inception architecture for computer vision"
     url = "https://arxiv.org/abs/1512.00567"
     unit = "probability mass"
@@ -209,8 +209,8 @@ class EarlyStopping(Technique):
     name = "early_stopping"
     title = "Early stopping"
     how = (
-        "Ends after this many evaluations without a better validation accuracy and goes back to the best weights; all other "
-        "arms are compared by their last weights."
+        "Stops after this many evaluations without a better validation accuracy, and takes the best weights. All other arms "
+        "are compared by their last weights."
     )
     paper = "Prechelt 1998, Early stopping – but when?"
     url = "https://doi.org/10.1007/3-540-49430-8_3"

@@ -102,7 +102,7 @@ def _rows(asked: AttributionQuery, found: Attribution, measured: Measured) -> di
         (
             "Infidelity",
             number(measured.infidelity),
-            "How badly the map predicts the fall of the logit when a square is covered: 0 exactly, 1 no better than zeros."
+            "Error when the map predicts how far the logit falls under a covered square. 0 is exact, 1 no better than zeros."
             + (f" Controls: {_listed(controls, number)}." if controls else ""),
         )
     )
@@ -144,7 +144,7 @@ def _more_scores(asked: AttributionQuery, found: Attribution) -> list[tuple[str,
                 (
                     "Map of another image",
                     signed_number(other),
-                    "Its score on this one. Close to the map's own, the map is hardly about this image.",
+                    "The score of another image's map on this one. If it is close, the map says little about this image.",
                 )
             )
     return rows

@@ -192,7 +192,7 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        "An arm is a technique, or several together. Effect: difference to no regularization, seed by seed, with "
+        "An arm is one technique, or several together. Effect: difference from no regularization, seed by seed, with "
         "95% simultaneous confidence intervals over seeds. Accuracy: mean and 95% interval of the arm by "
         "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
         f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "

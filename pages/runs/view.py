@@ -60,8 +60,8 @@ def runs_view() -> None:
         st.caption("Its curves are on its own page: select it alone, and open it.")
     else:
         st.caption(
-            "Click on a name to open a run. Select rows to see their curves and differences, and to rename, resume, stop or "
-            "delete them."
+            "Click a name to open a run. Select rows to compare their curves and settings, or to rename, resume, stop or delete "
+            "them."
         )
     if busy:
         st.fragment(_refresh, run_every=5.0)([state_words(run) for run in runs])

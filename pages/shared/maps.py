@@ -35,7 +35,7 @@ def attribution_map(
     from core.attribution.explainer import Explainer
 
     method = get_method(name, dict(settings))
-    # A slow one has a copy of its own: nobody else's map or score waits for it.
+    # A slow method works on another copy, so that no other map or score waits for it.
     explainer = explainer_of(_reference) if method.quick else Explainer(loaded(_reference))
     return explainer.attribute(method, pixels, target, baseline=baseline, on_progress=_on_progress)
 

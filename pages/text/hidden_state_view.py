@@ -42,7 +42,7 @@ FOLLOWS = {
 VALUES = {"h": "Output h", "c": "Memory c"}
 TALLEST_PX = 560
 LEAST_TO_TELL = 100
-ROW = "Its row of the heatmap: 1 is the first in the order that is chosen."
+ROW = "Its row in the heatmap; 1 is the top row."
 CLEARLY = 0.1
 """How much closer than the best unit of an untrained network a unit must follow something to have learned it."""
 
@@ -125,7 +125,7 @@ def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
         format_func=lambda name: SORTED[name],
         key="inside-sort",
         persist_state="session",
-        help="How much a unit varies, or how well it follows something that can be counted in the text.",
+        help="By how much a unit varies, or how closely it follows a property of the text.",
     )
     count = st.segmented_control(
         "Units in the heatmap", [12, 24, 48], default=24, required=True, key="inside-count", persist_state="session"
@@ -173,7 +173,7 @@ def _units(
 def _over_text(text: str, values: np.ndarray, cell: int, symbol: str) -> None:
     st.markdown(f"**Unit {cell} over the text**")
     figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
-    # A long text scrolls in a box of its own, so that what comes below stays near.
+    # A long text scrolls inside a box, so that what comes below stays near.
     with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
         show_figure(
             figure,
@@ -181,7 +181,7 @@ def _over_text(text: str, values: np.ndarray, cell: int, symbol: str) -> None:
             buttons=(),
             alt=f"The text, each character in the colour of {symbol} of unit {cell} after it",
         )
-    st.caption("Each character has the colour of the unit after it. A correlation of 1 is perfect, and 0 is none.")
+    st.caption("The colour shows the unit after each character. A correlation of 1 is perfect, 0 is none.")
 
 
 def _heatmap(

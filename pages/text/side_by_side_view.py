@@ -29,7 +29,7 @@ OPENING = 160
 
 
 BITS = (
-    "Bits per character count the surprise at text it never saw: with 2 it hesitates as if between 4 characters, with 3 as if "
+    "Bits per character measure the surprise at text it never saw. At 2 bits it hesitates between 4 characters, at 3 bits "
     "between 8."
 )
 
