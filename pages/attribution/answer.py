@@ -15,7 +15,7 @@ from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, LEAST, map_words, signed_number
+from pages.attribution.maps import CONTROL_TITLES, LEAST, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
@@ -100,12 +100,14 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
     return f"**{'Mostly this region' if decides else 'No small region decides'}:** {change}."
 
 
-def colour_words(asked: AttributionQuery, method: Method) -> str:
-    """What the colours of a map say, in Markdown."""
-    against, supports = map_words(method)
+def colour_words(name: str, method: Method) -> str:
+    """What the colours of a map say, in Markdown. name: of the class."""
+    label = escape_markdown(name)
+    if method.signed and method.is_gradient:
+        return f":blue[■] brighter raises {label} · :orange[■] brighter lowers it"
     if method.signed:
-        return f":blue[■] {supports} {escape_markdown(asked.label)} · :orange[■] {against} it"
-    return f":green[■] {supports}"
+        return f":blue[■] supports {label} · :orange[■] speaks against it"
+    return f":green[■] supports {label}" if method.family == "activation" else f":green[■] {label} reacts most here"
 
 
 def _large(asked: AttributionQuery, best: Best) -> None:
@@ -119,7 +121,7 @@ def _large(asked: AttributionQuery, best: Best) -> None:
             alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}",
         )
         side = asked.pixels.shape[0]
-        st.markdown(colour_words(asked, method))
+        st.markdown(colour_words(asked.label, method))
         st.caption(f"{escape_markdown(asked.image.title)}; the network sees it as {side}×{side} pixels")
         st.markdown(
             f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "

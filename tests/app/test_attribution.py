@@ -20,7 +20,7 @@ from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint
 from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.models import build_model
-from pages.attribution.answer import Best, answer_words
+from pages.attribution.answer import Best, answer_words, colour_words
 from pages.attribution.detail import ALL
 from pages.attribution.maps import BLANK, CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
@@ -171,6 +171,19 @@ def test_the_sentence_says_what_covering_does_and_nothing_of_a_map_that_fails(sh
     least = int(np.argmin(asked.probabilities))
     nothing = dataclasses.replace(passing, verdict=Verdict(score=0.01, controls=dict.fromkeys(controls, 0.0)))
     assert answer_words(dataclasses.replace(asked, target=least), nothing).startswith("**Cannot tell.** ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("guided_backprop", ":blue[■] brighter raises ship · :orange[■] brighter lowers it"),
+        ("deeplift", ":blue[■] supports ship · :orange[■] speaks against it"),
+        ("grad_cam", ":green[■] supports ship"),
+        ("saliency", ":green[■] ship reacts most here"),
+    ],
+)
+def test_the_colours_of_a_map_are_said_in_words(sharp: Path, name: str, words: str) -> None:
+    assert colour_words("ship", get_method(name)) == words
 
 
 def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sharp: Path) -> None:
