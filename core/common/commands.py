@@ -7,8 +7,9 @@ before `/`, flags after `*`; what a function returns is the exit code, and nothi
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict, TypeVar, get_args, get_origin
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
@@ -105,6 +106,29 @@ def takes_settings(
         return command
 
     return change
+
+
+def command_line(*words: str, **flags: Any) -> str:
+    """A command of ours as one types it. flags: by name, in order; what is None or empty is left out, a tuple is a list
+    between commas, and a mapping repeats its flag as KEY=VALUE."""
+    found = ["python", "-m", "core", *words]
+    for name, value in flags.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                found += [flag, f"{key}={item if isinstance(item, str) else json.dumps(item)}"]
+        elif isinstance(value, bool):
+            found.append(flag if value else flag.replace("--", "--no-", 1))
+        elif value is not None and value != "":
+            found += [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join(found)
+
+
+def changed_settings(settings: Settings, usual: Settings) -> dict[str, Any]:
+    """The fields of a configuration that differ from those of another one of its kind, for flags."""
+    names = {info.alias or name: name for name, info in type(settings).model_fields.items()}
+    found = {flag: getattr(settings, name) for flag, name in names.items()}
+    return {flag: value for flag, value in found.items() if value != getattr(usual, names[flag])}
 
 
 def _hint_of(annotation: Any) -> tuple[Any, Callable[..., Any] | None]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from core.common.commands import Detach, Json, RunId, RunName, takes_settings
+from core.common.commands import Detach, Json, RunId, RunName, command_line, takes_settings
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
 from core.common.values import duration, plural
@@ -183,15 +182,10 @@ def _made(result: StudyResult, run: Run) -> StudyResult:
 
 def command_of(config: StudyConfig) -> str:
     """The command that makes this study again."""
-    words = ["python", "-m", "core", "study", "start", "--arms", ",".join(config.arms)]
-    words += ["--train-sizes", ",".join(map(str, config.train_sizes))]
-    for name in ("seeds", "model", "dataset", "steps", "batch_size", "evaluations"):
-        words += ["--" + name.replace("_", "-"), str(getattr(config, name))]
-    words += ["--lr", plain_number(config.lr)] if config.lr else []
-    words += ["--device", config.device] if config.device != "auto" else []
-    for key, value in config.model_settings.items():
-        words += ["--model-config", f"{key}={json.dumps(value)}"]
-    return shlex.join(words)
+    always = ("arms", "train_sizes", "seeds", "model", "dataset", "steps", "batch_size", "evaluations")
+    flags = {name: getattr(config, name) for name in always} | {"lr": plain_number(config.lr) if config.lr else None}
+    device = None if config.device == "auto" else config.device
+    return command_line("study", "start", **flags, device=device, model_config=config.model_settings)
 
 
 def _plain(result: StudyResult, run: Run | None, study_id: str, rows: list[ArmResult]) -> dict[str, Any]:
