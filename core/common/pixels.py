@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -39,3 +40,13 @@ def encode(image: object, kind: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {"compress_level": 1}))  # type: ignore[attr-defined]
     return buffer.getvalue()
+
+
+def data_url(image: bytes | str) -> str:
+    """A PNG, a JPEG, or an SVG as text, inside an address."""
+    data = image if isinstance(image, bytes) else image.encode()
+    if data.startswith(b"\x89PNG"):
+        kind = "image/png"
+    else:
+        kind = "image/svg+xml" if data.startswith(b"<svg") else "image/jpeg"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

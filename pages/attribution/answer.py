@@ -17,9 +17,11 @@ from pages.attribution.cached import attributed, score_map
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
 from pages.attribution.maps import CONTROL_TITLES, LEAST, signed_number
 from pages.attribution.query import AttributionQuery
+from pages.attribution.report import explanation_report
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
 from pages.shared.maps import COVERED_SHARE, probabilities_covered
+from pages.shared.report import report_button
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
 
@@ -75,9 +77,15 @@ def show_answer(asked: AttributionQuery) -> None:
             args=(ALL,),
         )
         if best:
-            name = best.found.method.name
+            found = best.found
+            name = found.method.name
             st.button(
                 "Look closer", key=f"closer-{name}", icon=":material/zoom_in:", on_click=look_closer, args=(name,)
+            )
+            report_button(
+                lambda: explanation_report(asked, found, score_map(asked, found), answer_words(asked, best)),
+                f"{asked.reference.name}-{asked.image.title}-{name}",
+                key="explanation",
             )
 
 

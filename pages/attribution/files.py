@@ -12,7 +12,9 @@ import streamlit as st
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from pages.attribution.maps import Display, image_of
 from pages.attribution.query import AttributionQuery
+from pages.attribution.report import explanation_report
 from pages.shared.elements import download
+from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ class Measured:
 def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, display: Display) -> None:
     parts = (asked.reference.name, asked.image.title, found.method.name, asked.label)
     name = file_stem("-".join(parts), "map")[:120]
+    scored = (measured.curves, measured.verdict) if measured.curves and measured.verdict else None
     with st.container(horizontal=True, gap="small"):
+        report_button(lambda: explanation_report(asked, found, scored, ""), name, key="explanation")
         for label, data, end, hint in (
             (
                 "Image (PNG)",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
+from core.common.report import Report
 from core.compression.analysis import byte_words, csv_rows
 from pages.compression.export import Exported, export_work, exported
 from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared import tasks
 from pages.shared.elements import FILES_NOTE, download
 from pages.shared.registry import page_link
+from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import escape_markdown
 
@@ -22,8 +26,8 @@ USES = {
 """Task -> what its checkpoint is good for on the page of that name: label, icon, view."""
 
 
-def files(made: ResultFiles, key: str) -> None:
-    """The networks first, the figures below."""
+def files(made: ResultFiles, key: str, *, build: Callable[[], Report]) -> None:
+    """The networks first, the figures below. build: makes the report."""
     result = made.result
     item = choose_variant(made, f"files-{key}", "Network", original=True, network=True)
     if item is not None:
@@ -35,6 +39,7 @@ def files(made: ResultFiles, key: str) -> None:
     st.markdown("**The figures**")
     name = file_stem(result.name or key, "checkpoint")
     with st.container(horizontal=True, gap="small"):
+        report_button(build, f"{name}-report", key=key)
         download("Table (CSV)", lambda: csv_bytes(csv_rows(result)), f"{name}.csv", key=f"table-{key}")
         download("Whole result (JSON)", lambda: json_bytes(result.to_dict()), f"{name}.json", key=f"result-{key}")
     st.caption(FILES_NOTE)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.checkpoints.store import find_checkpoint
 from core.common.errors import LabError
+from core.common.report import Report
 from core.compression.analysis import answer, distils, headline, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
@@ -17,6 +18,7 @@ from pages.compression.cards import cards
 from pages.compression.compare_image import same_image
 from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
+from pages.compression.report import compression_report
 from pages.compression.result_files import ResultFiles
 from pages.shared.elements import folded, open_tab, show_figure
 from pages.shared.resources import dark
@@ -75,7 +77,7 @@ def compress_view(made: ResultFiles, key: str) -> None:
         "Speed": speed,
         "Students": students,
         "Same image": same_image,
-        "Files": files,
+        "Files": partial(files, build=partial(_report, result)),
     }
     absent = {"Classes", "Same image"} if result.task == "text" else set()
     absent |= set() if distils(result) else {"Students"}
@@ -86,6 +88,12 @@ def compress_view(made: ResultFiles, key: str) -> None:
         key=f"more-{key}",
         icon=":material/query_stats:",
     )
+
+
+def _report(result: CompressionResult) -> Report:
+    found = compress_table(result)
+    tables = [{name: found[name] for name in names if name in found} for names in COLUMNS.values()]
+    return compression_report(result, tables, TEXT if result.task == "text" else IMAGES)
 
 
 def _table(result: CompressionResult, key: str) -> None:

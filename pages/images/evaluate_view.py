@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,6 +15,7 @@ from core.data import DATASETS, dataset_status
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from pages.images.evaluate_task import evaluation_work, kept, same_images, task_key
+from pages.images.report import evaluation_report
 from pages.shared import tasks
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -47,7 +49,7 @@ def evaluation_view() -> None:
             _offer(reference)
         else:
             _headline(reference, result)
-        downloads(reference, result)
+        downloads(reference, result, partial(evaluation_report, reference, result) if result else None)
     if result is not None:
         _evidence(reference, result)
     _how_it_works()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -12,10 +13,12 @@ from core.common.pixels import enlarge
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
+from pages.images.report import answer_report
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
+from pages.shared.report import report_button
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, example_row, upload_box
@@ -84,7 +87,7 @@ def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
     for place, (column, reference, answer) in enumerate(zip(columns, references, answers, strict=True)):
         if answer:
             with column:
-                _one_answer(image, reference, answer, rows, key=f"top-{place}")
+                _one_answer(image, seen, reference, answer, rows, key=f"top-{place}")
 
 
 def _answer_of(image: InputImage, reference: CheckpointRef) -> Prediction | None:
@@ -98,7 +101,13 @@ def _answer_of(image: InputImage, reference: CheckpointRef) -> Prediction | None
 
 
 def _one_answer(
-    image: InputImage, reference: CheckpointRef, prediction: Prediction, rows: list[str], *, key: str
+    image: InputImage,
+    seen: DecodedUpload,
+    reference: CheckpointRef,
+    prediction: Prediction,
+    rows: list[str],
+    *,
+    key: str,
 ) -> None:
     """One checkpoint's answer. rows: the classes in its chart, from the top."""
     label, probability = prediction.top[0]
@@ -124,7 +133,13 @@ def _one_answer(
         alt="Most likely classes: " + ", ".join(f"{name} {percent(value)}" for name, value in prediction.top),
     )
     query = {"view": "Explain", "checkpoint": reference.name} | image.query(reference.card.dataset.name)
-    page_link("attribution", f"Why {escape_markdown(label)}?", **query)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        page_link("attribution", f"Why {escape_markdown(label)}?", **query)
+        report_button(
+            partial(answer_report, image, seen, reference, prediction, words=words, calibrated=calibrated),
+            f"{reference.name}-{image.title}",
+            key=key,
+        )
     with st.expander("Details"):
         st.markdown(f"Answered in {prediction.latency_ms:.0f} ms by {model}: {describe(reference)}.")
         st.markdown(f"Its classes: {_classes(reference)}.")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import streamlit as st
 
+from core.common.report import Report
 from core.regularization.analysis import ArmResult
 from core.regularization.results import Curve, StudyResult
 from pages.shared.elements import FILES_NOTE, download
+from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import escape_markdown
 
 
-def files(result: StudyResult, rows: list[ArmResult], key: str) -> None:
+def files(result: StudyResult, rows: list[ArmResult], build: Callable[[], Report], key: str) -> None:
+    """build: makes the report."""
     name = file_stem(result.name or key, "study")
     with st.container(horizontal=True, gap="small"):
+        report_button(build, f"{name}-report", key=key)
         for kind, label, data, end in (
             ("table", "Table of arms (CSV)", lambda: csv_bytes(map(table_row, rows)), "arms.csv"),
             ("runs", "All runs (CSV)", lambda: csv_bytes(run_rows(result)), "runs.csv"),

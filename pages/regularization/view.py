@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.common.report import Report
 from core.data import dataset_title
 from core.jobs import Run
 from core.models import MODELS
@@ -17,6 +18,7 @@ from pages.regularization.add import add_seed, add_to_study
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
+from pages.regularization.report import study_report
 from pages.shared.elements import folded, open_tab, show_figure
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
@@ -70,7 +72,7 @@ def _study(result: StudyResult, key: str, idle: Run | None) -> None:
         "Strength": lambda: strength(result, size, key),
         "Classes": lambda: classes(result, here, size, key),
         "Checkpoints": lambda: checkpoints(result, here),
-        "Files": lambda: files(result, rows, key),
+        "Files": lambda: files(result, rows, partial(_report, result, rows), key),
     }
     folded(
         "Curves, classes, files",
@@ -78,6 +80,11 @@ def _study(result: StudyResult, key: str, idle: Run | None) -> None:
         key=f"more-{key}",
         icon=":material/query_stats:",
     )
+
+
+def _report(result: StudyResult, rows: list[ArmResult]) -> Report:
+    tables = {size: arms_table([row for row in rows if row.train_size == size]) for size in result.config.train_sizes}
+    return study_report(result, rows, {size: table for size, table in tables.items() if table["Arm"]})
 
 
 def _answer(result: StudyResult, rows: list[ArmResult]) -> str:

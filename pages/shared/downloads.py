@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from core.checkpoints.store import CARD, CheckpointRef
 from core.common.errors import LabError
+from core.common.report import Report
 from pages.shared.elements import download
+from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import show_error, size
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from core.inference.evaluation import Evaluation
 
 
-def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
-    """Download buttons for the checkpoint and, if there is one, its evaluation."""
+def downloads(reference: CheckpointRef, result: Evaluation | None, build: Callable[[], Report] | None = None) -> None:
+    """Download buttons for the checkpoint and, if there is one, its evaluation. build: makes the report of that."""
     name = file_stem(reference.name, "checkpoint")
     with st.container(horizontal=True, gap="small"):
         try:
@@ -34,6 +37,8 @@ def downloads(reference: CheckpointRef, result: Evaluation | None) -> None:
             show_error(error)
         if result is None:
             return
+        if build:
+            report_button(build, f"{name}-evaluation", key="evaluation")
         download("Accuracy by class (CSV)", per_class_csv(result), f"{name}-classes.csv", key="download-classes")
         download(
             "Whole evaluation (JSON)",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
+
+from core.common.pixels import data_url
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -28,8 +29,7 @@ def show_image(image: bytes | str, *, width: int, alt: str) -> None:
     It is sent inside the page. `st.image` puts the bytes of an image into a file of the server instead, which the next run
     of the script removes: a browser that has not fetched it by then gets a 404.
     """
-    data = image if isinstance(image, bytes) else image.encode()
-    st.image(f"data:{_kind(data)};base64,{base64.b64encode(data).decode()}", width=width, alt=alt)
+    st.image(data_url(image), width=width, alt=alt)
 
 
 def clickable_image(
@@ -114,10 +114,3 @@ def component(file: str) -> Any:
         css=(folder / f"{name}.css").read_text(),
         js=(folder / f"{name}.js").read_text(),
     )
-
-
-def _kind(data: bytes) -> str:
-    """The media type of an image."""
-    if data.startswith(b"\x89PNG"):
-        return "image/png"
-    return "image/svg+xml" if data.startswith(b"<svg") else "image/jpeg"

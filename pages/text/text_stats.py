@@ -7,9 +7,11 @@ import json
 import streamlit as st
 
 from pages.shared.elements import download
+from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown
 from pages.text.generation_task import Writing
+from pages.text.report import text_report
 
 LONGEST_START = 40
 """Characters of a prompt that a headline quotes."""
@@ -50,5 +52,6 @@ def text_downloads(writing: Writing) -> None:
         for item in writing.characters
     )
     with st.container(horizontal=True, gap="small"):
+        report_button(lambda: text_report(writing), "text-report", key="text")
         download("Text", writing.prompt + writing.text, "text.txt", key="download-text.txt")
         download("Every character (CSV)", table, "characters.csv", key="download-characters.csv")

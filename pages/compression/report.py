@@ -1,0 +1,40 @@
+"""The result of a recipe as one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from core.common.commands import command_line
+from core.common.report import Chart, Report, Table, Words
+from core.compression.analysis import answer, headline
+from core.compression.figures import pareto, pareto_words
+from core.compression.results import CompressionResult
+from pages.shared.text import escape_markdown
+
+COST = "size_bytes"
+
+
+def compression_report(result: CompressionResult, tables: Sequence[Mapping[str, Sequence[str]]], how: str) -> Report:
+    """tables: of all variants, some columns each. how: what the columns are, in Markdown."""
+    return Report(
+        title=result.name or f"How small can {result.config.checkpoint} get?",
+        answer=escape_markdown(answer(result)),
+        blocks=[
+            Words(text=escape_markdown(headline(result))),
+            Chart(draw=lambda dark: pareto(result, COST, dark=dark), alt=pareto_words(result, COST)),
+            *(Table(columns=columns) for columns in tables),
+            Words(text=how),
+        ],
+        command=command_of(result),
+        made=result.made,
+    )
+
+
+def command_of(result: CompressionResult) -> str:
+    """The command that makes the result again; empty where it came from several recipes."""
+    config = result.config
+    if not all(item.steps == config.steps[: len(item.steps)] for item in result.variants):
+        return ""
+    steps = json.dumps([dict(step) for step in config.steps])
+    return command_line("compress", "start", checkpoint=config.checkpoint, recipe=steps, seed=config.seed or None)
