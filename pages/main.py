@@ -7,6 +7,7 @@ from core.common.devices import prepare_server
 prepare_server()  # Thread counts must be set before anything imports torch.
 
 from core.common.errors import LabError  # noqa: E402
+from pages.shared.elements import STYLE  # noqa: E402
 from pages.shared.registry import sections  # noqa: E402
 from pages.shared.sidebar import ICON, sidebar  # noqa: E402
 from pages.shared.url import visit  # noqa: E402
@@ -20,6 +21,7 @@ except LabError as error:
     st.error(str(error))
     st.stop()
 page = st.navigation({name: [room.for_streamlit() for room in found] for name, found in rooms.items()})
+st.html(STYLE)
 sidebar()
 try:
     with visit(page.url_path):

@@ -18,7 +18,7 @@ from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
 from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
 from pages.attribution.query import AttributionQuery
-from pages.shared.elements import show_figure
+from pages.shared.elements import show_figure, show_table
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown
 
@@ -48,7 +48,7 @@ def map_evidence(asked: AttributionQuery, found: Attribution, display: Display) 
         curves=curves, verdict=verdict, infidelity=_infidelity(asked, found), sensitivity=sensitivity(asked, found)
     )
     with table:
-        st.table(_rows(asked, found, measured), border="horizontal", hide_index=True)
+        show_table(_rows(asked, found, measured), key="scores")
     randomisation(asked, found, display)
     map_files(asked, found, measured, display)
 

@@ -17,7 +17,7 @@ from pages.attribution.help import scores_help
 from pages.attribution.maps import signed_number
 from pages.attribution.query import ask_checkpoint
 from pages.attribution.slow import only
-from pages.shared.elements import download, show_figure
+from pages.shared.elements import download, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
@@ -70,7 +70,7 @@ def report_table(reference: CheckpointRef) -> None:
         alt="Score of each method and control, with its 95% interval; the table below has the figures",
     )
     with st.expander("All figures", icon=":material/table:", key="report-table"):
-        st.table(columns(rows), border="horizontal", hide_index=True)
+        show_table(columns(rows), key="report")
         st.markdown(_how(report))
         for name, why in report.config.refused.items():
             st.markdown(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")

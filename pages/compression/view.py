@@ -20,7 +20,7 @@ from pages.compression.evidence import classes, layers, speed, students
 from pages.compression.files import files
 from pages.compression.report import compression_report
 from pages.compression.result_files import ResultFiles
-from pages.shared.elements import folded, open_tab, show_figure
+from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
@@ -103,7 +103,7 @@ def _table(result: CompressionResult, key: str) -> None:
     shown = st.segmented_control(
         "Columns", list(COLUMNS), default="Main", required=True, key=f"columns-{key}", persist_state="session"
     )
-    st.table({name: found[name] for name in COLUMNS[shown] if name in found}, border="horizontal", hide_index=True)
+    show_table({name: found[name] for name in COLUMNS[shown] if name in found}, key=f"variants-{key}")
     st.caption(TEXT if result.task == "text" else IMAGES)
     st.caption(_how(result))
 

@@ -19,7 +19,7 @@ from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
 from pages.regularization.report import study_report
-from pages.shared.elements import folded, open_tab, show_figure
+from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
 
@@ -147,7 +147,7 @@ def _arms(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
         alt="Effect of each arm on accuracy with its 95% interval: "
         + "; ".join(f"{row.title} {row.verdict.words}" for row in rows if row.arm != BASELINE),
     )
-    st.table(arms_table(rows), border="horizontal", hide_index=True)
+    show_table(arms_table(rows), key=f"arms-{key}")
     if result.config.seeds == 1 or result.done == len(result.members):  # else the headline says what is missing
         for reason in dict.fromkeys(row.verdict.words for row in rows if row.verdict.kind == "none"):
             st.info(escape_markdown(reason[0].upper() + reason[1:] + "."))

@@ -15,7 +15,7 @@ from core.jobs import Run
 from core.training.figures_runs import METRICS, X_AXES, overlay
 from pages.runs.actions import actions
 from pages.runs.table import row, runs_table
-from pages.shared.elements import download, show_figure
+from pages.shared.elements import download, show_figure, show_table
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
@@ -182,7 +182,7 @@ def _differences(chosen: list[Run], names: dict[str, str]) -> None:
         escape_markdown(names[run_id]): [escape_markdown(_text(field, config.get(field))) for field in fields]
         for run_id, config in configs.items()
     }
-    st.table(table, border="horizontal", hide_index=True)
+    show_table(table, key="differences")
 
 
 def differences(configs: list[dict[str, Any]]) -> list[str]:

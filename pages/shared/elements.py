@@ -19,8 +19,8 @@ SAVE = ("toImage",)
 SAVE_AND_RESET = ("resetScale2d", "toImage")
 """Of a live figure too, in which people zoom."""
 FILES_NOTE = "In files, accuracy runs from 0 to 1. To save a figure, point at it and click the camera."
-CLICKABLE_STYLE = Path(__file__).with_name("clickable.css")
-"""What makes a click on a `clickable_image` press its button."""
+STYLE = Path(__file__).with_name("style.css")
+"""What Streamlit has no word for: every page sends it once."""
 
 
 def show_image(image: bytes | str, *, width: int, alt: str) -> None:
@@ -42,8 +42,7 @@ def clickable_image(
     args: tuple[Any, ...],
     width: int = 84,
 ) -> None:
-    """An image with a button below it, as one piece: a click anywhere presses the button. The page needs
-    `st.html(CLICKABLE_STYLE)` once."""
+    """An image with a button below it, as one piece: a click anywhere presses the button."""
     with st.container(key=f"clickable-{key}", width=width + 2, gap=None):
         show_image(image, width=width, alt=alt)
         st.button(label, key=key, on_click=on_click, args=args, type="tertiary", width="stretch")
@@ -60,6 +59,17 @@ def show_figure(
     """Show a Plotly figure in its own colours. buttons: what its bar offers; None for Plotly's choice."""
     bar = {} if buttons is None else {"displayModeBar": False} if not buttons else {"modeBarButtons": [list(buttons)]}
     st.plotly_chart(figure, theme=None, width=width, key=key, config={"displaylogo": False, **bar}, alt=alt)
+
+
+def show_table(columns: Mapping[str, Sequence[str]], *, key: str) -> None:
+    """A table, and on a narrow screen a card for each row. columns: cells in Markdown; the first names the row."""
+    with st.container(key=f"wide-{key}"):
+        st.table(dict(columns), border="horizontal", hide_index=True)
+    with st.container(key=f"narrow-{key}", gap="xsmall"):
+        for first, *cells in zip(*columns.values(), strict=True):
+            figures = (f"{name}: {cell}" for name, cell in zip(list(columns)[1:], cells, strict=True) if cell != "–")
+            with st.container(border=True):
+                st.markdown("  \n".join((first if "**" in first else f"**{first}**", *figures)))
 
 
 def download(

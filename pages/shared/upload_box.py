@@ -13,7 +13,7 @@ from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.elements import CLICKABLE_STYLE, clickable_image
+from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
@@ -102,7 +102,6 @@ def show_test_image(number: int) -> None:
 def example_row() -> None:
     """Images to click, for people without a photo at hand."""
     st.markdown("**Click a drawing, or upload a photo:**")
-    st.html(CLICKABLE_STYLE)
     with st.container(horizontal=True, gap="small"):
         for title, data in examples().items():
             clickable_image(

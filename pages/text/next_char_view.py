@@ -22,7 +22,7 @@ from core.language.attribution import (
     next_characters,
 )
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
-from pages.shared.elements import download
+from pages.shared.elements import download, show_table
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
@@ -175,13 +175,14 @@ def _answer(found: TextAttribution, checked: Evidence) -> None:
     st.markdown("#### Do they really drive it?")
     st.markdown(f"**{escape_markdown(checked.verdict)}**")
     if checked.rows:
-        st.table(
+        show_table(
             {
                 "Replaced": [f"{row.count}" for row in checked.rows],
                 "Largest values": [likely(row.largest) for row in checked.rows],
                 f"At random (mean of {DRAWS})": [likely(row.random) for row in checked.rows],
                 "The last ones": [likely(row.last) for row in checked.rows],
-            }
+            },
+            key="replaced",
         )
         st.caption(
             f"What is left of the {likely(checked.probability)} when so many characters are replaced by {nothing}. Less is "
