@@ -39,6 +39,13 @@ def scores_view() -> None:
     scores_help()
 
 
+TABLES = {
+    "report": ("Method", "Verdict", "Score", "Another image's map", "For and against"),
+    "report-more": ("Method", "ROAD", "Infidelity", "Sensitivity", "Gap", "Time"),
+}
+"""Two tables: one of all columns is cut."""
+
+
 def report_table(reference: CheckpointRef) -> None:
     """The report that ships for a checkpoint, or how to make one."""
     names = REPORTS.shipped_names()
@@ -70,7 +77,9 @@ def report_table(reference: CheckpointRef) -> None:
         alt="Score of each method and control, with its 95% interval; the table below has the figures",
     )
     with st.expander("All figures", icon=":material/table:", key="report-table"):
-        show_table(columns(rows), key="report")
+        found = columns(rows)
+        for key, names in TABLES.items():
+            show_table({name: found[name] for name in names}, key=key)
         st.markdown(_how(report))
         for name, why in report.config.refused.items():
             st.markdown(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")
@@ -95,13 +104,15 @@ def headline(report: Report, rows: Sequence[MethodScores]) -> str:
 
 
 def group_words(words: str, rows: Sequence[MethodScores]) -> str:
-    """One group of methods as a Markdown list, each with its score and, where it does not pass, what it does not beat."""
-    lines = [f"{words} ({len(rows)})", ""]
+    """One group of methods in Markdown, each with its score; those that do not pass under what they do not beat."""
+    reasons: dict[str, list[str]] = {}
     for row in rows:
         score = f" {signed_number(row.score.mean)}" if row.score else ""
-        why = "" if row.group == PASSES else f": {row.label}"
-        lines.append(f"- {escape_markdown(row.title)}{score}{escape_markdown(why)}")
-    return "\n".join(lines)
+        reasons.setdefault("" if row.group == PASSES else row.label, []).append(_unbroken(f"{row.title}{score}"))
+    lines = [f"{words} ({len(rows)})"]
+    for reason, names in reasons.items():
+        lines.append((f"*{escape_markdown(reason)}:*  \n" if reason else "") + " · ".join(names))
+    return "\n\n".join(lines)
 
 
 def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:

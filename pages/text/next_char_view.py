@@ -10,7 +10,6 @@ from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.inference.sampling import runs_in_int8
 from core.language.attribution import (
-    COUNTS,
     DRAWS,
     MAX_CHARACTERS,
     METHODS,
@@ -108,21 +107,18 @@ def _question(reference: CheckpointRef) -> dict[str, Any]:
 
 def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
     """The character to explain: the most likely one, until another one is picked for this prompt."""
-    options = [character for character, _ in prompt.alternatives]
+    shares = dict(prompt.alternatives)
+    options = list(shares)
     if st.session_state.get("next-asked") != asked or st.session_state.get("next-target") not in options:
         st.session_state["next-asked"], st.session_state["next-target"] = asked, options[0]
     target = st.pills(
         "Why would this one come next?",
         options,
         required=True,
-        format_func=lambda character: escape_markdown(name_of(character)),
+        format_func=lambda character: f"{escape_markdown(name_of(character))} {likely(shares[character])}",
         wrap=True,
         key="next-target",
     )
-    shares = " · ".join(
-        f"{escape_markdown(name_of(character))} {likely(value)}" for character, value in prompt.alternatives
-    )
-    st.caption(f"Most likely next characters: {shares}")
     if prompt.replaced:
         st.info(replaced_words(prompt.replaced, "the prompt"), icon=":material/swap_horiz:")
     if prompt.dropped:
@@ -165,29 +161,29 @@ def _answer(found: TextAttribution, checked: Evidence) -> None:
     name, nothing = spoken(found.target), spoken(found.baseline)
     st.markdown(f"#### Why {name}, with {likely(found.probability)}?")
     coloured("next-coloured", found, dark=dark())
+    st.markdown(f"**{escape_markdown(checked.verdict)}**")
     more = f"{abs(found.rise):.1f} bits {'more' if found.rise >= 0 else 'less'} likely"
     words = f"After this text {name} is {more} than after a text that repeats {nothing}"
     if found.gap is not None:
         words += f"; the values sum to that up to {max(100 * found.gap, 0.1):.1f}%"
         if found.gap > WIDE_GAP:
             words += ", which is much: more steps bring them closer"
-    st.caption(f"{words}. {found.milliseconds / 1000:.1f} s. Signs: · is a space, ↵ a new line.")
-    st.markdown("#### Do they really drive it?")
-    st.markdown(f"**{escape_markdown(checked.verdict)}**")
-    if checked.rows:
-        show_table(
-            {
-                "Replaced": [f"{row.count}" for row in checked.rows],
-                "Largest values": [likely(row.largest) for row in checked.rows],
-                f"At random (mean of {DRAWS})": [likely(row.random) for row in checked.rows],
-                "The last ones": [likely(row.last) for row in checked.rows],
-            },
-            key="replaced",
-        )
-        st.caption(
-            f"What is left of the {likely(checked.probability)} when so many characters are replaced by {nothing}. Less is "
-            f"more: the values have to beat chance, and the last characters. Up to {COUNTS[-1]}, and up to half of the text."
-        )
+    with st.expander("The check in figures", icon=":material/table_rows:", key="next-check"):
+        if checked.rows:
+            show_table(
+                {
+                    "Replaced": [f"{row.count}" for row in checked.rows],
+                    "Largest values": [likely(row.largest) for row in checked.rows],
+                    f"At random (mean of {DRAWS})": [likely(row.random) for row in checked.rows],
+                    "The last ones": [likely(row.last) for row in checked.rows],
+                },
+                key="replaced",
+            )
+            st.markdown(
+                f"What is left of the {likely(checked.probability)} when so many characters are replaced by {nothing}. Less "
+                "is more: the values have to beat chance, and the last characters."
+            )
+        st.markdown(f"{words}. It took {found.milliseconds / 1000:.1f} s. Signs: · is a space, ↵ a new line.")
     download("The values (CSV)", as_csv(columns(found)), "why-this-one.csv", key="download-why-this-one")
 
 

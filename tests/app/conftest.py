@@ -183,9 +183,9 @@ def chart(at: AppTest, place: int) -> dict[str, Any]:
     return found
 
 
-def table(at: AppTest) -> dict[str, list[str]]:
-    """The first table as a person reads it."""
-    return {name: [read(str(cell)) for cell in column] for name, column in at.table[0].value.items()}
+def table(at: AppTest, place: int = 0) -> dict[str, list[str]]:
+    """A table, usually the first, as a person reads it."""
+    return {name: [read(str(cell)) for cell in column] for name, column in at.table[place].value.items()}
 
 
 HOSTILE = "![x](http:evil.example).png"

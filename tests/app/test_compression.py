@@ -114,7 +114,7 @@ def test_every_tab_of_the_example_opens(open_page: Open, example: Path, warm: No
     assert not at.error
     charts = len(at.get("plotly_chart"))
     assert charts == {"Layers": 3, "Classes": 2, "Speed": 2}.get(tab, 1)
-    assert len(at.download_button) == (2 if tab == "Files" else 0), "of what ships here, no network is with it"
+    assert len(at.download_button) == (3 if tab == "Files" else 0), "of what ships here, no network is with it"
     said = texts(at)
     if tab == "Speed":
         assert "- **3 float16:** Slower than the original in ONNX Runtime at batch 1: 0.50 times as fast." in said
@@ -312,7 +312,7 @@ def test_a_network_is_exported_compared_and_offered(
     at = at_tab(open_page("compression", recipe=answered), answered, "Files")
     links = [link.proto.query_string for link in at.get("page_link") if "view=Classify" in link.proto.query_string]
     assert len(links) == 1 + len(cards(at))
-    assert len(at.download_button) == 3 + len(cards(at))
+    assert len(at.download_button) == 4 + len(cards(at))
     click(at, f"make-onnx-{answered}")
     task = next(iter(tasks._tasks().values()))
     task._thread.join(120)

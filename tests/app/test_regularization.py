@@ -100,7 +100,7 @@ def test_every_tab_of_the_example_opens(open_page: Open, example: Path, tab: str
     assert HEADLINE in texts(at)
     charts = len(at.get("plotly_chart"))
     assert charts == {"Curves": 6, "Checkpoints": 1, "Files": 1}.get(tab, 2)
-    assert len(at.download_button) == (4 if tab == "Files" else 0)
+    assert len(at.download_button) == (5 if tab == "Files" else 0)
 
 
 def test_a_technique_is_worth_images(open_page: Open, example: Path) -> None:
