@@ -137,7 +137,7 @@ def probabilities(
 ) -> tuple[float, ...]:
     """Of each class, one view; of an int8 checkpoint by its ONNX file. pixels: (H, W, 3) uint8."""
     if _checkpoint.onnx:
-        from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
+        from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 
         logits = OnnxNetwork(_checkpoint.onnx).logits(onnx_inputs(_checkpoint.card, pixels[None]))[0]
     else:

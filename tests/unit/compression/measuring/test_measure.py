@@ -136,9 +136,9 @@ def test_the_answers_of_the_original_are_computed_once(monkeypatch: pytest.Monke
     counted: list[str] = []
 
     class Counted(measure.ImageBench):
-        def _answer(self, checkpoint: Checkpoint, running: Any) -> Any:
+        def _logits(self, checkpoint: Checkpoint, *arguments: Any) -> Any:
             counted.append(checkpoint.name)
-            return super()._answer(checkpoint, running)
+            return super()._logits(checkpoint, *arguments)
 
     monkeypatch.setattr(measure, "ImageBench", Counted)
     bench = Bench(classifier(), 0, DATA)
