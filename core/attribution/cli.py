@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from core.attribution.baselines import BASELINES, DEFAULT_BASELINE
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, get_method
+from core.attribution.networks import float_twin_note
 from core.common.commands import CheckpointName, Device, Json, Pairs, Whole, between
 from core.common.errors import LabError
 from core.common.output import Bar, check_output, note, print_json, print_table
@@ -118,7 +119,7 @@ def explain_image(
         **evidence,
         "milliseconds": round(found.milliseconds, 3),
         **_write(found, pixels, map_file, array_file, opacity, percentile),
-        "notes": [*photo.notes, *([problem] if problem else [])],
+        "notes": [*photo.notes, *filter(None, (problem, float_twin_note(reference.card)))],
     }
     if as_json:
         print_json(row)

@@ -149,7 +149,10 @@ def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch
 
 
 def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "validation") -> Calibration:
-    """Temperature (least cross-entropy) and energy threshold (5% false alarms). logits: (N, C); labels: (N,)."""
+    """Temperature (least cross-entropy) and energy threshold (5% false alarms). logits: (N, C); labels: (N,). None of either
+    where logits are not finite: no card could hold it."""
+    if not logits.isfinite().all():
+        return Calibration()
     energies = free_energy(logits)
     threshold = float(torch.quantile(energies, 1 - FALSE_ALARMS))
     return Calibration(

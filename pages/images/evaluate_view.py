@@ -15,7 +15,7 @@ from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from pages.images.evaluate_task import evaluation_work, kept, same_images, task_key
 from pages.shared import tasks
-from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.shared.checkpoint_picker import UNCALIBRATED, calibrated_on, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
@@ -38,8 +38,8 @@ def evaluation_view() -> None:
         st.caption(describe(reference))
         if reference.card.notes:
             st.caption(escape_markdown(reference.card.notes))
-        if not reference.card.calibration.images:
-            st.caption(UNCALIBRATED)
+        calibrated = reference.card.calibration.images
+        st.caption(f"Calibration {calibrated_on(reference.card)}." if calibrated else UNCALIBRATED)
     until_ready()
     result = kept(reference)
     with right:
@@ -89,13 +89,13 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
         f"{100 * result.ece:.1f}%",
         help="Expected calibration error: how far stated probabilities are from the share that is right, on average.",
     )
+    counted = sum(item.n for item in result.calibration)
+    others = "" if counted == result.n else f" Loss and calibration are of the {counted:,} it was not calibrated on."
     extra = f" With test-time augmentation ({result.tta})." if result.tta != "none" else ""
     flagged = ""
     if reference.card.calibration.energy_threshold is not None:
-        flagged = (
-            f" The none-of-these warning flags {100 * result.flagged:.1f}% of these images, all of them false alarms."
-        )
-    st.caption(f"Took {duration(result.seconds)}.{extra}{flagged}")
+        flagged = f" The none-of-these warning flags {100 * result.flagged:.1f}% of {counted:,} images, all of them false alarms."
+    st.caption(f"Took {duration(result.seconds)}.{extra}{others}{flagged}")
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
@@ -185,5 +185,6 @@ def _how_it_works() -> None:
             "**Calibration.** Answers are put into 15 bins by stated probability; the expected calibration error is "
             "$\\mathrm{ECE} = \\sum_b \\frac{n_b}{n} \\, |\\mathrm{acc}_b - \\mathrm{conf}_b|$ "
             "([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).\n\n"
-            "**Test images** are for this report only: nothing is chosen or tuned on them."
+            "**Test images** are for this report only: nothing is chosen or tuned on them. Where a network trained on all "
+            "other images, half of the test images set its calibration, and the other half measures it."
         )
