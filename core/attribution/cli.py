@@ -246,7 +246,7 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
     """`scores`, `controls` and `verdict` of a map; and, where it cannot be scored, the sentence that says why."""
     from core.attribution.evidence.curves import control_curves, curves, verdict
     from core.attribution.evidence.road import road
-    from core.attribution.evidence.stability import control_infidelity, infidelity
+    from core.attribution.evidence.stability import control_infidelity, cover_squares, infidelity
 
     names = ("insertion", "deletion", "score", "for_against", "road", "infidelity")
     scores: dict[str, float | None] = dict.fromkeys(names)
@@ -258,8 +258,9 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
         own = curves(explainer, pixels, found.target, maps, seed=found.seed)
         controls = control_curves(explainer, pixels, found.target, seed=found.seed)
         filled = road(explainer, pixels, found.target, {"map": found.magnitude}, found.seed)
-        error = infidelity(explainer, found, pixels, seed=found.seed)
-        errors = control_infidelity(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
+        covered = cover_squares(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
+        error = infidelity(explainer, found, pixels, covered=covered)
+        errors = control_infidelity(explainer, pixels, found.target, seed=found.seed, covered=covered)
     except LabError as problem:
         return evidence, str(problem)
     areas: dict[str, dict[str, float | None]] = {
