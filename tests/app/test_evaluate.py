@@ -82,7 +82,7 @@ def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
 ) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     half = len(DATASETS["cifar10"].load(None).test) // 2
-    calibration = dataclasses.replace(reference.card.calibration, images=half, split="test")
+    calibration = dataclasses.replace(reference.card.calibration, energy_threshold=0.0, images=half, split="test")
     (reference.folder / "card.json").write_text(dataclasses.replace(reference.card, calibration=calibration).to_json())
     evaluation_work(find_checkpoint(reference.name))(lambda *_: None)
     said = texts(open_page("images", view="Evaluate"))
