@@ -20,7 +20,6 @@ from core.attribution.explainer import BATCH, Attribution, Explainer, seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.common.errors import LabError
-from core.models import clone_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -172,7 +171,7 @@ def max_sensitivity(
     if attribution.blank:
         return math.nan
     of_image = torch.from_numpy(attribution.values)[None]
-    model = clone_model(explainer.checkpoint.model)
+    model = explainer.copy()
 
     def one(inputs: Tensor) -> Tensor:
         base = baseline_of(baseline, inputs, explainer.card, seed)
