@@ -175,14 +175,14 @@ def _ship(folder: Path, variant: str, name: str, title: str, recipe: str) -> Non
 def _notes(card: Card, recipe: str) -> str:
     made = f"Made from {RECIPES[recipe].checkpoint} by the command python -m scripts.make_compressed (recipe {recipe})"
     if card.task == "text":
-        return f"{made}; figures are of the validation part of the text."
+        return f"{made}. Figures are of the validation part of the text."
     calibration = (
-        f"Temperature and warning threshold are set on {card.calibration.images:,} test images, because the original trained "
-        "on all others; calibration error and false alarms are measured on the other test images."
+        f"Temperature and warning threshold are set on {card.calibration.images:,} test images: the original trained on all "
+        "others. Calibration error and false alarms are measured on the rest of the test images."
         if card.calibration.split == "test"
         else f"Temperature and warning threshold are set on {card.calibration.images:,} validation images."
     )
-    return f"{made}; figures are of a single view of each test image. {calibration}"
+    return f"{made}. Figures are of a single view of each test image. {calibration}"
 
 
 def _ship_answers(engine: LocalEngine, results: dict[str, CompressionResult]) -> None:

@@ -25,7 +25,7 @@ def float_twin_note(card: Card, what: str = "answer and map") -> str:
     """Which network answers here for an int8 checkpoint, in a sentence; empty for any other. what: is computed with it."""
     if not card.onnx_file:
         return ""
-    return f"{card.title[:100]} runs in int8, which has no gradients: its {what} use the same weights in float32."
+    return f"{card.title[:100]} runs in 8 bits, without gradients: its {what} use the same weights in float32."
 
 
 def leaves(model: nn.Module) -> list[nn.Module]:

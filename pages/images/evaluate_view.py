@@ -15,7 +15,7 @@ from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from pages.images.evaluate_task import evaluation_work, kept, same_images, task_key
 from pages.shared import tasks
-from pages.shared.checkpoint_picker import UNCALIBRATED, calibrated_on, checkpoint_picker, describe
+from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
@@ -38,8 +38,8 @@ def evaluation_view() -> None:
         st.caption(describe(reference))
         if reference.card.notes:
             st.caption(escape_markdown(reference.card.notes))
-        calibrated = reference.card.calibration.images
-        st.caption(f"Calibration {calibrated_on(reference.card)}." if calibrated else UNCALIBRATED)
+        if not reference.card.calibration.images:
+            st.caption(UNCALIBRATED)
     until_ready()
     result = kept(reference)
     with right:
