@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     from core.checkpoints.store import CARD, load_checkpoint, save_checkpoint
     from core.common.paths import ensure_folder, lab_home
     from core.data.dataset import TextDataset
-    from core.inference.evaluation import calibrate
+    from core.inference.evaluation import calibrate, split_logits
 
     work = ensure_folder(lab_home() / "shipping" / f"{item.model}-{config.recipe}-{config.seed}")
     if (work / CARD).is_file():
@@ -118,7 +119,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     if isinstance(dataset, TextDataset):
         metrics = _measure_text(checkpoint, dataset)
     else:
-        calibration = lent or calibrate(checkpoint, dataset.validation)
+        calibration = lent or calibrate(checkpoint.card, dataset, partial(split_logits, checkpoint))
         checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
         metrics = _measure_images(checkpoint, dataset, config)
     card = checkpoint.card
@@ -150,7 +151,7 @@ def _measure_images(checkpoint: Checkpoint, dataset: ImageDataset, config: Train
         "test_flagged": tests[card.tta].flagged,
     }
     if config.train_on == "train":  # otherwise the network has seen the validation images, and the figure says nothing
-        metrics["val_accuracy"] = evaluate(checkpoint, dataset.validation).accuracy
+        metrics["val_accuracy"] = evaluate(checkpoint, dataset.validation, name="validation").accuracy
     return metrics
 
 

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from core.attribution.baselines import BASELINES, DEFAULT_BASELINE
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, get_method
+from core.attribution.networks import float_twin_note
 from core.common.commands import CheckpointName, Device, Json, Pairs, Whole, between
 from core.common.errors import LabError
 from core.common.output import Bar, check_output, note, print_json, print_table
@@ -118,7 +119,7 @@ def explain_image(
         **evidence,
         "milliseconds": round(found.milliseconds, 3),
         **_write(found, pixels, map_file, array_file, opacity, percentile),
-        "notes": [*photo.notes, *([problem] if problem else [])],
+        "notes": [*photo.notes, *filter(None, (problem, float_twin_note(reference.card)))],
     }
     if as_json:
         print_json(row)
@@ -245,7 +246,7 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
     """`scores`, `controls` and `verdict` of a map; and, where it cannot be scored, the sentence that says why."""
     from core.attribution.evidence.curves import control_curves, curves, verdict
     from core.attribution.evidence.road import road
-    from core.attribution.evidence.stability import control_infidelity, infidelity
+    from core.attribution.evidence.stability import control_infidelity, cover_squares, infidelity
 
     names = ("insertion", "deletion", "score", "for_against", "road", "infidelity")
     scores: dict[str, float | None] = dict.fromkeys(names)
@@ -257,8 +258,9 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
         own = curves(explainer, pixels, found.target, maps, seed=found.seed)
         controls = control_curves(explainer, pixels, found.target, seed=found.seed)
         filled = road(explainer, pixels, found.target, {"map": found.magnitude}, found.seed)
-        error = infidelity(explainer, found, pixels, seed=found.seed)
-        errors = control_infidelity(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
+        covered = cover_squares(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
+        error = infidelity(explainer, found, pixels, covered=covered)
+        errors = control_infidelity(explainer, pixels, found.target, seed=found.seed, covered=covered)
     except LabError as problem:
         return evidence, str(problem)
     areas: dict[str, dict[str, float | None]] = {

@@ -11,12 +11,21 @@ from core.common.errors import LabError
 if TYPE_CHECKING:
     from torch import nn
 
+    from core.checkpoints.store import Card
+
 LINEAR = ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d")
 PASSES_THROUGH = ("Flatten", "Identity", "Dropout", "Dropout2d", "StochasticDepth")
 """Layers that, when nothing is trained, hand on what they get."""
 STRAIGHT = {*LINEAR, *PASSES_THROUGH}
 ACTIVATIONS = {"ReLU", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "Softmax"}
 HARMLESS_OPERATIONS = {"flatten", "getattr", "size", "view", "reshape", "contiguous"}
+
+
+def float_twin_note(card: Card, what: str = "answer and map") -> str:
+    """Which network answers here for an int8 checkpoint, in a sentence; empty for any other. what: is computed with it."""
+    if not card.onnx_file:
+        return ""
+    return f"{card.title[:100]} runs in 8 bits, without gradients: its {what} use the same weights in float32."
 
 
 def leaves(model: nn.Module) -> list[nn.Module]:

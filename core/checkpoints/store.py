@@ -41,7 +41,7 @@ EPOCHS = "epochs"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What turns logits into honest numbers; set on validation images, never on test images."""
+    """What turns logits into honest numbers; set on images that nothing was trained on."""
 
     temperature: float = 1.0
     """Logits are divided by this before softmax (Guo et al., arXiv:1706.04599)."""
@@ -49,9 +49,12 @@ class Calibration:
     """An image whose free energy -T·logsumexp(logits/T), T=1, is above this is probably none of the classes
     (Liu et al., arXiv:2010.03759). None: not calibrated, so no warning is given."""
     false_alarm_rate: float | None = None
-    """Share (0..1) of ordinary validation images that the threshold would flag."""
+    """Share (0..1) of those images that the threshold would flag."""
     images: int = 0
-    """Validation images that both were set on; 0: they are not set, so probabilities are not calibrated."""
+    """Images that both were set on; 0: they are not set, so probabilities are not calibrated."""
+    split: str = "validation"
+    """Where those are from, one of CALIBRATION_SPLITS: `test` is half of the test images, for a network that left no others
+    (core.inference.evaluation.calibration_half); what is measured of it is measured on the other half."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +129,10 @@ class Card:
         return hashlib.sha256(dataclasses.replace(self, title="").to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}, indent=1) + "\n"
+        values = dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}
+        if self.calibration.split == Calibration().split:
+            del values["calibration"]["split"]  # as in cards from before it was there, which keep their fingerprint
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Card:

@@ -13,6 +13,7 @@ from core.models import LAYERS, MODELS, TTA_LEVELS
 if TYPE_CHECKING:
     from core.checkpoints.store import Card
 
+CALIBRATION_SPLITS = ("validation", "test")
 MAX_IMAGE_SIZE = 512
 MOST_STEPS = 100
 """Of compression, one after another."""
@@ -70,6 +71,8 @@ def _wrong_figures(card: Card) -> str:
         return "has figures that are not finite numbers"
     if calibration.temperature <= 0:
         return "has a temperature that is not above 0"
+    if calibration.split not in CALIBRATION_SPLITS:
+        return "was calibrated on images of an unknown split"
     for name in ("val_accuracy", "test_accuracy"):
         value = card.metrics.get(name)
         if value is not None and not (finite(value) and 0 <= value <= 1):

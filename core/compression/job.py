@@ -38,7 +38,6 @@ from core.compression.store import (
 )
 from core.data import dataset_status, load_dataset
 from core.data.dataset import Dataset, ImageDataset
-from core.inference.evaluation import calibrate
 from core.jobs.job import Job, Outcome
 from core.jobs.store import CONFIG, MAX_NAME, STATE, RunStore
 from core.training.job import train_to_end
@@ -216,14 +215,11 @@ def _add_metrics(progress: RecipeProgress, variant: Variant, made: Checkpoint) -
             "delta_points": measured["delta_points"],
             "p_value": measured["p_value"],
         }
-    card = made.card
-    if (
-        isinstance(progress.dataset, ImageDataset)
-        and card.recipe.get("train_on") == "train"
-        and len(progress.dataset.validation)
-    ):
-        card = dataclasses.replace(card, calibration=calibrate(made, progress.images().validation, "none"))
-    card = dataclasses.replace(card, metrics=dict(card.metrics) | figures)
+    calibration = made.card.calibration
+    if found.calibration:
+        calibration = found.calibration
+        figures |= {"test_ece": found.ece, "test_flagged": found.flagged}
+    card = dataclasses.replace(made.card, calibration=calibration, metrics=dict(made.card.metrics) | figures)
     write_atomic(variant_folder(progress.job.folder, variant.id) / "best" / CARD, card.to_json())
     return dataclasses.replace(made, card=card)
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.checkpoints.store import Calibration
 from core.common.errors import LabError
 from core.common.results import check_format
 from core.common.values import finite, signed
@@ -104,6 +105,11 @@ class Measurement:
     """Test images, or validation characters."""
     per_class: tuple[float, ...] = ()
     """Accuracy of each class, 0..1."""
+    calibration: Calibration | None = None
+    """Of a variant that classifies images: what its card will say."""
+    ece: float | None = None
+    flagged: float | None = None
+    """Its calibration error and the share of images that its warning flags, 0..1, on test images that it was not set on."""
     loss_nats: float | None = None
     """Of text: mean cross-entropy of a character of the validation part."""
     delta_nats: float | None = None
@@ -184,6 +190,8 @@ def measurement_from_dict(values: dict[str, Any]) -> Measurement:
     given["layers"] = tuple(
         Layer(**{key: _frozen(value) for key, value in item.items()}) for item in values.get("layers", ())
     )
+    if values.get("calibration"):
+        given["calibration"] = Calibration(**values["calibration"])
     return Measurement(**given)
 
 

@@ -105,7 +105,7 @@ def evaluate(
     if dataset.card.classes != loaded.card.image_data.classes:
         raise LabError(f"{dataset.card.title} no longer has the classes that {checkpoint} was trained on.")
     with Bar() as bar:
-        result = measure(loaded, getattr(dataset, split), tta, lambda share: bar.show(share, "evaluating"))
+        result = measure(loaded, getattr(dataset, split), tta, lambda share: bar.show(share, "evaluating"), name=split)
     if as_json:
         print_json({"checkpoint": loaded.name, "dataset": dataset.card.name, "split": split} | result.to_dict())
         return None

@@ -13,12 +13,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from core.checkpoints.store import Calibration, Checkpoint
-from core.data.dataset import Split
+from core.checkpoints.store import Calibration, Card, Checkpoint
+from core.data.dataset import ImageDataset, Split
 from core.inference.images import free_energy, logits_of
 
 BINS = 15
 FALSE_ALARMS = 0.05
+HALF_SEED = 0
+"""Which half of the test images a checkpoint is calibrated on that left no others."""
+FEWEST_IN_HALF = 100
+"""Of fewer images, 5% are less than 5."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +64,8 @@ class Evaluation:
     interval: tuple[float, float]
     """95% Wilson interval of the accuracy, 0..1: the uncertainty from having only n images."""
     loss_nats: float
-    """Mean cross-entropy of the calibrated probabilities."""
+    """Mean cross-entropy of the calibrated probabilities. This and the calibration leave out test images that the
+    checkpoint was calibrated on."""
     ece: float
     """Expected calibration error, 0..1, over 15 equal-width bins (Guo et al., arXiv:1706.04599)."""
     flagged: float
@@ -84,8 +89,10 @@ def evaluate(
     tta: str | None = None,
     on_progress: Callable[[float], None] | None = None,
     most_mistakes: int = 100,
+    *,
+    name: str = "test",
 ) -> Evaluation:
-    """Evaluate on a split. tta: None takes the card's. on_progress gets the share done, 0..1."""
+    """Evaluate on a split. tta: None takes the card's. on_progress gets the share done, 0..1. name: of the split."""
     started = time.perf_counter()
     card = checkpoint.card
     classes = card.image_data.classes
@@ -104,15 +111,14 @@ def evaluate(
         per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
     wrong = torch.nonzero(~right).flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:most_mistakes]
-    bins = _bins(confidence, right)
-    threshold = card.calibration.energy_threshold
-    flagged = float((free_energy(logits) > threshold).float().mean()) if threshold is not None else 0.0
+    rest = torch.from_numpy(held_out(card.calibration, n, name))
+    bins, ece, flagged = measure_calibration(logits[rest], labels[rest], card.calibration)
     return Evaluation(
         n=n,
         accuracy=int(right.sum()) / n,
         interval=wilson(int(right.sum()), n),
-        loss_nats=float(F.cross_entropy(scaled, labels)),
-        ece=sum(item.n * abs(item.accuracy - item.confidence) for item in bins) / n,
+        loss_nats=float(F.cross_entropy(scaled[rest], labels[rest])),
+        ece=ece,
         flagged=flagged,
         per_class=tuple(per_class),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
@@ -131,17 +137,54 @@ def evaluate(
     )
 
 
-def calibrate(checkpoint: Checkpoint, validation: Split, tta: str | None = None) -> Calibration:
-    """Temperature (least cross-entropy) and energy threshold (5% false alarms), both on validation images."""
-    logits = split_logits(checkpoint, validation, tta)
-    labels = torch.from_numpy(np.asarray(validation.labels, dtype=np.int64))
-    threshold = float(torch.quantile(free_energy(logits), 1 - FALSE_ALARMS))
+def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
+    """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
+    images; none where there are too few. answer: its logits (N, classes) for a split."""
+    if card.recipe.get("train_on") == "train" and len(dataset.validation):
+        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
+    half = calibration_half(len(dataset.test))
+    if half.sum() < FEWEST_IN_HALF:
+        return Calibration()
+    return fit_calibration(answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half], "test")
+
+
+def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "validation") -> Calibration:
+    """Temperature (least cross-entropy) and energy threshold (5% false alarms). logits: (N, C); labels: (N,). None of either
+    where logits are not finite: no card could hold it."""
+    if not logits.isfinite().all():
+        return Calibration()
+    energies = free_energy(logits)
+    threshold = float(torch.quantile(energies, 1 - FALSE_ALARMS))
     return Calibration(
-        temperature=best_temperature(logits, labels),
+        temperature=best_temperature(logits, torch.from_numpy(np.asarray(labels, dtype=np.int64))),
         energy_threshold=threshold,
-        false_alarm_rate=float((free_energy(logits) > threshold).float().mean()),
+        false_alarm_rate=float((energies > threshold).float().mean()),
         images=len(labels),
+        split=split,
     )
+
+
+def calibration_half(n: int) -> np.ndarray:
+    """(n,) bool: the half of n test images that a checkpoint is calibrated on where it left no others."""
+    return np.random.default_rng(HALF_SEED).permutation(n) < n // 2
+
+
+def held_out(calibration: Calibration, n: int, split: str = "test") -> np.ndarray:
+    """(n,) bool: those of a split's images that the calibration was not set on, as far as test images go."""
+    if split != "test" or calibration.split != "test" or calibration.images != n // 2:
+        return np.ones(n, dtype=bool)
+    return ~calibration_half(n)
+
+
+def measure_calibration(
+    logits: torch.Tensor, labels: torch.Tensor, calibration: Calibration
+) -> tuple[tuple[CalibrationBin, ...], float, float]:
+    """Bins, expected calibration error (0..1), and the share (0..1) that the warning flags, of logits (N, C)."""
+    confidence, answers = torch.softmax(logits / calibration.temperature, dim=1).max(dim=1)
+    bins = _bins(confidence, answers == labels)
+    threshold = calibration.energy_threshold
+    flagged = float((free_energy(logits) > threshold).float().mean()) if threshold is not None else 0.0
+    return bins, sum(item.n * abs(item.accuracy - item.confidence) for item in bins) / len(labels), flagged
 
 
 def best_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -173,7 +216,7 @@ def split_logits(
 ) -> torch.Tensor:
     """Logits (N, classes) of a whole split, in order."""
     device = next(checkpoint.model.parameters()).device.type
-    size = 250 if device == "cpu" else 2000
+    size = 250 if device == "cpu" or checkpoint.onnx else 2000
     parts = []
     for start in range(0, len(split), size):
         parts.append(logits_of(checkpoint, split.images[start : start + size], tta))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
+from core.inference.onnx_network import LARGEST_BATCH, OnnxNetwork
 from core.models.tta import tta_logits
 
 TOP = 5
@@ -30,10 +34,11 @@ class Prediction:
 
 
 @torch.inference_mode()
-def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> torch.Tensor:
+def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> Tensor:
     """Logits (N, classes), float32, on the CPU. images: (N, H, W, 3) uint8. tta: None takes the card's.
 
-    Raises LabError where the images do not have the model's input size.
+    An int8 checkpoint answers as it runs, in ONNX Runtime on the CPU. Raises LabError where the images do not have the
+    model's input size, and for an ONNX file that does not fit its card.
     """
     card = checkpoint.card
     side = card.image_data.image_size
@@ -42,12 +47,35 @@ def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None
             f"{card.title} takes images of {side}x{side} pixels with three uint8 channels, not {images.dtype} of shape "
             f"{'x'.join(map(str, images.shape))}: resize them first."
         )
+    network: Callable[[Tensor], Tensor] = checkpoint.model
     device = next(checkpoint.model.parameters()).device
+    if checkpoint.onnx:
+        network, device = _in_onnx_runtime(checkpoint), torch.device("cpu")
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
-    return tta_logits(checkpoint.model, normalise(pixels, card), card.tta if tta is None else tta).float().cpu()
+    return tta_logits(network, normalise(pixels, card), card.tta if tta is None else tta).float().cpu()
 
 
-def normalise(pixels: torch.Tensor, card: Card) -> torch.Tensor:
+def _in_onnx_runtime(checkpoint: Checkpoint) -> Callable[[Tensor], Tensor]:
+    network, classes = _onnx_network(checkpoint.onnx, torch.get_num_threads()), len(checkpoint.card.image_data.classes)
+
+    def logits(inputs: Tensor) -> Tensor:
+        found = [network.logits(part.contiguous().numpy()) for part in inputs.split(LARGEST_BATCH)]
+        if any(part.shape[1:] != (classes,) for part in found):
+            raise LabError(
+                f"The ONNX file of {checkpoint.card.title[:100]} has other classes: get the checkpoint again."
+            )
+        return torch.from_numpy(np.concatenate(found))
+
+    return logits
+
+
+@lru_cache(maxsize=4)
+def _onnx_network(data: bytes, threads: int) -> OnnxNetwork:
+    """Loaded once: checking the file takes longer than an answer."""
+    return OnnxNetwork(data, threads=threads)
+
+
+def normalise(pixels: Tensor, card: Card) -> Tensor:
     """(N, H, W, 3) uint8 to the model's input (N, 3, H, W) float32, in channels_last memory order."""
     mean, std = (torch.tensor(values, device=pixels.device) for values in (card.image_data.mean, card.image_data.std))
     return ((pixels / 255.0 - mean) / std).permute(0, 3, 1, 2)
@@ -79,6 +107,6 @@ def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None)
     return answers
 
 
-def free_energy(logits: torch.Tensor) -> torch.Tensor:
+def free_energy(logits: Tensor) -> Tensor:
     """-logsumexp over classes: (N, C) to (N,), nats. Source: Liu et al., arXiv:2010.03759, equation 3 with T=1."""
     return -torch.logsumexp(logits, dim=1)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.common.errors import LabError
 from core.models import TTA_LEVELS
 
 
-def tta_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
+def tta_logits(model: Callable[[Tensor], Tensor], images: Tensor, tta: str) -> Tensor:
     """Logits (N, classes) for normalised images (N, 3, H, W).
 
     tta: `none`; `flip` (the image and its mirror image); `flip+shift` (also both moved by one pixel up-left and
@@ -28,5 +30,5 @@ def tta_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
     return 0.5 * logits + 0.25 * (_flipped(model, moved[0]) + _flipped(model, moved[1]))
 
 
-def _flipped(model: nn.Module, images: Tensor) -> Tensor:
+def _flipped(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return 0.5 * (model(images) + model(images.flip(-1)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.store import CARD, Calibration, load_checkpoint
+from core.checkpoints.store import CARD, load_checkpoint
 from core.common.paths import write_atomic
 from core.data.dataset import ImageDataset, TextDataset
-from core.inference.evaluation import Evaluation, calibrate, evaluate
+from core.inference.evaluation import Evaluation, calibrate, evaluate, split_logits
 from core.inference.text import TextEvaluation, evaluate_text
 
 Stage = Callable[[str, float | None], None]
@@ -20,17 +21,16 @@ Stage = Callable[[str, float | None], None]
 def measure_images(
     folder: Path, dataset: ImageDataset, device: str, known: dict[str, Any], stage: Stage
 ) -> Evaluation | None:
-    """Calibrate the checkpoint in a folder on validation, then measure it once on test; both go on its card.
+    """Calibrate the checkpoint in a folder, then measure it once on test; both go on its card.
 
     known: figures to put beside them. None where the dataset has no test images. Raises LabError for a damaged one.
     """
     checkpoint = load_checkpoint(str(folder), device)
     card = checkpoint.card
-    calibration, notes = Calibration(), card.notes
-    if card.recipe.get("train_on") == "train":
-        stage("calibrating on the validation images", None)
-        calibration = calibrate(checkpoint, dataset.validation)
-    else:
+    notes = card.notes
+    stage("calibrating", None)
+    calibration = calibrate(card, dataset, partial(split_logits, checkpoint))
+    if card.recipe.get("train_on") != "train":
         notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
     card = dataclasses.replace(card, calibration=calibration, notes=notes)
     metrics = dict(card.metrics) | known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.attribution.methods.registry import METHODS
+from core.attribution.networks import float_twin_note
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
@@ -122,14 +123,8 @@ def _changed(first: AttributionQuery, other: AttributionQuery, likeness: float |
 
 def _notes(references: list[CheckpointRef]) -> None:
     """What must be known to read the answers."""
-    rounded = [escape_markdown(item.label) for item in references if item.card.onnx_file]
     loose = [escape_markdown(item.label) for item in references if not item.card.calibration.images]
-    said = []
-    if rounded:
-        said.append(
-            f"{', '.join(rounded)}: a rounded network has no gradient, so answer and map are those of the float twin, which has "
-            "the same weights."
-        )
+    said = [escape_markdown(twin) for item in references if (twin := float_twin_note(item.card))]
     if loose and len(loose) < len(references):
         said.append(
             f"Not calibrated: {', '.join(loose)}. Their probabilities, and with them their scores, are as sure as the network "

@@ -23,6 +23,7 @@ from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
+    from core.attribution.evidence.stability import CoveredSquares
     from core.attribution.explainer import Attribution
 
 CURVES = {
@@ -151,54 +152,37 @@ def _more_scores(asked: AttributionQuery, found: Attribution) -> list[tuple[str,
 
 
 def _infidelity_of_controls(asked: AttributionQuery) -> dict[str, float]:
+    from core.attribution.evidence.stability import control_infidelity
+
     try:
-        return _measured_controls(
-            asked.reference.card.fingerprint, asked.pixels, asked.target, asked.baseline, _reference=asked.reference
-        )
+        covered = _covered(asked)
+        return control_infidelity(explainer_of(asked.reference), asked.pixels, asked.target, covered=covered)
     except LabError:
         return {}
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _measured_controls(
-    fingerprint: str, pixels: np.ndarray, target: int, baseline: str, *, _reference: CheckpointRef
-) -> dict[str, float]:
-    from core.attribution.evidence.stability import control_infidelity
-
-    return control_infidelity(explainer_of(_reference), pixels, target, baseline=baseline)
-
-
 def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:
+    from core.attribution.evidence.stability import infidelity
+
     if found.blank:
         return None
-    reference = asked.reference
     try:
-        return _measured_infidelity(
-            reference.card.fingerprint,
-            asked.pixels,
-            found.values,
-            found.target,
-            found.baseline,
-            found.method.is_gradient,
-            _reference=reference,
-            _found=found,
-        )
+        return infidelity(explainer_of(asked.reference), found, asked.pixels, covered=_covered(asked))
     except LabError:
         return None  # its baselines are the image itself: the curves say so above
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _measured_infidelity(
-    fingerprint: str,
-    pixels: np.ndarray,
-    values: np.ndarray,
-    target: int,
-    baseline: str,
-    is_gradient: bool,
-    *,
-    _reference: CheckpointRef,
-    _found: Attribution,
-) -> float:
-    from core.attribution.evidence.stability import infidelity
+def _covered(asked: AttributionQuery) -> CoveredSquares:
+    """Raises LabError."""
+    return _covered_squares(
+        asked.reference.card.fingerprint, asked.pixels, asked.target, asked.baseline, _reference=asked.reference
+    )
 
-    return infidelity(explainer_of(_reference), _found, pixels)
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _covered_squares(
+    fingerprint: str, pixels: np.ndarray, target: int, baseline: str, *, _reference: CheckpointRef
+) -> CoveredSquares:
+    from core.attribution.evidence.stability import cover_squares
+
+    return cover_squares(explainer_of(_reference), pixels, target, baseline=baseline)

@@ -8,13 +8,14 @@ import numpy as np
 import streamlit as st
 
 from core.attribution.baselines import BASELINES, DEFAULT_BASELINE
+from core.attribution.networks import float_twin_note
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
-from pages.shared.text import show_error
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, show_input, show_test_image, upload_box
 from pages.shared.url import linked, write_url
 from pages.shared.warmup import until_ready
@@ -84,8 +85,8 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
         return None
     chosen = _class(reference, image, probabilities) if target else int(np.argmax(probabilities))
     baseline = _baseline()
-    if reference.card.onnx_file:
-        st.caption("This checkpoint runs in 8 bits, without gradients: asked here are the same weights in float32.")
+    if twin := float_twin_note(reference.card):
+        st.caption(escape_markdown(twin))
     return AttributionQuery(
         reference=reference,
         image=image,

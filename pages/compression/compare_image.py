@@ -8,6 +8,7 @@ import streamlit as st
 from core.attribution.evidence.similarity import rank_correlation
 from core.attribution.figures import overlay
 from core.attribution.methods.registry import get_method
+from core.attribution.networks import float_twin_note
 from core.checkpoints.store import Checkpoint, CheckpointRef
 from core.common.errors import LabError
 from core.common.theme import colour_of
@@ -120,11 +121,8 @@ def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) 
         f"{alike:.2f}".replace("-", "−")
         + ": 1 is the same pixels in the same order.",
     ]
-    if variant.onnx:
-        said.append(
-            "The answer of the int8 network is from ONNX Runtime; a rounded network has no gradient, so its map is that of its "
-            "float twin, with the same weights."
-        )
+    if twin := float_twin_note(variant.card, "maps"):
+        said.append(escape_markdown(twin))
     if not calibrated:
         said.append("The variant is not calibrated: both probabilities are at the original's temperature.")
     said.append("One view of the image each, no test-time augmentation.")
@@ -135,15 +133,10 @@ def _about(variant: Checkpoint, target: str, alike: float, *, calibrated: bool) 
 def probabilities(
     fingerprint: str, pixels: np.ndarray, temperature: float, *, _checkpoint: Checkpoint
 ) -> tuple[float, ...]:
-    """Of each class, one view; of an int8 checkpoint by its ONNX file. pixels: (H, W, 3) uint8."""
-    if _checkpoint.onnx:
-        from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
+    """Of each class, one view. pixels: (H, W, 3) uint8."""
+    from core.inference.images import logits_of
 
-        logits = OnnxNetwork(_checkpoint.onnx).logits(onnx_inputs(_checkpoint.card, pixels[None]))[0]
-    else:
-        from core.inference.images import logits_of
-
-        logits = logits_of(_checkpoint, pixels[None].copy(), "none").numpy()[0]
+    logits = logits_of(_checkpoint, pixels[None].copy(), "none").numpy()[0]
     weights = np.exp((logits - logits.max()) / temperature)
     return tuple(float(value) for value in weights / weights.sum())
 

@@ -91,13 +91,13 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
         f"{100 * result.ece:.1f}%",
         help="Expected calibration error: how far stated probabilities are from the share that is right, on average.",
     )
+    counted = sum(item.n for item in result.calibration)
+    others = "" if counted == result.n else f" Loss and calibration are of the {counted:,} it was not calibrated on."
     extra = f" With test-time augmentation ({result.tta})." if result.tta != "none" else ""
     flagged = ""
     if reference.card.calibration.energy_threshold is not None:
-        flagged = (
-            f" The none-of-these warning flags {100 * result.flagged:.1f}% of these images, all of them false alarms."
-        )
-    st.caption(f"Took {duration(result.seconds)}.{extra}{flagged}")
+        flagged = f" The none-of-these warning flags {100 * result.flagged:.1f}% of {counted:,} images, all of them false alarms."
+    st.caption(f"Took {duration(result.seconds)}.{extra}{others}{flagged}")
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
@@ -187,5 +187,6 @@ def _how_it_works() -> None:
             "**Calibration.** Answers are put into 15 bins by stated probability; the expected calibration error is "
             "$\\mathrm{ECE} = \\sum_b \\frac{n_b}{n} \\, |\\mathrm{acc}_b - \\mathrm{conf}_b|$ "
             "([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).\n\n"
-            "**Test images** are for this report only: nothing is chosen or tuned on them."
+            "**Test images** are for this report only: nothing is chosen or tuned on them. Where a network trained on all "
+            "other images, half of the test images set its calibration, and the other half measures it."
         )

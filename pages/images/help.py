@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
-from pages.shared.checkpoint_picker import UNCALIBRATED
+from pages.shared.checkpoint_picker import UNCALIBRATED, calibrated_on
 from pages.shared.text import escape_markdown
 
 
@@ -18,13 +18,13 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "**Probability.** A network's own numbers are too sure, or after training with smoothed labels not sure "
             "enough. So the scores are divided by a temperature $T$ before they become probabilities: "
             "$p_k = e^{z_k/T} / \\sum_j e^{z_j/T}$; above 1 it softens them, below 1 it sharpens. $T$ is fitted on "
-            "validation images "
+            "images that training never saw "
             "([Guo et al. 2017, On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)). How far "
             "probability and accuracy lie apart on average is then measured on test images. It holds for images like "
             "those, so with a warning the page calls no probability calibrated.\n\n"
             "**None of these.** The model must pick one of its classes, whatever you show it. The free energy "
             "$E = -\\log \\sum_j e^{z_j}$ is low for images like those it was trained on; above a threshold set on "
-            "validation images the page warns "
+            "the same images the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
             "It notices images like nothing in particular and misses some with strong edges, the more so in a small network: "
             "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
@@ -38,5 +38,5 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             else:
                 st.caption(
                     f"{name}: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
-                    f"set on {calibration.images:,} validation images."
+                    f"{calibrated_on(reference.card)}."
                 )

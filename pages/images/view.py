@@ -14,7 +14,7 @@ from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.images.report import answer_report
-from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.checkpoint_picker import calibrated_on, checkpoint_picker, describe
 from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
@@ -150,7 +150,7 @@ def sureness(card: Card, prediction: Prediction) -> tuple[bool, str]:
     images, gap = card.calibration.images, card.metrics.get("test_ece")
     measured = f"off by {100 * gap:.1f} points on average" if isinstance(gap, int | float) else ""
     if images and not prediction.likely_none_of_these and (not measured or gap <= WELL_CALIBRATED):
-        return True, f"Calibrated probability, {measured or f'set on {images:,} validation images'}."
+        return True, f"Calibrated probability, {measured or calibrated_on(card)}."
     words = f"Probability, if it is one of these {len(card.image_data.classes)} classes"
     if not images:
         return False, f"{words}. How far to trust it was not measured."

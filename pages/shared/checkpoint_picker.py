@@ -16,9 +16,8 @@ from pages.shared.text import escape_markdown, size, unique_labels
 from pages.shared.url import linked, write_url
 
 UNCALIBRATED = (
-    "This checkpoint is uncalibrated: its probabilities are as the network gives them, often too sure, and no warning can "
-    "be given for an image that is none of its classes. A run calibrates its best checkpoint when it finishes, on "
-    "validation images that it did not train on."
+    "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
+    "calibrates its checkpoint when it finishes, on images that it did not train on."
 )
 
 
@@ -88,6 +87,14 @@ def describe(reference: CheckpointRef) -> str:
         + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
     )
     return " · ".join(part for part in parts if part)
+
+
+def calibrated_on(card: Card) -> str:
+    """`set on 5,000 validation images`; where those are test images, which ones measured it."""
+    images = card.calibration.images
+    if card.calibration.split == "validation":
+        return f"set on {images:,} validation images"
+    return f"set on {images:,} test images, measured on the others"
 
 
 def accuracy(card: Card) -> str:

@@ -141,9 +141,11 @@ def _explained(reference: CheckpointRef, text: str, question: dict[str, Any]) ->
     if found is None:
         place, checkpoint = st.empty(), loaded(reference)
         words = f"Computing {METHODS[question['method']]}"
-        attribution = explain_next(
-            checkpoint, text, **question, on_progress=lambda share: place.progress(0.9 * share, words)
-        )
+
+        def told(share: float) -> None:
+            place.progress(share, text=f"{words}: {100 * share:.0f}%")
+
+        attribution = explain_next(checkpoint, text, **question, on_progress=lambda share: told(0.9 * share))
         found = attribution, evidence(checkpoint, attribution)
         place.empty()
         kept[key] = found

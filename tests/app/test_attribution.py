@@ -486,6 +486,6 @@ def test_back_to_an_address_without_choices_is_back_to_the_defaults(
 def test_it_is_said_who_answers_for_a_network_in_8_bits(open_page: Open, sharp: Path) -> None:
     checkpoint = load_checkpoint(find_checkpoint("tiny"))
     save_checkpoint(sharp, checkpoint.model, checkpoint.card, onnx=b"not run here")
-    assert "asked here are the same weights in float32" in texts(
+    assert "its answer and map use the same weights in float32" in texts(
         give(open_page("attribution", closer=ALL), random_image())
     )

@@ -342,7 +342,7 @@ def test_an_int8_network_is_asked_through_its_float_twin(compare: Callable[..., 
     card = dataclasses.replace(checkpoint.card, title="Rounded", parent="tiny")
     save_checkpoint(folder / "rounded", checkpoint.model, card, onnx=b"not run here")
     at = compare(**CHECKPOINTS)
-    assert "Rounded: a rounded network has no gradient, so answer and map are those of the float twin" in texts(at)
+    assert "Rounded runs in 8 bits, without gradients: its answer and map use the same weights in float32." in texts(at)
 
 
 def test_what_a_recipe_made_here_can_be_compared(compare: Callable[..., AppTest]) -> None:

@@ -210,8 +210,17 @@ def test_a_fetch_shows_percent_rate_and_time_left_and_stops(
     assert rerun(at).button(key="fetch-test-image")
 
 
-def with_card(folder: Path, card: Card, gap: float | None, images: int = 5000, threshold: float = 1000.0) -> None:
-    calibration = Calibration(temperature=2.0, energy_threshold=threshold, false_alarm_rate=0.05, images=images)
+def with_card(
+    folder: Path,
+    card: Card,
+    gap: float | None,
+    images: int = 5000,
+    threshold: float = 1000.0,
+    split: str = "validation",
+) -> None:
+    calibration = Calibration(
+        temperature=2.0, energy_threshold=threshold, false_alarm_rate=0.05, images=images, split=split
+    )
     metrics = {"test_accuracy": 0.5} | ({} if gap is None else {"test_ece": gap})
     (folder / "card.json").write_text(dataclasses.replace(card, calibration=calibration, metrics=metrics).to_json())
 
@@ -221,6 +230,7 @@ def with_card(folder: Path, card: Card, gap: float | None, images: int = 5000, t
     [
         ({"gap": 0.0123}, "Calibrated probability, off by 1.2 points on average."),
         ({"gap": None}, "Calibrated probability, set on 5,000 validation images."),
+        ({"gap": None, "split": "test"}, "Calibrated probability, set on 5,000 test images, measured on the others."),
         ({"gap": 0.081}, "Probability, if it is one of these 10 classes, off by 8.1 points on average."),
         ({"gap": 0.0123, "threshold": -1000.0}, "Probability, if it is one of these 10 classes."),
         (

@@ -77,6 +77,19 @@ def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Pa
         assert task_key(other) != task_key(reference)
 
 
+def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
+    open_page: Open, ten_classes: None, lab_home: Path
+) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    half = len(DATASETS["cifar10"].load(None).test) // 2
+    calibration = dataclasses.replace(reference.card.calibration, energy_threshold=0.0, images=half, split="test")
+    (reference.folder / "card.json").write_text(dataclasses.replace(reference.card, calibration=calibration).to_json())
+    evaluation_work(find_checkpoint(reference.name))(lambda *_: None)
+    said = texts(open_page("images", view="Evaluate"))
+    assert f"Loss and calibration are of the {half} it was not calibrated on." in said
+    assert f"of {half} images, all of them false alarms" in said
+
+
 def test_mistakes_on_images_that_have_changed_are_not_shown(open_page: Open, ten_classes: None, lab_home: Path) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     evaluation_work(reference)(lambda *_: None)

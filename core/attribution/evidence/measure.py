@@ -25,6 +25,7 @@ from core.checkpoints.store import CheckpointRef, load_checkpoint
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
+    from core.attribution.evidence.stability import CoveredSquares
     from core.attribution.explainer import Attribution, Explainer
 
 INFIDELITY_SAMPLES = 100
@@ -59,7 +60,7 @@ class Measurer:
 
     def __init__(self, explainer: Explainer, config: ReportConfig) -> None:
         self.explainer, self.config = explainer, config
-        self._maps: dict[int, dict[str, Attribution | LabError]] = {}
+        self._maps: dict[int, tuple[int, dict[str, Attribution | LabError]]] = {}
 
     def warm_up(self, pixels: np.ndarray) -> None:
         """Every method once: the first call of each imports and allocates, and its time is nobody's."""
@@ -70,27 +71,28 @@ class Measurer:
         """All methods and controls on one image. Where it cannot be measured, `problem` says why."""
         started = time.perf_counter()
         values, problem = {}, ""
+        target, maps = self._made(task.index, task.pixels, lambda share: on_progress(share / 3))
         try:
-            values = self._measured(task, on_progress)
+            values = self._measured(task, target, maps, on_progress)
         except LabError as error:
             problem = str(error)
         return ImageScores(
             index=task.index,
             label=task.label,
-            target=self._target(task.pixels),
+            target=target,
             values=values,
             problem=problem,
             seconds=rounded(time.perf_counter() - started),
         )
 
-    def _target(self, pixels: np.ndarray) -> int:
-        return int(self.explainer.logits(self.explainer.inputs(pixels)).argmax())
-
-    def _made(self, index: int, pixels: np.ndarray, on_progress: Progress) -> dict[str, Attribution | LabError]:
-        """The maps of an image, each for the class predicted; or why there is none."""
+    def _made(
+        self, index: int, pixels: np.ndarray, on_progress: Progress
+    ) -> tuple[int, dict[str, Attribution | LabError]]:
+        """The class predicted for an image, and its maps for that class, each the map or why there is none."""
         if index not in self._maps:
             found: dict[str, Attribution | LabError] = {}
-            target, seed = self._target(pixels), image_seed(self.config.seed, max(index, 0))
+            target = int(self.explainer.logits(self.explainer.inputs(pixels)).argmax())
+            seed = image_seed(self.config.seed, max(index, 0))
             for name, settings in self.config.methods.items():
                 method = get_method(name, settings)
                 try:
@@ -100,24 +102,37 @@ class Measurer:
                 except LabError as error:
                     found[name] = error
                 on_progress(len(found) / len(self.config.methods))
-            self._maps = dict([*self._maps.items(), (index, found)][-KEPT:])
+            self._maps = dict([*self._maps.items(), (index, (target, found))][-KEPT:])
         return self._maps[index]
 
-    def _measured(self, task: Task, on_progress: Progress) -> dict[str, dict[str, float]]:
-        values = self._of_controls(task)
-        maps = self._made(task.index, task.pixels, lambda share: on_progress(share / 3))
-        others = self._made(task.other, task.other_pixels, lambda share: on_progress((1 + share) / 3))
+    def _measured(
+        self, task: Task, target: int, maps: dict[str, Attribution | LabError], on_progress: Progress
+    ) -> dict[str, dict[str, float]]:
+        from core.attribution.evidence.stability import cover_squares
+
+        covered = cover_squares(
+            self.explainer,
+            task.pixels,
+            target,
+            baseline=self.config.baseline,
+            samples=INFIDELITY_SAMPLES,
+            seed=image_seed(self.config.seed, task.index),
+        )
+        values = self._of_controls(task, target, covered)
+        _, others = self._made(task.other, task.other_pixels, lambda share: on_progress((1 + share) / 3))
         for place, (name, found) in enumerate(maps.items()):
             if isinstance(found, LabError):
                 raise found
-            values[name] = self._of_map(task, found, others[name])
+            values[name] = self._of_map(task, found, others[name], covered)
             on_progress((2 + (place + 1) / len(maps)) / 3)
         return {
             name: {figure: rounded(value) for figure, value in figures.items() if not math.isnan(value)}
             for name, figures in values.items()
         }
 
-    def _of_map(self, task: Task, found: Attribution, other: Attribution | LabError) -> dict[str, float]:
+    def _of_map(
+        self, task: Task, found: Attribution, other: Attribution | LabError, covered: CoveredSquares
+    ) -> dict[str, float]:
         """Each of FIGURES that it has; NaN where it cannot be known."""
         from core.attribution.evidence.road import road
         from core.attribution.evidence.stability import infidelity, max_sensitivity
@@ -126,7 +141,7 @@ class Measurer:
         values = {
             "milliseconds": found.milliseconds,
             "gap": math.nan if found.gap is None else found.gap,
-            "infidelity": infidelity(explainer, found, pixels, samples=INFIDELITY_SAMPLES, seed=found.seed),
+            "infidelity": infidelity(explainer, found, pixels, covered=covered),
         }
         if task.sensitivity:
             values["sensitivity"] = max_sensitivity(
@@ -151,15 +166,13 @@ class Measurer:
             values["road"] = road(explainer, pixels, target, {"own": found.magnitude}, found.seed)["own"]
         return values
 
-    def _of_controls(self, task: Task) -> dict[str, dict[str, float]]:
+    def _of_controls(self, task: Task, target: int, covered: CoveredSquares) -> dict[str, dict[str, float]]:
         from core.attribution.evidence.road import road
         from core.attribution.evidence.stability import control_infidelity
 
-        pixels, target, seed = task.pixels, self._target(task.pixels), image_seed(self.config.seed, task.index)
+        pixels, seed = task.pixels, image_seed(self.config.seed, task.index)
         areas = control_curves(self.explainer, pixels, target, removal=self.config.removal, seed=seed)
-        errors = control_infidelity(
-            self.explainer, pixels, target, baseline=self.config.baseline, samples=INFIDELITY_SAMPLES, seed=seed
-        )
+        errors = control_infidelity(self.explainer, pixels, target, seed=seed, covered=covered)
         filled = mean_random(road(self.explainer, pixels, target, control_maps(pixels, seed), seed))
         return {
             name: {

@@ -1,6 +1,6 @@
 """Two more measures of a map: does it foretell what covering does, and does it hold still when the image hardly changes?
 
-Source of both: Yeh et al., arXiv:1901.09392, through Captum.
+Source of both: Yeh et al., arXiv:1901.09392.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,11 +20,48 @@ from core.attribution.explainer import BATCH, Attribution, Explainer, seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.common.errors import LabError
-from core.models import clone_model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CoveredSquares:
+    """What covering random squares does to the logit of a class: the same for all maps of an image, class and baseline."""
+
+    inside: Tensor
+    """(N, H * W) bool: True within a square."""
+    change: Tensor
+    """(3, H, W) float64: by how much a pixel falls where it is covered."""
+    falls: Tensor
+    """(N,) float64: by how much the logit falls."""
+    moves: bool
+    """Whether they are more than rounding."""
+
+
+def cover_squares(
+    explainer: Explainer, pixels: np.ndarray, target: int, *, baseline: str, samples: int = 100, seed: int = 0
+) -> CoveredSquares:
+    """Cover `samples` squares, one after the other. pixels: (H, W, 3) uint8. Raises LabError as `infidelity` does."""
+    inputs = explainer.inputs(pixels)
+    base = _cover(explainer, baseline, seed, pixels, inputs)
+    inside = torch.from_numpy(squares(explainer.side, samples, seed))
+    parts = [torch.where(part[:, None].to(inputs.device), base, inputs) for part in inside.split(BATCH)]
+    whole, *covered = (explainer.logits(part)[:, target].cpu().double() for part in (inputs, *parts))
+    falls = whole - torch.cat(covered)
+    return CoveredSquares(
+        inside=inside.flatten(1),
+        change=(inputs - base)[0].cpu().double(),
+        falls=falls,
+        moves=float(falls.abs().max()) > 1e-6 * max(1.0, abs(float(whole))),
+    )
 
 
 def infidelity(
-    explainer: Explainer, attribution: Attribution, pixels: np.ndarray, *, samples: int = 100, seed: int = 0
+    explainer: Explainer,
+    attribution: Attribution,
+    pixels: np.ndarray,
+    *,
+    samples: int = 100,
+    seed: int | None = None,
+    covered: CoveredSquares | None = None,
 ) -> float:
     """How badly the map foretells the fall of the logit when a random square is covered: 0 exactly, 1 no better than zeros.
 
@@ -33,51 +71,25 @@ def infidelity(
     change of the pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
     mean colour, is at home on that one alone. nan where no square moves the logit.
 
-    pixels: (H, W, 3) uint8, those that were explained. Raises LabError for an image that is the same as its baselines.
+    pixels: (H, W, 3) uint8, those that were explained. seed: None takes the attribution's. covered: `cover_squares` of the same
+    question, where it is there already. Raises LabError for an image that is the same as its baselines.
     """
-    from captum.metrics import infidelity as captum_infidelity
-
-    inputs = explainer.inputs(pixels)
-    base = _cover(explainer, attribution, pixels, inputs)
-    values = torch.from_numpy(attribution.values)[None].double()
-    parts = iter(torch.from_numpy(squares(explainer.side, samples, seed))[:, None].to(inputs.device).split(BATCH))
-
-    def logit(asked: Tensor) -> Tensor:
-        return explainer.logits(asked)[:, attribution.target].cpu().double()
-
-    whole = logit(inputs)
-    foretold, fell = [], []  # (N,) each: by how much
-
-    def perturb(copies: Tensor) -> tuple[Tensor, Tensor]:
-        inside = next(parts)  # (N, 1, H, W)
-        covered = torch.where(inside, base, copies)
-        change = copies - covered if attribution.method.is_gradient else inside.expand(copies.shape)
-        change = change.cpu().double()
-        foretold.append((change * values).flatten(1).sum(1))
-        return change, covered
-
-    def forward(asked: Tensor) -> Tensor:
-        if asked is inputs:
-            return whole
-        found = logit(asked)
-        fell.append(whole - found)
-        return found
-
-    error = captum_infidelity(
-        forward,
-        perturb,
-        inputs,
-        values,
-        n_perturb_samples=samples,
-        max_examples_per_batch=min(BATCH, samples),
-        normalize=True,  # so it is all the same that maps without channels count a pixel three times
+    seed = attribution.seed if seed is None else seed
+    covered = covered or cover_squares(
+        explainer, pixels, attribution.target, baseline=attribution.baseline, samples=samples, seed=seed
     )
-    falls = torch.cat(fell)
-    if falls.abs().max() <= 1e-6 * max(1.0, abs(float(whole))):  # nothing but rounding
+    if not covered.moves:
         return math.nan
-    if torch.cat(foretold) @ falls <= 0:  # Captum would turn the map over: rises where it foretells falls
+    values, falls = torch.from_numpy(attribution.values).double(), covered.falls
+    if attribution.method.is_gradient:
+        values = values * covered.change
+    flat = values.sum(0).flatten()
+    foretold = torch.stack([flat[inside].sum() for inside in covered.inside])
+    agreement = float(foretold @ falls)
+    if agreement <= 0:  # at its best scale it would be turned over: rises where it foretells falls
         return 1.0
-    return float(np.clip(float(error) / float(falls.square().mean()), 0, 1))
+    error = falls - foretold * agreement / float(foretold @ foretold)
+    return float(np.clip(float(error @ error / (falls @ falls)), 0, 1))
 
 
 def control_infidelity(
@@ -88,10 +100,12 @@ def control_infidelity(
     baseline: str = DEFAULT_BASELINE,
     samples: int = 100,
     seed: int = 0,
+    covered: CoveredSquares | None = None,
 ) -> dict[str, float]:
     """Of each of CONTROLS its infidelity, for which it is taken for values that sum to the answer; the random one is the mean
-    of several. Raises LabError as `infidelity` does."""
+    of several. covered: as for `infidelity`. Raises LabError as that does."""
     inputs = explainer.inputs(pixels)[0].cpu().numpy()
+    covered = covered or cover_squares(explainer, pixels, target, baseline=baseline, samples=samples, seed=seed)
 
     def of_map(values: np.ndarray) -> float:
         as_map = Attribution(
@@ -103,7 +117,7 @@ def control_infidelity(
             seed=seed,
             milliseconds=0.0,
         )
-        return infidelity(explainer, as_map, pixels, samples=samples, seed=seed)
+        return infidelity(explainer, as_map, pixels, covered=covered)
 
     return mean_random({name: of_map(values) for name, values in control_maps(pixels, seed).items()})
 
@@ -157,7 +171,7 @@ def max_sensitivity(
     if attribution.blank:
         return math.nan
     of_image = torch.from_numpy(attribution.values)[None]
-    model = clone_model(explainer.checkpoint.model)
+    model = explainer.copy()
 
     def one(inputs: Tensor) -> Tensor:
         base = baseline_of(baseline, inputs, explainer.card, seed)
@@ -185,9 +199,9 @@ def max_sensitivity(
     return found
 
 
-def _cover(explainer: Explainer, attribution: Attribution, pixels: np.ndarray, inputs: Tensor) -> Tensor:
-    for name in (attribution.baseline, "mean", "blur"):
-        base = explainer.baseline(name, pixels, attribution.seed)
+def _cover(explainer: Explainer, baseline: str, seed: int, pixels: np.ndarray, inputs: Tensor) -> Tensor:
+    for name in (baseline, "mean", "blur"):
+        base = explainer.baseline(name, pixels, seed)
         if not same_image(base, inputs):
             return base
     raise LabError(

@@ -27,12 +27,13 @@ from core.compression.measuring.measure_text import TextBench
 from core.compression.measuring.notes import PLACES, about_int8, about_storage, about_zeros, busy, slower
 from core.compression.measuring.significance import mcnemar, paired_interval
 from core.compression.onnx.export import compare_export, export_onnx
-from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.recipe import ORIGINAL
 from core.compression.results import SUBJECTS, Latency, Measurement
 from core.data import Dataset, ImageDataset, TextDataset
-from core.inference.evaluation import wilson
+from core.data.dataset import Split
+from core.inference.evaluation import calibrate, held_out, measure_calibration, wilson
 from core.inference.images import logits_of
+from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.models import clone_model
 
 BATCH = 250
@@ -120,11 +121,7 @@ class ImageBench:
         on_progress: Progress,
     ) -> None:
         self.original, self.threads, self.on_progress = original, threads, on_progress
-        self.images: np.ndarray | None = None
-        self.labels = np.zeros(0, np.int64)
-        self.missing = _missing(original.card, dataset)
-        if dataset is not None and not self.missing:
-            self.images, self.labels = dataset.test.images, dataset.test.labels
+        self.dataset, self.missing = dataset, _missing(original.card, dataset)
 
     def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], np.ndarray | None]:
         """Fields of a Measurement, and the answers. is_original: the checkpoint is the original."""
@@ -146,11 +143,12 @@ class ImageBench:
                 notes.append("Peak memory could not be measured on this machine.")
             self.on_progress(0.0, "the ONNX file against PyTorch")
             try:
-                compared = None if self.images is None else self.images[:COMPARED]
+                compared = None if self.dataset is None or self.missing else self.dataset.test.images[:COMPARED]
                 error = compare_export(checkpoint, running.data, compared)
             except LabError as problem:
                 notes.append(str(problem))
-        answers = self._original_answers if is_original else self._answer(checkpoint, running)
+        logits = None if is_original else self._logits(checkpoint, running)
+        answers = self._original_answers if is_original else _answers(logits)
         if self.missing:
             notes.append(self.missing)
         notes += about_zeros(zeros) + losses + busy(latency_ms)
@@ -167,6 +165,8 @@ class ImageBench:
         if answers is not None:
             figures |= self._accuracy(answers, None if is_original else self._original_answers)
             notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
+        if logits is not None:
+            figures |= self._calibration(checkpoint, running, logits)
         return figures | {"notes": tuple(notes)}, answers
 
     @cached_property
@@ -176,7 +176,7 @@ class ImageBench:
 
     @cached_property
     def _original_answers(self) -> np.ndarray | None:
-        return self._answer(self.original, self._first)
+        return _answers(self._logits(self.original, self._first))
 
     def _start(self, checkpoint: Checkpoint) -> _Running:
         self.on_progress(0.0, "export to ONNX")
@@ -209,36 +209,58 @@ class ImageBench:
             sentences += slower(PLACES[subject], times[0], times[-1])
         return found, sentences
 
-    def _answer(self, checkpoint: Checkpoint, running: _Running) -> np.ndarray | None:
-        """(N,) int16: the likeliest class of each test image, through the ONNX file where there is one."""
-        if self.images is None:
+    def _logits(self, checkpoint: Checkpoint, running: _Running, name: str = "test") -> torch.Tensor | None:
+        """(N, classes) of each image of a split, through the ONNX file where there is one."""
+        if self.dataset is None or self.missing:
             return None
+        images = getattr(self.dataset, name).images
         network = OnnxNetwork(running.data, threads=cores()) if running.data else None
+        twin = dataclasses.replace(checkpoint, onnx=b"")
         parts = []
-        for start in range(0, len(self.images), BATCH):
-            self.on_progress(start / len(self.images), f"answer {len(self.images):,} test images")
-            images = self.images[start : start + BATCH]
+        for start in range(0, len(images), BATCH):
+            self.on_progress(start / len(images), f"answer {len(images):,} {name} images")
+            part = images[start : start + BATCH]
             if network is not None:
-                logits = network.logits(onnx_inputs(checkpoint.card, images))
+                parts.append(torch.from_numpy(network.logits(onnx_inputs(checkpoint.card, part))))
             else:
-                logits = logits_of(checkpoint, images, "none").numpy()
-            parts.append(logits.argmax(axis=1).astype(np.int16))
-        return np.concatenate(parts)
+                parts.append(logits_of(twin, part, "none"))
+        return torch.cat(parts)
+
+    def _calibration(self, checkpoint: Checkpoint, running: _Running, logits: torch.Tensor) -> dict[str, Any]:
+        """Calibration of a variant, and what it is worth on test images that it was not set on. logits: of all of them."""
+        assert self.dataset is not None
+        validation = self.dataset.validation
+
+        def answer(split: Split) -> torch.Tensor:
+            found = self._logits(checkpoint, running, "validation") if split is validation else logits
+            assert found is not None
+            return found
+
+        calibration = calibrate(checkpoint.card, self.dataset, answer)
+        if not calibration.images:
+            return {}
+        rest = torch.from_numpy(held_out(calibration, len(logits)))
+        _, ece, flagged = measure_calibration(
+            logits[rest], torch.from_numpy(self.dataset.test.labels)[rest], calibration
+        )
+        return {"calibration": calibration, "ece": ece, "flagged": flagged}
 
     def _accuracy(self, answers: np.ndarray, original: np.ndarray | None) -> dict[str, Any]:
         """Accuracy of the answers, and their difference from the original's."""
-        right, n = answers == self.labels, len(self.labels)
+        assert self.dataset is not None
+        labels, n = self.dataset.test.labels, len(answers)
+        right = answers == labels
         classes = range(len(self.original.card.image_data.classes))
         found: dict[str, Any] = {
             "accuracy": float(right.mean()),
             "accuracy_interval": wilson(int(right.sum()), n),
             "images": n,
             "per_class": tuple(
-                float(right[self.labels == index].mean()) if (self.labels == index).any() else 0.0 for index in classes
+                float(right[labels == index].mean()) if (labels == index).any() else 0.0 for index in classes
             ),
         }
         if original is not None:
-            before = original == self.labels
+            before = original == labels
             lost, gained = int((before & ~right).sum()), int((~before & right).sum())
             found |= {
                 "delta_points": 100 * (gained - lost) / n,
@@ -247,6 +269,11 @@ class ImageBench:
                 "disagreements": int((answers != original).sum()),
             }
         return found
+
+
+def _answers(logits: torch.Tensor | None) -> np.ndarray | None:
+    """(N,) int16: the likeliest class of each image."""
+    return None if logits is None else logits.argmax(1).numpy().astype(np.int16)
 
 
 def _call(running: _Running, runtime: str, batch: np.ndarray) -> Callable[[], Any]:

@@ -18,8 +18,8 @@ from core.compression.onnx.export import compare_export, with_metadata
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
-from core.compression.onnx.runtime import onnx_inputs
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
+from core.inference.onnx_network import onnx_inputs
 from core.models import clone_model
 
 COMPARED = 64

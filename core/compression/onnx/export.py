@@ -20,7 +20,7 @@ from core.common.errors import LabError
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import IMAGES, OPSET, gpt_graph, image_graph
 from core.compression.onnx.recurrent import recurrent_graph
-from core.compression.onnx.runtime import OnnxNetwork, check_onnx, onnx_inputs
+from core.inference.onnx_network import OnnxNetwork, check_onnx, onnx_inputs
 from core.models import clone_model
 from core.models.char_gpt import CharGPT
 from core.models.char_rnn import CharRNN

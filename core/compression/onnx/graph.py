@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.common.errors import LabError
 from core.compression.onnx.folding import EXPORTING
-from core.compression.onnx.runtime import OPERATORS
+from core.inference.onnx_network import OPERATORS
 from core.models import clone_model
 from core.models.char_gpt import CharGPT
 

@@ -19,7 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from core.common.errors import LabError
 from core.compression.onnx.graph import IMAGES, without_notes
-from core.compression.onnx.runtime import OnnxNetwork
+from core.inference.onnx_network import OnnxNetwork
 
 BATCH = 32
 NOT_FINITE = "Activations of the network are not finite numbers: it cannot be in int8."

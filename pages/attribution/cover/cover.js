@@ -252,8 +252,9 @@ function tell(state) {
   }
   const how = covered === size * size ? "covered" : covered ? "covered in part" : "not covered";
   const changes = state.uncovers ? covered : covered < size * size;
-  const offer = changes ? ` Space ${state.uncovers ? "uncovers" : "covers"} it.` : "";
-  state.status.textContent = `Column ${left + 1}, row ${top + 1}: ${how}.${offer}`;
+  const does = changes ? `${state.uncovers ? "uncovers" : "covers"} it` : "changes nothing";
+  const words = `Column ${left + 1}, row ${top + 1}: ${how}. Space ${does}.`;
+  if (state.status.textContent !== words) state.status.textContent = words; // else screen readers would read it again
 }
 
 export default function (component) {
@@ -284,4 +285,5 @@ export default function (component) {
   state.canvas.textContent = data.label;
   state.canvas.setAttribute("aria-label", `${data.label} Arrow keys move a square, Space covers or uncovers what is under it.`);
   paint(state);
+  if (state.keys && state.cursor) tell(state); // the mask may be another one now
 }

@@ -49,6 +49,12 @@ def test_what_ships_compressed_names_its_parent_and_its_steps(reference: core.ch
     assert measured.stored_bytes == pytest.approx(card.size_bytes, abs=200), "its card's title aside"
     worth = measured.loss_nats if card.task == "text" else measured.accuracy
     assert worth == card.metrics["val_loss_nats" if card.task == "text" else "test_accuracy"]
+    if card.task == "images":
+        assert card.calibration.images == 5000
+        assert card.calibration.energy_threshold is not None
+        assert card.calibration.split == ("validation" if card.recipe["train_on"] == "train" else "test")
+        assert card.metrics["test_ece"] < 0.02
+        assert 0.04 < card.metrics["test_flagged"] < 0.06
 
 
 def test_what_ships_compressed_is_small() -> None:

@@ -153,6 +153,7 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"calibration": {"temperature": float("nan")}}, "finite numbers"),
         ({"calibration": {"warmth": 1}}, "cannot be read"),
         ({"calibration": {"images": "many"}}, "finite numbers"),
+        ({"calibration": {"split": "train"}}, "unknown split"),
         ({"parameters": "many"}, "finite numbers"),
         ({"size_bytes": None}, "finite numbers"),
         ({"parameters": 10**400}, "finite numbers"),

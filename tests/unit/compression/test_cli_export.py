@@ -13,9 +13,9 @@ from safetensors import safe_open
 
 from core.checkpoints.store import Card, load_checkpoint, save_checkpoint
 from core.compression.methods.int8 import to_int8
-from core.compression.onnx.runtime import OnnxNetwork
 from core.compression.steps import Int8
 from core.data import load_images
+from core.inference.onnx_network import OnnxNetwork
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, stored
 from tests.unit.terminal import run_main
 

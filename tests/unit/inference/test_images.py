@@ -11,9 +11,20 @@ import torch
 
 from core.checkpoints.store import Calibration, Checkpoint
 from core.common.errors import LabError
+from core.compression.methods.int8 import to_int8
+from core.compression.steps import Int8
 from core.data.dataset import Split
-from core.inference.evaluation import best_temperature, calibrate, evaluate, wilson
-from core.inference.images import classify, logits_of
+from core.inference.evaluation import (
+    best_temperature,
+    calibrate,
+    calibration_half,
+    evaluate,
+    fit_calibration,
+    split_logits,
+    wilson,
+)
+from core.inference.images import classify, free_energy, logits_of
+from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
 from core.training.trainer import train
@@ -54,6 +65,19 @@ def test_the_model_sees_what_training_showed_it(trained: Checkpoint) -> None:
     images = next(data.chunks(5))[0]
     with torch.no_grad():
         assert torch.allclose(trained.model(images), logits_of(trained, DATA.test.images[:5], "none"), atol=1e-4)
+
+
+def test_an_int8_checkpoint_answers_as_it_runs(trained: Checkpoint) -> None:
+    made, images = to_int8(trained, DATA.train.images, Int8(images=64)), DATA.test.images[:7]
+    network = OnnxNetwork(made.onnx)
+    straight, mirrored = (network.logits(onnx_inputs(made.card, part)) for part in (images, images[:, :, ::-1]))
+    np.testing.assert_allclose(logits_of(made, images, "none").numpy(), straight, atol=1e-4)
+    np.testing.assert_allclose(logits_of(made, images, "flip").numpy(), (straight + mirrored) / 2, atol=1e-4)
+    twin = logits_of(dataclasses.replace(made, onnx=b""), images, "none").numpy()
+    assert np.abs(twin - straight).max() > 1e-4, "else this would tell nothing"
+    fewer = dataclasses.replace(made.card.dataset, classes=DATA.card.classes[:3])
+    with pytest.raises(LabError, match="has other classes"):
+        classify(dataclasses.replace(made, card=dataclasses.replace(made.card, dataset=fewer)), images)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +140,8 @@ def test_temperature_finds_what_was_planted() -> None:
 
 
 def test_calibration_flags_five_in_a_hundred_and_noise_far_more(trained: Checkpoint) -> None:
-    calibration = calibrate(trained, DATA.validation)
+    calibration = calibrate(trained.card, DATA, lambda split: split_logits(trained, split))
+    assert calibration.split == "validation"
     assert calibration.false_alarm_rate == pytest.approx(0.05, abs=0.006)
     assert calibration.images == 200
     flagged = dataclasses.replace(trained, card=dataclasses.replace(trained.card, calibration=calibration))
@@ -125,3 +150,29 @@ def test_calibration_flags_five_in_a_hundred_and_noise_far_more(trained: Checkpo
     # No bright row, so no evidence for any class: a hundred shades of grey.
     grey = np.repeat(np.arange(30, 130, dtype=np.uint8), 32 * 32 * 3).reshape(100, 32, 32, 3)
     assert all(answer.likely_none_of_these for answer in classify(flagged, grey))
+
+
+def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_measured_on_the_rest(
+    trained: Checkpoint,
+) -> None:
+    card = dataclasses.replace(trained.card, recipe={"train_on": "train+validation"})
+    logits, half = split_logits(trained, DATA.test), calibration_half(200)
+    assert half.sum() == 100
+    calibration = calibrate(card, DATA, lambda split: split_logits(trained, split))
+    assert calibration == fit_calibration(logits[half], DATA.test.labels[half], "test")
+    assert (calibration.images, calibration.split) == (100, "test")
+    wrong = Split(images=DATA.test.images, labels=np.where(half, DATA.test.labels, (DATA.test.labels + 1) % 4))
+    checkpoint = dataclasses.replace(trained, card=dataclasses.replace(card, calibration=calibration))
+    found, of_validation = evaluate(checkpoint, wrong), evaluate(checkpoint, wrong, name="validation")
+    assert found.n == 200
+    assert found.accuracy == of_validation.accuracy
+    assert sum(item.n for item in found.calibration) == 100
+    assert all(item.accuracy < 0.1 for item in found.calibration), "those of the half, which are right, do not count"
+    assert found.flagged == float((free_energy(logits[~half]) > calibration.energy_threshold).float().mean())
+    assert sum(item.n for item in of_validation.calibration) == 200
+    few = dataclasses.replace(DATA, test=Split(images=DATA.test.images[:198], labels=DATA.test.labels[:198]))
+    assert calibrate(card, few, lambda split: split_logits(trained, split)) == Calibration()
+
+
+def test_logits_that_are_not_numbers_give_no_calibration() -> None:
+    assert fit_calibration(torch.full((4, 2), torch.nan), np.zeros(4)) == Calibration()

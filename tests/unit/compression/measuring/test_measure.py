@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from core.compression.methods.int8 import to_int8
 from core.compression.results import SUBJECTS, measurement_from_dict
 from core.compression.steps import Int8, TrainQuantized
 from core.data import TextDataset, load_text
-from core.inference.evaluation import evaluate
+from core.inference.evaluation import calibrate, evaluate, split_logits
 from core.inference.images import logits_of
 from core.inference.text import evaluate_text
 from core.models import build_model
@@ -120,8 +121,24 @@ def test_figures_are_those_of_the_evaluation() -> None:
     assert first.export_error < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("train_on", "split", "images"), [("train", "validation", 200), ("train+validation", "test", 100)]
+)
+def test_a_variant_is_calibrated_on_images_that_it_did_not_train_on(train_on: str, split: str, images: int) -> None:
+    variant = with_card(classifier(1), recipe={"train_on": train_on})
+    found, _ = Bench(classifier(), 0, DATA).measure(variant, 0, id="1-x", title="x", number=1)
+    assert found.calibration is not None
+    assert (found.calibration.split, found.calibration.images) == (split, images)
+    wanted = calibrate(variant.card, DATA, partial(split_logits, variant, tta="none"))
+    assert found.calibration.temperature == pytest.approx(wanted.temperature, rel=1e-3)
+    assert found.calibration.energy_threshold == pytest.approx(wanted.energy_threshold, abs=1e-4)
+    told = evaluate(with_card(variant, calibration=found.calibration), DATA.test, "none")
+    assert (found.ece, found.flagged) == (pytest.approx(told.ece, abs=1e-3), pytest.approx(told.flagged, abs=0.011))
+
+
 def test_results_survive_json() -> None:
-    found, _ = Bench(classifier(), 5, DATA).measure_original()
+    found, _ = Bench(classifier(), 5, DATA).measure(classifier(1), 5, id="1-x", title="x")
+    assert found.calibration is not None
     assert measurement_from_dict(json.loads(json.dumps(dataclasses.asdict(found)))) == found
 
 
@@ -136,9 +153,9 @@ def test_the_answers_of_the_original_are_computed_once(monkeypatch: pytest.Monke
     counted: list[str] = []
 
     class Counted(measure.ImageBench):
-        def _answer(self, checkpoint: Checkpoint, running: Any) -> Any:
+        def _logits(self, checkpoint: Checkpoint, *arguments: Any) -> Any:
             counted.append(checkpoint.name)
-            return super()._answer(checkpoint, running)
+            return super()._logits(checkpoint, *arguments)
 
     monkeypatch.setattr(measure, "ImageBench", Counted)
     bench = Bench(classifier(), 0, DATA)

@@ -21,8 +21,8 @@ from core.compression.onnx.export import compare_export, export_onnx
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
-from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.compression.steps import Int8
+from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 pytestmark = pytest.mark.slow

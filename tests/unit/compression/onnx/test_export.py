@@ -24,8 +24,8 @@ from core.common.errors import LabError
 from core.compression.onnx.export import compare_export, export_onnx, snippet, weights_file
 from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import OPSET
-from core.compression.onnx.runtime import OnnxNetwork, onnx_inputs
 from core.inference.images import normalise
+from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images, snapshot
 
 pytestmark = pytest.mark.slow

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from core.common.errors import LabError
 from core.compression.measuring import measure, sensitivity
 from core.compression.methods.int8 import to_int8
-from core.compression.onnx import runtime
 from core.compression.onnx.export import export_onnx
 from core.compression.onnx.graph import OPSET
-from core.compression.onnx.runtime import LARGEST_BATCH, OnnxNetwork, check_onnx
 from core.compression.steps import Int8
+from core.inference import onnx_network
+from core.inference.onnx_network import LARGEST_BATCH, OnnxNetwork, check_onnx
 from tests.unit.compression.compressible import SMALL_WRITERS, network, random_images
 
 pytestmark = pytest.mark.slow
@@ -179,13 +179,13 @@ def test_an_int8_file_of_a_language_model_is_refused() -> None:
 
 def test_the_largest_network_of_the_lab_is_far_from_the_limit() -> None:
     made = to_int8(network("resnet18"), random_images(16)[0], Int8(images=16))
-    numbers = runtime._numbers(onnx.load_from_string(made.onnx), images=True)
-    assert runtime.MOST_VALUES / 16 < numbers < runtime.MOST_VALUES
+    numbers = onnx_network._numbers(onnx.load_from_string(made.onnx), images=True)
+    assert onnx_network.MOST_VALUES / 16 < numbers < onnx_network.MOST_VALUES
     assert max(measure.BATCH, sensitivity.BATCH) <= LARGEST_BATCH
 
 
 def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = export_onnx(network("simple_cnn", widths=(4, 4)))
-    monkeypatch.setattr(runtime, "MAX_ONNX_BYTES", len(data) - 1)
+    monkeypatch.setattr(onnx_network, "MAX_ONNX_BYTES", len(data) - 1)
     with pytest.raises(LabError, match="bytes: it must have"):
         OnnxNetwork(data)
