@@ -121,7 +121,7 @@ def _live(run: Run) -> None:
 def _buttons(run: Run) -> None:
     """What can be done with it next."""
     if run.has_checkpoint:
-        recurrent = MODELS[run.facts.model].recurrent
+        recurrent = run.facts.model in MODELS and MODELS[run.facts.model].recurrent
         uses = [use for use in USES[run.task] if recurrent or use[3] != "Inside the RNN"]
         for key, icon, page, label in uses[: WHILE_ACTIVE if run.active else None]:
             if st.button(label, key=key, icon=icon):

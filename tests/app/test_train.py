@@ -297,7 +297,7 @@ def test_edit_and_run_again_opens_the_form_as_the_run_was_made(
     assert "#### New run" in texts(at)
     click(at, "start")
     assert RunStore().config(submitted[0]) == RunStore().config(run_id)
-    other = finished_run(lab_home, model_config={"widths": [8, 8, 8]})
+    other = finished_run(lab_home, model_config={"widths": [8, 8]})
     at = open_page("images", view="Train", run=other)
     assert not [button for button in at.button if button.key == "edit-run"], "the form has no field for this"
 
