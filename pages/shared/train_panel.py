@@ -91,7 +91,7 @@ def _answer(run: Run) -> None:
     if card is None or (test is None and (validation is None or run.config.train_on != "train")):
         return
     if card.task == "text":
-        chance, what = 1 / len(card.text_data.vocabulary), "characters of the validation text predicted"
+        chance, what = 1 / len(card.text_data.vocabulary), "of validation characters right"
     else:
         chance, what = 1 / len(card.image_data.classes), f"of {'validation' if test is None else 'test'} images right"
     figure = validation if test is None else test
