@@ -205,9 +205,14 @@ def fit_to_data(recipe: TrainConfig, examples: int) -> TrainConfig:
     wanted = recipe.epochs * _steps_per_epoch(recipe, own)
     epochs = min(max(wanted / _steps_per_epoch(recipe, examples), 1.0), float(MOST_EPOCHS))
     epochs = float(f"{epochs:.2g}") if epochs < 100 else round(epochs, -1)
+    return recipe.replace(epochs=epochs, eval_every=evaluations_for(recipe, epochs))
+
+
+def evaluations_for(recipe: TrainConfig, epochs: float) -> float:
+    """Epochs between evaluations where the recipe is run for so many: about as many evaluations as it has, or some more."""
     stretched = recipe.eval_every * epochs / recipe.epochs
     eval_every = max(recipe.eval_every, min(stretched, epochs / FEWEST_EVALUATIONS))
-    return recipe.replace(epochs=epochs, eval_every=float(f"{min(eval_every, epochs):.2g}"))
+    return float(f"{min(eval_every, epochs):.2g}")
 
 
 def _steps_per_epoch(config: TrainConfig, examples: int) -> int:

@@ -17,7 +17,14 @@ from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, sto
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.estimate import training_examples
-from core.training.recipes import RECIPES, describe_training, fit_to_data, measured_result
+from core.training.recipes import (
+    MOST_EPOCHS,
+    RECIPES,
+    describe_training,
+    evaluations_for,
+    fit_to_data,
+    measured_result,
+)
 from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
@@ -92,11 +99,12 @@ class Proposal:
     task: str
     config: TrainConfig
     recipe: TrainConfig
+    examples: int | None
+    """Images or characters of an epoch, where that is another dataset than the recipe's and they are known."""
 
     @property
     def key(self) -> str:
-        """Of its widgets. One per model and recipe: another brings its own values, and coming back finds the edited ones."""
-        return f"{{}}-{self.recipe.model}-{self.recipe.recipe}"
+        return _key_of(self.recipe)
 
     def names(self, group: str) -> list[str]:
         """The fields of a group that mean something for the task."""
@@ -142,10 +150,12 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     for column, name in ((left, "epochs"), (right, "seed")):
         with column:
             changes |= _fields(proposal, [name], {"epochs": 1.0}, width="stretch")
-    begins = proposal.config.epochs
-    if begins != recipe.epochs and changes["epochs"] == begins:
-        own, whole = DATASETS[recipe.dataset].title, f"{recipe.epochs:g}"
-        st.caption(f"{begins:g} epochs take about as many steps here as the recipe's {whole} on {own}.")
+    if changes["epochs"] == proposal.config.epochs != recipe.epochs:
+        own, what = DATASETS[recipe.dataset].title, "characters" if task == "text" else "images"
+        st.caption(
+            f"Suggested for {proposal.examples:,} training {what}: {proposal.config.epochs:g} epochs instead of the recipe's "
+            f"{recipe.epochs:g} on {own}."
+        )
     with advanced:
         groups = {group: names for group in GROUPS if (names := proposal.names(group))}
         boxes = {group: _group(proposal, group, names, changes) for group, names in groups.items()}
@@ -160,6 +170,11 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     if config.snapshots:
         boxes["Evaluation and saving"].caption(_room(config))
     return config
+
+
+def _key_of(config: TrainConfig) -> str:
+    """Of the widgets. One per model and recipe: another brings its own values, and coming back finds the edited ones."""
+    return f"{{}}-{config.model}-{config.recipe}"
 
 
 def _recipe(task: str, in_address: bool) -> TrainConfig:
@@ -188,12 +203,14 @@ def _proposal(task: str, recipe: TrainConfig, dataset: str) -> Proposal:
     """The recipe with what the form proposes for a dataset; an empty or wrong name proposes nothing."""
     examples = None if dataset == recipe.dataset else _examples(dataset, recipe.train_on)
     fitted = fit_to_data(recipe, examples) if examples else recipe
-    proposal = Proposal(task=task, recipe=recipe, config=fitted.replace(snapshots=SNAPSHOTS[task]))
+    key, state = _key_of(recipe), st.session_state
+    epochs = state.get(key.format("epochs")) if state.get(f"{key.format('epochs')}-edited") else None
+    if examples and epochs and 0 < epochs <= MOST_EPOCHS:
+        fitted = fitted.replace(eval_every=evaluations_for(recipe, epochs))
     for name in FITTED:
-        key = proposal.key.format(name)
-        if not st.session_state.get(f"{key}-edited"):
-            st.session_state[key] = getattr(proposal.config, name)
-    return proposal
+        if not state.get(f"{key.format(name)}-edited"):
+            state[key.format(name)] = getattr(fitted, name)
+    return Proposal(task=task, recipe=recipe, config=fitted.replace(snapshots=SNAPSHOTS[task]), examples=examples)
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner=False)
@@ -232,9 +249,9 @@ def _fields(
 def _group(proposal: Proposal, group: str, names: list[str], changes: dict[str, Any]) -> DeltaGenerator:
     """One group of fields; how many were changed stands in its title, and which below it. Adds their values to `changes`."""
     changed = proposal.changed(names)
-    # Open or closed is known here, so that another title does not close it.
-    key = f"group-{proposal.task}-{group}"
-    box = st.expander(f"{group} · {len(changed)} changed" if changed else group, key=key, on_change="rerun")
+    # With another title the browser takes it for a new one: it is told that it was open.
+    key, title = f"group-{proposal.task}-{group}", f"{group} · {len(changed)} changed" if changed else group
+    box = st.expander(title, bool(st.session_state.get(key)), key=key, on_change="rerun")
     with box:
         with st.container(horizontal=True, gap="small"):
             changes |= _fields(proposal, names)
@@ -322,5 +339,5 @@ def fill_form(config: TrainConfig) -> None:
     if config.device in offered_devices():
         state["device"] = config.device
     for name in (name for name in FIELDS if name in ("epochs", "seed") or name not in SHOWN):
-        key = f"{name}-{config.model}-{config.recipe}"
+        key = _key_of(config).format(name)
         state[key], state[f"{key}-edited"] = getattr(config, name), True

@@ -45,7 +45,8 @@ VIEWS = {"Compress": "New recipe"}
 """Where it is not."""
 WHILE_ACTIVE = 2
 """How many of them there are before the run has ended."""
-IMAGE_PX, LABEL_CHARACTERS = 72, 24
+IMAGE_PX, ROW_PX, LABEL_CHARACTERS = 72, 500, 24
+"""Of the watched images: six in a row, on a phone four."""
 POLL_S = 2.0
 LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
@@ -69,6 +70,8 @@ def _message(run: Run) -> str:
     was, its = (config.to_dict().get(name) for config in (run.config, recipe))
     if not name or was == its:
         return run.message
+    if name == "lr" and run.config.optimizer != recipe.optimizer:
+        was, its = f"{was:g} with {run.config.optimizer}", f"{its:g} with {recipe.optimizer}"
     return f"{run.message} {labels()[name]} was {_plain(was)}; the recipe's is {_plain(its)}."
 
 
@@ -149,10 +152,10 @@ def _watched(run: Run) -> None:
     if found is None:
         return
     why = "" if found.split == "validation" else " It trains on the validation images too."
-    st.markdown(
-        f"**{found.right} of {len(found.labels)} {found.split} images right** after epoch {found.epoch:.3g}.{why}"
-    )
-    with st.container(horizontal=True, gap="xsmall"):
+    which = "with the kept weights, of" if card and card.step == found.step else "after"
+    right = f"**{found.right} of {len(found.labels)} {found.split} images right**"
+    st.markdown(f"{right} {which} epoch {found.epoch:.3g}.{why}")
+    with st.container(horizontal=True, gap="xsmall", width=ROW_PX):
         for image, label, answer in zip(found.images, found.labels, found.answers):
             with st.container(width=IMAGE_PX + 4, gap="xxsmall"):
                 show_image(image, width=IMAGE_PX, alt=f"{label}, taken for {answer}")

@@ -36,7 +36,7 @@ def train_view(task: str = "images") -> None:
         train_panel(run)
         _others(run.id)
     else:
-        settings, live = st.columns([2, 3], gap="large")
+        settings, live = st.columns(2, gap="large")
         with settings:
             st.markdown("#### New run")
             _new_run(task)

@@ -199,12 +199,13 @@ def test_epochs_follow_the_size_of_the_data_until_a_person_says_otherwise(
     at.text_input(key="folder").set_value(f"{tiny_dataset_folder}/").run()
     fitted = fit_to_data(RECIPES["simple_cnn"]["quick"], 162)
     assert at.number_input(key="epochs-simple_cnn-quick").value == fitted.epochs > 100
-    assert at.number_input(key="eval_every-simple_cnn-quick").value == fitted.eval_every
-    assert "about as many steps here as the recipe's 3 on CIFAR-10" in texts(at)
+    assert at.number_input(key="eval_every-simple_cnn-quick").value == fitted.eval_every > 10
+    assert "Suggested for 162 training images: 300 epochs instead of the recipe's 3 on CIFAR-10." in texts(at)
     assert "Time: about" in texts(at), "the images are counted"
     assert "72.6" not in texts(at), "what the recipe gave was on another dataset"
     at.number_input(key="epochs-simple_cnn-quick").set_value(4.0).run()
-    assert "as many steps" not in texts(at)
+    assert "Suggested for" not in texts(at)
+    assert at.number_input(key="eval_every-simple_cnn-quick").value == 1, "so few epochs have an evaluation each"
     at.selectbox(key="dataset").set_value("cifar10").run()
     assert at.number_input(key="epochs-simple_cnn-quick").value == 4
     assert "72.6" not in texts(at), "nor with so many epochs"
@@ -272,7 +273,7 @@ def test_the_watched_images_are_those_of_the_kept_weights(open_page: Open, lab_h
     run_id = finished_run(lab_home)
     folder = lab_home / "runs" / run_id
     at = open_page("images", view="Train", run=run_id)
-    assert "images right** after" not in texts(at), "an older run has none"
+    assert "images right**" not in texts(at), "an older run has none"
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
     classes, hostile = ("ant", "bee", "![x](http:evil.example)"), "![x](http:evil.example)"
     write_watched(folder, Watched(split="test", pixels=pixels, labels=("ant", "bee", hostile), classes=classes))
@@ -280,11 +281,14 @@ def test_the_watched_images_are_those_of_the_kept_weights(open_page: Open, lab_h
         add_answers(folder, 10 * epoch, epoch, answers)
     at = rerun(at)
     # Those of the checkpoint, which says that it is of step 0.
-    assert "**2 of 3 test images right** after epoch 0. It trains on the validation images too." in texts(at)
+    assert (
+        "**2 of 3 test images right** with the kept weights, of epoch 0. It trains on the validation images too."
+        in texts(at)
+    )
     assert "![" not in sources(at)
     assert ":material/close: ant, not" in sources(at)
     (folder / "answers.jsonl").write_text('{"step": 0, "epoch": 1, "answers": [0, 1, 99]}')
-    assert "images right** after" not in texts(rerun(at)), "nor has a damaged one"
+    assert "images right**" not in texts(rerun(at)), "nor has a damaged one"
 
 
 def test_edit_and_run_again_opens_the_form_as_the_run_was_made(
