@@ -104,7 +104,7 @@ def _answer(run: Run) -> None:
         why = (
             "the dataset has no test images" if run.status == "finished" else "only a finished run is measured on test"
         )
-        st.caption(f"A validation figure: {why}. The checkpoint was chosen by it, so it flatters a little.")
+        st.caption(f"A validation figure: {why}.")
 
 
 def _live(run: Run) -> None:
