@@ -1,7 +1,21 @@
 """Bottleneck Lab in the browser: start with `make run`, or `streamlit run streamlit_app.py`."""
 
+from urllib.parse import urlencode
+
 import streamlit as st
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from pages.shared.registry import ROOMS
+
+
+async def to_view(request: Request) -> RedirectResponse:
+    """`/images/Train` leads to `/images?view=Train`: Streamlit has no pages below pages, and would answer with a blank one."""
+    query = {"view": request.path_params["view"]} | dict(request.query_params)
+    return RedirectResponse(f"../{request.url.path.rsplit('/', 2)[1]}?{urlencode(query)}")
+
 
 # The script of every visit is one folder down: with a folder called pages beside it, Streamlit starts its first session
 # in the old multipage mode, which greets a cold link to any page but Home with "Page not found".
-app = st.App("pages/main.py")
+app = st.App("pages/main.py", routes=[Route(f"/{room.rpartition('.')[2]}/{{view}}", to_view) for room in ROOMS])

@@ -43,6 +43,16 @@ def t_half_width(values: Sequence[float]) -> float | None:
     return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
 
 
+def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95% interval of a proportion (Wilson 1927), which stays inside 0..1. (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = hits / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def plural(number: float, noun: str) -> str:
     """`1 thread`, `2.5 epochs`, `3 processes`."""
     return f"{number:g} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")

@@ -30,6 +30,7 @@ __all__ = [
     "TextDataset",
     "canonical_name",
     "check_layout",
+    "dataset_sizes",
     "dataset_state",
     "dataset_status",
     "dataset_task",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 
-def _text_source(spec: shakespeare.TextSpec, description: str) -> DatasetSource:
+def _text_source(spec: shakespeare.TextSpec, train: int, description: str) -> DatasetSource:
     return DatasetSource(
         name=spec.name,
         title=spec.title,
@@ -53,6 +54,7 @@ def _text_source(spec: shakespeare.TextSpec, description: str) -> DatasetSource:
         download_bytes=spec.mirrors[0].archive.size_bytes,
         load=partial(shakespeare.load, spec=spec),
         is_ready=partial(shakespeare.is_ready, spec),
+        sizes=lambda: {"train": train},
         folder=partial(shakespeare.folder, spec),
     )
 
@@ -66,13 +68,16 @@ DATASETS: dict[str, DatasetSource] = {
         download_bytes=cifar10.AUTHORS.archive.size_bytes,
         load=cifar10.load,
         is_ready=cifar10.is_ready,
+        sizes=lambda: {"train": 45_000, "validation": 5_000, "test": 10_000},
         folder=cifar10.folder,
     ),
     "tiny_shakespeare": _text_source(
-        shakespeare.TINY, "1.1 million characters out of the plays, the text on which character models are compared."
+        shakespeare.TINY,
+        1_003_854,
+        "1.1 million characters out of the plays, the text on which character models are compared.",
     ),
     "shakespeare_complete": _text_source(
-        shakespeare.COMPLETE, "5 million characters: 37 plays and 5 poems in modern spelling."
+        shakespeare.COMPLETE, 4_546_931, "5 million characters: 37 plays and 5 poems in modern spelling."
     ),
 }
 
@@ -117,6 +122,12 @@ def dataset_status(name: str) -> DatasetStatus:
 def dataset_state(name: str) -> str:
     """A text that is another one whenever the dataset on disk is: what a loaded one may be kept by. Raises LabError."""
     return _source(name).state()
+
+
+def dataset_sizes(name: str) -> dict[str, int]:
+    """Images or characters of each split, as far as that is known without loading it. Raises LabError; of a folder or file
+    of the user's own also where it could not be loaded."""
+    return _source(name).sizes()
 
 
 def dataset_task(name: str) -> Task:

@@ -24,7 +24,7 @@ from core.common.progress import Meter, Progress
 from core.data.dataset import ImageCard, ImageDataset, Split
 from core.data.decode import decode_image, fit_to_model
 from core.data.source import DatasetSource, path_behind
-from core.data.splits import hold_out
+from core.data.splits import held_count, hold_out
 
 FOLDER_PREFIX = "folder:"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -70,6 +70,7 @@ def source(name: str) -> DatasetSource:
         task="images",
         load=partial(load, name),
         is_ready=root.is_dir,
+        sizes=partial(sizes, name),
         state=partial(state, name),
         folder=lambda: root,
     )
@@ -91,6 +92,19 @@ def load(name: str, on_progress: Progress | None = None) -> ImageDataset:
         splits[split] = Split(images=pixels[good], labels=np.array([files[i].label for i in good], dtype=np.int64))
         start += len(members)
     return _dataset(root, classes, splits, _unreadable_sentence(root, files, readable))
+
+
+def sizes(name: str) -> dict[str, int]:
+    """Images of each split, without opening any: those that cannot be decoded count too. Raises LabError as `load`."""
+    classes, listing = _list(root_of(name))
+    counts = {
+        split: np.bincount([file.label for file in files], minlength=len(classes)) for split, files in listing.items()
+    }
+    for split in ("test", "validation"):
+        if split not in counts:
+            counts[split] = np.array([held_count(int(n), HELD_OUT) for n in counts["train"]])
+            counts["train"] = counts["train"] - counts[split]
+    return {split: int(each.sum()) for split, each in counts.items()}
 
 
 def state(name: str) -> str:

@@ -39,6 +39,8 @@ class DatasetSource:
     load: Callable[[Progress | None], Dataset]
     is_ready: Callable[[], bool]
     folder: Callable[[], Path]
+    sizes: Callable[[], dict[str, int]] = dict
+    """Images or characters of each split, as far as that is known without loading it."""
     state: Callable[[], str] = str
     """Another text whenever what is on disk has changed; the same for ever for data that cannot change."""
 

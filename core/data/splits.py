@@ -38,6 +38,11 @@ def subset(split: Split, n: int, seed: int) -> Split:
     return Split(images=split.images[chosen], labels=split.labels[chosen])
 
 
+def held_count(members: int, fraction: float) -> int:
+    """How many of a class are held out."""
+    return max(1, round(fraction * members))
+
+
 def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split indices of `labels` (N,) class by class into (kept, held out), both ascending.
 
@@ -48,6 +53,6 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
     held: list[np.ndarray] = []
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        held.append(members[: max(1, round(fraction * len(members)))])
+        held.append(members[: held_count(len(members), fraction)])
     out = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), out), out

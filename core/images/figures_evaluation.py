@@ -35,6 +35,7 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
         y=1.0,
         yref="paper",
         yanchor="bottom",
+        xanchor="right" if overall > 0.9 else "center",
         text=f"all {100 * overall:.1f}",
         showarrow=False,
         font={"color": MUTED[dark], "size": 12},

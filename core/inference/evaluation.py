@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from core.checkpoints.store import Calibration, Card, Checkpoint
+from core.common.values import wilson
 from core.data.dataset import ImageDataset, Split
 from core.inference.images import free_energy, logits_of
 
@@ -199,16 +200,6 @@ def best_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
         losses = [float(F.cross_entropy(logits.double() * math.exp(x), labels)) for x in (left, right)]
         low, high = (low, right) if losses[0] < losses[1] else (left, high)
     return math.exp(-(low + high) / 2)
-
-
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95% interval of a proportion (Wilson 1927), which stays inside 0..1. (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def split_logits(

@@ -26,10 +26,10 @@ def to_line(row: dict[str, Any]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [row for row in _read_objects(path) if row.get("kind") in ("train", "eval") and _is_whole(row)]
+    return [row for row in read_objects(path) if row.get("kind") in ("train", "eval") and _is_whole(row)]
 
 
-def _read_objects(path: Path) -> Iterator[dict[str, Any]]:
+def read_objects(path: Path) -> Iterator[dict[str, Any]]:
     """The objects in a file. A line that is torn (the writer was cut off) or damaged is left out."""
     try:
         data = path.read_bytes()
@@ -63,7 +63,7 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     """What was written at each evaluation, in order of steps. A run that went back to a saved state writes some again:
     the later one counts."""
     found: dict[int, dict[str, Any]] = {}
-    for row in _read_objects(path):
+    for row in read_objects(path):
         if isinstance(row.get("text"), str) and _is_whole({**row, "text": None}):
             found[row["step"]] = row
     return [found[step] for step in sorted(found)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
+from core.data import dataset_sizes
 from core.training.config import TrainConfig
 
 START_SECONDS = 8.0
@@ -29,14 +30,29 @@ TEXT_SHARE = 0.5
 GATES = {"char_rnn": 1, "char_gru": 3, "char_lstm": 4}
 
 
+def training_examples(config: TrainConfig) -> int | None:
+    """How many images or characters an epoch has, without loading the dataset; None where that is not known."""
+    try:
+        sizes = dataset_sizes(config.dataset)
+    except LabError:
+        return None
+    used = [sizes.get(part) for part in config.train_on.split("+")]
+    return sum(filter(None, used)) if all(used) else None
+
+
 def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> float | None:
     """Seconds for the whole run, start-up included. device: `cpu`, `cuda:0`, …; train_examples: images or characters of an
     epoch. None where nothing is known."""
-    speed = measured_speed(config, device) or guessed_speed(config, device)
+    speed = known_speed(config, device)
     if speed is None:
         return None
     examples = min(train_examples, config.train_images or train_examples) * config.epochs
     return START_SECONDS + examples / speed
+
+
+def known_speed(config: TrainConfig, device: str) -> float | None:
+    """Training images or characters per second, evaluations included, as far as one can say before the run."""
+    return measured_speed(config, device) or guessed_speed(config, device)
 
 
 def measured_speed(config: TrainConfig, device: str) -> float | None:

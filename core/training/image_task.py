@@ -95,6 +95,14 @@ class ImageTask:
         count = len(data)
         return Validation(loss_nats=float(loss) / count, accuracy=int(correct) / count)
 
+    @torch.no_grad()
+    def answers(self, model: nn.Module, pixels: np.ndarray) -> list[int]:
+        """The model's class, in eval mode, of a few images: (N, H, W, 3) uint8. Never compiled: it would be once more for
+        so few."""
+        inputs = self.train_data.normalise(torch.from_numpy(pixels).to(self.device))
+        with self.amp:
+            return [int(answer) for answer in tta_logits(model, inputs, "none").argmax(1)]
+
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:
         return math.isfinite(new.loss_nats) and (best_accuracy is None or new.accuracy > best_accuracy)
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 
-from core.checkpoints.store import CARD, Checkpoint, save_checkpoint
+from core.checkpoints.store import CARD, Checkpoint, read_card, save_checkpoint
 from core.data import load_dataset
-from core.data.dataset import Dataset, TextCard, TextDataset
+from core.data.dataset import Dataset, ImageDataset, TextCard, TextDataset
 from core.inference.generate import write
+from core.inference.kept import keep_evaluation
 from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig
-from core.training.estimate import record_speed
+from core.training.estimate import known_speed, record_speed
+from core.training.image_task import ImageTask
 from core.training.kind import FIGURES
 from core.training.report import in_words, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
@@ -31,7 +33,9 @@ from core.training.snapshots import (
     snapshot_folder,
     title_checkpoints,
 )
+from core.training.time_left import TimeLeft
 from core.training.trainer import train
+from core.training.watched import Watched, add_answers, watched_images, write_watched
 
 SAVE_EVERY_S = 60.0
 SAVE_SHARE = 20
@@ -48,7 +52,8 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     dataset = load_dataset(config.dataset, job.downloading)
     job.stage("preparing")
     session = TrainSession.start(config, dataset, threads=job.run.threads)
-    outcome = train_to_end(session, job)
+    watched = watched_images(config, dataset) if isinstance(dataset, ImageDataset) else None
+    outcome = train_to_end(session, job, watched)
     if outcome.reason == "diverged":
         kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
         return Outcome(status="failed", message=outcome.message + kept, final=True)
@@ -57,9 +62,12 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     return Outcome(status="finished", message=message)
 
 
-def train_to_end(session: TrainSession, job: Job) -> Finished:
-    """Go on from the saved state, if there is one, to the last step, keeping rows, checkpoints and states on the way."""
-    recorder = Recorder(session, job)
+def train_to_end(session: TrainSession, job: Job, watched: Watched | None = None) -> Finished:
+    """Go on from the saved state, if there is one, to the last step, keeping rows, checkpoints and states on the way.
+
+    watched: images whose answers are kept at every evaluation too.
+    """
+    recorder = Recorder(session, job, watched)
     if job.state_path.exists():
         session.load_state(job.state_path)
     job.rewind(session.counters.step, session.counters.evaluated_step)
@@ -89,8 +97,8 @@ def train_to_end(session: TrainSession, job: Job) -> Finished:
 class Recorder:
     """Turns results into rows, status, checkpoints and saved states, and keeps the clocks."""
 
-    def __init__(self, session: TrainSession, job: Job) -> None:
-        self.session, self.job = session, job
+    def __init__(self, session: TrainSession, job: Job, watched: Watched | None = None) -> None:
+        self.session, self.job, self.watched = session, job, watched
         self.saved = (-1, -1)
         self.save_cost_s = 0.0
         self.saved_at = 0.0
@@ -98,7 +106,10 @@ class Recorder:
         self.seconds = job.run.seconds
         self.step_seconds = float(job.value("step_seconds") or 0.0)
         self.step_examples = int(job.value("step_examples") or 0)
-        self.eval_seconds = 0.0
+        speed = self.step_examples / self.seconds if self.step_examples and self.seconds else None
+        self.time_left = TimeLeft(
+            speed or known_speed(session.config, session.device), session.dataset_card.sizes.get("validation", 0)
+        )
         self.window: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
         self.kept_steps = kept_steps(session.config.snapshots, session.total_steps, session.eval_every)
 
@@ -108,6 +119,9 @@ class Recorder:
             torch.cuda.reset_peak_memory_stats()
         self.epoch = int(session.epoch)
         self.examples = session.counters.examples
+        self.before = (self.step_seconds, self.step_examples)
+        if self.watched:
+            write_watched(job.folder, self.watched)
         self.clock = self.saved_at = time.perf_counter()
         job.log(
             f"training on {session.device} with {torch.get_num_threads()} threads from step {session.counters.step}"
@@ -135,7 +149,7 @@ class Recorder:
             self.examples = result.examples
             self._step(result)
         else:
-            self.eval_seconds = spent
+            self.time_left.evaluated(spent)
             self._evaluation(result)
 
     def is_saved(self) -> bool:
@@ -184,6 +198,8 @@ class Recorder:
             loss = {"last_train_loss_nats": result.train_loss_nats}
         # One update: it tells whether it was written, which is when the clocks are read.
         if job.update(step=result.step, epoch=result.epoch, **loss):
+            seconds, examples = self.window[-1] if self.window else self.before
+            self.time_left.trained(self.step_seconds - seconds, self.step_examples - examples)
             self.window.append((self.step_seconds, self.step_examples))
             job.update(**self._figures())
         since_save = time.perf_counter() - self.saved_at
@@ -219,6 +235,9 @@ class Recorder:
             checkpoint = Checkpoint(job.run.id, session.card(job.name), session.eval_model())
             text = "".join(character.character for character in write(checkpoint, "", SAMPLE))
             job.sample(result.step, result.epoch, text)
+        if self.watched and isinstance(session.task, ImageTask):
+            answers = session.task.answers(session.eval_model(), self.watched.pixels)
+            add_answers(job.folder, result.step, result.epoch, answers)
         job.log(
             f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "
             f"validation loss {result.val_loss_nats:.4f}, accuracy {result.val_accuracy:.4f}"
@@ -231,15 +250,13 @@ class Recorder:
 
     def _figures(self) -> dict[str, Any]:
         """Clocks, rate and memory, for the status."""
-        session, rate, left = self.session, None, None
+        session, rate = self.session, None
         if self.window:
             first = self.window[0] if len(self.window) > 1 else (0.0, 0)
             seconds, examples = self.window[-1][0] - first[0], self.window[-1][1] - first[1]
             rate = examples / seconds if seconds > 0 else None
-        if rate:
-            steps = session.total_steps - session.counters.step
-            evaluations = math.ceil(steps / session.eval_every)
-            left = steps * session.task.step_examples / rate + evaluations * self.eval_seconds
+        steps = session.total_steps - session.counters.step
+        left = self.time_left.seconds(steps * session.task.step_examples, math.ceil(steps / session.eval_every))
         return {
             "seconds": round(self.seconds, 3),
             "step_seconds": round(self.step_seconds, 3),
@@ -272,6 +289,7 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         "run": job.run.id,
         "code_version": job.value("code_version"),
     }
+    evaluation = None
     if isinstance(dataset, TextDataset):
         result = measure_text(folder, dataset, session.device, known, job.stage)
         words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
@@ -280,4 +298,6 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         job.update(test_accuracy=evaluation.accuracy if evaluation else None)
         words = f"test accuracy {in_words(evaluation)}" if evaluation else ""
     title_checkpoints(job.folder, job.name)
+    if evaluation:
+        keep_evaluation(read_card(folder), evaluation)
     return words

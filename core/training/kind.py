@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from core.data import dataset_title
@@ -66,14 +67,28 @@ def _look(run: Run) -> str:
     return f"Use it: python -m core {verb} --checkpoint {run.id}"
 
 
+DIVERGED, NO_MEMORY = "The loss was no longer a finite number", "Memory ran out"
+"""How the messages of two failures begin."""
+
+
+def suspect(config: TrainConfig, message: str) -> str:
+    """The setting that the message of a failed run is about: `lr`, `batch_size`, …; empty where it is about none."""
+    if message.startswith(DIVERGED):
+        return "lr"
+    if message.startswith(NO_MEMORY):
+        return "batch_size"
+    named = re.match(r"(\w+)=", message)
+    return named[1] if named and named[1] in config.to_dict() else ""
+
+
 def out_of_memory(config: TrainConfig) -> str:
     """What to do when a training needs more memory than there is."""
     size = config.batch_size
     if size == 1:
-        return "Memory ran out even with batch_size=1: choose a smaller model or another device."
+        return f"{NO_MEMORY} even with batch_size=1: choose a smaller model or another device."
     # A stream of text cannot be split: its state goes on from one batch to the next.
     other = f"window={max(1, config.window // 2)}" if MODELS[config.model].task == "text" else "grad_accumulation=2"
-    return f"Memory ran out with batch_size={size}: try batch_size={size // 2}, or {other}."
+    return f"{NO_MEMORY} with batch_size={size}: try batch_size={size // 2}, or {other}."
 
 
 TRAIN = JobKind(

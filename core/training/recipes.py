@@ -7,6 +7,7 @@ torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and 
 from __future__ import annotations
 
 from core.common.errors import LabError
+from core.data import DATASETS
 from core.models import MODELS
 from core.training.config import TrainConfig
 
@@ -178,6 +179,12 @@ MEASURED: dict[tuple[str, str], str] = {
 """Test accuracy, or the loss on the validation part of the text; a recipe that is not here was not measured by us yet."""
 
 
+MOST_EPOCHS = 300
+"""That a recipe is stretched to on a small dataset: what it has not learned after so many passes, it only memorises."""
+FEWEST_EVALUATIONS = 10
+"""Of a recipe that is stretched: the best weights are chosen among those evaluated."""
+
+
 def get_recipe(model: str, recipe: str) -> TrainConfig:
     """The config of a recipe. Raises LabError with the known names."""
     if model not in RECIPES:
@@ -187,15 +194,61 @@ def get_recipe(model: str, recipe: str) -> TrainConfig:
     return RECIPES[model][recipe]
 
 
+def fit_to_data(recipe: TrainConfig, examples: int) -> TrainConfig:
+    """The recipe for a dataset of `examples` training images or characters: as many steps as on the recipe's own dataset.
+
+    A recipe's learning rates, warm-up and averages were fixed for a number of steps. As many epochs would be a handful of
+    steps on a small dataset, which learns nothing, and hours on a large one. At least 1 epoch, so that everything is seen
+    once, and at most MOST_EPOCHS; evaluations become as rare as epochs become short, or each would cost more than its steps.
+    """
+    own = sum(DATASETS[recipe.dataset].sizes()[part] for part in recipe.train_on.split("+"))
+    wanted = recipe.epochs * _steps_per_epoch(recipe, own)
+    epochs = min(max(wanted / _steps_per_epoch(recipe, examples), 1.0), float(MOST_EPOCHS))
+    epochs = float(f"{epochs:.2g}") if epochs < 100 else round(epochs, -1)
+    return recipe.replace(epochs=epochs, eval_every=evaluations_for(recipe, epochs))
+
+
+def evaluations_for(recipe: TrainConfig, epochs: float) -> float:
+    """Epochs between evaluations where the recipe is run for so many: about as many evaluations as it has, or some more."""
+    stretched = recipe.eval_every * epochs / recipe.epochs
+    eval_every = max(recipe.eval_every, min(stretched, epochs / FEWEST_EVALUATIONS))
+    return float(f"{min(eval_every, epochs):.2g}")
+
+
+def _steps_per_epoch(config: TrainConfig, examples: int) -> int:
+    """About: a text also leaves out what does not fill a window of all streams."""
+    step = config.batch_size * (config.window if MODELS[config.model].task == "text" else 1)
+    return max(1, examples // step)
+
+
 def describe_recipe(model: str, recipe: str) -> str:
     """What the recipe does and what it was measured to give."""
     config = get_recipe(model, recipe)
-    measured = MEASURED.get((model, recipe), "not measured by us yet.")
-    if MODELS[model].task == "text":
-        passes = (
-            f"{config.epochs:g} epochs, {config.batch_size} streams of {config.window} characters, {config.optimizer}."
-        )
-        return f"{passes} Tiny Shakespeare: {measured}"
+    return f"{describe_training(config)} {measured_result(config) or 'Not measured by us yet.'}"
+
+
+def describe_training(config: TrainConfig) -> str:
+    """`3 epochs, batches of 128, adamw.`"""
+    if MODELS[config.model].task == "text":
+        batches = f"{config.batch_size} streams of {config.window} characters"
+    else:
+        batches = f"batches of {config.batch_size}"
     images = ", on training and validation images" if config.train_on != "train" else ""
-    passes = f"{config.epochs:g} epochs, batches of {config.batch_size}, {config.optimizer}{images}."
-    return f"{passes} CIFAR-10: {measured}"
+    return f"{config.epochs:g} {'epoch' if config.epochs == 1 else 'epochs'}, {batches}, {config.optimizer}{images}."
+
+
+def measured_result(config: TrainConfig) -> str:
+    """What such a run was measured to give: `CIFAR-10: 72.6 ± 0.7% …`; empty where it is not the recipe that was measured."""
+    recipe = RECIPES.get(config.model, {}).get(config.recipe)
+    found = MEASURED.get((config.model, config.recipe))
+    return f"{DATASETS[recipe.dataset].title}: {found}" if recipe and found and not changes(config, recipe) else ""
+
+
+NO_MATTER = ("seed", "device", "snapshots")
+"""Fields that change nothing of what a run is expected to give."""
+
+
+def changes(config: TrainConfig, recipe: TrainConfig) -> list[str]:
+    """Names of the settings in which a run differs from its recipe, but for those that do not matter for its result."""
+    mine, its = config.to_dict(), recipe.to_dict()
+    return [name for name in its if name not in NO_MATTER and mine[name] != its[name]]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.common.errors import LabError, is_out_of_memory
-from core.training.kind import out_of_memory
+from core.training.kind import DIVERGED, out_of_memory
 from core.training.optimizers import l1_norm, lr_factor
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
@@ -156,6 +156,6 @@ def _diverged(session: TrainSession) -> Finished:
     return _finished(
         session,
         "diverged",
-        f"The loss was no longer a finite number at step {session.counters.step}, so training stopped: "
+        f"{DIVERGED} at step {session.counters.step}, so training stopped: "
         f"try a learning rate below {lr:g}, for example {lr / 10:g}, or gradient clipping.",
     )

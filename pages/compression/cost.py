@@ -6,9 +6,8 @@ from core.common.devices import likely_device
 from core.compression.recipe import CompressConfig
 from core.compression.steps import Distill, TrainingStep
 from core.training.config import TrainConfig
-from core.training.estimate import estimate_seconds
+from core.training.estimate import estimate_seconds, training_examples
 from pages.shared.text import duration
-from pages.shared.train_view import training_examples
 
 MEASURE_S = (30.0, 90.0)
 """Least and most seconds to measure one variant."""

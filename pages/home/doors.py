@@ -25,8 +25,8 @@ LEARN: tuple[Door, ...] = (
 """About three minutes each."""
 OWN: tuple[Door, ...] = (
     ("Classify my photo", "images", {}),
-    ("Train on a folder of images", "images", {"view": "Train"}),
-    ("Train on a text file", "text", {"view": "Train"}),
+    ("Train on a folder of images", "images", {"view": "Train", "dataset": "folder"}),
+    ("Train on a text file", "text", {"view": "Train", "dataset": "file"}),
 )
 DOORS = {
     ":material/co_present: Teach with it": TEACH,

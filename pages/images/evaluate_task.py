@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.progress import Progress
+from core.inference.kept import keep_evaluation
 from pages.shared.resources import dataset, loaded
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from core.data.dataset import ImageDataset
     from core.inference.evaluation import Evaluation
 
@@ -22,15 +19,6 @@ if TYPE_CHECKING:
 def task_key(reference: CheckpointRef) -> str:
     """Under which name the task of this checkpoint is known to all tabs."""
     return f"evaluate-{reference.card.fingerprint}"
-
-
-def kept(reference: CheckpointRef) -> Evaluation | None:
-    """The result of an earlier evaluation of these weights with this card, or None."""
-    try:
-        values = json.loads(_path(reference).read_text())
-        return _from_dict(values)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
 
 
 def evaluation_work(reference: CheckpointRef) -> Callable[[Progress], Any]:
@@ -47,11 +35,7 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Progress], Any]:
         if checkpoint.card.image_data.classes != dataset(reference.card.dataset.name).card.classes:
             raise LabError("The dataset has other classes now than when this checkpoint was trained: train it again.")
         result = evaluate(checkpoint, test, on_progress=lambda done: report(done, "evaluating"))
-        try:
-            ensure_folder(_path(reference).parent)
-            write_atomic(_path(reference), json.dumps(result.to_dict()))
-        except (OSError, LabError):
-            pass  # It is shown all the same; the next visit evaluates again.
+        keep_evaluation(reference.card, result)
         return result
 
     return work
@@ -61,22 +45,3 @@ def same_images(result: Evaluation, now: ImageDataset) -> bool:
     """Whether the mistakes of a kept result can be those of the test images as they are now: a folder may change."""
     labels, classes = now.test.labels, now.card.classes
     return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
-
-
-def _path(reference: CheckpointRef) -> Path:
-    return lab_home() / "evaluations" / f"{reference.card.fingerprint[:32]}.json"
-
-
-def _from_dict(values: dict[str, Any]) -> Evaluation:
-    from core.inference.evaluation import CalibrationBin, ClassResult, Evaluation, Mistake
-
-    return Evaluation(
-        **values
-        | {
-            "interval": tuple(values["interval"]),
-            "per_class": tuple(ClassResult(**item) for item in values["per_class"]),
-            "confusion": tuple(tuple(row) for row in values["confusion"]),
-            "calibration": tuple(CalibrationBin(**item) for item in values["calibration"]),
-            "mistakes": tuple(Mistake(**item) for item in values["mistakes"]),
-        }
-    )

@@ -14,7 +14,8 @@ from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
-from pages.images.evaluate_task import evaluation_work, kept, same_images, task_key
+from core.inference.kept import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
+from pages.images.evaluate_task import evaluation_work, same_images, task_key
 from pages.images.report import evaluation_report
 from pages.shared import tasks
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
@@ -32,58 +33,89 @@ GALLERY = 12
 
 
 def evaluation_view() -> None:
-    left, right = st.columns([1, 2], gap="large")
-    with left:
+    answer, controls = st.columns([2, 1], gap="large")  # on a phone the answer stands above what it is of
+    with controls:
         reference = checkpoint_picker("Checkpoint", "evaluated", param="checkpoint")
         if reference is None:
             return
         st.caption(describe(reference))
         if reference.card.notes:
-            st.caption(escape_markdown(reference.card.notes))
+            with st.expander("How it was made", key="checkpoint-notes"):
+                st.markdown(escape_markdown(reference.card.notes))
         if not reference.card.calibration.images:
             st.caption(UNCALIBRATED)
-    until_ready()
-    result = kept(reference)
-    with right:
-        if result is None:
-            _offer(reference)
-        else:
+    result, known = None, card_accuracy(reference.card)
+    with answer:
+        if has_evaluation(reference.card):
+            until_ready()
+            result = kept_evaluation(reference.card)
+        if result is not None:
             _headline(reference, result)
+        else:
+            if known is not None:
+                _measured_before(reference, known)
+            _offer(reference, known)
         downloads(reference, result, partial(evaluation_report, reference, result) if result else None)
     if result is not None:
         _evidence(reference, result)
     _how_it_works()
 
 
-def _offer(reference: CheckpointRef) -> None:
+def _measured_before(reference: CheckpointRef, known: CardAccuracy) -> None:
+    """The accuracy on its card: measured once, it is not measured again."""
+    card = reference.card
+    _accuracy(known.accuracy, known.interval, known.n)
+    if reference.origin == "run":
+        when = "at the end of its run"
+    else:
+        when = "when this checkpoint was made"
+    day = f" on {card.created[:10]}" if card.created else ""
+    where = f", on {escape_markdown(card.hardware)}" if card.hardware else ""
+    st.caption(f"Measured {when}{day}{where}.{_views(known.tta)}")
+
+
+def _accuracy(accuracy: float, interval: tuple[float, float], n: int) -> None:
+    low, high = interval
+    st.metric(
+        f"Test accuracy on {n:,} images",
+        f"{100 * accuracy:.1f}%",
+        delta=f"95% interval {100 * low:.1f} to {100 * high:.1f}%",
+        delta_color="off",
+        delta_arrow="off",
+    )
+
+
+def _views(tta: str) -> str:
+    return f" With test-time augmentation ({tta})." if tta != "none" else ""
+
+
+def _offer(reference: CheckpointRef, known: CardAccuracy | None) -> None:
+    """The full evaluation. known: what is known of it without."""
     card = reference.card
     key = task_key(reference)
     if tasks.watch(key):
         return
     count = card.dataset.sizes.get("test")
-    st.markdown(
-        f"**Not evaluated on this machine yet.** {escape_markdown(card.dataset.title)} holds back test images for "
-        "this; what the card says was measured where the checkpoint was made."
-    )
+    if known is None:
+        st.markdown(
+            f"**Not measured on test images yet.** {escape_markdown(card.dataset.title)} holds some back for this."
+        )
+    else:
+        st.markdown("**Where does it fail?** A full evaluation shows classes, confusions, calibration and mistakes.")
     if card.dataset.name in DATASETS and not dataset_or_offer(
         card.dataset.name, "evaluate on its test images", "evaluate"
     ):
         return
     label = f"Evaluate on the {count:,} test images" if count else "Evaluate on the test images"
+    until_ready()
     work = evaluation_work(reference)
     tasks.start_button(label, key, work, button="evaluate", type="primary", icon=":material/fact_check:")
 
 
 def _headline(reference: CheckpointRef, result: Evaluation) -> None:
-    low, high = result.interval
     accuracy, loss, error = st.columns([2, 1, 1])
-    accuracy.metric(
-        f"Test accuracy on {result.n:,} images",
-        f"{100 * result.accuracy:.1f}%",
-        delta=f"95% interval {100 * low:.1f} to {100 * high:.1f}%",
-        delta_color="off",
-        delta_arrow="off",
-    )
+    with accuracy:
+        _accuracy(result.accuracy, result.interval, result.n)
     kind = "calibrated" if reference.card.calibration.images else "uncalibrated"
     loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help=f"Cross-entropy of the {kind} probabilities.")
     error.metric(
@@ -93,11 +125,10 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
     )
     counted = sum(item.n for item in result.calibration)
     others = "" if counted == result.n else f" Loss and calibration are of the {counted:,} it was not calibrated on."
-    extra = f" With test-time augmentation ({result.tta})." if result.tta != "none" else ""
     flagged = ""
     if reference.card.calibration.energy_threshold is not None:
         flagged = f" The none-of-these warning flags {100 * result.flagged:.1f}% of {counted:,} images, all of them false alarms."
-    st.caption(f"Took {duration(result.seconds)}.{extra}{others}{flagged}")
+    st.caption(f"Took {duration(result.seconds)}.{_views(result.tta)}{others}{flagged}")
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:

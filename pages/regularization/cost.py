@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from core.common.errors import LabError
-from core.data import dataset_status
+from core.data import DATASETS, dataset_sizes, dataset_status
 from core.regularization.cost import before_start, cost
 from core.regularization.study import StudyConfig
 from pages.shared.resources import engine
 from pages.shared.text import duration, escape_markdown, size
-from pages.shared.train_view import SIZES
 
 
 def check_sizes(config: StudyConfig) -> None:
     """Raises LabError where a known dataset has fewer training images; of a folder the study finds out when it starts."""
-    known = SIZES.get(config.dataset, {}).get("train")
-    if known:
-        config.check_data(known)
+    if config.dataset in DATASETS:
+        config.check_data(dataset_sizes(config.dataset)["train"])
 
 
 def cost_line(config: StudyConfig, done: int = 0) -> str:

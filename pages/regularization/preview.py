@@ -33,10 +33,12 @@ DRAWN_CARD = ImageCard(
 
 
 def preview(config: StudyConfig | None) -> None:
-    """A row of images for each arm that changes them, or why there is none."""
+    """A row of images for each arm that changes them, or why there is none. config: None while there is none that is valid."""
+    if config is None:
+        return
     st.markdown("#### What the network will see")
-    arms = [] if config is None else [arm for arm in config.parsed() if set(arm.names) & set(AUGMENTATIONS)]
-    if config is None or not arms:
+    arms = [arm for arm in config.parsed() if set(arm.names) & set(AUGMENTATIONS)]
+    if not arms:
         titles = ", ".join(TECHNIQUES[name].title for name in AUGMENTATIONS)
         st.caption(f"No chosen technique changes the images. These do, and would be shown here: {titles}.")
         return

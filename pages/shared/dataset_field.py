@@ -7,18 +7,27 @@ import streamlit as st
 from core.common.errors import LabError
 from core.data import DATASETS, store_upload, stored_texts
 from pages.shared.resources import text_dataset
+from pages.shared.url_select import url_select
 
 FOLDER, TEXT_FILE = "A folder of mine", "A text file of mine"
+FOLDER_KEY = "folder"
 
 
-def text_field() -> str:
-    """A known text, one that was uploaded before, or TEXT_FILE."""
+def text_field(param: str = "") -> str:
+    """A known text, one that was uploaded before, or TEXT_FILE. param: what carries it in the address."""
     texts = {name: source.title for name, source in DATASETS.items() if source.task == "text"}
     for source in stored_texts():
         # Two options may not read the same: the widget tells them apart by what they say.
         end = f" ({source.name[-10:-4]})" if source.title in texts.values() else ""
         texts[source.name] = source.title + end
-    return st.selectbox("Text", [*texts, TEXT_FILE], format_func=lambda name: texts.get(name, name), key="text-dataset")
+    return url_select(
+        "Text",
+        [*texts, TEXT_FILE],
+        "text-dataset",
+        param,
+        titles=lambda name: texts.get(name, name),
+        named={"file": TEXT_FILE},
+    )
 
 
 def text_upload() -> tuple[str, str]:
@@ -47,13 +56,15 @@ def text_upload() -> tuple[str, str]:
     return known[1], known[2]
 
 
-def dataset_field() -> str:
-    """A known dataset of images, or FOLDER."""
-    return st.selectbox(
+def dataset_field(param: str = "") -> str:
+    """A known dataset of images, or FOLDER. param: what carries it in the address."""
+    return url_select(
         "Dataset",
         [*(name for name in DATASETS if DATASETS[name].task == "images"), FOLDER],
-        format_func=lambda name: DATASETS[name].title if name in DATASETS else name,
-        key="dataset",
+        "dataset",
+        param,
+        titles=lambda name: DATASETS[name].title if name in DATASETS else name,
+        named={"folder": FOLDER},
     )
 
 
@@ -61,7 +72,7 @@ def folder_field() -> str:
     """The path that was typed; empty while there is none."""
     path = st.text_input(
         "Path of the folder on this server",
-        key="folder",
+        key=FOLDER_KEY,
         placeholder="/home/me/images",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )

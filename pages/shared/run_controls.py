@@ -74,6 +74,7 @@ def start_job_button(
 def live_job(
     run: Run,
     *,
+    answer: Callable[[Run], None] | None = None,
     live: Callable[[Run], None] | None = None,
     buttons: Callable[[Run], None] | None = None,
     message: Callable[[Run], str] = lambda run: run.message,
@@ -82,9 +83,9 @@ def live_job(
 ) -> None:
     """How far a run is, with Stop or Resume; looks again every `poll_s` while it is under way.
 
-    live: draws what is new at every look. buttons: further ones. changes: seconds -> a value that the rest of the page shows;
-    all is drawn again when the run begins or ends, and when a value is another one and the page at least so many seconds
-    old.
+    answer: draws what came of it, above all else. live: draws what is new at every look. buttons: further ones. changes:
+    seconds -> a value that the rest of the page shows; all is drawn again when the run begins or ends, and when a value is
+    another one and the page at least so many seconds old.
     """
     drawn, drawn_at = changes(run), time.monotonic()
 
@@ -95,6 +96,8 @@ def live_job(
             if now.active != run.active or any(values[s] != drawn[s] and age_s >= s for s in values):
                 st.rerun()
             _head(now, message(now))
+            if answer:
+                answer(now)
             with st.container(horizontal=True, gap="small"):
                 _stop_or_resume(now)
                 if buttons:

@@ -31,6 +31,7 @@ def settings_form(
     words: Mapping[str, str] | None = None,
     increments: Mapping[str, float] | None = None,
     disabled: Callable[[str, Mapping[str, Any]], bool] | None = None,
+    on_change: Callable[[str], None] | None = None,
     width: int | Literal["stretch"] = FIELD_PX,
 ) -> dict[str, Any]:
     """Show a widget for each of the named fields; returns what they hold, not checked: None for an empty number.
@@ -38,6 +39,7 @@ def settings_form(
     values: what the widgets begin with. key: of the widgets, with `{}` for the field's name. options: choices that the
     configuration does not name itself. words: what the form says for a choice. increments: what plus and minus add.
     disabled: whether a field does nothing beside the values of those before it; it keeps the value that it begins with.
+    on_change: told the key of a widget that a person has changed.
     """
     found: dict[str, Any] = {}
     fields = fields_of(kind)
@@ -52,6 +54,8 @@ def settings_form(
             "width": width,
             "persist_state": "session",
         }
+        if on_change:
+            shared |= {"on_change": on_change, "args": (shared["key"],)}
         offered = list((options or {}).get(name) or choices(info))
         given: Any
         if offered:

@@ -1,9 +1,10 @@
-"""The settings of a new run: a recipe, the few that matter, and all others under Advanced."""
+"""The settings of a new run: a recipe, the few that matter, and all others in groups under Advanced."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -12,12 +13,21 @@ from streamlit.delta_generator import DeltaGenerator
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
-from core.data import FOLDER_PREFIX, canonical_name, check_layout
+from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, stored_texts
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
-from core.training.recipes import RECIPES, describe_recipe
+from core.training.estimate import training_examples
+from core.training.recipes import (
+    MOST_EPOCHS,
+    RECIPES,
+    describe_training,
+    evaluations_for,
+    fit_to_data,
+    measured_result,
+)
 from pages.shared.dataset_field import (
     FOLDER,
+    FOLDER_KEY,
     TEXT_FILE,
     dataset_field,
     folder_field,
@@ -25,12 +35,29 @@ from pages.shared.dataset_field import (
     text_upload,
 )
 from pages.shared.settings_form import label_of, settings_form
-from pages.shared.text import size
+from pages.shared.text import escape_markdown, size
+from pages.shared.url_select import url_select
 
 FIELDS = fields_of(TrainConfig)
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Optimizer": ("optimizer", "lr", "momentum", "bias_lr", "head_lr", "schedule", "warmup", "grad_clip"),
+    "Regularization": (
+        *("weight_decay", "l1", "label_smoothing"),
+        *("average", "average_decay", "average_every", "early_stopping"),
+    ),
+    "Augmentation": ("flip", "crop_padding", "auto_augment", "cutout", "mixup", "cutmix"),
+    "Data and speed": (
+        *("train_images", "train_on", "batch_size", "window", "state_reset"),
+        *("grad_accumulation", "precision", "compile"),
+    ),
+    "Evaluation and saving": ("eval_every", "probe_images", "keep", "snapshots", "tta"),
+}
+"""All fields that are not SHOWN. One that makes others idle stands before them."""
 OTHER_TASK = {"images": TEXT_ONLY, "text": (*IMAGES_ONLY, "head_lr")}
 """Fields that mean nothing for a task."""
+FITTED = ("epochs", "eval_every")
+"""What the form proposes for the size of the dataset, until a person says something else."""
 LABELS = {
     "train_images": "Images (0 = all)",
     "grad_accumulation": "Pieces per batch",
@@ -65,67 +92,212 @@ RESIZING = ("widths", "width")
 """Settings of a model that change how many weights it has."""
 
 
-def train_form(advanced: DeltaGenerator, task: str = "images") -> TrainConfig:
-    """The form as a checked config; what few people change goes into `advanced`. Raises LabError for a bad value."""
-    left, right = st.columns(2)
-    models = [name for name, entry in MODELS.items() if entry.task == task]
-    prefix = "" if task == "images" else f"{task}-"
-    model = left.selectbox("Model", models, format_func=lambda name: MODELS[name].title, key=f"{prefix}model")
-    recipes = RECIPES[model]
-    # A key per model and recipe: choosing another one brings its own values, and coming back finds the edited ones.
-    names = sorted(recipes, key=lambda name: name != "quick") if task == "text" else list(recipes)
-    recipe = right.selectbox("Recipe", names, format_func=str.capitalize, key=f"recipe-{model}")
-    st.caption(f"{MODELS[model].description} The recipe: {describe_recipe(model, recipe)}")
-    preset, key = recipes[recipe], f"{model}-{recipe}"
-    changes: dict[str, Any] = {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What the form begins with: the recipe, fitted to the dataset."""
+
+    task: str
+    config: TrainConfig
+    recipe: TrainConfig
+    examples: int | None
+    """Images or characters of an epoch, where that is another dataset than the recipe's and they are known."""
+
+    @property
+    def key(self) -> str:
+        return _key_of(self.recipe)
+
+    def names(self, group: str) -> list[str]:
+        """The fields of a group that mean something for the task."""
+        return [name for name in GROUPS[group] if name not in OTHER_TASK[self.task]]
+
+    def idle(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        """Whether a field does nothing beside what was chosen in those before it."""
+        if name == "head_lr":
+            return bool(chosen["optimizer"] != "muon")
+        if name == "bias_lr":
+            return chosen["optimizer"] not in ("muon", "sgd")
+        if name == "state_reset":
+            return not MODELS[self.recipe.model].recurrent
+        return name in ("average_decay", "average_every") and chosen["average"] == "none"
+
+    def changed(self, names: list[str]) -> list[str]:
+        """Those of the fields that a person has changed, as their widgets will show them."""
+        found: dict[str, Any] = {}
+        for name in names:
+            begins = getattr(self.config, name)
+            found[name] = begins if self.idle(name, found) else st.session_state.get(self.key.format(name), begins)
+        return [name for name in names if found[name] != getattr(self.config, name)]
+
+
+def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bool = True) -> TrainConfig:
+    """The form as a checked config; what few people change goes into `advanced`. Raises LabError for a bad value.
+
+    in_address: whether model, recipe and dataset stand in the address.
+    """
+    recipe = _recipe(task, in_address)
+    about = st.container()
+    changes: dict[str, Any] = {"dataset": "", "device": ""}
     left, right = st.columns(2)
     with left:
-        changes["dataset"] = dataset_field() if task == "images" else text_field()
+        param = "dataset" if in_address else ""
+        chosen = dataset_field(param) if task == "images" else text_field(param)
     with right:
-        changes["device"] = _device()
-    folder = folder_field() if changes["dataset"] == FOLDER else ""
-    uploaded, problem = text_upload() if changes["dataset"] == TEXT_FILE else ("", "")
+        changes["device"] = st.selectbox("Device", offered_devices(), key="device", help=field_help(FIELDS["device"]))
+    path = folder_field() if chosen == FOLDER else ""
+    uploaded, problem = text_upload() if chosen == TEXT_FILE else ("", "")
+    proposal = _proposal(task, recipe, {FOLDER: f"{FOLDER_PREFIX}{path}", TEXT_FILE: uploaded}.get(chosen, chosen))
     left, right = st.columns(2)
     for column, name in ((left, "epochs"), (right, "seed")):
         with column:
-            changes |= settings_form(
-                TrainConfig,
-                [name],
-                {name: getattr(preset, name)},
-                f"{{}}-{key}",
-                labels=LABELS,
-                increments={"epochs": 1.0},
-                width="stretch",
-            )
-    names = [name for name in FIELDS if name not in (*SHOWN, *OTHER_TASK[task])]
-    text = task == "text"
-    with advanced:
-        changes |= settings_form(
-            TrainConfig,
-            names,
-            {name: getattr(preset, name) for name in names} | {"snapshots": SNAPSHOTS[task]},
-            f"{{}}-{key}",
-            labels=LABELS | ({"batch_size": "Streams"} if text else {}),
-            options={"optimizer": [name for name in choices(FIELDS["optimizer"]) if not (name == "muon" and text)]},
-            increments=INCREMENTS,
-            disabled=lambda name, chosen: (
-                _without_effect(name, chosen) or (name == "state_reset" and not MODELS[model].recurrent)
-            ),
+            changes |= _fields(proposal, [name], {"epochs": 1.0}, width="stretch")
+    if changes["epochs"] == proposal.config.epochs != recipe.epochs:
+        own, what = DATASETS[recipe.dataset].title, "characters" if task == "text" else "images"
+        st.caption(
+            f"Suggested for {proposal.examples:,} training {what}: {proposal.config.epochs:g} epochs instead of the recipe's "
+            f"{recipe.epochs:g} on {own}."
         )
-    # Checked last: an error before would take the fields below it away, and what was entered there with them.
-    if changes["dataset"] == FOLDER:
-        if not folder:
+    with advanced:
+        groups = {group: names for group in GROUPS if (names := proposal.names(group))}
+        boxes = {group: _group(proposal, group, names, changes) for group, names in groups.items()}
+    _back_to_recipe(proposal, ["epochs", "seed", *(name for names in groups.values() for name in names)])
+    words = [MODELS[recipe.model].description]
+    try:
+        # Checked last: an error before would take the fields below it away, and what was entered there with them.
+        config = recipe.replace(**changes | {"dataset": _checked_dataset(chosen, path, uploaded, problem)})
+        words += [f"This run: {describe_training(config)}", measured_result(config)]
+    finally:
+        about.caption(" ".join(filter(None, words)))
+    if config.snapshots:
+        boxes["Evaluation and saving"].caption(_room(config))
+    return config
+
+
+def _key_of(config: TrainConfig) -> str:
+    """Of the widgets. One per model and recipe: another brings its own values, and coming back finds the edited ones."""
+    return f"{{}}-{config.model}-{config.recipe}"
+
+
+def _recipe(task: str, in_address: bool) -> TrainConfig:
+    """The chosen recipe of the chosen model."""
+    left, right = st.columns(2)
+    models = [name for name, entry in MODELS.items() if entry.task == task]
+    with left:
+        param = "model" if in_address else ""
+        model = url_select(
+            "Model",
+            models,
+            "model" if task == "images" else f"{task}-model",
+            param,
+            titles=lambda name: MODELS[name].title,
+        )
+    # Quick comes first: a first run should end while one watches it.
+    names = sorted(RECIPES[model], key=lambda name: name != "quick")
+    with right:
+        param = "recipe" if in_address else ""
+        others = [name for other in models for name in RECIPES[other]]
+        name = url_select("Recipe", names, f"recipe-{model}", param, titles=str.capitalize, elsewhere=others)
+    return RECIPES[model][name]
+
+
+def _proposal(task: str, recipe: TrainConfig, dataset: str) -> Proposal:
+    """The recipe with what the form proposes for a dataset; an empty or wrong name proposes nothing."""
+    examples = None if dataset == recipe.dataset else _examples(dataset, recipe.train_on)
+    fitted = fit_to_data(recipe, examples) if examples else recipe
+    key, state = _key_of(recipe), st.session_state
+    epochs = state.get(key.format("epochs")) if state.get(f"{key.format('epochs')}-edited") else None
+    if examples and epochs and 0 < epochs <= MOST_EPOCHS:
+        fitted = fitted.replace(eval_every=evaluations_for(recipe, epochs))
+    for name in FITTED:
+        if not state.get(f"{key.format(name)}-edited"):
+            state[key.format(name)] = getattr(fitted, name)
+    return Proposal(task=task, recipe=recipe, config=fitted.replace(snapshots=SNAPSHOTS[task]), examples=examples)
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner=False)
+def _examples(dataset: str, train_on: str) -> int | None:
+    """How many images or characters an epoch has: of a folder, whose files are counted, not at every touch of the form."""
+    return training_examples(TrainConfig(dataset=dataset, train_on=train_on)) if dataset else None
+
+
+def examples_of(config: TrainConfig) -> int | None:
+    """The same for a config, as the form counted it."""
+    return _examples(config.dataset, config.train_on)
+
+
+def _note_edit(key: str) -> None:
+    st.session_state[f"{key}-edited"] = True
+
+
+def _fields(
+    proposal: Proposal, names: list[str], increments: Mapping[str, float] = INCREMENTS, **settings: Any
+) -> dict[str, Any]:
+    text = proposal.task == "text"
+    return settings_form(
+        TrainConfig,
+        names,
+        {name: getattr(proposal.config, name) for name in names},
+        proposal.key,
+        labels=LABELS | ({"batch_size": "Streams"} if text else {}),
+        options={"optimizer": [name for name in choices(FIELDS["optimizer"]) if not (name == "muon" and text)]},
+        increments=increments,
+        disabled=proposal.idle,
+        on_change=_note_edit,
+        **settings,
+    )
+
+
+def _group(proposal: Proposal, group: str, names: list[str], changes: dict[str, Any]) -> DeltaGenerator:
+    """One group of fields; how many were changed stands in its title, and which below it. Adds their values to `changes`."""
+    changed = proposal.changed(names)
+    # With another title the browser takes it for a new one: it is told that it was open.
+    key, title = f"group-{proposal.task}-{group}", f"{group} · {len(changed)} changed" if changed else group
+    box = st.expander(title, bool(st.session_state.get(key)), key=key, on_change="rerun")
+    with box:
+        with st.container(horizontal=True, gap="small"):
+            changes |= _fields(proposal, names)
+        if changed:
+            its = ", ".join(f"{label_of(name, LABELS)} ({_shown(getattr(proposal.config, name))})" for name in changed)
+            st.caption(f"Changed, with the recipe's value: {escape_markdown(its)}.")
+    return box
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _back_to_recipe(proposal: Proposal, names: list[str]) -> None:
+    """A button that takes all changes back, where there are any."""
+    if proposal.changed(names):
+        st.button(
+            "Back to the recipe",
+            key="back-to-recipe",
+            icon=":material/restart_alt:",
+            type="tertiary",
+            on_click=_take_back,
+            args=(proposal, names),
+        )
+
+
+def _take_back(proposal: Proposal, names: list[str]) -> None:
+    for name in names:
+        key = proposal.key.format(name)
+        st.session_state[key] = getattr(proposal.config, name)
+        st.session_state.pop(f"{key}-edited", None)
+
+
+def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
+    """The name of the dataset. Raises LabError for a folder or a text of the user's own that is none."""
+    if chosen == FOLDER:
+        if not path:
             raise LabError("Give the path of a folder that holds one folder of images per class.")
-        changes["dataset"] = canonical_name(f"{FOLDER_PREFIX}{folder}")  # whole: a worker has its own working directory
-        check_layout(changes["dataset"])
-    if changes["dataset"] == TEXT_FILE:
+        name = canonical_name(f"{FOLDER_PREFIX}{path}")  # whole: a worker has its own working directory
+        check_layout(name)
+        return name
+    if chosen == TEXT_FILE:
         if not uploaded:
             raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")
-        changes["dataset"] = uploaded
-    config = preset.replace(**changes)
-    if config.snapshots:
-        st.caption(_room(config))
-    return config
+        return uploaded
+    return chosen
 
 
 def _room(config: TrainConfig) -> str:
@@ -136,11 +308,7 @@ def _room(config: TrainConfig) -> str:
     else:
         one = 4 * MODELS[config.model].parameters
         cost = f"{count} × {size(one)}, about {size(count * one)} on disk"
-    return f"Snapshots, to see later how it learned: {cost}. Set Snapshots under Advanced to 0 to keep none."
-
-
-def _device() -> str:
-    return st.selectbox("Device", offered_devices(), key="device", help=field_help(FIELDS["device"]))
+    return f"Snapshots, to see later how it learned: {cost}. Set Snapshots to 0 to keep none."
 
 
 def labels() -> dict[str, str]:
@@ -148,10 +316,28 @@ def labels() -> dict[str, str]:
     return {name: label_of(name, LABELS).partition(" (")[0] for name in FIELDS}
 
 
-def _without_effect(name: str, chosen: Mapping[str, Any]) -> bool:
-    """Whether a field does nothing beside what was chosen in those before it."""
-    if name == "head_lr":
-        return chosen["optimizer"] != "muon"
-    if name == "bias_lr":
-        return chosen["optimizer"] not in ("muon", "sgd")
-    return name in ("average_decay", "average_every") and chosen["average"] == "none"
+def can_show(config: TrainConfig) -> bool:
+    """Whether the form has a field for all that makes a run what it is."""
+    recipe = RECIPES.get(config.model, {}).get(config.recipe)
+    if recipe is None or recipe.model_settings != config.model_settings:
+        return False
+    known = config.dataset in DATASETS or config.dataset.startswith(FOLDER_PREFIX)
+    return known or config.dataset in {source.name for source in stored_texts()}
+
+
+def form_query(config: TrainConfig) -> dict[str, str]:
+    """What the address of the form carries for a run's settings."""
+    dataset = "folder" if config.dataset.startswith(FOLDER_PREFIX) else config.dataset
+    return {"model": config.model, "recipe": config.recipe, "dataset": dataset}
+
+
+def fill_form(config: TrainConfig) -> None:
+    """Put a run's settings into the form, before it is drawn; `form_query` leads to it."""
+    state = st.session_state
+    if config.dataset.startswith(FOLDER_PREFIX):
+        state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
+    if config.device in offered_devices():
+        state["device"] = config.device
+    for name in (name for name in FIELDS if name in ("epochs", "seed") or name not in SHOWN):
+        key = _key_of(config).format(name)
+        state[key], state[f"{key}-edited"] = getattr(config, name), True

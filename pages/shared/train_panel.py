@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.common.values import signed
+from core.checkpoints.store import Card, find_checkpoint
+from core.common.errors import LabError
+from core.common.values import finite, signed
 from core.data import dataset_title
 from core.jobs import Run
+from core.models import MODELS
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
-from pages.shared.elements import SAVE_AND_RESET, show_figure
+from core.training.kind import suspect
+from core.training.recipes import RECIPES
+from core.training.watched import read_answers
+from pages.shared.downloads import checkpoint_zip
+from pages.shared.elements import SAVE_AND_RESET, download, show_figure, show_image
 from pages.shared.registry import switch_page
 from pages.shared.resources import dark, store
 from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
+from pages.shared.tables import file_stem
 from pages.shared.text import VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
+from pages.shared.train_form import can_show, fill_form, form_query, labels
 
 PARAM = "run"
 USES = {
     "images": (
-        ("use", "Classify with this checkpoint", ":material/image_search:", "Classify"),
-        ("evaluate-run", "Evaluate it", ":material/fact_check:", "Evaluate"),
+        ("use", ":material/image_search:", "images", "Classify"),
+        ("explain-run", ":material/center_focus_strong:", "attribution", "Explain"),
+        ("evaluate-run", ":material/fact_check:", "images", "Evaluate"),
+        ("compress-run", ":material/compress:", "compression", "Compress"),
     ),
     "text": (
-        ("use", "Write with this checkpoint", ":material/edit:", "Write"),
-        ("compare-run", "Side by side", ":material/compare_arrows:", "Side by side"),
+        ("use", ":material/edit:", "text", "Write"),
+        ("pair-run", ":material/compare_arrows:", "text", "Side by side"),
+        ("inside-run", ":material/psychology:", "text", "Inside the RNN"),
+        ("compress-run", ":material/compress:", "compression", "Compress"),
     ),
 }
-"""What a run's checkpoint is good for: key, label, icon, view."""
+"""What a run's checkpoint is good for: key, icon, page, and what the button says, which is the view."""
+VIEWS = {"Compress": "New recipe"}
+"""Where it is not."""
+WHILE_ACTIVE = 2
+"""How many of them there are before the run has ended."""
+IMAGE_PX, ROW_PX, LABEL_CHARACTERS = 72, 500, 24
+"""Of the watched images: six in a row, on a phone four."""
 POLL_S = 2.0
 LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
@@ -38,7 +57,54 @@ def train_panel(run: Run) -> None:
     if address(run)[1] != {"view": "Train", PARAM: run.id}:  # a link may name a run of another view
         job_line(run)
         return
-    live_job(run, live=_live, buttons=_uses, poll_s=POLL_S if run.seconds < 60 else LATER_POLL_S)
+    poll_s = POLL_S if run.seconds < 60 else LATER_POLL_S
+    live_job(run, answer=_answer, live=_live, buttons=_buttons, message=_message, poll_s=poll_s)
+
+
+def _message(run: Run) -> str:
+    """What it says; after a failure with the recipe's value for the setting that this is about."""
+    recipe = RECIPES.get(run.facts.model, {}).get(run.facts.recipe)
+    if run.status != "failed" or recipe is None:
+        return run.message
+    name = suspect(run.config, run.message)
+    was, its = (config.to_dict().get(name) for config in (run.config, recipe))
+    if not name or was == its:
+        return run.message
+    if name == "lr" and run.config.optimizer != recipe.optimizer:
+        was, its = f"{was:g} with {run.config.optimizer}", f"{its:g} with {recipe.optimizer}"
+    return f"{run.message} {labels()[name]} was {_plain(was)}; the recipe's is {_plain(its)}."
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if finite(value) else str(value)
+
+
+def _card(run: Run) -> Card | None:
+    """Of the run's best checkpoint, as it is now."""
+    try:
+        return find_checkpoint(run.id).card if run.has_checkpoint else None
+    except LabError:
+        return None  # being replaced just now
+
+
+def _answer(run: Run) -> None:
+    """How often its best checkpoint is right, beside chance; on test images once that was measured."""
+    card = _card(run)
+    test, validation = run.figure("test_accuracy"), run.figure("best_val_accuracy")
+    if card is None or (test is None and (validation is None or run.config.train_on != "train")):
+        return
+    if card.task == "text":
+        chance, what = 1 / len(card.text_data.vocabulary), "of validation characters right"
+    else:
+        chance, what = 1 / len(card.image_data.classes), f"of {'validation' if test is None else 'test'} images right"
+    figure = validation if test is None else test
+    so_far = "So far " if run.active else ""
+    st.markdown(f"## {so_far}{_percent(figure)} {what}; guessing gives {100 * chance:.2g}%")
+    if card.task == "images" and test is None and not run.active:
+        why = (
+            "the dataset has no test images" if run.status == "finished" else "only a finished run is measured on test"
+        )
+        st.caption(f"A validation figure: {why}.")
 
 
 def _live(run: Run) -> None:
@@ -47,6 +113,7 @@ def _live(run: Run) -> None:
         text_figures(run, rows)
     else:
         _figures(run, rows)
+        _watched(run)
     if run.figure("test_accuracy") is not None and run.config.tta != "none":
         st.caption(
             f"The test accuracy is with test-time augmentation ({escape_markdown(run.config.tta)}). {VALIDATION_PLAIN}"
@@ -54,12 +121,51 @@ def _live(run: Run) -> None:
     _facts(run)
 
 
-def _uses(run: Run) -> None:
+def _buttons(run: Run) -> None:
+    """What can be done with it next."""
     if run.has_checkpoint:
-        for key, label, icon, view in USES[run.task]:
+        recurrent = run.facts.model in MODELS and MODELS[run.facts.model].recurrent
+        uses = [use for use in USES[run.task] if recurrent or use[3] != "Inside the RNN"]
+        for key, icon, page, label in uses[: WHILE_ACTIVE if run.active else None]:
             if st.button(label, key=key, icon=icon):
-                last = run.status == "running" and view in ("Classify", "Write")
-                switch_page(run.task, view=view, run=run.id, checkpoint=f"{run.id}/last" if last else run.id)
+                query = {"view": VIEWS.get(label, label), "checkpoint": f"{run.id}/last" if run.active else run.id}
+                switch_page(page, **query | ({PARAM: run.id} if page == run.task else {}))
+        if not run.active:
+            download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
+    if run.active or not can_show(run.config):
+        return
+    icon = ":material/edit_note:"
+    # The form is filled before this page, which may hold it too, is drawn.
+    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_form, args=(run.config,)):
+        switch_page(run.task, view="Train", **form_query(run.config))
+
+
+def _zipped(run_id: str) -> bytes:
+    reference = find_checkpoint(run_id)
+    return checkpoint_zip(str(reference.folder), reference.card.to_json(), _reference=reference)
+
+
+def _watched(run: Run) -> None:
+    """A few images that it does not train on, and what it says to them: while it runs the last weights, then the best."""
+    card = None if run.active else _card(run)
+    found = read_answers(store().folder(run.id), card.step if card else None)
+    if found is None:
+        return
+    why = "" if found.split == "validation" else " It trains on the validation images too."
+    which = "with the kept weights, of" if card and card.step == found.step else "after"
+    right = f"**{found.right} of {len(found.labels)} {found.split} images right**"
+    st.markdown(f"{right} {which} epoch {found.epoch:.3g}.{why}")
+    with st.container(horizontal=True, gap="xsmall", width=ROW_PX):
+        for image, label, answer in zip(found.images, found.labels, found.answers):
+            with st.container(width=IMAGE_PX + 4, gap="xxsmall"):
+                show_image(image, width=IMAGE_PX, alt=f"{label}, taken for {answer}")
+                says = ":material/check:" if answer == label else f":material/close: {_short(answer)}, not"
+                st.caption(f"{says} {_short(label)}")
+
+
+def _short(label: str) -> str:
+    cut = label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
+    return escape_markdown(cut)
 
 
 def _figures(run: Run, rows: list[dict]) -> None:

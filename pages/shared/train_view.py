@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
-from core.checkpoints.store import list_checkpoints
 from core.common.devices import likely_device
 from core.common.errors import LabError
-from core.data import TEXT_PREFIX, canonical_name, dataset_status
+from core.data import dataset_status
 from core.jobs.store import MAX_NAME
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
@@ -18,16 +15,9 @@ from pages.shared.resources import runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
 from pages.shared.text import duration, escape_markdown, label_error, show_error
-from pages.shared.train_form import labels, train_form
+from pages.shared.train_form import examples_of, labels, train_form
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
-
-SIZES = {
-    "cifar10": {"train": 45_000, "validation": 5_000},
-    "tiny_shakespeare": {"train": 1_003_854},
-    "shakespeare_complete": {"train": 4_546_931},
-}
-"""Images or characters of the known datasets, to estimate by before they are here."""
 
 
 def train_view(task: str = "images") -> None:
@@ -42,11 +32,11 @@ def train_view(task: str = "images") -> None:
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
         # A key of each run's own, so that the box closes when a new run takes its place.
         with st.expander("New run", icon=":material/add:", key=f"new-run-{run.id}"):
-            _new_run(task)
+            _new_run(task, in_address=False)
         train_panel(run)
         _others(run.id)
     else:
-        settings, live = st.columns([2, 3], gap="large")
+        settings, live = st.columns(2, gap="large")
         with settings:
             st.markdown("#### New run")
             _new_run(task)
@@ -65,15 +55,15 @@ def _others(run_id: str) -> None:
             job_line(run)
 
 
-def _new_run(task: str) -> None:
+def _new_run(task: str, *, in_address: bool = True) -> None:
     config = None
     form, below, verdict = st.container(), st.container(), st.container()
     with below.expander("Advanced"):
         st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=MAX_NAME)
-        advanced = st.container(horizontal=True, gap="small")
+        advanced = st.container(gap="xsmall")
     try:
         with form:
-            config = train_form(advanced, task)
+            config = train_form(advanced, task, in_address=in_address)
         verdict.caption(escape_markdown(_expectation(config)))
     except LabError as error:
         with verdict:  # beside the button that it turns grey, wherever the field is
@@ -84,7 +74,7 @@ def _new_run(task: str) -> None:
 def _expectation(config: TrainConfig) -> str:
     """How long it will take, and what has to be fetched first; says so where nobody knows."""
     sentences = []
-    seconds, examples = None, training_examples(config)
+    seconds, examples = None, examples_of(config)
     if examples:
         seconds = estimate_seconds(config, likely_device(config.device), examples)
     if seconds is None:
@@ -98,24 +88,6 @@ def _expectation(config: TrainConfig) -> str:
     except LabError as error:
         sentences.append(str(error))
     return " ".join(sentences)
-
-
-def training_examples(config: TrainConfig) -> int | None:
-    """How many images or characters an epoch has; of a user's own data only the card of an earlier run on it knows, or
-    the size of the text file."""
-    if config.dataset in SIZES:
-        sizes = SIZES[config.dataset]
-    else:
-        try:
-            name = canonical_name(config.dataset)
-            if name.startswith(TEXT_PREFIX):
-                return round(0.9 * os.path.getsize(name.removeprefix(TEXT_PREFIX)))
-        except (LabError, OSError):
-            return None
-        cards = (reference.card.dataset for reference in list_checkpoints())
-        sizes = next((card.sizes for card in cards if card.name == name), {})
-    used = [sizes.get(part) for part in config.train_on.split("+")]
-    return sum(used) if all(isinstance(count, int) for count in used) else None
 
 
 def _nothing_chosen(task: str) -> None:

@@ -17,8 +17,10 @@ import streamlit as st
 from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress
+from core.common.values import wilson
 from core.data import DATASETS
-from pages.images.evaluate_task import evaluation_work, kept, task_key
+from core.inference.kept import kept_evaluation
+from pages.images.evaluate_task import evaluation_work, task_key
 from pages.shared import tasks
 from pages.shared.downloads import checkpoint_zip, per_class_csv
 from pages.shared.resources import dataset
@@ -43,6 +45,20 @@ def test_without_the_images_they_are_offered(open_page: Open, shipped: Card) -> 
     assert at.button(key="fetch-evaluate")
 
 
+def test_what_the_card_knows_is_the_answer_at_once(open_page: Open, shipped: Card, lab_home: Path) -> None:
+    at = open_page("images", view="Evaluate")
+    [metric] = at.metric
+    assert (metric.label, metric.value) == ("Test accuracy on 10,000 images", "12.3%")
+    low, high = wilson(1234, 10_000)
+    assert metric.delta == f"95% interval {100 * low:.1f} to {100 * high:.1f}%"
+    assert f"Measured when this checkpoint was made on {shipped.created[:10]}" in texts(at)
+    folder = lab_home / "none" / "tiny"
+    (folder / "card.json").write_text(dataclasses.replace(shipped, metrics={}).to_json())
+    at = open_page("images", view="Evaluate")
+    assert not at.metric
+    assert "Not measured on test images yet" in texts(at)
+
+
 def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_home: Path) -> None:
     from core.inference.evaluation import evaluate
 
@@ -58,7 +74,7 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
     figures = {metric.label: metric.value for metric in at.metric}
     assert figures["Test accuracy on 80 images"] == f"{100 * expected.accuracy:.1f}%"
     assert figures["Test loss"] == f"{expected.loss_nats:.3f} nats"
-    again = kept(reference)
+    again = kept_evaluation(reference.card)
     assert again is not None
     assert dataclasses.replace(again, seconds=0) == dataclasses.replace(expected, seconds=0)
     rows = list(csv.DictReader(io.StringIO(per_class_csv(again))))
@@ -69,11 +85,11 @@ def test_the_figures_are_those_of_core(open_page: Open, ten_classes: None, lab_h
 def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Path) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     evaluation_work(reference)(lambda *_: None)
-    assert kept(reference) is not None
+    assert kept_evaluation(reference.card) is not None
     calibration = dataclasses.replace(reference.card.calibration, temperature=1.5)
     for change in ({"weights_sha256": "0" * 64}, {"calibration": calibration}, {"tta": "flip"}):
         other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, **change))
-        assert kept(other) is None
+        assert kept_evaluation(other.card) is None
         assert task_key(other) != task_key(reference)
 
 
@@ -105,7 +121,7 @@ def test_a_damaged_result_is_evaluated_again(open_page: Open, ten_classes: None,
     evaluation_work(reference)(lambda *_: None)
     [path] = (lab_home / "evaluations").iterdir()
     path.write_text('{"n": ')
-    assert kept(reference) is None
+    assert kept_evaluation(reference.card) is None
     assert open_page("images", view="Evaluate").button(key="evaluate")
 
 

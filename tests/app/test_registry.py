@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.routing import Match
 
 from core.checkpoints.store import Card
 from core.common.errors import LabError
@@ -12,7 +15,23 @@ from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages
+from streamlit_app import app
 from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "leads"),
+    [
+        ("/images/Train", b"", "../images?view=Train"),
+        ("/text/Why this one", b"a=%26", "../text?view=Why+this+one&a=%26"),
+    ],
+)
+def test_a_view_as_a_path_leads_to_the_view(path: str, query: bytes, leads: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": []}
+    scope |= {"server": ("localhost", 80), "scheme": "http"}
+    [found] = [fit[1] for route in app._user_routes if (fit := route.matches(scope))[0] == Match.FULL]
+    answer = asyncio.run(found["endpoint"](Request(scope | found)))
+    assert (answer.status_code, answer.headers["location"]) == (307, leads)
 
 
 def test_two_pages_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def test_a_bad_value_is_one_sentence_and_nothing_is_lost(
     assert (sentence or "Batch-norm cannot be used with Fast ResNet: take it out.") in read(new.error[0].value)
     assert new.button(key="start-study").disabled
     assert not RunStore().list()
+    assert "changes the images" not in texts(new), "what is not valid changes nothing, nor does it not"
     assert getattr(new, kind)(key=key).value == value
     if key != "new-alone":
         assert new.multiselect(key="new-alone").value == ["l2", "dropout", "batch_norm"]

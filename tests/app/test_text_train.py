@@ -14,7 +14,7 @@ from core.data import load_text
 from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
-from core.training.recipes import RECIPES
+from core.training.recipes import RECIPES, fit_to_data
 from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import (
     HOSTILE,
@@ -104,8 +104,8 @@ def test_only_language_models_and_their_fields_are_offered(open_page: Open) -> N
             assert "muon" not in at.selectbox(key=f"optimizer-{model}-{recipe}").options
     at = open_page("images", view="Train")
     keys = {widget.key for widget in [*at.selectbox, *at.number_input, *at.checkbox]}
-    assert not {f"{name}-simple_cnn-default" for name in TEXT_ONLY} & keys
-    assert "muon" in at.selectbox(key="optimizer-simple_cnn-default").options
+    assert not {f"{name}-simple_cnn-quick" for name in TEXT_ONLY} & keys
+    assert "muon" in at.selectbox(key="optimizer-simple_cnn-quick").options
 
 
 def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) -> None:
@@ -138,7 +138,8 @@ def test_an_uploaded_text_becomes_a_dataset(open_page: Open, submitted: list[str
     assert not at.error
     click(at, "start")
     config = RunStore().config(submitted[0])
-    assert config == RECIPES["char_lstm"]["quick"].replace(dataset=config.dataset)
+    fitted = fit_to_data(RECIPES["char_lstm"]["quick"], round(0.9 * len(PLAY)))
+    assert config == fitted.replace(dataset=config.dataset)
     assert config.dataset.startswith(f"text:{lab_home}")
     data = load_text(config.dataset)
     assert (data.text.encode(), data.card.title) == (PLAY, "play.txt")
@@ -205,6 +206,7 @@ def test_a_finished_run_shows_nats_bits_and_samples(open_page: Open, lab_home: P
     said = texts(at)
     assert "#### Poet :green-badge[" in said
     assert "Trained for 3 epochs." in said
+    assert "## 30.0% of validation characters right; guessing gives 2.2%" in said
     assert {metric.label: metric.value for metric in at.metric} == {
         "Best val. (nats)": "1.800",
         "In bits": f"{1.8 / math.log(2):.2f}",
@@ -264,14 +266,13 @@ def test_a_trained_model_is_one_press_from_writing(open_page: Open, lab_home: Pa
     run_id = finished_text_run(lab_home)
     write_text_checkpoint(lab_home / "none" / "other")
     at = open_page("text", view="Train", run=run_id)
-    assert at.button(key="use").label == "Write with this checkpoint"
     click(at, "use")
     assert at.segmented_control(key="view").value == "Write"
     assert at.selectbox(key="checkpoint").value == run_id
     at.number_input(key="write-length").set_value(5)
     click(at, "write")
     assert at.session_state["writing"].checkpoint.name == run_id
-    at = click(open_page("text", view="Train", run=run_id), "compare-run")
+    at = click(open_page("text", view="Train", run=run_id), "pair-run")
     assert at.segmented_control(key="view").value == "Side by side"
     assert (at.selectbox(key="pair-first").value, at.selectbox(key="pair-second").value) == (run_id, "other")
 

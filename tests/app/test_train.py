@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 
@@ -16,8 +17,11 @@ from core.common.settings import fields_of
 from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
-from core.training.recipes import RECIPES
-from tests.app.conftest import Open, click, read, sources, texts, write_checkpoint, write_three_epochs
+from core.training.kind import DIVERGED
+from core.training.recipes import RECIPES, fit_to_data
+from core.training.watched import Watched, add_answers, write_watched
+from pages.shared.train_form import GROUPS, SHOWN
+from tests.app.conftest import Open, click, read, rerun, sources, texts, write_checkpoint, write_three_epochs
 
 
 def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
@@ -56,19 +60,19 @@ def test_start_makes_exactly_the_run_that_the_recipe_describes(
 
 def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) -> None:
     at = open_page("images", view="Train")
-    at.number_input(key="epochs-simple_cnn-default").set_value(2.5)
-    at.number_input(key="seed-simple_cnn-default").set_value(7)
+    at.number_input(key="epochs-simple_cnn-quick").set_value(2.5)
+    at.number_input(key="seed-simple_cnn-quick").set_value(7)
     at.selectbox(key="device").set_value("cpu")
-    at.selectbox(key="optimizer-simple_cnn-default").set_value("sgd")
-    at.number_input(key="lr-simple_cnn-default").set_value(0.05)
-    at.checkbox(key="compile-simple_cnn-default").set_value(True)
-    at.number_input(key="snapshots-simple_cnn-default").set_value(3)
+    at.selectbox(key="optimizer-simple_cnn-quick").set_value("sgd")
+    at.number_input(key="lr-simple_cnn-quick").set_value(0.05)
+    at.checkbox(key="compile-simple_cnn-quick").set_value(True)
+    at.number_input(key="snapshots-simple_cnn-quick").set_value(3)
     at.text_input(key="run-name").set_value("My *run*")
     click(at, "start")
     run = RunStore().get(submitted[0])
     expected = {"epochs": 2.5, "seed": 7, "device": "cpu", "optimizer": "sgd", "lr": 0.05, "compile": True}
     expected |= {"snapshots": 3}
-    assert run.config == RECIPES["simple_cnn"]["default"].replace(**expected)
+    assert run.config == RECIPES["simple_cnn"]["quick"].replace(**expected)
     assert run.name == "My *run*"
     assert "My \\*run\\*" in sources(at)
 
@@ -87,10 +91,10 @@ def test_every_field_that_means_something_has_a_widget_with_its_explanation(
 @pytest.mark.parametrize(
     ("task", "preset", "field", "label", "value"),
     [
-        ("images", "simple_cnn-default", "epochs", "Epochs", -1.0),
-        ("images", "simple_cnn-default", "crop_padding", "Crop shift", 99),
-        ("images", "simple_cnn-default", "snapshots", "Snapshots", 51),
-        ("images", "simple_cnn-default", "lr", "Learning rate", 0.0),
+        ("images", "simple_cnn-quick", "epochs", "Epochs", -1.0),
+        ("images", "simple_cnn-quick", "crop_padding", "Crop shift", 99),
+        ("images", "simple_cnn-quick", "snapshots", "Snapshots", 51),
+        ("images", "simple_cnn-quick", "lr", "Learning rate", 0.0),
         ("text", "char_lstm-quick", "window", "Window", 0),
         ("text", "char_lstm-quick", "state_reset", "State reset", 1.5),
     ],
@@ -142,9 +146,11 @@ def test_an_address_finds_its_run(open_page: Open, lab_home: Path) -> None:
     assert figures["Gap"] == "+15.0 pts"
 
 
-@pytest.mark.parametrize(("button", "picker"), [("use", "checkpoint"), ("evaluate-run", "evaluated")])
+@pytest.mark.parametrize(
+    ("button", "picker"), [("use", "checkpoint"), ("evaluate-run", "evaluated"), ("compress-run", "compress-images")]
+)
 def test_a_trained_checkpoint_is_one_press_from_its_use(
-    open_page: Open, lab_home: Path, button: str, picker: str
+    open_page: Open, lab_home: Path, warm: None, button: str, picker: str
 ) -> None:
     run_id = finished_run(lab_home)
     write_checkpoint(lab_home / "none" / "other")
@@ -155,12 +161,12 @@ def test_a_trained_checkpoint_is_one_press_from_its_use(
 def test_fields_without_effect_are_greyed(open_page: Open) -> None:
     at = open_page("images", view="Train")
     grey = {"bias_lr": True, "head_lr": True, "average_decay": False, "lr": False}
-    assert {name: at.number_input(key=f"{name}-simple_cnn-default").disabled for name in grey} == grey
-    at.selectbox(key="optimizer-simple_cnn-default").set_value("muon").run()
-    assert not at.number_input(key="head_lr-simple_cnn-default").disabled
-    at.number_input(key="head_lr-simple_cnn-default").set_value(-1.0).run()
+    assert {name: at.number_input(key=f"{name}-simple_cnn-quick").disabled for name in grey} == grey
+    at.selectbox(key="optimizer-simple_cnn-quick").set_value("muon").run()
+    assert not at.number_input(key="head_lr-simple_cnn-quick").disabled
+    at.number_input(key="head_lr-simple_cnn-quick").set_value(-1.0).run()
     assert at.button(key="start").disabled
-    at.selectbox(key="optimizer-simple_cnn-default").set_value("adamw").run()
+    at.selectbox(key="optimizer-simple_cnn-quick").set_value("adamw").run()
     assert not at.button(key="start").disabled  # what is grey cannot be mended, so it does not count
 
 
@@ -168,34 +174,151 @@ def test_what_was_entered_survives_a_wrong_path_and_a_look_at_another_recipe(
     open_page: Open, submitted: list[str], tiny_dataset_folder: Path
 ) -> None:
     at = open_page("images", view="Train")
-    at.number_input(key="epochs-simple_cnn-default").set_value(7.0).run()
-    at.number_input(key="lr-simple_cnn-default").set_value(0.25).run()
+    at.number_input(key="epochs-simple_cnn-quick").set_value(7.0).run()
+    at.number_input(key="lr-simple_cnn-quick").set_value(0.25).run()
     at.selectbox(key="dataset").set_value("A folder of mine").run()
     at.text_input(key="folder").set_value("/nowhere").run()
-    at.selectbox(key="recipe-simple_cnn").set_value("quick").run()
     at.selectbox(key="recipe-simple_cnn").set_value("default").run()
+    at.selectbox(key="recipe-simple_cnn").set_value("quick").run()
     at.text_input(key="folder").set_value(str(tiny_dataset_folder)).run()
     click(at, "start")
     config = RunStore().config(submitted[0])
-    assert (config.recipe, config.epochs, config.lr) == ("default", 7.0, 0.25)
+    assert (config.recipe, config.epochs, config.lr) == ("quick", 7.0, 0.25)
 
 
-def test_the_time_of_a_folder_is_known_once_a_run_has_counted_its_images(
-    open_page: Open, lab_home: Path, tiny_dataset_folder: Path
+def test_epochs_follow_the_size_of_the_data_until_a_person_says_otherwise(
+    open_page: Open, tiny_dataset_folder: Path
 ) -> None:
-    at = open_page("images", view="Train")
+    at = open_page("images", view="Train", dataset="folder")
     at.selectbox(key="device").set_value("cpu")
-    at.selectbox(key="dataset").set_value("A folder of mine").run()
+    epochs = at.number_input(key="epochs-simple_cnn-quick")
+    assert epochs.value == 3
     at.text_input(key="folder").set_value("/nowhere").run()
     assert "There is no folder /nowhere" in read(at.error[0].value)
     assert at.button(key="start").disabled
     at.text_input(key="folder").set_value(f"{tiny_dataset_folder}/").run()
-    assert "unknown until" in texts(at)
-    card = write_checkpoint(lab_home / "none" / "earlier")
-    data = dataclasses.replace(card.dataset, name=f"folder:{tiny_dataset_folder}", sizes={"train": 162})
-    (lab_home / "none" / "earlier" / "card.json").write_text(dataclasses.replace(card, dataset=data).to_json())
-    at.run()
-    assert "Time: about" in texts(at)
+    fitted = fit_to_data(RECIPES["simple_cnn"]["quick"], 162)
+    assert at.number_input(key="epochs-simple_cnn-quick").value == fitted.epochs > 100
+    assert at.number_input(key="eval_every-simple_cnn-quick").value == fitted.eval_every > 10
+    assert "Suggested for 162 training images: 300 epochs instead of the recipe's 3 on CIFAR-10." in texts(at)
+    assert "Time: about" in texts(at), "the images are counted"
+    assert "72.6" not in texts(at), "what the recipe gave was on another dataset"
+    at.number_input(key="epochs-simple_cnn-quick").set_value(4.0).run()
+    assert "Suggested for" not in texts(at)
+    assert at.number_input(key="eval_every-simple_cnn-quick").value == 1, "so few epochs have an evaluation each"
+    at.selectbox(key="dataset").set_value("cifar10").run()
+    assert at.number_input(key="epochs-simple_cnn-quick").value == 4
+    assert "72.6" not in texts(at), "nor with so many epochs"
+    click(at, "back-to-recipe")
+    assert at.number_input(key="epochs-simple_cnn-quick").value == 3
+    assert "This run: 3 epochs" in texts(at)
+    assert "72.6" in texts(at)
+    assert not [button for button in at.button if button.key == "back-to-recipe"]
+
+
+def test_every_field_has_one_place_in_the_form() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted([*SHOWN, *grouped]) == sorted(fields_of(TrainConfig))
+
+
+def test_a_group_says_what_was_changed_in_it(open_page: Open) -> None:
+    at = open_page("images", view="Train")
+    assert [box.label for box in at.expander if box.label.startswith("Optimizer")] == ["Optimizer"]
+    at.selectbox(key="optimizer-simple_cnn-quick").set_value("muon").run()
+    at.number_input(key="head_lr-simple_cnn-quick").set_value(0.5).run()
+    at.number_input(key="cutout-simple_cnn-quick").set_value(4).run()
+    titles = [box.label for box in at.expander]
+    assert "Optimizer · 2 changed" in titles
+    assert "Augmentation · 1 changed" in titles
+    assert "Changed, with the recipe's value: Optimizer (adamw), Rate of the head (0)." in texts(at)
+    at.selectbox(key="optimizer-simple_cnn-quick").set_value("sgd").run()
+    assert "Optimizer · 1 changed" in [box.label for box in at.expander], "what is idle does not count"
+    click(at, "back-to-recipe")
+    assert not [box.label for box in at.expander if "changed" in box.label]
+
+
+def test_the_address_carries_model_recipe_and_dataset(open_page: Open) -> None:
+    at = open_page("images", view="Train", model="fast_resnet", recipe="long", dataset="folder")
+    boxes = ("model", "recipe-fast_resnet", "dataset")
+    assert [at.selectbox(key=key).value for key in boxes] == ["fast_resnet", "long", "A folder of mine"]
+    at.selectbox(key="model").set_value("simple_cnn").run()
+    at.selectbox(key="recipe-simple_cnn").set_value("textbook").run()
+    assert (at.query_params["recipe"], at.query_params["dataset"]) == ("textbook", "folder")
+    at.selectbox(key="model").set_value("resnet18").run()
+    assert not at.warning, "a recipe of another model stands for the first"
+    assert at.selectbox(key="recipe-resnet18").value == "quick"
+    at = open_page("images", view="Train", recipe="![x](http:evil.example)")
+    assert "There is no recipe" in read(at.warning[0].value)
+    assert at.selectbox(key="recipe-simple_cnn").value == "quick"
+
+
+def with_status(lab_home: Path, run_id: str, **status: object) -> str:
+    path = lab_home / "runs" / run_id / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | status))
+    st.cache_resource.clear()
+    return run_id
+
+
+def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    at = open_page("images", view="Train", run=run_id)
+    assert "## 75.0% of validation images right; guessing gives 10%" in texts(at)
+    assert "A validation figure: the dataset has no test images." in texts(at)
+    at = open_page("images", view="Train", run=with_status(lab_home, run_id, test_accuracy=0.7124))
+    assert "## 71.2% of test images right; guessing gives 10%" in texts(at)
+    assert "A validation figure" not in texts(at)
+
+
+def test_the_watched_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    folder = lab_home / "runs" / run_id
+    at = open_page("images", view="Train", run=run_id)
+    assert "images right**" not in texts(at), "an older run has none"
+    pixels = np.zeros((3, 32, 32, 3), np.uint8)
+    classes, hostile = ("ant", "bee", "![x](http:evil.example)"), "![x](http:evil.example)"
+    write_watched(folder, Watched(split="test", pixels=pixels, labels=("ant", "bee", hostile), classes=classes))
+    for epoch, answers in ((0, [0, 1, 0]), (2, [0, 1, 2])):
+        add_answers(folder, 10 * epoch, epoch, answers)
+    at = rerun(at)
+    # Those of the checkpoint, which says that it is of step 0.
+    assert (
+        "**2 of 3 test images right** with the kept weights, of epoch 0. It trains on the validation images too."
+        in texts(at)
+    )
+    assert "![" not in sources(at)
+    assert ":material/close: ant, not" in sources(at)
+    (folder / "answers.jsonl").write_text('{"step": 0, "epoch": 1, "answers": [0, 1, 99]}')
+    assert "images right**" not in texts(rerun(at)), "nor has a damaged one"
+
+
+def test_edit_and_run_again_opens_the_form_as_the_run_was_made(
+    open_page: Open, lab_home: Path, submitted: list[str], tiny_dataset_folder: Path
+) -> None:
+    changed = {"epochs": 5.0, "lr": 0.25, "cutout": 4, "seed": 3, "device": "cpu", "average": "none", "keep": "last"}
+    run_id = finished_run(lab_home, dataset=f"folder:{tiny_dataset_folder}", **changed)
+    at = click(open_page("images", view="Train", run=run_id), "edit-run")
+    assert "run" not in at.query_params
+    assert "#### New run" in texts(at)
+    click(at, "start")
+    assert RunStore().config(submitted[0]) == RunStore().config(run_id)
+    other = finished_run(lab_home, model_config={"widths": [8, 8]})
+    at = open_page("images", view="Train", run=other)
+    assert not [button for button in at.button if button.key == "edit-run"], "the form has no field for this"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (f"{DIVERGED} at step 3.", f"{DIVERGED} at step 3. Learning rate was 9; the recipe's is 0.006."),
+        ("batch_size=128 is not valid: x.", "batch_size=128 is not valid: x."),  # the recipe has the same
+        ("The disk is full.", "The disk is full."),
+    ],
+)
+def test_after_a_failure_the_recipe_is_a_way_out(open_page: Open, lab_home: Path, message: str, said: str) -> None:
+    run_id = with_status(lab_home, finished_run(lab_home, lr=9.0), status="failed", message=message)
+    at = open_page("images", view="Train", run=run_id)
+    assert [read(error.value) for error in at.error] == [said]
+    assert at.button(key="edit-run")
 
 
 def test_a_link_brings_a_snapshot_and_the_list_does_not(open_page: Open, lab_home: Path) -> None:
@@ -209,10 +332,10 @@ def test_a_link_brings_a_snapshot_and_the_list_does_not(open_page: Open, lab_hom
 
 def test_what_snapshots_cost_is_said_where_they_are_kept(open_page: Open) -> None:
     at = open_page("images", view="Train")
-    assert "7 × 170 kB, about 1.2 MB on disk" in texts(at)
-    at.number_input(key="epochs-simple_cnn-default").set_value(3.0).run()
     assert "3 × 170 kB, about 509 kB on disk" in texts(at), "there are two evaluations before the last"
-    at.number_input(key="snapshots-simple_cnn-default").set_value(0).run()
+    at.number_input(key="epochs-simple_cnn-quick").set_value(40.0).run()
+    assert "7 × 170 kB, about 1.2 MB on disk" in texts(at)
+    at.number_input(key="snapshots-simple_cnn-quick").set_value(0).run()
     assert "on disk" not in texts(at)
     at.selectbox(key="model").set_value("fast_resnet").run()
     at.selectbox(key="recipe-fast_resnet").set_value("long").run()

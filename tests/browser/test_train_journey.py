@@ -24,7 +24,7 @@ def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
     choose(page, "model", "Simple CNN")
     choose(page, "dataset", "A folder of mine")
     enter(page, "folder", str(folder))
-    enter(page, "epochs-simple_cnn-default", epochs)
+    enter(page, "epochs-simple_cnn-quick", epochs)
     page.get_by_text("Advanced", exact=True).click()
     enter(page, "run-name", name)
     press(page, "start")
@@ -105,11 +105,11 @@ def test_a_second_run_waits_its_turn(page: Page, lab: Lab, tiny_dataset_folder: 
 def test_a_wrong_setting_is_answered_in_a_sentence(page: Page) -> None:
     page.goto("/images?view=Train")
     choose(page, "model", "Simple CNN")
-    enter(page, "epochs-simple_cnn-default", "-1")
+    enter(page, "epochs-simple_cnn-quick", "-1")
     alert = page.get_by_test_id("stAlert").first
     expect(alert).to_contain_text("Epochs must be")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_disabled()
-    enter(page, "epochs-simple_cnn-default", "2")
+    enter(page, "epochs-simple_cnn-quick", "2")
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()
 
 

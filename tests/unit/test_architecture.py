@@ -144,7 +144,7 @@ def test_a_room_of_the_pages_imports_itself_and_what_is_shared() -> None:
 def test_the_script_of_a_visit_has_no_folder_called_pages_beside_it() -> None:
     """One would make Streamlit's first session start in its old multipage mode, which greets a link to any page but
     Home with "Page not found": see tests/browser/test_cold_start.py."""
-    assert 'st.App("pages/main.py")' in (ROOT / "streamlit_app.py").read_text()
+    assert 'st.App("pages/main.py",' in (ROOT / "streamlit_app.py").read_text()
     assert not (ROOT / "pages" / "pages").exists()
     assert sorted(path.name for path in (ROOT / "pages").glob("*.py")) == ["__init__.py", "main.py"]
 

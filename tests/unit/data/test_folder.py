@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.common import progress
 from core.common.errors import LabError
-from core.data import ImageDataset, check_layout, dataset_status, folder, load_dataset
+from core.data import ImageDataset, check_layout, dataset_sizes, dataset_status, folder, load_dataset
 from tests.unit.failures import failing, refusal
 
 
@@ -60,6 +60,7 @@ def test_missing_splits_are_a_stratified_tenth_each(tmp_path: Path) -> None:
     assert np.bincount(dataset.test.labels).tolist() == [3, 2, 1]
     assert np.bincount(dataset.validation.labels).tolist() == [3, 2, 1]
     assert np.bincount(dataset.train.labels).tolist() == [24, 16, 1]
+    assert dataset_sizes(dataset.card.name) == dataset.card.sizes, "they are counted without loading"
     parts = [colours(split.images) for split in (dataset.train, dataset.validation, dataset.test)]
     assert len(parts[0] | parts[1] | parts[2]) == 53, "no image is lost and none is in two splits"
     for split in (dataset.train, dataset.validation, dataset.test):
@@ -74,7 +75,7 @@ def test_given_splits_are_taken_as_they_are(validation: str, tmp_path: Path) -> 
     for split, count in (("train", 4), ("test", 3), (validation, 2)):
         write_classes(tmp_path / split, {"ant": count, "bee": count})
     dataset = load(tmp_path)
-    assert dataset.card.sizes == {"train": 8, "validation": 4, "test": 6}
+    assert dataset_sizes(dataset.card.name) == dataset.card.sizes == {"train": 8, "validation": 4, "test": 6}
     assert dataset.card.split == "From folders of their own: train, validation, test."
     for split in ("train", "test", validation):
         write_classes(tmp_path / "few" / split, {"ant": 1, "bee": 1})

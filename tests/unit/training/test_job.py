@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from core.checkpoints.store import list_checkpoints, load_checkpoint, read_card
+from core.data import load_images
+from core.inference.images import classify
+from core.inference.kept import kept_evaluation
 from core.jobs import RunStore
 from core.jobs.metrics import METRICS
 from core.jobs.store import STATE, STOP
 from core.training.config import TrainConfig
+from core.training.watched import ANSWERS, read_answers
 from tests.unit.in_process import finish
 from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_rows
 
@@ -112,6 +120,32 @@ def test_a_finished_run_tells_what_it_was_and_gave(store: RunStore, calm: str, c
     assert (card.title, card.metrics["test_accuracy"], card.metrics["test_images"]) == ("calm", accuracy, 60)
     assert card.metrics["test_interval"][0] <= accuracy <= card.metrics["test_interval"][1]
     assert card.calibration.energy_threshold is not None
+
+
+def test_what_a_run_says_to_its_watched_images_is_kept(store: RunStore, calm: str, cut: str) -> None:
+    for run_id in (calm, cut):
+        folder = store.folder(run_id)
+        rows = [json.loads(line) for line in (folder / ANSWERS).read_text().splitlines()]
+        assert {row["step"] for row in rows} == {row["step"] for row in store.metrics(run_id) if row["kind"] == "eval"}
+        card = read_card(folder / "best")
+        found = read_answers(folder, card.step)
+        assert found is not None
+        assert (found.split, found.step, len(found.images)) == ("validation", card.step, 12)
+        validation = load_images(card.dataset.name).validation
+        pixels = [np.asarray(Image.open(io.BytesIO(image)))[::3, ::3] for image in found.images]
+        places = [int(np.flatnonzero((validation.images == each).all((1, 2, 3)))[0]) for each in pixels]
+        assert len(set(places)) == 12
+        classes = card.image_data.classes
+        assert found.labels == tuple(classes[label] for label in validation.labels[places])
+        said = classify(load_checkpoint(str(folder / "best")), validation.images[places], tta="none")
+        assert found.answers == tuple(answer.top[0][0] for answer in said)
+
+
+def test_a_finished_run_leaves_its_whole_evaluation(store: RunStore, calm: str) -> None:
+    card = read_card(store.folder(calm) / "best")
+    kept = kept_evaluation(card)
+    assert kept is not None
+    assert (kept.accuracy, kept.n) == (card.metrics["test_accuracy"], 60)
 
 
 def test_rows_are_complete_and_seconds_grow_over_a_resume(store: RunStore, cut: str) -> None:

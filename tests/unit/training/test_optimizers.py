@@ -9,7 +9,14 @@ from torch import nn
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.optimizers import Average, Muon, build_optimizers, lr_factor, orthogonalise
-from core.training.recipes import MEASURED, RECIPES, describe_recipe
+from core.training.recipes import (
+    FEWEST_EVALUATIONS,
+    MEASURED,
+    MOST_EPOCHS,
+    RECIPES,
+    describe_recipe,
+    fit_to_data,
+)
 
 
 def test_orthogonalise_keeps_directions_and_levels_singular_values() -> None:
@@ -109,6 +116,21 @@ def test_rates_of_their_own_go_to_those_optimizers_that_say_so(optimizer: str, b
     assert rates[id(model.conv1.bias)] == bias
     assert rates[id(model.head.weight)] == head
     assert rates[id(model.conv1.weight)] == 0.01
+
+
+def test_a_recipe_takes_as_many_steps_on_other_data() -> None:
+    quick = RECIPES["simple_cnn"]["quick"]
+    for examples in (1000, 5000, 20_000):
+        fitted = fit_to_data(quick, examples)
+        assert fitted.epochs * (examples // 128) == pytest.approx(3 * (45_000 // 128), rel=0.06)
+        assert fitted.eval_every >= quick.eval_every
+        assert fitted.replace(epochs=3, eval_every=1) == quick, "nothing else is touched"
+    assert fit_to_data(quick, 45_000) == quick
+    assert fit_to_data(quick, 10**6).epochs == 1, "everything is seen once"
+    few = fit_to_data(quick, 100)
+    assert (few.epochs, few.epochs / few.eval_every) == (MOST_EPOCHS, FEWEST_EVALUATIONS)
+    text = RECIPES["char_lstm"]["quick"]
+    assert fit_to_data(text, 100_000).epochs == pytest.approx(10 * text.epochs, rel=0.06)
 
 
 def test_every_recipe_is_described() -> None:

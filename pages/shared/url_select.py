@@ -1,0 +1,48 @@
+"""A select box whose choice stands in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.common.errors import LabError
+from pages.shared.url import linked, write_url
+
+
+def url_select(
+    label: str,
+    options: Sequence[str],
+    key: str,
+    param: str,
+    *,
+    titles: Callable[[str], str] = str,
+    named: Mapping[str, str] | None = None,
+    elsewhere: Sequence[str] = (),
+    **settings: Any,
+) -> str:
+    """One of `options`, the first by default; `?param=` carries it.
+
+    param: empty leaves the address alone. named: short words of the address -> the options that they name. elsewhere: what is
+    no option now and was one beside another choice: it stands for the default.
+    """
+    words = dict(named or {})
+    if not param:
+        return str(st.selectbox(label, options, format_func=titles, key=key, **settings))
+
+    def parse(text: str) -> str:
+        option = words.get(text, text)
+        if option in options or option in elsewhere:
+            return option if option in options else options[0]
+        shown = ", ".join(next((word for word in words if words[word] == name), name) for name in options)
+        raise LabError(f"There is no {label.lower()} {text[:60]!r} here: the link may name {shown}.")
+
+    linked(param, key, parse, options[0])
+    # Said again in each run: of one that was cut short the browser may not know yet what it chose.
+    state = st.session_state
+    state[key] = state[key] if state[key] in options else options[0]
+    chosen = str(st.selectbox(label, options, format_func=titles, key=key, **settings))
+    text = next((word for word in words if words[word] == chosen), chosen)
+    write_url(param, key, text if chosen != options[0] or st.query_params.get(param) == text else None)
+    return chosen
