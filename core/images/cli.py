@@ -112,6 +112,8 @@ def evaluate(
     low, high = result.interval
     print(f"accuracy: {result.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, {result.n:,} {split} images)")
     print(f"cross-entropy: {result.loss_nats:.4f} nats; calibration error: {result.ece:.2%}; tta: {result.tta}")
+    if (counted := sum(item.n for item in result.calibration)) < result.n:
+        print(f"Cross-entropy and calibration error are of the {counted:,} images it was not calibrated on.")
     rows = [
         {
             "class": item.label,
