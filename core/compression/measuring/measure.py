@@ -20,6 +20,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.devices import cores
 from core.common.errors import LabError
 from core.common.progress import Progress, no_progress
+from core.common.values import wilson
 from core.compression.measuring.comparable import check_comparable
 from core.compression.measuring.counting import layers_of_images, zeros_of
 from core.compression.measuring.latency import interleaved, peak_memory, torch_threads
@@ -31,7 +32,7 @@ from core.compression.recipe import ORIGINAL
 from core.compression.results import SUBJECTS, Latency, Measurement
 from core.data import Dataset, ImageDataset, TextDataset
 from core.data.dataset import Split
-from core.inference.evaluation import calibrate, held_out, measure_calibration, wilson
+from core.inference.evaluation import calibrate, held_out, measure_calibration
 from core.inference.images import logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.models import clone_model
