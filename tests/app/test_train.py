@@ -146,11 +146,9 @@ def test_an_address_finds_its_run(open_page: Open, lab_home: Path) -> None:
     assert figures["Gap"] == "+15.0 pts"
 
 
-@pytest.mark.parametrize(
-    ("button", "picker"), [("use", "checkpoint"), ("evaluate-run", "evaluated"), ("compress-run", "compress-images")]
-)
+@pytest.mark.parametrize(("button", "picker"), [("use", "checkpoint"), ("evaluate-run", "evaluated")])
 def test_a_trained_checkpoint_is_one_press_from_its_use(
-    open_page: Open, lab_home: Path, warm: None, button: str, picker: str
+    open_page: Open, lab_home: Path, button: str, picker: str
 ) -> None:
     run_id = finished_run(lab_home)
     write_checkpoint(lab_home / "none" / "other")
