@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from core.common.commands import Detach, Json, RunId, RunName, takes_settings
+from core.common.commands import Detach, Json, RunId, RunName, changed_settings, command_line, takes_settings
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
 from core.common.settings import fields_of
@@ -52,6 +52,14 @@ def train(
     config = config.replace(dataset=_dataset(config))
     engine = LocalEngine()
     return _start(engine, engine.store.create(config, name), detach, as_json)
+
+
+def command_of(config: TrainConfig) -> str:
+    """The command that trains like this."""
+    recipe = config.recipe if config.recipe in RECIPES.get(config.model, {}) else "default"
+    changed = changed_settings(config, get_recipe(config.model, recipe))
+    known = {name: value for name, value in changed.items() if name not in ("model", "recipe")}
+    return command_line("train", model=config.model, recipe=recipe, **known)
 
 
 def resume(run_id: RunId, /, *, detach: Detach = False, as_json: Json = False) -> int:

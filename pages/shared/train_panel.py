@@ -17,9 +17,11 @@ from core.training.watched import read_answers
 from pages.shared.downloads import checkpoint_zip
 from pages.shared.elements import SAVE_AND_RESET, download, show_figure, show_image
 from pages.shared.registry import switch_page
+from pages.shared.report import report_button
 from pages.shared.resources import dark, store
 from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
+from pages.shared.run_report import run_report
 from pages.shared.tables import file_stem
 from pages.shared.text import VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
@@ -88,23 +90,29 @@ def _card(run: Run) -> Card | None:
 
 
 def _answer(run: Run) -> None:
-    """How often its best checkpoint is right, beside chance; on test images once that was measured."""
-    card = _card(run)
-    test, validation = run.figure("test_accuracy"), run.figure("best_val_accuracy")
-    if card is None or (test is None and (validation is None or run.config.train_on != "train")):
+    """The sentence, and where its figure is not what one would expect, why."""
+    said = answer_words(run)
+    if not said:
         return
-    if card.task == "text":
-        chance, what = 1 / len(card.text_data.vocabulary), "of validation characters right"
-    else:
-        chance, what = 1 / len(card.image_data.classes), f"of {'validation' if test is None else 'test'} images right"
-    figure = validation if test is None else test
-    so_far = "So far " if run.active else ""
-    st.markdown(f"## {so_far}{_percent(figure)} {what}; guessing gives {100 * chance:.2g}%")
-    if card.task == "images" and test is None and not run.active:
+    st.markdown(f"## {'So far ' if run.active else ''}{said}")
+    if run.task == "images" and run.figure("test_accuracy") is None and not run.active:
         why = (
             "the dataset has no test images" if run.status == "finished" else "only a finished run is measured on test"
         )
         st.caption(f"A validation figure: {why}.")
+
+
+def answer_words(run: Run) -> str:
+    """How often its best checkpoint is right, beside chance, on test images once that was measured; empty before."""
+    card = _card(run)
+    test, validation = run.figure("test_accuracy"), run.figure("best_val_accuracy")
+    if card is None or (test is None and (validation is None or run.config.train_on != "train")):
+        return ""
+    if card.task == "text":
+        chance, what = 1 / len(card.text_data.vocabulary), "of validation characters right"
+    else:
+        chance, what = 1 / len(card.image_data.classes), f"of {'validation' if test is None else 'test'} images right"
+    return f"{_percent(validation if test is None else test)} {what}; guessing gives {100 * chance:.2g}%"
 
 
 def _live(run: Run) -> None:
@@ -132,6 +140,7 @@ def _buttons(run: Run) -> None:
                 switch_page(page, **query | ({PARAM: run.id} if page == run.task else {}))
         if not run.active:
             download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
+            report_button(lambda: run_report(run, answer_words(run)), f"{run.name}-report", key="run")
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"

@@ -6,8 +6,9 @@ import streamlit as st
 
 from core.common.devices import likely_device
 from core.common.errors import LabError
-from core.data import dataset_status
+from core.data import dataset_status, dataset_title
 from core.jobs.store import MAX_NAME
+from core.models import MODELS
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.kind import TRAIN
@@ -57,30 +58,34 @@ def _others(run_id: str) -> None:
 
 def _new_run(task: str, *, in_address: bool = True) -> None:
     config = None
-    form, below, verdict = st.container(), st.container(), st.container()
-    with below.expander("Advanced"):
+    top, form = (
+        st.container(),
+        st.container(),
+    )  # what a press starts and how long that takes stand first, on a phone too
+    with st.expander("Advanced"):
         st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=MAX_NAME)
         advanced = st.container(gap="xsmall")
     try:
         with form:
             config = train_form(advanced, task, in_address=in_address)
-        verdict.caption(escape_markdown(_expectation(config)))
+        top.markdown(escape_markdown(_expectation(config)))
     except LabError as error:
-        with verdict:  # beside the button that it turns grey, wherever the field is
+        with top:  # beside the button that it turns grey, wherever the field is
             show_error(label_error(error, labels()))
-    start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
+    with top:
+        start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
 
 
 def _expectation(config: TrainConfig) -> str:
-    """How long it will take, and what has to be fetched first; says so where nobody knows."""
-    sentences = []
+    """What will be trained, how long it takes, and what has to be fetched first; says so where nobody knows."""
+    what, sentences = f"{MODELS[config.model].title} on {dataset_title(config.dataset)}", []
     seconds, examples = None, examples_of(config)
     if examples:
         seconds = estimate_seconds(config, likely_device(config.device), examples)
     if seconds is None:
-        sentences.append("Time: unknown until it was measured here; the run shows it after its first seconds.")
+        sentences.append(f"{what}: time unknown until it was measured here.")
     else:
-        sentences.append(f"Time: about {duration(seconds)} on this machine.")
+        sentences.append(f"{what}: about {duration(seconds)} on this machine.")
     try:
         status = dataset_status(config.dataset)
         if not status.ready:
@@ -91,10 +96,9 @@ def _expectation(config: TrainConfig) -> str:
 
 
 def _nothing_chosen(task: str) -> None:
-    st.markdown("**Pick a recipe and press Start training.**")
     st.markdown(
-        "The run has its own process: you may close this tab, come back by the same address or from Runs, stop it, and resume it "
-        "exactly where it was. Every page can use its checkpoint from the first evaluation on."
+        "You may close this tab: the run goes on. Come back by its address or from Runs, stop it, and resume it exactly where "
+        "it was. Every page can use its checkpoint from the first evaluation on."
     )
     try:
         recent = [run for run in runs_now() if run.task == task][:5]

@@ -1,0 +1,67 @@
+"""Every view: its answer on the first screen, wide and narrow, nothing cut, and nothing that keeps people out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.steps import no_overflow
+
+ANSWERS = {
+    "/": r"says ship · \d",
+    "/images?example=ship": r"says ship · \d",
+    "/images?view=Train": r"Start training",
+    "/images?view=Evaluate": r"\d% of 10,000 test images right",
+    "/text": r"goes on from “ROMEO:”",
+    "/text?view=Side+by+side": r"Write both",
+    "/text?view=Inside+the+RNN": r"correlation 0\.\d\d, against 0\.\d\d in an untrained network",
+    "/text?view=Train": r"Start training",
+    "/text?view=Why+this+one": r"Why “\w”, with \d",
+    "/regularization": r"With 500 images .+ helps most: 37% → 49%",
+    "/regularization?view=New+study": r"Start the study",
+    "/regularization?view=Studies": r"no studies here yet|runs",
+    "/attribution?example=ship": r"takes ship from \d+% to \d+%|Cannot tell",
+    "/attribution?view=Compare&example=ship": r"rather than",
+    "/attribution?view=Cover+by+hand&example=ship": r"ship · \d",
+    "/attribution?view=Scores": r"\d of 14 methods beat every control",
+    "/compression": r"3\.9 times as small and 3\.4 times as fast",
+    "/compression?view=New+recipe": r"Same accuracy, smaller|Smaller",
+    "/compression?view=Results": r"no results here yet|variants",
+    "/runs": r"Runs",
+}
+"""Address -> what its answer, or where there is none yet the thing to press, says."""
+FOLD_PX = 700
+SERIOUS = ("serious", "critical")
+NOT_OURS = "[data-testid=stSidebarNav]"
+"""Streamlit's own list of pages: it puts a `div` between `ul` and `li`."""
+
+
+@pytest.mark.parametrize("address", ANSWERS)
+def test_a_view_answers_on_its_first_screen_and_shuts_nobody_out(page: Page, address: str) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto(address)
+    found = page.get_by_test_id("stMain").get_by_text(re.compile(ANSWERS[address])).locator("visible=true").first
+    expect(found).to_be_visible(timeout=60_000)
+    complaints = barriers(page)
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    no_overflow(page)
+    narrow = found.bounding_box()
+    page.set_viewport_size({"width": 1280, "height": 844})
+    no_overflow(page)
+    wide = found.bounding_box()
+    assert narrow
+    assert wide
+    assert max(box["y"] + box["height"] for box in (narrow, wide)) < FOLD_PX
+    assert not complaints + barriers(page)
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds serious, a line each."""
+    found = Axe().run(page, {"exclude": [[NOT_OURS]]}, {"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{item['id']}: {node['html'][:200]}" for item in found if item["impact"] in SERIOUS for node in item["nodes"]
+    ]
