@@ -1,0 +1,34 @@
+"""The command that a report gives trains with just these settings."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.app import main
+from core.jobs import LocalEngine, RunStore
+from core.training.cli import command_of
+from core.training.config import TrainConfig
+from core.training.recipes import RECIPES, get_recipe
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "changed"),
+    [(model, recipe, {}) for model in RECIPES for recipe in RECIPES[model]]
+    + [
+        ("simple_cnn", "quick", {"epochs": 0.5, "model_config": {"widths": [8, 16]}, "seed": 7, "mixup": 0.2}),
+        ("fast_resnet", "default", {"label_smoothing": 0.0}),
+    ],
+)
+def test_it_starts_a_run_with_the_same_settings(
+    model: str, recipe: str, changed: dict[str, Any], lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalEngine, "submit", lambda engine, run_id, **_: engine.store.get(run_id))
+    config: TrainConfig = get_recipe(model, recipe).replace(**changed)
+    words = shlex.split(command_of(config))
+    assert words[:3] == ["python", "-m", "core"]
+    main([*words[3:], "--detach"])  # it is written down, and never starts
+    assert [run.config for run in RunStore().list()] == [config]
