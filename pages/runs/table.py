@@ -56,7 +56,7 @@ def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
     version = zlib.crc32(" ".join(run.id for run in runs).encode())
     opened, key = f"runs-open-{version}", f"runs-table-{version}"
     changed = linked("runs", CHOSEN, partial(_known, [run.id for run in runs]), [], write=",".join)
-    if changed or key not in st.session_state:
+    if changed or (key not in st.session_state and st.session_state[CHOSEN]):
         rows = [place for place, run in enumerate(runs) if run.id in st.session_state[CHOSEN]]
         st.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     every = st.session_state.get("runs-columns", False)

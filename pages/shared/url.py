@@ -60,8 +60,8 @@ def visit(page: str) -> Iterator[None]:
     state["link-problems-place"] = st.container()
     try:
         yield
-        # Streamlit does not tell the browser of a link within the page. What it knows already is no step.
-        _send(say=last in (None, page), again=query.to_dict() != state["url"])
+        # Streamlit does not tell the browser of a link within the page.
+        _send(say=last in (None, page), again=query.to_dict() != state["url"] and not _from_history())
     finally:
         state.pop("links", None)
         state["link-problems-place"] = None
@@ -74,11 +74,14 @@ def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None
     def run(*args: Any) -> None:
         state = st.session_state
         alone, before = "links" not in state, state.get("link-scope", "")
-        if alone and st.query_params.to_dict() != state["url"]:
-            st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
         state["link-scope"] = f"{draw.__module__}.{draw.__qualname__}"
         if alone:
+            if st.query_params.to_dict() != state["url"]:
+                st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
             state["links"] = {}
+            _offer_link()  # what stood in its place is gone
+        elif state["link-place"] is not None:
+            state["link-place"].empty()  # this fragment will write there, so Streamlit keeps it a place
         try:
             draw(*args)
             if alone:
