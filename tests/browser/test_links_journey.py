@@ -24,6 +24,7 @@ def arrived(page: Page, address: str) -> None:
     expect(page).to_have_url(re.compile(address))
     title = address.strip("/").partition("?")[0].strip("\\$").capitalize()
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    page.wait_for_timeout(300)  # until the run has begun
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     expect(page).to_have_url(re.compile(address))
 
@@ -31,6 +32,7 @@ def arrived(page: Page, address: str) -> None:
 def test_back_and_forward_restore_every_step(page: Page, lab: Lab) -> None:
     run_id = RunStore(lab.home / "runs").create(TrainConfig(), "Mine")
     page.goto("/")
+    expect(page.get_by_text("in the background")).to_have_count(0, timeout=60_000)  # whose end draws the page again
     go(page, "Images")
     press(page, "example-ship")
     expect(page).to_have_url(re.compile(r"/images\?example=ship$"))
@@ -82,7 +84,7 @@ def test_a_copied_link_opens_the_same_answer(page: Page, context: BrowserContext
     expect(page).to_have_url(re.compile(r"\?size=\d+$"))
     page.get_by_role("button", name="Copy link").click()
     page.get_by_test_id("stCode").hover()
-    page.get_by_test_id("stCodeCopyButton").click()
+    page.get_by_test_id("stCode").get_by_role("button").click()
     link = page.evaluate("navigator.clipboard.readText()")
     assert link == page.url
     stranger = browser.new_context().new_page()
