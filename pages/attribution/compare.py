@@ -13,6 +13,7 @@ from pages.attribution.query import ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.text import show_error
 from pages.shared.upload_box import example_row
+from pages.shared.url import linked, one_of
 
 CLASSES, CHECKPOINTS, EPOCHS = "Classes", "Checkpoints", "Epochs of a run"
 COMPARISONS = {CLASSES: compare_classes, CHECKPOINTS: compare_checkpoints, EPOCHS: compare_epochs}
@@ -24,8 +25,9 @@ ABOUT = {
 
 
 def compare_view() -> None:
+    linked("compare-by", "compare-by", one_of(COMPARISONS, "comparison"), CLASSES)
     by = st.segmented_control(
-        "What is compared", list(COMPARISONS), default=CLASSES, required=True, key="compare-by", bind="query-params"
+        "What is compared", list(COMPARISONS), required=True, key="compare-by", persist_state="session"
     )
     st.caption(ABOUT[by])
     answer, controls = st.columns([2.15, 1], gap="large")

@@ -25,6 +25,7 @@ from pages.attribution.slow import INLINE_S, about, background, seconds
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, one_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -67,13 +68,9 @@ def maps_of(
 
 def choose_method(key: str, default: str = "integrated_gradients") -> str:
     """One of METHODS."""
+    linked(key, key, one_of(METHODS, "method"), default)
     return st.selectbox(
-        "Method",
-        list(METHODS),
-        index=list(METHODS).index(default),
-        format_func=lambda name: METHODS[name].title,
-        key=key,
-        bind="query-params",
+        "Method", list(METHODS), format_func=lambda name: METHODS[name].title, key=key, persist_state="session"
     )
 
 

@@ -26,6 +26,7 @@ from pages.attribution.compare_cards import (
 from pages.attribution.maps import Display, number
 from pages.attribution.query import AttributionQuery
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, several_of, write_several
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -60,33 +61,31 @@ def compare_classes(asked: AttributionQuery) -> None:
 
 
 def _choose_methods() -> list[str]:
+    parse = several_of(METHODS, "method", MOST_METHODS)
+    linked("compare-methods", "compare-methods", parse, list(DEFAULT), write=write_several)
     return st.multiselect(
         "Methods",
         list(METHODS),
-        default=DEFAULT,
         max_selections=MOST_METHODS,
         format_func=lambda name: METHODS[name].title,
         key="compare-methods",
-        bind="query-params",
+        persist_state="session",
         wrap=True,
     )
 
 
 def _choose_classes(asked: AttributionQuery) -> list[str]:
-    """Another image or checkpoint begins with its two most likely classes; an address that names some wins once."""
+    """Another image or checkpoint begins with its two most likely classes."""
     question = (hash(asked.image.data), asked.reference.card.fingerprint)
-    before = st.session_state.get("compare-question")
     order = [asked.classes[place] for place in np.argsort(asked.probabilities)[::-1]]
-    st.session_state["compare-question"] = question
-    linked = CLASSES in st.query_params or CLASSES in st.session_state
-    if not linked or before not in (None, question):
-        st.session_state[CLASSES] = order[:2]
+    parse = several_of(order, "class", MOST_CLASSES)
+    linked(CLASSES, CLASSES, parse, order[:2], write=write_several, of=question)
     return st.multiselect(
         "Classes",
         order,
         max_selections=MOST_CLASSES,
         key=CLASSES,
-        bind="query-params",
+        persist_state="session",
         wrap=True,
         help="The most likely first.",
     )

@@ -29,6 +29,7 @@ from pages.shared.elements import show_figure, show_image
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, one_of
 
 SIDE_PX = 96
 """Three maps fit beside each other on a phone."""
@@ -129,10 +130,12 @@ def settled_words(epochs: Sequence[float], likeness: Sequence[float | None], *, 
 def _choose_run(asked: AttributionQuery) -> dict[str, float]:
     """Names of the run's checkpoints and their epochs. Begins with the checkpoint's own run, else with one that fits."""
     runs = _runs()
-    if st.session_state.get(RUN) not in runs:
-        own = asked.reference.name.partition("/")[0]
-        fitting = (run_id for run_id in runs if _fits(asked, next(iter(runs[run_id][1]))))
-        st.session_state[RUN] = own if own in runs else next(fitting, next(iter(runs)))
+    own = asked.reference.name.partition("/")[0]
+    fitting = (run_id for run_id in runs if _fits(asked, next(iter(runs[run_id][1]))))
+    usual = own if own in runs else next(fitting, next(iter(runs)))
+    linked("run", RUN, one_of(runs, "run"), usual)
+    if st.session_state[RUN] not in runs:
+        st.session_state[RUN] = usual
     chosen = st.selectbox(
         "Run",
         list(runs),

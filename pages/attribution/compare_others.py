@@ -16,7 +16,7 @@ from pages.shared.checkpoint_picker import accuracy
 from pages.shared.image_view import look
 from pages.shared.resources import runs_now
 from pages.shared.text import escape_markdown, unique_labels
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked
 
 PARAM, KEY, FIRST = "with", "compare-with", "compare-with-first"
 MOST = 3
@@ -67,7 +67,7 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
             except LabError as error:
                 wrong.append(error)
     default = _default(first, options)
-    if linked(PARAM, KEY, lambda _: named, default):
+    if linked(PARAM, KEY, lambda _: named, default, write=",".join):
         for error in wrong:
             st.warning(escape_markdown(error))
     elif st.session_state.get(FIRST) != first.name:
@@ -87,7 +87,6 @@ def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
         wrap=True,
         help="Checkpoints that know the same classes.",
     )
-    write_url(PARAM, KEY, None if chosen == default else ",".join(chosen))
     return [options[name] for name in chosen]
 
 

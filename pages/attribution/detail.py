@@ -18,7 +18,7 @@ from pages.attribution.slow import slow_map
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -33,7 +33,6 @@ def chosen() -> str | None:
     """The method that is looked at, ALL for the grid, None for the answer; an address that names one wins once."""
     linked(PARAM, CHOSEN, _method, None)
     found: str | None = st.session_state[CHOSEN]
-    write_url(PARAM, CHOSEN, found)
     return found
 
 

@@ -19,6 +19,8 @@ from core.common.values import signed
 from pages.shared.elements import show_image
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, linked_flag, one_of
+from pages.shared.url import number as number_from_url
 
 if TYPE_CHECKING:
     from pages.attribution.query import AttributionQuery
@@ -49,12 +51,14 @@ class Display:
 
 def display_controls() -> Display:
     """One row of controls, kept for the session."""
+    linked("opacity", "map-opacity", number_from_url(0, 100, "the opacity"), round(100 * OPACITY))
+    linked("scale", "map-percentile", one_of(PERCENTILES, "scale"), OUTLIERS)
+    linked_flag("smooth", "map-smooth")
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         opacity = st.slider(
             "Opacity",
             0,
             100,
-            round(100 * OPACITY),
             step=5,
             format="%d%%",
             key="map-opacity",
@@ -65,7 +69,6 @@ def display_controls() -> Display:
         percentile = st.segmented_control(
             "Strongest colour at",
             PERCENTILES,
-            default=OUTLIERS,
             required=True,
             format_func=lambda value: f"{value:g}%",
             key="map-percentile",

@@ -12,16 +12,16 @@ from core.attribution.networks import float_twin_note
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.images.figures import percent
+from pages.attribution.settings import settings_link
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import InputImage, show_input, show_test_image, upload_box
-from pages.shared.url import linked, write_url
+from pages.shared.upload_box import InputImage, upload_box
+from pages.shared.url import linked, one_of
 from pages.shared.warmup import until_ready
 
-TARGET, BASELINE, IMAGE = "why-class", "why-baseline", "image"
-UNNAMED, ASKED = "image-without-address", "image-visit"
+TARGET, BASELINE = "why-class", "why-baseline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,9 +71,8 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
     reference = reference or ask_checkpoint()
     if reference is None:
         return None
-    _from_address()
+    settings_link()
     image = upload_box(reference.card.dataset)
-    _to_address(image)
     if image is None:
         return None
     until_ready(everything=True)
@@ -97,49 +96,18 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
     )
 
 
-def _from_address() -> None:
-    """`?image=17` opens test image 17, and Back to an address without it what was shown there."""
-    if linked(IMAGE, IMAGE, _test_index, None):
-        if st.session_state[IMAGE] is not None:
-            show_test_image(st.session_state[IMAGE])
-        else:
-            show_input(st.session_state.get(UNNAMED))
-
-
-def _test_index(text: str) -> int:
-    if not text.isdecimal() or len(text) > 6:
-        raise LabError(f"{text[:60]} is no number of a test image: choose one under Test set.")
-    return int(text)
-
-
-def _to_address(image: InputImage | None) -> None:
-    """The address names an image of the test set that was chosen here. One that is brought from another page has no name: to
-    name it would be one more step in the browser's history."""
-    number = None if image is None or image.number is None else str(image.number)
-    if number is None and st.session_state["source"] == "Test set":
-        return  # the images are not on this machine yet
-    visit, named = st.session_state["visit"], st.query_params.get(IMAGE)
-    if number is None or (named is None and st.session_state.get(ASKED) != visit):
-        st.session_state[UNNAMED] = image
-    st.session_state[ASKED] = visit
-    write_url(IMAGE, IMAGE, None if image == st.session_state.get(UNNAMED) and named != number else number)
-
-
 def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[float, ...]) -> int:
-    """Another image starts with what the network says of it; an address that names a class wins once."""
+    """Another image starts with what the network says of it."""
     classes = reference.card.image_data.classes
     question = (hash(image.data), classes)
     order = [int(place) for place in np.argsort(probabilities)[::-1]]
-    if st.session_state.get("why-question") != question:
-        st.session_state["why-question"] = question
-        st.session_state[TARGET] = order[0]
 
     def place_of(label: str) -> int:
         if label not in classes:
             raise LabError(f"This checkpoint knows no class {label[:60]}: what it says itself is explained instead.")
         return classes.index(label)
 
-    linked("target", TARGET, place_of, order[0])
+    linked("target", TARGET, place_of, order[0], write=lambda place: classes[place], of=question)
     chosen = st.selectbox(
         "Explain the class",
         order,
@@ -148,13 +116,12 @@ def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[flo
         persist_state="session",
         help="Any class can be asked about: why this one, and why not that one?",
     )
-    write_url("target", TARGET, None if chosen == order[0] else classes[chosen])
     return int(chosen)
 
 
 def _baseline() -> str:
     names = list(BASELINES)
-    linked("baseline", BASELINE, lambda name: name if name in names else DEFAULT_BASELINE, DEFAULT_BASELINE)
+    linked("baseline", BASELINE, one_of(names, "baseline"), DEFAULT_BASELINE)
     chosen = st.selectbox(
         "Baseline",
         names,
@@ -166,7 +133,6 @@ def _baseline() -> str:
         help="Methods start from this image, or cover pixels with it. Scores keep their own baseline, so that they stay "
         "comparable.",
     )
-    write_url("baseline", BASELINE, None if chosen == DEFAULT_BASELINE else chosen)
     return str(chosen)
 
 

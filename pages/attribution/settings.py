@@ -13,6 +13,7 @@ from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from pages.shared.resources import loaded
 from pages.shared.text import label_error, show_error
+from pages.shared.url import linked
 
 LABELS = {
     "steps": "Steps on the way",
@@ -27,6 +28,40 @@ LABELS = {
 }
 WORDS = {"slic": "along the colours (SLIC)", "grid": "squares"}
 KEPT = "why-settings"
+MOST_SETTINGS = 30
+"""Read from a link."""
+
+
+def settings_link() -> None:
+    """`?settings=lime.samples:50,occlusion.window:3`: what is not as usual."""
+    if linked("settings", KEPT, _read_settings, {}, write=_write_settings):
+        for name in METHODS:
+            _show(name, st.session_state[KEPT].get(name))
+
+
+def _read_settings(text: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for part in text.split(",")[:MOST_SETTINGS]:
+        name, _, setting = part.partition(".")
+        field, _, value = setting.partition(":")
+        usual = get_method(name).settings() if name in METHODS else {}
+        if field not in usual:
+            raise LabError(f"The link sets {part[:60]!r}, which no method here knows: the usual settings are used.")
+        try:
+            found.setdefault(name, {})[field] = type(usual[field])(value)
+        except ValueError:
+            raise LabError(f"The link sets {part[:60]!r}, which is no number: the usual settings are used.") from None
+    for name, settings in found.items():
+        found[name] = get_method(name, settings).settings()  # raises LabError
+    return found
+
+
+def _write_settings(kept: dict[str, dict[str, Any]]) -> str | None:
+    parts = []
+    for name, settings in kept.items():
+        usual = get_method(name).settings()
+        parts += [f"{name}.{field}:{value}" for field, value in settings.items() if value != usual[field]]
+    return ",".join(parts) or None
 
 
 def settings_of(name: str, reference: CheckpointRef) -> dict[str, Any]:
@@ -99,9 +134,14 @@ def _options(field: str, reference: CheckpointRef) -> tuple[str, ...]:
 
 
 def _reset(name: str) -> None:
-    for field, value in get_method(name).settings().items():
-        st.session_state[f"setting-{name}-{field}"] = value
+    _show(name, None)
     _keep(name, {})
+
+
+def _show(name: str, settings: dict[str, Any] | None) -> None:
+    for field, value in get_method(name, settings).settings().items():
+        if (key := f"setting-{name}-{field}") in st.session_state:
+            st.session_state[key] = value
 
 
 def _keep(name: str, settings: dict[str, Any]) -> None:

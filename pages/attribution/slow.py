@@ -21,7 +21,7 @@ from pages.attribution.settings import settings_of
 from pages.shared import tasks
 from pages.shared.resources import loaded
 from pages.shared.text import duration, escape_markdown
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -39,10 +39,8 @@ MINE, SESSION = "why-tasks", "why-session"
 
 def wanted() -> tuple[str, ...]:
     """Slow methods that were asked for, in the order of METHODS; an address that names some wins once."""
-    linked(PARAM, WANTED, _known, ())
-    found = tuple(name for name in SLOW if name in st.session_state[WANTED])
-    write_url(PARAM, WANTED, ",".join(found) or None)
-    return found
+    linked(PARAM, WANTED, _known, (), write=lambda names: ",".join(name for name in SLOW if name in names) or None)
+    return tuple(name for name in SLOW if name in st.session_state[WANTED])
 
 
 def _known(names: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import show_image
 from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked, one_of
 
 A_PAGE = 12
 THUMBNAIL_PX = 96
@@ -49,9 +50,8 @@ def differences(made: ResultFiles, item: Measurement, key: str) -> None:
     )
     if not len(differ):
         return
-    chosen = st.segmented_control(
-        "Show", FILTERS, default=FILTERS[0], required=True, key=f"differ-{key}", persist_state="session"
-    )
+    linked("differ", f"differ-{key}", one_of(FILTERS, "part"), FILTERS[0])
+    chosen = st.segmented_control("Show", FILTERS, required=True, key=f"differ-{key}", persist_state="session")
     found = parts[chosen]
     if not len(found):
         st.caption("There is none of these.")

@@ -13,8 +13,11 @@ from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, one_of, several_of, write_several
 
 WHAT_WORDS = {"parameters": "Parameters", "macs": "Multiply-adds", "zeros": "Zeros"}
+MOST_LAYERS = 6
+"""In the figure of weights."""
 MOST_CLASSES = 3
 """Variants in the figure of classes to begin with."""
 
@@ -29,10 +32,10 @@ def layers(made: ResultFiles, key: str) -> None:
         return
     if item.model != first.model:
         st.caption("A student is another network than its teacher: layers of one name need not match.")
+    linked("what", f"what-{key}", one_of(WHAT_WORDS, "figure"), "parameters")
     what = st.segmented_control(
         "Of each layer",
         list(WHAT_WORDS),
-        default="parameters",
         required=True,
         format_func=WHAT_WORDS.__getitem__,
         key=f"what-{key}",
@@ -45,11 +48,12 @@ def layers(made: ResultFiles, key: str) -> None:
     )
     names = [layer.name for layer in (*first.layers, *item.layers) if layer.histogram]
     largest = sorted((layer for layer in first.layers if layer.histogram), key=lambda layer: -layer.parameters)[:2]
+    parse, usual = several_of(names, "layer", MOST_LAYERS), [layer.name for layer in largest]
+    linked("weights", f"histograms-{key}", parse, usual, write=write_several)
     shown = st.multiselect(
         "Weights of",
         list(dict.fromkeys(names)),
-        default=[layer.name for layer in largest],
-        max_selections=6,
+        max_selections=MOST_LAYERS,
         key=f"histograms-{key}",
         placeholder="Choose layers",
         persist_state="session",
@@ -69,12 +73,13 @@ def classes(made: ResultFiles, key: str) -> None:
     if not options:
         st.caption("Classes are compared on test images, once a variant is measured on them.")
         return
+    parse, usual = several_of(options, "variant", len(options)), options[-MOST_CLASSES:]
+    linked("variants-shown", f"damaged-{key}", parse, usual, write=write_several, of=len(options))
     shown = st.multiselect(
         "Variants",
         options,
-        default=options[-MOST_CLASSES:],
         format_func=made.label,
-        key=f"damaged-{key}-{len(options)}",
+        key=f"damaged-{key}",
         persist_state="session",
     )
     show_figure(

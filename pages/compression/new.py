@@ -16,12 +16,13 @@ from core.jobs.store import MAX_NAME
 from pages.compression.cost import cost_line
 from pages.compression.fields import LABELS
 from pages.compression.scan import scan
-from pages.compression.steps import chosen_steps, preset_cards, preset_name, steps_form
+from pages.compression.steps import chosen_steps, preset_cards, preset_key, preset_name, steps_form
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
+from pages.shared.url import linked, not_in_link, one_of
 
 TASKS = {"images": "Images", "text": "Text"}
 PARAM = "checkpoint"
@@ -46,7 +47,10 @@ def new_recipe_view() -> None:
         config = None
         try:
             steps = chosen_steps(rows)
-            config = make(reference.name, reference.card, steps, preset_name(task, steps), **advanced)
+            name = preset_name(task, steps)
+            if name != st.session_state[preset_key(task)]:
+                not_in_link("Steps that you changed are not in the link: it names the preset.")
+            config = make(reference.name, reference.card, steps, name, **advanced)
             st.markdown(cost_line(config))
         except LabError as error:
             show_error(label_error(error, LABELS | ADVANCED))
@@ -59,13 +63,13 @@ def new_recipe_view() -> None:
 
 def _task() -> str:
     """Images or text; a link that names a checkpoint decides."""
-    wanted = st.query_params.get(PARAM)
-    if wanted and "compress-task" not in st.session_state:
+    usual, wanted = "images", st.query_params.get(PARAM)
+    if wanted:
         try:
-            st.session_state["compress-task"] = find_checkpoint(wanted).card.task
+            usual = find_checkpoint(wanted).card.task
         except LabError:
             pass  # the picker says what is wrong with it
-    st.session_state.setdefault("compress-task", "images")
+    linked("task", "compress-task", one_of(TASKS, "kind of network"), usual)
     return st.segmented_control(
         "Kind of network",
         list(TASKS),
@@ -80,7 +84,8 @@ def _task() -> str:
 
 def _other_task() -> None:
     """The checkpoint of the address is of the other kind."""
-    st.query_params.pop(PARAM, None)
+    st.query_params.update({"task": st.session_state["compress-task"], PARAM: []})
+    del st.query_params[PARAM]  # the address is without it already
 
 
 def _advanced(reference: CheckpointRef) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from core.compression.analysis import short_name, winner
 from core.compression.recipe import ORIGINAL
 from core.compression.results import CompressionResult, Measurement
 from core.compression.store import read_answers, shipped_answers
+from pages.shared.url import linked, one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,12 +87,14 @@ def choose_variant(
     if network and best is not None and not made.is_here(best):
         best = next((item for item in items if item.id != ORIGINAL and made.is_here(item)), best)
     options = [item.id for item in items]
+    usual = best.id if best and best.id in options else options[0]
+    param = "network" if original else "variant"
+    linked(param, key, one_of(options, param), usual, of=len(options))  # a job that grows has another winner
     chosen = st.selectbox(
         label,
         options,
-        index=options.index(best.id) if best and best.id in options else 0,
         format_func=made.label,
-        key=f"{key}-{len(options)}",
+        key=key,
         persist_state="session",
         help="The number is that of the step which makes it, with all done that comes before it in its recipe.",
     )

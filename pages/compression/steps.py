@@ -23,11 +23,16 @@ def presets_of(task: str) -> list[str]:
     return [name for name, preset in PRESETS.items() if preset.task == task]
 
 
+def preset_key(task: str) -> str:
+    """Under which the session holds the preset that was chosen last."""
+    return f"recipe-preset-{task}"
+
+
 def preset_cards(task: str) -> None:
     """What to start from, a card each; another choice puts its steps in the place of those that are there."""
-    names, key = presets_of(task), f"recipe-preset-{task}"
+    names, key = presets_of(task), preset_key(task)
     usual = "fastest" if "fastest" in names else names[0]
-    changed = linked("preset", key, partial(_known, names), st.session_state.get(key, usual))
+    changed = linked("preset", key, partial(_known, names), usual, keep=True)
     if changed or _rows_key(task) not in st.session_state:
         _load(task, st.session_state[key])
     with st.container(horizontal=True, gap="small"):
@@ -120,7 +125,7 @@ def _new(step: Step) -> Row:
 
 
 def _load(task: str, name: str) -> None:
-    st.session_state[f"recipe-preset-{task}"] = name
+    st.session_state[preset_key(task)] = name
     st.session_state[_rows_key(task)] = [_new(step) for step in PRESETS[name].steps]
 
 

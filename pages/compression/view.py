@@ -23,6 +23,7 @@ from pages.compression.result_files import ResultFiles
 from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
+from pages.shared.url import linked, one_of
 
 COSTS = {
     "stored_bytes": "Stored",
@@ -70,7 +71,13 @@ def compress_view(made: ResultFiles, key: str) -> None:
     st.markdown(f"## {escape_markdown(answer(result))}")
     cards(made, key)
     _image(result, key)
-    folded("All variants", partial(_table, result, key), key=f"variants-{key}", icon=":material/table_rows:")
+    folded(
+        "All variants",
+        partial(_table, result, key),
+        key=f"variants-{key}",
+        param="variants",
+        icon=":material/table_rows:",
+    )
     tabs = {
         "Layers": layers,
         "Classes": classes,
@@ -86,6 +93,7 @@ def compress_view(made: ResultFiles, key: str) -> None:
         "Layers, speed, files" if result.task == "text" else "Layers, classes, same image, files",
         lambda: open_tab(shown, key=f"tabs-{key}"),
         key=f"more-{key}",
+        param="more",
         icon=":material/query_stats:",
     )
 
@@ -100,9 +108,8 @@ def _table(result: CompressionResult, key: str) -> None:
     """Every variant, some columns at a time."""
     st.markdown(escape_markdown(headline(result)))
     found = compress_table(result)
-    shown = st.segmented_control(
-        "Columns", list(COLUMNS), default="Main", required=True, key=f"columns-{key}", persist_state="session"
-    )
+    linked("columns", f"columns-{key}", one_of(COLUMNS, "group of columns"), "Main")
+    shown = st.segmented_control("Columns", list(COLUMNS), required=True, key=f"columns-{key}", persist_state="session")
     show_table({name: found[name] for name in COLUMNS[shown] if name in found}, key=f"variants-{key}")
     st.caption(TEXT if result.task == "text" else IMAGES)
     st.caption(_how(result))
@@ -143,10 +150,10 @@ def _original(result: CompressionResult) -> str:
 def _image(result: CompressionResult, key: str) -> None:
     """Cost against accuracy, the cost as the viewer likes."""
     options = [cost for cost in COSTS if result.task != "text" or cost.endswith("bytes")]
+    linked("cost", f"cost-{key}", one_of(options, "cost"), "size_bytes")
     cost = st.segmented_control(
         "Cost",
         options,
-        default="size_bytes",
         required=True,
         format_func=COSTS.__getitem__,
         label_visibility="collapsed",

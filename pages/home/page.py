@@ -12,6 +12,7 @@ from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.run_controls import job_line, train_links
 from pages.shared.sidebar import active_runs, device_line
 from pages.shared.text import escape_markdown, size
+from pages.shared.url import page_title
 
 BOTTLENECKS = {
     "Data": (
@@ -84,7 +85,7 @@ def rooms() -> None:
                 page_link(room.name, room.question)
 
 
-st.title("Bottleneck Lab")
+page_title("Bottleneck Lab")
 shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
 picture, line = st.columns([3, 2], gap="large")
 for column, task, draw, key, label, icon in (

@@ -22,7 +22,7 @@ from pages.shared.report import report_button
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, example_row, upload_box
-from pages.shared.url import write_url
+from pages.shared.url import linked
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -57,14 +57,9 @@ def classify_view() -> None:
 
 def _second(first: CheckpointRef) -> CheckpointRef | None:
     """The checkpoint to compare with, if that is wanted: `?second=` says so too."""
-    state = st.session_state
-    if state.get("compare-visit") != state["visit"]:
-        state["compare-visit"] = state["visit"]
-        if "second" in st.query_params:
-            state["compare"] = True
+    linked("second", "compare", bool, False, write=lambda _: None)
     if st.toggle("Compare with a second checkpoint", key="compare", persist_state="session"):
-        return checkpoint_picker("Second checkpoint", "second", param="second", other=first.name)
-    write_url("second", "second", None)
+        return checkpoint_picker("Second checkpoint", "second", param="second", other=first.name, always=True)
     return None
 
 

@@ -23,6 +23,7 @@ from pages.shared.elements import show_figure
 from pages.shared.registry import page_link
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
+from pages.shared.url import linked, one_of, several_of, write_several
 
 METRIC_PX = 160
 SHOWN = 4
@@ -38,10 +39,10 @@ def sizes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
         return
     titles = {row.arm: row.title for row in rows if row.arm != BASELINE}
     best = sorted(titles, key=lambda arm: -max(row.verdict.effect or -1.0 for row in rows if row.arm == arm))[:SHOWN]
+    linked("arms-shown", f"shown-{key}", several_of(titles, "arm", len(titles)), best, write=write_several)
     shown = st.multiselect(
         "Arms",
         list(titles),
-        default=best,
         format_func=lambda arm: _unique(titles, arm),
         key=f"shown-{key}",
         wrap=True,
@@ -77,6 +78,7 @@ def strength(result: StudyResult, size: int, key: str) -> None:
         )
         return
     left, right = st.columns(2, gap="medium")
+    linked("technique", f"technique-{key}", one_of(several, "technique"), several[0])
     name = left.selectbox(
         "Technique",
         several,
@@ -87,8 +89,11 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     found = points[name]
     options = [plain_number(point.strength) for point in found]
     best = max(range(len(found)), key=lambda place: found[place].val_mean)
+    linked("strength", f"strength-{key}", one_of(options, "strength"), options[best], of=(size, name))
+    if st.session_state[f"strength-{key}"] not in options:  # the study has grown
+        st.session_state[f"strength-{key}"] = options[best]
     picked = right.select_slider(
-        f"Strength ({TECHNIQUES[name].unit})", options, value=options[best], key=f"strength-{key}-{size}-{name}"
+        f"Strength ({TECHNIQUES[name].unit})", options, key=f"strength-{key}", persist_state="session"
     )
     point = found[options.index(picked)]
     base = baseline_point(result, size)
@@ -125,6 +130,7 @@ def classes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> 
     if not titles or not any(item.test_per_class for item in result.members):
         st.caption("Classes are compared on the test images, which are looked at once, when all runs are over.")
         return
+    linked("arm", f"classes-{key}", one_of(titles, "arm"), next(iter(titles)))
     arm = st.selectbox(
         "Arm",
         list(titles),

@@ -22,6 +22,7 @@ from pages.regularization.report import study_report
 from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
+from pages.shared.url import linked, one_of
 
 COLOURS = {"helps": "green", "hurts": "red"}
 NAMES = {
@@ -64,6 +65,7 @@ def _study(result: StudyResult, key: str, idle: Run | None) -> None:
             "All arms",
             partial(_arms, result, here, size, key),
             key=f"arms-{key}",
+            param="arms",
             icon=":material/table_rows:",
         )
     tabs = {
@@ -78,6 +80,7 @@ def _study(result: StudyResult, key: str, idle: Run | None) -> None:
         "Curves, classes, files",
         lambda: open_tab(tabs, key=f"tabs-{key}"),
         key=f"more-{key}",
+        param="more",
         icon=":material/query_stats:",
     )
 
@@ -127,10 +130,10 @@ def _size(result: StudyResult, key: str) -> int:
     options = list(result.config.train_sizes)
     if len(options) == 1:
         return options[0]
+    linked("size", f"size-{key}", one_of(options, "number of training images"), options[0])
     chosen = st.segmented_control(
         "Training images",
         options,
-        default=options[0],
         required=True,
         format_func=lambda size: f"{size:,}",
         key=f"size-{key}",

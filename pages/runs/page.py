@@ -4,7 +4,8 @@ import streamlit as st
 
 from pages.runs import PAGE
 from pages.runs.view import runs_view
+from pages.shared.url import page_title
 
-st.title(PAGE.title)
+page_title(PAGE.title)
 st.markdown(PAGE.question)
 runs_view()

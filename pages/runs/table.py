@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from core.common.errors import LabError
 from core.data import dataset_title
 from core.jobs import Run
 from pages.shared.run_controls import open_run
 from pages.shared.run_labels import STATUS, compares, done, state_words
 from pages.shared.text import VALIDATION_PLAIN, duration
+from pages.shared.url import linked
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
 """What the download holds of every run's figures."""
 
+CHOSEN = "runs-chosen"
+"""Ids of the runs whose rows are chosen."""
 FOLDED = {False: ("Last val.", "Val. loss", "Rate"), True: ("Best val.", "Last val.", "Rate")}
 """Columns on demand: of runs that classify, and of language models."""
 
@@ -39,7 +44,8 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
-    """Shows the table; returns the chosen runs. A click on a name opens that run. text: of language models."""
+    """Shows the table; returns the chosen runs, which the address names. A click on a name opens that run. text: of language
+    models."""
     import pandas as pd
 
     columns = {name: [value(run) for run in runs] for name, value in _columns(text).items()}
@@ -48,12 +54,16 @@ def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
     )
     # New keys for another list of runs: rows are told by position, which must never slide on to another run.
     version = zlib.crc32(" ".join(run.id for run in runs).encode())
-    opened = f"runs-open-{version}"
+    opened, key = f"runs-open-{version}", f"runs-table-{version}"
+    changed = linked("runs", CHOSEN, partial(_known, [run.id for run in runs]), [], write=",".join)
+    if changed or (key not in st.session_state and st.session_state[CHOSEN]):
+        rows = [place for place, run in enumerate(runs) if run.id in st.session_state[CHOSEN]]
+        st.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     every = st.session_state.get("runs-columns", False)
     state = st.dataframe(
         frame,
         column_order=None if every else [name for name in frame if name not in FOLDED[text]],
-        key=f"runs-table-{version}",
+        key=key,
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -64,7 +74,17 @@ def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
     click = st.session_state.get(opened)
     if click is not None and click.row < len(runs):
         open_run(runs[click.row])
-    return [runs[index] for index in state.selection.rows if index < len(runs)]
+    chosen = [runs[index] for index in state.selection.rows if index < len(runs)]
+    st.session_state[CHOSEN] = [run.id for run in chosen]
+    return chosen
+
+
+def _known(ids: list[str], text: str) -> list[str]:
+    """Runs that the address names. Raises LabError where none of them is in the list."""
+    found = [run_id for run_id in text.split(",") if run_id in ids]
+    if text and not found:
+        raise LabError("The link names runs that are not in this list: choose some below.")
+    return found
 
 
 def _columns(text: bool) -> dict[str, Callable[[Run], Any]]:

@@ -21,7 +21,7 @@ from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked, linked_flag, one_of
 
 FIRST = ("Images", "Text", "Studies", "Recipes")
 """Groups in this order, before those of further kinds."""
@@ -44,6 +44,7 @@ def runs_view() -> None:
     group = _choose_group(groups)
     if best := best_of(groups[group]):
         st.markdown(best)
+    linked_flag("columns", "runs-columns")
     chosen = runs_table(groups[group], text=_all_text(groups[group]))
     with st.container(horizontal=True, gap="small"):
         if chosen:
@@ -106,14 +107,18 @@ def _score(run: Run) -> float:
 def _choose_group(groups: Mapping[str, list[Run]]) -> str:
     """The group that is shown: at first that of the newest run."""
     newest = max(groups, key=lambda name: max(run.id for run in groups[name]))
-    linked("group", "runs-group", str, newest)
+    linked("group", "runs-group", one_of(groups, "group"), newest)
     if st.session_state["runs-group"] not in groups:
         st.session_state["runs-group"] = newest
-    chosen = st.segmented_control(
-        "Group", list(groups), required=True, key="runs-group", label_visibility="collapsed", wrap=True
+    return st.segmented_control(
+        "Group",
+        list(groups),
+        required=True,
+        key="runs-group",
+        label_visibility="collapsed",
+        wrap=True,
+        persist_state="session",
     )
-    write_url("group", "runs-group", chosen if chosen != newest else None)
-    return chosen
 
 
 def _refresh(before: list[str]) -> None:
@@ -131,8 +136,18 @@ def _compare(chosen: list[Run]) -> None:
     left, right = st.columns(2)
     # The headline figure first: of language models their loss, of anything else accuracy.
     figures = sorted(METRICS, key=lambda key: key != "val_loss_nats") if _all_text(chosen) else list(METRICS)
-    metric = left.selectbox("Curve", figures, format_func=lambda key: METRICS[key][0].capitalize(), key="metric")
-    against = right.selectbox("Against", list(X_AXES), format_func=lambda key: X_AXES[key].capitalize(), key="against")
+    linked("metric", "metric", one_of(figures, "curve"), figures[0])
+    linked("against", "against", one_of(X_AXES, "axis"), next(iter(X_AXES)))
+    metric = left.selectbox(
+        "Curve", figures, format_func=lambda key: METRICS[key][0].capitalize(), key="metric", persist_state="session"
+    )
+    against = right.selectbox(
+        "Against",
+        list(X_AXES),
+        format_func=lambda key: X_AXES[key].capitalize(),
+        key="against",
+        persist_state="session",
+    )
     if any(row["kind"] == "eval" for found in rows.values() for row in found):
         figure = overlay(
             {names[run.id]: rows[run.id] for run in chosen},

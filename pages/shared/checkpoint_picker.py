@@ -13,7 +13,7 @@ from core.data import DATASETS
 from core.models import MODELS
 from pages.shared.resources import runs_now
 from pages.shared.text import escape_markdown, size, unique_labels
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked
 
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
@@ -31,6 +31,7 @@ def checkpoint_picker(
     task: str = "images",
     recurrent: bool = False,
     originals: bool = False,
+    always: bool = False,
 ) -> CheckpointRef | None:
     """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
 
@@ -39,6 +40,7 @@ def checkpoint_picker(
     prefer: name of the one to start from, where it is there.
     recurrent: offer recurrent networks only; a link may still bring another.
     originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
+    always: the address names the first one of the list too.
     """
     references = {
         reference.name: reference
@@ -50,29 +52,26 @@ def checkpoint_picker(
     for run_id, (_, active) in names.items():
         if active:
             _add(references, f"{run_id}/last", task)
-    state, refused, wanted = st.session_state, f"{key}-refused", st.query_params.get(param)
-    if wanted and wanted not in references:
-        try:
-            _add(references, wanted, task, strict=True)
-        except LabError as error:
-            state[refused] = (state["visit"], str(error))
-            wanted = None
-    if state.get(refused, ("", ""))[0] == state["visit"]:  # also in the runs that follow by themselves
-        st.warning(escape_markdown(state[refused][1]))
+    state = st.session_state
+    if isinstance(state.get(key), str):  # a link brought it, and it is in no list
+        _add(references, state[key], task)
+
+    def find(name: str) -> str:
+        if name not in references:
+            _add(references, name, task, strict=True)
+        return name
+
+    fitting = (name for name in (prefer, *references) if name in references and name != other)
+    default = next(fitting, next(iter(references), None))
+    linked(param, key, find, None if always else default)
     if not references:
         st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
         return None
     options = list(references)
-    default = next((name for name in (prefer, *options) if name in references and name != other), options[0])
-    linked(param, key, str, default)
     # Said again in each run: of one that was cut short the browser may not know yet what it chose.
-    state[key] = state[key] if state[key] in references else default
+    state[key] = state[key] if state[key] in references else default or options[0]
     labels = _labels(references, names)
-    chosen = st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)
-    if chosen != default:
-        state.pop(refused, None)
-    write_url(param, key, chosen if wanted or chosen != default else None)
-    return references[chosen]
+    return references[st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)]
 
 
 def describe(reference: CheckpointRef) -> str:

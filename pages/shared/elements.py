@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from core.common.pixels import data_url
+from pages.shared.url import linked, linked_flag, one_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -98,15 +99,17 @@ def download(
 
 
 def open_tab(tabs: Mapping[str, Callable[[], None]], *, key: str) -> None:
-    """A row of tabs, of which the open one alone is drawn."""
+    """A row of tabs, of which the open one alone is drawn. The address says which."""
+    linked("tab", key, one_of(tabs, "tab"), next(iter(tabs)))
     for draw, tab in zip(tabs.values(), st.tabs(list(tabs), key=key, on_change="rerun"), strict=True):
         if tab.open:
             with tab:
                 draw()
 
 
-def folded(label: str, draw: Callable[[], None], *, key: str, icon: str | None = None) -> None:
-    """An expander that is closed at first, and drawn only while it is open."""
+def folded(label: str, draw: Callable[[], None], *, key: str, param: str, icon: str | None = None) -> None:
+    """An expander that is closed at first, and drawn only while it is open. param: what the address says of it."""
+    linked_flag(param, key)
     box = st.expander(label, key=key, icon=icon, on_change="rerun")
     if box.open:
         with box:

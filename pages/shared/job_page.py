@@ -15,7 +15,7 @@ from pages.shared.registry import Page
 from pages.shared.resources import runs_now, store
 from pages.shared.run_controls import find_run, job_line, live_job
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import choose_view, write_url
+from pages.shared.url import choose_view, linked, linked_fragment, one_of, write_url
 
 EXAMPLE = "example"
 """`?study=example` opens what ships."""
@@ -70,13 +70,12 @@ class JobPage:
             write_url(self.param, self.param, None)  # the address must not name a job that is not shown
             (self.form if view == new else self._example)()
         elif run_id:
-            # A link within the page leaves the browser's address behind: say it again.
-            st.query_params[self.param] = run_id
+            write_url(self.param, self.param, run_id)
             # No link: one within the page would leave the job in the browser's address.
             if st.button(
                 f"All {jobs.lower()}", key=f"all-{jobs.lower()}", icon=":material/arrow_back:", type="tertiary"
             ):
-                del st.query_params[self.param]
+                st.query_params.from_dict({"view": jobs})
                 st.rerun()
             self._job(run_id)
         elif runs := [run for run in runs_now() if run.kind == self.kind.name]:
@@ -93,15 +92,15 @@ class JobPage:
             return
         found = self.read(store(), run_id)
         live_job(run, live=self.live, message=self.message, changes=self.changes)
-        st.fragment(self.result)(found, run_id, run)
+        linked_fragment(self.result)(found, run_id, run)
 
     def _example(self) -> None:
         name = next(iter(self.examples))
         if len(self.examples) > 1:
+            linked("of", "example-task", one_of(self.examples, "kind of example"), name)
             name = st.segmented_control(
                 "Example of",
                 list(self.examples),
-                default=name,
                 required=True,
                 format_func=self.examples.__getitem__,
                 key="example-task",
@@ -113,4 +112,4 @@ class JobPage:
         except LabError as error:
             st.info(f"{escape_markdown(error)} {list(self.page.views)[1]} starts one.")
             return
-        st.fragment(self.result)(found, f"shipped-{name}", None)
+        linked_fragment(self.result)(found, f"shipped-{name}", None)

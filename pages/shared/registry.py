@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from core.app import further_rooms, import_room
 from core.common.errors import LabError
@@ -88,13 +88,22 @@ def page_link(name: str, label: str, *, icon: str | None = None, **query: str) -
     st.page_link(pages()[name].for_streamlit(), label=label, icon=icon, query_params=query)
 
 
-def switch_page(name: str, **query: str) -> None:
-    """Leave for another page."""
+PRESS = """<script>(function press(tries) {
+  const link = document.querySelector(".st-key-leave a");
+  if (link) link.click(); else if (tries) setTimeout(press, 50, tries - 1);
+})(100)</script>"""
+
+
+def switch_page(name: str, label: str = "Open", **query: str) -> NoReturn:
+    """Leave for another page. label: of the link that is pressed by itself."""
     import streamlit as st
 
     _, here = st.session_state.get("visit", (0, ""))
-    if query and here != name:
-        # On its way Streamlit gives this page's address the other one's query, as a step in the browser's history.
-        between = st.session_state.setdefault("steps-between", {})
-        between[here, frozenset(query.items())] = st.query_params.to_dict()
-    st.switch_page(pages()[name].for_streamlit(), query_params=query)
+    if not query or here == name:
+        st.switch_page(pages()[name].for_streamlit(), query_params=query)
+    # On its way to another page `st.switch_page` gives this one the other's query, as one more step in the browser's
+    # history; a link does not.
+    with st.container(key="leave"):
+        page_link(name, label, **query)
+        st.html(PRESS, unsafe_allow_javascript=True)
+    st.stop()

@@ -17,11 +17,14 @@ from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, write_url
+from pages.shared.uploads import uploads
+from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
-KEY, EXAMPLE = "input-image", "example"
+KEY, PARAMS = "input-image", ("example", "image", "upload")
+WANTED = "wanted-index"
+"""Number of the test image to show as soon as the test set is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,25 +42,32 @@ class InputImage:
     """Whose test set that is, by its registry name."""
     example: str | None = None
     """Which of the drawn examples it is."""
+    token: str = ""
+    """Of an upload, as `uploads` keeps it."""
 
     def query(self, name: str) -> dict[str, str]:
         """What an address says to open it again, where it can. name: the dataset of the checkpoint there."""
         if self.example:
-            return {EXAMPLE: self.example}
+            return {"example": self.example}
+        if self.token:
+            return {"upload": self.token}
         return {"image": str(self.number)} if self.number is not None and self.dataset == name else {}
 
 
 def upload_box(data: DatasetCard) -> InputImage | None:
     """The controls; returns the image to classify, if there is one. It stays when pages or checkpoints change.
 
-    data: what the checkpoint was trained on, whose test set is offered. `?example=ship` opens a drawn example.
+    data: what the checkpoint was trained on, whose test set is offered. `?example=ship` opens a drawn example, `?image=7`
+    a test image.
     """
-    if linked(EXAMPLE, EXAMPLE, _example, None) and st.session_state[EXAMPLE]:
-        show_input(st.session_state[EXAMPLE])
-    here = st.session_state["visit"]
-    arrived = st.session_state.get("box-visit") != here
-    if arrived:  # Streamlit forgets what the widgets of another page held, unless it is said again
-        st.session_state["box-visit"], st.session_state["source"] = here, st.session_state.get("source") or SOURCES[0]
+    state = st.session_state
+    if linked_together(PARAMS, KEY, _from_address, None, write=lambda image: image.query(data.name), keep=True):
+        wanted = state.get(WANTED)
+        show_input(state[KEY])
+        if wanted is not None:
+            state[WANTED], state["source"] = wanted, "Test set"
+    if state.get("box-visit") != state["visit"]:  # Streamlit forgets what the widgets of another page held
+        state["box-visit"], state["source"] = state["visit"], state.get("source") or SOURCES[0]
     source = st.segmented_control("Image from", SOURCES, required=True, key="source", persist_state="session")
     if source == "Upload":
         file = st.file_uploader(
@@ -67,21 +77,27 @@ def upload_box(data: DatasetCard) -> InputImage | None:
             key=_upload_key(),
             on_change=_take,
             args=(_upload_key(),),
-            help="It is read in memory on this server and not stored.",
+            help="It stays in the memory of this server for an hour at most, so that a reload still has it. It is not stored.",
         )
         _take_if_new(_upload_key(), file)
     elif source == "Camera":
         file = st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
         _take_if_new("camera", file)
     else:
-        _test_image(data, arrived)
-    if st.session_state.get(KEY) is not None:
+        _test_image(data)
+        if WANTED in state:  # the test set is not on this machine yet
+            write_url("image", KEY, str(state[WANTED]))
+    image: InputImage | None = state.get(KEY)
+    if image is not None:
         st.button(
             "Back to the examples", key="clear-image", icon=":material/arrow_back:", on_click=show_input, args=(None,)
         )
-    image: InputImage | None = st.session_state.get(KEY)
-    named = st.query_params.get(EXAMPLE)
-    write_url(EXAMPLE, EXAMPLE, named if image and image.example == named else None)
+    if image is not None and not {*image.query(data.name)} - {*PRIVATE}:
+        not_in_link(
+            "Your own image is not in the link: whoever opens it gives one."
+            if image.token
+            else "This image is not in the link: it is from the test set of another checkpoint."
+        )
     return image
 
 
@@ -89,14 +105,9 @@ def show_input(image: InputImage | None) -> None:
     """Show an image that was given before; None for the examples."""
     _set(image)
     if image is not None and image.number is not None:
-        show_test_image(image.number)
+        st.session_state["source"] = "Test set"
     elif st.session_state.get("source") == "Test set":
         st.session_state["source"] = SOURCES[0]
-
-
-def show_test_image(number: int) -> None:
-    """Open the test set at this image."""
-    st.session_state["source"], st.session_state["wanted-index"] = "Test set", number
 
 
 def example_row() -> None:
@@ -109,9 +120,27 @@ def example_row() -> None:
                 title.capitalize(),
                 key=f"example-{title}",
                 alt=f"Example drawing: {title}",
-                on_click=_set,
+                on_click=show_input,
                 args=(_example(title),),
             )
+
+
+def _from_address(texts: Texts) -> InputImage | None:
+    """None for a test image, which is shown as soon as the test set is there."""
+    st.session_state.pop(WANTED, None)
+    if "example" in texts:
+        return _example(texts["example"])
+    if "upload" in texts:
+        shown, token = st.session_state.get(KEY), texts["upload"]
+        if shown is not None and shown.token == token:
+            return shown
+        found = uploads().find(token)
+        return InputImage(data=found.data, title=found.title, token=token)
+    text = texts["image"]
+    if not text.isdecimal() or len(text) > 6:
+        raise LabError(f"{text[:60]} is no number of a test image: choose one under Test set.")
+    st.session_state[WANTED] = int(text)
+    return None
 
 
 def _example(title: str) -> InputImage:
@@ -126,28 +155,26 @@ def _upload_key() -> str:
     return f"upload-{number}" if number else "upload"
 
 
-def _test_image(data: DatasetCard, arrived: bool) -> None:
+def _test_image(data: DatasetCard) -> None:
     found = _test_set(data)
     if found is None:
         return
-    count = len(found.test)
-    shown: InputImage | None = st.session_state.get(KEY)
-    taken = shown.number if shown and shown.dataset == data.name else None
-    number = st.session_state.pop("wanted-index", None)
-    if number is None and (arrived or "test-index" not in st.session_state):
-        number = random.randrange(count) if taken is None else taken
-    elif number is None and st.session_state["test-index"] >= count:  # of another checkpoint's larger test set
-        number = random.randrange(count)
-    if number is not None:
-        if number >= count:  # an address may say anything
+    count, state = len(found.test), st.session_state
+    shown: InputImage | None = state.get(KEY)
+    number = shown.number if shown else None
+    if WANTED in state:
+        number = min(state[WANTED], count - 1)
+        if number < state[WANTED]:  # an address may say anything
             st.warning(f"There are {count:,} test images, from number 0 on: this is the last.")
-        st.session_state["test-index"] = min(number, count - 1)
-    st.number_input(
-        "Test image number", 0, count - 1, step=1, key="test-index", on_change=_take_test, args=(data.name,)
-    )
+    elif number is None or number >= count:  # of another checkpoint's larger test set
+        number = random.randrange(count)
+    if shown is None or (shown.number, shown.dataset) != (number, data.name):
+        _take_test(data.name, number)
+    state.pop(WANTED, None)
+    # The image is the truth, in each run: of one that was cut short the browser may not know, and say what it had before.
+    state["test-index"] = state[KEY].number
+    st.number_input("Test image number", 0, count - 1, step=1, key="test-index", on_change=_entered, args=(data.name,))
     st.button("Another one", key="another", icon=":material/shuffle:", on_click=_another, args=(data.name, count))
-    if taken != st.session_state["test-index"]:
-        _take_test(data.name)
 
 
 def _test_set(data: DatasetCard) -> ImageDataset | None:
@@ -175,14 +202,16 @@ def _test_set(data: DatasetCard) -> ImageDataset | None:
 
 
 def _another(name: str, count: int) -> None:
-    st.session_state["test-index"] = random.randrange(count)
-    _take_test(name)
+    _take_test(name, random.randrange(count))
 
 
-def _take_test(name: str) -> None:
+def _entered(name: str) -> None:
+    _take_test(name, int(st.session_state["test-index"]))
+
+
+def _take_test(name: str, index: int) -> None:
     from PIL import Image
 
-    index = int(st.session_state["test-index"])
     found = dataset(name)
     buffer = io.BytesIO()
     Image.fromarray(found.test.images[index]).save(buffer, "PNG")
@@ -192,12 +221,14 @@ def _take_test(name: str) -> None:
 
 def _take(key: str) -> None:
     file = st.session_state.get(key)
+    st.session_state.pop(WANTED, None)
     if file is None:  # also for a moment while another file takes its place: the box has to stay the same
         st.session_state[KEY] = None
     else:
         st.session_state[f"taken-{key}"] = file.file_id
         title = "camera image" if key == "camera" else file.name
-        st.session_state[KEY] = InputImage(data=file.getvalue(), title=title)
+        data = file.getvalue()
+        st.session_state[KEY] = InputImage(data=data, title=title, token=uploads().keep(data, title))
 
 
 def _take_if_new(key: str, file: UploadedFile | None) -> None:
@@ -208,4 +239,5 @@ def _take_if_new(key: str, file: UploadedFile | None) -> None:
 
 def _set(image: InputImage | None) -> None:
     st.session_state[KEY] = image
+    st.session_state.pop(WANTED, None)
     st.session_state["upload-number"] = st.session_state.get("upload-number", 0) + 1

@@ -1,87 +1,334 @@
-"""What the address of a page carries, so that a link opens with the same choices."""
+"""What the address of a page carries, so that a link opens with the same choices, and Back and Forward restore them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.common.errors import LabError
 from pages.shared.registry import Page
 from pages.shared.text import escape_markdown
 
+PRIVATE = ("upload",)
+"""Parameters that are no part of a copied link: they name what this server keeps for a while."""
+TEXT_CHARACTERS = 500
+"""Of a text in an address: servers and messengers cut longer addresses."""
+Texts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A value of the session and the parameters that carry it."""
+
+    params: tuple[str, ...]
+    key: str
+    texts: Callable[[], Texts]
+    """What the address should say of the value as it is now."""
+    default: Texts
+    base: Texts
+    """What an address without the parameters stands for in this visit."""
+    scope: str
+    """The fragment that it is drawn in; empty for the page."""
+
 
 @contextmanager
 def visit(page: str) -> Iterator[None]:
-    """One run of a page. What it says with `write_url` goes to the browser at its end: each message is a step in its history.
+    """One run of a page. What is `linked` in it goes to the browser at its end: each message is a step in its history.
 
     The first run after another page says nothing: the browser may still be on its way here.
     """
-    state = st.session_state
-    number, last = state.get("visit", (0, page))
-    state["visit"], state["to-address"] = (number + (page != last), page), {}
-    left = state.get("steps-between", {}).get((page, frozenset(st.query_params.to_dict().items())))
-    if page != last and left is not None:  # Back, to a step that holds the query of the page that came next
-        st.query_params.from_dict(left)
-    yield
-    written: dict[str, tuple[str, str | None]] = state.pop("to-address")
-    texts = {} if page != last else {param: text for param, (_, text) in written.items()}
-    changed = {param: text for param, text in texts.items() if text != st.query_params.get(param)}
-    if changed:
-        st.query_params.update({param: [] if text is None else text for param, text in changed.items()})
-    for param in (param for param, text in changed.items() if text is None):
-        del st.query_params[param]  # the address is without it already
-    for param, (key, _) in written.items():
-        state[f"{key}-from-url"] = (state["visit"], st.query_params.get(param))
+    state, query = st.session_state, st.query_params
+    number, last = state.get("visit", (0, None))
+    state["visit"] = (number + (page != last), page)
+    here = query.to_dict()
+    if page != last:
+        # An address that says nothing leaves all as it was here; one that says something means just that.
+        state["link-arrival"], state["links-before"] = "links" if here else "bare", {}
+        state["url"] = state["url-before"] = here
+    elif here == state["url-before"] != state["url"] and not _from_history():
+        query.from_dict(state["url"])  # of something done before the browser heard of the address that it has by now
+    elif here not in (state["url"], state.get("url-entered")):  # Back, Forward, or a link within the page
+        state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
+    state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", [], None
+    state["link-problems-place"] = st.container()
+    try:
+        yield
+        # Streamlit does not tell the browser of a link within the page.
+        _send(say=last in (None, page), again=query.to_dict() != state["url"] and not _from_history())
+    finally:
+        state.pop("links", None)
+        state["link-problems-place"] = None
 
 
-def linked(param: str, key: str, parse: Callable[[str], Any], default: Any) -> bool:
-    """Before the widget `key`: take its value from `?param=`, where that is not what `write_url` said in this visit.
+def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None) -> Callable[..., None]:
+    """A fragment whose choices reach the address as soon as it runs by itself."""
 
-    parse: from the address to the value; where it raises LabError, the page warns and it is the default. default: the value
-    without a parameter, as after Back. Returns whether the address has changed, or names a value at the begin of a visit.
-    """
-    state, text = st.session_state, st.query_params.get(param)
-    seen = state.get(f"{key}-from-url", (None, None))
-    if key in state and seen == (state["visit"], text):
-        return False
-    state[f"{key}-from-url"], state[key] = (state["visit"], text), default
-    if text is not None:
+    @wraps(draw)
+    def run(*args: Any) -> None:
+        state = st.session_state
+        alone, before = "links" not in state, state.get("link-scope", "")
+        state["link-scope"] = f"{draw.__module__}.{draw.__qualname__}"
+        if alone:
+            if st.query_params.to_dict() != state["url"]:
+                st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
+            state["links"] = {}
+            _offer_link()  # what stood in its place is gone
+        elif state["link-place"] is not None:
+            state["link-place"].empty()  # this fragment will write there, so Streamlit keeps it a place
         try:
-            state[key] = parse(text)
+            draw(*args)
+            if alone:
+                _send(state["link-scope"])
+        finally:
+            state["link-scope"] = before
+            if alone:
+                state.pop("links", None)
+
+    return st.fragment(run, run_every=run_every)
+
+
+def linked(
+    param: str,
+    key: str,
+    parse: Callable[[str], Any],
+    default: Any,
+    *,
+    write: Callable[[Any], str | None] = str,
+    keep: bool | None = None,
+    of: Any = None,
+) -> bool:
+    """Before the widget `key`: its value and `?param=` are one choice. A change of the address wins, then the widget is the
+    truth and the address follows it.
+
+    parse: from the address to the value; where it raises LabError, the page warns and it is the default. write: the way
+    back; None for a value that no address can carry. default: the value without a parameter. keep: whether the value of
+    the session stands instead when somebody comes from another page; by default where that address says nothing at all.
+    of: what the value belongs to, such as the image; for another one it is the default again.
+    Returns whether the address has changed, or names a value at the begin of a visit.
+    """
+
+    def written(value: Any) -> Texts:
+        text = write(value)
+        return {} if text is None else {param: text}
+
+    return linked_together((param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of)
+
+
+def linked_together(
+    params: tuple[str, ...],
+    key: str,
+    parse: Callable[[Texts], Any],
+    default: Any,
+    *,
+    write: Callable[[Any], Texts],
+    keep: bool | None = None,
+    of: Any = None,
+) -> bool:
+    """The same for one value that several parameters carry, such as an image from the test set or by its name."""
+    state = st.session_state
+    texts = _in_address(params)
+    visit, entered, seen, kept = state.get(f"{key}-from-url", (None, 0, {}, ()))
+    arrived, arrival = visit != state["visit"], state["link-arrival"]
+    entering = state.get("url-entered") is not None and entered != state["entered"]
+    moved, state[f"{key}-of"] = state.get(f"{key}-of", of) != of, of
+    if arrived and not moved and not texts and key in state and (arrival != "links" if keep is None else keep):
+        kept = (state[key],)
+    elif arrived or moved or keep is False:
+        kept = ()
+    value = kept[0] if kept else default
+    if arrived and not arrival:
+        kept = ()  # a view that is opened later: this is a step anyway, and the address says all
+    problems: dict[str, str] = state.setdefault("link-problems", {})
+    cut: dict[str, tuple[Any, Any]] = state.setdefault("links-cut", {})
+    changed = False
+    if arrived or entering or key not in state or seen != texts:
+        problems.pop(key, None)
+        before = state.get(key)
+        try:
+            value = parse(texts) if texts else value
+            changed = bool(texts) if arrived else seen != texts or before != value
         except LabError as error:
-            st.warning(escape_markdown(error))
-            return False
-    return text is not None or seen[0] == state["visit"]
+            problems[key] = str(error)
+        if not arrived:
+            cut[key] = before, value
+        state[key] = value
+        state[f"{key}-from-url"] = (state["visit"], state.get("entered", 0), texts, kept)
+    elif moved:
+        state[key] = default
+    elif key in cut and state[key] == cut[key][0]:
+        state[key] = cut[key][1]  # of a run that was cut short the browser may not know, and says what it had before
+
+    def written(value: Any) -> Texts:
+        return {} if value is None else write(value)
+
+    base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
+    _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
+    if key in problems and written(state[key]) != base:
+        del problems[key]
+    elif key in problems and state["link-problems-place"]:
+        state["link-problems-place"].warning(escape_markdown(problems[key]))
+    return changed
 
 
 def write_url(param: str, key: str, text: str | None) -> None:
-    """After the widget `key`, which is the truth from then on: the address says `?param=text`, or nothing for None."""
-    # A fragment that runs by itself has no visit: what it says goes out with the next one.
-    st.session_state.setdefault("to-address", {})[param] = (key, text)
+    """The address says `?param=text`, or nothing for None, whatever the session holds."""
+    texts: Texts = {} if text is None else {param: text}
+    _register(_Link((param,), key, lambda: texts, {}, {}, st.session_state["link-scope"]))
+
+
+def _register(link: _Link) -> None:
+    if "links" in st.session_state:  # a fragment that is not a `linked_fragment` cannot say anything by itself
+        st.session_state["links"][link.params] = link
+
+
+def not_in_link(sentence: str) -> None:
+    """Say beside the link to copy what it does not carry."""
+    st.session_state["link-notes"].append(sentence)
+
+
+def page_title(title: str) -> None:
+    """The title of a page, and beside it the link to copy."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.title(title, width="content")
+        st.session_state["link-place"] = st.empty()
 
 
 def choose_view(page: Page, start: str | None = None) -> str:
     """Draw the title of a page, the row of its views and what the chosen one asks; returns that view.
 
-    start: where the address names no view; by default the one that was left, or the first. Not `bind="query-params"`: what
-    one page binds, Streamlit takes out of the links that lead from it to another.
+    start: where the address names no view; by default the one that was left, or the first.
     """
-    state, views, named = st.session_state, list(page.views), st.query_params.get("view")
+    state, views = st.session_state, list(page.views)
     left: dict[str, str] = state.setdefault("views-left", {})
-    there, seen = state.get("view-from-url", (None, None))
-    if there != state["visit"] or "view" not in state:
-        state["view"] = named or start or left.get(page.name)
-        state["view-from-url"] = (state["visit"], named)  # at once: a click may cut this run short
-    elif named != seen:  # Back, Forward, or a link within the page
-        state["view"] = named or start
-    # Said again in each run: of one that was cut short the browser may not know yet what it chose.
-    state["view"] = state["view"] if state["view"] in views else views[0]
-    st.title(page.title)
+    if state.get("view-visit") != state["visit"]:
+        state["view-visit"], state["view"] = state["visit"], left.get(page.name, views[0])
+    linked("view", "view", one_of(views, "view"), start or views[0], keep=None if start is None else False)
+    page_title(page.title)
     view = str(st.segmented_control("View", views, required=True, key="view", label_visibility="collapsed"))
-    write_url("view", "view", view if view != views[0] or view == named else None)
     left[page.name] = view
     st.markdown(page.views[view])
     return view
+
+
+def one_of(options: Collection[Any], what: str) -> Callable[[str], Any]:
+    """Reads one of these options, by how it is written."""
+    by_text = {str(option): option for option in options}
+
+    def parse(text: str) -> Any:
+        if text not in by_text:
+            raise LabError(f"The link names the {what} {text[:60]!r}, which is not offered here: the default is used.")
+        return by_text[text]
+
+    return parse
+
+
+def number(low: float, high: float, what: str, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
+    """Reads a number in this range."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text[:30])
+        except ValueError:
+            value = kind(high + 1)
+        if not low <= value <= high:
+            raise LabError(
+                f"The link says {text[:30]!r} for {what}, which is not a number from {low:g} to {high:g}: the default is used."
+            )
+        return value
+
+    return parse
+
+
+def write_number(value: float) -> str:
+    return f"{value:.10g}"
+
+
+def short_text(text: str) -> str:
+    """Reads a text that is short enough for a link."""
+    if len(text) > TEXT_CHARACTERS:
+        raise LabError(f"The link's text is longer than {TEXT_CHARACTERS} characters: the default is used.")
+    return text
+
+
+def write_short_text(text: str | None) -> str | None:
+    return text if text is not None and len(text) <= TEXT_CHARACTERS else None
+
+
+def several_of(options: Collection[str], what: str, most: int) -> Callable[[str], list[str]]:
+    """Reads at most so many of these options; no comma of their own is taken for one between them."""
+    one = one_of(options, what)
+    return lambda text: [one(_unquoted(part)) for part in text.split(",") if part][:most]
+
+
+def write_several(chosen: Collection[str]) -> str:
+    return ",".join(name.replace("%", "%25").replace(",", "%2C") for name in chosen)
+
+
+def linked_flag(param: str, key: str, default: bool = False) -> None:
+    """`linked` for a toggle or a fold: `?param=1` or `?param=0`."""
+    linked(param, key, lambda text: one_of("01", param)(text) == "1", default, write=lambda on: str(int(bool(on))))
+
+
+def _from_history() -> bool:
+    """Whether somebody pressed Back or Forward."""
+    return bool(getattr(get_script_run_ctx(), "is_history_navigation", False))
+
+
+def _unquoted(part: str) -> str:
+    return part.replace("%2C", ",").replace("%25", "%")
+
+
+def _in_address(params: tuple[str, ...]) -> Texts:
+    return {param: st.query_params[param] for param in params if param in st.query_params}
+
+
+def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
+    """Let the address follow what is linked, in one message, and offer it as a link. scope: a fragment that ran by itself.
+    again: also what the address says already."""
+    state, query = st.session_state, st.query_params
+    links: dict[tuple[str, ...], _Link] = state["links"]
+    before: dict[tuple[str, ...], _Link] = state["links-before"]
+    gone = [link for params, link in before.items() if params not in links and link.scope.startswith(scope)]
+    wanted: dict[str, str | None] = {param: None for link in gone for param in link.params}
+    for link in links.values():
+        texts = link.texts()
+        silent = texts == link.base and texts != _in_address(link.params)
+        wanted |= {param: None if silent else texts.get(param) for param in link.params}
+    changed = {param: text for param, text in wanted.items() if text != query.get(param)} if say else {}
+    if changed or (say and again):
+        query.update({param: [] if text is None else text for param, text in changed.items()})
+    for param in (param for param, text in changed.items() if text is None):
+        del query[param]  # the address is without it already
+    for link in (*gone, *links.values()):
+        visit, entered, _, kept = state.get(f"{link.key}-from-url", (None, 0, {}, ()))
+        state[f"{link.key}-from-url"] = (visit, entered, _in_address(link.params), kept)
+    others = {params: link for params, link in before.items() if link not in gone} if scope else {}
+    state["links-before"], state["links-cut"] = others | links, {}
+    if query.to_dict() != state["url"]:
+        state["url-before"], state["url"] = state["url"], query.to_dict()
+    if not scope:
+        state["link-arrival"], state["url-entered"] = "", None
+    _offer_link()
+
+
+def _offer_link() -> None:
+    """What is seen as an address to copy, beside the title."""
+    state, place = st.session_state, st.session_state["link-place"]
+    if place is None:
+        return
+    shared = {param: text for param, text in st.query_params.to_dict().items() if param not in PRIVATE}
+    for link in state["links-before"].values():
+        texts = link.texts()
+        if texts != link.default:  # a default that the address names stays in it
+            shared |= {param: text for param, text in texts.items() if param not in PRIVATE}
+    with place.popover("Copy link", icon=":material/link:", type="tertiary"):
+        st.code(f"{st.context.url or ''}{'?' if shared else ''}{urlencode(shared)}", language=None, wrap_lines=True)
+        for sentence in dict.fromkeys(state["link-notes"]):
+            st.caption(sentence)

@@ -17,9 +17,12 @@ from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked, several_of, write_several
 
 FRESH = {f"untrained {cell}": f"Untrained {MODELS[model].title}" for cell, model in CELLS.items()}
 USUAL = ["untrained rnn", "untrained lstm"]
+MOST = 5
+"""Networks beside the chosen one."""
 BACK = 50
 """Characters back at which the caption reads the curves."""
 
@@ -48,13 +51,14 @@ def reach(reference: CheckpointRef, text: str) -> None:
 
 
 def _compared(options: list[str], trained: dict[str, CheckpointRef]) -> list[str]:
-    kept = st.session_state.get("inside-compare", USUAL)
+    linked("compare", "inside-compare", several_of(options, "network", MOST), USUAL, write=write_several)
+    kept = st.session_state["inside-compare"]
     st.session_state["inside-compare"] = [name for name in kept if name in options]  # a run may be gone
     chosen = st.multiselect(
         "Compare with",
         options,
         format_func=lambda name: FRESH.get(name) or f"{trained[name].label} · {name}",
-        max_selections=5,
+        max_selections=MOST,
         key="inside-compare",
         persist_state="session",
     )

@@ -18,6 +18,17 @@ from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.text import replaced_words, show_error
+from pages.shared.url import (
+    TEXT_CHARACTERS,
+    linked,
+    linked_flag,
+    linked_fragment,
+    not_in_link,
+    number,
+    one_of,
+    short_text,
+    write_short_text,
+)
 from pages.shared.warmup import until_ready
 from pages.text.hidden_state_help import EXAMPLE, how_it_works
 from pages.text.hidden_state_reach import as_csv, fresh_network, reach, states_of
@@ -40,6 +51,7 @@ FOLLOWS = {
 }
 """What a unit follows, as a sentence says it."""
 VALUES = {"h": "Output h", "c": "Memory c"}
+COUNTS = (12, 24, 48)
 TALLEST_PX = 560
 LEAST_TO_TELL = 100
 ROW = "Its row in the heatmap; 1 is the top row."
@@ -55,7 +67,10 @@ def inside_view() -> None:
         )
         if reference is None:
             return
-        text = st.text_area("Text to read", EXAMPLE, height=220, key="inside-text", persist_state="session")
+        linked("text", "inside-text", short_text, EXAMPLE, write=write_short_text)
+        text = st.text_area("Text to read", height=220, key="inside-text", persist_state="session")
+        if len(text or "") > TEXT_CHARACTERS:
+            not_in_link(f"The text is not in the link: it has more than {TEXT_CHARACTERS} characters.")
     found = None
     with answer:
         try:
@@ -70,17 +85,18 @@ def inside_view() -> None:
         with form:
             layer, symbol, by, count = _controls(found)
         _units(answer, form, checkpoint, found, layer, symbol, by, count)
-        with _fold("How far back does learning reach?", "inside-reach") as fold:
+        with _fold("How far back does learning reach?", "reach") as fold:
             if fold.open:
-                st.fragment(reach)(reference, text or "")
+                linked_fragment(reach)(reference, text or "")
     with form:
         st.caption(describe(reference))
     how_it_works()
 
 
-def _fold(label: str, key: str) -> Any:
-    """What is drawn on demand: its `open` says whether it is wanted."""
-    return st.expander(label, key=key, on_change="rerun", icon=":material/expand_content:")
+def _fold(label: str, param: str) -> Any:
+    """What is drawn on demand: its `open` says whether it is wanted. param: what the address says of it."""
+    linked_flag(param, f"inside-{param}")
+    return st.expander(label, key=f"inside-{param}", on_change="rerun", icon=":material/expand_content:")
 
 
 def learned(best: Sequence[Follower]) -> Follower | None:
@@ -103,22 +119,24 @@ def sentence(best: Sequence[Follower]) -> str:
 def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
     """Index of the layer, `h` or `c`, what to sort by, and how many units to show."""
     layers = list(range(1, len(found.states) + 1))
-    if st.session_state.get("inside-layer") not in layers:
+    linked("layer", "inside-layer", one_of(layers, "layer"), layers[-1])
+    if st.session_state["inside-layer"] not in layers:
         st.session_state["inside-layer"] = layers[-1]  # the last one; another checkpoint may have had more
     symbol = "h"
     with st.container(horizontal=True, gap="medium"):
         layer = st.segmented_control("Layer", layers, required=True, key="inside-layer", persist_state="session")
         if found.cells is not None:
+            linked("show", "inside-show", one_of(VALUES, "value"), "h")
             symbol = st.segmented_control(
                 "Show",
                 list(VALUES),
-                default="h",
                 required=True,
                 format_func=lambda name: VALUES[name],
                 key="inside-show",
                 persist_state="session",
                 help="h is what the next layer and the prediction see; c is the memory behind it, which only gates touch.",
             )
+    linked("sort", "inside-sort", one_of(SORTED, "order"), next(iter(SORTED)))
     by = st.selectbox(
         "Sort units by",
         list(SORTED),
@@ -127,8 +145,9 @@ def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
         persist_state="session",
         help="By how much a unit varies, or how closely it follows a property of the text.",
     )
+    linked("units", "inside-count", one_of(COUNTS, "number of units"), 24)
     count = st.segmented_control(
-        "Units in the heatmap", [12, 24, 48], default=24, required=True, key="inside-count", persist_state="session"
+        "Units in the heatmap", COUNTS, required=True, key="inside-count", persist_state="session"
     )
     return layer - 1, symbol, by, count
 
@@ -145,11 +164,14 @@ def _units(
     feature = hidden_state.text_features(found.text).get(by)
     score = None if feature is None else hidden_state.correlations(values, feature)
     cells = hidden_state.ordering(values, by, found.text)[:count]
-    if st.session_state.get("inside-row", 1) > len(cells):
+    linked("row", "inside-row", number(1, len(cells), "the unit shown"), 1)
+    if st.session_state["inside-row"] > len(cells):
         st.session_state["inside-row"] = 1  # there were more rows
     with form:
         # The title names the unit. The options do not: a browser keeps showing the one it has when units are sorted anew.
-        row = st.selectbox("Unit shown", range(1, len(cells) + 1), key="inside-row", width=160, help=ROW)
+        row = st.selectbox(
+            "Unit shown", range(1, len(cells) + 1), key="inside-row", width=160, help=ROW, persist_state="session"
+        )
     with answer:
         if len(found.text) < LEAST_TO_TELL:
             st.markdown(
@@ -162,10 +184,10 @@ def _units(
         if feature is not None and np.ptp(feature) == 0:
             st.info(f"*{SORTED[by]}* never changes in this text, so no unit can follow it: give a text where it does.")
         _over_text(found.text, values, cells[row - 1], symbol)
-    with _fold("Heatmap of the units", "inside-map") as fold:
+    with _fold("Heatmap of the units", "map") as fold:
         if fold.open:
             _heatmap(found.text, values, cells, layer, symbol, (by, feature, score))
-    with _fold("Best unit for each property, beside an untrained network", "inside-table") as fold:
+    with _fold("Best unit for each property, beside an untrained network", "table") as fold:
         if fold.open:
             _table(best, values.shape[1])
 

@@ -24,6 +24,7 @@ from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_table
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, replaced_words, show_error
+from pages.shared.url import linked, one_of
 from pages.shared.warmup import until_ready
 from pages.text.coloured import coloured
 from pages.text.hidden_state_reach import as_csv
@@ -31,6 +32,8 @@ from pages.text.next_char_help import EXAMPLE, likely, name_of, spoken, what_is_
 from pages.text.sampling_form import PROMPT, prompt_box
 
 STAND_INS = " \ne"
+WINDOWS, STEPS = (1, 3, 5), (50, 200)
+"""The first is the usual one."""
 KEEP = 64
 """Answers that the server remembers."""
 WIDE_GAP = 0.05
@@ -66,10 +69,10 @@ def _take_example() -> None:
 def _question(reference: CheckpointRef) -> dict[str, Any]:
     """How to explain, as core's `explain_next` takes it."""
     names = list(METHODS)
+    linked("method", "next-method", one_of(names, "method"), names[0])
     method = st.segmented_control(
         "Method",
         names,
-        default=names[0],
         required=True,
         format_func=lambda name: METHODS[name].removeprefix("Layer "),  # the column is narrow
         wrap=True,
@@ -78,21 +81,23 @@ def _question(reference: CheckpointRef) -> dict[str, Any]:
     )
     question: dict[str, Any] = {"method": method}
     if method == "occlusion":
+        linked("window", "next-window", one_of(WINDOWS, "number of characters"), WINDOWS[0])
         question["window"] = st.segmented_control(
             "Characters replaced at once",
-            [1, 3, 5],
-            default=1,
+            WINDOWS,
             required=True,
             key="next-window",
             persist_state="session",
         )
     else:
+        linked("steps", "next-steps", one_of(STEPS, "number of steps"), STEPS[0])
         question["steps"] = st.segmented_control(
-            "Steps", [50, 200], default=50, required=True, key="next-steps", persist_state="session"
+            "Steps", STEPS, required=True, key="next-steps", persist_state="session"
         )
     vocabulary = reference.card.text_data.vocabulary
     options = [character for character in STAND_INS if character in vocabulary] or [vocabulary[0]]
-    if st.session_state.get("next-baseline") not in options:
+    linked("baseline", "next-baseline", one_of(options, "baseline character"), options[0])
+    if st.session_state["next-baseline"] not in options:
         st.session_state["next-baseline"] = options[0]  # another checkpoint may have known others
     question["baseline"] = st.selectbox(
         "Baseline character",
@@ -109,8 +114,7 @@ def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
     """The character to explain: the most likely one, until another one is picked for this prompt."""
     shares = dict(prompt.alternatives)
     options = list(shares)
-    if st.session_state.get("next-asked") != asked or st.session_state.get("next-target") not in options:
-        st.session_state["next-asked"], st.session_state["next-target"] = asked, options[0]
+    linked("target", "next-target", one_of(options, "next character"), options[0], of=asked)
     target = st.pills(
         "Why would this one come next?",
         options,
@@ -118,6 +122,7 @@ def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
         format_func=lambda character: f"{escape_markdown(name_of(character))} {likely(shares[character])}",
         wrap=True,
         key="next-target",
+        persist_state="session",
     )
     if prompt.replaced:
         st.info(replaced_words(prompt.replaced, "the prompt"), icon=":material/swap_horiz:")

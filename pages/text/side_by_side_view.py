@@ -14,8 +14,8 @@ from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
-from pages.text.opening import opening, wait_for_pytorch
-from pages.text.sampling_form import prompt_box
+from pages.text.opening import Task, opening, opening_tasks, wait_for_pytorch
+from pages.text.sampling_form import linked_setting, prompt_box, temperature_slider
 from pages.text.text_stats import reading
 from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import verse
@@ -24,6 +24,8 @@ POLL_S = 0.15
 KEY = "pair"
 PARTNER = "char_rnn"
 """Checkpoint beside the first one, where a link names none: the smallest that ships."""
+LENGTH = 400
+"""Characters of each text, to begin with."""
 OPENING = 160
 """Characters of each text that a first visit finds."""
 
@@ -56,40 +58,42 @@ def side_by_side_view() -> None:
         refused = not _start(prompt, ((one, temperatures[0]), (two, temperatures[1])), length, seed)
     with texts:
         if KEY in st.session_state or not refused:
-            _pair(one, two)
+            _pair(one, two, opening_tasks("pair", OPENING, *_tasks(prompt, length, seed, temperatures)))
     _how_it_works()
 
 
 def _settings() -> tuple[str, int | None, int | None, tuple[float, float]]:
     """Prompt, characters, seed, and the temperature of each side."""
+    linked_setting("length", "pair-length", LENGTH)
+    linked_setting("seed", "pair-seed")
     with st.expander("Prompt and settings", icon=":material/tune:"):
         left, right = st.columns(2, gap="large")
         with left:
             prompt = prompt_box()
-            warm = _temperature("First", 0.8)
+            warm = temperature_slider("First temperature", "pair-first-temperature")
         with right:
             with st.container(horizontal=True, gap="small"):
-                length = st.number_input(
-                    "Characters", value=400, step=100, key="pair-length", width=128, persist_state="session"
-                )
-                seed = st.number_input("Seed", value=0, step=1, key="pair-seed", width=128, persist_state="session")
+                length = st.number_input("Characters", step=100, key="pair-length", width=128, persist_state="session")
+                seed = st.number_input("Seed", step=1, key="pair-seed", width=128, persist_state="session")
             st.toggle("Colour by surprise", value=True, key="pair-colour", persist_state="session")
-            other = _temperature("Second", 0.8)
+            other = temperature_slider("Second temperature", "pair-second-temperature", "second-temperature")
     return prompt, length, seed, (warm, other)
 
 
-def _temperature(place: str, value: float) -> float:
-    return st.slider(
-        f"{place} temperature", 0.0, 2.0, value, 0.05, key=f"pair-{place.lower()}-temperature", persist_state="session"
-    )
+def _tasks(prompt: str, length: int | None, seed: int | None, temperatures: tuple[float, float]) -> list[Task | None]:
+    """Of both sides; None where a field is empty or not valid."""
+    try:
+        return [(prompt, SamplingConfig(length=length, seed=seed, temperature=each), None) for each in temperatures]
+    except LabError:
+        return [None, None]
 
 
-def _pair(one: CheckpointRef, two: CheckpointRef) -> None:
+def _pair(one: CheckpointRef, two: CheckpointRef, tasks: list[Task]) -> None:
     """What was written last; on a first visit, what both write by themselves."""
     pair: list[Writing] | None = st.session_state.get(KEY)
     if pair is None:
         try:
-            first, second = opening(one, OPENING), opening(two, OPENING)
+            first, second = opening(one, tasks[0]), opening(two, tasks[1])
         except LabError as error:
             show_error(error)
             return

@@ -17,7 +17,7 @@ from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
-from pages.text.opening import opening, wait_for_pytorch
+from pages.text.opening import Task, opening, opening_tasks, wait_for_pytorch
 from pages.text.sampling_form import chosen_precision, prompt_box, sampling_form
 from pages.text.text_stats import figures, headline, reading, text_downloads
 from pages.text.verbatim import copied_passages, copied_words
@@ -49,16 +49,17 @@ def write_view() -> None:
         downloads(reference, None)
     with paper:
         if not refused:
-            _paper(reference)
+            task = (prompt, config, chosen_precision("write", reference.card)) if config else None
+            _paper(reference, *opening_tasks("write", OPENING, task))
     how_it_works(reference)
 
 
-def _paper(reference: CheckpointRef) -> None:
+def _paper(reference: CheckpointRef, first: Task) -> None:
     """What was written last; on a first visit, what the chosen checkpoint writes by itself."""
     writing: Writing | None = st.session_state.get(KEY)
     if writing is None:
         try:
-            writing = opening(reference, OPENING)
+            writing = opening(reference, first)
         except LabError as error:
             show_error(error)
             return

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from core.common.progress import Progress
 from core.data import DATASETS, Dataset
 from core.data.dataset import ImageCard, TextCard
 from core.jobs import LocalEngine, RunStore
-from pages.shared import tasks
+from pages.shared import tasks, url
 from pages.shared.registry import pages
 from tests.tiny_text import play
 
@@ -38,6 +39,7 @@ def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it."""
     monkeypatch.setenv("LAB_WARM", "0")
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", lab_home / "none")
+    monkeypatch.setattr(url, "_from_history", lambda: True)  # an address that a test sets is no late one
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -216,6 +218,12 @@ def follow(at: AppTest, page: str, **query: str) -> AppTest:
     at.query_params.clear()
     at.query_params.update(query)
     return rerun(at)
+
+
+def arrive(at: AppTest) -> AppTest:
+    """The page behind the link to another page that a browser presses by itself."""
+    (link,) = (link for link in at.get("page_link") if link.proto.label == "Open")
+    return follow(at, link.proto.page, **dict(parse_qsl(link.proto.query_string)))
 
 
 def mark(at: AppTest, *rows: int) -> AppTest:

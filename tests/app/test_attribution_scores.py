@@ -123,7 +123,7 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert "1 more could not be measured: The image is the same as its baseline (blur)." in said
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
-    assert at.code[0].value == "python -m core explain report --images 12 --seed 0 --checkpoint tiny"
+    assert at.code[1].value == "python -m core explain report --images 12 --seed 0 --checkpoint tiny"
     values = made_up(shipped, levels=LEVELS | {"blob": 0.95}).to_dict()
     values["config"]["fingerprint"] = "0" * 64
     (shipped_report / "tiny.json").write_text(json.dumps(values))
@@ -139,7 +139,7 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
     assert "There is no report of all methods over many images for this checkpoint (one ships for other)" in texts(at)
-    assert at.code[0].value == "python -m core explain report --images 200 --seed 0 --checkpoint tiny"
+    assert at.code[1].value == "python -m core explain report --images 200 --seed 0 --checkpoint tiny"
     assert not at.table
 
 

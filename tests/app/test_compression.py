@@ -320,7 +320,7 @@ def test_a_network_is_exported_compared_and_offered(
     rerun(at)
     said = texts(at)
     assert "compared with PyTorch on random inputs: the largest difference of a logit is" in said
-    assert "onnxruntime.InferenceSession(" in at.code[0].value
+    assert "onnxruntime.InferenceSession(" in at.code[1].value
     assert len(list((lab_home / "exports").glob("*.onnx"))) == 1
     tasks._tasks().clear()
 

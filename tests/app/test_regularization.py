@@ -111,7 +111,7 @@ def test_a_technique_is_worth_images(open_page: Open, example: Path) -> None:
 
 def test_the_strength_is_looked_at_with_its_numbers(open_page: Open, example: Path) -> None:
     at = at_tab(open_page("regularization"), "shipped-example", "Strength")
-    slider = at.select_slider(key="strength-shipped-example-500-dropout")
+    slider = at.select_slider(key="strength-shipped-example")
     assert slider.value == "0.5"
     figures = {metric.label: (metric.value, metric.delta) for metric in at.metric}
     assert figures["Validation accuracy"][0] == "45.0%"

@@ -19,6 +19,7 @@ from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import (
     HOSTILE,
     Open,
+    arrive,
     click,
     mark,
     read,
@@ -327,7 +328,7 @@ def test_the_tables_of_runs_hold_both_kinds_apart(open_page: Open, lab_home: Pat
 @pytest.mark.parametrize(("task", "title"), [("text", "Text"), ("images", "Images")])
 def test_runs_opens_a_run_on_its_own_page(open_page: Open, lab_home: Path, task: str, title: str) -> None:
     run_id = finished_text_run(lab_home) if task == "text" else finished_run(lab_home)
-    at = click(mark(select(open_page("runs"), 0), 0), "open")
+    at = arrive(click(mark(select(open_page("runs"), 0), 0), "open"))
     assert at.title[0].value == title
     assert "Trained for 3 epochs." in texts(at)
     assert at.query_params["run"] == run_id

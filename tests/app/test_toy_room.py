@@ -12,7 +12,7 @@ from core.jobs import LocalEngine, Run, RunStore
 from pages.shared.registry import sections
 from pages.shared.resources import forget_runs
 from tests import toy_room
-from tests.app.conftest import ROOT, Open, click, rerun, texts, wait_for
+from tests.app.conftest import ROOT, Open, arrive, click, rerun, texts, wait_for
 from tests.app.studies import progress
 from tests.toy_room import COUNT, CountConfig
 
@@ -90,6 +90,6 @@ def test_a_run_of_the_room_is_on_runs_and_opens_on_its_page(open_page: Open) -> 
     assert list(at.dataframe[0].value["Name"]) == ["Mine"]
     for key in ("", "open"):
         at.session_state[at.dataframe[0].key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
-        at = click(at, key) if key else rerun(at)
+        at = arrive(click(at, key)) if key else rerun(at)
     assert (at.title[0].value, at.query_params["count"]) == ("Toy", run_id)
     assert at.button(key="resume").label == "Start"

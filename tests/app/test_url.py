@@ -12,7 +12,7 @@ def script() -> None:
     import streamlit as st
 
     from core.common.errors import LabError
-    from pages.shared.url import linked, visit, write_url
+    from pages.shared.url import linked, visit
 
     def parse(text: str) -> int:
         if not text.isdecimal():
@@ -22,7 +22,6 @@ def script() -> None:
     with visit(st.query_params.get("page", "")):
         won = linked("n", "number", parse, 0)
         value = st.number_input("Number", 0, 99, key="number")
-        write_url("n", "number", str(value) if value else None)
         st.caption(f"{value} {won}")
 
 

@@ -65,8 +65,11 @@ def test_every_choice_is_one_step_of_the_browser(page: Page) -> None:
     expect(page).to_have_url(explained)
     expect(baseline).to_have_value(re.compile("^Mean"))
     page.go_back()
-    expect(page).to_have_url(re.compile("/images$"))
+    expect(page).to_have_url(re.compile(r"/images\?example=ship$"))
     expect(answer(page)).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(re.compile("/images$"))
+    expect(page.locator(".st-key-example-ship")).to_be_visible()
 
 
 def test_every_page_opens_by_its_address(page: Page) -> None:

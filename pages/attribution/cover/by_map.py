@@ -16,6 +16,7 @@ from pages.attribution.cover.steps import Covering
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.shared.text import show_error
+from pages.shared.url import linked, one_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Explainer
@@ -29,7 +30,8 @@ KNOW_NOTHING = {EDGES: "Edges (a control)", CHANCE: "Random (a control)"}
 def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Explainer) -> None:
     """Choose a map, and cover the pixels that it finds most important."""
     names = [*(name for name in QUICK if explainer.refusal(get_method(name)) is None), *KNOW_NOTHING]
-    if st.session_state.get("cover-map") not in names:
+    linked("map", "cover-map", one_of(names, "map"), names[0])
+    if st.session_state["cover-map"] not in names:
         st.session_state["cover-map"] = names[0]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         name = st.selectbox(

@@ -23,6 +23,7 @@ from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import example_row
+from pages.shared.url import linked_fragment, not_in_link
 
 CANVAS = "cover"
 SHOWN = 5
@@ -38,12 +39,11 @@ def cover_view() -> None:
     with answer:
         only(asked)
         if asked is not None:
-            _covering(asked)
+            linked_fragment(_covering)(asked)
         else:
             example_row()
 
 
-@st.fragment
 def _covering(asked: AttributionQuery) -> None:
     """Runs alone while somebody draws; the rest of the page stays as it is."""
     covering = covering_of(asked.pixels)
@@ -61,6 +61,8 @@ def _covering(asked: AttributionQuery) -> None:
         show_error(error)
         return
     before, now = (percent(float(found[step, asked.target])) for step in (0, -1))
+    if covering.mask.any():
+        not_in_link("What you covered is not in the link: it opens with nothing covered.")
     # One line, or the image would move below the pointer that draws on it: the words stand beside it.
     heading.markdown(f"## {escape_markdown(asked.label)} · {f'{before} → {now}' if covering.mask.any() else before}")
     with canvas:
