@@ -306,7 +306,7 @@ def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
     found = REPORTS.load_shipped(name)
     assert found.config.fingerprint == find_checkpoint(name).card.fingerprint
     assert set(found.config.methods) | set(found.config.refused) == set(METHODS)
-    assert len(found.images) == found.config.requested - len(found.left_out) >= 100
+    assert len(found.images) == found.config.requested - len(found.left_out) == 200
     assert found.config.sensitivity_images == 20
     rows = {row.name: row for row in found.rows()}
     assert abs(rows["random"].score.mean) < 0.03, "a random map scores zero"
