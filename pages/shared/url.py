@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ PRIVATE = ("upload",)
 """Parameters that are no part of a copied link: they name what this server keeps for a while."""
 TEXT_CHARACTERS = 500
 """Of a text in an address: servers and messengers cut longer addresses."""
+LATE_S = 1.0
+"""For so long a browser may not have heard of an address that was sent to it."""
 Texts = Mapping[str, str]
 
 
@@ -52,7 +55,11 @@ def visit(page: str) -> Iterator[None]:
         # An address that says nothing leaves all as it was here; one that says something means just that.
         state["link-arrival"], state["links-before"] = "links" if here else "bare", {}
         state["url"] = state["url-before"] = here
-    elif here == state["url-before"] != state["url"] and not _from_history():
+    elif (
+        here == state["url-before"] != state["url"]
+        and time.monotonic() - state["url-sent"] < LATE_S
+        and not _from_history()
+    ):
         query.from_dict(state["url"])  # of something done before the browser heard of the address that it has by now
     elif here not in (state["url"], state.get("url-entered")):  # Back, Forward, or a link within the page
         state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
@@ -105,7 +112,7 @@ def linked(
     of: Any = None,
 ) -> bool:
     """Before the widget `key`: its value and `?param=` are one choice. A change of the address wins, then the widget is the
-    truth and the address follows it.
+    truth and the address follows it. What the address named and a later run does not draw any more is dropped from it.
 
     parse: from the address to the value; where it raises LabError, the page warns and it is the default. write: the way
     back; None for a value that no address can carry. default: the value without a parameter. keep: whether the value of
@@ -312,7 +319,7 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     others = {params: link for params, link in before.items() if link not in gone} if scope else {}
     state["links-before"], state["links-cut"] = others | links, {}
     if query.to_dict() != state["url"]:
-        state["url-before"], state["url"] = state["url"], query.to_dict()
+        state["url-before"], state["url"], state["url-sent"] = state["url"], query.to_dict(), time.monotonic()
     if not scope:
         state["link-arrival"], state["url-entered"] = "", None
     _offer_link()

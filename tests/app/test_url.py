@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.shared import url
 from tests.app.conftest import rerun
 
 
@@ -64,6 +65,21 @@ def test_back_to_an_address_without_the_choice_is_back_to_the_default() -> None:
     assert (at.caption[0].value, address(at)) == ("0 True", None)
     at.number_input[0].set_value(9).run()
     assert (at.caption[0].value, address(at)) == ("9 False", "9")
+
+
+def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(url, "_from_history", lambda: False)
+    at = opened()
+    at.number_input[0].set_value(8).run()
+    del at.query_params["n"]  # of a click in the moment before
+    at.run()
+    assert (at.caption[0].value, address(at)) == ("8 False", "8")
+    at.session_state["url-sent"] = 0.0
+    del at.query_params["n"]  # later it is a link within the page
+    at.run()
+    assert (at.caption[0].value, address(at)) == ("0 True", None)
 
 
 def test_the_first_run_of_another_page_leaves_the_address_alone() -> None:

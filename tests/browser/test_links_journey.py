@@ -7,7 +7,8 @@ import re
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from core.jobs import RunStore
-from core.training.config import TrainConfig
+from core.regularization.kind import STUDY
+from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, press, view
 
@@ -30,7 +31,7 @@ def arrived(page: Page, address: str) -> None:
 
 
 def test_back_and_forward_restore_every_step(page: Page, lab: Lab) -> None:
-    run_id = RunStore(lab.home / "runs").create(TrainConfig(), "Mine")
+    run_id = RunStore(lab.home / "runs").create(StudyConfig(), "Mine", kind=STUDY.name)
     page.goto("/")
     expect(page.get_by_text("in the background")).to_have_count(0, timeout=60_000)  # whose end draws the page again
     go(page, "Images")
@@ -68,9 +69,10 @@ def test_back_and_forward_restore_every_step(page: Page, lab: Lab) -> None:
             expect(answer(page)).to_be_visible()
     # To a run and back: one step, though the page behind the table's link is another one.
     page.goto(f"/runs?runs={run_id}")
+    expect(page.locator(".st-key-open")).to_be_visible()
     length = page.evaluate("history.length")
     press(page, "open")
-    expect(page).to_have_url(re.compile(rf"/images\?view=Train&run={run_id}$"))
+    expect(page).to_have_url(re.compile(rf"/regularization\?view=Studies&study={run_id}$"))
     assert page.evaluate("history.length") == length + 1
     page.go_back()
     expect(page).to_have_url(re.compile(rf"/runs\?runs={run_id}$"))
