@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS
@@ -43,11 +44,13 @@ CLASSES = "compare-classes"
 
 def compare_classes(asked: AttributionQuery) -> None:
     """Raises LabError."""
-    methods, labels = st.columns(2, gap="medium")
-    with methods:
-        names = _choose_methods()
-    with labels:
-        chosen = _choose_classes(asked)
+    answer = st.container()
+    with st.expander("Methods and classes", icon=":material/tune:", key="compare-choices"):
+        names, chosen = _choose_methods(), _choose_classes(asked)
+    _maps(asked, names, chosen, answer)
+
+
+def _maps(asked: AttributionQuery, names: list[str], chosen: list[str], answer: DeltaGenerator) -> None:
     if not names or len(chosen) < 2:
         st.info("Choose at least one method and two classes.")
         return
@@ -55,8 +58,15 @@ def compare_classes(asked: AttributionQuery) -> None:
     cost_note(asked, names, len(questions))
     display = display_and_legend("the class below it", "The maps of one method share one scale.")
     status, scores = st.empty(), []
+    changing: dict[bool, list[str]] = {True: [], False: []}
     for name in names:
-        scores += _row(asked, name, questions, display)
+        found, changes = _row(asked, name, questions, display)
+        scores += found
+        if changes is not None:
+            changing[changes].append(METHODS[name].title)
+    said = {"Changes with the class": changing[True], "Stays the same": changing[False]}
+    words = [f"**{verdict}:** {', '.join(titles)}." for verdict, titles in said.items() if titles]
+    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {escape_markdown(chosen[1])}?\n\n{' '.join(words)}")
     fill_scores(status, scores)
 
 
@@ -91,18 +101,21 @@ def _choose_classes(asked: AttributionQuery) -> list[str]:
     )
 
 
-def _row(asked: AttributionQuery, name: str, questions: list[AttributionQuery], display: Display) -> list[Score]:
-    """The maps of one method; returns where their scores go. Raises LabError."""
+def _row(
+    asked: AttributionQuery, name: str, questions: list[AttributionQuery], display: Display
+) -> tuple[list[Score], bool | None]:
+    """The maps of one method; returns where their scores go, and whether they change with the class, if that is known.
+    Raises LabError."""
     method = METHODS[name]
     st.markdown(f"#### {method.title}")
     found = maps_of(asked, name, questions)
     if found is None:
-        return []
+        return [], None
     maps: list[Attribution] = []
     for item in found:
         if isinstance(item, LabError):
             st.caption(escape_markdown(item))
-            return []
+            return [], None
         maps.append(item)
     values = [item.pixels for item in maps]
     differences = [values[0] - other for other in values[1:]] if _additive(method) else []
@@ -134,16 +147,17 @@ def _row(asked: AttributionQuery, name: str, questions: list[AttributionQuery], 
                 words=f"**{escape_markdown(first)} rather than {escape_markdown(question.label)}**  \n"
                 ":small[the first map less the other]",
             )
-    _how_alike(method, questions, values, scale)
-    return scores
+    return scores, _how_alike(method, questions, values, scale)
 
 
 def _additive(method: type[Method]) -> bool:
     return method.signed and method.name not in NOT_ADDITIVE
 
 
-def _how_alike(method: type[Method], questions: list[AttributionQuery], values: list[np.ndarray], scale: float) -> None:
-    """How much the maps of one method depend on the class."""
+def _how_alike(
+    method: type[Method], questions: list[AttributionQuery], values: list[np.ndarray], scale: float
+) -> bool | None:
+    """Say how much the maps of one method depend on the class; returns whether they do, None for blank maps."""
     pairs = {
         f"{escape_markdown(one.label)} and {escape_markdown(other.label)}": alike(mine, others)
         for (one, mine), (other, others) in combinations(zip(questions, values, strict=True), 2)
@@ -165,3 +179,4 @@ def _how_alike(method: type[Method], questions: list[AttributionQuery], values: 
             "No map of “rather than” here: this method does not hand a difference of logits back as the difference."
         )
     st.caption(" ".join(part for part in said if part))
+    return not same if known else None

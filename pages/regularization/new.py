@@ -42,6 +42,7 @@ TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where 
 
 
 def new_study_view() -> None:
+    top = st.container()  # what a press starts and how long that takes stand first, on a phone too
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### What to train")
@@ -50,6 +51,15 @@ def new_study_view() -> None:
     with right:
         st.markdown("#### What to compare")
         arms = arms_form("new", model, tuple(arm.names[0] for arm in QUICK.parsed() if arm.names))
+    with top:
+        config = _start(model, dataset, train_sizes, arms, seeds | advanced)
+    preview(config)
+
+
+def _start(
+    model: str, dataset: str, train_sizes: str, arms: list[tuple[str, ...]], settings: dict[str, Any]
+) -> StudyConfig | None:
+    """What the study takes, and the button that starts it; returns its settings where they are valid."""
     config = None
     try:
         if dataset == FOLDER:
@@ -59,8 +69,7 @@ def new_study_view() -> None:
             dataset=canonical_name(dataset),
             arms=specs("new", model, arms),
             train_sizes=parse_sizes(train_sizes),
-            **seeds,
-            **advanced,
+            **settings,
         )
         check_sizes(config)
         st.markdown(cost_line(config))
@@ -72,7 +81,7 @@ def new_study_view() -> None:
     if config is not None and config.seeds == 2:
         st.caption(TWO_SEEDS)
     start_job_button("Start the study", STUDY, config, key="start-study", name_key="study-name")
-    preview(config)
+    return config
 
 
 def sizes_field(label: str, key: str, default: str = "") -> str:

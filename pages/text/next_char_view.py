@@ -40,8 +40,8 @@ WIDE_GAP = 0.05
 
 
 def why_view() -> None:
-    left, right = st.columns([1, 2], gap="large")
-    with left:
+    answer, controls = st.columns([2, 1], gap="large")  # on a phone the answer stands above what it is of
+    with controls:
         reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", task="text")
         if reference is None:
             return
@@ -51,7 +51,7 @@ def why_view() -> None:
         st.caption(f"{escape_markdown(reference.label)}: {describe(reference)}.")
         if runs_in_int8(reference.card):
             st.caption("It writes in 8 bits; explained are the same weights in float32, which have gradients.")
-    with right:
+    with answer:
         try:
             until_ready()
             prompt = next_characters(loaded(reference), text)

@@ -79,18 +79,6 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
         expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("address", "says"), [("/", "ship"), ("/images?example=ship", "ship")])
-def test_the_answer_stands_on_the_first_screen(page: Page, address: str, says: str, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
-    page.goto(address)
-    expect(answer(page)).to_have_text(re.compile(rf"^\w.* says {says} · \d"), timeout=60_000)
-    box = answer(page).bounding_box()
-    assert box
-    assert box["y"] + box["height"] < 700
-    no_overflow(page)
-
-
 def test_a_click_on_an_example_image_is_answered(page: Page) -> None:
     page.goto("/images")
     box = page.locator(".st-key-clickable-example-bird img").bounding_box()
