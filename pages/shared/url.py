@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -86,7 +86,7 @@ def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None
             if st.query_params.to_dict() != state["url"]:
                 st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
             state["links"] = {}
-            _offer_link()  # what stood in its place is gone
+            _offer_link(())  # what stood in its place is gone
         elif state["link-place"] is not None:
             state["link-place"].empty()  # this fragment will write there, so Streamlit keeps it a place
         try:
@@ -205,6 +205,7 @@ def page_title(title: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(title, width="content")
         st.session_state["link-place"] = st.empty()
+        _offer_link(())  # at once, so that nothing moves when all is drawn
 
 
 def choose_view(page: Page, start: str | None = None) -> str:
@@ -322,16 +323,16 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
         state["url-before"], state["url"], state["url-sent"] = state["url"], query.to_dict(), time.monotonic()
     if not scope:
         state["link-arrival"], state["url-entered"] = "", None
-    _offer_link()
+    _offer_link(state["links-before"].values())
 
 
-def _offer_link() -> None:
-    """What is seen as an address to copy, beside the title."""
+def _offer_link(links: Iterable[_Link]) -> None:
+    """What is seen as an address to copy, beside the title. links: of what the address may not say yet."""
     state, place = st.session_state, st.session_state["link-place"]
     if place is None:
         return
     shared = {param: text for param, text in st.query_params.to_dict().items() if param not in PRIVATE}
-    for link in state["links-before"].values():
+    for link in links:
         texts = link.texts()
         if texts != link.default:  # a default that the address names stays in it
             shared |= {param: text for param, text in texts.items() if param not in PRIVATE}
