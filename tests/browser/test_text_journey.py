@@ -35,6 +35,8 @@ def train(page: Page, name: str) -> str:
     expect(page.locator(".st-key-start").get_by_role("button")).to_be_enabled()
     page.get_by_text("Advanced", exact=True).click()
     enter(page, "run-name", name)
+    for group in ("Data and speed", "Evaluation and saving"):
+        page.get_by_text(group).click()
     for field, value in SMALL.items():
         enter(page, f"{field}-char_rnn-quick", value)
     press(page, "start")
