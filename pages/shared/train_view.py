@@ -28,8 +28,6 @@ def train_view(task: str = "images") -> None:
     except LabError as error:
         problem = str(error)
     if run:
-        # A link within the page, or a rerun right after Start, leaves the browser's address behind: say it again.
-        st.query_params[PARAM] = run.id
         # The run is what one came for, on a phone too: it takes the width, and the form steps back.
         # A key of each run's own, so that the box closes when a new run takes its place.
         with st.expander("New run", icon=":material/add:", key=f"new-run-{run.id}"):
