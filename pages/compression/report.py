@@ -9,6 +9,7 @@ from core.common.commands import command_line
 from core.common.report import Chart, Report, Table, Words
 from core.compression.analysis import answer, headline
 from core.compression.figures import pareto, pareto_words
+from core.compression.recipe import CompressConfig
 from core.compression.results import CompressionResult
 from pages.shared.text import escape_markdown
 
@@ -37,4 +38,6 @@ def command_of(result: CompressionResult) -> str:
     if not all(item.steps == config.steps[: len(item.steps)] for item in result.variants):
         return ""
     steps = json.dumps([dict(step) for step in config.steps])
-    return command_line("compress", "start", checkpoint=config.checkpoint, recipe=steps, seed=config.seed or None)
+    usual = {name: CompressConfig.model_fields[name].default for name in ("seed", "threads", "device")}
+    changed = {name: value for name in usual if (value := getattr(config, name)) != usual[name]}
+    return command_line("compress", "start", checkpoint=config.checkpoint, recipe=steps, **changed)

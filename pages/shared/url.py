@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -63,7 +64,7 @@ def visit(page: str) -> Iterator[None]:
         query.from_dict(state["url"])  # of something done before the browser heard of the address that it has by now
     elif here not in (state["url"], state.get("url-entered")):  # Back, Forward, or a link within the page
         state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
-    state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", [], None
+    state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", {}, None
     state["link-problems-place"] = st.container()
     try:
         yield
@@ -82,6 +83,7 @@ def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None
         state = st.session_state
         alone, before = "links" not in state, state.get("link-scope", "")
         state["link-scope"] = f"{draw.__module__}.{draw.__qualname__}"
+        state["link-notes"].pop(state["link-scope"], None)
         if alone:
             if st.query_params.to_dict() != state["url"]:
                 st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
@@ -197,7 +199,8 @@ def _register(link: _Link) -> None:
 
 def not_in_link(sentence: str) -> None:
     """Say beside the link to copy what it does not carry."""
-    st.session_state["link-notes"].append(sentence)
+    state = st.session_state
+    state["link-notes"].setdefault(state["link-scope"], []).append(sentence)
 
 
 def page_title(title: str) -> None:
@@ -338,5 +341,5 @@ def _offer_link(links: Iterable[_Link]) -> None:
             shared |= {param: text for param, text in texts.items() if param not in PRIVATE}
     with place.popover("Copy link", icon=":material/link:", type="tertiary"):
         st.code(f"{st.context.url or ''}{'?' if shared else ''}{urlencode(shared)}", language=None, wrap_lines=True)
-        for sentence in dict.fromkeys(state["link-notes"]):
+        for sentence in dict.fromkeys(chain.from_iterable(state.get("link-notes", {}).values())):
             st.caption(sentence)

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.common.errors import LabError
-from pages.shared.url import linked, write_url
+from pages.shared.url import linked
 
 
 def url_select(
@@ -38,11 +38,10 @@ def url_select(
         shown = ", ".join(next((word for word in words if words[word] == name), name) for name in options)
         raise LabError(f"There is no {label.lower()} {text[:60]!r} here: the link may name {shown}.")
 
-    linked(param, key, parse, options[0])
-    # Said again in each run: of one that was cut short the browser may not know yet what it chose.
-    state = st.session_state
-    state[key] = state[key] if state[key] in options else options[0]
-    chosen = str(st.selectbox(label, options, format_func=titles, key=key, **settings))
-    text = next((word for word in words if words[word] == chosen), chosen)
-    write_url(param, key, text if chosen != options[0] or st.query_params.get(param) == text else None)
-    return chosen
+    def write(option: str) -> str:
+        return next((word for word in words if words[word] == option), option)
+
+    linked(param, key, parse, options[0], write=write)
+    if st.session_state[key] not in options:
+        st.session_state[key] = options[0]
+    return str(st.selectbox(label, options, format_func=titles, key=key, **settings))
