@@ -66,7 +66,8 @@ def _maps(asked: AttributionQuery, names: list[str], chosen: list[str], answer: 
             changing[changes].append(METHODS[name].title)
     said = {"Changes with the class": changing[True], "Stays the same": changing[False]}
     words = [f"**{verdict}:** {', '.join(titles)}." for verdict, titles in said.items() if titles]
-    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {escape_markdown(chosen[1])}?\n\n{' '.join(words)}")
+    others = " or ".join(map(escape_markdown, chosen[1:]))
+    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {others}?\n\n{' '.join(words)}")
     fill_scores(status, scores)
 
 

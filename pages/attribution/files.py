@@ -38,7 +38,7 @@ def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, d
     name = file_stem("-".join(parts), "map")[:120]
     scored = (measured.curves, measured.verdict) if measured.curves and measured.verdict else None
     with st.container(horizontal=True, gap="small"):
-        report_button(lambda: explanation_report(asked, found, scored, ""), name, key="explanation")
+        report_button(lambda: explanation_report(asked, found, scored, "", display), name, key="explanation")
         for label, data, end, hint in (
             (
                 "Image (PNG)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from core.attribution.baselines import DEFAULT_BASELINE
@@ -12,7 +13,7 @@ from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Report, Words
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared.report import made_here
 from pages.shared.text import escape_markdown
@@ -28,15 +29,17 @@ def explanation_report(
     found: Attribution,
     scored: tuple[Faithfulness, Verdict] | None,
     answer: str,
+    display: Display | None = None,
 ) -> Report:
-    """A map of a method. scored: None where it has no score. answer: what the page says of the map, in Markdown."""
-    method = found.method
+    """A map of a method. scored: None where it has no score. answer: what the page says of the map, in Markdown. display: how
+    the page draws it, where that was changed."""
+    method, drawn = found.method, {} if display is None else dataclasses.asdict(display)
     said = f"{escape_markdown(asked.classes[asked.predicted])} · {percent(asked.probabilities[asked.predicted])}"
     blocks: list[Block] = [
         Image(draw=lambda dark: asked.seen.preview, alt=asked.image.title, width=SIDE_PX // 2),
         Image(
             draw=lambda dark: overlay_png(
-                found.pixels, asked.seen.square, signed=method.signed, dark=dark, side=SIDE_PX
+                found.pixels, asked.seen.square, signed=method.signed, dark=dark, side=SIDE_PX, **drawn
             ),
             alt=f"{method.title}: map of why {asked.label}",
             width=SIDE_PX,
@@ -70,7 +73,7 @@ def command_of(asked: AttributionQuery, found: Attribution) -> str:
         method=found.method.name,
         set=settings,
         target=None if asked.target == asked.predicted else asked.label,
-        baseline=None if found.baseline in ("", DEFAULT_BASELINE) else found.baseline,
+        baseline=None if found.baseline == DEFAULT_BASELINE else found.baseline,
         seed=found.seed or None,
         output="map.png",
     )

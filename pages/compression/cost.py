@@ -6,8 +6,9 @@ from core.common.devices import likely_device
 from core.compression.recipe import CompressConfig
 from core.compression.steps import Distill, TrainingStep
 from core.training.config import TrainConfig
-from core.training.estimate import estimate_seconds, training_examples
+from core.training.estimate import estimate_seconds
 from pages.shared.text import duration
+from pages.shared.train_form import examples_of
 
 MEASURE_S = (30.0, 90.0)
 """Least and most seconds to measure one variant."""
@@ -51,6 +52,8 @@ def _trainings(config: CompressConfig) -> list[TrainConfig]:
 
 
 def _seconds(config: CompressConfig, trainings: list[TrainConfig]) -> float | None:
-    examples, device = training_examples(config.base()), likely_device(config.device)
+    if not trainings:
+        return 0.0
+    examples, device = examples_of(config.base()), likely_device(config.device)
     known = [estimate_seconds(training, device, examples) for training in trainings] if examples else [None]
     return None if None in known else sum(seconds or 0.0 for seconds in known)

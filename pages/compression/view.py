@@ -99,18 +99,23 @@ def compress_view(made: ResultFiles, key: str) -> None:
 
 
 def _report(result: CompressionResult) -> Report:
+    return compression_report(result, list(_tables(result).values()), TEXT if result.task == "text" else IMAGES)
+
+
+def _tables(result: CompressionResult) -> dict[str, dict[str, list[str]]]:
+    """Groups of columns, of those that this kind of network has."""
     found = compress_table(result)
-    tables = [{name: found[name] for name in names if name in found} for names in COLUMNS.values()]
-    return compression_report(result, tables, TEXT if result.task == "text" else IMAGES)
+    groups = {group: {name: found[name] for name in names if name in found} for group, names in COLUMNS.items()}
+    return {group: columns for group, columns in groups.items() if len(columns) > 1}
 
 
 def _table(result: CompressionResult, key: str) -> None:
     """Every variant, some columns at a time."""
     st.markdown(escape_markdown(headline(result)))
-    found = compress_table(result)
-    linked("columns", f"columns-{key}", one_of(COLUMNS, "group of columns"), "Main")
-    shown = st.segmented_control("Columns", list(COLUMNS), required=True, key=f"columns-{key}", persist_state="session")
-    show_table({name: found[name] for name in COLUMNS[shown] if name in found}, key=f"variants-{key}")
+    tables = _tables(result)
+    linked("columns", f"columns-{key}", one_of(tables, "group of columns"), "Main")
+    shown = st.segmented_control("Columns", list(tables), required=True, key=f"columns-{key}", persist_state="session")
+    show_table(tables[shown], key=f"variants-{key}")
     st.caption(TEXT if result.task == "text" else IMAGES)
     st.caption(_how(result))
 

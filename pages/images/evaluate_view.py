@@ -16,7 +16,7 @@ from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from core.inference.kept import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
 from pages.images.evaluate_task import evaluation_work, same_images, task_key
-from pages.images.report import evaluation_report
+from pages.images.report import evaluation_report, measured_on, tta_words
 from pages.shared import tasks
 from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -71,7 +71,7 @@ def _measured_before(reference: CheckpointRef, known: CardAccuracy) -> None:
         when = "when this checkpoint was made"
     day = f" on {card.created[:10]}" if card.created else ""
     where = f", on {escape_markdown(card.hardware)}" if card.hardware else ""
-    st.caption(f"Measured {when}{day}{where}.{_views(known.tta)}")
+    st.caption(f"Measured {when}{day}{where}.{tta_words(known.tta)}")
 
 
 def _accuracy(accuracy: float, interval: tuple[float, float], n: int) -> None:
@@ -83,10 +83,6 @@ def _accuracy(accuracy: float, interval: tuple[float, float], n: int) -> None:
         delta_color="off",
         delta_arrow="off",
     )
-
-
-def _views(tta: str) -> str:
-    return f" With test-time augmentation ({tta})." if tta != "none" else ""
 
 
 def _offer(reference: CheckpointRef, known: CardAccuracy | None) -> None:
@@ -123,12 +119,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
         f"{100 * result.ece:.1f}%",
         help="Expected calibration error: how far stated probabilities are from the share that is right, on average.",
     )
-    counted = sum(item.n for item in result.calibration)
-    others = "" if counted == result.n else f" Loss and calibration are of the {counted:,} it was not calibrated on."
-    flagged = ""
-    if reference.card.calibration.energy_threshold is not None:
-        flagged = f" The none-of-these warning flags {100 * result.flagged:.1f}% of {counted:,} images, all of them false alarms."
-    st.caption(f"Took {duration(result.seconds)}.{_views(result.tta)}{others}{flagged}")
+    st.caption(f"Took {duration(result.seconds)}. {measured_on(reference.card, result)}")
 
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
@@ -218,6 +209,6 @@ def _how_it_works() -> None:
             "**Calibration.** Answers are put into 15 bins by stated probability; the expected calibration error is "
             "$\\mathrm{ECE} = \\sum_b \\frac{n_b}{n} \\, |\\mathrm{acc}_b - \\mathrm{conf}_b|$ "
             "([Guo et al. 2017](https://arxiv.org/abs/1706.04599)).\n\n"
-            "**Test images** are for this report only: nothing is chosen or tuned on them. Where a network trained on all "
-            "other images, half of the test images set its calibration, and the other half measures it."
+            "**Test images** are for this report only, with one exception: where a network trained on all other images, half "
+            "of them set its calibration, and the other half measures it."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.checkpoints.store import CheckpointRef
+from core.checkpoints.store import Card, CheckpointRef
 from core.common.commands import command_line
 from core.common.pixels import enlarge
 from core.common.report import Chart, Image, Report, Table, Words
@@ -71,7 +71,10 @@ def evaluation_report(reference: CheckpointRef, result: Evaluation) -> Report:
         answer=f"**{100 * result.accuracy:.1f}% of {result.n:,} test images right**, 95% interval {100 * low:.1f} to "
         f"{100 * high:.1f}%.",
         blocks=[
-            Words(text=f"Loss {result.loss_nats:.3f} nats; calibration error {100 * result.ece:.1f}%."),
+            Words(
+                text=f"Loss {result.loss_nats:.3f} nats; calibration error {100 * result.ece:.1f}%. "
+                f"{measured_on(reference.card, result)}"
+            ),
             Chart(
                 draw=lambda dark: per_class_bars(
                     result.per_class, overall=result.accuracy, dark=dark, colour=colour_of(colour, dark=dark)
@@ -97,3 +100,20 @@ def evaluation_report(reference: CheckpointRef, result: Evaluation) -> Report:
         command=command_line("evaluate", checkpoint=reference.name),
         made={"test-time augmentation": result.tta} | made_here(reference),
     )
+
+
+def measured_on(card: Card, result: Evaluation) -> str:
+    """How an evaluation was made, where that changes how its figures are read."""
+    counted = sum(item.n for item in result.calibration)
+    said = [tta_words(result.tta).strip()]
+    if counted != result.n:
+        said.append(f"Loss and calibration are of the {counted:,} images it was not calibrated on.")
+    if card.calibration.energy_threshold is not None:
+        share = f"{100 * result.flagged:.1f}% of {counted:,} images"
+        said.append(f"The none-of-these warning flags {share}, all of them false alarms.")
+    return " ".join(filter(None, said))
+
+
+def tta_words(tta: str) -> str:
+    """A sentence on the views of an image, where there are several."""
+    return f" With test-time augmentation ({tta})." if tta != "none" else ""

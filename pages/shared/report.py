@@ -35,6 +35,6 @@ def made_here(reference: CheckpointRef | Checkpoint) -> dict[str, str]:
     tools = ", ".join(f"{name} {number}" for name, number in versions().items())
     return {
         "checkpoint": f"{reference.card.title} ({reference.name})",
-        "weights": reference.card.fingerprint,
+        "weights": reference.card.weights_sha256,
         "versions": tools,
     }

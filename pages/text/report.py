@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.common.commands import changed_settings, command_line
 from core.common.report import Plain, Report
-from core.inference.sampling import SamplingConfig
+from core.inference.sampling import SamplingConfig, usual_precision
 from pages.shared.report import made_here
 from pages.shared.text import escape_markdown
 from pages.text.generation_task import Writing
@@ -13,13 +13,16 @@ from pages.text.generation_task import Writing
 def text_report(writing: Writing) -> Report:
     """A text that is done; the command is missing where a person took part in it."""
     checkpoint, config = writing.checkpoint, writing.config
-    settings = changed_settings(config, SamplingConfig())
+    settings = changed_settings(config.replace(length=max(1, len(writing.characters))), SamplingConfig())
+    precision = None if writing.precision == usual_precision(checkpoint.card) else writing.precision
     alone = writing.written == len(writing.characters)
     return Report(
         title=f"What {checkpoint.card.title} writes",
         answer=f"**{escape_markdown(checkpoint.card.title)}** wrote {len(writing.characters):,} characters after the prompt.",
         blocks=[Plain(text=writing.prompt + writing.text)],
-        command=command_line("generate", checkpoint=checkpoint.name, prompt=writing.prompt, **settings)
+        command=command_line(
+            "generate", checkpoint=checkpoint.name, prompt=writing.prompt, precision=precision, **settings
+        )
         if alone
         else "",
         made={
