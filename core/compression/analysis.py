@@ -194,6 +194,11 @@ def answer(result: CompressionResult) -> str:
     return f"{so_far}{method_words(best)}: {_bought(best, first)}, {_change(best)}."
 
 
+def is_one_recipe(result: CompressionResult) -> bool:
+    """Whether all variants come from one row of steps; some that ship are of several."""
+    return all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
+
+
 def picks(result: CompressionResult) -> dict[str, Measurement]:
     """What a person looks for -> the variant. `same`: the smallest stored file of those within the noise of the original;
     `fastest` and `smallest`: of those that lose at most FAR times what a winner may lose, or of all where none does."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, takes_settings
+from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, command_line, takes_settings
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
 from core.common.paths import write_atomic
@@ -163,6 +163,14 @@ def _config(checkpoint: str, recipe: str, settings: dict[str, Any]) -> CompressC
     config.base()  # the trainings that it leads to check the device
     _check_data(config, reference)
     return config
+
+
+def command_of(config: CompressConfig) -> str:
+    """The command that makes such a result."""
+    usual = {name: CompressConfig.model_fields[name].default for name in ("seed", "threads", "device")}
+    changed = {name: value for name in usual if (value := getattr(config, name)) != usual[name]}
+    steps = json.dumps([dict(step) for step in config.steps])
+    return command_line("compress", "start", checkpoint=config.checkpoint, recipe=steps, **changed)
 
 
 def _find(run_id: str) -> CompressionResult:

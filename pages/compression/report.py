@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
-from core.common.commands import command_line
 from core.common.report import Chart, Report, Table, Words
-from core.compression.analysis import answer, headline
+from core.compression.analysis import answer, headline, is_one_recipe
+from core.compression.cli import command_of
 from core.compression.figures import pareto, pareto_words
-from core.compression.recipe import CompressConfig
 from core.compression.results import CompressionResult
 from pages.shared.text import escape_markdown
 
@@ -27,17 +25,6 @@ def compression_report(result: CompressionResult, tables: Sequence[Mapping[str, 
             *(Table(columns=columns) for columns in tables),
             Words(text=how),
         ],
-        command=command_of(result),
+        command=command_of(result.config) if is_one_recipe(result) else "",
         made=result.made,
     )
-
-
-def command_of(result: CompressionResult) -> str:
-    """The command that makes the result again; empty where it came from several recipes."""
-    config = result.config
-    if not all(item.steps == config.steps[: len(item.steps)] for item in result.variants):
-        return ""
-    steps = json.dumps([dict(step) for step in config.steps])
-    usual = {name: CompressConfig.model_fields[name].default for name in ("seed", "threads", "device")}
-    changed = {name: value for name in usual if (value := getattr(config, name)) != usual[name]}
-    return command_line("compress", "start", checkpoint=config.checkpoint, recipe=steps, **changed)

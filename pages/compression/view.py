@@ -10,7 +10,7 @@ import streamlit as st
 from core.checkpoints.store import find_checkpoint
 from core.common.errors import LabError
 from core.common.report import Report
-from core.compression.analysis import answer, distils, headline, rows, short_name
+from core.compression.analysis import answer, distils, headline, is_one_recipe, rows, short_name
 from core.compression.figures import pareto, pareto_words
 from core.compression.results import CompressionResult
 from core.data import dataset_title
@@ -136,8 +136,8 @@ def _in_lines(text: str, characters: int) -> str:
 
 def _how(result: CompressionResult) -> str:
     """What was compressed and how it was made, in a line of Markdown."""
-    one = all(item.steps == result.config.steps[: len(item.steps)] for item in result.variants)
-    recipe = ", ".join(step.words for step in result.config.parsed()) if one else "several recipes side by side"
+    steps = ", ".join(step.words for step in result.config.parsed())
+    recipe = steps if is_one_recipe(result) else "several recipes side by side"
     parts = [f"{_original(result)} on {dataset_title(result.config.dataset)}", recipe]
     parts += [result.made[name] for name in ("hardware", "date") if result.made.get(name)]
     return escape_markdown(" · ".join(parts))

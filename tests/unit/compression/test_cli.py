@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,21 @@ import pytest
 
 from core.checkpoints.store import find_checkpoint, load_checkpoint, save_checkpoint
 from core.compression.analysis import csv_rows, headline
+from core.compression.cli import command_of
 from core.compression.kind import COMPRESS
-from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig
+from core.compression.recipe import ORIGINAL, PRESETS, CompressConfig, make
 from core.compression.results import CompressionResult
-from core.compression.steps import STEPS, Cluster, FineTune, Float16, HuffmanCode, Int8, PruneChannels, PruneWeights
+from core.compression.steps import (
+    STEPS,
+    Cluster,
+    FineTune,
+    Float16,
+    HuffmanCode,
+    Int8,
+    PruneChannels,
+    PruneWeights,
+    read_step,
+)
 from core.compression.store import read_compression, write_measurement
 from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
@@ -379,3 +391,12 @@ def test_data_that_are_gone_are_missed_before_the_start(
         dataclasses.replace(card, dataset=dataclasses.replace(reference.card.dataset, name="cifar10")),
     )
     assert "python -m core data fetch cifar10" in refused(capsys, "compress", "start", *asked, "int8")
+
+
+def test_the_command_of_a_result_asks_for_the_same(
+    small: Path, queue_only: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps, card = tuple(read_step(step) for step in STEP_LIST), find_checkpoint(str(small)).card
+    config = make(str(small), card, steps, seed=3, threads=2, device="cpu")
+    run_main(capsys, *shlex.split(command_of(config))[3:], "--detach")
+    assert RunStore().list()[0].config == config
