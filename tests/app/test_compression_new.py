@@ -86,7 +86,7 @@ def test_steps_are_added_moved_and_taken_out(new: AppTest, submitted: list[str])
     assert [title[3:] for title in step_titles(new)] == ["Low rank", "float16"]
     click(new, f"recipe-out-{number}")
     assert [title[3:] for title in step_titles(new)] == ["float16"]
-    assert "**1 variant**, no training, **30 s to 2 min**." in texts(new)
+    assert "**1 variant**, no training, **20 s to 2 min**." in texts(new)
     click(new, "start-recipe")
     assert RunStore().config(submitted[0]).recipe == "half"
 
