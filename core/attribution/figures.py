@@ -220,18 +220,20 @@ def score_bar(score: float, controls: Mapping[str, float], *, dark: bool, width:
     colour = for_theme(GREEN if beaten else VERMILLION, dark)
     left, right = sorted((at(0), at(score)))
     parts = [f'<rect x="{left:.1f}" y="0" width="{max(right - left, 1):.1f}" height="{bar}" fill="{colour}"/>']
+    words = []  # above all lines, and with a halo: the mark of the next control may run through them
     for place, (name, value) in enumerate(sorted(controls.items(), key=lambda item: item[1])):
         x, y = at(value), bar + row * (place + 1)
         anchor = "start" if x < width / 2 else "end"
         shift = 5 if anchor == "start" else -5
-        parts.append(
-            f'<path d="M{x:.1f} 0V{y - 2}" stroke="{TEXT[dark]}" stroke-width="1.5"/>'
-            f'<text x="{x + shift:.1f}" y="{y - 3}" text-anchor="{anchor}" fill="{TEXT[dark]}">{name} {_number(value)}</text>'
+        parts.append(f'<path d="M{x:.1f} 0V{y - 2}" stroke="{TEXT[dark]}" stroke-width="1.5"/>')
+        words.append(
+            f'<text x="{x + shift:.1f}" y="{y - 3}" text-anchor="{anchor}" fill="{TEXT[dark]}" stroke="{PAPER[dark]}" '
+            f'stroke-width="4" paint-order="stroke">{name} {_number(value)}</text>'
         )
     height = bar + row * len(controls) + 2
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
+        f'font-family="sans-serif" font-size="12">{"".join(parts + words)}</svg>'
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from core.common.errors import LabError, is_out_of_memory
 from core.training.kind import DIVERGED, out_of_memory
 from core.training.optimizers import l1_norm, lr_factor
+from core.training.recipes import RECIPES
 from core.training.results import EvalResult, Finished, StepResult, TrainResult
 from core.training.session import TrainSession
 
@@ -152,10 +153,13 @@ def _finished(session: TrainSession, reason: str, message: str) -> Finished:
 
 
 def _diverged(session: TrainSession) -> Finished:
-    lr = session.config.lr
+    config, lr = session.config, session.config.lr
+    recipe = RECIPES.get(config.model, {}).get(config.recipe)
+    usual = recipe is not None and recipe.optimizer == config.optimizer and recipe.lr < lr
+    instead = f"{recipe.lr:g}, the recipe's" if recipe is not None and usual else f"{lr / 10:g}"
     return _finished(
         session,
         "diverged",
         f"{DIVERGED} at step {session.counters.step}, so training stopped: "
-        f"try a learning rate below {lr:g}, for example {lr / 10:g}, or gradient clipping.",
+        f"try a learning rate below {lr:g}, for example {instead}, or gradient clipping.",
     )

@@ -18,6 +18,7 @@ from pages.attribution.detail import ALL, LARGE_PX, look_closer
 from pages.attribution.maps import CONTROL_TITLES, LEAST, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.report import explanation_report
+from pages.attribution.scores import over_many_images
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
 from pages.shared.maps import COVERED_SHARE, probabilities_covered
@@ -105,7 +106,7 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
     if asked.target == asked.predicted:
         change += f", still {label}" if now == asked.target else f", now {escape_markdown(asked.classes[now])}"
     decides = left < before / 2 or (asked.target == asked.predicted and now != asked.target)
-    return f"**{'Mostly this region' if decides else 'No small region decides'}:** {change}."
+    return f"**{'Mostly this region' if decides else 'This map finds no small region that decides'}:** {change}."
 
 
 def colour_words(name: str, method: Method) -> str:
@@ -133,7 +134,8 @@ def _large(asked: AttributionQuery, best: Best) -> None:
         st.caption(f"{escape_markdown(asked.image.title)}; the network sees it as {side}×{side} pixels")
         st.markdown(
             f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "
-            f"score {signed_number(verdict.score)}"
+            f"score {signed_number(verdict.score)}. "
+            + over_many_images(asked.reference.name, asked.reference.card.fingerprint, method.name)
         )
         show_image(
             score_bar(verdict.score, controls, dark=dark(), width=LARGE_PX),

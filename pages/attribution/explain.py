@@ -87,6 +87,8 @@ def _headline(asked: AttributionQuery) -> None:
             f"This is probably none of the {len(asked.classes)} classes: the maps explain why the network would still say so.",
             icon=":material/help:",
         )
+    if percent(prediction.top[0][1]) != sure:
+        st.caption("Explained is the answer to this one view; Classify takes the mean of several.")
     true_class(asked.image, answer, asked.classes)
     if asked.target == asked.predicted:
         st.markdown(f"### Why {escape_markdown(asked.label)}?")

@@ -154,6 +154,8 @@ def badge(verdict: Verdict, probability: float = 1.0) -> None:
     )
     if max(probability, *map(abs, (verdict.score, *verdict.controls.values()))) < LEAST:
         colour, icon, words = "gray", "remove", "too improbable to tell"
+    elif not verdict.not_beaten and verdict.score < LEAST:
+        colour, icon, words = "gray", "remove", "hardly more than nothing"
     st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{words}]")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.attribution.baselines import DEFAULT_BASELINE
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure, overlay_png, score_bar
+from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS
 from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Report, Words
@@ -44,6 +45,7 @@ def explanation_report(
             alt=f"{method.title}: map of why {asked.label}",
             width=SIDE_PX,
         ),
+        Words(text=legend_words(asked.label, method)),
         Words(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
     ]
     if scored:
@@ -103,3 +105,12 @@ def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness,
             for kind in ("insertion", "deletion")
         ),
     ]
+
+
+def legend_words(name: str, method: Method) -> str:
+    """The colours of a map in words, for a page that has no coloured signs. name: of the class."""
+    label = escape_markdown(name)
+    if not method.signed:
+        return f"Green: {'supports ' + label if method.family == 'activation' else label + ' reacts most here'}."
+    verbs = ("brighter raises {}", "brighter lowers {}") if method.is_gradient else ("supports {}", "speaks against {}")
+    return f"Blue: {verbs[0].format(label)}. Orange: {verbs[1].format(label)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
@@ -18,6 +19,7 @@ from pages.attribution.maps import signed_number
 from pages.attribution.query import ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.elements import download, show_figure, show_table
+from pages.shared.registry import page_link
 from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
@@ -46,13 +48,29 @@ TABLES = {
 """Two tables: one of all columns is cut."""
 
 
+@st.cache_data(show_spinner=False)
+def over_many_images(checkpoint: str, fingerprint: str, method: str) -> str:
+    """What the report that ships says of a method, in a sentence; empty where there is none of these weights."""
+    if checkpoint not in REPORTS.shipped_names():
+        return ""
+    report = REPORTS.load_shipped(checkpoint)
+    row = next((row for row in report.rows() if row.name == method), None)
+    if row is None or report.config.fingerprint != fingerprint:
+        return ""
+    verdict = "beats every control" if row.group == PASSES else f"is {row.label}"
+    return f"Over {len(report.images):,} test images it {verdict}."
+
+
 def report_table(reference: CheckpointRef) -> None:
     """The report that ships for a checkpoint, or how to make one."""
     names = REPORTS.shipped_names()
     if reference.name not in names:
-        there = ", ".join(map(escape_markdown, names))
-        others = f" (one ships for {there})" if there else ""
-        st.caption(f"There is no report of all methods over many images for this checkpoint{others}. This makes one:")
+        st.markdown("**This checkpoint has no report** of all methods over many images. These have one:")
+        for name in names:
+            with suppress(LabError):  # its own page says what is wrong with it
+                title = escape_markdown(REPORTS.load_shipped(name).config.title)
+                page_link("attribution", title, view="Scores", checkpoint=name)
+        st.markdown("A terminal makes one, in about an hour on two cores:")
         st.code(COMMAND.format(images=200, seed=0, name=reference.name), language="bash")
         return
     try:

@@ -61,7 +61,8 @@ def _kept(result: CompressionResult) -> str:
 def _card(made: ResultFiles, item: Measurement, roles: list[str], key: str) -> None:
     result = made.result
     titles = TITLES | {"same": f"Same {_kept(result)}"}
-    words = ", ".join([titles[roles[0]], *(titles[role].lower() for role in roles[1:])])
+    alone = len(result.variants) == 1  # nothing to be best of
+    words = "The variant" if alone else ", ".join([titles[roles[0]], *(titles[role].lower() for role in roles[1:])])
     st.markdown(f"**{words}**", help=" ".join(rule(role, result) for role in roles))
     st.markdown(f"{item.number}: {escape_markdown(method_words(item))}")
     st.markdown("  \n".join(line.replace(" ", UNBROKEN) for line in figures_lines(item)))

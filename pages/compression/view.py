@@ -166,4 +166,9 @@ def _image(result: CompressionResult, key: str) -> None:
         persist_state="session",
     )
     show_figure(pareto(result, cost, dark=dark()), key=f"pareto-{key}", alt=pareto_words(result, cost))
-    st.caption("Left is cheaper, up is better. A number is a variant's; nothing beats those on the line in both.")
+    words = "Left is cheaper, up is better. A number is a variant's; nothing beats those on the line in both."
+    if result.task == "images":
+        words += (
+            " What is far below stands at the bottom, with its accuracy. Accuracy is of one view of each test image."
+        )
+    st.caption(words)

@@ -86,6 +86,7 @@ def rooms() -> None:
 
 
 page_title("Bottleneck Lab")
+st.markdown("Train a network, then see why it answers, how well it generalizes, and how small it gets.")
 shipped = [reference for reference in list_checkpoints() if reference.origin == "shipped"]
 picture, line = st.columns([3, 2], gap="large")
 for column, task, draw, key, label, icon in (

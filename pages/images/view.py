@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 IMAGE_PX = 160
 """Side of both images: they fit beside each other on a phone, and each pixel of the model's becomes 5x5 of the screen's."""
+PLAIN = 8.0
+"""Largest standard deviation, of 255, of the red, green or blue of an image with nothing to see in it."""
 WELL_CALIBRATED = 0.05
 """Largest mean gap (0..1) between probability and accuracy on test images at which a page speaks of calibration."""
 
@@ -108,6 +110,8 @@ def _one_answer(
     label, probability = prediction.top[0]
     by_class = dict(zip(reference.card.image_data.classes, prediction.probabilities, strict=True))
     calibrated, words = sureness(reference.card, prediction)
+    if seen.pixels.std(axis=(0, 1)).max() < PLAIN:
+        calibrated, words = False, "The image is nearly of one colour: there is nothing in it to classify."
     model, shown = escape_markdown(reference.label), f"{escape_markdown(label)} · {percent(probability)}"
     if prediction.likely_none_of_these:
         st.markdown(f"## Nearest class for {model}: {shown}")

@@ -133,7 +133,10 @@ def test_the_answer_is_the_map_that_scores_best(open_page: Open, sharp: Path) ->
     controls = control_curves(explainer, PIXELS, attribution.target)
     for name, title in CONTROL_TITLES.items():
         assert f"{title.lower()} {signed_number(controls[name].score)}" in bar.proto.imgs[0].alt
-    assert any(f"**{words}" in said for words in ("Mostly this region:", "No small region decides:", "Cannot tell."))
+    assert any(
+        f"**{words}" in said
+        for words in ("Mostly this region:", "This map finds no small region that decides:", "Cannot tell.")
+    )
     click(at, f"closer-{best}")
     assert at.query_params["closer"] in (best, [best])
 
@@ -159,7 +162,9 @@ def test_the_sentence_says_what_covering_does_and_nothing_of_a_map_that_fails(sh
     before = percent(asked.probabilities[target])
     now = int(after.argmax())
     start = (
-        "No small region decides" if now == target and after[target] >= asked.probabilities[target] / 2 else "Mostly"
+        "This map finds no small region that decides"
+        if now == target and after[target] >= asked.probabilities[target] / 2
+        else "Mostly"
     )
     assert words.startswith(f"**{start}")
     assert words.endswith(

@@ -138,7 +138,9 @@ def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
     report = made_up(shipped)
     (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
-    assert "There is no report of all methods over many images for this checkpoint (one ships for other)" in texts(at)
+    assert "**This checkpoint has no report**" in texts(at)
+    (link,) = [item.proto for item in at.get("page_link") if "checkpoint=other" in item.proto.query_string]
+    assert link.label == report.config.title
     assert at.code[1].value == "python -m core explain report --images 200 --seed 0 --checkpoint tiny"
     assert not at.table
 
