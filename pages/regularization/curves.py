@@ -15,7 +15,7 @@ from pages.shared.resources import dark
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-PANEL_PX = 268
+PANEL_PX = 256
 """Three beside each other at 1280, one on a phone."""
 
 
