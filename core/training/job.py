@@ -14,8 +14,8 @@ import torch
 from core.checkpoints.store import CARD, Checkpoint, read_card, save_checkpoint
 from core.data import load_dataset
 from core.data.dataset import Dataset, ImageDataset, TextCard, TextDataset
+from core.inference.evaluation_store import keep_evaluation
 from core.inference.generate import write
-from core.inference.kept import keep_evaluation
 from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig

@@ -14,7 +14,7 @@ from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
-from core.inference.kept import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
+from core.inference.evaluation_store import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
 from pages.images.evaluate_task import evaluation_work, same_images, task_key
 from pages.images.report import evaluation_report
 from pages.shared import tasks

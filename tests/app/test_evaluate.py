@@ -19,7 +19,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.values import wilson
 from core.data import DATASETS
-from core.inference.kept import kept_evaluation
+from core.inference.evaluation_store import kept_evaluation
 from pages.images.evaluate_task import evaluation_work, task_key
 from pages.shared import tasks
 from pages.shared.downloads import checkpoint_zip, per_class_csv

@@ -15,8 +15,8 @@ from PIL import Image
 
 from core.checkpoints.store import list_checkpoints, load_checkpoint, read_card
 from core.data import load_images
+from core.inference.evaluation_store import kept_evaluation
 from core.inference.images import classify
-from core.inference.kept import kept_evaluation
 from core.jobs import RunStore
 from core.jobs.metrics import METRICS
 from core.jobs.store import STATE, STOP
