@@ -13,7 +13,7 @@ from core.models import MODELS
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
 from core.training.kind import suspect
 from core.training.recipes import RECIPES
-from core.training.watched import read_answers
+from core.training.sample_answers import read_answers
 from pages.shared.downloads import checkpoint_zip
 from pages.shared.elements import SAVE_AND_RESET, download, show_figure, show_image
 from pages.shared.registry import switch_page

@@ -21,7 +21,7 @@ from core.jobs import RunStore
 from core.jobs.metrics import METRICS
 from core.jobs.store import STATE, STOP
 from core.training.config import TrainConfig
-from core.training.watched import ANSWERS, read_answers
+from core.training.sample_answers import ANSWERS, read_answers
 from tests.unit.in_process import finish
 from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_rows
 
@@ -122,7 +122,7 @@ def test_a_finished_run_tells_what_it_was_and_gave(store: RunStore, calm: str, c
     assert card.calibration.energy_threshold is not None
 
 
-def test_what_a_run_says_to_its_watched_images_is_kept(store: RunStore, calm: str, cut: str) -> None:
+def test_the_answers_of_a_run_to_its_sample_images_are_kept(store: RunStore, calm: str, cut: str) -> None:
     for run_id in (calm, cut):
         folder = store.folder(run_id)
         rows = [json.loads(line) for line in (folder / ANSWERS).read_text().splitlines()]
