@@ -149,7 +149,7 @@ class Recorder:
             self.examples = result.examples
             self._step(result)
         else:
-            self.time_left.evaluated(spent)
+            self.time_left.add_evaluation(spent)
             self._evaluation(result)
 
     def is_saved(self) -> bool:
@@ -199,7 +199,7 @@ class Recorder:
         # One update: it tells whether it was written, which is when the clocks are read.
         if job.update(step=result.step, epoch=result.epoch, **loss):
             seconds, examples = self.window[-1] if self.window else self.before
-            self.time_left.trained(self.step_seconds - seconds, self.step_examples - examples)
+            self.time_left.add_training(self.step_seconds - seconds, self.step_examples - examples)
             self.window.append((self.step_seconds, self.step_examples))
             job.update(**self._figures())
         since_save = time.perf_counter() - self.saved_at

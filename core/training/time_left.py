@@ -30,14 +30,14 @@ class TimeLeft:
         self.evaluations: deque[float] = deque(maxlen=INTERVALS)
         self.seen_s, self.begun = 0.0, False
 
-    def trained(self, seconds: float, examples: int) -> None:
+    def add_training(self, seconds: float, examples: int) -> None:
         """An interval of training was that long. The first builds kernels and memory pools: it is no measure of the others."""
         if examples > 0 and self.begun:
             self.paces.append(seconds / examples)
             self.seen_s += seconds
         self.begun = True
 
-    def evaluated(self, seconds: float) -> None:
+    def add_evaluation(self, seconds: float) -> None:
         self.evaluations.append(seconds)
 
     def seconds(self, examples: int, evaluations: int) -> float | None:

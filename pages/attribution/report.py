@@ -79,15 +79,15 @@ def command_of(asked: AttributionQuery, found: Attribution) -> str:
 def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness, verdict: Verdict) -> list[Block]:
     controls = controls_of(asked)
     scores = {CONTROL_TITLES[name].lower(): score for name, score in verdict.controls.items()}
-    told = ", ".join(f"{name} {signed_number(score)}" for name, score in scores.items())
+    listed = ", ".join(f"{name} {signed_number(score)}" for name, score in scores.items())
     return [
         Words(
-            text=f"Score {signed_number(verdict.score)}: insertion less deletion, a random order has 0. Controls: {told}. "
+            text=f"Score {signed_number(verdict.score)}: insertion less deletion, a random order has 0. Controls: {listed}. "
             f"On this image: {escape_markdown(verdict.label)}."
         ),
         Image(
             draw=lambda dark: score_bar(verdict.score, scores, dark=dark, width=SIDE_PX),
-            alt=f"Score {signed_number(verdict.score)}; controls: {told}",
+            alt=f"Score {signed_number(verdict.score)}; controls: {listed}",
             width=SIDE_PX,
         ),
         *(

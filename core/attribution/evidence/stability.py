@@ -32,8 +32,8 @@ class CoveredSquares:
     """(3, H, W) float64: by how much a pixel falls where it is covered."""
     falls: Tensor
     """(N,) float64: by how much the logit falls."""
-    moves: bool
-    """Whether they are more than rounding."""
+    significant: bool
+    """Whether any fall is more than rounding error."""
 
 
 def cover_squares(
@@ -50,7 +50,7 @@ def cover_squares(
         inside=inside.flatten(1),
         change=(inputs - base)[0].cpu().double(),
         falls=falls,
-        moves=float(falls.abs().max()) > 1e-6 * max(1.0, abs(float(whole))),
+        significant=float(falls.abs().max()) > 1e-6 * max(1.0, abs(float(whole))),
     )
 
 
@@ -78,7 +78,7 @@ def infidelity(
     covered = covered or cover_squares(
         explainer, pixels, attribution.target, baseline=attribution.baseline, samples=samples, seed=seed
     )
-    if not covered.moves:
+    if not covered.significant:
         return math.nan
     values, falls = torch.from_numpy(attribution.values).double(), covered.falls
     if attribution.method.is_gradient:
