@@ -18,6 +18,9 @@ from core.common.values import finite, read_json, wilson
 if TYPE_CHECKING:
     from core.inference.evaluation import Evaluation
 
+MOST_IMAGES = 10**9
+"""Test images that a card can count."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CardAccuracy:
@@ -34,9 +37,11 @@ class CardAccuracy:
 
 
 def card_accuracy(card: Card) -> CardAccuracy | None:
-    """The test accuracy on a card; None where it has none, or none that can be."""
+    """The test accuracy on a card; None where it is missing or not valid: a card may come from anyone."""
     accuracy, n = card.metrics.get("test_accuracy"), card.metrics.get("test_images", card.dataset.sizes.get("test"))
-    if accuracy is None or not finite(accuracy) or not 0 <= accuracy <= 1 or not isinstance(n, int) or n < 1:
+    if accuracy is None or not finite(accuracy) or not 0 <= accuracy <= 1:
+        return None
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_IMAGES:
         return None
     tta = "none" if card.compression else card.tta  # variants are measured on one view
     return CardAccuracy(accuracy=accuracy, interval=wilson(round(accuracy * n), n), n=n, tta=tta)

@@ -69,7 +69,7 @@ def _measured_before(reference: CheckpointRef, known: CardAccuracy) -> None:
         when = "at the end of its run"
     else:
         when = "when this checkpoint was made"
-    day = f" on {card.created[:10]}" if card.created else ""
+    day = f" on {escape_markdown(card.created[:10])}" if card.created else ""
     where = f", on {escape_markdown(card.hardware)}" if card.hardware else ""
     st.caption(f"Measured {when}{day}{where}.{_views(known.tta)}")
 
