@@ -70,7 +70,9 @@ def kept_evaluation(card: Card) -> Evaluation | None:
 
 
 def _path(card: Card) -> Path:
-    return lab_home() / "evaluations" / f"{card.fingerprint[:32]}.json"
+    # Files of int8 checkpoints without this ending are from when their float twin answered.
+    ending = "-onnx" if card.onnx_file else ""
+    return lab_home() / "evaluations" / f"{card.fingerprint[:32]}{ending}.json"
 
 
 def _from_dict(values: dict[str, Any]) -> Evaluation:

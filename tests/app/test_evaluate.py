@@ -91,6 +91,10 @@ def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Pa
         other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, **change))
         assert kept_evaluation(other.card) is None
         assert task_key(other) != task_key(reference)
+    int8 = dataclasses.replace(reference.card, onnx_file="model.onnx", onnx_sha256="0" * 64)
+    [path] = (lab_home / "evaluations").iterdir()
+    path.rename(path.with_name(f"{int8.fingerprint[:32]}.json"))
+    assert kept_evaluation(int8) is None, "that name is of its float twin"
 
 
 def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
