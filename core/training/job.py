@@ -24,7 +24,13 @@ from core.training.image_task import ImageTask
 from core.training.kind import FIGURES
 from core.training.report import in_words, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
-from core.training.sample_answers import SampleImages, add_answers, choose_sample_images, write_sample_images
+from core.training.sample_answers import (
+    SampleImages,
+    add_answers,
+    choose_sample_images,
+    rewind_answers,
+    write_sample_images,
+)
 from core.training.session import TrainSession
 from core.training.snapshots import (
     checkpoint_title,
@@ -71,6 +77,7 @@ def train_to_end(session: TrainSession, job: Job, sample: SampleImages | None = 
     if job.state_path.exists():
         session.load_state(job.state_path)
     job.rewind(session.counters.step, session.counters.evaluated_step)
+    rewind_answers(job.folder, session.counters.evaluated_step)
     if session.counters.step == 0:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
         unmeasured: dict[str, Any] = dict.fromkeys(name for name in FIGURES if name.startswith(("best_", "last_")))

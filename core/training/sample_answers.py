@@ -86,11 +86,16 @@ def add_answers(folder: Path, step: int, epoch: float, answers: Sequence[int]) -
         file.write(to_line({"step": step, "epoch": epoch, "answers": list(answers)}).encode())
 
 
-def read_answers(folder: Path, step: int | None = None) -> SampleAnswers | None:
-    """Those of the last evaluation, or of that at a step where it has some; None where there are none that can be read.
+def rewind_answers(folder: Path, evaluated_step: int) -> None:
+    """Forget the answers after that step, which the steps to come will write again, and a line that was cut off."""
+    path = folder / ANSWERS
+    if path.exists():
+        rows = (row for row in read_objects(path) if finite(row.get("step")) and row["step"] <= evaluated_step)
+        write_atomic(path, "".join(map(to_line, rows)))
 
-    A run that went back to a saved state writes some again: the later ones count.
-    """
+
+def read_answers(folder: Path, step: int | None = None) -> SampleAnswers | None:
+    """Those of the last evaluation, or of that at a step where it has some; None where there are none that can be read."""
     try:
         values = read_json((folder / IMAGES).read_bytes())
         labels, classes, split = tuple(values["labels"]), tuple(values["classes"]), str(values["split"])
