@@ -21,9 +21,9 @@ from core.inference.images import free_energy, logits_of
 BINS = 15
 FALSE_ALARMS = 0.05
 HALF_SEED = 0
-"""Which half of the test images a checkpoint is calibrated on that left no others."""
-FEWEST_IN_HALF = 100
-"""Of fewer images, 5% are less than 5."""
+"""Draws the half of the test images that calibrates a checkpoint which trained on all other images."""
+FEWEST_TO_CALIBRATE = 100
+"""Images. The warning threshold lets 5% through as false alarms: of fewer images, that is less than five."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,11 +141,12 @@ def evaluate(
 def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
     """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
     images; none where there are too few. answer: its logits (N, classes) for a split."""
-    if card.recipe.get("train_on") == "train" and len(dataset.validation):
-        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
+    validates = card.recipe.get("train_on") == "train" and len(dataset.validation) > 0
     half = calibration_half(len(dataset.test))
-    if half.sum() < FEWEST_IN_HALF:
+    if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_CALIBRATE:
         return Calibration()
+    if validates:
+        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
     return fit_calibration(answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half], "test")
 
 

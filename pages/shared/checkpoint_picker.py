@@ -18,7 +18,7 @@ from pages.shared.url import linked
 
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
-    "calibrates its checkpoint when it finishes, on images that it did not train on."
+    "calibrates its checkpoint when it finishes, if at least 100 images are left that it did not train on."
 )
 
 

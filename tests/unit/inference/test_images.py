@@ -173,8 +173,19 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert all(item.accuracy < 0.1 for item in found.calibration), "those of the half, which are right, do not count"
     assert found.flagged == float((free_energy(logits[~half]) > calibration.energy_threshold).float().mean())
     assert sum(item.n for item in of_validation.calibration) == 200
-    few = dataclasses.replace(DATA, test=Split(images=DATA.test.images[:198], labels=DATA.test.labels[:198]))
-    assert calibrate(card, few, lambda split: split_logits(trained, split)) == Calibration()
+
+
+@pytest.mark.parametrize(
+    ("train_on", "split", "fewest"), [("train", "validation", 100), ("train+validation", "test", 200)]
+)
+def test_fewer_than_a_hundred_images_calibrate_nothing(
+    trained: Checkpoint, train_on: str, split: str, fewest: int
+) -> None:
+    card = dataclasses.replace(trained.card, recipe={"train_on": train_on})
+    for n, images in ((fewest, 100), (fewest - 2, 0)):
+        some = Split(images=DATA.test.images[:n], labels=DATA.test.labels[:n])
+        data = dataclasses.replace(DATA, **{split: some})
+        assert calibrate(card, data, lambda split: split_logits(trained, split)).images == images
 
 
 def test_logits_that_are_not_numbers_give_no_calibration() -> None:
