@@ -66,7 +66,7 @@ class Evaluation:
     """95% Wilson interval of the accuracy, 0..1: the uncertainty from having only n images."""
     loss_nats: float
     """Mean cross-entropy of the calibrated probabilities. This and the calibration leave out test images that the
-    checkpoint was calibrated on."""
+    checkpoint was calibrated on, unless `has_other_test_images`."""
     ece: float
     """Expected calibration error, 0..1, over 15 equal-width bins (Guo et al., arXiv:1706.04599)."""
     flagged: float
@@ -112,7 +112,8 @@ def evaluate(
         per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
     wrong = torch.nonzero(~right).flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:most_mistakes]
-    rest = torch.from_numpy(held_out(card.calibration, n, name))
+    known = name != "test" or not has_other_test_images(card, n)
+    rest = torch.from_numpy(held_out(card.calibration, n, name) if known else np.ones(n, dtype=bool))
     bins, ece, flagged = measure_calibration(logits[rest], labels[rest], card.calibration)
     return Evaluation(
         n=n,
@@ -176,6 +177,12 @@ def held_out(calibration: Calibration, n: int, split: str = "test") -> np.ndarra
     if split != "test" or calibration.split != "test" or calibration.images != n // 2:
         return np.ones(n, dtype=bool)
     return ~calibration_half(n)
+
+
+def has_other_test_images(card: Card, n: int) -> bool:
+    """Whether a checkpoint was calibrated on test images, and its dataset now has another number n of them: which of these
+    it was calibrated on is not known."""
+    return card.calibration.split == "test" and card.dataset.sizes.get("test") != n
 
 
 def measure_calibration(

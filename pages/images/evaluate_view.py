@@ -113,6 +113,8 @@ def _offer(reference: CheckpointRef, known: CardAccuracy | None) -> None:
 
 
 def _headline(reference: CheckpointRef, result: Evaluation) -> None:
+    from core.inference.evaluation import has_other_test_images
+
     accuracy, loss, error = st.columns([2, 1, 1])
     with accuracy:
         _accuracy(result.accuracy, result.interval, result.n)
@@ -125,6 +127,8 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
     )
     counted = sum(item.n for item in result.calibration)
     others = "" if counted == result.n else f" Loss and calibration are of the {counted:,} it was not calibrated on."
+    if has_other_test_images(reference.card, result.n):
+        others = " The test set has changed since: loss and calibration may count images it was calibrated on."
     flagged = ""
     if reference.card.calibration.energy_threshold is not None:
         flagged = f" The none-of-these warning flags {100 * result.flagged:.1f}% of {counted:,} images, all of them false alarms."

@@ -165,7 +165,8 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert calibration == fit_calibration(logits[half], DATA.test.labels[half], "test")
     assert (calibration.images, calibration.split) == (100, "test")
     wrong = Split(images=DATA.test.images, labels=np.where(half, DATA.test.labels, (DATA.test.labels + 1) % 4))
-    checkpoint = dataclasses.replace(trained, card=dataclasses.replace(card, calibration=calibration))
+    data = dataclasses.replace(card.dataset, sizes={"test": 200})
+    checkpoint = dataclasses.replace(trained, card=dataclasses.replace(card, calibration=calibration, dataset=data))
     found, of_validation = evaluate(checkpoint, wrong), evaluate(checkpoint, wrong, name="validation")
     assert found.n == 200
     assert found.accuracy == of_validation.accuracy
@@ -173,6 +174,8 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert all(item.accuracy < 0.1 for item in found.calibration), "those of the half, which are right, do not count"
     assert found.flagged == float((free_energy(logits[~half]) > calibration.energy_threshold).float().mean())
     assert sum(item.n for item in of_validation.calibration) == 200
+    one_less = evaluate(checkpoint, Split(images=DATA.test.images[:199], labels=DATA.test.labels[:199]))
+    assert sum(item.n for item in one_less.calibration) == 199, "which of these it was calibrated on is not known"
 
 
 @pytest.mark.parametrize(
