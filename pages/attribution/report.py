@@ -9,7 +9,7 @@ from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure, overlay_png, score_bar
 from core.attribution.methods.registry import METHODS
 from core.common.commands import command_line
-from core.common.report import Block, Chart, Image, Report, Words
+from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
 from pages.attribution.maps import CONTROL_TITLES, signed_number
@@ -41,7 +41,7 @@ def explanation_report(
             alt=f"{method.title}: map of why {asked.label}",
             width=SIDE_PX,
         ),
-        Words(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
+        Paragraph(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
     ]
     if scored:
         blocks += _evidence(asked, found, *scored)
@@ -81,7 +81,7 @@ def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness,
     scores = {CONTROL_TITLES[name].lower(): score for name, score in verdict.controls.items()}
     listed = ", ".join(f"{name} {signed_number(score)}" for name, score in scores.items())
     return [
-        Words(
+        Paragraph(
             text=f"Score {signed_number(verdict.score)}: insertion less deletion, a random order has 0. Controls: {listed}. "
             f"On this image: {escape_markdown(verdict.label)}."
         ),

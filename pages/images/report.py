@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.checkpoints.store import CheckpointRef
 from core.common.commands import command_line
 from core.common.pixels import enlarge
-from core.common.report import Chart, Image, Report, Table, Words
+from core.common.report import Chart, Image, Paragraph, Report, Table
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
@@ -48,7 +48,7 @@ def answer_report(
                 alt=f"The same image as {side} by {side} pixels, as the model sees it",
                 width=IMAGE_PX,
             ),
-            Words(text=words),
+            Paragraph(text=words),
             Chart(
                 draw=lambda dark: top_bars(
                     prediction.top, dark=dark, colour=colour_of(colour, dark=dark), calibrated=calibrated
@@ -71,7 +71,7 @@ def evaluation_report(reference: CheckpointRef, result: Evaluation) -> Report:
         answer=f"**{100 * result.accuracy:.1f}% of {result.n:,} test images right**, 95% interval {100 * low:.1f} to "
         f"{100 * high:.1f}%.",
         blocks=[
-            Words(text=f"Loss {result.loss_nats:.3f} nats; calibration error {100 * result.ece:.1f}%."),
+            Paragraph(text=f"Loss {result.loss_nats:.3f} nats; calibration error {100 * result.ece:.1f}%."),
             Chart(
                 draw=lambda dark: per_class_bars(
                     result.per_class, overall=result.accuracy, dark=dark, colour=colour_of(colour, dark=dark)
