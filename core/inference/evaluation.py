@@ -21,9 +21,9 @@ from core.inference.images import free_energy, logits_of
 BINS = 15
 FALSE_ALARMS = 0.05
 HALF_SEED = 0
-"""Draws the half of the test images that calibrates a checkpoint which trained on all other images."""
+"""Random seed of the half of the test images that calibrates a checkpoint trained on all other images."""
 FEWEST_TO_CALIBRATE = 100
-"""Images. The warning threshold lets 5% through as false alarms: of fewer images, that is less than five."""
+"""Images. 5% of them lie above the warning threshold: of fewer images, fewer than five."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

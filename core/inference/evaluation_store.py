@@ -1,4 +1,4 @@
-"""What was measured of a classifier on test images and is kept: on its card, and in full where an evaluation was made here.
+"""The test accuracy on a card, and the full evaluations that are stored on this machine.
 
 Nothing here imports torch before a full evaluation is read.
 """
@@ -48,7 +48,7 @@ def card_accuracy(card: Card) -> CardAccuracy | None:
 
 
 def keep_evaluation(card: Card, evaluation: Evaluation) -> None:
-    """Keep an evaluation by all that it depends on. A failure to write it is nothing to stop for."""
+    """Store an evaluation under the fingerprint of its card. A failed write is ignored: it can be evaluated again."""
     path = _path(card)
     try:
         ensure_folder(path.parent)

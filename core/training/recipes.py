@@ -180,7 +180,7 @@ MEASURED: dict[tuple[str, str], str] = {
 
 
 MOST_EPOCHS = 300
-"""That a recipe is stretched to on a small dataset: what it has not learned after so many passes, it only memorises."""
+"""Upper limit of the epochs proposed for a small dataset: with more passes a network mostly memorises it."""
 FEWEST_EVALUATIONS = 10
 """Of a recipe that is stretched: the best weights are chosen among those evaluated."""
 

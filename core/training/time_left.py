@@ -8,8 +8,7 @@ from statistics import median
 INTERVALS = 40
 """Looks at the clock that the pace is taken from: half a second or a step apart, whichever is longer."""
 SURE_S, SURE_INTERVALS = 20.0, 10
-"""Training after which only what was measured counts. Until then the estimate beforehand counts too, the less the more was
-seen."""
+"""After this much training only measurements count. Until then, the estimate beforehand loses weight step by step."""
 FEWEST = 6
 """Intervals before anything is said where there is no estimate beforehand."""
 FORWARD_SHARE = 1 / 3
