@@ -176,13 +176,18 @@ def _notes(card: Card, recipe: str) -> str:
     made = f"Made from {RECIPES[recipe].checkpoint} by the command python -m scripts.make_compressed (recipe {recipe})"
     if card.task == "text":
         return f"{made}. Figures are of the validation part of the text."
-    calibration = (
-        f"Temperature and warning threshold are set on {card.calibration.images:,} test images: the original trained on all "
-        "others. Calibration error and false alarms are measured on the rest of the test images."
-        if card.calibration.split == "test"
-        else f"Temperature and warning threshold are set on {card.calibration.images:,} validation images."
+    notes = f"{made}. Figures are of a single view of each test image."
+    if not card.calibration.images:
+        return notes
+    notes += (
+        f" Temperature and warning threshold are set on {card.calibration.images:,} {card.calibration.split} images"
     )
-    return f"{made}. Figures are of a single view of each test image. {calibration}"
+    if card.calibration.split == "validation":
+        return f"{notes}."
+    return (
+        f"{notes}: the original trained on all others. Calibration error and false alarms are measured on the rest of the "
+        "test images."
+    )
 
 
 def _ship_answers(engine: LocalEngine, results: dict[str, CompressionResult]) -> None:

@@ -259,8 +259,8 @@ def _evidence(explainer: Explainer, found: Attribution, pixels: np.ndarray) -> t
         controls = control_curves(explainer, pixels, found.target, seed=found.seed)
         filled = road(explainer, pixels, found.target, {"map": found.magnitude}, found.seed)
         covered = cover_squares(explainer, pixels, found.target, baseline=found.baseline, seed=found.seed)
-        error = infidelity(explainer, found, pixels, covered=covered)
-        errors = control_infidelity(explainer, pixels, found.target, seed=found.seed, covered=covered)
+        error = infidelity(found, covered)
+        errors = control_infidelity(pixels, covered, seed=found.seed)
     except LabError as problem:
         return evidence, str(problem)
     areas: dict[str, dict[str, float | None]] = {

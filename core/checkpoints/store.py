@@ -53,8 +53,8 @@ class Calibration:
     images: int = 0
     """Images that both were set on; 0: they are not set, so probabilities are not calibrated."""
     split: str = "validation"
-    """Where those are from, one of CALIBRATION_SPLITS: `test` is half of the test images, for a network that left no others
-    (core.inference.evaluation.calibration_half); what is measured of it is measured on the other half."""
+    """Where those images are from, one of CALIBRATION_SPLITS. `test`: half of the test images, because the network trained on
+    all others (core.inference.evaluation.calibration_half). The other half measures the calibration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

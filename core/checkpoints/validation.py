@@ -36,8 +36,8 @@ def _wrong_types(card: Card) -> str:
     data = card.dataset
     if not all(isinstance(value, dict) for value in (card.metrics, card.recipe, card.model_config, card.versions)):
         return "has a list or a number where a mapping belongs"
-    texts = (card.title, card.model, card.notes, data.name, data.title, data.split, data.source)
-    if not all(isinstance(value, str) for value in texts):
+    of_card, of_data = (card.title, card.model, card.notes, card.hardware, card.created), (data.name, data.title)
+    if not all(isinstance(value, str) for value in (*of_card, *of_data, data.split, data.source)):
         return "has a number or a list where a text belongs"
     if not isinstance(data.sha256, dict):
         return "has no mapping of checksums"

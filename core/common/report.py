@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What a browser may do with the file: it loads nothing from anywhere."""
-_ONLY_HERE = re.compile(r":[a-z]+(?:-badge)?\[((?:[^\[\]\\]|\\.)*)\]|:material/\w+:")
+_STREAMLIT_MARKUP = re.compile(r":[a-z]+(?:-badge)?\[((?:[^\[\]\\]|\\.)*)\]|:material/\w+:")
 """Colours, badges and icons of Streamlit's Markdown: the words in them stay."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Words:
+class Paragraph:
     """Sentences, in Markdown."""
 
     text: str
@@ -55,13 +55,13 @@ class Chart:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plain:
+class Verbatim:
     """A text as it is, with its lines."""
 
     text: str
 
 
-Block = Words | Plain | Table | Image | Chart
+Block = Paragraph | Verbatim | Table | Image | Chart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +81,7 @@ class Report:
         """The whole file, UTF-8. Nothing that a person named becomes markup."""
         from markdown_it import MarkdownIt
 
-        markdown = MarkdownIt("commonmark", {"html": False})
+        markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
         parts = [_of_block(block, f"chart-{place}", markdown) for place, block in enumerate(self.blocks)]
         if any(isinstance(block, Chart) for block in self.blocks):
             from plotly.offline import get_plotlyjs
@@ -103,9 +103,9 @@ class Report:
 
 
 def _of_block(block: Block, name: str, markdown: MarkdownIt) -> str:
-    if isinstance(block, Words):
+    if isinstance(block, Paragraph):
         return _rendered(block.text, markdown)
-    if isinstance(block, Plain):
+    if isinstance(block, Verbatim):
         return f"<pre>{html.escape(block.text)}</pre>"
     if isinstance(block, Table):
         head = "".join(f"<th>{html.escape(column)}</th>" for column in block.columns)
@@ -129,7 +129,7 @@ def _of_block(block: Block, name: str, markdown: MarkdownIt) -> str:
 def _rendered(text: str, markdown: MarkdownIt, *, inline: bool = False) -> str:
     """Markdown as HTML."""
     plain = text
-    while (found := _ONLY_HERE.sub(lambda match: match[1] or "", plain)) != plain:
+    while (found := _STREAMLIT_MARKUP.sub(lambda match: match[1] or "", plain)) != plain:
         plain = found
     return str((markdown.renderInline if inline else markdown.render)(plain))
 

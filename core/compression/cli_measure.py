@@ -76,8 +76,10 @@ def row(measurement: Measurement, name: str) -> dict[str, Any]:
         subject: {"p50": found.p50, "p95": found.p95, "original_p50": found.original_p50, "rounds": found.rounds}
         for subject, found in measurement.latency_ms.items()
     }
-    plain = {key: value for key, value in dataclasses.asdict(measurement).items() if key not in NOT_IN_ROWS}
-    values = {"name": name} | plain | {"latency_ms": latencies}
+    names = (item.name for item in dataclasses.fields(measurement) if item.name not in NOT_IN_ROWS)
+    calibration = measurement.calibration and dataclasses.asdict(measurement.calibration)
+    values = {"name": name} | {key: getattr(measurement, key) for key in names}
+    values |= {"latency_ms": latencies, "calibration": calibration}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 

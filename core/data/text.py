@@ -72,6 +72,11 @@ def decode_file(data: bytes, title: str) -> str:
     return text
 
 
+def train_characters(text: str) -> int:
+    """How many of its characters are for training."""
+    return int(TRAIN_SHARE * len(text))
+
+
 def _looks_binary(data: bytes) -> bool:
     # UTF-8 and Latin-1 use these bytes for control characters only, so this needs no decoding.
     counts = np.bincount(np.frombuffer(data, dtype=np.uint8), minlength=256)
@@ -90,7 +95,7 @@ def build(text: str, *, name: str, title: str, source: str, sha256: str) -> Text
             f"{title} has {len(text)} character{'' if len(text) == 1 else 's'} and at least {MIN_CHARACTERS:,} are needed: "
             "give a longer text."
         )
-    n = int(TRAIN_SHARE * len(text))
+    n = train_characters(text)
     vocabulary = "".join(sorted(set(text[:n])))
     if len(vocabulary) < 2:
         raise LabError(

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from core.common.errors import LabError
@@ -47,7 +47,7 @@ def source(name: str) -> DatasetSource:
         task="text",
         load=partial(load, name),
         is_ready=path.is_file,
-        sizes=lambda: {"train": round(0.9 * _stat(path).st_size)},
+        sizes=lambda: dict(_sizes(path, state(name))),
         state=partial(state, name),
         folder=lambda: path.parent,
     )
@@ -56,14 +56,8 @@ def source(name: str) -> DatasetSource:
 def load(name: str, on_progress: Progress | None = None) -> TextDataset:
     """Read a text file. Raises LabError for anything that cannot become a dataset."""
     path = path_of(name)
-    try:
-        with path.open("rb") as file:
-            # One byte more than is ever decoded is enough to be refused for its size.
-            data = file.read(text.MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise LabError(f"{path} cannot be read ({error.strerror}): change its permissions.") from error
+    data, title = _read(path), _title(path)
     Meter(on_progress, "read", len(data)).update(len(data), now=True)
-    title = _title(path)
     content = text.decode_file(data, title)
     return text.build(
         content, name=f"{TEXT_PREFIX}{path}", title=title, source=f"The file {path}", sha256=text.digest(content)
@@ -105,6 +99,23 @@ def stored_texts() -> list[DatasetSource]:
         except (LabError, OSError):  # removed just now
             continue
     return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
+
+
+@lru_cache(maxsize=64)
+def _sizes(path: Path, state: str) -> dict[str, int]:
+    """Characters, which are fewer than bytes in most languages. Raises LabError. state: counted anew for another."""
+    content = text.decode_file(_read(path), _title(path))
+    train = text.train_characters(content)
+    return {"train": train, "validation": len(content) - train}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One byte more than is ever decoded is enough to be refused for its size.
+            return file.read(text.MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror}): change its permissions.") from error
 
 
 def _uploaded_ns(path: Path) -> int:

@@ -99,6 +99,7 @@ def evaluate(
         raise LabError(f"{reference.name} classifies images: leave --text out, or choose a language model.")
     loaded = load(reference, device)
     from core.inference.evaluation import evaluate as measure
+    from core.inference.evaluation import has_other_test_images
 
     split = split or "test"
     dataset = load_with_bar(loaded.card.dataset.name, "images")
@@ -112,7 +113,11 @@ def evaluate(
     low, high = result.interval
     print(f"accuracy: {result.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, {result.n:,} {split} images)")
     print(f"cross-entropy: {result.loss_nats:.4f} nats; calibration error: {result.ece:.2%}; tta: {result.tta}")
-    if (counted := sum(item.n for item in result.calibration)) < result.n:
+    if split == "test" and has_other_test_images(loaded.card, result.n):
+        print(
+            "The test set has changed since: cross-entropy and calibration error may count images it was calibrated on."
+        )
+    elif (counted := sum(item.n for item in result.calibration)) < result.n:
         print(f"Cross-entropy and calibration error are of the {counted:,} images it was not calibrated on.")
     rows = [
         {

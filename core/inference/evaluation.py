@@ -21,9 +21,9 @@ from core.inference.images import free_energy, logits_of
 BINS = 15
 FALSE_ALARMS = 0.05
 HALF_SEED = 0
-"""Which half of the test images a checkpoint is calibrated on that left no others."""
-FEWEST_IN_HALF = 100
-"""Of fewer images, 5% are less than 5."""
+"""Random seed of the half of the test images that calibrates a checkpoint trained on all other images."""
+FEWEST_TO_CALIBRATE = 100
+"""Images. 5% of them lie above the warning threshold: of fewer images, fewer than five."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class Evaluation:
     """95% Wilson interval of the accuracy, 0..1: the uncertainty from having only n images."""
     loss_nats: float
     """Mean cross-entropy of the calibrated probabilities. This and the calibration leave out test images that the
-    checkpoint was calibrated on."""
+    checkpoint was calibrated on, unless `has_other_test_images`."""
     ece: float
     """Expected calibration error, 0..1, over 15 equal-width bins (Guo et al., arXiv:1706.04599)."""
     flagged: float
@@ -112,7 +112,8 @@ def evaluate(
         per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
     wrong = torch.nonzero(~right).flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:most_mistakes]
-    rest = torch.from_numpy(held_out(card.calibration, n, name))
+    known = name != "test" or not has_other_test_images(card, n)
+    rest = torch.from_numpy(held_out(card.calibration, n, name) if known else np.ones(n, dtype=bool))
     bins, ece, flagged = measure_calibration(logits[rest], labels[rest], card.calibration)
     return Evaluation(
         n=n,
@@ -141,11 +142,12 @@ def evaluate(
 def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
     """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
     images; none where there are too few. answer: its logits (N, classes) for a split."""
-    if card.recipe.get("train_on") == "train" and len(dataset.validation):
-        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
+    validates = card.recipe.get("train_on") == "train" and len(dataset.validation) > 0
     half = calibration_half(len(dataset.test))
-    if half.sum() < FEWEST_IN_HALF:
+    if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_CALIBRATE:
         return Calibration()
+    if validates:
+        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
     return fit_calibration(answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half], "test")
 
 
@@ -175,6 +177,12 @@ def held_out(calibration: Calibration, n: int, split: str = "test") -> np.ndarra
     if split != "test" or calibration.split != "test" or calibration.images != n // 2:
         return np.ones(n, dtype=bool)
     return ~calibration_half(n)
+
+
+def has_other_test_images(card: Card, n: int) -> bool:
+    """Whether a checkpoint was calibrated on test images, and its dataset now has another number n of them: which of these
+    it was calibrated on is not known."""
+    return card.calibration.split == "test" and card.dataset.sizes.get("test") != n
 
 
 def measure_calibration(

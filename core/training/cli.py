@@ -14,7 +14,7 @@ from core.common.output import Bar, note, print_json
 from core.common.settings import fields_of
 from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, describe, report, run_detached, run_in_foreground
-from core.models import MODELS
+from core.models import LAYERS, MODELS, full_config
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, get_recipe
 
@@ -57,9 +57,19 @@ def train(
 def command_of(config: TrainConfig) -> str:
     """The command that trains like this."""
     recipe = config.recipe if config.recipe in RECIPES.get(config.model, {}) else "default"
-    changed = changed_settings(config, get_recipe(config.model, recipe))
+    usual = get_recipe(config.model, recipe)
+    changed = changed_settings(config, usual)
+    if "model_config" in changed:
+        changed["model_config"] = _changed_model(config, usual)
     known = {name: value for name, value in changed.items() if name not in ("model", "recipe")}
     return command_line("train", model=config.model, recipe=recipe, **known)
+
+
+def _changed_model(config: TrainConfig, usual: TrainConfig) -> dict[str, Any]:
+    """The settings of the model that differ from a recipe's: what neither names has the model's own default."""
+    (_, mine), (_, its) = (full_config(config.model, each.model_settings) for each in (config, usual))
+    layers = {name: value for name, value in config.model_settings.items() if name == LAYERS}
+    return changed_settings(mine, its) | layers
 
 
 def resume(run_id: RunId, /, *, detach: Detach = False, as_json: Json = False) -> int:

@@ -14,8 +14,8 @@ import torch
 from core.checkpoints.store import CARD, Checkpoint, read_card, save_checkpoint
 from core.data import load_dataset
 from core.data.dataset import Dataset, ImageDataset, TextCard, TextDataset
+from core.inference.evaluation_store import keep_evaluation
 from core.inference.generate import write
-from core.inference.kept import keep_evaluation
 from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig
@@ -24,6 +24,13 @@ from core.training.image_task import ImageTask
 from core.training.kind import FIGURES
 from core.training.report import in_words, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
+from core.training.sample_answers import (
+    SampleImages,
+    add_answers,
+    choose_sample_images,
+    rewind_answers,
+    write_sample_images,
+)
 from core.training.session import TrainSession
 from core.training.snapshots import (
     checkpoint_title,
@@ -35,7 +42,6 @@ from core.training.snapshots import (
 )
 from core.training.time_left import TimeLeft
 from core.training.trainer import train
-from core.training.watched import Watched, add_answers, watched_images, write_watched
 
 SAVE_EVERY_S = 60.0
 SAVE_SHARE = 20
@@ -52,8 +58,8 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     dataset = load_dataset(config.dataset, job.downloading)
     job.stage("preparing")
     session = TrainSession.start(config, dataset, threads=job.run.threads)
-    watched = watched_images(config, dataset) if isinstance(dataset, ImageDataset) else None
-    outcome = train_to_end(session, job, watched)
+    sample = choose_sample_images(config, dataset) if isinstance(dataset, ImageDataset) else None
+    outcome = train_to_end(session, job, sample)
     if outcome.reason == "diverged":
         kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
         return Outcome(status="failed", message=outcome.message + kept, final=True)
@@ -62,15 +68,16 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     return Outcome(status="finished", message=message)
 
 
-def train_to_end(session: TrainSession, job: Job, watched: Watched | None = None) -> Finished:
+def train_to_end(session: TrainSession, job: Job, sample: SampleImages | None = None) -> Finished:
     """Go on from the saved state, if there is one, to the last step, keeping rows, checkpoints and states on the way.
 
-    watched: images whose answers are kept at every evaluation too.
+    sample: images whose answers are kept at every evaluation too.
     """
-    recorder = Recorder(session, job, watched)
+    recorder = Recorder(session, job, sample)
     if job.state_path.exists():
         session.load_state(job.state_path)
     job.rewind(session.counters.step, session.counters.evaluated_step)
+    rewind_answers(job.folder, session.counters.evaluated_step)
     if session.counters.step == 0:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
         unmeasured: dict[str, Any] = dict.fromkeys(name for name in FIGURES if name.startswith(("best_", "last_")))
@@ -97,8 +104,8 @@ def train_to_end(session: TrainSession, job: Job, watched: Watched | None = None
 class Recorder:
     """Turns results into rows, status, checkpoints and saved states, and keeps the clocks."""
 
-    def __init__(self, session: TrainSession, job: Job, watched: Watched | None = None) -> None:
-        self.session, self.job, self.watched = session, job, watched
+    def __init__(self, session: TrainSession, job: Job, sample: SampleImages | None = None) -> None:
+        self.session, self.job, self.sample = session, job, sample
         self.saved = (-1, -1)
         self.save_cost_s = 0.0
         self.saved_at = 0.0
@@ -120,8 +127,8 @@ class Recorder:
         self.epoch = int(session.epoch)
         self.examples = session.counters.examples
         self.before = (self.step_seconds, self.step_examples)
-        if self.watched:
-            write_watched(job.folder, self.watched)
+        if self.sample:
+            write_sample_images(job.folder, self.sample)
         self.clock = self.saved_at = time.perf_counter()
         job.log(
             f"training on {session.device} with {torch.get_num_threads()} threads from step {session.counters.step}"
@@ -149,7 +156,7 @@ class Recorder:
             self.examples = result.examples
             self._step(result)
         else:
-            self.time_left.evaluated(spent)
+            self.time_left.add_evaluation(spent)
             self._evaluation(result)
 
     def is_saved(self) -> bool:
@@ -199,7 +206,7 @@ class Recorder:
         # One update: it tells whether it was written, which is when the clocks are read.
         if job.update(step=result.step, epoch=result.epoch, **loss):
             seconds, examples = self.window[-1] if self.window else self.before
-            self.time_left.trained(self.step_seconds - seconds, self.step_examples - examples)
+            self.time_left.add_training(self.step_seconds - seconds, self.step_examples - examples)
             self.window.append((self.step_seconds, self.step_examples))
             job.update(**self._figures())
         since_save = time.perf_counter() - self.saved_at
@@ -235,8 +242,8 @@ class Recorder:
             checkpoint = Checkpoint(job.run.id, session.card(job.name), session.eval_model())
             text = "".join(character.character for character in write(checkpoint, "", SAMPLE))
             job.sample(result.step, result.epoch, text)
-        if self.watched and isinstance(session.task, ImageTask):
-            answers = session.task.answers(session.eval_model(), self.watched.pixels)
+        if self.sample and isinstance(session.task, ImageTask):
+            answers = session.task.answers(session.eval_model(), self.sample.pixels)
             add_answers(job.folder, result.step, result.epoch, answers)
         job.log(
             f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "

@@ -71,7 +71,7 @@ DIVERGED, NO_MEMORY = "The loss was no longer a finite number", "Memory ran out"
 """How the messages of two failures begin."""
 
 
-def suspect(config: TrainConfig, message: str) -> str:
+def setting_at_fault(config: TrainConfig, message: str) -> str:
     """The setting that the message of a failed run is about: `lr`, `batch_size`, …; empty where it is about none."""
     if message.startswith(DIVERGED):
         return "lr"

@@ -180,7 +180,7 @@ MEASURED: dict[tuple[str, str], str] = {
 
 
 MOST_EPOCHS = 300
-"""That a recipe is stretched to on a small dataset: what it has not learned after so many passes, it only memorises."""
+"""Upper limit of the epochs proposed for a small dataset: with more passes a network mostly memorises it."""
 FEWEST_EVALUATIONS = 10
 """Of a recipe that is stretched: the best weights are chosen among those evaluated."""
 
@@ -241,14 +241,16 @@ def measured_result(config: TrainConfig) -> str:
     """What such a run was measured to give: `CIFAR-10: 72.6 ± 0.7% …`; empty where it is not the recipe that was measured."""
     recipe = RECIPES.get(config.model, {}).get(config.recipe)
     found = MEASURED.get((config.model, config.recipe))
-    return f"{DATASETS[recipe.dataset].title}: {found}" if recipe and found and not changes(config, recipe) else ""
+    return (
+        f"{DATASETS[recipe.dataset].title}: {found}" if recipe and found and not changed_fields(config, recipe) else ""
+    )
 
 
 NO_MATTER = ("seed", "device", "snapshots")
 """Fields that change nothing of what a run is expected to give."""
 
 
-def changes(config: TrainConfig, recipe: TrainConfig) -> list[str]:
+def changed_fields(config: TrainConfig, recipe: TrainConfig) -> list[str]:
     """Names of the settings in which a run differs from its recipe, but for those that do not matter for its result."""
     mine, its = config.to_dict(), recipe.to_dict()
     return [name for name in its if name not in NO_MATTER and mine[name] != its[name]]

@@ -8,8 +8,7 @@ from statistics import median
 INTERVALS = 40
 """Looks at the clock that the pace is taken from: half a second or a step apart, whichever is longer."""
 SURE_S, SURE_INTERVALS = 20.0, 10
-"""Training after which only what was measured counts. Until then the estimate beforehand counts too, the less the more was
-seen."""
+"""After this much training only measurements count. Until then, the estimate beforehand loses weight step by step."""
 FEWEST = 6
 """Intervals before anything is said where there is no estimate beforehand."""
 FORWARD_SHARE = 1 / 3
@@ -30,14 +29,14 @@ class TimeLeft:
         self.evaluations: deque[float] = deque(maxlen=INTERVALS)
         self.seen_s, self.begun = 0.0, False
 
-    def trained(self, seconds: float, examples: int) -> None:
+    def add_training(self, seconds: float, examples: int) -> None:
         """An interval of training was that long. The first builds kernels and memory pools: it is no measure of the others."""
         if examples > 0 and self.begun:
             self.paces.append(seconds / examples)
             self.seen_s += seconds
         self.begun = True
 
-    def evaluated(self, seconds: float) -> None:
+    def add_evaluation(self, seconds: float) -> None:
         self.evaluations.append(seconds)
 
     def seconds(self, examples: int, evaluations: int) -> float | None:

@@ -155,8 +155,7 @@ def _infidelity_of_controls(asked: AttributionQuery) -> dict[str, float]:
     from core.attribution.evidence.stability import control_infidelity
 
     try:
-        covered = _covered(asked)
-        return control_infidelity(explainer_of(asked.reference), asked.pixels, asked.target, covered=covered)
+        return control_infidelity(asked.pixels, _covered(asked))
     except LabError:
         return {}
 
@@ -167,7 +166,7 @@ def _infidelity(asked: AttributionQuery, found: Attribution) -> float | None:
     if found.blank:
         return None
     try:
-        return infidelity(explainer_of(asked.reference), found, asked.pixels, covered=_covered(asked))
+        return infidelity(found, _covered(asked))
     except LabError:
         return None  # its baselines are the image itself: the curves say so above
 

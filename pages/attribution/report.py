@@ -11,7 +11,7 @@ from core.attribution.figures import curves_figure, overlay_png, score_bar
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS
 from core.common.commands import command_line
-from core.common.report import Block, Chart, Image, Report, Words
+from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
 from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
@@ -45,8 +45,8 @@ def explanation_report(
             alt=f"{method.title}: map of why {asked.label}",
             width=SIDE_PX,
         ),
-        Words(text=legend_words(asked.label, method)),
-        Words(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
+        Paragraph(text=legend_words(asked.label, method)),
+        Paragraph(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
     ]
     if scored:
         blocks += _evidence(asked, found, *scored)
@@ -84,15 +84,15 @@ def command_of(asked: AttributionQuery, found: Attribution) -> str:
 def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness, verdict: Verdict) -> list[Block]:
     controls = controls_of(asked)
     scores = {CONTROL_TITLES[name].lower(): score for name, score in verdict.controls.items()}
-    told = ", ".join(f"{name} {signed_number(score)}" for name, score in scores.items())
+    listed = ", ".join(f"{name} {signed_number(score)}" for name, score in scores.items())
     return [
-        Words(
-            text=f"Score {signed_number(verdict.score)}: insertion less deletion, a random order has 0. Controls: {told}. "
+        Paragraph(
+            text=f"Score {signed_number(verdict.score)}: insertion less deletion, a random order has 0. Controls: {listed}. "
             f"On this image: {escape_markdown(verdict.label)}."
         ),
         Image(
             draw=lambda dark: score_bar(verdict.score, scores, dark=dark, width=SIDE_PX),
-            alt=f"Score {signed_number(verdict.score)}; controls: {told}",
+            alt=f"Score {signed_number(verdict.score)}; controls: {listed}",
             width=SIDE_PX,
         ),
         *(

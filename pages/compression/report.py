@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.common.report import Chart, Report, Table, Words
+from core.common.report import Chart, Paragraph, Report, Table
 from core.compression.analysis import answer, headline, is_one_recipe
 from core.compression.cli import command_of
 from core.compression.figures import pareto, pareto_words
@@ -20,10 +20,10 @@ def compression_report(result: CompressionResult, tables: Sequence[Mapping[str, 
         title=result.name or f"How small can {result.config.checkpoint} get?",
         answer=escape_markdown(answer(result)),
         blocks=[
-            Words(text=escape_markdown(headline(result))),
+            Paragraph(text=escape_markdown(headline(result))),
             Chart(draw=lambda dark: pareto(result, COST, dark=dark), alt=pareto_words(result, COST)),
             *(Table(columns=columns) for columns in tables),
-            Words(text=how),
+            Paragraph(text=how),
         ],
         command=command_of(result.config) if is_one_recipe(result) else "",
         made=result.made,

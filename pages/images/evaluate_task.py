@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.common.progress import Progress
-from core.inference.kept import keep_evaluation
+from core.inference.evaluation_store import keep_evaluation
 from pages.shared.resources import dataset, loaded
 
 if TYPE_CHECKING:

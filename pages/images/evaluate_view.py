@@ -14,7 +14,7 @@ from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
-from core.inference.kept import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
+from core.inference.evaluation_store import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
 from pages.images.evaluate_task import evaluation_work, same_images, task_key
 from pages.images.report import evaluation_report, measured_on, tta_words
 from pages.shared import tasks
@@ -69,7 +69,7 @@ def _measured_before(reference: CheckpointRef, known: CardAccuracy) -> None:
         when = "at the end of its run"
     else:
         when = "when this checkpoint was made"
-    day = f" on {card.created[:10]}" if card.created else ""
+    day = f" on {escape_markdown(card.created[:10])}" if card.created else ""
     where = f", on {escape_markdown(card.hardware)}" if card.hardware else ""
     st.caption(f"Measured {when}{day}{where}.{tta_words(known.tta)}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.checkpoints.store import Card, CheckpointRef
 from core.common.commands import command_line
 from core.common.pixels import enlarge
-from core.common.report import Chart, Image, Report, Table, Words
+from core.common.report import Chart, Image, Paragraph, Report, Table
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
@@ -48,7 +48,7 @@ def answer_report(
                 alt=f"The same image as {side} by {side} pixels, as the model sees it",
                 width=IMAGE_PX,
             ),
-            Words(text=words),
+            Paragraph(text=words),
             Chart(
                 draw=lambda dark: top_bars(
                     prediction.top, dark=dark, colour=colour_of(colour, dark=dark), calibrated=calibrated
@@ -71,7 +71,7 @@ def evaluation_report(reference: CheckpointRef, result: Evaluation) -> Report:
         answer=f"**{100 * result.accuracy:.1f}% of {result.n:,} test images right**, 95% interval {100 * low:.1f} to "
         f"{100 * high:.1f}%.",
         blocks=[
-            Words(
+            Paragraph(
                 text=f"Loss {result.loss_nats:.3f} nats; calibration error {100 * result.ece:.1f}%. "
                 f"{measured_on(reference.card, result)}"
             ),
@@ -104,9 +104,13 @@ def evaluation_report(reference: CheckpointRef, result: Evaluation) -> Report:
 
 def measured_on(card: Card, result: Evaluation) -> str:
     """How an evaluation was made, where that changes how its figures are read."""
+    from core.inference.evaluation import has_other_test_images
+
     counted = sum(item.n for item in result.calibration)
     said = [tta_words(result.tta).strip()]
-    if counted != result.n:
+    if has_other_test_images(card, result.n):
+        said.append("The test set has changed since: loss and calibration may count images it was calibrated on.")
+    elif counted != result.n:
         said.append(f"Loss and calibration are of the {counted:,} images it was not calibrated on.")
     if card.calibration.energy_threshold is not None:
         share = f"{100 * result.flagged:.1f}% of {counted:,} images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.common.report import Block, Chart, Report, Table, Words
+from core.common.report import Block, Chart, Paragraph, Report, Table
 from core.regularization.analysis import ArmResult, answer, best_and_worst, counts
 from core.regularization.cli import command_of
 from core.regularization.figures import effects
@@ -19,7 +19,7 @@ def study_report(
     for size, columns in tables.items():
         here = [row for row in rows if row.train_size == size]
         blocks += [
-            Words(text=f"## {size:,} training images\n\n{answer(result, here)} {counts(here)}"),
+            Paragraph(text=f"## {size:,} training images\n\n{answer(result, here)} {counts(here)}"),
             Chart(
                 draw=lambda dark, here=here, size=size: effects(best_and_worst(here), size, dark=dark),
                 alt=f"Effect on accuracy with its 95% interval, {size:,} training images",

@@ -10,6 +10,7 @@ from core.checkpoints.store import Card, CheckpointRef, find_checkpoint, list_ch
 from core.common.errors import LabError
 from core.compression.recipe import is_compressed
 from core.data import DATASETS
+from core.inference.evaluation_store import card_accuracy
 from core.models import MODELS
 from pages.shared.resources import runs_now
 from pages.shared.text import escape_markdown, size, unique_labels
@@ -17,7 +18,7 @@ from pages.shared.url import linked
 
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
-    "calibrates its checkpoint when it finishes, on images that it did not train on."
+    "calibrates its checkpoint when it finishes, if at least 100 images are left that it did not train on."
 )
 
 
@@ -102,11 +103,10 @@ def accuracy(card: Card) -> str:
     if card.task == "text":
         loss = metrics.get("val_loss_nats")
         return "" if loss is None else f"{loss / math.log(2):.2f} bits/character"
-    for field, name in (("test_accuracy", "test"), ("val_accuracy", "validation")):
-        if isinstance(metrics.get(field), int | float):
-            one_view = ", one view" if card.compression else ""
-            return f"{100 * metrics[field]:.1f}% {name}{one_view}"
-    return ""
+    known = card_accuracy(card)
+    value, name = (known.accuracy, "test") if known else (metrics.get("val_accuracy"), "validation")
+    one_view = ", one view" if card.compression else ""
+    return "" if value is None else f"{100 * value:.1f}% {name}{one_view}"
 
 
 def _add(references: dict[str, CheckpointRef], name: str, task: str, *, strict: bool = False) -> None:

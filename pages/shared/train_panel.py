@@ -11,9 +11,9 @@ from core.data import dataset_title
 from core.jobs import Run
 from core.models import MODELS
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
-from core.training.kind import suspect
+from core.training.kind import setting_at_fault
 from core.training.recipes import RECIPES
-from core.training.watched import read_answers
+from core.training.sample_answers import read_answers
 from pages.shared.downloads import checkpoint_zip
 from pages.shared.elements import SAVE_AND_RESET, download, show_figure, show_image
 from pages.shared.registry import switch_page
@@ -68,7 +68,7 @@ def _message(run: Run) -> str:
     recipe = RECIPES.get(run.facts.model, {}).get(run.facts.recipe)
     if run.status != "failed" or recipe is None:
         return run.message
-    name = suspect(run.config, run.message)
+    name = setting_at_fault(run.config, run.message)
     was, its = (config.to_dict().get(name) for config in (run.config, recipe))
     if not name or was == its:
         return run.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.common.commands import changed_settings, command_line
-from core.common.report import Plain, Report
+from core.common.report import Report, Verbatim
 from core.inference.sampling import SamplingConfig, usual_precision
 from pages.shared.report import made_here
 from pages.shared.text import escape_markdown
@@ -19,7 +19,7 @@ def text_report(writing: Writing) -> Report:
     return Report(
         title=f"What {checkpoint.card.title} writes",
         answer=f"**{escape_markdown(checkpoint.card.title)}** wrote {len(writing.characters):,} characters after the prompt.",
-        blocks=[Plain(text=writing.prompt + writing.text)],
+        blocks=[Verbatim(text=writing.prompt + writing.text)],
         command=command_line(
             "generate", checkpoint=checkpoint.name, prompt=writing.prompt, precision=precision, **settings
         )

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.attribution.evidence.curves import Verdict, control_curves, curves, verdict
 from core.attribution.evidence.masking import covered_probabilities, most_important
-from core.attribution.evidence.stability import infidelity, max_sensitivity
+from core.attribution.evidence.stability import cover_squares, infidelity, max_sensitivity
 from core.attribution.explainer import Attribution, Explainer
 from core.attribution.methods.registry import METHODS, QUICK, SLOW, get_method
 from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint, save_checkpoint
@@ -379,10 +379,11 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     measured = curves(explainer, PIXELS, attribution.target, {"map": attribution.magnitude})["map"]
     assert [len(figure["data"]) for figure in both] == [4, 4]
     rows = summary(at)
+    covered = cover_squares(explainer, PIXELS, attribution.target, baseline=attribution.baseline)
     assert rows["Score"] == signed_number(measured.score)
     assert rows["Insertion"] == f"{measured.insertion.area:.2f}"
     assert rows["Deletion"] == f"{measured.deletion.area:.2f}"
-    assert rows["Infidelity"] == f"{infidelity(explainer, attribution, PIXELS):.2f}"
+    assert rows["Infidelity"] == f"{infidelity(attribution, covered):.2f}"
     signed = curves(explainer, PIXELS, attribution.target, {"map": attribution.pixels})["map"]
     assert rows["For and against"] == signed_number(signed.score)
     assert "Map of another image" not in rows, "only of quick methods"

@@ -19,7 +19,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.values import wilson
 from core.data import DATASETS
-from core.inference.kept import kept_evaluation
+from core.inference.evaluation_store import kept_evaluation
 from pages.images.evaluate_task import evaluation_work, task_key
 from pages.shared import tasks
 from pages.shared.downloads import checkpoint_zip, per_class_csv
@@ -91,19 +91,30 @@ def test_a_kept_result_belongs_to_this_card_only(ten_classes: None, lab_home: Pa
         other = dataclasses.replace(reference, card=dataclasses.replace(reference.card, **change))
         assert kept_evaluation(other.card) is None
         assert task_key(other) != task_key(reference)
+    int8 = dataclasses.replace(reference.card, onnx_file="model.onnx", onnx_sha256="0" * 64)
+    [path] = (lab_home / "evaluations").iterdir()
+    path.rename(path.with_name(f"{int8.fingerprint[:32]}.json"))
+    assert kept_evaluation(int8) is None, "that name is of its float twin"
 
 
 def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
     open_page: Open, ten_classes: None, lab_home: Path
 ) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
-    half = len(DATASETS["cifar10"].load(None).test) // 2
+    n = len(DATASETS["cifar10"].load(None).test)
+    half = n // 2
     calibration = dataclasses.replace(reference.card.calibration, energy_threshold=0.0, images=half, split="test")
-    (reference.folder / "card.json").write_text(dataclasses.replace(reference.card, calibration=calibration).to_json())
-    evaluation_work(find_checkpoint(reference.name))(lambda *_: None)
-    said = texts(open_page("images", view="Evaluate"))
-    assert f"Loss and calibration are of the {half} it was not calibrated on." in said
-    assert f"of {half} images, all of them false alarms" in said
+    for known, words in (
+        (n, f"Loss and calibration are of the {half} it was not calibrated on."),
+        (n + 1, "The test set has changed since: loss and calibration may count images it was calibrated on."),
+    ):
+        data = dataclasses.replace(reference.card.dataset, sizes={"test": known})
+        card = dataclasses.replace(reference.card, calibration=calibration, dataset=data)
+        (reference.folder / "card.json").write_text(card.to_json())
+        evaluation_work(find_checkpoint(reference.name))(lambda *_: None)
+        said = texts(open_page("images", view="Evaluate"))
+        assert words in said
+        assert f"of {half if known == n else n} images, all of them false alarms" in said
 
 
 def test_mistakes_on_images_that_have_changed_are_not_shown(open_page: Open, ten_classes: None, lab_home: Path) -> None:

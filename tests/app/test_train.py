@@ -19,7 +19,7 @@ from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.kind import DIVERGED
 from core.training.recipes import RECIPES, fit_to_data
-from core.training.watched import Watched, add_answers, write_watched
+from core.training.sample_answers import SampleImages, add_answers, write_sample_images
 from pages.shared.train_form import GROUPS, SHOWN
 from tests.app.conftest import Open, click, read, rerun, sources, texts, write_checkpoint, write_three_epochs
 
@@ -267,14 +267,16 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     assert "A validation figure" not in texts(at)
 
 
-def test_the_watched_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
+def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
     run_id = finished_run(lab_home)
     folder = lab_home / "runs" / run_id
     at = open_page("images", view="Train", run=run_id)
     assert "images right**" not in texts(at), "an older run has none"
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
     classes, hostile = ("ant", "bee", "![x](http:evil.example)"), "![x](http:evil.example)"
-    write_watched(folder, Watched(split="test", pixels=pixels, labels=("ant", "bee", hostile), classes=classes))
+    write_sample_images(
+        folder, SampleImages(split="test", pixels=pixels, labels=("ant", "bee", hostile), classes=classes)
+    )
     for epoch, answers in ((0, [0, 1, 0]), (2, [0, 1, 2])):
         add_answers(folder, 10 * epoch, epoch, answers)
     at = rerun(at)

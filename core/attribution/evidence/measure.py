@@ -141,7 +141,7 @@ class Measurer:
         values = {
             "milliseconds": found.milliseconds,
             "gap": math.nan if found.gap is None else found.gap,
-            "infidelity": infidelity(explainer, found, pixels, covered=covered),
+            "infidelity": infidelity(found, covered),
         }
         if task.sensitivity:
             values["sensitivity"] = max_sensitivity(
@@ -172,7 +172,7 @@ class Measurer:
 
         pixels, seed = task.pixels, image_seed(self.config.seed, task.index)
         areas = control_curves(self.explainer, pixels, target, removal=self.config.removal, seed=seed)
-        errors = control_infidelity(self.explainer, pixels, target, seed=seed, covered=covered)
+        errors = control_infidelity(pixels, covered, seed=seed)
         filled = mean_random(road(self.explainer, pixels, target, control_maps(pixels, seed), seed))
         return {
             name: {

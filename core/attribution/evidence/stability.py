@@ -18,7 +18,6 @@ from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, same_image
 from core.attribution.evidence.controls import control_maps, mean_random
 from core.attribution.explainer import BATCH, Attribution, Explainer, seeded
 from core.attribution.method import AttributionRequest, Method, Progress, no_progress
-from core.attribution.methods.registry import get_method
 from core.common.errors import LabError
 
 
@@ -32,14 +31,15 @@ class CoveredSquares:
     """(3, H, W) float64: by how much a pixel falls where it is covered."""
     falls: Tensor
     """(N,) float64: by how much the logit falls."""
-    moves: bool
-    """Whether they are more than rounding."""
+    significant: bool
+    """Whether any fall is more than rounding error."""
 
 
 def cover_squares(
     explainer: Explainer, pixels: np.ndarray, target: int, *, baseline: str, samples: int = 100, seed: int = 0
 ) -> CoveredSquares:
-    """Cover `samples` squares, one after the other. pixels: (H, W, 3) uint8. Raises LabError as `infidelity` does."""
+    """Cover `samples` squares, one after the other. pixels: (H, W, 3) uint8. Raises LabError for an image that is the same as
+    its baselines."""
     inputs = explainer.inputs(pixels)
     base = _cover(explainer, baseline, seed, pixels, inputs)
     inside = torch.from_numpy(squares(explainer.side, samples, seed))
@@ -50,76 +50,45 @@ def cover_squares(
         inside=inside.flatten(1),
         change=(inputs - base)[0].cpu().double(),
         falls=falls,
-        moves=float(falls.abs().max()) > 1e-6 * max(1.0, abs(float(whole))),
+        significant=float(falls.abs().max()) > 1e-6 * max(1.0, abs(float(whole))),
     )
 
 
-def infidelity(
-    explainer: Explainer,
-    attribution: Attribution,
-    pixels: np.ndarray,
-    *,
-    samples: int = 100,
-    seed: int | None = None,
-    covered: CoveredSquares | None = None,
-) -> float:
+def infidelity(attribution: Attribution, covered: CoveredSquares) -> float:
     """How badly the map foretells the fall of the logit when a random square is covered: 0 exactly, 1 no better than zeros.
 
     Mean squared error over the squares, the map scaled at its best (but never turned over), as a share of the mean
-    squared fall. A square is filled with the attribution's baseline (where that is the image itself: the mean colour,
-    else a blur), and the map foretells the sum of its values in there; one of slopes (`is_gradient`), of its values times the
-    change of the pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
+    squared fall. A square is filled with a baseline (where that is the image itself: the mean colour, else a blur), and the
+    map foretells the sum of its values in there; one of slopes (`is_gradient`), of its values times the change of the
+    pixels. So a map of slopes without sign can hardly do well, and Input × Gradient, whose own baseline is the
     mean colour, is at home on that one alone. nan where no square moves the logit.
 
-    pixels: (H, W, 3) uint8, those that were explained. seed: None takes the attribution's. covered: `cover_squares` of the same
-    question, where it is there already. Raises LabError for an image that is the same as its baselines.
+    covered: squares of the image and the class that the map is of.
     """
-    seed = attribution.seed if seed is None else seed
-    covered = covered or cover_squares(
-        explainer, pixels, attribution.target, baseline=attribution.baseline, samples=samples, seed=seed
+    values = torch.from_numpy(attribution.values).double()
+    return _share_unexplained(values * covered.change if attribution.method.is_gradient else values, covered)
+
+
+def control_infidelity(pixels: np.ndarray, covered: CoveredSquares, *, seed: int = 0) -> dict[str, float]:
+    """Of each of CONTROLS its infidelity, for which it is taken for values that sum to the answer; the random one is the mean
+    of several. pixels: (H, W, 3) uint8, of which the squares were covered."""
+    maps = control_maps(pixels, seed)
+    return mean_random(
+        {name: _share_unexplained(torch.from_numpy(values).double()[None], covered) for name, values in maps.items()}
     )
-    if not covered.moves:
+
+
+def _share_unexplained(values: Tensor, covered: CoveredSquares) -> float:
+    """values: (C, H, W) float64, of which those in a square sum to what its cover takes away."""
+    if not covered.significant:
         return math.nan
-    values, falls = torch.from_numpy(attribution.values).double(), covered.falls
-    if attribution.method.is_gradient:
-        values = values * covered.change
-    flat = values.sum(0).flatten()
+    flat, falls = values.sum(0).flatten(), covered.falls
     foretold = torch.stack([flat[inside].sum() for inside in covered.inside])
     agreement = float(foretold @ falls)
     if agreement <= 0:  # at its best scale it would be turned over: rises where it foretells falls
         return 1.0
     error = falls - foretold * agreement / float(foretold @ foretold)
     return float(np.clip(float(error @ error / (falls @ falls)), 0, 1))
-
-
-def control_infidelity(
-    explainer: Explainer,
-    pixels: np.ndarray,
-    target: int,
-    *,
-    baseline: str = DEFAULT_BASELINE,
-    samples: int = 100,
-    seed: int = 0,
-    covered: CoveredSquares | None = None,
-) -> dict[str, float]:
-    """Of each of CONTROLS its infidelity, for which it is taken for values that sum to the answer; the random one is the mean
-    of several. covered: as for `infidelity`. Raises LabError as that does."""
-    inputs = explainer.inputs(pixels)[0].cpu().numpy()
-    covered = covered or cover_squares(explainer, pixels, target, baseline=baseline, samples=samples, seed=seed)
-
-    def of_map(values: np.ndarray) -> float:
-        as_map = Attribution(
-            method=get_method("occlusion"),
-            target=target,
-            values=np.repeat(values[None], 3, axis=0),
-            inputs=inputs,
-            baseline=baseline,
-            seed=seed,
-            milliseconds=0.0,
-        )
-        return infidelity(explainer, as_map, pixels, covered=covered)
-
-    return mean_random({name: of_map(values) for name, values in control_maps(pixels, seed).items()})
 
 
 def squares(side: int, count: int, seed: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def test_what_ships_was_made_by_the_recipe_as_it_is_now(reference: core.checkpoi
 def places(monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path) -> Path:
     """A folder to ship to, and two recipes that train in seconds on drawn images."""
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", tmp_path / "shipped")
-    monkeypatch.setattr(core.data, "load_dataset", lambda name: synthetic())
+    monkeypatch.setattr(core.data, "load_dataset", lambda name: synthetic(held_out=100))
     tiny = {"default": TINY, "full": TINY.replace(recipe="full", train_on="train+validation")}
     monkeypatch.setitem(RECIPES, "simple_cnn", tiny)
     item = maker.Shipped(title="Tiny", model="simple_cnn", recipe="full", storage="float16", calibrated_by="default")
@@ -91,7 +91,7 @@ def test_a_network_that_saw_all_images_borrows_its_calibration(places: Path, lab
     maker.ship("tiny", seeds=2)
     card, lender = read_card(places), read_card(lab_home / "shipping" / "simple_cnn-default-0")
     assert card.calibration == lender.calibration
-    assert card.calibration.images == 80
+    assert card.calibration.images == 100
     assert card.recipe["train_on"] == "train+validation"
     first, second = card.metrics["seeds"]
     assert (first["seed"], second["seed"]) == (0, 1)

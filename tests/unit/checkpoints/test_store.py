@@ -146,6 +146,8 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"model_config": []}, "mapping"),
         ({"metrics": []}, "mapping"),
         ({"title": 3}, "text belongs"),
+        ({"created": 5}, "text belongs"),
+        ({"hardware": ["CPU"]}, "text belongs"),
         ({"weights_file": 3}, "not allowed"),
         ({"weights_sha256": ""}, "no checksum"),
         ({"tta": "banana"}, "test-time augmentation"),

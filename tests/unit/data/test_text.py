@@ -18,6 +18,7 @@ from core.data import (
     TextCard,
     TextDataset,
     canonical_name,
+    dataset_sizes,
     dataset_state,
     dataset_status,
     encode,
@@ -262,6 +263,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         assert load_text(name).text == content
         states.add(dataset_state(name))
     assert len(states) == 4, "replaced by another of the same size and time too"
+
+
+def test_its_sizes_are_characters_and_known_without_loading(tmp_path: Path) -> None:
+    path = tmp_path / "verse.txt"
+    for count in (500, 600):
+        path.write_bytes(("\ufeff" + "Größe\r\n" * count).encode())
+        assert dataset_sizes(f"text:{path}") == load_text(f"text:{path}").card.sizes
+    path.write_bytes(b"\0" * 2000)
+    with pytest.raises(LabError, match="not plain text"):
+        dataset_sizes(f"text:{path}")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".TXT"])

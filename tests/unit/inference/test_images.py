@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from core.checkpoints.store import Calibration, Checkpoint
+from core.checkpoints.store import Calibration, Card, Checkpoint
 from core.common.errors import LabError
 from core.compression.methods.int8 import to_int8
 from core.compression.steps import Int8
@@ -23,6 +25,7 @@ from core.inference.evaluation import (
     split_logits,
     wilson,
 )
+from core.inference.evaluation_store import card_accuracy
 from core.inference.images import classify, free_energy, logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.training.config import TrainConfig
@@ -162,7 +165,8 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert calibration == fit_calibration(logits[half], DATA.test.labels[half], "test")
     assert (calibration.images, calibration.split) == (100, "test")
     wrong = Split(images=DATA.test.images, labels=np.where(half, DATA.test.labels, (DATA.test.labels + 1) % 4))
-    checkpoint = dataclasses.replace(trained, card=dataclasses.replace(card, calibration=calibration))
+    data = dataclasses.replace(card.dataset, sizes={"test": 200})
+    checkpoint = dataclasses.replace(trained, card=dataclasses.replace(card, calibration=calibration, dataset=data))
     found, of_validation = evaluate(checkpoint, wrong), evaluate(checkpoint, wrong, name="validation")
     assert found.n == 200
     assert found.accuracy == of_validation.accuracy
@@ -170,9 +174,51 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert all(item.accuracy < 0.1 for item in found.calibration), "those of the half, which are right, do not count"
     assert found.flagged == float((free_energy(logits[~half]) > calibration.energy_threshold).float().mean())
     assert sum(item.n for item in of_validation.calibration) == 200
-    few = dataclasses.replace(DATA, test=Split(images=DATA.test.images[:198], labels=DATA.test.labels[:198]))
-    assert calibrate(card, few, lambda split: split_logits(trained, split)) == Calibration()
+    one_less = evaluate(checkpoint, Split(images=DATA.test.images[:199], labels=DATA.test.labels[:199]))
+    assert sum(item.n for item in one_less.calibration) == 199, "which of these it was calibrated on is not known"
+
+
+@pytest.mark.parametrize(
+    ("train_on", "split", "fewest"), [("train", "validation", 100), ("train+validation", "test", 200)]
+)
+def test_fewer_than_a_hundred_images_calibrate_nothing(
+    trained: Checkpoint, train_on: str, split: str, fewest: int
+) -> None:
+    card = dataclasses.replace(trained.card, recipe={"train_on": train_on})
+    for n, images in ((fewest, 100), (fewest - 2, 0)):
+        some = Split(images=DATA.test.images[:n], labels=DATA.test.labels[:n])
+        data = dataclasses.replace(DATA, **{split: some})
+        assert calibrate(card, data, lambda split: split_logits(trained, split)).images == images
 
 
 def test_logits_that_are_not_numbers_give_no_calibration() -> None:
     assert fit_calibration(torch.full((4, 2), torch.nan), np.zeros(4)) == Calibration()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "n"),
+    [
+        ({"test_accuracy": 0.9, "test_images": 50}, 50),
+        ({"test_accuracy": 1}, 200),  # as many as its dataset has
+        ({}, None),
+        ({"test_accuracy": None}, None),
+        ({"test_accuracy": True}, None),
+        ({"test_accuracy": "0.9"}, None),
+        ({"test_accuracy": 1.01}, None),
+        ({"test_accuracy": math.nan}, None),
+        ({"test_accuracy": 10**400}, None),
+        *(({"test_accuracy": 0.9, "test_images": images}, None) for images in (True, 10**400, 0, -3, 50.0, "50", None)),
+    ],
+)
+def test_the_accuracy_on_a_card_has_an_interval_or_is_not_known(metrics: dict[str, Any], n: int | None) -> None:
+    data = dataclasses.replace(DATA.card, sizes={"test": 200})
+    card = Card(title="A test", model="simple_cnn", model_config={}, dataset=data, metrics=metrics, tta="flip")
+    known = card_accuracy(card)
+    if n is None:
+        assert known is None
+    else:
+        assert known is not None
+        assert (known.accuracy, known.n, known.tta) == (metrics["test_accuracy"], n, "flip")
+        assert known.interval == wilson(round(known.accuracy * n), n)
+        compressed = dataclasses.replace(card, compression={"original": "x", "steps": []})
+        assert card_accuracy(compressed) == dataclasses.replace(known, tta="none"), "measured on one view"

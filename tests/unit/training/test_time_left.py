@@ -22,14 +22,14 @@ def told(speed_before: float | None) -> list[tuple[float, float]]:
     for i, seconds in enumerate(steps, 1):
         interval_s, examples = interval_s + seconds, examples + BATCH
         if interval_s >= 0.5:
-            left.trained(interval_s, examples)
+            left.add_training(interval_s, examples)
             interval_s, examples = 0.0, 0
         rest = sum(steps[i:]) + EVAL_S * (STEPS // EVAL_EVERY - (i - 1) // EVAL_EVERY)
         said = left.seconds(BATCH * (STEPS - i), STEPS // EVAL_EVERY - (i - 1) // EVAL_EVERY)
         if said is not None:
             found.append((i / STEPS, said / rest))
         if i % EVAL_EVERY == 0:
-            left.evaluated(EVAL_S)
+            left.add_evaluation(EVAL_S)
     return found
 
 

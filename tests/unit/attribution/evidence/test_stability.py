@@ -13,7 +13,7 @@ from captum.metrics import infidelity as captum_infidelity
 from captum.metrics import sensitivity_max
 from torch import Tensor, nn
 
-from core.attribution.evidence.stability import infidelity, max_sensitivity, squares
+from core.attribution.evidence.stability import cover_squares, infidelity, max_sensitivity, squares
 from core.attribution.explainer import Attribution, Explainer
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, Checkpoint
@@ -49,6 +49,12 @@ def small() -> Explainer:
     return explainer("cnn")
 
 
+def error_of(explainer: Explainer, found: Attribution, pixels: np.ndarray, **how: int) -> float:
+    """The infidelity of a map, its squares covered with its own baseline and seed."""
+    how = {"seed": found.seed} | how
+    return infidelity(found, cover_squares(explainer, pixels, found.target, baseline=found.baseline, **how))
+
+
 def with_values(found: Attribution, values: np.ndarray) -> Attribution:
     return dataclasses.replace(found, values=np.ascontiguousarray(values, dtype=np.float32))
 
@@ -59,17 +65,17 @@ def with_values(found: Attribution, values: np.ndarray) -> Attribution:
 )
 def test_a_straight_line_is_foretold_exactly(straight: Explainer, method: str, baseline: str) -> None:
     found = straight.attribute(get_method(method), PIXELS, 1, baseline=baseline, seed=5)
-    assert infidelity(straight, found, PIXELS) < 1e-6
+    assert error_of(straight, found, PIXELS) < 1e-6
 
 
 def test_slopes_foretell_through_the_change_of_the_pixels(straight: Explainer) -> None:
     found = straight.attribute(get_method("saliency"), PIXELS, 1)
     weights = straight.checkpoint.model[1].weight[1].view(3, 32, 32).numpy()
     np.testing.assert_allclose(found.values, np.abs(weights), rtol=1e-6)
-    assert infidelity(straight, with_values(found, weights), PIXELS) < 1e-6  # the gradient with its sign
-    assert infidelity(straight, found, PIXELS) > 0.1
+    assert error_of(straight, with_values(found, weights), PIXELS) < 1e-6  # the gradient with its sign
+    assert error_of(straight, found, PIXELS) > 0.1
     shares = dataclasses.replace(with_values(found, weights), method=get_method("input_x_gradient"))
-    assert infidelity(straight, shares, PIXELS) > 0.1  # slopes are no shares
+    assert error_of(straight, shares, PIXELS) > 0.1  # slopes are no shares
 
 
 def test_a_planted_map_beats_a_random_one_at_any_scale_but_not_turned_over(straight: Explainer) -> None:
@@ -77,18 +83,18 @@ def test_a_planted_map_beats_a_random_one_at_any_scale_but_not_turned_over(strai
     truth = found.inputs - straight.baseline("black", PIXELS)[0].numpy()
     truth *= straight.checkpoint.model[1].weight[1].view(3, 32, 32).numpy()
     random = np.random.default_rng(0).standard_normal(truth.shape)
-    scores = [infidelity(straight, with_values(found, values), PIXELS) for values in (truth, 1000 * truth, random)]
+    scores = [error_of(straight, with_values(found, values), PIXELS) for values in (truth, 1000 * truth, random)]
     assert scores[0] < 1e-6
     assert scores[1] == pytest.approx(scores[0], abs=1e-9)
     assert 0.3 < scores[2] <= 1
-    assert infidelity(straight, with_values(found, -truth), PIXELS) == 1.0
+    assert error_of(straight, with_values(found, -truth), PIXELS) == 1.0
     half = truth * (np.arange(32) < 16)
-    assert scores[0] < infidelity(straight, with_values(found, half), PIXELS) < 1
+    assert scores[0] < error_of(straight, with_values(found, half), PIXELS) < 1
 
 
 def test_a_blank_map_is_no_better_than_zeros(small: Explainer) -> None:
     found = small.attribute(get_method("saliency"), PIXELS, 1)
-    assert infidelity(small, with_values(found, 0 * found.values), PIXELS) == 1.0
+    assert error_of(small, with_values(found, 0 * found.values), PIXELS) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -117,9 +123,9 @@ def test_it_is_captums_over_the_mean_squared_fall(small: Explainer, method: str,
     assert 0 < wanted < 1
     for scale in (1, 3):  # values of a map without channels count once or three times: all the same
         right = with_values(found, sign * scale * found.values)
-        assert infidelity(small, right, PIXELS, samples=70, seed=4) == pytest.approx(wanted, rel=1e-3)
+        assert error_of(small, right, PIXELS, samples=70, seed=4) == pytest.approx(wanted, rel=1e-3)
     wrong = with_values(found, -sign * found.values)
-    assert infidelity(small, wrong, PIXELS, samples=70, seed=4) == 1.0
+    assert error_of(small, wrong, PIXELS, samples=70, seed=4) == 1.0
 
 
 def test_squares_are_whole_anywhere_and_of_the_seed() -> None:
@@ -140,7 +146,7 @@ def test_the_same_seed_gives_the_same_and_nobodys_lots_are_touched(small: Explai
     method = get_method("smoothgrad", {"samples": 4})
     found = small.attribute(get_method("occlusion"), PIXELS, 1)
     before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()
-    scores = [infidelity(small, found, PIXELS, seed=seed) for seed in (0, 0, 1)]
+    scores = [error_of(small, found, PIXELS, seed=seed) for seed in (0, 0, 1)]
     still = [max_sensitivity(small, method, PIXELS, 1, samples=2, seed=seed) for seed in (0, 0, 1)]
     assert scores[0] == scores[1] != scores[2]
     assert still[0] == still[1] != still[2]
@@ -153,17 +159,17 @@ def test_a_image_that_is_its_baseline_is_covered_by_another_or_refused() -> None
     black = np.zeros((32, 32, 3), dtype=np.uint8)
     found = asked.attribute(get_method("input_x_gradient"), black, 0, baseline="black")
     truth = asked.checkpoint.model[1].weight[0].view(3, 32, 32).numpy() * asked.inputs(black)[0].numpy()
-    assert infidelity(asked, with_values(found, truth), black) < 1e-6  # covered by the mean colour
+    assert error_of(asked, with_values(found, truth), black) < 1e-6  # covered by the mean colour
     of_flat = dataclasses.replace(found, baseline="mean")
     with pytest.raises(LabError, match="Choose another image"):
-        infidelity(asked, of_flat, FLAT)  # its blur is itself, too
+        error_of(asked, of_flat, FLAT)  # its blur is itself, too
 
 
 def test_where_nothing_moves_the_logit_there_is_nothing_to_foretell(straight: Explainer) -> None:
     found = straight.attribute(get_method("saliency"), PIXELS, 1)
     dead = network("linear").eval().requires_grad_(False)
     dead[1].weight.zero_()
-    assert math.isnan(infidelity(Explainer(Checkpoint("dead", CARD, dead)), found, PIXELS))
+    assert math.isnan(error_of(Explainer(Checkpoint("dead", CARD, dead)), found, PIXELS))
 
 
 def test_the_gradient_of_a_straight_line_holds_still(straight: Explainer) -> None:
@@ -239,4 +245,4 @@ def test_progress_is_told_and_may_stop_it(small: Explainer) -> None:
     with pytest.raises(Stop):
         max_sensitivity(small, get_method("saliency"), PIXELS, 0, samples=3, on_progress=stop)
     assert all(torch.equal(*pair) for pair in zip(before, small.checkpoint.model.state_dict().values()))
-    assert infidelity(small, small.attribute(get_method("saliency"), PIXELS, 0), PIXELS, samples=1) >= 0
+    assert error_of(small, small.attribute(get_method("saliency"), PIXELS, 0), PIXELS, samples=1) >= 0

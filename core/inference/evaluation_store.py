@@ -1,4 +1,4 @@
-"""What was measured of a classifier on test images and is kept: on its card, and in full where an evaluation was made here.
+"""The test accuracy on a card, and the full evaluations that are stored on this machine.
 
 Nothing here imports torch before a full evaluation is read.
 """
@@ -18,6 +18,9 @@ from core.common.values import finite, read_json, wilson
 if TYPE_CHECKING:
     from core.inference.evaluation import Evaluation
 
+MOST_IMAGES = 10**9
+"""Test images that a card can count."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CardAccuracy:
@@ -34,16 +37,18 @@ class CardAccuracy:
 
 
 def card_accuracy(card: Card) -> CardAccuracy | None:
-    """The test accuracy on a card; None where it has none, or none that can be."""
+    """The test accuracy on a card; None where it is missing or not valid: a card may come from anyone."""
     accuracy, n = card.metrics.get("test_accuracy"), card.metrics.get("test_images", card.dataset.sizes.get("test"))
-    if accuracy is None or not finite(accuracy) or not 0 <= accuracy <= 1 or not isinstance(n, int) or n < 1:
+    if accuracy is None or not finite(accuracy) or not 0 <= accuracy <= 1:
+        return None
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_IMAGES:
         return None
     tta = "none" if card.compression else card.tta  # variants are measured on one view
     return CardAccuracy(accuracy=accuracy, interval=wilson(round(accuracy * n), n), n=n, tta=tta)
 
 
 def keep_evaluation(card: Card, evaluation: Evaluation) -> None:
-    """Keep an evaluation by all that it depends on. A failure to write it is nothing to stop for."""
+    """Store an evaluation under the fingerprint of its card. A failed write is ignored: it can be evaluated again."""
     path = _path(card)
     try:
         ensure_folder(path.parent)
@@ -65,7 +70,9 @@ def kept_evaluation(card: Card) -> Evaluation | None:
 
 
 def _path(card: Card) -> Path:
-    return lab_home() / "evaluations" / f"{card.fingerprint[:32]}.json"
+    # Files of int8 checkpoints without this ending are from when their float twin answered.
+    ending = "-onnx" if card.onnx_file else ""
+    return lab_home() / "evaluations" / f"{card.fingerprint[:32]}{ending}.json"
 
 
 def _from_dict(values: dict[str, Any]) -> Evaluation:

@@ -29,7 +29,7 @@ SIDE_PX = 96
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Watched:
+class SampleImages:
     """Images of one split that no training sees."""
 
     split: str
@@ -41,8 +41,8 @@ class Watched:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
-    """What a run says to its watched images after one evaluation."""
+class SampleAnswers:
+    """What a run says to its sample images after one evaluation."""
 
     split: str
     step: int
@@ -57,7 +57,7 @@ class Answers:
         return sum(label == answer for label, answer in zip(self.labels, self.answers))
 
 
-def watched_images(config: TrainConfig, dataset: ImageDataset) -> Watched | None:
+def choose_sample_images(config: TrainConfig, dataset: ImageDataset) -> SampleImages | None:
     """Those of a run, as many of each class as of any other; None where the dataset has no such images."""
     split = "validation" if config.train_on == "train" else "test"
     images = dataset.validation if split == "validation" else dataset.test
@@ -65,7 +65,7 @@ def watched_images(config: TrainConfig, dataset: ImageDataset) -> Watched | None
         return None
     chosen = stratified_order(images.labels, SEED)[:COUNT]
     classes = dataset.card.classes
-    return Watched(
+    return SampleImages(
         split=split,
         pixels=np.ascontiguousarray(images.images[chosen]),
         labels=tuple(classes[int(label)] for label in images.labels[chosen]),
@@ -73,10 +73,10 @@ def watched_images(config: TrainConfig, dataset: ImageDataset) -> Watched | None
     )
 
 
-def write_watched(folder: Path, watched: Watched) -> None:
+def write_sample_images(folder: Path, sample: SampleImages) -> None:
     """Into a run's folder, once at its start."""
-    images = [base64.b64encode(enlarge(image, SIDE_PX)).decode() for image in watched.pixels]
-    values = {"split": watched.split, "labels": watched.labels, "classes": watched.classes, "images": images}
+    images = [base64.b64encode(enlarge(image, SIDE_PX)).decode() for image in sample.pixels]
+    values = {"split": sample.split, "labels": sample.labels, "classes": sample.classes, "images": images}
     write_atomic(folder / IMAGES, json.dumps(values))
 
 
@@ -86,11 +86,16 @@ def add_answers(folder: Path, step: int, epoch: float, answers: Sequence[int]) -
         file.write(to_line({"step": step, "epoch": epoch, "answers": list(answers)}).encode())
 
 
-def read_answers(folder: Path, step: int | None = None) -> Answers | None:
-    """Those of the last evaluation, or of that at a step where it has some; None where there are none that can be read.
+def rewind_answers(folder: Path, evaluated_step: int) -> None:
+    """Forget the answers after that step, which the steps to come will write again, and a line that was cut off."""
+    path = folder / ANSWERS
+    if path.exists():
+        rows = (row for row in read_objects(path) if finite(row.get("step")) and row["step"] <= evaluated_step)
+        write_atomic(path, "".join(map(to_line, rows)))
 
-    A run that went back to a saved state writes some again: the later ones count.
-    """
+
+def read_answers(folder: Path, step: int | None = None) -> SampleAnswers | None:
+    """Those of the last evaluation, or of that at a step where it has some; None where there are none that can be read."""
     try:
         values = read_json((folder / IMAGES).read_bytes())
         labels, classes, split = tuple(values["labels"]), tuple(values["classes"]), str(values["split"])
@@ -101,7 +106,7 @@ def read_answers(folder: Path, step: int | None = None) -> Answers | None:
             if finite(row.get("step")) and finite(row.get("epoch")) and len(row["answers"]) == len(images)
         }
         row = rows[step if step in rows else max(rows)]
-        return Answers(
+        return SampleAnswers(
             split=split,
             step=int(row["step"]),
             epoch=float(row["epoch"]),
