@@ -275,7 +275,7 @@ def write_short_text(text: str | None) -> str | None:
 def several_of(options: Collection[str], what: str, most: int) -> Callable[[str], list[str]]:
     """Reads at most so many of these options; no comma of their own is taken for one between them."""
     one = one_of(options, what)
-    return lambda text: [one(_unquoted(part)) for part in text.split(",") if part][:most]
+    return lambda text: list(dict.fromkeys(one(_unquoted(part)) for part in text.split(",") if part))[:most]
 
 
 def write_several(chosen: Collection[str]) -> str:

@@ -145,6 +145,13 @@ def test_of_a_comparison(open_page: Open, shipped: Card) -> None:
     assert words(cold(open_page, "attribution", at)) == words(at)
 
 
+def test_what_a_link_says_twice_counts_once(open_page: Open, shipped: Card) -> None:
+    query = {"example": "ship", "compare-methods": "saliency,saliency", "compare-classes": "cat,dog,cat"}
+    at = open_page("attribution", view="Compare", **query)
+    assert at.multiselect(key="compare-methods").value == ["saliency"]
+    assert at.multiselect(key="compare-classes").value == ["cat", "dog"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
