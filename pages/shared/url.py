@@ -141,6 +141,10 @@ def linked_together(
     of: Any = None,
 ) -> bool:
     """The same for one value that several parameters carry, such as an image from the test set or by its name."""
+
+    def written(value: Any) -> Texts:
+        return {} if value is None else write(value)
+
     state = st.session_state
     texts = _in_address(params)
     visit, entered, seen, kept = state.get(f"{key}-from-url", (None, 0, {}, ()))
@@ -160,6 +164,8 @@ def linked_together(
     if arrived or entering or key not in state or seen != texts:
         problems.pop(key, None)
         before = state.get(key)
+        if entering and not texts and before not in (None, default) and not written(before):
+            value = before  # which no address can carry: Back to one without it does not delete it
         try:
             value = parse(texts) if texts else value
             changed = bool(texts) if arrived else seen != texts or before != value
@@ -173,9 +179,6 @@ def linked_together(
         state[key] = default
     elif key in cut and state[key] == cut[key][0]:
         state[key] = cut[key][1]  # of a run that was cut short the browser may not know, and says what it had before
-
-    def written(value: Any) -> Texts:
-        return {} if value is None else write(value)
 
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
