@@ -164,10 +164,10 @@ def linked_together(
     if arrived or entering or key not in state or seen != texts:
         problems.pop(key, None)
         before = state.get(key)
-        if entering and not texts and before not in (None, default) and not written(before):
-            value = before  # which no address can carry: Back to one without it does not delete it
+        # What no address can carry: Back to one without it does not delete it.
+        unsaid = entering and before not in (None, default) and not written(before)
         try:
-            value = parse(texts) if texts else value
+            value = parse(texts) if texts else before if unsaid else value
             changed = bool(texts) if arrived else seen != texts or before != value
         except LabError as error:
             problems[key] = str(error)
