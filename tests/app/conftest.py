@@ -39,7 +39,7 @@ def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it."""
     monkeypatch.setenv("LAB_WARM", "0")
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", lab_home / "none")
-    monkeypatch.setattr(url, "_from_history", lambda: True)  # an address that a test sets is no late one
+    monkeypatch.setattr(url, "LATE_S", 0.0)  # an address that a test sets is no late one
     st.cache_data.clear()
     st.cache_resource.clear()
 

@@ -83,7 +83,7 @@ def test_back_keeps_what_no_address_can_carry() -> None:
 def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(url, "_from_history", lambda: False)
+    monkeypatch.setattr(url, "LATE_S", 60.0)
     at = opened()
     at.number_input[0].set_value(8).run()
     del at.query_params["n"]  # of a click in the moment before
