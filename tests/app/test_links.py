@@ -207,10 +207,11 @@ def test_of_two_texts(open_page: Open, scribe: Card, lab_home: Path) -> None:
     at.number_input(key="pair-length").set_value(30)
     rerun(at.slider(key="pair-second-temperature").set_value(0.3))
     click(at, "write-both")
-    wait_for(lambda: not verse_data(rerun(at), "verse-0")["busy"])
     other = cold(open_page, "text", at)
-    wait_for(lambda: not verse_data(rerun(other), "verse-0")["busy"])
-    for key in ("verse-0", "verse-1"):
+    keys = ("verse-0", "verse-1")
+    for page in (at, other):
+        wait_for(lambda page=page: not any(verse_data(rerun(page), key)["busy"] for key in keys))
+    for key in keys:
         assert verse_data(other, key)["text"] == verse_data(at, key)["text"]
 
 
