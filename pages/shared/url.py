@@ -195,6 +195,12 @@ def write_url(param: str, key: str, text: str | None) -> None:
     _register(_Link((param,), key, lambda: texts, {}, {}, st.session_state["link-scope"]))
 
 
+def set_address(query: Texts) -> None:
+    """The page that is drawn next has this address, as if somebody had followed a link within the page."""
+    st.query_params.from_dict(query)
+    st.session_state["url-sent"] = float("-inf")  # also where the browser had this one a moment ago
+
+
 def _register(link: _Link) -> None:
     if "links" in st.session_state:  # a fragment that is not a `linked_fragment` cannot say anything by itself
         st.session_state["links"][link.params] = link

@@ -13,7 +13,7 @@ def script() -> None:
     import streamlit as st
 
     from core.common.errors import LabError
-    from pages.shared.url import linked, visit
+    from pages.shared.url import linked, set_address, visit
 
     def parse(text: str) -> int:
         if not text.isdecimal():
@@ -24,6 +24,9 @@ def script() -> None:
         won = linked("n", "number", parse, 0, write=lambda value: None if value == 99 else str(value))
         value = st.number_input("Number", 0, 99, key="number")
         st.caption(f"{value} {won}")
+        if st.button("Back to all"):
+            set_address({})
+            st.rerun()
 
 
 def opened(**query: str) -> AppTest:
@@ -89,7 +92,10 @@ def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_
     del at.query_params["n"]  # of a click in the moment before
     at.run()
     assert (at.caption[0].value, address(at)) == ("8 False", "8")
-    at.session_state["url-sent"] = 0.0
+    at.button[0].click().run()  # as soon, but by a button of the page
+    assert (at.caption[0].value, address(at)) == ("0 True", None)
+    at.number_input[0].set_value(8).run()
+    at.session_state["url-sent"] = float("-inf")
     del at.query_params["n"]  # later it is a link within the page
     at.run()
     assert (at.caption[0].value, address(at)) == ("0 True", None)
