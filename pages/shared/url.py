@@ -315,7 +315,7 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     state, query = st.session_state, st.query_params
     links: dict[tuple[str, ...], _Link] = state["links"]
     before: dict[tuple[str, ...], _Link] = state["links-before"]
-    gone = [link for params, link in before.items() if params not in links and link.scope.startswith(scope)]
+    gone = [link for params, link in before.items() if params not in links and scope in ("", link.scope)]
     wanted: dict[str, str | None] = {param: None for link in gone for param in link.params}
     for link in links.values():
         texts = link.texts()
