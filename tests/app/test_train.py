@@ -245,6 +245,9 @@ def test_the_address_carries_model_recipe_and_dataset(open_page: Open) -> None:
     at.selectbox(key="model").set_value("resnet18").run()
     assert not at.warning, "a recipe of another model stands for the first"
     assert at.selectbox(key="recipe-resnet18").value == "quick"
+    for view in ("Evaluate", "Train"):
+        rerun(at.segmented_control(key="view").set_value(view))
+    assert [at.selectbox(key=key).value for key in ("model", "dataset")] == ["resnet18", "A folder of mine"]
     at = open_page("images", view="Train", recipe="![x](http:evil.example)")
     assert "There is no recipe" in read(at.warning[0].value)
     assert at.selectbox(key="recipe-simple_cnn").value == "quick"
