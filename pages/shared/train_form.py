@@ -29,6 +29,7 @@ from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
     TEXT_FILE,
+    address_word,
     dataset_field,
     folder_field,
     text_field,
@@ -327,8 +328,7 @@ def can_show(config: TrainConfig) -> bool:
 
 def form_query(config: TrainConfig) -> dict[str, str]:
     """What the address of the form carries for a run's settings."""
-    dataset = "folder" if config.dataset.startswith(FOLDER_PREFIX) else config.dataset
-    return {"model": config.model, "recipe": config.recipe, "dataset": dataset}
+    return {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
 
 
 def fill_form(config: TrainConfig) -> None:

@@ -148,6 +148,9 @@ def test_an_uploaded_text_becomes_a_dataset(open_page: Open, submitted: list[str
     at = open_page("text", view="Train")
     assert "play.txt" in at.selectbox(key="text-dataset").options
     at.selectbox(key="text-dataset").set_value(config.dataset).run()
+    word = at.query_params["dataset"]
+    assert "/" not in word, "where it lies is nobody's business"
+    assert open_page("text", view="Train", dataset=word).selectbox(key="text-dataset").value == config.dataset
     click(at, "start")
     assert RunStore().config(submitted[1]).dataset == config.dataset
     at = open_page("text", view="Train")
