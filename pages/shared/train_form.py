@@ -336,8 +336,7 @@ def fill_form(config: TrainConfig) -> None:
     state = st.session_state
     if config.dataset.startswith(FOLDER_PREFIX):
         state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
-    if config.device in offered_devices():
-        state["device"] = config.device
+    state["device"] = config.device if config.device in offered_devices() else FIELDS["device"].default
     for name in (name for name in FIELDS if name in ("epochs", "seed") or name not in SHOWN):
         key = _key_of(config).format(name)
         state[key], state[f"{key}-edited"] = getattr(config, name), True
