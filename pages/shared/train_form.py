@@ -37,6 +37,7 @@ from pages.shared.dataset_field import (
 )
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.text import escape_markdown, size
+from pages.shared.url import not_in_link
 from pages.shared.url_select import url_select
 
 FIELDS = fields_of(TrainConfig)
@@ -160,7 +161,10 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     with advanced:
         groups = {group: names for group in GROUPS if (names := proposal.names(group))}
         boxes = {group: _group(proposal, group, names, changes) for group, names in groups.items()}
-    _back_to_recipe(proposal, ["epochs", "seed", *(name for names in groups.values() for name in names)])
+    names = ["epochs", "seed", *(name for names in groups.values() for name in names)]
+    _back_to_recipe(proposal, names)
+    if in_address and (path or uploaded or proposal.changed(names) or changes["device"] != FIELDS["device"].default):
+        not_in_link("Changed settings are not in the link: it names model, recipe and dataset.")
     words = [MODELS[recipe.model].description]
     try:
         # Checked last: an error before would take the fields below it away, and what was entered there with them.

@@ -221,11 +221,13 @@ def test_every_field_has_one_place_in_the_form() -> None:
 
 def test_a_group_says_what_was_changed_in_it(open_page: Open) -> None:
     at = open_page("images", view="Train")
+    assert "not in the link" not in texts(at)
     assert [box.label for box in at.expander if box.label.startswith("Optimizer")] == ["Optimizer"]
     at.selectbox(key="optimizer-simple_cnn-quick").set_value("muon").run()
     at.number_input(key="head_lr-simple_cnn-quick").set_value(0.5).run()
     at.number_input(key="cutout-simple_cnn-quick").set_value(4).run()
     titles = [box.label for box in at.expander]
+    assert "Changed settings are not in the link" in texts(at)
     assert "Optimizer · 2 changed" in titles
     assert "Augmentation · 1 changed" in titles
     assert "Changed, with the recipe's value: Optimizer (adamw), Rate of the head (0)." in texts(at)
@@ -305,6 +307,9 @@ def test_edit_and_run_again_opens_the_form_as_the_run_was_made(
     assert "#### New run" in texts(at)
     click(at, "start")
     assert RunStore().config(submitted[0]) == RunStore().config(run_id)
+    gone = finished_run(lab_home, device="cuda:7")
+    at = click(open_page("images", view="Train", run=gone), "edit-run")
+    assert at.selectbox(key="device").value == "auto", "that device is not here any more"
     other = finished_run(lab_home, model_config={"widths": [8, 8]})
     at = open_page("images", view="Train", run=other)
     assert not [button for button in at.button if button.key == "edit-run"], "the form has no field for this"
