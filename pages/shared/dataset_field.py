@@ -82,6 +82,7 @@ def folder_field() -> str:
     path = st.text_input(
         "Path of the folder on this server",
         key=FOLDER_KEY,
+        persist_state="session",
         placeholder="/home/me/images",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )

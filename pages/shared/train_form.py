@@ -144,7 +144,9 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
         param = "dataset" if in_address else ""
         chosen = dataset_field(param) if task == "images" else text_field(param)
     with right:
-        changes["device"] = st.selectbox("Device", offered_devices(), key="device", help=field_help(FIELDS["device"]))
+        changes["device"] = st.selectbox(
+            "Device", offered_devices(), key="device", help=field_help(FIELDS["device"]), persist_state="session"
+        )
     path = folder_field() if chosen == FOLDER else ""
     uploaded, problem = text_upload() if chosen == TEXT_FILE else ("", "")
     proposal = _proposal(task, recipe, {FOLDER: f"{FOLDER_PREFIX}{path}", TEXT_FILE: uploaded}.get(chosen, chosen))
