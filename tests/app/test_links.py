@@ -24,6 +24,7 @@ from tests.app.conftest import (
     random_image,
     read,
     rerun,
+    select,
     texts,
     unfold,
     wait_for,
@@ -97,6 +98,13 @@ def test_an_upload_outlives_a_reload_and_is_not_in_the_link(open_page: Open, shi
         "Your uploaded image is gone from this server: upload it again."
     ]
     assert at.button(key="example-ship")
+
+
+def test_a_checkpoint_of_another_task_is_not_named(open_page: Open, shipped: Card, scribe: Card) -> None:
+    at = open_page("images", checkpoint="tiny")
+    rerun(follow(at, "text"))
+    assert not link(at)
+    assert not at.query_params
 
 
 def test_the_link_is_whole_on_a_page_that_one_has_just_come_to(open_page: Open, shipped: Card) -> None:
@@ -265,7 +273,7 @@ def test_of_an_example_recipe(open_page: Open, shipped: Card, lab_home: Path, mo
     assert other.selectbox(key="layers-shipped-images").value == at.selectbox(key="layers-shipped-images").value
 
 
-def test_of_chosen_runs(open_page: Open, lab_home: Path) -> None:
+def test_of_chosen_runs(open_page: Open, lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("One", "Two"):
         finished_run(lab_home, name)
     at = open_page("runs")
@@ -276,3 +284,6 @@ def test_of_chosen_runs(open_page: Open, lab_home: Path) -> None:
     assert other.get("plotly_chart")
     assert words(other) == words(at)
     assert len(open_page("runs", runs="20200101-none").warning) == 1
+    monkeypatch.setattr("pages.runs.table.MOST_IN_LINK", 1)
+    assert not link(select(at, 0, 1))
+    assert "The chosen runs are not in the link" in texts(at)
