@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
+from core.common.errors import LabError
 from core.compression.store import COMPRESSIONS
 from core.data.dataset import ImageDataset
 from core.regularization.store import STUDIES
+from pages.shared import uploads
 from pages.shared.upload_box import KEY
 from pages.shared.url import TEXT_CHARACTERS
 from tests.app.compressions import result_of as compressed
@@ -91,13 +93,31 @@ def test_an_upload_outlives_a_reload_and_is_not_in_the_link(open_page: Open, shi
     at = give(open_page("images"), random_image())
     assert "upload" not in link(at)
     assert "Your own image is not in the link" in texts(at)
-    reloaded = open_page("images", upload=shown_token(at))
+    token = shown_token(at)
+    reloaded = open_page("images", upload=token)
     assert headline(reloaded) == headline(at)
-    at = open_page("images", upload="nobody-has-this")
+    click(reloaded, "clear-image")
+    at = open_page("images", upload=token)
     assert [read(warning.value) for warning in at.warning] == [
         "Your uploaded image is gone from this server: upload it again."
     ]
     assert at.button(key="example-ship")
+
+
+def test_an_upload_is_forgotten_in_time_and_the_oldest_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_BYTES", 10)
+    kept = uploads.Uploads()
+    first, second, third = (kept.keep(bytes(4), name) for name in "abc")
+    assert [kept.find(token).title for token in (second, third)] == ["b", "c"]
+    with pytest.raises(LabError, match="upload it again"):
+        kept.find(first)
+    monkeypatch.setattr(uploads, "KEEP_S", 0.0)
+    late = uploads.Uploads()
+    tokens = [late.keep(bytes(1), name) for name in "ab"]
+    wait_for(lambda: not late._found)  # by itself: nobody gives or looks for another
+    for token in tokens:
+        with pytest.raises(LabError, match="upload it again"):
+            late.find(token)
 
 
 def test_a_checkpoint_of_another_task_is_not_named(open_page: Open, shipped: Card, scribe: Card) -> None:
