@@ -15,6 +15,7 @@ from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
 from core.training.recipes import RECIPES, fit_to_data
+from pages.runs.view import SETTING
 from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import (
     HOSTILE,
@@ -325,7 +326,7 @@ def test_the_tables_of_runs_hold_both_kinds_apart(open_page: Open, lab_home: Pat
     assert table.loc["Poet", "Model"] == "char_gru"
     at = open_page("runs", group="Images")
     assert at.dataframe[0].value.set_index("Name").loc["Mine", "Best val."] == pytest.approx(75.0)
-    assert list(select(at, 0, 1).table[0].value["setting"]) == ["lr"]
+    assert list(select(at, 0, 1).table[0].value[SETTING]) == ["lr"]
 
 
 @pytest.mark.parametrize(("task", "title"), [("text", "Text"), ("images", "Images")])
