@@ -109,9 +109,7 @@ def _score(run: Run) -> float:
 def _choose_group(groups: Mapping[str, list[Run]]) -> str:
     """The group that is shown: at first that of the newest run."""
     newest = max(groups, key=lambda name: max(run.id for run in groups[name]))
-    linked("group", "runs-group", one_of(groups, "group"), newest)
-    if st.session_state["runs-group"] not in groups:
-        st.session_state["runs-group"] = newest
+    linked("group", "runs-group", one_of(groups, "group"), newest, options=groups)
     return st.segmented_control(
         "Group",
         list(groups),

@@ -112,6 +112,7 @@ def linked(
     write: Callable[[Any], str | None] = str,
     keep: bool | None = None,
     of: Any = None,
+    options: Collection[Any] | None = None,
 ) -> bool:
     """Before the widget `key`: its value and `?param=` are one choice. A change of the address wins, then the widget is the
     truth and the address follows it. What the address named and a later run does not draw any more is dropped from it.
@@ -119,7 +120,8 @@ def linked(
     parse: from the address to the value; where it raises LabError, the page warns and it is the default. write: the way
     back; None for a value that no address can carry. default: the value without a parameter. keep: whether the value of
     the session stands instead when somebody comes from another page; by default where that address says nothing at all.
-    of: what the value belongs to, such as the image; for another one it is the default again.
+    of: what the value belongs to, such as the image; for another one it is the default again. options: what the widget
+    offers now; any other value becomes the default.
     Returns whether the address has changed, or names a value at the begin of a visit.
     """
 
@@ -127,7 +129,12 @@ def linked(
         text = write(value)
         return {} if text is None else {param: text}
 
-    return linked_together((param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of)
+    changed = linked_together(
+        (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
+    )
+    if options is not None and st.session_state[key] not in options:
+        st.session_state[key] = default
+    return changed
 
 
 def linked_together(

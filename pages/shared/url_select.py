@@ -39,7 +39,5 @@ def url_select(
     def write(option: str) -> str:
         return next((word for word in words if words[word] == option), option)
 
-    linked(param, key, parse, options[0], write=write)
-    if st.session_state[key] not in options:
-        st.session_state[key] = options[0]
+    linked(param, key, parse, options[0], write=write, options=options)
     return str(st.selectbox(label, options, format_func=titles, key=key, persist_state="session"))
