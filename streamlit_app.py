@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from pages.shared.registry import ROOMS
+from core.common.errors import LabError
+from pages.shared.registry import pages
 
 
 async def to_view(request: Request) -> RedirectResponse:
@@ -16,6 +17,14 @@ async def to_view(request: Request) -> RedirectResponse:
     return RedirectResponse(f"../{request.url.path.rsplit('/', 2)[1]}?{urlencode(query)}")
 
 
+def routes() -> list[Route]:
+    """Those of all pages but Home, whose path is empty."""
+    try:
+        return [Route(f"/{name}/{{view}}", to_view) for name in pages() if name != "home"]
+    except LabError:  # the script of every visit says what is wrong
+        return []
+
+
 # The script of every visit is one folder down: with a folder called pages beside it, Streamlit starts its first session
 # in the old multipage mode, which greets a cold link to any page but Home with "Page not found".
-app = st.App("pages/main.py", routes=[Route(f"/{room.rpartition('.')[2]}/{{view}}", to_view) for room in ROOMS])
+app = st.App("pages/main.py", routes=routes())

@@ -22,7 +22,7 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
-from pages.shared.url import linked, not_in_link, one_of
+from pages.shared.url import linked, not_in_link, one_of, set_address
 
 TASKS = {"images": "Images", "text": "Text"}
 PARAM = "checkpoint"
@@ -84,8 +84,8 @@ def _task() -> str:
 
 def _other_task() -> None:
     """The checkpoint of the address is of the other kind."""
-    st.query_params.update({"task": st.session_state["compress-task"], PARAM: []})
-    del st.query_params[PARAM]  # the address is without it already
+    query = st.query_params.to_dict() | {"task": st.session_state["compress-task"]}
+    set_address({param: text for param, text in query.items() if param != PARAM})
 
 
 def _advanced(reference: CheckpointRef) -> dict[str, Any]:

@@ -89,9 +89,8 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     found = points[name]
     options = [plain_number(point.strength) for point in found]
     best = max(range(len(found)), key=lambda place: found[place].val_mean)
-    linked("strength", f"strength-{key}", one_of(options, "strength"), options[best], of=(size, name))
-    if st.session_state[f"strength-{key}"] not in options:  # the study has grown
-        st.session_state[f"strength-{key}"] = options[best]
+    parse = one_of(options, "strength")
+    linked("strength", f"strength-{key}", parse, options[best], of=(size, name), options=options)  # a study grows
     picked = right.select_slider(
         f"Strength ({TECHNIQUES[name].unit})", options, key=f"strength-{key}", persist_state="session"
     )

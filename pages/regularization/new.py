@@ -22,6 +22,7 @@ from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
+from pages.shared.url import not_in_link
 
 QUICK = StudyConfig()
 """What the form begins with: done in minutes on two CPU cores."""
@@ -53,6 +54,8 @@ def new_study_view() -> None:
         arms = arms_form("new", model, tuple(arm.names[0] for arm in QUICK.parsed() if arm.names))
     with top:
         config = _start(model, dataset, train_sizes, arms, seeds | advanced)
+    if config != QUICK:
+        not_in_link("Changed settings are not in the link: it opens the form with its usual values.")
     preview(config)
 
 

@@ -15,13 +15,15 @@ from core.jobs import Run
 from pages.shared.run_controls import open_run
 from pages.shared.run_labels import STATUS, compares, done, state_words
 from pages.shared.text import VALIDATION_PLAIN, duration
-from pages.shared.url import linked
+from pages.shared.url import linked, not_in_link
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
 """What the download holds of every run's figures."""
 
 CHOSEN = "runs-chosen"
 """Ids of the runs whose rows are chosen."""
+MOST_IN_LINK = 20
+"""Runs that an address names: servers and messengers cut longer addresses."""
 FOLDED = {False: ("Last val.", "Val. loss", "Rate"), True: ("Best val.", "Last val.", "Rate")}
 """Columns on demand: of runs that classify, and of language models."""
 
@@ -55,7 +57,7 @@ def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
     # New keys for another list of runs: rows are told by position, which must never slide on to another run.
     version = zlib.crc32(" ".join(run.id for run in runs).encode())
     opened, key = f"runs-open-{version}", f"runs-table-{version}"
-    changed = linked("runs", CHOSEN, partial(_known, [run.id for run in runs]), [], write=",".join)
+    changed = linked("runs", CHOSEN, partial(_known, [run.id for run in runs]), [], write=_write)
     if changed or (key not in st.session_state and st.session_state[CHOSEN]):
         rows = [place for place, run in enumerate(runs) if run.id in st.session_state[CHOSEN]]
         st.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
@@ -76,7 +78,13 @@ def runs_table(runs: list[Run], *, text: bool) -> list[Run]:
         open_run(runs[click.row])
     chosen = [runs[index] for index in state.selection.rows if index < len(runs)]
     st.session_state[CHOSEN] = [run.id for run in chosen]
+    if len(chosen) > MOST_IN_LINK:
+        not_in_link(f"The chosen runs are not in the link: it names {MOST_IN_LINK} at most.")
     return chosen
+
+
+def _write(chosen: list[str]) -> str | None:
+    return ",".join(chosen) if len(chosen) <= MOST_IN_LINK else None
 
 
 def _known(ids: list[str], text: str) -> list[str]:

@@ -23,6 +23,8 @@ from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import linked, linked_flag, one_of
 
+SETTING = "**Setting**"
+"""Heading above the fields. No run can have it: its name is no Markdown."""
 FIRST = ("Images", "Text", "Studies", "Recipes")
 """Groups in this order, before those of further kinds."""
 
@@ -107,9 +109,7 @@ def _score(run: Run) -> float:
 def _choose_group(groups: Mapping[str, list[Run]]) -> str:
     """The group that is shown: at first that of the newest run."""
     newest = max(groups, key=lambda name: max(run.id for run in groups[name]))
-    linked("group", "runs-group", one_of(groups, "group"), newest)
-    if st.session_state["runs-group"] not in groups:
-        st.session_state["runs-group"] = newest
+    linked("group", "runs-group", one_of(groups, "group"), newest, options=groups)
     return st.segmented_control(
         "Group",
         list(groups),
@@ -193,7 +193,7 @@ def _differences(chosen: list[Run], names: dict[str, str]) -> None:
         st.markdown("**Settings:** the same in all of them.")
         return
     st.markdown("**Settings that differ**")
-    table = {"setting": fields} | {
+    table = {SETTING: fields} | {
         escape_markdown(names[run_id]): [escape_markdown(_text(field, config.get(field))) for field in fields]
         for run_id, config in configs.items()
     }

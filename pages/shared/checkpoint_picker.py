@@ -56,6 +56,8 @@ def checkpoint_picker(
     state = st.session_state
     if isinstance(state.get(key), str):  # a link brought it, and it is in no list
         _add(references, state[key], task)
+    if state.get(key) not in references:  # of another task, whose pages use the same key, or gone
+        state.pop(key, None)
 
     def find(name: str) -> str:
         if name not in references:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from core.common.errors import LabError
-from core.data import DATASETS, store_upload, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored_texts
 from pages.shared.resources import text_dataset
 from pages.shared.url_select import url_select
 
@@ -26,7 +28,7 @@ def text_field(param: str = "") -> str:
         "text-dataset",
         param,
         titles=lambda name: texts.get(name, name),
-        named={"file": TEXT_FILE},
+        named={"file": TEXT_FILE} | {address_word(name): name for name in texts},
     )
 
 
@@ -68,11 +70,19 @@ def dataset_field(param: str = "") -> str:
     )
 
 
+def address_word(name: str) -> str:
+    """What an address says of a dataset: never where it lies on this machine."""
+    if name.startswith(FOLDER_PREFIX):
+        return "folder"
+    return Path(name).stem if name.startswith(TEXT_PREFIX) else name
+
+
 def folder_field() -> str:
     """The path that was typed; empty while there is none."""
     path = st.text_input(
         "Path of the folder on this server",
         key=FOLDER_KEY,
+        persist_state="session",
         placeholder="/home/me/images",
         help="It holds train/<class>/*.png, or one folder per class; test/<class>/ too, if there is one.",
     )

@@ -15,7 +15,7 @@ from pages.shared.registry import Page
 from pages.shared.resources import runs_now, store
 from pages.shared.run_controls import find_run, job_line, live_job
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import choose_view, linked, linked_fragment, one_of, write_url
+from pages.shared.url import choose_view, linked, linked_fragment, one_of, set_address, write_url
 
 EXAMPLE = "example"
 """`?study=example` opens what ships."""
@@ -75,7 +75,7 @@ class JobPage:
             if st.button(
                 f"All {jobs.lower()}", key=f"all-{jobs.lower()}", icon=":material/arrow_back:", type="tertiary"
             ):
-                st.query_params.from_dict({"view": jobs})
+                set_address({"view": jobs})
                 st.rerun()
             self._job(run_id)
         elif runs := [run for run in runs_now() if run.kind == self.kind.name]:

@@ -94,8 +94,8 @@ PRESS = """<script>(function press(tries) {
 })(100)</script>"""
 
 
-def switch_page(name: str, label: str = "Open", **query: str) -> NoReturn:
-    """Leave for another page. label: of the link that is pressed by itself."""
+def switch_page(name: str, **query: str) -> NoReturn:
+    """Leave for another page."""
     import streamlit as st
 
     _, here = st.session_state.get("visit", (0, ""))
@@ -104,6 +104,6 @@ def switch_page(name: str, label: str = "Open", **query: str) -> NoReturn:
     # On its way to another page `st.switch_page` gives this one the other's query, as one more step in the browser's
     # history; a link does not.
     with st.container(key="leave"):
-        page_link(name, label, **query)
+        page_link(name, "Open", **query)
         st.html(PRESS, unsafe_allow_javascript=True)
     st.stop()

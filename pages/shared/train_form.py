@@ -29,6 +29,7 @@ from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
     TEXT_FILE,
+    address_word,
     dataset_field,
     folder_field,
     text_field,
@@ -36,6 +37,7 @@ from pages.shared.dataset_field import (
 )
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.text import escape_markdown, size
+from pages.shared.url import not_in_link
 from pages.shared.url_select import url_select
 
 FIELDS = fields_of(TrainConfig)
@@ -142,7 +144,9 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
         param = "dataset" if in_address else ""
         chosen = dataset_field(param) if task == "images" else text_field(param)
     with right:
-        changes["device"] = st.selectbox("Device", offered_devices(), key="device", help=field_help(FIELDS["device"]))
+        changes["device"] = st.selectbox(
+            "Device", offered_devices(), key="device", help=field_help(FIELDS["device"]), persist_state="session"
+        )
     path = folder_field() if chosen == FOLDER else ""
     uploaded, problem = text_upload() if chosen == TEXT_FILE else ("", "")
     proposal = _proposal(task, recipe, {FOLDER: f"{FOLDER_PREFIX}{path}", TEXT_FILE: uploaded}.get(chosen, chosen))
@@ -159,7 +163,10 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     with advanced:
         groups = {group: names for group in GROUPS if (names := proposal.names(group))}
         boxes = {group: _group(proposal, group, names, changes) for group, names in groups.items()}
-    _back_to_recipe(proposal, ["epochs", "seed", *(name for names in groups.values() for name in names)])
+    names = ["epochs", "seed", *(name for names in groups.values() for name in names)]
+    _back_to_recipe(proposal, names)
+    if in_address and (path or uploaded or proposal.changed(names) or changes["device"] != FIELDS["device"].default):
+        not_in_link("Changed settings are not in the link: it names model, recipe and dataset.")
     words = [MODELS[recipe.model].description]
     try:
         # Checked last: an error before would take the fields below it away, and what was entered there with them.
@@ -327,8 +334,7 @@ def can_show(config: TrainConfig) -> bool:
 
 def form_query(config: TrainConfig) -> dict[str, str]:
     """What the address of the form carries for a run's settings."""
-    dataset = "folder" if config.dataset.startswith(FOLDER_PREFIX) else config.dataset
-    return {"model": config.model, "recipe": config.recipe, "dataset": dataset}
+    return {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
 
 
 def fill_form(config: TrainConfig) -> None:
@@ -336,8 +342,7 @@ def fill_form(config: TrainConfig) -> None:
     state = st.session_state
     if config.dataset.startswith(FOLDER_PREFIX):
         state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
-    if config.device in offered_devices():
-        state["device"] = config.device
+    state["device"] = config.device if config.device in offered_devices() else FIELDS["device"].default
     for name in (name for name in FIELDS if name in ("epochs", "seed") or name not in SHOWN):
         key = _key_of(config).format(name)
         state[key], state[f"{key}-edited"] = getattr(config, name), True

@@ -82,7 +82,7 @@ def _plain(value: object) -> str:
 
 
 def _card(run: Run) -> Card | None:
-    """Of the run's best checkpoint, as it is now."""
+    """Of the checkpoint that the run keeps, as it is now."""
     try:
         return find_checkpoint(run.id).card if run.has_checkpoint else None
     except LabError:
@@ -103,10 +103,12 @@ def _answer(run: Run) -> None:
 
 
 def answer_words(run: Run) -> str:
-    """How often its best checkpoint is right, beside chance, on test images once that was measured; empty before."""
-    card = _card(run)
-    test, validation = run.figure("test_accuracy"), run.figure("best_val_accuracy")
-    if card is None or (test is None and (validation is None or run.config.train_on != "train")):
+    """How often the kept weights are right, beside chance, on test images once that was measured; empty before."""
+    card, test = _card(run), run.figure("test_accuracy")
+    if card is None:
+        return ""
+    validation = card.metrics.get("val_accuracy")  # the run's best may be of other weights than those that it keeps
+    if test is None and (not finite(validation) or run.config.train_on != "train"):
         return ""
     if card.task == "text":
         chance, what = 1 / len(card.text_data.vocabulary), "of validation characters right"
@@ -167,7 +169,7 @@ def _watched(run: Run) -> None:
     with st.container(horizontal=True, gap="xsmall", width=ROW_PX):
         for image, label, answer in zip(found.images, found.labels, found.answers):
             with st.container(width=IMAGE_PX + 4, gap="xxsmall"):
-                show_image(image, width=IMAGE_PX, alt=f"{label}, taken for {answer}")
+                show_image(image, width=IMAGE_PX, alt=f"{label}, predicted {answer}")
                 says = ":material/check:" if answer == label else f":material/close: {_short(answer)}, not"
                 st.caption(f"{says} {_short(label)}")
 

@@ -77,7 +77,7 @@ def upload_box(data: DatasetCard) -> InputImage | None:
             key=_upload_key(),
             on_change=_take,
             args=(_upload_key(),),
-            help="It stays in the memory of this server for an hour at most, so that a reload still has it. It is not stored.",
+            help="The server keeps it in memory for as long as this tab is open, and an hour for a reload. It is not stored.",
         )
         _take_if_new(_upload_key(), file)
     elif source == "Camera":
@@ -89,12 +89,11 @@ def upload_box(data: DatasetCard) -> InputImage | None:
             write_url("image", KEY, str(state[WANTED]))
     image: InputImage | None = state.get(KEY)
     if image is not None:
-        st.button(
-            "Back to the examples", key="clear-image", icon=":material/arrow_back:", on_click=show_input, args=(None,)
-        )
+        st.button("Back to the examples", key="clear-image", icon=":material/arrow_back:", on_click=_clear)
     if image is not None and not {*image.query(data.name)} - {*PRIVATE}:
         not_in_link(
-            "Your own image is not in the link: whoever opens it gives one."
+            "Your own image is not in the link: whoever opens it gives one. The address of this page itself shows it for an "
+            "hour."
             if image.token
             else "This image is not in the link: it is from the test set of another checkpoint."
         )
@@ -108,6 +107,13 @@ def show_input(image: InputImage | None) -> None:
         st.session_state["source"] = "Test set"
     elif st.session_state.get("source") == "Test set":
         st.session_state["source"] = SOURCES[0]
+
+
+def _clear() -> None:
+    """Back to the examples: nobody needs the upload any more."""
+    if image := st.session_state.get(KEY):
+        uploads().drop(image.token)
+    show_input(None)
 
 
 def example_row() -> None:

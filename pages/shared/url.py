@@ -112,6 +112,7 @@ def linked(
     write: Callable[[Any], str | None] = str,
     keep: bool | None = None,
     of: Any = None,
+    options: Collection[Any] | None = None,
 ) -> bool:
     """Before the widget `key`: its value and `?param=` are one choice. A change of the address wins, then the widget is the
     truth and the address follows it. What the address named and a later run does not draw any more is dropped from it.
@@ -119,7 +120,8 @@ def linked(
     parse: from the address to the value; where it raises LabError, the page warns and it is the default. write: the way
     back; None for a value that no address can carry. default: the value without a parameter. keep: whether the value of
     the session stands instead when somebody comes from another page; by default where that address says nothing at all.
-    of: what the value belongs to, such as the image; for another one it is the default again.
+    of: what the value belongs to, such as the image; for another one it is the default again. options: what the widget
+    offers now; any other value becomes the default.
     Returns whether the address has changed, or names a value at the begin of a visit.
     """
 
@@ -127,7 +129,12 @@ def linked(
         text = write(value)
         return {} if text is None else {param: text}
 
-    return linked_together((param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of)
+    changed = linked_together(
+        (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
+    )
+    if options is not None and st.session_state[key] not in options:
+        st.session_state[key] = default
+    return changed
 
 
 def linked_together(
@@ -141,6 +148,10 @@ def linked_together(
     of: Any = None,
 ) -> bool:
     """The same for one value that several parameters carry, such as an image from the test set or by its name."""
+
+    def written(value: Any) -> Texts:
+        return {} if value is None else write(value)
+
     state = st.session_state
     texts = _in_address(params)
     visit, entered, seen, kept = state.get(f"{key}-from-url", (None, 0, {}, ()))
@@ -160,8 +171,10 @@ def linked_together(
     if arrived or entering or key not in state or seen != texts:
         problems.pop(key, None)
         before = state.get(key)
+        # What no address can carry: Back to one without it does not delete it.
+        unsaid = entering and before not in (None, default) and not written(before)
         try:
-            value = parse(texts) if texts else value
+            value = parse(texts) if texts else before if unsaid else value
             changed = bool(texts) if arrived else seen != texts or before != value
         except LabError as error:
             problems[key] = str(error)
@@ -173,9 +186,6 @@ def linked_together(
         state[key] = default
     elif key in cut and state[key] == cut[key][0]:
         state[key] = cut[key][1]  # of a run that was cut short the browser may not know, and says what it had before
-
-    def written(value: Any) -> Texts:
-        return {} if value is None else write(value)
 
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
@@ -190,6 +200,12 @@ def write_url(param: str, key: str, text: str | None) -> None:
     """The address says `?param=text`, or nothing for None, whatever the session holds."""
     texts: Texts = {} if text is None else {param: text}
     _register(_Link((param,), key, lambda: texts, {}, {}, st.session_state["link-scope"]))
+
+
+def set_address(query: Texts) -> None:
+    """The page that is drawn next has this address, as if somebody had followed a link within the page."""
+    st.query_params.from_dict(query)
+    st.session_state["url-sent"] = float("-inf")  # also where the browser had this one a moment ago
 
 
 def _register(link: _Link) -> None:
@@ -275,7 +291,7 @@ def write_short_text(text: str | None) -> str | None:
 def several_of(options: Collection[str], what: str, most: int) -> Callable[[str], list[str]]:
     """Reads at most so many of these options; no comma of their own is taken for one between them."""
     one = one_of(options, what)
-    return lambda text: [one(_unquoted(part)) for part in text.split(",") if part][:most]
+    return lambda text: list(dict.fromkeys(one(_unquoted(part)) for part in text.split(",") if part))[:most]
 
 
 def write_several(chosen: Collection[str]) -> str:
@@ -306,7 +322,7 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     state, query = st.session_state, st.query_params
     links: dict[tuple[str, ...], _Link] = state["links"]
     before: dict[tuple[str, ...], _Link] = state["links-before"]
-    gone = [link for params, link in before.items() if params not in links and link.scope.startswith(scope)]
+    gone = [link for params, link in before.items() if params not in links and scope in ("", link.scope)]
     wanted: dict[str, str | None] = {param: None for link in gone for param in link.params}
     for link in links.values():
         texts = link.texts()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -20,7 +19,6 @@ def url_select(
     titles: Callable[[str], str] = str,
     named: Mapping[str, str] | None = None,
     elsewhere: Sequence[str] = (),
-    **settings: Any,
 ) -> str:
     """One of `options`, the first by default; `?param=` carries it.
 
@@ -29,7 +27,7 @@ def url_select(
     """
     words = dict(named or {})
     if not param:
-        return str(st.selectbox(label, options, format_func=titles, key=key, **settings))
+        return str(st.selectbox(label, options, format_func=titles, key=key, persist_state="session"))
 
     def parse(text: str) -> str:
         option = words.get(text, text)
@@ -41,7 +39,5 @@ def url_select(
     def write(option: str) -> str:
         return next((word for word in words if words[word] == option), option)
 
-    linked(param, key, parse, options[0], write=write)
-    if st.session_state[key] not in options:
-        st.session_state[key] = options[0]
-    return str(st.selectbox(label, options, format_func=titles, key=key, **settings))
+    linked(param, key, parse, options[0], write=write, options=options)
+    return str(st.selectbox(label, options, format_func=titles, key=key, persist_state="session"))

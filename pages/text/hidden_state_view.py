@@ -69,7 +69,7 @@ def inside_view() -> None:
             return
         linked("text", "inside-text", short_text, EXAMPLE, write=write_short_text)
         text = st.text_area("Text to read", height=220, key="inside-text", persist_state="session")
-        if len(text or "") > TEXT_CHARACTERS:
+        if len(text or "") > TEXT_CHARACTERS and text != EXAMPLE:
             not_in_link(f"The text is not in the link: it has more than {TEXT_CHARACTERS} characters.")
     found = None
     with answer:
@@ -119,9 +119,7 @@ def sentence(best: Sequence[Follower]) -> str:
 def _controls(found: HiddenStates) -> tuple[int, str, str, int]:
     """Index of the layer, `h` or `c`, what to sort by, and how many units to show."""
     layers = list(range(1, len(found.states) + 1))
-    linked("layer", "inside-layer", one_of(layers, "layer"), layers[-1])
-    if st.session_state["inside-layer"] not in layers:
-        st.session_state["inside-layer"] = layers[-1]  # the last one; another checkpoint may have had more
+    linked("layer", "inside-layer", one_of(layers, "layer"), layers[-1], options=layers)
     symbol = "h"
     with st.container(horizontal=True, gap="medium"):
         layer = st.segmented_control("Layer", layers, required=True, key="inside-layer", persist_state="session")
@@ -164,14 +162,11 @@ def _units(
     feature = hidden_state.text_features(found.text).get(by)
     score = None if feature is None else hidden_state.correlations(values, feature)
     cells = hidden_state.ordering(values, by, found.text)[:count]
-    linked("row", "inside-row", number(1, len(cells), "the unit shown"), 1)
-    if st.session_state["inside-row"] > len(cells):
-        st.session_state["inside-row"] = 1  # there were more rows
+    rows = range(1, len(cells) + 1)
+    linked("row", "inside-row", number(1, len(cells), "the unit shown"), 1, options=rows)
     with form:
         # The title names the unit. The options do not: a browser keeps showing the one it has when units are sorted anew.
-        row = st.selectbox(
-            "Unit shown", range(1, len(cells) + 1), key="inside-row", width=160, help=ROW, persist_state="session"
-        )
+        row = st.selectbox("Unit shown", rows, key="inside-row", width=160, help=ROW, persist_state="session")
     with answer:
         if len(found.text) < LEAST_TO_TELL:
             st.markdown(

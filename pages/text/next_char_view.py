@@ -96,9 +96,8 @@ def _question(reference: CheckpointRef) -> dict[str, Any]:
         )
     vocabulary = reference.card.text_data.vocabulary
     options = [character for character in STAND_INS if character in vocabulary] or [vocabulary[0]]
-    linked("baseline", "next-baseline", one_of(options, "baseline character"), options[0])
-    if st.session_state["next-baseline"] not in options:
-        st.session_state["next-baseline"] = options[0]  # another checkpoint may have known others
+    # Another checkpoint may have known others.
+    linked("baseline", "next-baseline", one_of(options, "baseline character"), options[0], options=options)
     question["baseline"] = st.selectbox(
         "Baseline character",
         options,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
@@ -17,35 +15,33 @@ Task = tuple[str, SamplingConfig, str | None]
 """Prompt, settings and precision of a text."""
 
 
-def opening_tasks(key: str, length: int, *chosen: Task | None) -> list[Task]:
-    """What a view writes before anybody presses its button: as chosen, where the address came with settings of a text;
-    else the first characters after a usual prompt. key: of the view. chosen: as the form has it now; None where that is
-    not valid."""
-    state = st.session_state
+def opening(key: str, length: int, *sides: tuple[CheckpointRef, Task | None]) -> tuple[list[Writing], bool]:
+    """What a view writes before anybody presses its button, none until PyTorch is there; and whether it is this session's own.
+
+    It is where the address came with settings of a text: as chosen, and the view keeps it, so that it can be stopped. Else
+    the first characters after a usual prompt: all sessions look at the same text, so none of them may stop it. key: of the
+    view. sides: checkpoints, and what the form says now; None where that is not valid. Raises LabError where a checkpoint or
+    the prompt cannot be read.
+    """
+    state, tasks = st.session_state, [task for _, task in sides if task]
     if state.get(f"{key}-opening", (None,))[0] != state["visit"]:
         asked = any(param in st.query_params for param in PARAMS)
-        usual: Task = (FIRST_PROMPT, DEFAULT.replace(length=length), None)
-        state[f"{key}-opening"] = state["visit"], [task if asked and task else usual for task in chosen]
-    found: list[Task] = state[f"{key}-opening"][1]
-    return found
-
-
-def opening(reference: CheckpointRef, task: Task) -> Writing | None:
-    """What this checkpoint writes; None until PyTorch is there.
-
-    All sessions look at the same text, so none of them may stop it. Raises LabError where the checkpoint or the prompt cannot
-    be read.
-    """
-    prompt, config, precision = task
-    ready = warmup().ready.is_set()
-    return _opening(reference.card.fingerprint, prompt, config.to_dict(), precision, reference) if ready else None
+        state[f"{key}-opening"] = state["visit"], tasks if asked and len(tasks) == len(sides) else []
+    tasks = state[f"{key}-opening"][1]
+    if not warmup().ready.is_set():
+        return [], False
+    if not tasks:
+        return [_opening(reference.card.fingerprint, length, reference) for reference, _ in sides], False
+    checkpoints = [loaded(reference) for reference, _ in sides]  # before any begins
+    return [
+        Writing(checkpoint, prompt, config, precision=precision)
+        for checkpoint, (prompt, config, precision) in zip(checkpoints, tasks)
+    ], True
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _opening(
-    fingerprint: str, prompt: str, config: dict[str, Any], precision: str | None, _reference: CheckpointRef
-) -> Writing:
-    return Writing(loaded(_reference), prompt, SamplingConfig(**config), precision=precision)
+def _opening(fingerprint: str, length: int, _reference: CheckpointRef) -> Writing:
+    return Writing(loaded(_reference), FIRST_PROMPT, DEFAULT.replace(length=length))
 
 
 def wait_for_pytorch() -> None:

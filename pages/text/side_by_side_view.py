@@ -14,7 +14,7 @@ from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
-from pages.text.opening import Task, opening, opening_tasks, wait_for_pytorch
+from pages.text.opening import Task, opening, wait_for_pytorch
 from pages.text.sampling_form import linked_setting, prompt_box, temperature_slider
 from pages.text.text_stats import reading
 from pages.text.verbatim import copied_passages, copied_words
@@ -58,7 +58,7 @@ def side_by_side_view() -> None:
         refused = not _start(prompt, ((one, temperatures[0]), (two, temperatures[1])), length, seed)
     with texts:
         if KEY in st.session_state or not refused:
-            _pair(one, two, opening_tasks("pair", OPENING, *_tasks(prompt, length, seed, temperatures)))
+            _pair(*zip((one, two), _tasks(prompt, length, seed, temperatures)))
     _how_it_works()
 
 
@@ -88,19 +88,20 @@ def _tasks(prompt: str, length: int | None, seed: int | None, temperatures: tupl
         return [None, None]
 
 
-def _pair(one: CheckpointRef, two: CheckpointRef, tasks: list[Task]) -> None:
+def _pair(*sides: tuple[CheckpointRef, Task | None]) -> None:
     """What was written last; on a first visit, what both write by themselves."""
     pair: list[Writing] | None = st.session_state.get(KEY)
     if pair is None:
         try:
-            first, second = opening(one, tasks[0]), opening(two, tasks[1])
+            pair, own = opening("pair", OPENING, *sides)
         except LabError as error:
             show_error(error)
             return
-        if first is None or second is None:
+        if not pair:
             wait_for_pytorch()
             return
-        pair = [first, second]
+        if own:
+            st.session_state[KEY] = pair
     done = all(writing.done for writing in pair)
     st.fragment(_live, run_every=None if done else POLL_S)(pair, done)
 

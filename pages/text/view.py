@@ -17,7 +17,7 @@ from pages.shared.text import escape_markdown, replaced_words, show_error
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
-from pages.text.opening import Task, opening, opening_tasks, wait_for_pytorch
+from pages.text.opening import Task, opening, wait_for_pytorch
 from pages.text.sampling_form import chosen_precision, prompt_box, sampling_form
 from pages.text.text_stats import figures, headline, reading, text_downloads
 from pages.text.verbatim import copied_passages, copied_words
@@ -50,22 +50,25 @@ def write_view() -> None:
     with paper:
         if not refused:
             task = (prompt, config, chosen_precision("write", reference.card)) if config else None
-            _paper(reference, *opening_tasks("write", OPENING, task))
+            _paper(reference, task)
     how_it_works(reference)
 
 
-def _paper(reference: CheckpointRef, first: Task) -> None:
+def _paper(reference: CheckpointRef, chosen: Task | None) -> None:
     """What was written last; on a first visit, what the chosen checkpoint writes by itself."""
     writing: Writing | None = st.session_state.get(KEY)
     if writing is None:
         try:
-            writing = opening(reference, first)
+            found, own = opening("write", OPENING, (reference, chosen))
         except LabError as error:
             show_error(error)
             return
-        if writing is None:
+        if not found:
             wait_for_pytorch()
             return
+        writing = found[0]
+        if own:
+            st.session_state[KEY] = writing
     # A long text is looked at less often: each look sends all of it.
     every = POLL_S * (1 + len(writing.characters) // 4000)
     st.fragment(_live, run_every=None if writing.done else every)(writing, writing.done)

@@ -39,7 +39,7 @@ def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it."""
     monkeypatch.setenv("LAB_WARM", "0")
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", lab_home / "none")
-    monkeypatch.setattr(url, "_from_history", lambda: True)  # an address that a test sets is no late one
+    monkeypatch.setattr(url, "LATE_S", 0.0)  # an address that a test sets is no late one
     st.cache_data.clear()
     st.cache_resource.clear()
 
@@ -62,7 +62,9 @@ def open_page() -> Open:
     return opened
 
 
-def write_checkpoint(folder: Path, *, seed: int = 0, threshold: float | None = None, title: str = "Tiny") -> Card:
+def write_checkpoint(
+    folder: Path, *, seed: int = 0, threshold: float | None = None, title: str = "Tiny", **metrics: float
+) -> Card:
     """An untrained simple_cnn on CIFAR-10's classes."""
     import torch
 
@@ -83,7 +85,7 @@ def write_checkpoint(folder: Path, *, seed: int = 0, threshold: float | None = N
         model="simple_cnn",
         model_config={},
         dataset=dataset,
-        metrics={"test_accuracy": 0.1234},
+        metrics={"test_accuracy": 0.1234} | metrics,
         calibration=Calibration(temperature=2.0, energy_threshold=threshold, false_alarm_rate=0.05, images=5000),
     )
     return save_checkpoint(folder, build_model("simple_cnn", {}), card)
@@ -96,7 +98,13 @@ def shipped(lab_home: Path) -> Card:
 
 
 def write_text_checkpoint(
-    folder: Path, *, seed: int = 0, title: str = "Scribe", model: str = "char_gru", dataset: TextCard | None = None
+    folder: Path,
+    *,
+    seed: int = 0,
+    title: str = "Scribe",
+    model: str = "char_gru",
+    dataset: TextCard | None = None,
+    **metrics: float,
 ) -> Card:
     """An untrained language model; without a dataset, of a Tiny Shakespeare that has the generated play's characters."""
     import torch
@@ -118,7 +126,8 @@ def write_text_checkpoint(
         else {"width": 24, "layers": 2, "embedding": 8}
     )
     config = shape | {"vocabulary": len(dataset.vocabulary)}
-    card = Card(title=title, model=model, model_config=config, dataset=dataset, metrics={"val_loss_nats": 2.0})
+    metrics = {"val_loss_nats": 2.0} | metrics
+    card = Card(title=title, model=model, model_config=config, dataset=dataset, metrics=metrics)
     return save_checkpoint(folder, build_model(model, config), card)
 
 

@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
+from core.common.errors import LabError
 from core.compression.store import COMPRESSIONS
 from core.data.dataset import ImageDataset
 from core.regularization.store import STUDIES
+from pages.shared import uploads
 from pages.shared.upload_box import KEY
 from pages.shared.url import TEXT_CHARACTERS
 from tests.app.compressions import result_of as compressed
@@ -24,6 +26,7 @@ from tests.app.conftest import (
     random_image,
     read,
     rerun,
+    select,
     texts,
     unfold,
     wait_for,
@@ -90,13 +93,38 @@ def test_an_upload_outlives_a_reload_and_is_not_in_the_link(open_page: Open, shi
     at = give(open_page("images"), random_image())
     assert "upload" not in link(at)
     assert "Your own image is not in the link" in texts(at)
-    reloaded = open_page("images", upload=shown_token(at))
+    token = shown_token(at)
+    reloaded = open_page("images", upload=token)
     assert headline(reloaded) == headline(at)
-    at = open_page("images", upload="nobody-has-this")
+    click(reloaded, "clear-image")
+    at = open_page("images", upload=token)
     assert [read(warning.value) for warning in at.warning] == [
         "Your uploaded image is gone from this server: upload it again."
     ]
     assert at.button(key="example-ship")
+
+
+def test_an_upload_is_forgotten_in_time_and_the_oldest_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_BYTES", 10)
+    kept = uploads.Uploads()
+    first, second, third = (kept.keep(bytes(4), name) for name in "abc")
+    assert [kept.find(token).title for token in (second, third)] == ["b", "c"]
+    with pytest.raises(LabError, match="upload it again"):
+        kept.find(first)
+    monkeypatch.setattr(uploads, "KEEP_S", 0.0)
+    late = uploads.Uploads()
+    tokens = [late.keep(bytes(1), name) for name in "ab"]
+    wait_for(lambda: not late._found)  # by itself: nobody gives or looks for another
+    for token in tokens:
+        with pytest.raises(LabError, match="upload it again"):
+            late.find(token)
+
+
+def test_a_checkpoint_of_another_task_is_not_named(open_page: Open, shipped: Card, scribe: Card) -> None:
+    at = open_page("images", checkpoint="tiny")
+    rerun(follow(at, "text"))
+    assert not link(at)
+    assert not at.query_params
 
 
 def test_the_link_is_whole_on_a_page_that_one_has_just_come_to(open_page: Open, shipped: Card) -> None:
@@ -143,6 +171,13 @@ def test_of_a_comparison(open_page: Open, shipped: Card) -> None:
     rerun(at.multiselect(key="compare-classes").set_value(["cat", "dog"]))
     assert link(at)["compare-classes"] == "cat,dog"
     assert words(cold(open_page, "attribution", at)) == words(at)
+
+
+def test_what_a_link_says_twice_counts_once(open_page: Open, shipped: Card) -> None:
+    query = {"example": "ship", "compare-methods": "saliency,saliency", "compare-classes": "cat,dog,cat"}
+    at = open_page("attribution", view="Compare", **query)
+    assert at.multiselect(key="compare-methods").value == ["saliency"]
+    assert at.multiselect(key="compare-classes").value == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -200,10 +235,11 @@ def test_of_two_texts(open_page: Open, scribe: Card, lab_home: Path) -> None:
     at.number_input(key="pair-length").set_value(30)
     rerun(at.slider(key="pair-second-temperature").set_value(0.3))
     click(at, "write-both")
-    wait_for(lambda: not verse_data(rerun(at), "verse-0")["busy"])
     other = cold(open_page, "text", at)
-    wait_for(lambda: not verse_data(rerun(other), "verse-0")["busy"])
-    for key in ("verse-0", "verse-1"):
+    keys = ("verse-0", "verse-1")
+    for page in (at, other):
+        wait_for(lambda page=page: not any(verse_data(rerun(page), key)["busy"] for key in keys))
+    for key in keys:
         assert verse_data(other, key)["text"] == verse_data(at, key)["text"]
 
 
@@ -257,7 +293,7 @@ def test_of_an_example_recipe(open_page: Open, shipped: Card, lab_home: Path, mo
     assert other.selectbox(key="layers-shipped-images").value == at.selectbox(key="layers-shipped-images").value
 
 
-def test_of_chosen_runs(open_page: Open, lab_home: Path) -> None:
+def test_of_chosen_runs(open_page: Open, lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("One", "Two"):
         finished_run(lab_home, name)
     at = open_page("runs")
@@ -268,3 +304,6 @@ def test_of_chosen_runs(open_page: Open, lab_home: Path) -> None:
     assert other.get("plotly_chart")
     assert words(other) == words(at)
     assert len(open_page("runs", runs="20200101-none").warning) == 1
+    monkeypatch.setattr("pages.runs.table.MOST_IN_LINK", 1)
+    assert not link(select(at, 0, 1))
+    assert "The chosen runs are not in the link" in texts(at)

@@ -15,7 +15,7 @@ from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages
-from streamlit_app import app
+from streamlit_app import app, routes
 from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
 
 
@@ -34,12 +34,19 @@ def test_a_view_as_a_path_leads_to_the_view(path: str, query: bytes, leads: str)
     assert (answer.status_code, answer.headers["location"]) == (307, leads)
 
 
+def test_a_room_from_elsewhere_has_such_paths_and_home_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ROOMS", "tests.toy_room")
+    assert [route.path for route in routes()] == [f"/{name}/{{view}}" for name in pages() if name != "home"]
+    assert routes()[-1].path == "/toy/{view}"
+
+
 def test_two_pages_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "double_room.py").write_text("from pages.text import PAGE")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("LAB_ROOMS", "double_room")
     with pytest.raises(LabError, match="Two pages are called text"):
         pages()
+    assert not routes(), "the server starts, and says so on its pages"
 
 
 def test_every_folder_with_a_page_is_a_room() -> None:

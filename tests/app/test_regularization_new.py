@@ -33,7 +33,9 @@ def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> Non
     new.selectbox(key="study-model").set_value("resnet18")
     new.multiselect(key="new-alone").set_value(["dropout", "stochastic_depth", "trivial_augment"])
     new.multiselect(key="new-together").set_value(["label_smoothing", "dropout"])
+    assert "not in the link" not in texts(new), "as it begins"
     click(new, "new-add")
+    assert "Changed settings are not in the link" in texts(new)
     assert "Dropout and label smoothing" in [button.label for button in new.button]
     new.text_input(key="new-strength-dropout").set_value("0.3, 0.1")
     new.text_input(key="study-sizes").set_value("2,000 500")

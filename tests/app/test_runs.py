@@ -15,7 +15,7 @@ from core.checkpoints.store import Card
 from core.jobs import RunStore
 from core.training.config import TrainConfig
 from pages.runs.table import row
-from pages.runs.view import differences, unique_names
+from pages.runs.view import SETTING, differences, unique_names
 from pages.shared.run_labels import address
 from pages.shared.tables import csv_bytes
 from tests.app.compressions import result_of as compressed
@@ -62,12 +62,12 @@ def test_the_table_shows_each_run(open_page: Open, lab_home: Path) -> None:
 
 def test_selected_runs_show_what_differs_and_only_that(open_page: Open, lab_home: Path) -> None:
     finished_run(lab_home, "Low", lr=0.001)
-    finished_run(lab_home, "High", lr=0.1, seed=4)
+    finished_run(lab_home, "Setting", lr=0.1, seed=4)
     at = select(open_page("runs"), 0, 1)
     table = at.table[0].value
-    assert sorted(table["setting"]) == ["lr", "seed"]
-    assert set(table.columns) == {"setting", "Low", "High"}
-    assert table.set_index("setting").loc["lr", "Low"] == "0.001"
+    assert sorted(table[SETTING]) == ["lr", "seed"]
+    assert set(table.columns) == {SETTING, "Low", "Setting"}
+    assert table.set_index(SETTING).loc["lr", "Low"] == "0.001"
 
 
 def test_rename(open_page: Open, lab_home: Path) -> None:

@@ -61,6 +61,16 @@ def test_it_opens_with_a_text_of_the_chosen_checkpoint_that_nobody_can_stop(
     assert press(at, "undo").text == first
 
 
+def test_the_text_of_a_link_can_be_stopped(open_page: Open, scribe: Card) -> None:
+    for view, key in (("Write", "stop-writing"), ("Side by side", "stop-both")):
+        at = click(open_page("text", view=view, length="20000", seed="77"), key)
+        found = [at.session_state["writing"]] if view == "Write" else at.session_state["pair"]
+        for writing in found:
+            wait_for(lambda writing=writing: writing.done)
+            assert writing.stopped
+            assert (writing.config.seed, len(writing.characters) < 20_000) == (77, True)
+
+
 def test_the_first_text_waits_for_pytorch_and_the_form_does_not(open_page: Open, scribe: Card) -> None:
     warmup().ready.clear()
     at = open_page("text")

@@ -15,6 +15,7 @@ from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
 from core.training.recipes import RECIPES, fit_to_data
+from pages.runs.view import SETTING
 from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import (
     HOSTILE,
@@ -75,7 +76,7 @@ def finished_text_run(lab_home: Path, name: str = "Poet", **changes: object) -> 
         **status | {"best_val_accuracy": 0.3, "last_val_accuracy": 0.3, "examples_per_s": 12_345.0},
     )
     (folder / "samples.jsonl").write_text("".join(sample(epoch, f"What epoch {epoch} wrote") for epoch in (1, 2, 3)))
-    write_text_checkpoint(folder / "best", title=name)
+    write_text_checkpoint(folder / "best", title=name, val_accuracy=0.3)
     return run_id
 
 
@@ -148,6 +149,9 @@ def test_an_uploaded_text_becomes_a_dataset(open_page: Open, submitted: list[str
     at = open_page("text", view="Train")
     assert "play.txt" in at.selectbox(key="text-dataset").options
     at.selectbox(key="text-dataset").set_value(config.dataset).run()
+    word = at.query_params["dataset"]
+    assert "/" not in word, "where it lies is nobody's business"
+    assert open_page("text", view="Train", dataset=word).selectbox(key="text-dataset").value == config.dataset
     click(at, "start")
     assert RunStore().config(submitted[1]).dataset == config.dataset
     at = open_page("text", view="Train")
@@ -322,7 +326,7 @@ def test_the_tables_of_runs_hold_both_kinds_apart(open_page: Open, lab_home: Pat
     assert table.loc["Poet", "Model"] == "char_gru"
     at = open_page("runs", group="Images")
     assert at.dataframe[0].value.set_index("Name").loc["Mine", "Best val."] == pytest.approx(75.0)
-    assert list(select(at, 0, 1).table[0].value["setting"]) == ["lr"]
+    assert list(select(at, 0, 1).table[0].value[SETTING]) == ["lr"]
 
 
 @pytest.mark.parametrize(("task", "title"), [("text", "Text"), ("images", "Images")])

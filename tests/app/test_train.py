@@ -38,7 +38,7 @@ def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
         last_val_accuracy=0.75,
         last_train_loss_nats=0.667,
     )
-    write_checkpoint(folder / "best", title=name)
+    write_checkpoint(folder / "best", title=name, val_accuracy=0.75)
     return run_id
 
 
@@ -221,11 +221,13 @@ def test_every_field_has_one_place_in_the_form() -> None:
 
 def test_a_group_says_what_was_changed_in_it(open_page: Open) -> None:
     at = open_page("images", view="Train")
+    assert "not in the link" not in texts(at)
     assert [box.label for box in at.expander if box.label.startswith("Optimizer")] == ["Optimizer"]
     at.selectbox(key="optimizer-simple_cnn-quick").set_value("muon").run()
     at.number_input(key="head_lr-simple_cnn-quick").set_value(0.5).run()
     at.number_input(key="cutout-simple_cnn-quick").set_value(4).run()
     titles = [box.label for box in at.expander]
+    assert "Changed settings are not in the link" in texts(at)
     assert "Optimizer · 2 changed" in titles
     assert "Augmentation · 1 changed" in titles
     assert "Changed, with the recipe's value: Optimizer (adamw), Rate of the head (0)." in texts(at)
@@ -245,6 +247,9 @@ def test_the_address_carries_model_recipe_and_dataset(open_page: Open) -> None:
     at.selectbox(key="model").set_value("resnet18").run()
     assert not at.warning, "a recipe of another model stands for the first"
     assert at.selectbox(key="recipe-resnet18").value == "quick"
+    for view in ("Evaluate", "Train"):
+        rerun(at.segmented_control(key="view").set_value(view))
+    assert [at.selectbox(key=key).value for key in ("model", "dataset")] == ["resnet18", "A folder of mine"]
     at = open_page("images", view="Train", recipe="![x](http:evil.example)")
     assert "There is no recipe" in read(at.warning[0].value)
     assert at.selectbox(key="recipe-simple_cnn").value == "quick"
@@ -262,6 +267,9 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     at = open_page("images", view="Train", run=run_id)
     assert "## 75.0% of validation images right; guessing gives 10%" in texts(at)
     assert "A validation figure: the dataset has no test images." in texts(at)
+    last = finished_run(lab_home, keep="last")
+    write_checkpoint(lab_home / "runs" / last / "best", val_accuracy=0.68)  # those that Classify and Download take
+    assert "## 68.0% of validation images right" in texts(open_page("images", view="Train", run=last))
     at = open_page("images", view="Train", run=with_status(lab_home, run_id, test_accuracy=0.7124))
     assert "## 71.2% of test images right; guessing gives 10%" in texts(at)
     assert "A validation figure" not in texts(at)
@@ -301,6 +309,9 @@ def test_edit_and_run_again_opens_the_form_as_the_run_was_made(
     assert "#### New run" in texts(at)
     click(at, "start")
     assert RunStore().config(submitted[0]) == RunStore().config(run_id)
+    gone = finished_run(lab_home, device="cuda:7")
+    at = click(open_page("images", view="Train", run=gone), "edit-run")
+    assert at.selectbox(key="device").value == "auto", "that device is not here any more"
     other = finished_run(lab_home, model_config={"widths": [8, 8]})
     at = open_page("images", view="Train", run=other)
     assert not [button for button in at.button if button.key == "edit-run"], "the form has no field for this"

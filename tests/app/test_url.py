@@ -13,7 +13,7 @@ def script() -> None:
     import streamlit as st
 
     from core.common.errors import LabError
-    from pages.shared.url import linked, visit
+    from pages.shared.url import linked, set_address, visit
 
     def parse(text: str) -> int:
         if not text.isdecimal():
@@ -21,9 +21,12 @@ def script() -> None:
         return int(text)
 
     with visit(st.query_params.get("page", "")):
-        won = linked("n", "number", parse, 0)
+        won = linked("n", "number", parse, 0, write=lambda value: None if value == 99 else str(value))
         value = st.number_input("Number", 0, 99, key="number")
         st.caption(f"{value} {won}")
+        if st.button("Back to all"):
+            set_address({})
+            st.rerun()
 
 
 def opened(**query: str) -> AppTest:
@@ -67,16 +70,32 @@ def test_back_to_an_address_without_the_choice_is_back_to_the_default() -> None:
     assert (at.caption[0].value, address(at)) == ("9 False", "9")
 
 
+def test_back_keeps_what_no_address_can_carry() -> None:
+    at = opened()
+    at.number_input[0].set_value(8).run()
+    at.number_input[0].set_value(99).run()
+    assert address(at) is None
+    at.query_params["other"] = "1"  # Back or Forward to an address that says nothing of it either
+    at.run()
+    assert at.number_input[0].value == 99
+    at.query_params["n"] = "8"
+    at.run()
+    assert at.number_input[0].value == 8
+
+
 def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(url, "_from_history", lambda: False)
+    monkeypatch.setattr(url, "LATE_S", 60.0)
     at = opened()
     at.number_input[0].set_value(8).run()
     del at.query_params["n"]  # of a click in the moment before
     at.run()
     assert (at.caption[0].value, address(at)) == ("8 False", "8")
-    at.session_state["url-sent"] = 0.0
+    at.button[0].click().run()  # as soon, but by a button of the page
+    assert (at.caption[0].value, address(at)) == ("0 True", None)
+    at.number_input[0].set_value(8).run()
+    at.session_state["url-sent"] = float("-inf")
     del at.query_params["n"]  # later it is a link within the page
     at.run()
     assert (at.caption[0].value, address(at)) == ("0 True", None)
