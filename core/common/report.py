@@ -139,6 +139,7 @@ STYLE = (
     f"@media(prefers-color-scheme:dark){{:root{{--text:{TEXT[True]};--muted:{MUTED[True]};--line:{GRID[True]};"
     f"--paper:{PAPER[True]}}}a{{color:#7fb2d6}}}}"
     f"body{{margin:0;background:var(--paper);color:var(--text);font:16px/1.5 {FONT}}}"
+    "img{margin:0 .6rem .6rem 0}"
     "main{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 3rem}h1{font-size:1.1rem;color:var(--muted);font-weight:500}"
     ".answer{font-size:1.5rem;line-height:1.3;margin:0 0 1.5rem}.answer p{margin:.4rem 0}img{image-rendering:pixelated;"
     "max-width:100%;height:auto}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;margin:1rem 0}"

@@ -38,7 +38,7 @@ def new_recipe_view() -> None:
         if reference is None:
             return
     with right:
-        preset_cards(task)
+        preset_cards(task, reference.card.parameters)
     start = left.container()
     with st.expander("Customize", icon=":material/tune:", key="recipe-customize"):
         rows = steps_form(task)

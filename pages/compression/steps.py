@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.compression.recipe import MOST_STEPS, PRESETS
-from core.compression.steps import STEPS, Int8, Step
+from core.compression.steps import STEPS, Distill, Int8, Step
+from core.models import MODELS
 from pages.compression.fields import Row, step_fields, step_of
 from pages.shared.text import escape_markdown
 from pages.shared.url import linked
@@ -28,8 +29,11 @@ def preset_key(task: str) -> str:
     return f"recipe-preset-{task}"
 
 
-def preset_cards(task: str) -> None:
-    """What to start from, a card each; another choice puts its steps in the place of those that are there."""
+def preset_cards(task: str, parameters: int) -> None:
+    """What to start from, a card each; another choice puts its steps in the place of those that are there.
+
+    parameters: of the original.
+    """
     names, key = presets_of(task), preset_key(task)
     usual = "fastest" if "fastest" in names else names[0]
     changed = linked("preset", key, partial(_known, names), usual, keep=True)
@@ -48,7 +52,13 @@ def preset_cards(task: str) -> None:
                     on_click=_load,
                     args=(task, name),
                 )
-                st.caption(escape_markdown(PRESETS[name].about))
+                larger = "" if _shrinks(name, parameters) else " It is no smaller than this one."
+                st.caption(escape_markdown(f"{PRESETS[name].about}{larger}"))
+
+
+def _shrinks(preset: str, parameters: int) -> bool:
+    students = [step.student for step in PRESETS[preset].steps if isinstance(step, Distill)]
+    return all(MODELS[student].parameters < parameters for student in students)
 
 
 def _known(names: list[str], name: str) -> str:

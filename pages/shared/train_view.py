@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.common.commands import changed_settings
 from core.common.devices import likely_device
 from core.common.errors import LabError
 from core.data import dataset_status, dataset_title
@@ -12,6 +13,7 @@ from core.models import MODELS
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.kind import TRAIN
+from core.training.recipes import get_recipe
 from pages.shared.resources import runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
@@ -19,6 +21,9 @@ from pages.shared.text import duration, escape_markdown, label_error, show_error
 from pages.shared.train_form import examples_of, labels, train_form
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
+
+MOST_SAID = 3
+"""Changed settings that stand beside Start."""
 
 
 def train_view(task: str = "images") -> None:
@@ -56,10 +61,8 @@ def _others(run_id: str) -> None:
 
 def _new_run(task: str, *, in_address: bool = True) -> None:
     config = None
-    top, form = (
-        st.container(),
-        st.container(),
-    )  # what a press starts and how long that takes stand first, on a phone too
+    # What a press starts and how long that takes stand first, on a phone too.
+    top, form = st.container(), st.container()
     with st.expander("Advanced"):
         st.text_input("Name of the run", key="run-name", placeholder="model and recipe", max_chars=MAX_NAME)
         advanced = st.container(gap="xsmall")
@@ -67,11 +70,31 @@ def _new_run(task: str, *, in_address: bool = True) -> None:
         with form:
             config = train_form(advanced, task, in_address=in_address)
         top.markdown(escape_markdown(_expectation(config)))
+        if said := _changed_words(config):
+            top.caption(escape_markdown(said))
     except LabError as error:
         with top:  # beside the button that it turns grey, wherever the field is
             show_error(label_error(error, labels()))
     with top:
         start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
+
+
+def _changed_words(config: TrainConfig) -> str:
+    """The settings under Advanced that are not the recipe's, with its values."""
+    recipe = get_recipe(config.model, config.recipe)
+    own = ("epochs", "seed", "dataset", "device", "snapshots", "eval_every", "model_config")
+    changed = [name for name in changed_settings(config, recipe) if name not in own]
+    names = labels()
+    said = [
+        f"{names[name]} {_plain(getattr(config, name))} ({_plain(getattr(recipe, name))})"
+        for name in changed[:MOST_SAID]
+    ]
+    more = f" and {len(changed) - MOST_SAID} more" if len(changed) > MOST_SAID else ""
+    return f"Changed, with the recipe's value: {', '.join(said)}{more}." if said else ""
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _expectation(config: TrainConfig) -> str:
