@@ -105,7 +105,7 @@ def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
     half = n // 2
     calibration = dataclasses.replace(reference.card.calibration, energy_threshold=0.0, images=half, split="test")
     for known, words in (
-        (n, f"Loss and calibration are of the {half} it was not calibrated on."),
+        (n, f"Loss and calibration are of the {half} images it was not calibrated on."),
         (n + 1, "The test set has changed since: loss and calibration may count images it was calibrated on."),
     ):
         data = dataclasses.replace(reference.card.dataset, sizes={"test": known})
