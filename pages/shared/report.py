@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import streamlit as st
-
 from core.checkpoints.store import Checkpoint, CheckpointRef, versions
 from core.common.report import Report
 from pages.shared.elements import download
 from pages.shared.tables import file_stem
+from pages.shared.url import shared_address
 
 
 def report_button(build: Callable[[], Report], name: str, *, key: str) -> None:
     """build: makes the report once the button is pressed. name: of the file, without its ending."""
-    address = str(st.context.url or "")
+    address = shared_address()
 
     def data() -> bytes:
         report = build()
-        return replace(report, made={**report.made, "page": address}).html()
+        return replace(report, made={**report.made, "page": address.get("now", "")}).html()
 
     download(
         "Report (HTML)",

@@ -345,6 +345,12 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     _offer_link(state["links-before"].values())
 
 
+def shared_address() -> dict[str, str]:
+    """`now` -> what Copy link offers; one mapping for the session, for a file that is made once a button is pressed."""
+    found: dict[str, str] = st.session_state.setdefault("link-address", {})
+    return found
+
+
 def _offer_link(links: Iterable[_Link]) -> None:
     """What is seen as an address to copy, beside the title. links: of what the address may not say yet."""
     state, place = st.session_state, st.session_state["link-place"]
@@ -355,7 +361,9 @@ def _offer_link(links: Iterable[_Link]) -> None:
         texts = link.texts()
         if texts != link.default:  # a default that the address names stays in it
             shared |= {param: text for param, text in texts.items() if param not in PRIVATE}
+    address = shared_address()
+    address["now"] = f"{st.context.url or ''}{'?' if shared else ''}{urlencode(shared)}"
     with place.popover("Copy link", icon=":material/link:", type="tertiary"):
-        st.code(f"{st.context.url or ''}{'?' if shared else ''}{urlencode(shared)}", language=None, wrap_lines=True)
+        st.code(address["now"], language=None, wrap_lines=True)
         for sentence in dict.fromkeys(chain.from_iterable(state.get("link-notes", {}).values())):
             st.caption(sentence)
