@@ -56,7 +56,8 @@ def asked_of(asked: AttributionQuery, reference: CheckpointRef) -> AttributionQu
 def choose_others(first: CheckpointRef) -> list[CheckpointRef]:
     """The widget. Begins with what was made from the first one; an address that names some wins once."""
     options = comparable(first)
-    named = [name for name in st.query_params.get(PARAM, "").split(",") if name and name != first.name][:MOST]
+    asked_for = dict.fromkeys(st.query_params.get(PARAM, "").split(","))
+    named = [name for name in asked_for if name and name != first.name][:MOST]
     wrong: list[LabError] = []
     for name in named:
         if name not in options:

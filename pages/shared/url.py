@@ -132,8 +132,9 @@ def linked(
     changed = linked_together(
         (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
     )
-    if options is not None and st.session_state[key] not in options:
-        st.session_state[key] = default
+    if options is not None:
+        # Said again in each run: of one that was cut short the browser may not know yet what it chose.
+        st.session_state[key] = st.session_state[key] if st.session_state[key] in options else default
     return changed
 
 
@@ -182,11 +183,13 @@ def linked_together(
             cut[key] = before, value
         state[key] = value
         state[f"{key}-from-url"] = (state["visit"], state.get("entered", 0), texts, kept)
+        state.setdefault("links-unsaid", set()).add(key)
     elif moved:
         state[key] = default
     elif key in cut and state[key] == cut[key][0]:
         state[key] = cut[key][1]  # of a run that was cut short the browser may not know, and says what it had before
 
+    _say_again(key)
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
     if key in problems and written(state[key]) != base:
@@ -194,6 +197,12 @@ def linked_together(
     elif key in problems and state["link-problems-place"]:
         state["link-problems-place"].warning(escape_markdown(problems[key]))
     return changed
+
+
+def _say_again(key: str) -> None:
+    """Give a widget its value once more: the run that gave it may have been cut short before the browser knew."""
+    if key in st.session_state.get("links-unsaid", ()):
+        st.session_state[key] = st.session_state[key]
 
 
 def write_url(param: str, key: str, text: str | None) -> None:
@@ -236,7 +245,8 @@ def choose_view(page: Page, start: str | None = None) -> str:
     left: dict[str, str] = state.setdefault("views-left", {})
     if state.get("view-visit") != state["visit"]:
         state["view-visit"], state["view"] = state["visit"], left.get(page.name, views[0])
-    linked("view", "view", one_of(views, "view"), start or views[0], keep=None if start is None else False)
+    keep = None if start is None else False
+    linked("view", "view", one_of(views, "view"), start or views[0], keep=keep, options=views)
     page_title(page.title)
     view = str(st.segmented_control("View", views, required=True, key="view", label_visibility="collapsed"))
     left[page.name] = view
@@ -341,6 +351,7 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     if query.to_dict() != state["url"]:
         state["url-before"], state["url"], state["url-sent"] = state["url"], query.to_dict(), time.monotonic()
     if not scope:
+        state["links-unsaid"] = set()
         state["link-arrival"], state["url-entered"] = "", None
     _offer_link(state["links-before"].values())
 
