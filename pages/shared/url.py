@@ -132,9 +132,8 @@ def linked(
     changed = linked_together(
         (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
     )
-    if options is not None:
-        # Said again in each run: of one that was cut short the browser may not know yet what it chose.
-        st.session_state[key] = st.session_state[key] if st.session_state[key] in options else default
+    if options is not None and st.session_state[key] not in options:
+        _give(key, default)
     return changed
 
 
@@ -181,15 +180,12 @@ def linked_together(
             problems[key] = str(error)
         if not arrived:
             cut[key] = before, value
-        state[key] = value
+        _give(key, value)
         state[f"{key}-from-url"] = (state["visit"], state.get("entered", 0), texts, kept)
-        state.setdefault("links-unsaid", set()).add(key)
     elif moved:
-        state[key] = default
-    elif key in cut and state[key] == cut[key][0]:
-        state[key] = cut[key][1]  # of a run that was cut short the browser may not know, and says what it had before
-
-    _say_again(key)
+        _give(key, default)
+    else:
+        _give_again(key)
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
     if key in problems and written(state[key]) != base:
@@ -199,10 +195,20 @@ def linked_together(
     return changed
 
 
-def _say_again(key: str) -> None:
-    """Give a widget its value once more: the run that gave it may have been cut short before the browser knew."""
-    if key in st.session_state.get("links-unsaid", ()):
-        st.session_state[key] = st.session_state[key]
+def _give(key: str, value: Any) -> None:
+    """Set the value of a widget."""
+    st.session_state[key] = value
+    st.session_state.setdefault("links-given", set()).add(key)
+
+
+def _give_again(key: str) -> None:
+    """The run that gave a widget its value may have been cut short: the browser may not know, and say what it had before."""
+    state = st.session_state
+    before, value = state["links-cut"].get(key, (None, None))
+    if key in state["links-cut"] and state[key] == before:
+        state[key] = value
+    elif key in state.get("links-given", ()):
+        state[key] = state[key]
 
 
 def write_url(param: str, key: str, text: str | None) -> None:
@@ -351,7 +357,7 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     if query.to_dict() != state["url"]:
         state["url-before"], state["url"], state["url-sent"] = state["url"], query.to_dict(), time.monotonic()
     if not scope:
-        state["links-unsaid"] = set()
+        state["links-given"] = set()
         state["link-arrival"], state["url-entered"] = "", None
     _offer_link(state["links-before"].values())
 
