@@ -15,7 +15,7 @@ from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, LEAST, signed_number
+from pages.attribution.maps import CONTROL_TITLES, LEAST, colour_meanings, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.report import explanation_report
 from pages.attribution.scores import over_many_images
@@ -111,12 +111,7 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
 
 def colour_words(name: str, method: Method) -> str:
     """What the colours of a map say, in Markdown. name: of the class."""
-    label = escape_markdown(name)
-    if method.signed and method.is_gradient:
-        return f":blue[■] brighter raises {label} · :orange[■] brighter lowers it"
-    if method.signed:
-        return f":blue[■] supports {label} · :orange[■] speaks against it"
-    return f":green[■] supports {label}" if method.family == "activation" else f":green[■] {label} reacts most here"
+    return " · ".join(f":{colour}[■] {words}" for colour, words in colour_meanings(name, method).items())
 
 
 def _large(asked: AttributionQuery, best: Best) -> None:

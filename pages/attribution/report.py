@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from core.attribution.baselines import DEFAULT_BASELINE
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure, overlay_png, score_bar
-from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS
 from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, colour_meanings, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared.report import made_here
 from pages.shared.text import escape_markdown
@@ -45,7 +44,11 @@ def explanation_report(
             alt=f"{method.title}: map of why {asked.label}",
             width=SIDE_PX,
         ),
-        Paragraph(text=legend_words(asked.label, method)),
+        Paragraph(
+            text=" ".join(
+                f"{colour.capitalize()}: {words}." for colour, words in colour_meanings(asked.label, method).items()
+            )
+        ),
         Paragraph(text=f"**{escape_markdown(method.title)}.** {method.summary} {method.how_to_read} {method.caveat}"),
     ]
     if scored:
@@ -105,12 +108,3 @@ def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness,
             for kind in ("insertion", "deletion")
         ),
     ]
-
-
-def legend_words(name: str, method: Method) -> str:
-    """The colours of a map in words, for a page that has no coloured signs. name: of the class."""
-    label = escape_markdown(name)
-    if not method.signed:
-        return f"Green: {'supports ' + label if method.family == 'activation' else label + ' reacts most here'}."
-    verbs = ("brighter raises {}", "brighter lowers {}") if method.is_gradient else ("supports {}", "speaks against {}")
-    return f"Blue: {verbs[0].format(label)}. Orange: {verbs[1].format(label)}."
