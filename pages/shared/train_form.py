@@ -263,12 +263,15 @@ def _group(proposal: Proposal, group: str, names: list[str], changes: dict[str, 
         with st.container(horizontal=True, gap="small"):
             changes |= _fields(proposal, names)
         if changed:
-            its = ", ".join(f"{label_of(name, LABELS)} ({_shown(getattr(proposal.config, name))})" for name in changed)
+            its = ", ".join(
+                f"{label_of(name, LABELS)} ({value_words(getattr(proposal.config, name))})" for name in changed
+            )
             st.caption(f"Changed, with the recipe's value: {escape_markdown(its)}.")
     return box
 
 
-def _shown(value: Any) -> str:
+def value_words(value: object) -> str:
+    """The value of a setting for a sentence: `0.006`, `adamw`."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -293,7 +296,7 @@ def _take_back(proposal: Proposal, names: list[str]) -> None:
 
 
 def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
-    """The name of the dataset. Raises LabError for a folder or a text of the user's own that is none."""
+    """The name of the dataset. Raises LabError for a folder or a text that cannot be used."""
     if chosen == FOLDER:
         if not path:
             raise LabError("Give the path of a folder that holds one folder of images per class.")

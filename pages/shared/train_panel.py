@@ -25,7 +25,7 @@ from pages.shared.run_report import run_report
 from pages.shared.tables import file_stem
 from pages.shared.text import VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
-from pages.shared.train_form import can_show, fill_form, form_query, labels
+from pages.shared.train_form import can_show, fill_form, form_query, labels, value_words
 
 PARAM = "run"
 USES = {
@@ -74,11 +74,7 @@ def _message(run: Run) -> str:
         return run.message
     if name == "lr" and run.config.optimizer != recipe.optimizer:
         was, its = f"{was:g} with {run.config.optimizer}", f"{its:g} with {recipe.optimizer}"
-    return f"{run.message} {labels()[name]} was {_plain(was)}; the recipe's is {_plain(its)}."
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if finite(value) else str(value)
+    return f"{run.message} {labels()[name]} was {value_words(was)}; the recipe's is {value_words(its)}."
 
 
 def _card(run: Run) -> Card | None:

@@ -18,7 +18,7 @@ from pages.shared.resources import runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
 from pages.shared.text import duration, escape_markdown, label_error, show_error
-from pages.shared.train_form import examples_of, labels, train_form
+from pages.shared.train_form import examples_of, labels, train_form, value_words
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
 
@@ -86,15 +86,11 @@ def _changed_words(config: TrainConfig) -> str:
     changed = [name for name in changed_settings(config, recipe) if name not in own]
     names = labels()
     said = [
-        f"{names[name]} {_plain(getattr(config, name))} ({_plain(getattr(recipe, name))})"
+        f"{names[name]} {value_words(getattr(config, name))} ({value_words(getattr(recipe, name))})"
         for name in changed[:MOST_SAID]
     ]
     more = f" and {len(changed) - MOST_SAID} more" if len(changed) > MOST_SAID else ""
     return f"Changed, with the recipe's value: {', '.join(said)}{more}." if said else ""
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _expectation(config: TrainConfig) -> str:
