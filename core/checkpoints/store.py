@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -313,6 +313,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def version_words(more: Mapping[str, str] | None = None) -> str:
+    """`versions` in one line, for people. more: further libraries."""
+    return ", ".join(f"{name} {number}" for name, number in {**versions(), **(more or {})}.items())
 
 
 def _has_card(name: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints.store import EPOCHS, versions
+from core.checkpoints.store import EPOCHS, version_words
 from core.common import locks
 from core.common.devices import processor_name
 from core.common.errors import LabError
@@ -108,7 +108,7 @@ class Job:
         """How results of this job are made: `hardware`, `versions`, `code`, `date`. setup: what used the processor."""
         return {
             "hardware": f"{processor_name()}, {setup}",
-            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "versions": version_words(),
             "code": str(self.value("code_version") or ""),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
         }

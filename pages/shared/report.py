@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from core.checkpoints.store import Checkpoint, CheckpointRef, versions
+from core.checkpoints.store import Checkpoint, CheckpointRef, version_words
 from core.common.report import Report
 from pages.shared.elements import download
 from pages.shared.tables import file_stem
@@ -31,9 +31,8 @@ def report_button(build: Callable[[], Report], name: str, *, key: str) -> None:
 
 def made_here(reference: CheckpointRef | Checkpoint) -> dict[str, str]:
     """How an answer of a checkpoint was made: by which one, and with what."""
-    tools = ", ".join(f"{name} {number}" for name, number in versions().items())
     return {
         "checkpoint": f"{reference.card.title} ({reference.name})",
         "weights": reference.card.weights_sha256,
-        "versions": tools,
+        "versions": version_words(),
     }

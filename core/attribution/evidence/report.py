@@ -28,7 +28,7 @@ from core.attribution.evidence.scores import (
 )
 from core.attribution.method import Method, Progress, no_progress
 from core.attribution.methods.registry import METHODS, get_method
-from core.checkpoints.store import CheckpointRef, load_checkpoint, versions
+from core.checkpoints.store import CheckpointRef, load_checkpoint, version_words
 from core.common.errors import LabError
 from core.common.results import ResultStore
 from core.common.values import read_json
@@ -160,10 +160,10 @@ def _made(device: str) -> dict[str, str]:
 
     from core.common.devices import hardware
 
-    tools = versions() | {name: version(name) for name in ("captum", "scikit-image", "scikit-learn")}
+    tools = {name: version(name) for name in ("captum", "scikit-image", "scikit-learn")}
     return {
         "hardware": hardware(device),
-        "versions": ", ".join(f"{name} {number}" for name, number in tools.items()),
+        "versions": version_words(tools),
     }
 
 
