@@ -71,7 +71,7 @@ def _measured_before(reference: CheckpointRef, known: CardAccuracy) -> None:
         when = "when this checkpoint was made"
     day = f" on {escape_markdown(card.created[:10])}" if card.created else ""
     where = f", on {escape_markdown(card.hardware)}" if card.hardware else ""
-    st.caption(f"Measured {when}{day}{where}.{tta_words(known.tta)}")
+    st.caption(f"Measured {when}{day}{where}. {tta_words(known.tta)}")
 
 
 def _accuracy(accuracy: float, interval: tuple[float, float], n: int) -> None:

@@ -107,7 +107,7 @@ def measured_on(card: Card, result: Evaluation) -> str:
     from core.inference.evaluation import has_other_test_images
 
     counted = sum(item.n for item in result.calibration)
-    said = [tta_words(result.tta).strip()]
+    said = [tta_words(result.tta)]
     if has_other_test_images(card, result.n):
         said.append("The test set has changed since: loss and calibration may count images it was calibrated on.")
     elif counted != result.n:
@@ -120,4 +120,4 @@ def measured_on(card: Card, result: Evaluation) -> str:
 
 def tta_words(tta: str) -> str:
     """A sentence on the views of an image, where there are several."""
-    return f" With test-time augmentation ({tta})." if tta != "none" else ""
+    return f"With test-time augmentation ({tta})." if tta != "none" else ""

@@ -144,7 +144,7 @@ def _from_address(texts: Texts) -> InputImage | None:
         return InputImage(data=found.data, title=found.title, token=token)
     text = texts["image"]
     if not text.isdecimal() or len(text) > 6:
-        raise LabError(f"{text[:60]} is no number of a test image: choose one under Test set.")
+        raise LabError(f"{text[:60]} is not the number of a test image: choose one under Test set.")
     st.session_state[WANTED] = int(text)
     return None
 
