@@ -81,7 +81,9 @@ def test_every_page_opens_by_its_address(page: Page) -> None:
 
 def test_a_click_on_an_example_image_is_answered(page: Page) -> None:
     page.goto("/images")
-    box = page.locator(".st-key-clickable-example-bird img").bounding_box()
+    card = page.locator(".st-key-clickable-example-bird")
+    expect(card).to_have_css("position", "relative")  # the style that makes one piece of it may come a moment after it
+    box = card.locator("img").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(answer(page)).to_have_text(re.compile(r"says bird · \d"))
