@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,12 +12,16 @@ UNKNOWN = -1
 """Stands in encoded text for a character that is not in the vocabulary."""
 
 
+Fit = Literal["crop", "whole"]
+"""How an image becomes a square: its central square, or all of it on grey."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetCard:
     """Everything a checkpoint must know about the data it was trained on, small enough to sit in its card."""
 
     name: str
-    """Registry name (`cifar10`), `folder:<path>` or `text:<path>`."""
+    """Registry name (`cifar10`), `folder:<path>` (see core.data.folder) or `text:<path>`."""
     title: str
     """Name for people."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -49,6 +53,8 @@ class ImageCard(DatasetCard):
     """Label names; the index is the label."""
     image_size: int = 32
     """Height and width of a model input, pixels."""
+    fit: Fit = "crop"
+    """How an image of another shape becomes a model input."""
     mean: tuple[float, float, float]
     """Per-channel mean of the training images, RGB, 0..1."""
     std: tuple[float, float, float]
@@ -69,6 +75,8 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    files: tuple[str, ...] = ()
+    """N paths below the dataset's folder; empty where the images have no files."""
 
     def __len__(self) -> int:
         return len(self.labels)

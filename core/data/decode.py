@@ -35,6 +35,8 @@ class DecodedImage:
     """(H, W, 3) uint8."""
     format: str
     """What the bytes were: PNG, JPEG, WEBP, BMP or GIF."""
+    size: tuple[int, int]
+    """Width and height in the file, pixels."""
     notes: tuple[str, ...] = ()
     """What was done to it that a person should know, each a few words."""
 
@@ -75,6 +77,33 @@ def decode_image(data: bytes) -> DecodedImage:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         how = "is cut off before its end" if cut else "is damaged and cannot be decoded"
         raise LabError(f"The image {how}: save or download it again.") from error
+
+
+def image_format(head: bytes) -> str | None:
+    """What an image file's first 32 bytes say it is, whatever its name: None for anything that is no image."""
+    if head[4:8] == b"ftyp":
+        return "AVIF" if head[8:11] == b"avi" else "HEIC" if head[8:10] in (b"he", b"mi") else None
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else None
+    starts = {b"\x89PNG\r\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+        return "BMP"
+    return next((name for start, name in starts.items() if head.startswith(start)), None)
+
+
+def letterbox(rgb: np.ndarray, size: int = 32) -> np.ndarray:
+    """The whole image (H, W, 3) uint8 within (size, size, 3) uint8, on mid-grey where it is not square."""
+    from PIL import Image
+
+    height, width = rgb.shape[:2]
+    if height == width:
+        return fit_to_model(rgb, size)
+    scale = size / max(height, width)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    small = Image.fromarray(np.ascontiguousarray(rgb)).resize(inner, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    square = Image.new("RGB", (size, size), (128, 128, 128))
+    square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return np.asarray(square)
 
 
 def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
@@ -124,7 +153,7 @@ def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
         notes.append("16-bit reduced to 8")
     if max(original) > LONG_ASPECT * min(original):
         notes.append("long and narrow: the model sees its central square only")
-    return DecodedImage(rgb=np.array(photo, dtype=np.uint8), format=name, notes=tuple(notes))
+    return DecodedImage(rgb=np.array(photo, dtype=np.uint8), format=name, size=original, notes=tuple(notes))
 
 
 def _reduction(width: int, height: int) -> int:

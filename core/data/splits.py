@@ -35,7 +35,8 @@ def subset(split: Split, n: int, seed: int) -> Split:
     if n >= len(split):
         return split
     chosen = np.sort(stratified_order(split.labels, seed)[:n])
-    return Split(images=split.images[chosen], labels=split.labels[chosen])
+    files = tuple(split.files[index] for index in chosen) if split.files else ()
+    return Split(images=split.images[chosen], labels=split.labels[chosen], files=files)
 
 
 def held_count(members: int, fraction: float) -> int:
