@@ -153,11 +153,11 @@ def _write(files: Iterator[UploadedFile], target: Path, meter: Meter) -> tuple[i
     digests: list[str] = []
     for seen, file in enumerate(files, 1):
         parts = PurePosixPath(file.name.replace("\\", "/")).parts
-        if any(map(is_junk, parts)):
-            left_out["hidden or of the system"] += 1
-            continue
         if not _usable(parts):
             left_out["with an unsafe name"] += 1
+            continue
+        if any(map(is_junk, parts)):
+            left_out["hidden or of the system"] += 1
             continue
         suffix = PurePosixPath(parts[-1]).suffix.lower()
         limit = MAX_LIST_BYTES if suffix in LISTS else MAX_BYTES
