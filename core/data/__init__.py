@@ -10,7 +10,8 @@ from core.common.progress import Progress
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
-from core.data.folder import FOLDER_PREFIX, check_layout
+from core.data.folder import FOLDER_PREFIX, check_layout, suggested_name
+from core.data.image_uploads import stored_folders
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
 from core.data.storage import folder_bytes
@@ -40,8 +41,10 @@ __all__ = [
     "load_images",
     "load_text",
     "store_upload",
+    "stored_folders",
     "stored_texts",
     "subset",
+    "suggested_name",
 ]
 
 

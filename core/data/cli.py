@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import IO, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from core.common.commands import Json
+from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 
 DatasetName = Annotated[
     str, Parameter(help="cifar10, tiny_shakespeare, shakespeare_complete, folder:PATH or text:PATH.")
 ]
 
-data = App(name="data", help="List datasets, and fetch them.")
+data = App(name="data", help="List, fetch, add and check datasets.")
 
 
 @data.command(name="list")
@@ -49,6 +53,76 @@ def fetch_datasets(*names: DatasetName, as_json: Json = False) -> None:
     for name in names or DATASETS:
         load_with_bar(name)
     list_datasets(*names, as_json=as_json)
+
+
+@data.command(name="add")
+def add_images(path: Path, *, title: str = "", as_json: Json = False) -> None:
+    """Store a zip archive or a folder of photos as a dataset.
+
+    Args:
+        path: The archive, or the folder that holds one folder per class.
+        title: What it is called; by default the name of the file.
+    """
+    from core.data.image_uploads import UploadedFile, store_files, store_zip
+
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.is_file())
+        files = (UploadedFile(file.relative_to(path).as_posix(), partial(_opened, file)) for file in found)
+        stored = store_files(files, title or path.name)
+    else:
+        try:
+            with path.open("rb") as archive:
+                stored = store_zip(archive, title or path.name)
+        except OSError as error:
+            raise LabError(f"{path} cannot be read ({error.strerror}): give a zip archive or a folder.") from error
+    if as_json:
+        print_json({"name": stored.name, "title": stored.title, "images": stored.images, "left_out": stored.left_out})
+        return
+    print(f"{stored.name}: {stored.images} images.")
+    for sentence in stored.left_out:
+        note(sentence)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+@data.command(name="check")
+def check_images(name: str, *, as_json: Json = False) -> None:
+    """Say what is wrong with a folder of images: duplicates, leaks between splits, unreadable files, small classes.
+
+    Args:
+        name: folder:PATH, with ?size=96 behind it for another image size than 32.
+    """
+    from core.data.audit import audit
+    from core.data.folder import read
+
+    found = audit(read(name))
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    for split, numbers in found.counts.items():
+        each = ", ".join(f"{title} {number}" for title, number in zip(found.classes, numbers, strict=True))
+        print(f"{split}: {sum(numbers)} images ({each})")
+    for finding in found.findings:
+        print(f"{finding.severity}: {finding.sentence}")
+        for group in finding.groups[:10]:
+            print(f"  {' = '.join(group)}")
+    for sentence in found.notes:
+        note(sentence)
+
+
+@data.command(name="delete")
+def delete_images(path: Path) -> None:
+    """Delete photos that were added here.
+
+    Args:
+        path: Their folder, as `data add` names it.
+    """
+    from core.data.image_uploads import delete_stored
+
+    delete_stored(Path(str(path).removeprefix("folder:")))
+    print(f"{path} is deleted.")
 
 
 def models(*, as_json: Json = False) -> None:

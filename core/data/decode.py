@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,6 +90,17 @@ def image_format(head: bytes) -> str | None:
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "BMP"
     return next((name for start, name in starts.items() if head.startswith(start)), None)
+
+
+def shorter_side(path: Path) -> int | None:
+    """Of an image file, pixels, from its header alone; None where that cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return min(image.size)
+    except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
+        return None
 
 
 def letterbox(rgb: np.ndarray, size: int = 32) -> np.ndarray:

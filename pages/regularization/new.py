@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.common.devices import offered_devices
 from core.common.errors import LabError
-from core.data import FOLDER_PREFIX, canonical_name
+from core.data import canonical_name
 from core.jobs.store import MAX_NAME
 from core.models import MODELS
 from core.regularization.kind import STUDY
@@ -18,7 +18,7 @@ from core.regularization.techniques import IMAGE_MODELS
 from pages.regularization.arms import TITLES, arms_form, specs
 from pages.regularization.cost import check_sizes, cost_line
 from pages.regularization.preview import preview
-from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
+from pages.shared.dataset_field import FOLDER, dataset_field, folder_field, folder_name
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
@@ -124,7 +124,7 @@ def _training() -> tuple[str, str, str, dict[str, Any]]:
     with right:
         dataset = dataset_field()
     if dataset == FOLDER and (path := folder_field()):
-        dataset = f"{FOLDER_PREFIX}{path}"
+        dataset = folder_name(path)
     left, right = st.columns([2, 1])
     with left:
         train_sizes = sizes_field("Training images", "study-sizes", " ".join(map(str, QUICK.train_sizes)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import streamlit as st
 
 from core.common.errors import LabError
-from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored_folders, stored_texts
 from pages.shared.resources import text_dataset
 from pages.shared.url_select import url_select
 
@@ -59,22 +60,51 @@ def text_upload() -> tuple[str, str]:
 
 
 def dataset_field(param: str = "") -> str:
-    """A known dataset of images, or FOLDER. param: what carries it in the address."""
+    """A known dataset of images, photos that were added before, or FOLDER. param: what carries it in the address."""
+    titles = {name: source.title for name, source in DATASETS.items() if source.task == "images"}
+    for folder in stored_folders():
+        titles[folder.name] = folder.title + (f" ({folder.path.name[:6]})" if folder.title in titles.values() else "")
     return url_select(
         "Dataset",
-        [*(name for name in DATASETS if DATASETS[name].task == "images"), FOLDER],
+        [*titles, FOLDER],
         "dataset",
         param,
-        titles=lambda name: DATASETS[name].title if name in DATASETS else name,
-        named={"folder": FOLDER},
+        titles=lambda name: titles.get(name, name),
+        named={"folder": FOLDER} | {address_word(name): name for name in titles},
     )
 
 
 def address_word(name: str) -> str:
     """What an address says of a dataset: never where it lies on this machine."""
     if name.startswith(FOLDER_PREFIX):
-        return "folder"
+        return next((entry.path.name for entry in stored_folders() if entry.name == name.partition("?")[0]), "folder")
     return Path(name).stem if name.startswith(TEXT_PREFIX) else name
+
+
+def dataset_of_word(word: str) -> str:
+    """The dataset that an address means. Raises LabError where there is none."""
+    known = [*DATASETS, *(entry.name for entry in stored_folders()), *(entry.name for entry in stored_texts())]
+    found = next((name for name in known if address_word(name) == word), None)
+    if found is None:
+        raise LabError("This dataset is not on this server, or was deleted: choose another.")
+    return found
+
+
+def folders_allowed() -> bool:
+    """Whether any folder of this machine may be read: nobody but its own users reaches the server."""
+    return st.get_option("server.address") in ("localhost", "127.0.0.1", "::1")
+
+
+def folder_name(path: str) -> str:
+    """The name of the dataset in a folder that somebody typed. Raises LabError where this server does not give it away."""
+    roots = [part for part in os.environ.get("LAB_FOLDERS", "").split(os.pathsep) if part]
+    whole = os.path.realpath(os.path.expanduser(path))
+    inside = any(Path(whole).is_relative_to(os.path.realpath(os.path.expanduser(root))) for root in roots)
+    if not inside and not folders_allowed():
+        raise LabError(
+            "This server is open to others, so it reads only folders below those in LAB_FOLDERS: upload your photos instead."
+        )
+    return f"{FOLDER_PREFIX}{path}"
 
 
 def folder_field() -> str:

@@ -32,6 +32,7 @@ from pages.shared.dataset_field import (
     address_word,
     dataset_field,
     folder_field,
+    folder_name,
     text_field,
     text_upload,
 )
@@ -300,7 +301,7 @@ def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str
     if chosen == FOLDER:
         if not path:
             raise LabError("Give the path of a folder that holds one folder of images per class.")
-        name = canonical_name(f"{FOLDER_PREFIX}{path}")  # whole: a worker has its own working directory
+        name = canonical_name(folder_name(path))  # whole: a worker has its own working directory
         check_layout(name)
         return name
     if chosen == TEXT_FILE:

@@ -1,0 +1,119 @@
+"""Photos of one's own: a folder or an archive through the browser, or a folder of this machine."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile as StreamlitFile
+
+from core.common.errors import LabError
+from core.common.progress import Progress
+from core.data import canonical_name
+from core.data.image_uploads import MAX_FILES, MAX_TOTAL_BYTES, StoredFolder, UploadedFile, store_files, store_zip
+from pages.datasets.detail import detail
+from pages.shared import tasks
+from pages.shared.dataset_field import folder_field, folder_name, folders_allowed
+from pages.shared.text import show_error
+
+NUMBER = "photos-number"
+"""Another number empties the uploaders."""
+TOKEN, PROBLEM = "photos-token", "photos-problem"
+
+
+def add_view() -> None:
+    """The uploaders, and what became of what was given."""
+    number, task = st.session_state.get(NUMBER, 0), tasks.find(_task(st.session_state.get(NUMBER, 0)))
+    if task is not None and not task.done:
+        tasks.watch(_task(number))
+        return
+    if task is not None and task.result is not None:
+        _added(task.result)
+        return
+    if task is not None:  # it failed, or was stopped: empty uploaders, or they would start it again
+        st.session_state[PROBLEM] = task.error or "Stopped: nothing was added."
+        number += 1
+        st.session_state[NUMBER] = number
+    if problem := st.session_state.get(PROBLEM):
+        show_error(problem)
+    st.markdown(
+        "One folder for each class, with its photos inside: `cats/…`, `dogs/…`. Folders `train` and `test` around them, "
+        "or a list in CSV or COCO's JSON, work too."
+    )
+    folder = st.file_uploader(
+        "A folder of photos",
+        accept_multiple_files="directory",
+        max_upload_size=20,
+        key=f"photos-folder-{number}",
+        help=f"At most {MAX_FILES:,} photos, {MAX_TOTAL_BYTES // 10**9} GB together. They stay on this server until you delete "
+        "them.",
+    )
+    archive = st.file_uploader(
+        "Or a zip archive",
+        type=["zip"],
+        max_upload_size=MAX_TOTAL_BYTES // 10**6,
+        key=f"photos-zip-{number}",
+        help="Quicker than a folder of more than a few hundred photos.",
+    )
+    if archive is not None:
+        _start(number, partial(_store_archive, archive))
+    if folder:
+        _start(number, partial(_store_folder, folder))
+    with st.expander("A folder on this server", icon=":material/folder_open:"):
+        _local()
+
+
+def _start(number: int, work: Callable[[Progress], StoredFolder]) -> NoReturn:
+    st.session_state.pop(PROBLEM, None)
+    tasks.start(_task(number), work)
+    st.rerun()
+
+
+def _task(number: int) -> str:
+    """Of this session: what one person uploads is no other's to see before it is stored."""
+    if TOKEN not in st.session_state:
+        st.session_state[TOKEN] = secrets.token_urlsafe(16)
+    return f"add-photos-{st.session_state[TOKEN]}-{number}"
+
+
+def _store_archive(archive: StreamlitFile, report: Progress) -> StoredFolder:
+    return store_zip(archive, archive.name, report)
+
+
+def _store_folder(files: Sequence[StreamlitFile], report: Progress) -> StoredFolder:
+    tops = {file.name.partition("/")[0] for file in files}
+    title = tops.pop() if len(tops) == 1 and "/" in files[0].name else "My photos"
+    given = (UploadedFile(file.name, partial(_opened, file)) for file in files)
+    return store_files(given, title, sum(file.size for file in files), report)
+
+
+def _opened(file: StreamlitFile) -> StreamlitFile:
+    file.seek(0)
+    return file
+
+
+def _added(stored: StoredFolder) -> None:
+    if st.button("Add other photos", key="add-more", icon=":material/add:", type="tertiary"):
+        st.session_state[NUMBER] = st.session_state.get(NUMBER, 0) + 1
+        st.rerun()
+    detail(stored.name)
+
+
+def _local() -> None:
+    if not folders_allowed():
+        st.markdown(
+            "This server is open to others, so only folders below those named in its environment variable `LAB_FOLDERS` "
+            "can be read."
+        )
+    path = folder_field()
+    if not path:
+        return
+    try:
+        name = canonical_name(folder_name(path))
+    except LabError as error:
+        show_error(error)
+        return
+    detail(name)

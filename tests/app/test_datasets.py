@@ -1,0 +1,143 @@
+"""Datasets: what is there, photos that are added, what is wrong with them, and their end."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from core.common.errors import LabError
+from core.data import stored_folders
+from pages.shared import tasks
+from pages.shared.dataset_field import folder_name
+from tests.app.conftest import HOSTILE, Open, click, follow, rerun, sources, texts, wait_for
+
+
+def photo(seed: int, side: int = 100) -> bytes:
+    small = np.random.default_rng(seed).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def photos(number: int = 30) -> dict[str, bytes]:
+    return {
+        f"pets/{name}/{index}.png": photo(1000 * label + index)
+        for label, name in enumerate("ab")
+        for index in range(number)
+    }
+
+
+def packed(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def settled(at: AppTest) -> AppTest:
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    at = rerun(at)
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    return rerun(at)
+
+
+def add(open_page: Open, content: dict[str, bytes], name: str = "pets.zip") -> AppTest:
+    at = open_page("datasets", view="Add photos")
+    return settled(rerun(at.file_uploader(key="photos-zip-0").set_value((name, packed(content), "application/zip"))))
+
+
+def test_all_datasets_are_listed_with_what_they_take(open_page: Open) -> None:
+    at = open_page("datasets")
+    assert "CIFAR-10" in texts(at)
+    assert "Not on this machine yet (170 MB to fetch)" in texts(at)
+    at = click(at, "open-cifar10")
+    assert "CIFAR-10 is not on this machine yet" in texts(at)
+
+
+def test_a_zip_of_photos_is_examined_and_listed(open_page: Open) -> None:
+    content = photos() | {"pets/b/twin.png": photos()["pets/a/3.png"], "pets/a/notes.txt": b"x"}
+    at = add(open_page, content)
+    assert "61 photos in 2 classes." in texts(at)
+    assert "1 image in two classes at once, the first in a and b" in " ".join(box.label for box in at.expander)
+    assert "pets/a/3.png" not in texts(at), "files are named below the folder that holds the classes"
+    assert re.search(r"\n(a/3.png · b/twin.png|b/twin.png · a/3.png)\n", texts(at))
+    assert "1 file left out: not an image." in texts(at)
+    assert "Model input: 96×96 pixels." in texts(at), "as large as the photos allow"
+    (stored,) = stored_folders()
+    at = click(at, "add-more")
+    assert len(at.file_uploader) == 2, "empty again"
+    at = follow(at, "datasets")
+    assert "61 photos of yours" in texts(at)
+    at = click(at, f"open-{stored.path.name}")
+    assert "61 photos in 2 classes." in texts(at)
+    assert at.query_params["open"] == stored.path.name
+
+
+def test_train_on_it_opens_the_form_with_the_photos(open_page: Open) -> None:
+    at = add(open_page, photos())
+    (stored,) = stored_folders()
+    at = rerun(at.button(key="train-on-it").click())
+    (link,) = (link for link in at.get("page_link") if link.proto.label == "Open")
+    assert f"dataset={stored.path.name}" in link.proto.query_string
+    at = follow(at, link.proto.page, view="Train", dataset=stored.path.name)
+    assert at.selectbox(key="dataset").value == stored.name
+
+
+def test_deleted_photos_are_gone_and_a_link_to_them_says_so(open_page: Open) -> None:
+    at = add(open_page, photos())
+    (stored,) = stored_folders()
+    click(at, "delete-dataset")
+    assert stored_folders() == []
+    assert not stored.path.exists()
+    assert "is not on this server, or was deleted" in texts(open_page("datasets", open=stored.path.name))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"no archive", "not a zip archive that can be read"),
+        (packed({"a/x.txt": b"text"}), "holds no image"),
+    ],
+)
+def test_a_bad_archive_is_one_sentence_and_the_form_stays(data: bytes, words: str, open_page: Open) -> None:
+    at = open_page("datasets", view="Add photos")
+    at = settled(rerun(at.file_uploader(key="photos-zip-0").set_value(("x.zip", data, "application/zip"))))
+    assert words in texts(at)
+    assert len(at.file_uploader) == 2
+
+
+def test_photos_that_are_no_dataset_are_stored_and_say_why(open_page: Open) -> None:
+    at = add(open_page, {f"{index}.png": photo(index) for index in range(5)})
+    assert "holds no class folders" in texts(at)
+
+
+def test_names_of_files_and_archives_are_no_markup(open_page: Open) -> None:
+    content = photos()
+    content[f"pets/a/{HOSTILE.replace(':', '')}"] = content["pets/b/1.png"]
+    at = add(open_page, content, f"{HOSTILE}.zip")
+    assert "![x](" not in sources(at)
+
+
+def test_a_server_open_to_others_reads_only_the_folders_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, open_page: Open
+) -> None:
+    options: dict[str, Any] = {"server.address": "0.0.0.0"}
+    monkeypatch.setattr("streamlit.get_option", lambda name: options.get(name))
+    (tmp_path / "given" / "deep").mkdir(parents=True)
+    (tmp_path / "given" / "way-out").symlink_to(tmp_path)
+    monkeypatch.setenv("LAB_FOLDERS", f"/nowhere:{tmp_path / 'given'}")
+    assert folder_name(str(tmp_path / "given" / "deep")) == f"folder:{tmp_path / 'given' / 'deep'}"
+    for path in (tmp_path, tmp_path / "given" / ".." / "other", tmp_path / "given" / "way-out", Path("/etc")):
+        with pytest.raises(LabError, match="LAB_FOLDERS"):
+            folder_name(str(path))
+    options["server.address"] = "localhost"
+    assert folder_name("/etc") == "folder:/etc"
