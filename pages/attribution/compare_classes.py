@@ -59,12 +59,13 @@ def _maps(asked: AttributionQuery, names: list[str], chosen: list[str], answer: 
     questions = [dataclasses.replace(asked, target=asked.classes.index(label)) for label in chosen]
     cost_note(asked, names, len(questions))
     display = display_and_legend("the class below it", "The maps of one method share one scale.")
-    status = st.empty()
+    others = " or ".join(map(escape_markdown, chosen[1:]))
+    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {others}?")
+    verdict, status = answer.empty(), st.empty()
     rows = {METHODS[name].title: _row(asked, name, questions, display) for name in names}
     passes = iter(fill_scores(status, [score for scores, _ in rows.values() for score in scores]))
     told = {title: (changes, [next(passes) for _ in scores]) for title, (scores, changes) in rows.items()}
-    others = " or ".join(map(escape_markdown, chosen[1:]))
-    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {others}?\n\n{verdict_words(told)}")
+    verdict.markdown(verdict_words(told))
 
 
 def verdict_words(told: Mapping[str, tuple[bool | None, Sequence[bool | None]]]) -> str:
