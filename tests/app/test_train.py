@@ -277,6 +277,9 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     assert "## 71.2% of test images right; guessing gives 10%" in texts(at)
     assert "A validation figure" not in texts(at)
     assert "95% interval 70.3% to 72.1%, from 10,000 test images." in texts(at)
+    said = texts(open_page("images", view="Train"))
+    assert "test 71.2%" in said
+    assert "best validation 75.00%" in said, "the other run has no test accuracy"
 
 
 def run_page(lab_home: Path, run_id: str) -> str:
