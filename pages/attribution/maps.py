@@ -32,6 +32,7 @@ LEAST = 0.05
 """Of probability and scores: where all are less, there was nothing to take away, and no map can be told from another."""
 PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
+IMPROBABLE = "too improbable to tell"
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
     "random": "Drawn at random; the score is the mean of three",
@@ -159,14 +160,20 @@ def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
 
 def badge(verdict: Verdict, probability: float = 1.0) -> None:
     """The score and what it is worth, in words, with a sign and a colour. probability: of the class, of the whole image."""
-    colour, icon, words = (
-        ("orange", "close", verdict.label) if verdict.not_beaten else ("green", "check", verdict.label)
-    )
+    why = doubt(verdict, probability)
+    colour, icon = ("gray", "remove") if why else ("green", "check")
+    if why == verdict.label:
+        colour, icon = "orange", "close"
+    st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{why or verdict.label}]")
+
+
+def doubt(verdict: Verdict, probability: float = 1.0) -> str:
+    """Why nothing may be concluded from a map; empty where something may. probability: of the class, of the whole image."""
     if max(probability, *map(abs, (verdict.score, *verdict.controls.values()))) < LEAST:
-        colour, icon, words = "gray", "remove", "too improbable to tell"
-    elif not verdict.not_beaten and verdict.score < LEAST:
-        colour, icon, words = "gray", "remove", "hardly more than nothing"
-    st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{words}]")
+        return IMPROBABLE
+    if verdict.not_beaten:
+        return verdict.label
+    return "hardly more than nothing" if verdict.score < LEAST else ""
 
 
 def small_curves(found: Faithfulness, *, dark: bool) -> str:

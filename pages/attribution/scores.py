@@ -118,7 +118,12 @@ def headline(report: Report, rows: Sequence[MethodScores]) -> str:
     best = better[0]
     score = f" ({signed_number(best.score.mean)})" if best.score else ""
     verb = "beats" if len(better) == 1 else "beat"
-    return f"{start}{len(better)} of {len(methods)} methods {verb} every control; the best is {best.title}{score}."
+    # Means within the interval of the highest are no ranking.
+    alike = [row.title for row in better[1:] if row.score and best.score and row.score.mean >= best.score.low]
+    tie = f", {' and '.join(alike)} within its interval" if alike else ""
+    return (
+        f"{start}{len(better)} of {len(methods)} methods {verb} every control; {best.title} scores highest{score}{tie}."
+    )
 
 
 def group_words(words: str, rows: Sequence[MethodScores]) -> str:

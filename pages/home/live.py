@@ -121,7 +121,7 @@ def covering_words(label: str, why: Explanation) -> str:
     name, now = escape_markdown(label), escape_markdown(why.now)
     then = f"still {name}" if why.now == label else f"now {now}"
     return (
-        f"**Cover the {COVERED_SHARE:.0%} that count most:** {name} goes from {percent(why.before)} to "
+        f"**Cover the map's top {COVERED_SHARE:.0%}:** {name} goes from {percent(why.before)} to "
         f"{percent(why.after)}, {then}."
     )
 

@@ -98,9 +98,9 @@ def _known(ids: list[str], text: str) -> list[str]:
 def _columns(text: bool) -> dict[str, Callable[[Run], Any]]:
     """Title of each column -> what it says of a run; the figure that counts stands before the others."""
     accuracy: dict[str, Callable[[Run], Any]] = {
+        "Test": lambda run: _percent(run.figure("test_accuracy")),
         "Best val.": lambda run: _percent(run.figure("best_val_accuracy")),
         "Last val.": lambda run: _percent(run.figure("last_val_accuracy")),
-        "Test": lambda run: _percent(run.figure("test_accuracy")),
     }
     loss: dict[str, Callable[[Run], Any]] = {"Val. loss": lambda run: run.figure("best_val_loss_nats")}
     return {

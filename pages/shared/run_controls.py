@@ -33,8 +33,11 @@ def job_line(run: Run) -> None:
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    best = run.job_kind.best(run)
-    parts = [STATUS[run.status][0], f"best validation {best}" if best else "", done(run), escape_markdown(summary)]
+    best, test = run.job_kind.best(run), run.figure("test_accuracy")
+    measured = f"best validation {best}" if best else ""
+    if test is not None:
+        measured = f"test {test:.1%}"
+    parts = [STATUS[run.status][0], measured, done(run), escape_markdown(summary)]
     parts += [duration(run.seconds)] if run.seconds else []
     st.caption(" · ".join(filter(None, parts)))
 

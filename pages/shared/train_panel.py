@@ -21,7 +21,7 @@ from pages.shared.report import report_button
 from pages.shared.resources import dark, store
 from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
-from pages.shared.run_report import run_report
+from pages.shared.run_report import augmentation_words, interval_words, run_report
 from pages.shared.tables import file_stem
 from pages.shared.text import VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
@@ -91,6 +91,9 @@ def _answer(run: Run) -> None:
     if not said:
         return
     st.markdown(f"## {'So far ' if run.active else ''}{said}")
+    card = _card(run)
+    if not run.active and card and (interval := interval_words(run, card)):
+        st.caption(interval)
     if run.task == "images" and run.figure("test_accuracy") is None and not run.active:
         why = (
             "the dataset has no test images" if run.status == "finished" else "only a finished run is measured on test"
@@ -120,10 +123,8 @@ def _live(run: Run) -> None:
     else:
         _figures(run, rows)
         _watched(run)
-    if run.figure("test_accuracy") is not None and run.config.tta != "none":
-        st.caption(
-            f"The test accuracy is with test-time augmentation ({escape_markdown(run.config.tta)}). {VALIDATION_PLAIN}"
-        )
+    if said := augmentation_words(run):
+        st.caption(said)
     _facts(run)
 
 
@@ -138,7 +139,7 @@ def _buttons(run: Run) -> None:
                 switch_page(page, **query | ({PARAM: run.id} if page == run.task else {}))
         if not run.active:
             download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
-            report_button(lambda: run_report(run, answer_words(run)), f"{run.name}-report", key="run")
+            report_button(lambda: run_report(run, answer_words(run), _card(run)), f"{run.name}-report", key="run")
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"

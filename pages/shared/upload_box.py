@@ -21,6 +21,8 @@ from pages.shared.uploads import uploads
 from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
+CAMERA = "camera image"
+"""Title of a photo that was taken on the page."""
 SOURCES = ("Upload", "Camera", "Test set")
 KEY, PARAMS = "input-image", ("example", "image", "upload")
 WANTED = "wanted-index"
@@ -44,6 +46,11 @@ class InputImage:
     """Which of the drawn examples it is."""
     token: str = ""
     """Of an upload, as `uploads` keeps it."""
+
+    @property
+    def file(self) -> bool:
+        """Whether a person has it as a file, which has the title for its name."""
+        return bool(self.token) and self.title != CAMERA
 
     def query(self, name: str) -> dict[str, str]:
         """What an address says to open it again, where it can. name: the dataset of the checkpoint there."""
@@ -232,7 +239,7 @@ def _take(key: str) -> None:
         st.session_state[KEY] = None
     else:
         st.session_state[f"taken-{key}"] = file.file_id
-        title = "camera image" if key == "camera" else file.name
+        title = CAMERA if key == "camera" else file.name
         data = file.getvalue()
         st.session_state[KEY] = InputImage(data=data, title=title, token=uploads().keep(data, title))
 

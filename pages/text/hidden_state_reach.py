@@ -109,7 +109,7 @@ def as_csv(columns: Mapping[str, Sequence[str]]) -> str:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def states_of(fingerprint: str, text: str, *, _checkpoint: Checkpoint) -> HiddenStates:
-    """What this checkpoint's cells hold along this text. Raises LabError."""
+    """What this checkpoint's units hold along this text. Raises LabError."""
     return hidden_state.hidden_states(_checkpoint, text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.common.commands import changed_settings, command_line
-from core.common.report import Report, Verbatim
+from core.common.report import Paragraph, Report, Verbatim
 from core.inference.sampling import SamplingConfig, usual_precision
 from pages.shared.report import made_here
 from pages.shared.text import escape_markdown
@@ -19,7 +19,14 @@ def text_report(writing: Writing) -> Report:
     return Report(
         title=f"What {checkpoint.card.title} writes",
         answer=f"**{escape_markdown(checkpoint.card.title)}** wrote {len(writing.characters):,} characters after the prompt.",
-        blocks=[Verbatim(text=writing.prompt + writing.text)],
+        blocks=[
+            Verbatim(text=writing.prompt + writing.text),
+            *(
+                []
+                if alone
+                else [Paragraph(text="A person chose some of its characters, so no command writes it again.")]
+            ),
+        ],
         command=command_line(
             "generate", checkpoint=checkpoint.name, prompt=writing.prompt, precision=precision, **settings
         )

@@ -83,7 +83,7 @@ def test_home_answers_live_as_core_does(
     now = shipped.image_data.classes[int(after.argmax())]
     then = f"still {label}" if now == label else f"now {now}"
     change = f"{label} goes from {percent(float(before[target]))} to {percent(float(after[target]))}, {then}."
-    assert f"**Cover the 10% that count most:** {change}" in said
+    assert f"**Cover the map's top 10%:** {change}" in said
     writer = load_checkpoint(str(lab_home / "none" / "scribe"))
     config = SamplingConfig(length=90, temperature=0.6)
     line = "".join(item.character for item in write(writer, "ROMEO:\n", config)).strip().splitlines()[0]
@@ -93,7 +93,7 @@ def test_home_answers_live_as_core_does(
 
 def test_home_says_whether_the_answer_changes() -> None:
     why = Explanation(values=np.zeros((2, 2)), signed=False, title="Grad-CAM", before=0.987, after=0.3, now="bird")
-    start = "**Cover the 10% that count most:** ship goes from 99% to 30%"
+    start = "**Cover the map's top 10%:** ship goes from 99% to 30%"
     assert covering_words("ship", why) == f"{start}, now bird."
     assert covering_words("ship", dataclasses.replace(why, now="ship")) == f"{start}, still ship."
 

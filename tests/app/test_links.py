@@ -255,8 +255,9 @@ def test_of_why_a_character_and_of_a_unit(open_page: Open, lab_home: Path) -> No
     assert said == [line for line in words(cold(open_page, "text", at)) if line.startswith("#### Why ")]
     at = choose_view(at, "Inside the RNN")
     assert set(link(at)) == {"view"}, "what another view knows is not in its link"
-    at.selectbox(key="inside-row").set_value(3)
     rerun(at.selectbox(key="inside-sort").set_value("variance"))
+    rerun(at.selectbox(key="inside-unit").set_value(3))
+    assert link(at)["unit"] == "3"
     assert words(cold(open_page, "text", at)) == words(at)
     at = choose_view(at, "Why this one")
     assert link(at)["method"] == "occlusion"

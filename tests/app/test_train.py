@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from core.checkpoints.store import find_checkpoint
+from core.common.report import Chart
 from core.common.settings import fields_of
 from core.jobs import RunStore
 from core.models import MODELS
@@ -20,6 +22,7 @@ from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.kind import DIVERGED
 from core.training.recipes import RECIPES, fit_to_data
 from core.training.sample_answers import SampleImages, add_answers, write_sample_images
+from pages.shared.run_report import run_report
 from pages.shared.train_form import GROUPS, SHOWN
 from tests.app.conftest import Open, click, read, rerun, sources, texts, write_checkpoint, write_three_epochs
 
@@ -273,6 +276,39 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     at = open_page("images", view="Train", run=with_status(lab_home, run_id, test_accuracy=0.7124))
     assert "## 71.2% of test images right; guessing gives 10%" in texts(at)
     assert "A validation figure" not in texts(at)
+    assert "95% interval 70.3% to 72.1%, from 10,000 test images." in texts(at)
+    said = texts(open_page("images", view="Train"))
+    assert "test 71.2%" in said
+    assert "best validation 75.00%" in said, "the other run has no test accuracy"
+
+
+def run_page(lab_home: Path, run_id: str) -> str:
+    """The report of a run as HTML, without its figures."""
+    run, card = RunStore().get(run_id), find_checkpoint(run_id).card
+    report = run_report(run, "71.2% of test images right", card)
+    return (
+        dataclasses.replace(report, blocks=[each for each in report.blocks if not isinstance(each, Chart)])
+        .html()
+        .decode()
+    )
+
+
+def test_the_report_of_a_run_says_interval_augmentation_and_what_was_changed(lab_home: Path) -> None:
+    run_id = with_status(lab_home, finished_run(lab_home, lr=0.001, seed=3), test_accuracy=0.7124)
+    shown, _, folded = run_page(lab_home, run_id).partition("<details>")
+    assert "95% interval 70.3% to 72.1%, from 10,000 test images." in shown
+    assert "test-time augmentation (flip)" in shown
+    (table,) = re.findall("<tbody>.*?</tbody>", shown)
+    assert re.findall("<td>(.*?)</td>", table) == ["Learning rate", "0.001", "0.006"]
+    assert "<td>Random seed</td><td>3</td>" in folded or "<td>Seed</td><td>3</td>" in folded
+    assert "Window" not in folded, "a setting of text"
+
+
+def test_the_report_of_a_recipe_as_it_is_says_so(lab_home: Path) -> None:
+    said = run_page(lab_home, finished_run(lab_home, tta="none"))
+    assert "test-time augmentation" not in said
+    assert "Settings that differ" in said, "the recipe has flip"
+    assert "All settings are those of the recipe." in run_page(lab_home, finished_run(lab_home, seed=2))
 
 
 def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
