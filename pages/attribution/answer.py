@@ -9,19 +9,18 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
 from core.attribution.figures import overlay_png, score_bar
-from core.attribution.method import Method
 from core.attribution.methods.registry import QUICK
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, LEAST, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, LEAST, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.report import explanation_report
 from pages.attribution.scores import over_many_images
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
-from pages.shared.maps import COVERED_SHARE, probabilities_covered
+from pages.shared.maps import COVERED_SHARE, colour_words, probabilities_covered
 from pages.shared.report import report_button
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
@@ -107,11 +106,6 @@ def answer_words(asked: AttributionQuery, best: Best) -> str:
         change += f", still {label}" if now == asked.target else f", now {escape_markdown(asked.classes[now])}"
     decides = left < before / 2 or (asked.target == asked.predicted and now != asked.target)
     return f"**{'Mostly this region' if decides else 'This map finds no small region that decides'}:** {change}."
-
-
-def colour_words(name: str, method: Method) -> str:
-    """What the colours of a map say, in Markdown. name: of the class."""
-    return " · ".join(f":{colour}[■] {words}" for colour, words in colour_meanings(name, method).items())
 
 
 def _large(asked: AttributionQuery, best: Best) -> None:
