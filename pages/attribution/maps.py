@@ -133,16 +133,6 @@ def map_words(method: Method) -> tuple[str, str]:
     return "", "reacts most"
 
 
-def colour_meanings(name: str, method: Method) -> dict[str, str]:
-    """Colour -> what it says on a map of this method, in Markdown. name: of the class."""
-    label = escape_markdown(name)
-    if method.signed and method.is_gradient:
-        return {"blue": f"brighter raises {label}", "orange": "brighter lowers it"}
-    if method.signed:
-        return {"blue": f"supports {label}", "orange": "speaks against it"}
-    return {"green": f"supports {label}" if method.family == "activation" else f"{label} reacts most here"}
-
-
 def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
     """Score in words, and the curves. verdict: None for a control, which is what others are compared with."""
     if verdict:

@@ -13,8 +13,9 @@ from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, Display, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
 from pages.attribution.query import AttributionQuery
+from pages.shared.maps import colour_meanings
 from pages.shared.report import image_file, made_here
 from pages.shared.text import escape_markdown
 

@@ -31,7 +31,7 @@ ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
 
 
 def new_recipe_view() -> None:
-    left, right = st.columns([2, 5], gap="large")
+    left, right = st.columns([1, 2], gap="large")
     with left:
         task = _task()
         reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)

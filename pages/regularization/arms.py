@@ -13,6 +13,7 @@ from core.regularization.techniques import TECHNIQUES, Technique, plain_number, 
 
 STRENGTH_PX = 178
 """Two beside each other."""
+ARM = "An arm is one technique, or several together."
 TITLES = {name: kind.title for name, kind in TECHNIQUES.items()}
 """What the form calls each technique."""
 
@@ -38,6 +39,7 @@ def arms_form(prefix: str, model: str, default: tuple[str, ...] = ()) -> list[tu
             key=f"{prefix}-together",
             placeholder="Choose two or more",
             wrap=True,
+            help=ARM,
         )
         st.button("Add", key=f"{prefix}-add", icon=":material/add:", on_click=_add, args=(prefix,))
     problem = st.session_state.pop(f"{prefix}-problem", None)

@@ -16,7 +16,7 @@ from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
 from pages.regularization.arms import TITLES, arms_form, specs
-from pages.regularization.cost import check_sizes, cost_line
+from pages.regularization.cost import check_sizes, show_cost
 from pages.regularization.preview import preview
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
 from pages.shared.run_controls import start_job_button
@@ -75,7 +75,7 @@ def _start(
             **settings,
         )
         check_sizes(config)
-        st.markdown(cost_line(config))
+        show_cost(config)
     except LabError as error:
         config = None
         show_error(label_error(error, LABELS))

@@ -36,7 +36,7 @@ from pages.shared.dataset_field import (
     text_upload,
 )
 from pages.shared.settings_form import label_of, settings_form
-from pages.shared.text import escape_markdown, size
+from pages.shared.text import NATS, escape_markdown, size
 from pages.shared.url import not_in_link
 from pages.shared.url_select import url_select
 
@@ -137,7 +137,7 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     in_address: whether model, recipe and dataset stand in the address.
     """
     recipe = _recipe(task, in_address)
-    about = st.container()
+    about, more = st.container(), advanced.container()
     changes: dict[str, Any] = {"dataset": "", "device": ""}
     left, right = st.columns(2)
     with left:
@@ -167,13 +167,15 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
     _back_to_recipe(proposal, names)
     if in_address and (path or uploaded or proposal.changed(names) or changes["device"] != FIELDS["device"].default):
         not_in_link("Changed settings are not in the link: it names model, recipe and dataset.")
-    words = [MODELS[recipe.model].description]
+    said, words = "", [MODELS[recipe.model].description]
     try:
         # Checked last: an error before would take the fields below it away, and what was entered there with them.
         config = recipe.replace(**changes | {"dataset": _checked_dataset(chosen, path, uploaded, problem)})
-        words += [f"This run: {describe_training(config)}", measured_result(config)]
+        words.append(f"This run: {describe_training(config)}")
+        said = measured_result(config)
     finally:
-        about.caption(" ".join(filter(None, words)))
+        more.caption(" ".join(words))
+        about.caption(said or words[-1], help=NATS if " nats" in said else None)
     if config.snapshots:
         boxes["Evaluation and saving"].caption(_room(config))
     return config

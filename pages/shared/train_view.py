@@ -22,6 +22,8 @@ from pages.shared.train_form import examples_of, labels, train_form, value_words
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
 
+RECENT = 3
+"""Runs that stand beside the form."""
 MOST_SAID = 3
 """Changed settings that stand beside Start."""
 
@@ -113,12 +115,9 @@ def _expectation(config: TrainConfig) -> str:
 
 
 def _nothing_chosen(task: str) -> None:
-    st.markdown(
-        "You may close this tab: the run goes on. Come back by its address or from Runs, stop it, and resume it exactly where "
-        "it was. Every page can use its checkpoint from the first evaluation on."
-    )
+    st.markdown("You may close this tab: the run goes on.")
     try:
-        recent = [run for run in runs_now() if run.task == task][:5]
+        recent = [run for run in runs_now() if run.task == task][:RECENT]
     except LabError as error:
         show_error(error)
         return

@@ -9,7 +9,7 @@ import streamlit as st
 from core.checkpoints.store import Card, CheckpointRef
 from core.common.errors import LabError
 from core.inference.sampling import SamplingConfig
-from pages.shared.checkpoint_picker import accuracy, checkpoint_picker
+from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.warmup import until_ready
@@ -51,8 +51,7 @@ def side_by_side_view() -> None:
     texts = st.container()
     prompt, length, seed, temperatures = _settings()
     with answer:
-        st.markdown(f"#### {better(one.card, two.card)}")
-        st.markdown(BITS)
+        st.markdown(f"#### {better(one.card, two.card)}", help=BITS)
     refused = False
     if st.button("Write both", key="write-both", type="primary", icon=":material/edit:"):
         refused = not _start(prompt, ((one, temperatures[0]), (two, temperatures[1])), length, seed)
@@ -162,12 +161,10 @@ def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
         show_error(writing.error)
     if done and writing.bits_per_character is not None:
         own = f"{writing.bits_per_character:.2f} bits per character by the model's own count"
-        known = accuracy(card)
-        held = f"; on text it never saw: {known}" if known else ""
         replaced = f" {len(writing.replaced)} characters of the prompt were read as others." if writing.replaced else ""
         if found := copied_words(passages, writing.text):
             st.markdown(found)
-        st.caption(f"{own}{held}.{replaced}")
+        st.caption(f"{own}.{replaced}")
 
 
 def better(one: Card, two: Card) -> str:

@@ -311,6 +311,19 @@ def test_the_report_of_a_recipe_as_it_is_says_so(lab_home: Path) -> None:
     assert "All settings are those of the recipe." in run_page(lab_home, finished_run(lab_home, seed=2))
 
 
+def test_a_finished_run_says_its_test_accuracy_once(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    figures = {"val_accuracy": 0.75, "test_accuracy": 0.7, "test_images": 1000}
+    write_checkpoint(lab_home / "runs" / run_id / "best", **figures)
+    message = "No gain in 5 evaluations; test accuracy 70.0% (95% interval 67.1% to 72.8%, 1,000 images)."
+    with_status(lab_home, run_id, test_accuracy=0.7, message=message)
+    said = texts(open_page("images", view="Train", run=run_id))
+    assert said.count("70.0%") == 1
+    assert "## 70.0% of test images right" in said
+    assert "95% interval 67.1% to 72.8%, 1,000 test images." in said
+    assert "No gain in 5 evaluations." in said, "why it ended"
+
+
 def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
     run_id = finished_run(lab_home)
     folder = lab_home / "runs" / run_id
