@@ -66,6 +66,8 @@ def visit(page: str) -> Iterator[None]:
         state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
     state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", {}, None
     state["link-problems-place"] = st.container()
+    if page == last:
+        _give_again()
     try:
         yield
         # Streamlit does not tell the browser of a link within the page.
@@ -88,6 +90,7 @@ def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None
             if st.query_params.to_dict() != state["url"]:
                 st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
             state["links"] = {}
+            _give_again()
             _offer_link(())  # what stood in its place is gone
         elif state["link-place"] is not None:
             state["link-place"].empty()  # this fragment will write there, so Streamlit keeps it a place
@@ -133,7 +136,7 @@ def linked(
         (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
     )
     if options is not None and st.session_state[key] not in options:
-        _give(key, default)
+        give(key, default, again=False)
     return changed
 
 
@@ -166,7 +169,6 @@ def linked_together(
     if arrived and not arrival:
         kept = ()  # a view that is opened later: this is a step anyway, and the address says all
     problems: dict[str, str] = state.setdefault("link-problems", {})
-    cut: dict[str, tuple[Any, Any]] = state.setdefault("links-cut", {})
     changed = False
     if arrived or entering or key not in state or seen != texts:
         problems.pop(key, None)
@@ -178,37 +180,44 @@ def linked_together(
             changed = bool(texts) if arrived else seen != texts or before != value
         except LabError as error:
             problems[key] = str(error)
-        if not arrived:
-            cut[key] = before, value
-        _give(key, value)
+        give(key, value, again=not arrived)
         state[f"{key}-from-url"] = (state["visit"], state.get("entered", 0), texts, kept)
     elif moved:
-        _give(key, default)
-    else:
-        _give_again(key)
+        give(key, default, again=False)
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
     if key in problems and written(state[key]) != base:
         del problems[key]
-    elif key in problems and state["link-problems-place"]:
-        state["link-problems-place"].warning(escape_markdown(problems[key]))
+    elif key in problems:
+        warn(problems[key])
     return changed
 
 
-def _give(key: str, value: Any) -> None:
-    """Set the value of a widget."""
-    st.session_state[key] = value
-    st.session_state.setdefault("links-given", set()).add(key)
+def warn(problem: str) -> None:
+    """Say above the page what of its address cannot be used; a fragment that runs by itself leaves what stands there."""
+    if st.session_state["link-problems-place"]:
+        st.session_state["link-problems-place"].warning(escape_markdown(problem))
 
 
-def _give_again(key: str) -> None:
-    """The run that gave a widget its value may have been cut short: the browser may not know, and say what it had before."""
+def give(key: str, value: Any, *, again: bool = True) -> None:
+    """Set the value of a widget before it is drawn. again: also in the next run, where this one is cut short and the browser
+    says what the widget had before."""
     state = st.session_state
-    before, value = state["links-cut"].get(key, (None, None))
-    if key in state["links-cut"] and state[key] == before:
-        state[key] = value
-    elif key in state.get("links-given", ()):
-        state[key] = state[key]
+    if again:
+        state.setdefault("links-cut", {})[key] = state.get(key), value
+    state[key] = value
+    state.setdefault("links-given", set()).add(key)
+
+
+def _give_again() -> None:
+    """A run that gave widgets their values may have been cut short: the browser may not know of them."""
+    state = st.session_state
+    cut: dict[str, tuple[Any, Any]] = state.get("links-cut", {})
+    for key in state.get("links-given", ()):
+        if key in cut and state.get(key) == cut[key][0]:
+            state[key] = cut[key][1]
+        elif key in state:
+            state[key] = state[key]
 
 
 def write_url(param: str, key: str, text: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -23,6 +22,7 @@ from tests.app.conftest import (
     at_tab,
     click,
     follow,
+    link,
     random_image,
     read,
     rerun,
@@ -41,11 +41,6 @@ from tests.app.test_train import finished_run
 from tests.app.text_page import verse_data
 
 pytestmark = pytest.mark.usefixtures("warm")
-
-
-def link(at: AppTest) -> dict[str, str]:
-    """The parameters of the link to copy."""
-    return dict(parse_qsl(urlsplit(at.code[0].value).query, keep_blank_values=True))
 
 
 def cold(open_page: Open, page: str, at: AppTest) -> AppTest:
