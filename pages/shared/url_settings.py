@@ -52,6 +52,8 @@ def linked_settings(
     held = st.session_state[key]
     if changed or before not in (None, held):
         fill(held[1])
+    elif held[0] != begins:  # chosen in the form, which says itself what it changes
+        st.session_state[key] = begins, {}
 
 
 def keep_settings(key: str, begins: str, changes: Changes) -> None:
