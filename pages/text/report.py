@@ -15,16 +15,15 @@ def text_report(writing: Writing) -> Report:
     checkpoint, config = writing.checkpoint, writing.config
     settings = changed_settings(config.replace(length=max(1, len(writing.characters))), SamplingConfig())
     precision = None if writing.precision == usual_precision(checkpoint.card) else writing.precision
-    alone = writing.written == len(writing.characters)
     return Report(
         title=f"What {checkpoint.card.title} writes",
         answer=f"**{escape_markdown(checkpoint.card.title)}** wrote {len(writing.characters):,} characters after the prompt.",
         blocks=[Verbatim(text=writing.prompt + writing.text)],
-        command=command_line(
+        command=""
+        if writing.by_hand
+        else command_line(
             "generate", checkpoint=checkpoint.name, prompt=writing.prompt, precision=precision, **settings
-        )
-        if alone
-        else "",
+        ),
         made={
             "prompt": writing.prompt,
             "settings": ", ".join(f"{name} {value}" for name, value in config.to_dict().items()),

@@ -18,6 +18,7 @@ from pages.shared.url import (
     linked_flag,
     not_in_link,
     number,
+    one_of,
     short_text,
     write_number,
     write_short_text,
@@ -36,6 +37,7 @@ LABELS = {
     "top_p": "Top-p",
 }
 
+PACES = {"reading": "To read along", "fast": "As fast as it can"}
 PARAMS = ("prompt", "int8", "second-temperature", *LABELS)
 """What of a text stands in an address."""
 
@@ -98,10 +100,11 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
                 labels=LABELS,
                 increments={"length": 100, "top_p": 0.05},
             )
+        linked("pace", f"{key}-pace", one_of(PACES, "pace"), "reading")
         st.segmented_control(
             "Pace",
-            ("To read along", "As fast as it can"),
-            default="To read along",
+            list(PACES),
+            format_func=PACES.__getitem__,
             required=True,
             key=f"{key}-pace",
             persist_state="session",
