@@ -83,14 +83,14 @@ def read_changes(text: str, begin: Settings, names: Collection[str], shows: Show
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        return {}, "The link's settings cannot be read: the form has its usual ones."
+        return {}, "The link's settings cannot be read: the form keeps the usual values."
     changes = valid_changes(given, begin, names, shows)
     refused = [repr(name[:30]) for name in given if name not in changes]
     if not refused:
         return changes, ""
     more = f" and {len(refused) - MOST_NAMES} more" if len(refused) > MOST_NAMES else ""
     shown = f"{', '.join(refused[:MOST_NAMES])}{more}"
-    return changes, f"The link's values for {shown} are not valid here: the form has its usual ones."
+    return changes, f"The form cannot take {shown} from the link: it keeps the usual values."
 
 
 def valid_changes(given: Changes, begin: Settings, names: Collection[str], shows: Shows) -> dict[str, Any]:
