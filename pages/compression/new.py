@@ -21,13 +21,15 @@ from pages.compression.fields import LABELS
 from pages.compression.scan import scan
 from pages.compression.steps import chosen_steps, fill_steps, preset_cards, preset_key, preset_name, steps_form
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
-from pages.shared.url import give, linked, not_in_link, one_of, set_address
+from pages.shared.url import give, linked, set_address
 from pages.shared.url_settings import PARAM as SET
 from pages.shared.url_settings import Changes, keep_settings, linked_settings
+from pages.shared.url_values import one_of
 
 TASKS = {"images": "Images", "text": "Text"}
 PARAM = "checkpoint"

@@ -17,7 +17,8 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import download, folded, show_figure
 from pages.shared.resources import dark, dataset, loaded, text_dataset
 from pages.shared.tables import csv_bytes
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 from pages.shared.warmup import warmup
 
 MOST_IMAGES = 500

@@ -27,6 +27,7 @@ from core.training.recipes import (
     fit_to_data,
     measured_result,
 )
+from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
@@ -39,7 +40,7 @@ from pages.shared.dataset_field import (
 )
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.text import size
-from pages.shared.url import give, not_in_link
+from pages.shared.url import give
 from pages.shared.url_select import url_select
 from pages.shared.url_settings import PARAM, Changes, keep_settings, linked_settings, to_text, valid_changes
 

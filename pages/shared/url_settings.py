@@ -11,7 +11,8 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.settings import Settings
 from core.common.values import read_json
-from pages.shared.url import linked, not_in_link, warn
+from pages.shared.copy_link import not_in_link
+from pages.shared.url import linked, warn
 
 PARAM = "set"
 MOST_CHARACTERS = 800

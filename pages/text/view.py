@@ -11,10 +11,11 @@ from core.common.errors import LabError
 from core.inference.generate import Character
 from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.copy_link import not_in_link
 from pages.shared.downloads import downloads
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, replaced_words, show_error
-from pages.shared.url import linked_flag, linked_fragment, not_in_link
+from pages.shared.url import linked_flag, linked_fragment
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works

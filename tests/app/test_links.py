@@ -14,7 +14,7 @@ from core.data.dataset import ImageDataset
 from core.regularization.store import STUDIES
 from pages.shared import uploads
 from pages.shared.upload_box import KEY
-from pages.shared.url import TEXT_CHARACTERS
+from pages.shared.url_values import TEXT_CHARACTERS
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import ship as ship_recipe
 from tests.app.conftest import (
