@@ -48,13 +48,15 @@ def linked_settings(
         st.session_state[f"{key}-problem"] = problem, None
         return begins, changes
 
-    before = st.session_state.get(key)
+    state = st.session_state
+    came, known = (state["visit"], state.get("entered", 0)), key in state
     changed = linked(PARAM, key, parse, (begins, {}), write=lambda held: to_text(held[1]), keep=keep)
-    held = st.session_state[key]
-    if changed or before not in (None, held):
-        fill(held[1])
-    elif held[0] != begins:  # chosen in the form, which says itself what it changes
-        st.session_state[key] = begins, {}
+    of, changes = state[key]
+    if of != begins:  # of what the form began with before
+        changes = {}
+    if changed or (known and state[f"{key}-came"] != came):
+        fill(changes)
+    state[key], state[f"{key}-came"] = (begins, changes), came
 
 
 def keep_settings(key: str, begins: str, changes: Changes) -> None:

@@ -348,6 +348,11 @@ def test_back_restores_settings_and_they_stay_on_their_page(open_page: Open) -> 
     assert "set" not in link(at), "another recipe has its own values"
     rerun(at.selectbox(key="recipe-simple_cnn").set_value("quick"))
     assert link(at)["set"] == '{"lr":0.5}'
+    rerun(at.selectbox(key="recipe-simple_cnn").set_value("default"))
+    del at.query_params["recipe"]  # Back to where nothing was changed yet
+    assert rerun(at).number_input(key=rate).value == usual
+    assert "set" not in link(at)
+    rerun(at.number_input(key=rate).set_value(0.5))
     rerun(at.segmented_control(key="view").set_value("Evaluate"))
     assert "set" not in link(at)
     follow(at, "text", view="Train")
