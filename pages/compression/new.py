@@ -65,6 +65,8 @@ def new_recipe_view() -> None:
             changed = changed_settings(config, begin)
             keep_settings(_set_key(task), begin.recipe, {name: changed[name] for name in NAMES if name in changed})
             st.markdown(cost_line(config))
+            if "steps" in changed:
+                st.caption("The steps differ from the preset's: see Customize.")
         except LabError as error:
             not_in_link("Settings that are not valid are not in the link: it has those before.")
             show_error(label_error(error, LABELS | ADVANCED))

@@ -162,6 +162,7 @@ def test_changed_steps_are_in_the_link(new: AppTest, open_page: Open, submitted:
     assert "not in the link" not in texts(new)
     stranger = open_page("compression", **link(new))
     assert not stranger.warning
+    assert "The steps differ from the preset's" in texts(stranger)
     assert link(stranger) == link(new)
     click(stranger, "start-recipe")
     config = RunStore().config(submitted[0])
