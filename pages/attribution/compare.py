@@ -13,7 +13,8 @@ from pages.attribution.query import ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.text import show_error
 from pages.shared.upload_box import example_row
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 CLASSES, CHECKPOINTS, EPOCHS = "Classes", "Checkpoints", "Epochs of a run"
 COMPARISONS = {CLASSES: compare_classes, CHECKPOINTS: compare_checkpoints, EPOCHS: compare_epochs}

@@ -19,8 +19,9 @@ from core.common.values import signed
 from pages.shared.elements import show_image
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, linked_flag, one_of
-from pages.shared.url import number as number_from_url
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import number as number_from_url
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from pages.attribution.query import AttributionQuery

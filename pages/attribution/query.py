@@ -18,7 +18,8 @@ from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, upload_box
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 from pages.shared.warmup import until_ready
 
 TARGET, BASELINE = "why-class", "why-baseline"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import streamlit as st
@@ -133,9 +134,14 @@ def _new(step: Step) -> Row:
     return Row(number, step)
 
 
+def fill_steps(task: str, steps: Iterable[Step]) -> None:
+    """Put steps into the form, before it is drawn."""
+    st.session_state[_rows_key(task)] = [_new(step) for step in steps]
+
+
 def _load(task: str, name: str) -> None:
     st.session_state[preset_key(task)] = name
-    st.session_state[_rows_key(task)] = [_new(step) for step in PRESETS[name].steps]
+    fill_steps(task, PRESETS[name].steps)
 
 
 def _add(task: str) -> None:

@@ -12,10 +12,11 @@ import streamlit as st
 from core.common.errors import LabError
 from core.data import dataset_title
 from core.jobs import Run
+from pages.shared.copy_link import not_in_link
 from pages.shared.run_controls import open_run
 from pages.shared.run_labels import STATUS, compares, done, state_words
 from pages.shared.text import NATS, VALIDATION_PLAIN, duration, shorten
-from pages.shared.url import linked, not_in_link
+from pages.shared.url import linked
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
 """What the download holds of every run's figures."""

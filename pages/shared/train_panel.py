@@ -25,7 +25,7 @@ from pages.shared.run_report import augmentation_words, interval_words, run_repo
 from pages.shared.tables import file_stem
 from pages.shared.text import NATS, VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
-from pages.shared.train_form import can_show, fill_form, form_query, labels, value_words
+from pages.shared.train_form import can_show, fill_folder, form_query, labels, value_words
 
 PARAM = "run"
 USES = {
@@ -145,8 +145,8 @@ def _buttons(run: Run) -> None:
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"
-    # The form is filled before this page, which may hold it too, is drawn.
-    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_form, args=(run.config,)):
+    # The folder is named before this page, which may hold the form too, is drawn.
+    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_folder, args=(run.config,)):
         switch_page(run.task, view="Train", **form_query(run.config))
 
 

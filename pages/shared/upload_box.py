@@ -12,13 +12,14 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
+from pages.shared.copy_link import PRIVATE, not_in_link
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.uploads import uploads
-from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
+from pages.shared.url import Texts, linked_together, write_url
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 CAMERA = "camera image"

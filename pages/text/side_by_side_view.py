@@ -12,6 +12,7 @@ from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked_flag
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.opening import Task, opening, wait_for_pytorch
@@ -74,7 +75,8 @@ def _settings() -> tuple[str, int | None, int | None, tuple[float, float]]:
             with st.container(horizontal=True, gap="small"):
                 length = st.number_input("Characters", step=100, key="pair-length", width=128, persist_state="session")
                 seed = st.number_input("Seed", step=1, key="pair-seed", width=128, persist_state="session")
-            st.toggle("Colour by surprise", value=True, key="pair-colour", persist_state="session")
+            linked_flag("colour", "pair-colour", True)
+            st.toggle("Colour by surprise", key="pair-colour", persist_state="session")
             other = temperature_slider("Second temperature", "pair-second-temperature", "second-temperature")
     return prompt, length, seed, (warm, other)
 
@@ -154,7 +156,7 @@ def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
             writing.prompt,
             list(writing.characters),
             busy=not done,
-            colour=st.session_state.get("pair-colour", True),
+            colour=st.session_state["pair-colour"],
             passages=passages,
         )
     if writing.error:
