@@ -55,7 +55,8 @@ def explanation_report(
         blocks += _evidence(asked, found, *scored)
     paper, address = method.paper
     settings = ", ".join(f"{name}={value}" for name, value in method.settings().items())
-    made = {"image": asked.image.title, "method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
+    made = {"image": asked.image.title, "square": str(asked.image.square or "")}
+    made |= {"method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
     made |= {"random seed": str(found.seed) if method.random else "", "paper": f"{paper}, {address}"}
     return Report(
         title=f"Why {asked.label}? {asked.reference.label}, {asked.image.title}",
@@ -78,6 +79,7 @@ def command_of(asked: AttributionQuery, found: Attribution) -> str:
         method=found.method.name,
         set=settings,
         target=None if asked.target == asked.predicted else asked.label,
+        square=asked.image.square,
         baseline=None if found.baseline == DEFAULT_BASELINE else found.baseline,
         seed=found.seed or None,
         output="map.png",

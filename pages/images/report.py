@@ -56,8 +56,8 @@ def answer_report(
                 alt="Most likely classes",
             ),
         ],
-        command=command_line("classify", "IMAGE.png", checkpoint=reference.name),
-        made={"image": image.title} | truth | made_here(reference),
+        command=command_line("classify", "IMAGE.png", checkpoint=reference.name, square=image.square),
+        made={"image": image.title, "square": str(image.square or "")} | truth | made_here(reference),
     )
 
 

@@ -18,8 +18,8 @@ from core.common.errors import LabError
 from pages.shared.registry import Page
 from pages.shared.text import escape_markdown
 
-PRIVATE = ("upload",)
-"""Parameters that are no part of a copied link: they name what this server keeps for a while."""
+PRIVATE = ("upload", "square")
+"""Parameters that are no part of a copied link: they name what this server keeps for a while, and a part of it."""
 TEXT_CHARACTERS = 500
 """Of a text in an address: servers and messengers cut longer addresses."""
 LATE_S = 1.0
