@@ -34,9 +34,10 @@ def with_square(image: InputImage) -> InputImage:
     state = st.session_state
     if linked("square", CHOSEN, _from_address, None, write=lambda square: square and str(square), of=image.token):
         _new_revision()
-    if (square := _sent(_revision(image))) is not None:
+    square, done = _sent(_revision(image)) or (state[CHOSEN], True)
+    if done:  # a drag is one step in the browser's history
         state[CHOSEN] = square
-    return replace(image, square=state[CHOSEN])
+    return replace(image, square=square)
 
 
 def show_input_image(image: InputImage, seen: DecodedUpload) -> None:
@@ -59,8 +60,14 @@ def show_input_image(image: InputImage, seen: DecodedUpload) -> None:
             )
             enlarged = f", enlarged from {cut}×{cut}" if cut < side else ""
             st.caption(f"What the model sees: {side}×{side} pixels{enlarged}")
-            if image.square:
-                st.button("Central square", key="central-square", icon=":material/crop_free:", on_click=_centre)
+            if image.token:
+                st.button(
+                    "Central square",
+                    key="central-square",
+                    icon=":material/crop_free:",
+                    on_click=_centre,
+                    disabled=image.square is None,
+                )
 
 
 def _draw(image: InputImage, seen: DecodedUpload) -> None:
@@ -76,14 +83,14 @@ def _draw(image: InputImage, seen: DecodedUpload) -> None:
     component(__file__)(key=KEY, data=data, on_square_change=lambda: None)
 
 
-def _sent(revision: str) -> Square | None:
-    """What the browser sent last of this revision; None where it sent nothing, or what came is no square."""
+def _sent(revision: str) -> tuple[Square, bool] | None:
+    """What the browser sent last of this revision, and whether the drag is over; None where it sent no square."""
     found = st.session_state.get(KEY)
     sent = found.get("square") if found is not None else None
     if not isinstance(sent, dict) or sent.get("revision") != revision or not isinstance(sent.get("square"), str):
         return None
     try:
-        return parse_square(sent["square"])
+        return parse_square(sent["square"]), sent.get("done") is True
     except LabError:
         return None
 

@@ -1,8 +1,10 @@
 // A photo and the square of it that the model sees. Lengths are in shorter sides of the photo.
 
 const EVERY_MS = 200;
+const UNHEARD_MS = 2000;
+const SETTLED_MS = 600;
 const STEP = 0.02;
-const LONGEST_REM = 20;
+const LONGEST_REM = 25;
 const HINT = "Drag the square or its corners. Keys: arrows move it, + and − size it.";
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SIZES = { "+": 1, "=": 1, "-": -1, "−": -1, _: -1 };
@@ -68,26 +70,42 @@ function words(state) {
   return [left / width, top / height, side].map((value) => Number(value.toFixed(3)));
 }
 
-function send(state) {
-  clearTimeout(state.timer);
-  state.timer = undefined;
+// done: the drag is over. Only then is the square a step in the browser's history.
+function send(state, done = false) {
+  forget(state);
   const text = words(state).join(",");
-  if (text === state.sent) return;
-  state.sent = text;
+  if (text === state.sent && done === state.done) return;
+  Object.assign(state, { sent: text, done });
   state.sentAt = performance.now();
-  state.set("square", { revision: state.revision, square: text });
+  state.next = state.sentAt + UNHEARD_MS;
+  state.set("square", { revision: state.revision, square: text, done });
+}
+
+function forget(state) {
+  clearTimeout(state.timer);
+  clearTimeout(state.settling);
+  state.timer = state.settling = undefined;
 }
 
 function sendSoon(state) {
-  const wait = (state.sentAt ?? -EVERY_MS) + EVERY_MS - performance.now();
+  clearTimeout(state.timer);
+  const wait = (state.next ?? 0) - performance.now();
   if (wait <= 0) send(state);
-  else state.timer ??= setTimeout(() => send(state), wait);
+  else state.timer = setTimeout(() => send(state), wait);
+}
+
+// The page answers after it drew this square. Sent any sooner, the next one would cut each answer short on a busy machine.
+function heard(state) {
+  const now = performance.now();
+  state.next = Math.max(state.sentAt + EVERY_MS, now + (now - state.sentAt));
+  state.sentAt = undefined;
+  if (state.timer) sendSoon(state);
 }
 
 function listen(state) {
   const { photo, box, status } = state;
   const at = (event) => {
-    const area = photo.getBoundingClientRect();
+    const { area } = state.drag; // as it was at first: an answer above the photo may move it meanwhile
     const { width } = frame(state);
     return [(width * (event.clientX - area.left)) / area.width, (width * (event.clientY - area.top)) / area.width];
   };
@@ -97,10 +115,11 @@ function listen(state) {
     photo.setPointerCapture(event.pointerId);
     box.focus({ preventScroll: true });
     status.textContent = HINT;
+    state.drag = { pointer: event.pointerId, area: photo.getBoundingClientRect() };
     const [x, y] = at(event);
     const { left, top, side } = state.square;
     const corner = event.target.dataset;
-    state.drag = { pointer: event.pointerId, x: x - left, y: y - top };
+    Object.assign(state.drag, { x: x - left, y: y - top });
     if (corner.x !== undefined) {
       const [right, down] = [Number(corner.x), Number(corner.y)];
       // The opposite corner stays; what is between the pointer and this one stays, too.
@@ -132,10 +151,13 @@ function listen(state) {
     photo.addEventListener(name, (event) => {
       if (event.pointerId !== state.drag?.pointer) return;
       state.drag = null;
-      send(state);
+      send(state, true);
     });
   }
-  box.addEventListener("blur", () => { status.textContent = HINT; });
+  box.addEventListener("blur", () => {
+    status.textContent = HINT;
+    if (state.settling) send(state, true);
+  });
   box.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || state.drag) return;
     const [right, down] = MOVES[event.key] ?? [0, 0];
@@ -150,6 +172,8 @@ function listen(state) {
     const [x, y, share] = words(state).map((value) => `${Math.round(100 * value)}%`);
     status.textContent = `${x} from the left, ${y} from the top, ${share} of the shorter side.`;
     sendSoon(state);
+    clearTimeout(state.settling);
+    state.settling = setTimeout(() => send(state, true), SETTLED_MS);
   });
 }
 
@@ -175,9 +199,9 @@ export default function (component) {
   if (state.revision !== data.revision) {
     state.revision = data.revision;
     state.drag = null;
-    clearTimeout(state.timer);
-    state.timer = undefined;
+    forget(state);
     read(state, data.square);
-    state.sent = words(state).join(",");
-  }
+    Object.assign(state, { sent: words(state).join(","), done: true });
+    state.next = state.sentAt = undefined;
+  } else if (state.sentAt && data.square === state.sent) heard(state);
 }
