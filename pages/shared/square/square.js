@@ -5,7 +5,8 @@ const UNHEARD_MS = 2000;
 const SETTLED_MS = 600;
 const STEP = 0.02;
 const LONGEST_REM = 25;
-const HINT = "Drag the square or its corners. Keys: arrows move it, + and − size it.";
+const KEYS = matchMedia("(hover: none)").matches ? "" : " Keys: arrows move it, + and − size it.";
+const HINT = `Drag the square or its corners.${KEYS}`;
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const SIZES = { "+": 1, "=": 1, "-": -1, "−": -1, _: -1 };
 
@@ -113,7 +114,7 @@ function listen(state) {
     if (event.button !== 0 || state.drag) return;
     event.preventDefault();
     photo.setPointerCapture(event.pointerId);
-    box.focus({ preventScroll: true });
+    box.focus({ preventScroll: true, focusVisible: false });
     status.textContent = HINT;
     state.drag = { pointer: event.pointerId, area: photo.getBoundingClientRect() };
     const [x, y] = at(event);
