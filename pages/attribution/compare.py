@@ -35,7 +35,7 @@ def compare_view() -> None:
     with controls:
         reference = ask_checkpoint()
         asked = ask(reference=reference, target=by != CLASSES) if reference else None
-        if asked:
+        if asked and not asked.image.token:
             input_image(asked, label=True)
     with answer:
         try:

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-PRIVATE = ("upload",)
-"""Parameters that are no part of a copied link: they name what this server keeps for a while."""
+PRIVATE = ("upload", "square")
+"""Parameters that are no part of a copied link: they name what this server keeps for a while, and a part of it."""
 
 
 def not_in_link(sentence: str) -> None:
