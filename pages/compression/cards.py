@@ -89,6 +89,7 @@ def _card(made: ResultFiles, item: Measurement, roles: list[str], key: str) -> N
             page_link("text", "Write", icon=":material/edit:", view="Write", checkpoint=reference.name)
             return
         page_link("images", "Classify", view="Classify", checkpoint=reference.name)
+        page_link("attribution", "Explain", view="Explain", checkpoint=reference.name)
 
 
 def preset_of(item: Measurement) -> str:
