@@ -9,18 +9,18 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
 from core.attribution.figures import overlay_png, score_bar
-from core.attribution.method import Method
 from core.attribution.methods.registry import QUICK
 from core.common.errors import LabError
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.report import explanation_report
 from pages.attribution.scores import over_many_images
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
+from pages.shared.maps import colour_words
 from pages.shared.report import report_button
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
@@ -92,11 +92,6 @@ def show_answer(asked: AttributionQuery) -> None:
 def answer_words(asked: AttributionQuery, best: Best) -> str:
     """What may be concluded from the best map, in Markdown."""
     return conclusion(asked, best.found, best.verdict, best_of=best.tried)
-
-
-def colour_words(name: str, method: Method) -> str:
-    """What the colours of a map say, in Markdown. name: of the class."""
-    return " · ".join(f":{colour}[■] {words}" for colour, words in colour_meanings(name, method).items())
 
 
 def _large(asked: AttributionQuery, best: Best) -> None:

@@ -25,7 +25,8 @@ from pages.attribution.slow import INLINE_S, about, background, seconds
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution

@@ -28,7 +28,8 @@ from pages.attribution.compare_cards import (
 from pages.attribution.maps import Display, number
 from pages.attribution.query import AttributionQuery
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, several_of, write_several
+from pages.shared.url import linked
+from pages.shared.url_values import several_of, write_several
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution

@@ -29,7 +29,8 @@ from pages.shared.elements import show_figure, show_image
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 SIDE_PX = 96
 """Three maps fit beside each other on a phone."""

@@ -19,8 +19,9 @@ from core.common.values import signed
 from pages.shared.elements import show_image
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, linked_flag, one_of
-from pages.shared.url import number as number_from_url
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import number as number_from_url
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from pages.attribution.query import AttributionQuery
@@ -131,16 +132,6 @@ def map_words(method: Method) -> tuple[str, str]:
     if method.signed or method.family == "activation":
         return "speaks against", "supports"
     return "", "reacts most"
-
-
-def colour_meanings(name: str, method: Method) -> dict[str, str]:
-    """Colour -> what it says on a map of this method, in Markdown. name: of the class."""
-    label = escape_markdown(name)
-    if method.signed and method.is_gradient:
-        return {"blue": f"brighter raises {label}", "orange": "brighter lowers it"}
-    if method.signed:
-        return {"blue": f"supports {label}", "orange": "speaks against it"}
-    return {"green": f"supports {label}" if method.family == "activation" else f"{label} reacts most here"}
 
 
 def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:

@@ -13,8 +13,9 @@ from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, Display, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
 from pages.attribution.query import AttributionQuery
+from pages.shared.maps import colour_meanings
 from pages.shared.report import image_file, made_here
 from pages.shared.text import escape_markdown
 
@@ -56,7 +57,8 @@ def explanation_report(
     name, save = image_file(asked.image)
     paper, address = method.paper
     settings = ", ".join(f"{name}={value}" for name, value in method.settings().items())
-    made = {"image": asked.image.title, "method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
+    made = {"image": asked.image.title, "square": str(asked.image.square or "")}
+    made |= {"method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
     made |= {"random seed": str(found.seed) if method.random else "", "paper": f"{paper}, {address}"}
     return Report(
         title=f"Why {asked.label}? {asked.reference.label}, {asked.image.title}",
@@ -79,6 +81,7 @@ def command_of(asked: AttributionQuery, found: Attribution, image: str) -> str:
         method=found.method.name,
         set=settings,
         target=None if asked.target == asked.predicted else asked.label,
+        square=asked.image.square,
         baseline=None if found.baseline == DEFAULT_BASELINE else found.baseline,
         seed=found.seed or None,
         output="map.png",

@@ -12,11 +12,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile as StreamlitFil
 
 from core.common.errors import LabError
 from core.common.progress import Progress
-from core.data import canonical_name
+from core.data import FOLDER_PREFIX, canonical_name
 from core.data.image_uploads import MAX_FILES, MAX_TOTAL_BYTES, StoredFolder, UploadedFile, store_files, store_zip
 from pages.datasets.detail import detail
 from pages.shared import tasks
-from pages.shared.dataset_field import folder_field, folder_name, folders_allowed
+from pages.shared.dataset_field import allowed_name, folder_field, folders_allowed
 from pages.shared.text import show_error
 
 NUMBER = "photos-number"
@@ -112,7 +112,7 @@ def _local() -> None:
     if not path:
         return
     try:
-        name = canonical_name(folder_name(path))
+        name = canonical_name(allowed_name(f"{FOLDER_PREFIX}{path}"))
     except LabError as error:
         show_error(error)
         return

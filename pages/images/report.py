@@ -58,8 +58,8 @@ def answer_report(
             ),
             *save,
         ],
-        command=command_line("classify", name, checkpoint=reference.name),
-        made={"image": image.title} | truth | made_here(reference),
+        command=command_line("classify", name, checkpoint=reference.name, square=image.square),
+        made={"image": image.title, "square": str(image.square or "")} | truth | made_here(reference),
     )
 
 

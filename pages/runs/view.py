@@ -22,7 +22,8 @@ from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, linked_flag, one_of
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import one_of
 
 SETTING = "**Setting**"
 """Heading above the fields. No run can have it: its name is no Markdown."""

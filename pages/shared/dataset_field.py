@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored_folders, stored_texts
+from core.data.image_uploads import folder as image_folder
 from pages.shared.resources import text_dataset
 from pages.shared.url_select import url_select
 
@@ -95,16 +96,19 @@ def folders_allowed() -> bool:
     return st.get_option("server.address") in ("localhost", "127.0.0.1", "::1")
 
 
-def folder_name(path: str) -> str:
-    """The name of the dataset in a folder that somebody typed. Raises LabError where this server does not give it away."""
+def allowed_name(name: str) -> str:
+    """A dataset's name as it is. Raises LabError for a folder or file that somebody typed and this server does not give away."""
+    path = name.removeprefix(FOLDER_PREFIX)
+    if path == name or folders_allowed():
+        return name
     roots = [part for part in os.environ.get("LAB_FOLDERS", "").split(os.pathsep) if part]
     whole = os.path.realpath(os.path.expanduser(path))
-    inside = any(Path(whole).is_relative_to(os.path.realpath(os.path.expanduser(root))) for root in roots)
-    if not inside and not folders_allowed():
+    own = str(image_folder())
+    if not any(Path(whole).is_relative_to(os.path.realpath(os.path.expanduser(root))) for root in (*roots, own)):
         raise LabError(
             "This server is open to others, so it reads only folders below those in LAB_FOLDERS: upload your photos instead."
         )
-    return f"{FOLDER_PREFIX}{path}"
+    return name
 
 
 def folder_field() -> str:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from core.checkpoints.store import Checkpoint, CheckpointRef, version_words
 from core.common.report import Block, File, Report
+from pages.shared.copy_link import shared_address
 from pages.shared.elements import download
 from pages.shared.tables import file_stem
 from pages.shared.upload_box import InputImage
-from pages.shared.url import shared_address
 
 
 def report_button(build: Callable[[], Report], name: str, *, key: str) -> None:

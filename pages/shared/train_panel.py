@@ -23,9 +23,9 @@ from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
 from pages.shared.run_report import augmentation_words, interval_words, run_report
 from pages.shared.tables import file_stem
-from pages.shared.text import VALIDATION_PLAIN, escape_markdown
+from pages.shared.text import NATS, VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
-from pages.shared.train_form import can_show, fill_form, form_query, labels, value_words
+from pages.shared.train_form import can_show, fill_folder, form_query, labels, value_words
 
 PARAM = "run"
 USES = {
@@ -64,7 +64,9 @@ def train_panel(run: Run) -> None:
 
 
 def _message(run: Run) -> str:
-    """What it says; after a failure with the recipe's value for the setting that this is about."""
+    """What it says beside its answer; after a failure with the recipe's value for the setting that this is about."""
+    if run.status == "finished" and answer_words(run):
+        return f"{run.message.partition('; ')[0].rstrip('.')}."  # why it ended; the figure behind it stands above all
     recipe = RECIPES.get(run.facts.model, {}).get(run.facts.recipe)
     if run.status != "failed" or recipe is None:
         return run.message
@@ -143,8 +145,8 @@ def _buttons(run: Run) -> None:
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"
-    # The form is filled before this page, which may hold it too, is drawn.
-    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_form, args=(run.config,)):
+    # The folder is named before this page, which may hold the form too, is drawn.
+    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_folder, args=(run.config,)):
         switch_page(run.task, view="Train", **form_query(run.config))
 
 
@@ -186,7 +188,7 @@ def _figures(run: Run, rows: list[dict]) -> None:
         for label, value, meaning in (
             ("Best validation", _percent(run.figure("best_val_accuracy")), VALIDATION_PLAIN),
             ("Last validation", _percent(run.figure("last_val_accuracy")), VALIDATION_PLAIN),
-            ("Train loss (nats)", loss, None),
+            ("Train loss (nats)", loss, NATS),
             ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
         ):
             st.metric(label, value, help=meaning, width=METRIC_PX)

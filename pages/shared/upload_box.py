@@ -12,13 +12,16 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
+from core.data.square import Square
+from pages.shared.copy_link import PRIVATE, not_in_link
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
+from pages.shared.square import with_square
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.uploads import uploads
-from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
+from pages.shared.url import Texts, linked_together, write_url
 
 TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 CAMERA = "camera image"
@@ -46,6 +49,8 @@ class InputImage:
     """Which of the drawn examples it is."""
     token: str = ""
     """Of an upload, as `uploads` keeps it."""
+    square: Square | None = None
+    """What of an upload the model sees; None for the central square."""
 
     @property
     def file(self) -> bool:
@@ -57,7 +62,7 @@ class InputImage:
         if self.example:
             return {"example": self.example}
         if self.token:
-            return {"upload": self.token}
+            return {"upload": self.token} | ({"square": str(self.square)} if self.square else {})
         return {"image": str(self.number)} if self.number is not None and self.dataset == name else {}
 
 
@@ -104,7 +109,7 @@ def upload_box(data: DatasetCard) -> InputImage | None:
             if image.token
             else "This image is not in the link: it is from the test set of another checkpoint."
         )
-    return image
+    return with_square(image) if image else None
 
 
 def show_input(image: InputImage | None) -> None:

@@ -15,19 +15,12 @@ from core.language import hidden_state
 from core.language.figures import SPELLED_OUT, hidden_heatmap, unit_over_text
 from core.language.hidden_state import Follower, HiddenStates
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.text import replaced_words, show_error
-from pages.shared.url import (
-    TEXT_CHARACTERS,
-    linked,
-    linked_flag,
-    linked_fragment,
-    not_in_link,
-    one_of,
-    short_text,
-    write_short_text,
-)
+from pages.shared.url import linked, linked_flag, linked_fragment
+from pages.shared.url_values import TEXT_CHARACTERS, one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
 from pages.text.hidden_state_help import EXAMPLE, how_it_works
 from pages.text.hidden_state_reach import as_csv, fresh_network, reach, states_of

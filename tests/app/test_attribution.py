@@ -20,7 +20,7 @@ from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint
 from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.models import build_model
-from pages.attribution.answer import Best, answer_words, colour_words
+from pages.attribution.answer import Best, answer_words
 from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL
 from pages.attribution.maps import BLANK, CONTROL_TITLES, signed_number
@@ -28,6 +28,7 @@ from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
 from pages.shared.examples import examples
 from pages.shared.image_view import look
+from pages.shared.maps import colour_words
 from pages.shared.upload_box import InputImage
 from tests.app.conftest import (
     HOSTILE,

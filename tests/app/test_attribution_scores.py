@@ -26,7 +26,7 @@ from pages.attribution.scores import csv_row, headline
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, chart, random_image, read, sources, texts
+from tests.app.conftest import HOSTILE, Open, chart, random_image, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -88,13 +88,12 @@ def test_methods_stand_in_three_groups_and_the_table_has_the_figures(
     best = float(report.column("grad_cam", "score").mean())
     said = "2 of 3 methods beat every control; Grad-CAM scores highest"
     assert f"### On 12 test images, {said} (+{best:.2f})" in texts(at)
-    texts_of = [read(column.markdown[0].value) for column in at.columns if column.markdown]
-    groups = [text.replace("\N{NON-BREAKING HYPHEN}", "-") for text in texts_of]
-    names = [
-        [title for title in ("Grad-CAM", "Integrated Gradients", "Saliency") if title in group] for group in groups[-3:]
-    ]
-    assert names == [["Grad-CAM", "Integrated Gradients"], [], ["Saliency"]]
-    assert "no better than edges:*  \nSaliency +0.10" in groups[-1]
+    groups = {trace["name"]: trace["y"] for trace in chart(at, 0)["data"]}
+    assert groups.pop("control")
+    assert groups == {
+        "better than every control": ["Grad-CAM", "Integrated Gradients"],
+        "worse than a control": ["Saliency"],
+    }
     rows = first_table(at) | first_table(at, 1)
     names = [name.strip("*").replace("\N{NON-BREAKING HYPHEN}", "-") for name in rows["Method"]]
     assert names == [

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.common.errors import LabError
 from core.data import stored_folders
 from pages.shared import tasks
-from pages.shared.dataset_field import folder_name
+from pages.shared.dataset_field import allowed_name
 from tests.app.conftest import HOSTILE, Open, click, follow, rerun, sources, texts, wait_for
 
 
@@ -135,9 +135,10 @@ def test_a_server_open_to_others_reads_only_the_folders_it_was_given(
     (tmp_path / "given" / "deep").mkdir(parents=True)
     (tmp_path / "given" / "way-out").symlink_to(tmp_path)
     monkeypatch.setenv("LAB_FOLDERS", f"/nowhere:{tmp_path / 'given'}")
-    assert folder_name(str(tmp_path / "given" / "deep")) == f"folder:{tmp_path / 'given' / 'deep'}"
+    assert allowed_name(f"folder:{tmp_path / 'given' / 'deep'}") == f"folder:{tmp_path / 'given' / 'deep'}"
+    assert allowed_name("cifar10") == "cifar10"
     for path in (tmp_path, tmp_path / "given" / ".." / "other", tmp_path / "given" / "way-out", Path("/etc")):
         with pytest.raises(LabError, match="LAB_FOLDERS"):
-            folder_name(str(path))
+            allowed_name(f"folder:{path}")
     options["server.address"] = "localhost"
-    assert folder_name("/etc") == "folder:/etc"
+    assert allowed_name("folder:/etc") == "folder:/etc"
