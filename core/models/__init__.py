@@ -67,6 +67,16 @@ MODELS: dict[str, ModelEntry] = {
         build="resnet18",
         parameters=11_173_962,
     ),
+    "efficientnet_lite0": ModelEntry(
+        title="EfficientNet-Lite0",
+        task="images",
+        description="Starts from ImageNet weights: a few hundred photos are enough for a new classifier.",
+        source="Tan & Le, arXiv:1905.11946; Lite variant of the TensorFlow team, 2020",
+        module="core.models.efficientnet_lite",
+        config="EfficientNetLiteConfig",
+        build="EfficientNetLite",
+        parameters=3_383_818,
+    ),
     "char_lstm": ModelEntry(
         title="LSTM",
         task="text",
@@ -130,6 +140,13 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
 
         make_hook_safe(model)
     return model
+
+
+def head_name(model: nn.Module) -> str:
+    """Name of the layer that gives the logits: the network's last linear layer."""
+    from torch import nn
+
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
 def clone_model(model: nn.Module) -> Any:

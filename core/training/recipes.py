@@ -60,6 +60,22 @@ _RESNET18 = TrainConfig(
     tta="flip",
 )
 
+# On features that do not change, so a head is a convex problem: as many passes suffice for any number of images.
+_HEAD = TrainConfig(
+    model="efficientnet_lite0",
+    init_from="efficientnet_lite0",
+    train_layers="head",
+    model_config={"upscale_to": 160},
+    epochs=30,
+    batch_size=32,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    eval_every=3,
+    keep="last",
+)
+
 # Text. The published tricks at this size: dropout between layers, an open forget gate, gradients clipped to norm 1, and a
 # learning rate that falls to 0 in a straight line.
 _LSTM = TrainConfig(
@@ -139,6 +155,7 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+    "efficientnet_lite0": {"default": _HEAD},
     "char_lstm": {
         "default": _LSTM,
         "quick": _QUICK_LSTM,
@@ -201,6 +218,8 @@ def fit_to_data(recipe: TrainConfig, examples: int) -> TrainConfig:
     steps on a small dataset, which learns nothing, and hours on a large one. At least 1 epoch, so that everything is seen
     once, and at most MOST_EPOCHS; evaluations become as rare as epochs become short, or each would cost more than its steps.
     """
+    if recipe.train_layers == "head":
+        return recipe
     own = sum(DATASETS[recipe.dataset].sizes()[part] for part in recipe.train_on.split("+"))
     wanted = recipe.epochs * _steps_per_epoch(recipe, own)
     epochs = min(max(wanted / _steps_per_epoch(recipe, examples), 1.0), float(MOST_EPOCHS))
