@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LAYERS = "changed_layers"
 """Key of a model's settings that holds what was changed of the network after it was designed."""
+PIXELS_AT_ONCE = 32 * 224 * 224
 TtaLevel = Literal["none", "flip", "flip+shift"]
 TTA_LEVELS = get_args(TtaLevel)
 """Test-time augmentations, see core.models.tta."""
@@ -147,6 +149,13 @@ def head_name(model: nn.Module) -> str:
     from torch import nn
 
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def images_at_once(config: Mapping[str, Any], most: int) -> int:
+    """How many images to send through a network of these settings together, at most `most`: fewer where it sees them large,
+    which bounds memory at about 1 GB."""
+    side = max(config.get("image_size", 32), config.get("upscale_to", 0))
+    return max(1, min(most, PIXELS_AT_ONCE // side**2))
 
 
 def clone_model(model: nn.Module) -> Any:

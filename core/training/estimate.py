@@ -19,10 +19,15 @@ SCALED = {
     "simple_cnn": (3.9e6, 0.35),
     "fast_resnet": (118e6, 0.75),
     "resnet18": (556e6, 0.6),
+    "efficientnet_lite0": (8.3e6, 0.15),
 }
+HEAD_SPEED = 20_000
+"""Examples per second that a head alone is trained on, a batch of 32 at a time."""
 CORE_FLOPS = 100e9
 DROPS = ("dropout", "spatial_dropout", "stochastic_depth")
 """Settings of those models that hardly change their speed."""
+RESIZES = "upscale_to"
+"""A setting whose effect on the speed is known."""
 AUTO_AUGMENT_SECONDS = 150e-6
 """What auto-augment adds to each image: 144 µs were measured here, on one core."""
 TEXT_SHARE = 0.5
@@ -46,8 +51,11 @@ def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> f
     speed = known_speed(config, device)
     if speed is None:
         return None
-    examples = min(train_examples, config.train_images or train_examples) * config.epochs
-    return START_SECONDS + examples / speed
+    images = min(train_examples, config.train_images or train_examples)
+    if config.train_layers == "head":  # the body computes all images once, forward only
+        forward = guessed_speed(config.replace(train_layers="all"), device)
+        return START_SECONDS + images / (3 * forward) + images * config.epochs / speed if forward else None
+    return START_SECONDS + images * config.epochs / speed
 
 
 def known_speed(config: TrainConfig, device: str) -> float | None:
@@ -68,10 +76,13 @@ def guessed_speed(config: TrainConfig, device: str) -> float | None:
 
     if device.split(":")[0] != "cpu":
         return None
+    if config.train_layers == "head":
+        return HEAD_SPEED
     if config.model.startswith("char_"):
         multiply_adds, share = _of_a_character(config), TEXT_SHARE
-    elif config.model in SCALED and not _sizes(config):
+    elif config.model in SCALED and not set(_sizes(config)) - {RESIZES}:
         multiply_adds, share = SCALED[config.model]
+        multiply_adds *= max(1.0, config.model_settings.get(RESIZES, 0) / 32) ** 2
     else:
         return None
     # Forward and backward together cost three forward passes, at two operations per multiply-add.
@@ -111,7 +122,8 @@ def _key(config: TrainConfig, device: str) -> str:
     sizes = _sizes(config)
     settings = json.dumps(sizes, sort_keys=True) if sizes else ""
     augmented = "" if config.auto_augment == "none" else config.auto_augment
-    return " ".join(part for part in (device, config.model, settings, augmented) if part)
+    head = "head" if config.train_layers == "head" else ""
+    return " ".join(part for part in (device, config.model, settings, augmented, head) if part)
 
 
 def _sizes(config: TrainConfig) -> dict[str, Any]:

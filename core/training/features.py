@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +17,9 @@ from torch import Tensor, nn
 from core.common.paths import ensure_folder, lab_home
 from core.common.progress import Progress
 from core.data.storage import readable_disk_errors
-from core.models import clone_model, head_name
+from core.models import clone_model, head_name, images_at_once
 from core.training.batches import DeviceImages
 
-PIXELS_AT_ONCE = 32 * 224 * 224
-"""Of all images of a batch, as the network sees them: bounds memory at about 1 GB for EfficientNet-Lite0."""
 MOST_AT_ONCE = 500
 KEPT_FILES = 12
 """Older files of features are removed."""
@@ -36,21 +36,21 @@ def features_of(
     body: nn.Module,
     data: DeviceImages,
     *,
-    side: int,
+    settings: Mapping[str, Any],
     amp: torch.autocast,
     words: str,
     on_progress: Progress | None = None,
 ) -> Tensor:
     """Features (N, F) float32 on the CPU, of all images in order; from disk where they were computed before.
 
-    side: height and width at which the network sees the images. A callback that raises ends the work, and nothing is kept.
+    settings: of the network. A callback that raises ends the work, and nothing is kept.
     """
-    path = lab_home() / "features" / f"{_key(body, data, side)}.npy"
+    path = lab_home() / "features" / f"{_key(body, data, settings)}.npy"
     kept = _read(path, len(data))
     if kept is not None:
         return kept
     with readable_disk_errors(path.parent):
-        _write(path, body, data, max(1, min(PIXELS_AT_ONCE // side**2, MOST_AT_ONCE)), amp, words, on_progress)
+        _write(path, body, data, images_at_once(settings, MOST_AT_ONCE), amp, words, on_progress)
         for old in sorted(path.parent.glob("*.npy"), key=lambda item: -item.stat().st_mtime)[KEPT_FILES:]:
             old.unlink(missing_ok=True)
     kept = _read(path, len(data))
@@ -103,7 +103,7 @@ def _read(path: Path, rows: int) -> Tensor | None:
     return torch.from_numpy(found) if found.ndim == 2 and len(found) == rows and found.dtype == np.float32 else None
 
 
-def _key(body: nn.Module, data: DeviceImages, side: int) -> str:
+def _key(body: nn.Module, data: DeviceImages, settings: Mapping[str, Any]) -> str:
     """Of all that features depend on: weights, pixels, their normalisation and size, and the arithmetic."""
     digest = hashlib.sha256()
     for name, tensor in body.state_dict().items():
@@ -111,5 +111,6 @@ def _key(body: nn.Module, data: DeviceImages, side: int) -> str:
         digest.update(tensor.cpu().contiguous().numpy().data)
     digest.update(data.images.cpu().numpy().data)
     arithmetic = f"{data.dtype} {data.images.device.type}"
-    digest.update(f"{data.scale.tolist()} {data.shift.tolist()} {side} {arithmetic}\n".encode())
+    sizes = f"{data.images.shape[1]} {settings.get('upscale_to', 0)}"
+    digest.update(f"{data.scale.tolist()} {data.shift.tolist()} {sizes} {arithmetic}\n".encode())
     return digest.hexdigest()

@@ -33,7 +33,7 @@ class HeadTask(ImageTask):
     def extract(self, model: nn.Module, on_progress: Progress | None = None) -> None:
         """Compute the features of all images with the network as it is. Before anything else is asked of the task."""
         self.head = head_name(model)
-        body, side = body_of(model), max(self.model_config["image_size"], self.model_config.get("upscale_to", 0))
+        body = body_of(model)
         splits = {self.train_data: "training", self.validation_data: "validation"}
         if self.probe_data is not None:
             splits.setdefault(self.probe_data, "probe")
@@ -41,7 +41,7 @@ class HeadTask(ImageTask):
             data: features_of(
                 body,
                 data,
-                side=side,
+                settings=self.model_config,
                 amp=self.amp,
                 words=f"computing features of the {which} images",
                 on_progress=on_progress,

@@ -6,6 +6,7 @@ torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and 
 
 from __future__ import annotations
 
+from core.checkpoints.store import Card
 from core.common.errors import LabError
 from core.data import DATASETS
 from core.models import MODELS
@@ -155,7 +156,12 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
-    "efficientnet_lite0": {"default": _HEAD},
+    "efficientnet_lite0": {
+        "default": _HEAD,
+        "fine-tuning": _HEAD.replace(
+            recipe="fine-tuning", train_layers="all", epochs=10, flip="random", crop_padding=2, eval_every=1
+        ),
+    },
     "char_lstm": {
         "default": _LSTM,
         "quick": _QUICK_LSTM,
@@ -180,6 +186,37 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
 }
+
+LONGER_RATE = 0.25
+"""Share of its learning rates that a finished run goes on with: it ended at a rate near 0, and the first one would undo it."""
+
+
+def recipe_from(card: Card, name: str, dataset: str, train_layers: str = "all") -> TrainConfig:
+    """How a run goes on from the checkpoint `name` with that card.
+
+    On the same dataset as that was trained, at a lower rate; else by its model's recipe, the body at a tenth of the head's rate.
+    The learning rate only falls, without a warm-up. Raises LabError for an unknown model.
+    """
+    start = {"model": card.model, "init_from": name, "dataset": dataset}
+    if train_layers == "head":
+        settings = _HEAD.model_settings if card.model == _HEAD.model else {}
+        return _HEAD.replace(**start, recipe="head", model_config=settings)
+    fine_tuning = {"recipe": "fine-tuning", "model_config": {}, "schedule": "cosine", "warmup": 0.0}
+    own = _own_recipe(card) if dataset == card.dataset.name else None
+    recipe = own or RECIPES.get(card.model, {}).get("fine-tuning") or get_recipe(card.model, "default")
+    if own or card.task == "text":
+        fine_tuning |= {key: getattr(recipe, key) * LONGER_RATE for key in ("lr", "bias_lr", "head_lr")}
+        fine_tuning |= {"body_lr_factor": 1.0}
+    return recipe.replace(**start | fine_tuning, device="auto", precision="auto", compile=False)
+
+
+def _own_recipe(card: Card) -> TrainConfig | None:
+    """How the network was trained; None where its card does not say it."""
+    try:
+        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
+    except LabError:
+        return None
+
 
 MEASURED: dict[tuple[str, str], str] = {
     ("simple_cnn", "default"): "81.45 ± 0.26% on an image and its mirror image, 79.77 ± 0.34% alone (seeds 0 to 2).",

@@ -24,8 +24,8 @@ from core.models import LAYERS, MODELS, build_model, full_config, head_name
 from core.training.config import TrainConfig
 from core.training.head_task import HeadTask
 from core.training.image_task import ImageTask
-from core.training.initial import copy_weights, inherit, load_parent
 from core.training.optimizers import Average, build_optimizers
+from core.training.parent import copy_weights, inherit, load_parent
 from core.training.task import Batch, Task
 from core.training.text_task import TextTask
 

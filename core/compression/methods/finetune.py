@@ -19,7 +19,8 @@ from core.compression.methods.distill import SoftImageTask, SoftTextTask, Teachi
 from core.compression.methods.pruning import apply_masks, cubic_amount, magnitude_masks, masks_of
 from core.compression.methods.quant_aware import FakeQuantize
 from core.compression.steps import Distill, FineTuningStep, LotteryTicket, PruneGradually, TrainingStep, TrainQuantized
-from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard
+from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard, TextDataset
+from core.data.text import extend_vocabulary
 from core.models import LAYERS, build_model, full_config
 from core.training.config import TrainConfig
 from core.training.recipes import get_recipe
@@ -48,6 +49,8 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         "early_stopping": 0,
         "precision": "auto",  # what suited the machine of the original's training may not suit this one
         "compile": False,
+        "init_from": "",  # the session gives it the checkpoint's weights
+        "train_layers": "all",
         "eval_every": max(0.25, step.epochs / 6),
     }
     if isinstance(step, Distill):
@@ -87,9 +90,10 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
         if (new.classes, new.image_size) == (old.classes, old.image_size):
             return dataclasses.replace(dataset, card=dataclasses.replace(new, mean=old.mean, std=old.std))
         what = "classes or the size of images"
-    elif isinstance(new, TextCard) and isinstance(old, TextCard):
-        if new.vocabulary == old.vocabulary:
-            return dataset
+    elif isinstance(dataset, TextDataset) and isinstance(old, TextCard):
+        new = dataset.card
+        if set(new.vocabulary) <= set(old.vocabulary):
+            return extend_vocabulary(dataset, old.vocabulary)
         what = "characters"
     else:
         what = "kind of data"
@@ -101,15 +105,16 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
 def _own_recipe(card: Card) -> TrainConfig | None:
     """How the network was trained; None where its card does not say it."""
     try:
-        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
+        own = TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
     except (TypeError, ValueError, AttributeError):
         return None
+    return own if own and own.train_layers == "all" else None  # what trains a head would tear the other layers apart
 
 
 def _first_recipe(card: Card) -> TrainConfig:
     """How a network was trained from its first weights. Raises LabError where its card does not say it."""
     recipe = _own_recipe(card)
-    if recipe is None or recipe.recipe == TUNING or card.model_config.get(LAYERS):
+    if recipe is None or recipe.init_from or recipe.recipe == TUNING or card.model_config.get(LAYERS):
         raise LabError(
             f"The first weights of {card.title[:100]} are not known from its card, so it cannot be trained again from its "
             "beginning: choose Fine-tune."
