@@ -145,3 +145,10 @@ def extend_vocabulary(dataset: TextDataset, vocabulary: str) -> TextDataset:
         validation=encode(validation, whole),
         unknown={character: count for character, count in dataset.unknown.items() if character not in whole},
     )
+
+
+def with_vocabulary(dataset: TextDataset, vocabulary: str) -> TextDataset | None:
+    """The same text in the tokens of a network that knows `vocabulary`; None where it does not know all its characters."""
+    if set(dataset.card.vocabulary) <= set(vocabulary):
+        return extend_vocabulary(dataset, vocabulary)
+    return None

@@ -67,8 +67,9 @@ def _start_recipe(model: str, recipe: str, changes: dict[str, Any]) -> TrainConf
         wanted = changes.get("train_layers", "head")
         return get_recipe(name, "default" if wanted == "head" else "fine-tuning")
     card = find_checkpoint(name).card
-    dataset = whole_name(changes["dataset"]) if "dataset" in changes else card.dataset.name
-    found = recipe_from(card, name, dataset, changes.get("train_layers", "all"))
+    same = "dataset" not in changes or whole_name(changes["dataset"]) == card.dataset.name
+    how = "head" if changes.get("train_layers") == "head" else "longer" if same else "fine-tuning"
+    found = recipe_from(card, name, how).replace(dataset=card.dataset.name)
     return found.replace(model=model) if model else found
 
 

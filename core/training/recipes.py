@@ -6,7 +6,9 @@ torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and 
 
 from __future__ import annotations
 
-from core.checkpoints.store import Card
+from typing import Any
+
+from core.checkpoints.store import Card, find_checkpoint
 from core.common.errors import LabError
 from core.data import DATASETS
 from core.models import MODELS
@@ -191,31 +193,44 @@ LONGER_RATE = 0.25
 """Share of its learning rates that a finished run goes on with: it ended at a rate near 0, and the first one would undo it."""
 
 
-def recipe_from(card: Card, name: str, dataset: str, train_layers: str = "all") -> TrainConfig:
-    """How a run goes on from the checkpoint `name` with that card.
+STARTS = ("longer", "fine-tuning", "head")
+"""How a run goes on from a checkpoint: on what that was trained on, on other data with all layers, or with the head alone."""
 
-    On the same dataset as that was trained, at a lower rate; else by its model's recipe, the body at a tenth of the head's rate.
-    The learning rate only falls, without a warm-up. Raises LabError for an unknown model.
+
+def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
+    """The recipe of a run that goes on from the checkpoint `name` with that card. how: one of STARTS.
+
+    `longer` is the checkpoint's own recipe at a lower rate, `fine-tuning` its model's, with the body at a tenth of that;
+    in both the rate only falls, without a warm-up. Raises LabError where the card does not say how its network was trained.
     """
-    start = {"model": card.model, "init_from": name, "dataset": dataset}
-    if train_layers == "head":
-        settings = _HEAD.model_settings if card.model == _HEAD.model else {}
-        return _HEAD.replace(**start, recipe="head", model_config=settings)
-    fine_tuning = {"recipe": "fine-tuning", "model_config": {}, "schedule": "cosine", "warmup": 0.0}
-    own = _own_recipe(card) if dataset == card.dataset.name else None
-    recipe = own or RECIPES.get(card.model, {}).get("fine-tuning") or get_recipe(card.model, "default")
-    if own or card.task == "text":
-        fine_tuning |= {key: getattr(recipe, key) * LONGER_RATE for key in ("lr", "bias_lr", "head_lr")}
-        fine_tuning |= {"body_lr_factor": 1.0}
-    return recipe.replace(**start | fine_tuning, device="auto", precision="auto", compile=False)
+    start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how}
+    if how == "head":
+        return _HEAD.replace(**start, model_config=_HEAD.model_settings if card.model == _HEAD.model else {})
+    recipe = _own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    recipe = recipe or get_recipe(card.model, "default")
+    gentle: dict[str, Any] = {"model_config": {}, "schedule": "cosine", "warmup": 0.0, "compile": False}
+    if how == "longer" or card.task == "text":
+        gentle |= {key: getattr(recipe, key) * LONGER_RATE for key in ("lr", "bias_lr", "head_lr")}
+    if how == "longer":
+        gentle |= {"body_lr_factor": 1.0, "device": "auto", "precision": "auto"}
+    return recipe.replace(**start | gentle)
 
 
-def _own_recipe(card: Card) -> TrainConfig | None:
-    """How the network was trained; None where its card does not say it."""
-    try:
-        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
-    except LabError:
-        return None
+def base_recipe(config: TrainConfig) -> TrainConfig | None:
+    """The recipe that a run's settings started from; None where it is not known any more."""
+    if config.init_from and config.recipe in STARTS:
+        try:
+            return recipe_from(find_checkpoint(config.init_from).card, config.init_from, config.recipe)
+        except LabError:
+            return None
+    return RECIPES.get(config.model, {}).get(config.recipe)
+
+
+def _own_recipe(card: Card) -> TrainConfig:
+    """How the network was trained. Raises LabError where its card does not say it."""
+    if card.recipe.get("model") == card.model:
+        return TrainConfig.from_dict(card.recipe)
+    raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
 
 
 MEASURED: dict[tuple[str, str], str] = {
@@ -290,7 +305,8 @@ def describe_training(config: TrainConfig) -> str:
     else:
         batches = f"batches of {config.batch_size}"
     images = ", on training and validation images" if config.train_on != "train" else ""
-    return f"{config.epochs:g} {'epoch' if config.epochs == 1 else 'epochs'}, {batches}, {config.optimizer}{images}."
+    layers = ", the last layer only" if config.train_layers == "head" else ""
+    return f"{config.epochs:g} {'epoch' if config.epochs == 1 else 'epochs'}, {batches}, {config.optimizer}{layers}{images}."
 
 
 def measured_result(config: TrainConfig) -> str:

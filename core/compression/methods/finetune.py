@@ -20,7 +20,7 @@ from core.compression.methods.pruning import apply_masks, cubic_amount, magnitud
 from core.compression.methods.quant_aware import FakeQuantize
 from core.compression.steps import Distill, FineTuningStep, LotteryTicket, PruneGradually, TrainingStep, TrainQuantized
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard, TextDataset
-from core.data.text import extend_vocabulary
+from core.data.text import with_vocabulary
 from core.models import LAYERS, build_model, full_config
 from core.training.config import TrainConfig
 from core.training.recipes import get_recipe
@@ -92,8 +92,9 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
         what = "classes or the size of images"
     elif isinstance(dataset, TextDataset) and isinstance(old, TextCard):
         new = dataset.card
-        if set(new.vocabulary) <= set(old.vocabulary):
-            return extend_vocabulary(dataset, old.vocabulary)
+        known = with_vocabulary(dataset, old.vocabulary)
+        if known is not None:
+            return known
         what = "characters"
     else:
         what = "kind of data"

@@ -221,15 +221,17 @@ def test_a_run_goes_on_as_its_checkpoint_was_trained() -> None:
         dataset=dataclasses.replace(DATA.card, name="folder:/pets"),
         recipe=own.to_dict(),
     )
-    longer = recipe_from(card, "run-1", "folder:/pets")
+    longer = recipe_from(card, "run-1", "longer")
     assert (longer.cutout, longer.seed, longer.init_from) == (5, 7, "run-1")
     assert longer.lr == own.lr * LONGER_RATE
     assert (longer.warmup, longer.body_lr_factor, longer.epochs) == (0.0, 1.0, own.epochs)
-    other = recipe_from(card, "run-1", "cifar10")
+    other = recipe_from(card, "run-1", "fine-tuning")
     assert (other.cutout, other.lr) == (0, own.lr)
     assert other.body_lr_factor < 1
-    head = recipe_from(card, "run-1", "cifar10", "head")
+    head = recipe_from(card, "run-1", "head")
     assert (head.model, head.train_layers, head.model_settings) == ("simple_cnn", "head", {})
+    with refusal("does not say how it was trained"):
+        recipe_from(dataclasses.replace(card, recipe={}), "run-1", "longer")
 
 
 def test_a_head_takes_as_many_epochs_for_any_dataset_and_is_estimated_as_one() -> None:
