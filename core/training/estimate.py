@@ -60,6 +60,8 @@ def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> f
 
 def known_speed(config: TrainConfig, device: str) -> float | None:
     """Training images or characters per second, evaluations included, as far as one can say before the run."""
+    if config.train_layers == "head":  # for a small dataset, a run's speed is that of its evaluations
+        return HEAD_SPEED
     return measured_speed(config, device) or guessed_speed(config, device)
 
 
@@ -76,8 +78,6 @@ def guessed_speed(config: TrainConfig, device: str) -> float | None:
 
     if device.split(":")[0] != "cpu":
         return None
-    if config.train_layers == "head":
-        return HEAD_SPEED
     if config.model.startswith("char_"):
         multiply_adds, share = _of_a_character(config), TEXT_SHARE
     elif config.model in SCALED and not set(_sizes(config)) - {RESIZES}:
@@ -107,7 +107,7 @@ def _of_a_character(config: TrainConfig) -> float:
 
 def record_speed(config: TrainConfig, device: str, examples_per_s: float) -> None:
     """Remember what a run reached. A cache: a failure to write it is nothing to stop for."""
-    if examples_per_s <= 0:
+    if examples_per_s <= 0 or config.train_layers == "head":
         return
     try:
         speeds = _read()
@@ -122,8 +122,7 @@ def _key(config: TrainConfig, device: str) -> str:
     sizes = _sizes(config)
     settings = json.dumps(sizes, sort_keys=True) if sizes else ""
     augmented = "" if config.auto_augment == "none" else config.auto_augment
-    head = "head" if config.train_layers == "head" else ""
-    return " ".join(part for part in (device, config.model, settings, augmented, head) if part)
+    return " ".join(part for part in (device, config.model, settings, augmented) if part)
 
 
 def _sizes(config: TrainConfig) -> dict[str, Any]:

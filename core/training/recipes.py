@@ -203,12 +203,15 @@ def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
     `longer` is the checkpoint's own recipe at a lower rate, `fine-tuning` its model's, with the body at a tenth of that;
     in both the rate only falls, without a warm-up. Raises LabError where the card does not say how its network was trained.
     """
-    start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how}
+    kept = {
+        key: card.model_config[key] for key in ("upscale_to",) if key in card.model_config
+    }  # what the speed depends on
+    start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how, "model_config": kept}
     if how == "head":
-        return _HEAD.replace(**start, model_config=_HEAD.model_settings if card.model == _HEAD.model else {})
+        return _HEAD.replace(**start)
     recipe = _own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
     recipe = recipe or get_recipe(card.model, "default")
-    gentle: dict[str, Any] = {"model_config": {}, "schedule": "cosine", "warmup": 0.0, "compile": False}
+    gentle: dict[str, Any] = {"schedule": "cosine", "warmup": 0.0, "compile": False}
     if how == "longer" or card.task == "text":
         gentle |= {key: getattr(recipe, key) * LONGER_RATE for key in ("lr", "bias_lr", "head_lr")}
     if how == "longer":

@@ -21,7 +21,7 @@ HOW = {"longer": "Train for longer", "fine-tuning": "Fine-tune all layers", "hea
 def start_field(task: str, *, in_address: bool) -> TrainConfig:
     """The recipe that was chosen; of a checkpoint `longer`, its dataset is the checkpoint's."""
     references = {reference.name: reference for reference in list_checkpoints(task=task) if _trainable(reference)}
-    backbones = {name: BACKBONES[name].title for name in BACKBONES if MODELS[name].task == task}
+    backbones = {name: f"ImageNet weights ({MODELS[name].title})" for name in BACKBONES if MODELS[name].task == task}
     labels = unique_labels(
         {RANDOM: "Random weights"} | backbones | {name: each.label for name, each in references.items()}
     )
