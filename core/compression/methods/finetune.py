@@ -21,7 +21,7 @@ from core.compression.methods.quant_aware import FakeQuantize
 from core.compression.steps import Distill, FineTuningStep, LotteryTicket, PruneGradually, TrainingStep, TrainQuantized
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard, TextDataset
 from core.data.text import with_vocabulary
-from core.models import LAYERS, build_model, full_config
+from core.models import LAYERS, build_model, full_config, images_at_once
 from core.training.config import TrainConfig
 from core.training.recipes import get_recipe
 from core.training.session import TrainSession
@@ -76,7 +76,7 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         common |= {"optimizer": "adamw", "weight_decay": 0.01, "grad_clip": 1.0}
         return TrainConfig(**common | kept | {"lr": step.lr or TEXT_LR})
     kept = _usable(card.recipe, KEPT_FOR_IMAGES)
-    common |= {"optimizer": "sgd", "weight_decay": 5e-4, "batch_size": IMAGE_BATCH}
+    common |= {"optimizer": "sgd", "weight_decay": 5e-4, "batch_size": images_at_once(card.model_config, IMAGE_BATCH)}
     lr = QUANTIZED_LR if isinstance(step, TrainQuantized) else IMAGE_LR
     return TrainConfig(**common | kept | {"lr": step.lr or lr})
 
