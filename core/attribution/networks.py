@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from core.checkpoints.store import Card
 
-LINEAR = ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d")
+LINEAR = ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d", "ZeroPad2d", "Upsample")
 PASSES_THROUGH = ("Flatten", "Identity", "Dropout", "Dropout2d", "StochasticDepth")
 """Layers that, when nothing is trained, hand on what they get."""
 STRAIGHT = {*LINEAR, *PASSES_THROUGH}
-ACTIVATIONS = {"ReLU", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "Softmax"}
+ACTIVATIONS = {"ReLU", "ReLU6", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "Softmax"}
 HARMLESS_OPERATIONS = {"flatten", "getattr", "size", "view", "reshape", "contiguous"}
 
 

@@ -35,6 +35,8 @@ MAX_ONNX_BYTES = 500_000_000
 CARD = "card.json"
 MEMBERS = "members"
 """Folder of a study's runs, below the study's own."""
+BACKBONES = "backbones"
+"""Folder of networks that others trained, beside the runs, see core.checkpoints.backbone."""
 EPOCHS = "epochs"
 """Folder of what a run keeps of its way, see core.training.snapshots."""
 
@@ -160,7 +162,7 @@ class CheckpointRef:
     folder: Path
     card: Card
     origin: str
-    """`shipped`, `run` or `folder`."""
+    """`shipped`, `run`, `backbone` or `folder`."""
 
     @property
     def label(self) -> str:
@@ -230,6 +232,7 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
         candidates = [(runs / run_id / inside, "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))
+            candidates.append((runs.parent / BACKBONES / run_id, "backbone"))
         for folder, origin in candidates:
             if (folder / CARD).is_file():
                 return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin=origin)

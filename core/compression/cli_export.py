@@ -104,14 +104,14 @@ def _weights(checkpoint: Checkpoint) -> tuple[bytes, float, str]:
 
 def _images(reference: CheckpointRef) -> np.ndarray | None:
     """Test images of the checkpoint's dataset, if they are on this machine and fit; nothing is fetched."""
-    from core.compression.onnx.export import MOST_COMPARED
+    from core.compression.onnx.export import most_compared
     from core.data import dataset_status, load_images
 
     card = reference.card.image_data
     try:
         if not dataset_status(card.name).ready:
             return None
-        images = load_images(card.name).test.images[:MOST_COMPARED]
+        images = load_images(card.name).test.images[: most_compared(reference.card)]
     except LabError:
         return None
     return images if len(images) and images.shape[1:3] == (card.image_size, card.image_size) else None

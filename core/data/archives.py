@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,3 +61,16 @@ def read_members(
             f"{path.name} is not laid out as expected ({type(error).__name__}): remove it and try again."
         ) from error
     return found
+
+
+def read_zip_member(path: Path, name: str, *, max_bytes: int) -> bytes:
+    """One member of a zip archive (a wheel is one). Raises LabError where it is missing, damaged or larger than `max_bytes`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name).file_size > max_bytes:
+                raise ValueError("the member is too large")
+            return archive.read(name)
+    except (zipfile.BadZipFile, OSError, ValueError, LookupError, NotImplementedError) as error:
+        raise LabError(
+            f"{path.name} is not laid out as expected ({type(error).__name__}): remove it and try again."
+        ) from error

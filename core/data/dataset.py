@@ -66,7 +66,8 @@ class TextCard(DatasetCard):
     """A text, read character by character."""
 
     vocabulary: str
-    """Every character of the training part once, in code point order; the index is the token."""
+    """Every character of the training part once, in code point order; the index is the token. Where training started from a
+    checkpoint, its vocabulary comes first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

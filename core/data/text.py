@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -126,3 +127,28 @@ def build(text: str, *, name: str, title: str, source: str, sha256: str) -> Text
         sha256={"text": sha256},
     )
     return TextDataset(card=card, text=text, train=train, validation=validation, unknown=unknown)
+
+
+def extend_vocabulary(dataset: TextDataset, vocabulary: str) -> TextDataset:
+    """The same text in the tokens of a network that knows `vocabulary`: characters it does not know come behind that, in code
+    point order, and the card says which."""
+    added = "".join(sorted(set(dataset.card.vocabulary) - set(vocabulary)))
+    whole = vocabulary + added
+    split = dataset.card.split
+    if added:
+        split += f" The network that training started from did not know {len(added)} of its characters: {added!r}."
+    validation = dataset.text[len(dataset.train) :]
+    return replace(
+        dataset,
+        card=replace(dataset.card, vocabulary=whole, split=split),
+        train=encode(dataset.train_text, whole),
+        validation=encode(validation, whole),
+        unknown={character: count for character, count in dataset.unknown.items() if character not in whole},
+    )
+
+
+def with_vocabulary(dataset: TextDataset, vocabulary: str) -> TextDataset | None:
+    """The same text in the tokens of a network that knows `vocabulary`; None where it does not know all its characters."""
+    if set(dataset.card.vocabulary) <= set(vocabulary):
+        return extend_vocabulary(dataset, vocabulary)
+    return None

@@ -157,6 +157,7 @@ def _evaluate_text(
 ) -> None:
     """`evaluate` for a language model. All that can be wrong with flags and text is told before torch is imported."""
     from core.data import TextDataset, encode
+    from core.data.text import with_vocabulary
 
     if tta is not None:
         raise LabError(f"{reference.name} reads text, which has no test-time augmentation: leave --tta out.")
@@ -170,8 +171,8 @@ def _evaluate_text(
         tokens = encode(own, card.text_data.vocabulary)
     else:
         dataset: TextDataset = load_with_bar(card.dataset.name, "text")
-        name, title, tokens = dataset.card.name, dataset.card.title, dataset.validation
-        if dataset.card.vocabulary != card.text_data.vocabulary:
+        name, title, known = dataset.card.name, dataset.card.title, with_vocabulary(dataset, card.text_data.vocabulary)
+        if known is None:
             raise LabError(
                 f"{title} no longer has the characters that {reference.name} was trained on: bring back the text as it was, or "
                 "give another with --text."
@@ -180,6 +181,7 @@ def _evaluate_text(
             note(
                 f"{title} has changed since {reference.name} was trained on it, so what it scores may be what it learned."
             )
+        tokens = known.validation
     loaded = load(reference, device)
     from core.inference.text import evaluate_text
 

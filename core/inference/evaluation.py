@@ -17,6 +17,7 @@ from core.checkpoints.store import Calibration, Card, Checkpoint
 from core.common.values import wilson
 from core.data.dataset import ImageDataset, Split
 from core.inference.images import free_energy, logits_of
+from core.models import images_at_once
 
 BINS = 15
 FALSE_ALARMS = 0.05
@@ -215,7 +216,8 @@ def split_logits(
 ) -> torch.Tensor:
     """Logits (N, classes) of a whole split, in order."""
     device = next(checkpoint.model.parameters()).device.type
-    size = 250 if device == "cpu" or checkpoint.onnx else 2000
+    on_cpu = device == "cpu" or checkpoint.onnx
+    size = images_at_once(checkpoint.card.model_config, 250) if on_cpu else 2000
     parts = []
     for start in range(0, len(split), size):
         parts.append(logits_of(checkpoint, split.images[start : start + size], tta))

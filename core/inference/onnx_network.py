@@ -11,13 +11,13 @@ from core.checkpoints.store import MAX_ONNX_BYTES, Card
 from core.checkpoints.validation import MAX_IMAGE_SIZE
 from core.common.errors import LabError
 
-_IMAGE_OPERATORS = """Add BatchNormalization Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
-QuantizeLinear ReduceMean Relu Reshape"""
+_IMAGE_OPERATORS = """Add BatchNormalization Clip Concat Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
+QuantizeLinear ReduceMean Relu Reshape Resize Shape"""
 _TEXT_OPERATORS = """Add Concat Equal Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape
 Slice Softmax Split Squeeze Transpose Trilu Where"""
 OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}
 """First input -> what files with it consist of here; no loops, no functions, nothing from other domains."""
-LARGEST_BATCH = 250
+LARGEST_BATCH = 32
 """Images that are answered at once, at most."""
 MOST_VALUES = 2**30
 """Numbers in all tensors that are computed for so many images: a file is small, and could ask for any amount."""

@@ -84,7 +84,7 @@ class Job:
         self.stop_if_wanted()
 
     def downloading(self, fraction: float, words: str) -> None:
-        """The same for a dataset that is fetched. A stop cancels the fetch, which leaves nothing behind."""
+        """The same for what is fetched or prepared. A stop cancels it, which leaves nothing behind."""
         self.update(stage=f"{words}, {fraction:.0%}" if fraction else words, stage_fraction=fraction or None)
         self.stop_if_wanted()
 

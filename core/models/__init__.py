@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LAYERS = "changed_layers"
 """Key of a model's settings that holds what was changed of the network after it was designed."""
+PIXELS_AT_ONCE = 32 * 224 * 224
 TtaLevel = Literal["none", "flip", "flip+shift"]
 TTA_LEVELS = get_args(TtaLevel)
 """Test-time augmentations, see core.models.tta."""
@@ -66,6 +68,16 @@ MODELS: dict[str, ModelEntry] = {
         config="ResNet18Config",
         build="resnet18",
         parameters=11_173_962,
+    ),
+    "efficientnet_lite0": ModelEntry(
+        title="EfficientNet-Lite0",
+        task="images",
+        description="Starts from ImageNet weights: a few hundred photos are enough for a new classifier.",
+        source="Tan & Le, arXiv:1905.11946; Lite variant of the TensorFlow team, 2020",
+        module="core.models.efficientnet_lite",
+        config="EfficientNetLiteConfig",
+        build="EfficientNetLite",
+        parameters=3_383_818,
     ),
     "char_lstm": ModelEntry(
         title="LSTM",
@@ -130,6 +142,20 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
 
         make_hook_safe(model)
     return model
+
+
+def head_name(model: nn.Module) -> str:
+    """Name of the layer that gives the logits: the network's last linear layer."""
+    from torch import nn
+
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def images_at_once(config: Mapping[str, Any], most: int) -> int:
+    """How many images to send through a network of these settings together, at most `most`: fewer where it sees them large,
+    which bounds memory at about 1 GB."""
+    side = max(config.get("image_size", 32), config.get("upscale_to", 0))
+    return max(1, min(most, PIXELS_AT_ONCE // side**2))
 
 
 def clone_model(model: nn.Module) -> Any:

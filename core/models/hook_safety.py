@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-HOOKED = (nn.ReLU, nn.MaxPool2d)
+HOOKED = (nn.ReLU, nn.ReLU6, nn.MaxPool2d)
 """Layers whose gradient such methods replace."""
 
 

@@ -107,9 +107,9 @@ def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:
     layer: Callable[..., nn.Module] = nn.Linear
     mixing: Callable[..., nn.Module] = nn.Linear
     if isinstance(module, nn.Conv2d):
-        if module.groups != 1:
+        if module.groups != 1 and set(change) != {"bias"}:
             raise LabError(f"Layer {name[:60]!r} cannot be changed: it works in groups of channels.")
-        shape = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation")}
+        shape = {key: getattr(module, key) for key in ("kernel_size", "stride", "padding", "dilation", "groups")}
         layer, mixing = partial(nn.Conv2d, **shape), partial(nn.Conv2d, kernel_size=1)
     if rank:
         new: nn.Module = nn.Sequential(layer(inputs, rank, bias=False), mixing(rank, outputs, bias=bias))

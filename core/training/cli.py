@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from core.checkpoints.backbone import BACKBONES
+from core.checkpoints.store import find_checkpoint
 from core.common.commands import Detach, Json, RunId, RunName, changed_settings, command_line, takes_settings
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
@@ -16,7 +18,7 @@ from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, describe, report, run_detached, run_in_foreground
 from core.models import LAYERS, MODELS, full_config
 from core.training.config import TrainConfig
-from core.training.recipes import RECIPES, get_recipe
+from core.training.recipes import RECIPES, get_recipe, recipe_from
 
 Recipe = Annotated[
     str,
@@ -31,8 +33,8 @@ Recipe = Annotated[
 )
 def train(
     *,
-    model: str = "simple_cnn",
-    recipe: Recipe = "default",
+    model: str = "",
+    recipe: Recipe = "",
     name: RunName = None,
     detach: Detach = False,
     as_json: Json = False,
@@ -43,15 +45,32 @@ def train(
     A recipe gives every setting; flags change single ones. With --json the run is printed when it has ended, or was queued.
 
     Args:
-        model: Architecture, as listed by: python -m core models.
+        model: Architecture, as listed by: python -m core models. Without it simple_cnn, or that of --init-from.
     """
-    changes, start = dict(settings or {}), get_recipe(model, recipe)
+    changes = dict(settings or {})
+    start = _start_recipe(model, recipe, changes)
     if "model_config" in changes:
         changes["model_config"] = {**start.model_settings, **dict(changes["model_config"])}
     config = start.replace(**changes)
     config = config.replace(dataset=_dataset(config))
     engine = LocalEngine()
     return _start(engine, engine.store.create(config, name), detach, as_json)
+
+
+def _start_recipe(model: str, recipe: str, changes: dict[str, Any]) -> TrainConfig:
+    """The recipe that flags change single settings of. A run from a checkpoint goes on as that was trained, unless it is told
+    otherwise."""
+    name = changes.get("init_from", "")
+    if not name or recipe:
+        return get_recipe(model or "simple_cnn", recipe or "default")
+    if name in BACKBONES:
+        wanted = changes.get("train_layers", "head")
+        return get_recipe(name, "default" if wanted == "head" else "fine-tuning")
+    card = find_checkpoint(name).card
+    same = "dataset" not in changes or whole_name(changes["dataset"]) == card.dataset.name
+    how = "head" if changes.get("train_layers") == "head" else "longer" if same else "fine-tuning"
+    found = recipe_from(card, name, how).replace(dataset=card.dataset.name)
+    return found.replace(model=model) if model else found
 
 
 def command_of(config: TrainConfig) -> str:
@@ -109,8 +128,11 @@ def _start(engine: LocalEngine, run_id: str, detach: bool, as_json: bool) -> int
 def _dataset(config: TrainConfig) -> str:
     """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
     from core.data import DATASETS, TEXT_PREFIX, dataset_task, load_text
+    from core.training.parent import check_parent
 
     name = whole_name(config.dataset)
+    if config.init_from and config.init_from not in BACKBONES:
+        check_parent(config, find_checkpoint(config.init_from).card)
     model, task = MODELS[config.model], dataset_task(name)
     if model.task != task:
         title = DATASETS[name].title if name in DATASETS else name[:200]

@@ -11,6 +11,8 @@ from core.common.settings import Name, Seed, Settings
 from core.models import TtaLevel
 
 IMAGES_ONLY = (
+    "train_layers",
+    "body_lr_factor",
     "train_images",
     "train_on",
     "grad_accumulation",
@@ -24,6 +26,8 @@ IMAGES_ONLY = (
     "tta",
 )
 """Fields that mean nothing for a text."""
+AUGMENTATION = ("flip", "crop_padding", "auto_augment", "cutout", "mixup", "cutmix")
+"""Fields that change training images anew in every epoch; each is off by default."""
 TEXT_ONLY = ("window", "state_reset")
 """Fields that mean nothing for images."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -54,6 +58,13 @@ class TrainConfig(Settings):
     """Name in `core.data.DATASETS`, `folder:<path>` for images, or `text:<path>` for a text."""
     recipe: Name = "default"
     """The preset this config started from; for people, it changes nothing."""
+    init_from: str = ""
+    """Checkpoint whose weights training starts from, or `efficientnet_lite0` for weights of ImageNet; empty = random weights.
+    Model, settings and normalisation are the checkpoint's; a head for other classes starts anew."""
+    train_layers: Literal["all", "head"] = "all"
+    """`all`, or `head`: only the last layer, on features that the rest of the network computes once."""
+    body_lr_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """With `init_from`: the learning rate of all layers but the head, as a share of `lr`."""
     seed: Seed = 0
     """Seeds initial weights, data order, augmentation and dropout."""
 
@@ -152,4 +163,21 @@ class TrainConfig(Settings):
                 f"grad_accumulation={self.grad_accumulation} is not valid: grad_accumulation must be at most the batch size, "
                 f"{self.batch_size}."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_start(self) -> TrainConfig:
+        if self.train_layers == "all":
+            return self
+        if not self.init_from:
+            raise LabError(
+                "train_layers='head' needs a network that has learned something: set init_from to a checkpoint."
+            )
+        usual = TrainConfig.model_fields
+        for name in AUGMENTATION:
+            if (value := getattr(self, name)) != usual[name].default:
+                raise LabError(
+                    f"{name}={value!r} cannot be used with train_layers='head', whose features are computed once: set {name} "
+                    f"to {usual[name].default!r}, or train all layers."
+                )
         return self

@@ -19,10 +19,15 @@ SCALED = {
     "simple_cnn": (3.9e6, 0.35),
     "fast_resnet": (118e6, 0.75),
     "resnet18": (556e6, 0.6),
+    "efficientnet_lite0": (8.3e6, 0.15),
 }
+HEAD_SPEED = 20_000
+"""Examples per second that a head alone is trained on, a batch of 32 at a time."""
 CORE_FLOPS = 100e9
 DROPS = ("dropout", "spatial_dropout", "stochastic_depth")
 """Settings of those models that hardly change their speed."""
+RESIZES = "upscale_to"
+"""A setting whose effect on the speed is known."""
 AUTO_AUGMENT_SECONDS = 150e-6
 """What auto-augment adds to each image: 144 µs were measured here, on one core."""
 TEXT_SHARE = 0.5
@@ -46,12 +51,17 @@ def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> f
     speed = known_speed(config, device)
     if speed is None:
         return None
-    examples = min(train_examples, config.train_images or train_examples) * config.epochs
-    return START_SECONDS + examples / speed
+    images = min(train_examples, config.train_images or train_examples)
+    if config.train_layers == "head":  # the body computes all images once, forward only
+        forward = guessed_speed(config.replace(train_layers="all"), device)
+        return START_SECONDS + images / (3 * forward) + images * config.epochs / speed if forward else None
+    return START_SECONDS + images * config.epochs / speed
 
 
 def known_speed(config: TrainConfig, device: str) -> float | None:
     """Training images or characters per second, evaluations included, as far as one can say before the run."""
+    if config.train_layers == "head":  # for a small dataset, a run's speed is that of its evaluations
+        return HEAD_SPEED
     return measured_speed(config, device) or guessed_speed(config, device)
 
 
@@ -70,8 +80,9 @@ def guessed_speed(config: TrainConfig, device: str) -> float | None:
         return None
     if config.model.startswith("char_"):
         multiply_adds, share = _of_a_character(config), TEXT_SHARE
-    elif config.model in SCALED and not _sizes(config):
+    elif config.model in SCALED and not set(_sizes(config)) - {RESIZES}:
         multiply_adds, share = SCALED[config.model]
+        multiply_adds *= max(1.0, config.model_settings.get(RESIZES, 0) / 32) ** 2
     else:
         return None
     # Forward and backward together cost three forward passes, at two operations per multiply-add.
@@ -96,7 +107,7 @@ def _of_a_character(config: TrainConfig) -> float:
 
 def record_speed(config: TrainConfig, device: str, examples_per_s: float) -> None:
     """Remember what a run reached. A cache: a failure to write it is nothing to stop for."""
-    if examples_per_s <= 0:
+    if examples_per_s <= 0 or config.train_layers == "head":
         return
     try:
         speeds = _read()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from core.common.errors import LabError
 from core.data import subset
 from core.data.dataset import DatasetCard, ImageDataset, Split
+from core.models import images_at_once
 from core.models.tta import tta_logits
 from core.training.batches import DeviceImages, epoch_batches
 from core.training.config import TrainConfig
@@ -54,6 +55,7 @@ class ImageTask:
             "classes": len(dataset.card.classes),
             "image_size": dataset.card.image_size,
         }
+        self.at_once = images_at_once(self.model_config, 500) if device == "cpu" else 2000
         self.predict: Callable[[nn.Module, Tensor, str], Tensor] = tta_logits
         if config.compile:
             self.predict = torch.compile(tta_logits, mode="max-autotune")
@@ -87,7 +89,7 @@ class ImageTask:
     def _measure(self, model: nn.Module, data: DeviceImages, tta: str = "none") -> Validation:
         loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device, dtype=torch.long)
-        for images, labels in data.chunks(500 if self.device == "cpu" else 2000):
+        for images, labels in data.chunks(self.at_once):
             with self.amp:
                 logits = self.predict(model, images, tta).float()
             loss += F.cross_entropy(logits, labels, reduction="sum")

@@ -57,7 +57,8 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     job.stage("reading the dataset")
     dataset = load_dataset(config.dataset, job.downloading)
     job.stage("preparing")
-    session = TrainSession.start(config, dataset, threads=job.run.threads)
+    session = TrainSession.start(config, dataset, threads=job.run.threads, on_progress=job.downloading)
+    dataset = session.dataset
     sample = choose_sample_images(config, dataset) if isinstance(dataset, ImageDataset) else None
     outcome = train_to_end(session, job, sample)
     if outcome.reason == "diverged":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from core.models import MODELS, head_name
 from core.training.config import TrainConfig
 
 
@@ -18,7 +20,7 @@ class Muon(torch.optim.Optimizer):
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
     """
 
-    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.6) -> None:
+    def __init__(self, params: Any, lr: float, momentum: float = 0.6) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -74,29 +76,43 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     optimizers: list[torch.optim.Optimizer] = []
     if adaptive:
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        decayed = [*filters.values(), *matrices.values()]
-        groups = [{"params": decayed, "lr": config.lr}]
-        if vectors:
-            groups.append({"params": list(vectors.values()), "lr": bias_lr, "weight_decay": 0.0})
+        groups = _at_rates(filters | matrices, config.lr, model, config)
+        groups += [group | {"weight_decay": 0.0} for group in _at_rates(vectors, bias_lr, model, config)]
         betas = (config.momentum, 0.999)
         optimizers.append(kind(groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused))
     else:
         groups = []
         for parameters, lr in ((vectors, bias_lr), (matrices, head_lr), ({} if muon else filters, config.lr)):
-            if parameters:
+            for group in _at_rates(parameters, lr, model, config):
                 # Muon's partner decays by lr/peak x weight_decay a step, independent of the size of each rate.
-                decay = config.weight_decay / lr if muon else config.weight_decay
-                groups.append({"params": list(parameters.values()), "lr": lr, "weight_decay": decay})
+                decay = config.weight_decay / group["lr"] if muon else config.weight_decay
+                groups.append(group | {"weight_decay": decay})
         momentum = 0.85 if muon else config.momentum
         if groups:
             sgd = torch.optim.SGD(groups, lr=config.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
             optimizers.append(sgd)
         if muon and filters:
-            optimizers.append(Muon(list(filters.values()), lr=config.lr, momentum=config.momentum))
+            groups = _at_rates(filters, config.lr, model, config)
+            optimizers.append(Muon(groups, lr=config.lr, momentum=config.momentum))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def _at_rates(
+    parameters: dict[str, nn.Parameter], lr: float, model: nn.Module, config: TrainConfig
+) -> list[dict[str, Any]]:
+    """Groups without an empty one: a single one at this rate, or where training goes on from a checkpoint, the body at its share
+    of it and the head."""
+    rates = dict.fromkeys(parameters, lr)
+    if config.init_from and MODELS[config.model].task == "images":
+        head = f"{head_name(model)}."
+        rates = {name: lr if name.startswith(head) else lr * config.body_lr_factor for name in parameters}
+    return [
+        {"params": [parameters[name] for name in parameters if rates[name] == rate], "lr": rate}
+        for rate in dict.fromkeys(rates.values())
+    ]
 
 
 def l1_norm(model: nn.Module) -> Tensor:

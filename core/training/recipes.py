@@ -6,6 +6,9 @@ torch 2.15 on two cores of an AMD EPYC. What a run takes there: the README, and 
 
 from __future__ import annotations
 
+from typing import Any
+
+from core.checkpoints.store import Card, find_checkpoint
 from core.common.errors import LabError
 from core.data import DATASETS
 from core.models import MODELS
@@ -58,6 +61,22 @@ _RESNET18 = TrainConfig(
     flip="alternating",
     crop_padding=4,
     tta="flip",
+)
+
+# On features that do not change, so a head is a convex problem: as many passes suffice for any number of images.
+_HEAD = TrainConfig(
+    model="efficientnet_lite0",
+    init_from="efficientnet_lite0",
+    train_layers="head",
+    model_config={"upscale_to": 160},
+    epochs=30,
+    batch_size=32,
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    eval_every=3,
+    keep="last",
 )
 
 # Text. The published tricks at this size: dropout between layers, an open forget gate, gradients clipped to norm 1, and a
@@ -139,6 +158,12 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+    "efficientnet_lite0": {
+        "default": _HEAD,
+        "fine-tuning": _HEAD.replace(
+            recipe="fine-tuning", train_layers="all", epochs=10, flip="random", crop_padding=2, eval_every=1
+        ),
+    },
     "char_lstm": {
         "default": _LSTM,
         "quick": _QUICK_LSTM,
@@ -163,6 +188,53 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
 }
+
+LONGER_RATE = 0.25
+"""Share of its learning rates that a finished run goes on with: it ended at a rate near 0, and the first one would undo it."""
+
+
+STARTS = ("longer", "fine-tuning", "head")
+"""How a run goes on from a checkpoint: on what that was trained on, on other data with all layers, or with the head alone."""
+
+
+def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
+    """The recipe of a run that goes on from the checkpoint `name` with that card. how: one of STARTS.
+
+    `longer` is the checkpoint's own recipe at a lower rate, `fine-tuning` its model's, with the body at a tenth of that;
+    in both the rate only falls, without a warm-up. Raises LabError where the card does not say how its network was trained.
+    """
+    kept = {
+        key: card.model_config[key] for key in ("upscale_to",) if key in card.model_config
+    }  # what the speed depends on
+    start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how, "model_config": kept}
+    if how == "head":
+        return _HEAD.replace(**start)
+    recipe = _own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    recipe = recipe or get_recipe(card.model, "default")
+    gentle: dict[str, Any] = {"schedule": "cosine", "warmup": 0.0, "compile": False}
+    if how == "longer" or card.task == "text":
+        gentle |= {key: getattr(recipe, key) * LONGER_RATE for key in ("lr", "bias_lr", "head_lr")}
+    if how == "longer":
+        gentle |= {"body_lr_factor": 1.0, "device": "auto", "precision": "auto"}
+    return recipe.replace(**start | gentle)
+
+
+def base_recipe(config: TrainConfig) -> TrainConfig | None:
+    """The recipe that a run's settings started from; None where it is not known any more."""
+    if config.init_from and config.recipe in STARTS:
+        try:
+            return recipe_from(find_checkpoint(config.init_from).card, config.init_from, config.recipe)
+        except LabError:
+            return None
+    return RECIPES.get(config.model, {}).get(config.recipe)
+
+
+def _own_recipe(card: Card) -> TrainConfig:
+    """How the network was trained. Raises LabError where its card does not say it."""
+    if card.recipe.get("model") == card.model:
+        return TrainConfig.from_dict(card.recipe)
+    raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
+
 
 MEASURED: dict[tuple[str, str], str] = {
     ("simple_cnn", "default"): "81.45 ± 0.26% on an image and its mirror image, 79.77 ± 0.34% alone (seeds 0 to 2).",
@@ -201,6 +273,8 @@ def fit_to_data(recipe: TrainConfig, examples: int) -> TrainConfig:
     steps on a small dataset, which learns nothing, and hours on a large one. At least 1 epoch, so that everything is seen
     once, and at most MOST_EPOCHS; evaluations become as rare as epochs become short, or each would cost more than its steps.
     """
+    if recipe.train_layers == "head":
+        return recipe
     own = sum(DATASETS[recipe.dataset].sizes()[part] for part in recipe.train_on.split("+"))
     wanted = recipe.epochs * _steps_per_epoch(recipe, own)
     epochs = min(max(wanted / _steps_per_epoch(recipe, examples), 1.0), float(MOST_EPOCHS))
@@ -234,7 +308,8 @@ def describe_training(config: TrainConfig) -> str:
     else:
         batches = f"batches of {config.batch_size}"
     images = ", on training and validation images" if config.train_on != "train" else ""
-    return f"{config.epochs:g} {'epoch' if config.epochs == 1 else 'epochs'}, {batches}, {config.optimizer}{images}."
+    layers = ", the last layer only" if config.train_layers == "head" else ""
+    return f"{config.epochs:g} {'epoch' if config.epochs == 1 else 'epochs'}, {batches}, {config.optimizer}{layers}{images}."
 
 
 def measured_result(config: TrainConfig) -> str:

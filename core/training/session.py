@@ -13,15 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.checkpoints.backbone import BACKBONES
 from core.checkpoints.store import Card, versions
 from core.common.devices import hardware, pick_device
 from core.common.errors import LabError
 from core.common.paths import write_atomic
+from core.common.progress import Progress
 from core.data.dataset import Dataset, ImageDataset, TextCard
-from core.models import LAYERS, MODELS, build_model, full_config
+from core.models import LAYERS, MODELS, build_model, full_config, head_name
 from core.training.config import TrainConfig
+from core.training.head_task import HeadTask
 from core.training.image_task import ImageTask
 from core.training.optimizers import Average, build_optimizers
+from core.training.parent import copy_weights, inherit, load_parent
 from core.training.task import Batch, Task
 from core.training.text_task import TextTask
 
@@ -50,14 +54,16 @@ class Counters:
 class TrainSession:
     """Build with `TrainSession.start`, run with `core.training.trainer.train`."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, device: str) -> None:
-        self.config = config
-        self.device = device
-        self.dataset_card = dataset.card
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: str, on_progress: Progress | None = None) -> None:
         task, what = ("images", "images") if isinstance(dataset, ImageDataset) else ("text", "a text")
         entry = MODELS.get(config.model)
         if entry and entry.task != task:
             raise LabError(f"{entry.title} cannot learn {dataset.card.title}, which is {what}: choose another of both.")
+        self.parent = load_parent(config, on_progress)
+        if self.parent is not None:
+            config, dataset = inherit(config, dataset, self.parent)
+        self.config, self.dataset, self.device, self.on_progress = config, dataset, device, on_progress
+        self.dataset_card = dataset.card
         kind = device.split(":")[0]
         precision = config.precision if config.precision != "auto" else ("bfloat16" if kind == "cuda" else "float32")
         self.dtype = DTYPES[precision]
@@ -88,12 +94,18 @@ class TrainSession:
 
     @classmethod
     def start(
-        cls, config: TrainConfig, dataset: Dataset, device: str | None = None, threads: int | None = None
+        cls,
+        config: TrainConfig,
+        dataset: Dataset,
+        device: str | None = None,
+        threads: int | None = None,
+        on_progress: Progress | None = None,
     ) -> TrainSession:
-        """A session at step 0. device: None picks the config's. threads: CPU threads for this process, None = as is."""
+        """A session at step 0. device: None picks the config's. threads: CPU threads for this process, None = as is.
+        on_progress: told while weights are fetched and features computed; may raise to stop."""
         if threads:
             torch.set_num_threads(threads)
-        return cls(config, dataset, device or pick_device(config.device))
+        return cls(config, dataset, device or pick_device(config.device), on_progress)
 
     def restart(self, seed: int) -> None:
         """Back to step 0 with another seed, keeping data on the device and compiled code: for repeated measurements."""
@@ -108,16 +120,24 @@ class TrainSession:
             torch.manual_seed(self.config.seed)
             model = build_model(self.config.model, self.model_config)
         self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        if self.config.train_layers == "head":
+            head = dict(model.get_submodule(head_name(model)).named_parameters(head_name(model)))
+            self.trainable &= set(head)
         return model
 
     def _new_task(self, dataset: Dataset) -> Task:
         if isinstance(dataset, ImageDataset):
-            return ImageTask(self.config, dataset, self.device, self.dtype, self.amp)
+            kind = HeadTask if self.config.train_layers == "head" else ImageTask
+            return kind(self.config, dataset, self.device, self.dtype, self.amp)
         return TextTask(self.config, dataset, self.device, self.amp)
 
     def _first_weights(self) -> None:
         """Prepare the model, whose weights are fresh, for step 0."""
         self.task.begin(self.model)
+        if self.parent is not None:
+            copy_weights(self.model, self.parent, self.dataset)
+        if isinstance(self.task, HeadTask):
+            self.task.extract(self.model, self.on_progress)
 
     def after_step(self) -> None:
         """Called after every optimizer step; for sessions that do more than train."""
@@ -181,9 +201,16 @@ class TrainSession:
             tta=self.config.tta,
             step=self.counters.step,
             epoch=round(self.epoch, 4),
+            parent=self.parent.name if self.parent else None,
+            notes=self._origin(),
             versions=versions(),
             hardware=hardware(self.device),
         )
+
+    def _origin(self) -> str:
+        """Whose weights the parent goes back to, where others trained them."""
+        notes = self.parent.card.notes if self.parent else ""
+        return next((each.notes for each in BACKBONES.values() if each.notes in notes), "")
 
     def healthy(self) -> bool:
         """Whether the loss and all weights are finite numbers; what is not is never saved."""
@@ -207,10 +234,12 @@ class TrainSession:
         }
 
     def _data(self) -> dict[str, str]:
-        """What the data were, by class names or vocabulary and checksums: going on with others would be another run."""
+        """What the data and the first weights were, by class names or vocabulary and checksums: going on with others would be
+        another run."""
         card = self.dataset_card
         names = {"vocabulary": card.vocabulary} if isinstance(card, TextCard) else {"classes": "\n".join(card.classes)}
-        return names | card.sha256
+        parent = {"parent": self.parent.card.weights_sha256} if self.parent else {}
+        return names | parent | card.sha256
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

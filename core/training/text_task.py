@@ -54,7 +54,7 @@ class TextTask:
         self.recurrent = context is None
         usable = len(self.tokens) - 1  # the last character has none to follow it
         self.window = min(config.window, max(1, usable // 4))
-        if context is not None:
+        if context is not None and not config.init_from:
             # Places in the context that no window reaches would keep their random vectors: the model gets none of them.
             self.model_config["context"] = max(2, min(context, self.window))
         # Every epoch starts at another place of the first window, so that its edges fall elsewhere.

@@ -8,10 +8,12 @@ from typing import Any
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
+from core.common.errors import LabError
 from core.common.progress import Progress
 from core.compression.figures_layers import sensitivity_curves
 from core.compression.measuring.sensitivity import KINDS, SensitivityRow, sensitivity, text_sensitivity
 from core.data import DATASETS
+from core.data.text import with_vocabulary
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import download, folded, show_figure
@@ -87,7 +89,12 @@ def _work(reference: CheckpointRef, kind: str) -> Callable[[Progress], Any]:
         warm.hold()
         checkpoint, name = loaded(reference), reference.card.dataset.name
         if reference.card.task == "text":
-            tokens = text_dataset(name).validation
+            known = with_vocabulary(text_dataset(name), reference.card.text_data.vocabulary)
+            if known is None:
+                raise LabError(
+                    f"{reference.label} does not know all characters of its text: put the text back as it was."
+                )
+            tokens = known.validation
             return text_sensitivity(checkpoint, tokens, most_characters=MOST_CHARACTERS, on_progress=report)
         part = dataset(name).validation
         return sensitivity(checkpoint, part.images, part.labels, kind=kind, most_images=MOST_IMAGES, on_progress=report)

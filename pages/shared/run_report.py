@@ -13,7 +13,7 @@ from core.jobs import Run
 from core.training.cli import command_of
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
 from core.training.figures import accuracy_curves, loss_curves, text_loss_curves
-from core.training.recipes import NO_MATTER, RECIPES
+from core.training.recipes import NO_MATTER, base_recipe
 from pages.shared.resources import store
 from pages.shared.text import VALIDATION_PLAIN, duration, escape_markdown
 from pages.shared.train_form import labels, value_words
@@ -71,7 +71,7 @@ def _settings(run: Run) -> list[Block]:
     config, names = run.config, labels()
     other = IMAGES_ONLY if run.task == "text" else TEXT_ONLY
     blocks: list[Block] = []
-    if recipe := RECIPES.get(config.model, {}).get(config.recipe):
+    if recipe := base_recipe(config):
         its = recipe.to_dict()
         changed = [
             name for name in changed_settings(config, recipe) if name not in (*FACTS, *NO_MATTER) and name in names

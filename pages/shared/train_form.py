@@ -15,13 +15,13 @@ from core.common.commands import changed_settings
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
-from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, dataset_title, stored_texts
 from core.models import MODELS
-from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
+from core.training.config import AUGMENTATION, IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.estimate import training_examples
 from core.training.recipes import (
     MOST_EPOCHS,
-    RECIPES,
+    base_recipe,
     describe_training,
     evaluations_for,
     fit_to_data,
@@ -40,20 +40,30 @@ from pages.shared.dataset_field import (
     text_upload,
 )
 from pages.shared.settings_form import label_of, settings_form
+from pages.shared.start_field import START_PARAM, start_field
 from pages.shared.text import NATS, size
 from pages.shared.url import give
-from pages.shared.url_select import url_select
 from pages.shared.url_settings import PARAM, Changes, keep_settings, linked_settings, to_text, valid_changes
 
 FIELDS = fields_of(TrainConfig)
-SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
+SHOWN = ("model", "recipe", "init_from", "train_layers", "dataset", "epochs", "seed", "device", "model_config")
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Optimizer": ("optimizer", "lr", "momentum", "bias_lr", "head_lr", "schedule", "warmup", "grad_clip"),
+    "Optimizer": (
+        "optimizer",
+        "lr",
+        "momentum",
+        "bias_lr",
+        "head_lr",
+        "body_lr_factor",
+        "schedule",
+        "warmup",
+        "grad_clip",
+    ),
     "Regularization": (
         *("weight_decay", "l1", "label_smoothing"),
         *("average", "average_decay", "average_every", "early_stopping"),
     ),
-    "Augmentation": ("flip", "crop_padding", "auto_augment", "cutout", "mixup", "cutmix"),
+    "Augmentation": AUGMENTATION,
     "Data and speed": (
         *("train_images", "train_on", "batch_size", "window", "state_reset"),
         *("grad_accumulation", "precision", "compile"),
@@ -71,6 +81,7 @@ LABELS = {
     "lr": "Learning rate",
     "bias_lr": "Rate of biases",
     "head_lr": "Rate of the head",
+    "body_lr_factor": "Share of rate for the body",
     "warmup": "Warm-up",
     "grad_clip": "Clip gradients at",
     "l1": "L1 penalty",
@@ -115,6 +126,10 @@ class Proposal:
 
     def idle(self, name: str, chosen: Mapping[str, Any]) -> bool:
         """Whether a field does nothing beside what was chosen in those before it."""
+        if name in AUGMENTATION:
+            return self.recipe.train_layers == "head"
+        if name == "body_lr_factor":
+            return not self.recipe.init_from or self.recipe.train_layers == "head"
         if name == "head_lr":
             return bool(chosen["optimizer"] != "muon")
         if name == "bias_lr":
@@ -140,7 +155,7 @@ def train_form(
 
     in_address: whether the choices stand in the address.
     """
-    recipe = _recipe(task, in_address)
+    recipe = start_field(task, in_address=in_address)
     begin, names = _begin(task, recipe), _names(task)
     if in_address:
         fill = partial(_fill, task, begin)
@@ -150,7 +165,11 @@ def train_form(
     left, right = st.columns(2)
     with left:
         param = "dataset" if in_address else ""
-        chosen = dataset_field(param) if task == "images" else text_field(param)
+        if recipe.recipe == "longer":
+            chosen = recipe.dataset
+            st.text_input("Dataset", dataset_title(chosen), disabled=True, key="longer-dataset")
+        else:
+            chosen = dataset_field(param) if task == "images" else text_field(param)
     with right:
         changes["device"] = st.selectbox(
             "Device", offered_devices(), key="device", help=field_help(FIELDS["device"]), persist_state="session"
@@ -207,30 +226,10 @@ def train_form(
 
 
 def _key_of(config: TrainConfig) -> str:
-    """Of the widgets. One per model and recipe: another brings its own values, and coming back finds the edited ones."""
-    return f"{{}}-{config.model}-{config.recipe}"
-
-
-def _recipe(task: str, in_address: bool) -> TrainConfig:
-    """The chosen recipe of the chosen model."""
-    left, right = st.columns(2)
-    models = [name for name, entry in MODELS.items() if entry.task == task]
-    with left:
-        param = "model" if in_address else ""
-        model = url_select(
-            "Model",
-            models,
-            "model" if task == "images" else f"{task}-model",
-            param,
-            titles=lambda name: MODELS[name].title,
-        )
-    # Quick comes first: a first run should end while one watches it.
-    names = sorted(RECIPES[model], key=lambda name: name != "quick")
-    with right:
-        param = "recipe" if in_address else ""
-        others = [name for other in models for name in RECIPES[other]]
-        name = url_select("Recipe", names, f"recipe-{model}", param, titles=str.capitalize, elsewhere=others)
-    return RECIPES[model][name]
+    """Of the widgets. One per model and recipe, or checkpoint: another brings its own values, and coming back finds the edited
+    ones."""
+    start = "" if config.init_from in ("", config.model) else f"-{config.init_from}"
+    return f"{{}}-{config.model}-{config.recipe}{start}"
 
 
 def _proposal(task: str, recipe: TrainConfig, dataset: str) -> Proposal:
@@ -359,7 +358,7 @@ def labels() -> dict[str, str]:
 
 def can_show(config: TrainConfig) -> bool:
     """Whether the form has a field for all that makes a run what it is."""
-    recipe = RECIPES.get(config.model, {}).get(config.recipe)
+    recipe = base_recipe(config)
     if recipe is None or recipe.model_settings != config.model_settings:
         return False
     known = config.dataset in DATASETS or config.dataset.startswith(FOLDER_PREFIX)
@@ -368,13 +367,15 @@ def can_show(config: TrainConfig) -> bool:
 
 def form_query(config: TrainConfig) -> dict[str, str]:
     """The address of the form with a run's settings; `fill_folder` gives it what no address says."""
-    recipe = RECIPES[config.model][config.recipe]
+    recipe = base_recipe(config)
+    assert recipe is not None  # can_show
     task = MODELS[config.model].task
     changed, names = changed_settings(config, _begin(task, recipe)), _names(task)
     if config.dataset != recipe.dataset:  # the form would fit them to the data again
         changed |= {name: getattr(config, name) for name in FITTED}
     text = to_text({name: value for name, value in changed.items() if name in names})
-    query = {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
+    query = {START_PARAM: config.init_from} if config.init_from else {}
+    query |= {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
     return query | ({PARAM: text} if text else {})
 
 

@@ -22,6 +22,7 @@ from pages.shared.resources import dark, store
 from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
 from pages.shared.run_report import augmentation_words, interval_words, run_report
+from pages.shared.start_field import START_PARAM
 from pages.shared.tables import file_stem
 from pages.shared.text import NATS, VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
@@ -142,6 +143,9 @@ def _buttons(run: Run) -> None:
         if not run.active:
             download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
             report_button(lambda: run_report(run, answer_words(run), _card(run)), f"{run.name}-report", key="run")
+    longer = run.status == "finished" and run.has_checkpoint
+    if longer and st.button("Train for longer", key="longer", icon=":material/forward:"):
+        switch_page(run.task, view="Train", **{START_PARAM: run.id, "recipe": "longer"})
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"
@@ -230,8 +234,9 @@ def _facts(run: Run) -> None:
             + "; validation with all units on. So training may look worse at first."
         )
         return
+    augmented = "augmented images" if config.train_layers == "all" else "images"
     st.caption(
-        "Training figures are taken on augmented images while the weights still move"
+        f"Training figures are taken on {augmented} while the weights still move"
         + (", and its loss includes label smoothing" if config.label_smoothing else "")
         + "; validation on plain images it never trains on. So training may look worse at first."
         if config.train_on == "train"

@@ -18,6 +18,7 @@ from core.training.kind import TRAIN
 from pages.shared.resources import runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
+from pages.shared.start_field import fetch_words
 from pages.shared.text import duration, escape_markdown, label_error, show_error
 from pages.shared.train_form import examples_of, labels, train_form, value_words
 from pages.shared.train_help import train_help
@@ -105,6 +106,7 @@ def _expectation(config: TrainConfig) -> str:
         sentences.append(f"{what}: time unknown until it was measured here.")
     else:
         sentences.append(f"{what}: about {duration(seconds)} on this machine.")
+    sentences += filter(None, [fetch_words(config)])
     try:
         status = dataset_status(config.dataset)
         if not status.ready:

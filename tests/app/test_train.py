@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from core.checkpoints.store import find_checkpoint
+from core.checkpoints.store import find_checkpoint, read_card
 from core.common.report import Chart
 from core.common.settings import fields_of
 from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.kind import DIVERGED
-from core.training.recipes import RECIPES, fit_to_data
+from core.training.recipes import RECIPES, fit_to_data, recipe_from
 from core.training.sample_answers import SampleImages, add_answers, write_sample_images
 from pages.shared.run_report import run_report
 from pages.shared.train_form import GROUPS, SHOWN
@@ -62,7 +62,10 @@ def test_start_makes_exactly_the_run_that_the_recipe_describes(
 ) -> None:
     task = MODELS[model].task
     at = open_page(task, view="Train")
-    at.selectbox(key="model" if task == "images" else "text-model").set_value(model).run()
+    if RECIPES[model][recipe].init_from:
+        at.selectbox(key="images-start").set_value(RECIPES[model][recipe].init_from).run()
+    else:
+        at.selectbox(key="model" if task == "images" else "text-model").set_value(model).run()
     at.selectbox(key=f"recipe-{model}").set_value(recipe).run()
     click(at, "start")
     assert not at.error
@@ -99,7 +102,7 @@ def test_every_field_that_means_something_has_a_widget_with_its_explanation(
     widgets = [*at.selectbox, *at.number_input, *at.checkbox]
     helped = {widget.key.split("-")[0] for widget in widgets if widget.help}
     missing = set(fields_of(TrainConfig)) - helped
-    assert missing == {"model", "recipe", "dataset", "model_config", *meaningless}
+    assert missing == {"model", "recipe", "dataset", "model_config", "init_from", "train_layers", *meaningless}
 
 
 @pytest.mark.parametrize(
@@ -540,3 +543,41 @@ def test_validation_figures_of_a_run_that_trains_on_it_are_called_void(
 ) -> None:
     at = open_page("images", view="Train", run=finished_run(lab_home, train_on=train_on))
     assert ("say nothing about images it has not seen" in texts(at)) is told
+
+
+@pytest.fixture
+def parent(lab_home: Path) -> str:
+    """A finished run whose card says how it was trained."""
+    run_id = finished_run(lab_home, cutout=5)
+    folder = RunStore().folder(run_id) / "best"
+    card = dataclasses.replace(read_card(folder), recipe=RunStore().config(run_id).to_dict())
+    (folder / "card.json").write_text(card.to_json())
+    return run_id
+
+
+def test_a_finished_run_is_trained_for_longer(open_page: Open, submitted: list[str], parent: str) -> None:
+    at = open_page("images", view="Train", run=parent)
+    click(at, "longer")
+    assert at.query_params["from"] == parent
+    assert at.selectbox(key="images-how").value == "longer"
+    click(at, "start")
+    config = RunStore().config(submitted[0])
+    assert config == recipe_from(read_card(RunStore().folder(parent) / "best"), parent, "longer").replace(snapshots=6)
+    assert (config.cutout, config.dataset) == (5, "cifar10")
+
+
+def test_a_head_is_trained_on_a_checkpoint_without_augmentation(
+    open_page: Open, submitted: list[str], parent: str
+) -> None:
+    at = open_page("images", view="Train", **{"from": parent, "recipe": "head"})
+    key = f"{{}}-simple_cnn-head-{parent}"
+    assert at.selectbox(key=key.format("flip")).disabled
+    assert at.number_input(key=key.format("body_lr_factor")).disabled
+    click(at, "start")
+    config = RunStore().config(submitted[0])
+    assert (config.init_from, config.train_layers, config.flip) == (parent, "head", "none")
+
+
+def test_imagenet_weights_that_have_to_be_fetched_are_announced(open_page: Open, lab_home: Path) -> None:
+    at = open_page("images", view="Train", **{"from": "efficientnet_lite0"})
+    assert "ImageNet weights are fetched when it starts (17 MB)" in texts(at)

@@ -37,7 +37,7 @@ from core.inference.images import logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.models import clone_model
 
-BATCH = 250
+BATCH = 32
 """Test images that are answered at once."""
 COMPARED = 200
 """Test images on which the ONNX file is compared with PyTorch."""

@@ -23,6 +23,7 @@ from core.compression.measuring.latency import interleaved, torch_threads
 from core.compression.measuring.notes import about_storage, about_zeros, slower
 from core.compression.measuring.significance import mean_interval
 from core.data import UNKNOWN, TextDataset
+from core.data.text import with_vocabulary
 from core.inference.decoding import IncrementalDecoder, RecurrentStepper, stepper
 from core.inference.sampling import runs_in_int8, usual_precision
 from core.inference.text import character_losses, unk_token
@@ -41,8 +42,9 @@ class TextBench:
 
     def __init__(self, original: Checkpoint, dataset: TextDataset | None, *, on_progress: Progress) -> None:
         self.original, self.on_progress = original, on_progress
-        self.missing = _missing(original.card, dataset)
-        self.tokens = None if dataset is None or self.missing else dataset.validation
+        known = dataset and with_vocabulary(dataset, original.card.text_data.vocabulary)
+        self.missing = _missing(original.card, dataset, known)
+        self.tokens = None if known is None or self.missing else known.validation
 
     def measure(self, checkpoint: Checkpoint, is_original: bool) -> tuple[dict[str, Any], None]:
         """Fields of a Measurement; a text has no answers to keep. is_original: the checkpoint is the original."""
@@ -166,12 +168,12 @@ def _engine(checkpoint: Checkpoint) -> IncrementalDecoder:
     return stepper(checkpoint.model, usual_precision(checkpoint.card))
 
 
-def _missing(card: Card, dataset: TextDataset | None) -> str:
+def _missing(card: Card, dataset: TextDataset | None, known: TextDataset | None) -> str:
     """Why there is no text to read, in a sentence; empty where there is."""
     end = "so loss was not measured."
     if dataset is None:
         return f"{card.dataset.title[:100]} is not on this machine, {end}"
-    if dataset.card.vocabulary != card.text_data.vocabulary:
+    if known is None:
         return f"{dataset.card.title} no longer has the characters that this was trained on, {end}"
     if not (dataset.validation[1:] != UNKNOWN).any():
         return f"{dataset.card.title} has no validation part, {end}"

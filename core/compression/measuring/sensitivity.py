@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AMOUNTS = (0.25, 0.5, 0.75, 0.9)
 KINDS = ("weights", "channels")
-BATCH = 250
+BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

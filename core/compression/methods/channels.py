@@ -56,6 +56,10 @@ class Channels:
         from torch_pruning import ops
         from torch_pruning.pruner import function
 
+        if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules()):
+            raise LabError(
+                "Channels cannot be taken out of a network with depthwise convolutions here: prune its weights instead."
+            )
         self.model = model
         self._conv, self._linear = (function.PrunerBox[kind] for kind in (ops.OPTYPE.CONV, ops.OPTYPE.LINEAR))
         device = next(model.parameters()).device

@@ -19,8 +19,9 @@ from core.compression.methods.distill import SoftImageTask, SoftTextTask, Teachi
 from core.compression.methods.pruning import apply_masks, cubic_amount, magnitude_masks, masks_of
 from core.compression.methods.quant_aware import FakeQuantize
 from core.compression.steps import Distill, FineTuningStep, LotteryTicket, PruneGradually, TrainingStep, TrainQuantized
-from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard
-from core.models import LAYERS, build_model, full_config
+from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard, TextDataset
+from core.data.text import with_vocabulary
+from core.models import LAYERS, build_model, full_config, images_at_once
 from core.training.config import TrainConfig
 from core.training.recipes import get_recipe
 from core.training.session import TrainSession
@@ -48,6 +49,8 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         "early_stopping": 0,
         "precision": "auto",  # what suited the machine of the original's training may not suit this one
         "compile": False,
+        "init_from": "",  # the session gives it the checkpoint's weights
+        "train_layers": "all",
         "eval_every": max(0.25, step.epochs / 6),
     }
     if isinstance(step, Distill):
@@ -73,7 +76,7 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         common |= {"optimizer": "adamw", "weight_decay": 0.01, "grad_clip": 1.0}
         return TrainConfig(**common | kept | {"lr": step.lr or TEXT_LR})
     kept = _usable(card.recipe, KEPT_FOR_IMAGES)
-    common |= {"optimizer": "sgd", "weight_decay": 5e-4, "batch_size": IMAGE_BATCH}
+    common |= {"optimizer": "sgd", "weight_decay": 5e-4, "batch_size": images_at_once(card.model_config, IMAGE_BATCH)}
     lr = QUANTIZED_LR if isinstance(step, TrainQuantized) else IMAGE_LR
     return TrainConfig(**common | kept | {"lr": step.lr or lr})
 
@@ -87,9 +90,11 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
         if (new.classes, new.image_size) == (old.classes, old.image_size):
             return dataclasses.replace(dataset, card=dataclasses.replace(new, mean=old.mean, std=old.std))
         what = "classes or the size of images"
-    elif isinstance(new, TextCard) and isinstance(old, TextCard):
-        if new.vocabulary == old.vocabulary:
-            return dataset
+    elif isinstance(dataset, TextDataset) and isinstance(old, TextCard):
+        new = dataset.card
+        known = with_vocabulary(dataset, old.vocabulary)
+        if known is not None:
+            return known
         what = "characters"
     else:
         what = "kind of data"
@@ -101,15 +106,16 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
 def _own_recipe(card: Card) -> TrainConfig | None:
     """How the network was trained; None where its card does not say it."""
     try:
-        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
+        own = TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
     except (TypeError, ValueError, AttributeError):
         return None
+    return own if own and own.train_layers == "all" else None  # what trains a head would tear the other layers apart
 
 
 def _first_recipe(card: Card) -> TrainConfig:
     """How a network was trained from its first weights. Raises LabError where its card does not say it."""
     recipe = _own_recipe(card)
-    if recipe is None or recipe.recipe == TUNING or card.model_config.get(LAYERS):
+    if recipe is None or recipe.init_from or recipe.recipe == TUNING or card.model_config.get(LAYERS):
         raise LabError(
             f"The first weights of {card.title[:100]} are not known from its card, so it cannot be trained again from its "
             "beginning: choose Fine-tune."

@@ -124,8 +124,8 @@ HOSTILE = {
     "many tensors": (
         file_of(
             helper.make_node("Conv", ["images", "w"], ["x0"], pads=[500] * 4),
-            *(helper.make_node("Relu", [f"x{index}"], [f"x{index + 1}"]) for index in range(9)),
-            helper.make_node("Flatten", ["x9"], ["logits"]),
+            *(helper.make_node("Relu", [f"x{index}"], [f"x{index + 1}"]) for index in range(40)),
+            helper.make_node("Flatten", ["x40"], ["logits"]),
             weights=[weight(1, 3, 1, 1)],
         ),
         MEMORY,

@@ -48,6 +48,7 @@ DEEP = {"depth": 3, "widths": [16, 24, 32]}
         ("fast_resnet", DEEP | DROPS),
         ("resnet18", {}),
         ("resnet18", DROPS),
+        ("efficientnet_lite0", {"upscale_to": 48, "dropout": 0.2}),
     ],
 )
 def test_every_module_is_called_once_and_changes_nothing_in_place(name: str, config: dict) -> None:

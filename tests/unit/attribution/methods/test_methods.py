@@ -235,6 +235,7 @@ REFUSED = [
     *((name, "fast_resnet", GELU, "GELU") for name in ("deeplift", "guided_backprop", "guided_grad_cam", "lrp")),
     ("lrp", "fast_resnet", {"depth": 3}, "residual"),
     ("lrp", "resnet18", {}, "residual"),
+    *((name, "efficientnet_lite0", {}, "ReLU6") for name in ("deeplift", "guided_backprop", "guided_grad_cam", "lrp")),
     ("grad_cam", "flat", {}, "none"),
     ("guided_grad_cam", "flat", {}, "none"),
     ("guided_backprop", "flat", {}, "none"),
@@ -256,7 +257,10 @@ def test_what_would_lie_is_refused_in_one_sentence(name: str, model: str, config
     assert str(told.value) == sentence
 
 
-@pytest.mark.parametrize(("model", "config"), [("fast_resnet", GELU), ("fast_resnet", {"depth": 3}), ("resnet18", {})])
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [("fast_resnet", GELU), ("fast_resnet", {"depth": 3}), ("resnet18", {}), ("efficientnet_lite0", {})],
+)
 def test_what_would_not_is_not(model: str, config: dict[str, Any]) -> None:
     explainer = Explainer(small(model, **config))
     refused = {name for name in METHODS if explainer.refusal(get_method(name))}

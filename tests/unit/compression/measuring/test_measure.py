@@ -91,7 +91,9 @@ def test_a_network_against_itself() -> None:
     assert same is not None
     assert answers.dtype == np.int16
     assert np.array_equal(answers, same)
-    assert {share for share, words in stages if "test images" in words} == {0.0}
+    answered = [share for share, words in stages if "test images" in words]
+    assert answered[0] == 0.0
+    assert max(answered) < 1
     assert {"time in PyTorch at batch 1", "time in ONNX Runtime at batch 64", "peak memory"} <= {
         words for _, words in stages
     }
@@ -345,7 +347,7 @@ def test_a_machine_without_8_bit_products_says_so(play: TextDataset, monkeypatch
 
 
 def test_text_without_its_dataset(play: TextDataset) -> None:
-    other = dataclasses.replace(play, card=dataclasses.replace(play.card, vocabulary="ab"))
+    other = dataclasses.replace(play, card=dataclasses.replace(play.card, vocabulary="ab☃"))
     for data, words in ((None, "is not on this machine"), (other, "no longer has the characters")):
         found, _ = Bench(writer(play), 0, data).measure_original()
         assert found.loss_nats is None

@@ -20,6 +20,7 @@ from core.compression.steps import LowRank, PruneChannels
 from core.inference.images import normalise
 from core.models import clone_model
 from tests.unit.compression.compressible import SMALL_WRITERS, network, outputs, random_images, reloaded, snapshot
+from tests.unit.failures import refusal
 
 SMALL = {"widths": [16, 24, 20]}
 
@@ -291,3 +292,8 @@ def test_it_works_where_gradients_are_off_and_draws_nothing() -> None:
         groups = Channels(model, 32).groups
     assert len(groups) == 6
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_depthwise_convolutions_are_refused() -> None:
+    with refusal("depthwise convolutions"):
+        prune_channels(network("efficientnet_lite0"), PruneChannels(amount=0.5))

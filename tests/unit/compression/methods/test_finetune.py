@@ -329,7 +329,7 @@ def test_data_that_are_no_longer_those_of_the_original_are_refused() -> None:
     with pytest.raises(LabError, match="^Synthetic no longer has the classes"):
         session(trained(CNN), IMAGES, classes=("b", "a", "c", "d"))
     with pytest.raises(LabError, match="^A play no longer has the characters"):
-        session(trained(WRITER), TEXT, vocabulary="?" + TEXT.card.vocabulary[1:])
+        session(trained(WRITER), TEXT, vocabulary="☃" + TEXT.card.vocabulary[1:])
     with pytest.raises(LabError, match="^A play no longer has the kind of data"):
         session(trained(CNN), TEXT)
     # Images are normalised as the network knows them, whatever their mean is now.

@@ -1,0 +1,116 @@
+"""What a network computes before its last layer, once for all images, kept on disk: training a head needs no more of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.common.paths import ensure_folder, lab_home
+from core.common.progress import Progress
+from core.data.storage import readable_disk_errors
+from core.models import clone_model, head_name, images_at_once
+from core.training.batches import DeviceImages
+
+MOST_AT_ONCE = 500
+KEPT_FILES = 12
+"""Older files of features are removed."""
+
+
+def body_of(model: nn.Module) -> nn.Module:
+    """A frozen copy of the network in eval mode, without its head: images (N, 3, H, W) to features (N, F)."""
+    body = clone_model(model)
+    body.set_submodule(head_name(body), nn.Identity())
+    return body
+
+
+def features_of(
+    body: nn.Module,
+    data: DeviceImages,
+    *,
+    settings: Mapping[str, Any],
+    amp: torch.autocast,
+    words: str,
+    on_progress: Progress | None = None,
+) -> Tensor:
+    """Features (N, F) float32 on the CPU, of all images in order; from disk where they were computed before.
+
+    settings: of the network. A callback that raises ends the work, and nothing is kept.
+    """
+    path = lab_home() / "features" / f"{_key(body, data, settings)}.npy"
+    kept = _read(path, len(data))
+    if kept is not None:
+        return kept
+    with readable_disk_errors(path.parent):
+        _write(path, body, data, images_at_once(settings, MOST_AT_ONCE), amp, words, on_progress)
+        for old in sorted(path.parent.glob("*.npy"), key=lambda item: -item.stat().st_mtime)[KEPT_FILES:]:
+            old.unlink(missing_ok=True)
+    kept = _read(path, len(data))
+    assert kept is not None
+    return kept
+
+
+def _write(
+    path: Path,
+    body: nn.Module,
+    data: DeviceImages,
+    size: int,
+    amp: torch.autocast,
+    words: str,
+    on_progress: Progress | None,
+) -> None:
+    temporary = ensure_folder(path.parent) / f".{path.stem}-{os.getpid()}"
+    done = 0
+    try:
+        with temporary.open("wb") as file, torch.inference_mode():
+            for images, _ in data.chunks(size):
+                if on_progress:
+                    on_progress(done / len(data), words)
+                with amp:
+                    found = body(images).float().cpu().numpy()
+                if done == 0:
+                    file.write(_header(len(data), found.shape[1]))
+                file.write(np.ascontiguousarray(found).data)
+                done += len(found)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _header(rows: int, columns: int) -> bytes:
+    header = io.BytesIO()
+    values = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
+    np.lib.format.write_array_header_1_0(header, values)
+    return header.getvalue()
+
+
+def _read(path: Path, rows: int) -> Tensor | None:
+    try:
+        # Copy on write: torch takes no array that cannot be written, and nothing writes to it.
+        found = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # missing or damaged: computing again is the answer to each
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return torch.from_numpy(found) if found.ndim == 2 and len(found) == rows and found.dtype == np.float32 else None
+
+
+def _key(body: nn.Module, data: DeviceImages, settings: Mapping[str, Any]) -> str:
+    """Of all that features depend on: weights, pixels, their normalisation and size, and the arithmetic."""
+    digest = hashlib.sha256()
+    for name, tensor in body.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    digest.update(data.images.cpu().numpy().data)
+    arithmetic = f"{data.dtype} {data.images.device.type}"
+    sizes = f"{data.images.shape[1]} {settings.get('upscale_to', 0)}"
+    digest.update(f"{data.scale.tolist()} {data.shift.tolist()} {sizes} {arithmetic}\n".encode())
+    return digest.hexdigest()
