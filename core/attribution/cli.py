@@ -75,7 +75,7 @@ def explain_image(
         opacity: Of the map over the image, 0 to 1. Without it, 0.75.
         percentile: Of absolute values at which the colours end, 1 to 100. Without it, 99.
     """
-    from core.data.decode import MAX_BYTES, decode_image, fit_to_model
+    from core.data.decode import MAX_BYTES, decode_image, model_input
 
     reference = _find_classifier(checkpoint)
     kind = get_method(method, dict(options or ()))
@@ -85,7 +85,7 @@ def explain_image(
     map_file = None if output is None else check_output("--output", output, (".png",), image)
     array_file = None if array is None else check_output("--array", array, (".npy",), image)
     photo = decode_image(read(Path(image), MAX_BYTES, "image"))
-    pixels = fit_to_model(photo.rgb, side, square)
+    pixels = model_input(photo.rgb, side, reference.card.image_data.fit, square)
     loaded = load(reference, device)
     from core.attribution.explainer import Explainer
 

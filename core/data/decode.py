@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.common.errors import LabError
+from core.data.dataset import Fit
 from core.data.square import Square
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ LARGE_PIXELS = 2_000_000
 KEPT_SIDE = 512
 """… that leaves its shorter side at least this long: far more than a model sees, and quick."""
 LONG_ASPECT = 3.0
+LONGEST_PADDED = 1024
+"""Longer side of an image that is put onto a square: padding a long, narrow one must not take a gigabyte."""
 COUNTED_GIF_BYTES = 2_000_000
 ORIENTATION_TAG = 0x0112
 
@@ -104,18 +107,23 @@ def shorter_side(path: Path) -> int | None:
         return None
 
 
-def letterbox(rgb: np.ndarray, size: int = 32) -> np.ndarray:
-    """The whole image (H, W, 3) uint8 within (size, size, 3) uint8, on mid-grey where it is not square."""
+def model_input(rgb: np.ndarray, size: int, fit: Fit = "crop", square: Square | None = None) -> np.ndarray:
+    """What a network gets of an image (H, W, 3) uint8: (size, size, 3) uint8. square: of the image, or of all of it on grey."""
+    return fit_to_model(pad_to_square(rgb) if fit == "whole" else rgb, size, square)
+
+
+def pad_to_square(rgb: np.ndarray) -> np.ndarray:
+    """The whole image (H, W, 3) uint8 in the middle of a mid-grey square (S, S, 3), reduced where it is very long."""
     from PIL import Image
 
     height, width = rgb.shape[:2]
     if height == width:
-        return fit_to_model(rgb, size)
-    scale = size / max(height, width)
-    inner = max(1, round(width * scale)), max(1, round(height * scale))
-    small = Image.fromarray(np.ascontiguousarray(rgb)).resize(inner, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    square = Image.new("RGB", (size, size), (128, 128, 128))
-    square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return rgb
+    photo = Image.fromarray(np.ascontiguousarray(rgb))
+    photo.thumbnail((LONGEST_PADDED, LONGEST_PADDED), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    side = max(photo.size)
+    square = Image.new("RGB", (side, side), (128, 128, 128))
+    square.paste(photo, ((side - photo.width) // 2, (side - photo.height) // 2))
     return np.asarray(square)
 
 

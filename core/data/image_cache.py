@@ -24,7 +24,7 @@ from core.common.errors import LabError
 from core.common.paths import lab_home
 from core.common.progress import Meter, Progress
 from core.data.dataset import Fit
-from core.data.decode import MAX_BYTES, decode_image, fit_to_model, letterbox
+from core.data.decode import MAX_BYTES, decode_image, model_input
 from core.data.layout import ImageFile
 from core.data.storage import readable_disk_errors
 
@@ -129,7 +129,7 @@ def _read(file: ImageFile, size: int, fit: Fit) -> _Image | _Failure:
         decoded = decode_image(data)
     except LabError as error:
         return _Failure(str(error), digest)
-    pixels = (letterbox if fit == "whole" else fit_to_model)(decoded.rgb, size)
+    pixels = model_input(decoded.rgb, size, fit)
     spread = pixels.max(axis=(0, 1)).astype(int) - pixels.min(axis=(0, 1))
     # The size is in each note of a reduction; only the kind of note is counted.
     notes = tuple(note for note in decoded.notes if not note.startswith("reduced from"))

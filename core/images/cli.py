@@ -59,7 +59,7 @@ def classify(
     import numpy as np
 
     from core.checkpoints.store import find_checkpoint
-    from core.data.decode import MAX_BYTES, decode_image, fit_to_model
+    from core.data.decode import MAX_BYTES, decode_image, model_input
 
     reference = find_checkpoint(checkpoint)
     side = reference.card.image_data.image_size
@@ -72,7 +72,9 @@ def classify(
     for name in images:
         try:
             image = decode_image(read(Path(name), MAX_BYTES, "image"))
-            prediction = answer(loaded, fit_to_model(image.rgb, side, square)[None], tta)[0]
+            prediction = answer(loaded, model_input(image.rgb, side, reference.card.image_data.fit, square)[None], tta)[
+                0
+            ]
         except LabError as error:
             rows.append({"file": name, "error": str(error)})
             note(f"{name}: {error}")

@@ -79,7 +79,7 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
         return None
     until_ready(everything=True)
     try:
-        seen = look(image.data, reference.card.image_data.image_size, image.square)
+        seen = look(image.data, reference.card.image_data.image_size, image.square, reference.card.image_data.fit)
         probabilities = probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference)
     except LabError as error:
         show_error(f"{image.title}: {error}" if image.title else error)

@@ -49,7 +49,7 @@ def same_image(made: ResultFiles, key: str) -> None:
             example_row()
     elif pair and image:
         try:
-            seen = look(image.data, pair[0].card.image_data.image_size, image.square)
+            seen = look(image.data, pair[0].card.image_data.image_size, image.square, pair[0].card.image_data.fit)
             with controls:
                 _image(image, seen)
             with answer:

@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.checkpoints.backbone import BACKBONES
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
@@ -17,10 +18,11 @@ from core.data.image_uploads import delete_stored, stored_folders
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.dataset_field import address_word
+from pages.shared.dataset_field import FOLDER_KEY, address_word
 from pages.shared.elements import show_image, show_table
 from pages.shared.registry import switch_page
 from pages.shared.resources import dataset, text_dataset
+from pages.shared.start_field import START_PARAM
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import set_address
 
@@ -125,7 +127,10 @@ def _heading(card: ImageCard, sentence: str) -> None:
 def _actions(name: str) -> None:
     if st.button("Train on it", key="train-on-it", type="primary", icon=":material/model_training:"):
         task = dataset_task(name)
-        switch_page(task, view="Train", dataset=address_word(name))
+        start = {START_PARAM: next(iter(BACKBONES))} if name.startswith(FOLDER_PREFIX) else {}
+        if address_word(name) == "folder":
+            st.session_state[FOLDER_KEY] = str(parse_name(name).root)
+        switch_page(task, view="Train", dataset=address_word(name), **start)
 
 
 def _finding(finding: Finding, sheets: dict[tuple[str, ...], bytes]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import streamlit as st
 
 from core.common.pixels import encode
-from core.data import FOLDER_PREFIX, dataset_state, suggested_name
+from core.data import FOLDER_PREFIX, dataset_state
 from core.data.dataset import Split
+from pages.shared.dataset_field import suggested_folder
 
 GAP = 4
 
@@ -36,9 +36,4 @@ def at_suggested_size(name: str) -> str:
     """The dataset's name with the image size that its photos allow. Raises LabError."""
     if not name.startswith(FOLDER_PREFIX) or "?" in name:
         return name
-    return _suggested(name, dataset_state(name))
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _suggested(name: str, state: str) -> str:
-    return suggested_name(name)
+    return suggested_folder(name, dataset_state(name))

@@ -63,9 +63,15 @@ def _second(first: CheckpointRef) -> CheckpointRef | None:
     return None
 
 
+def _seen(image: InputImage, reference: CheckpointRef) -> DecodedUpload:
+    """The image as that checkpoint gets it. Raises LabError."""
+    data = reference.card.image_data
+    return look(image.data, data.image_size, image.square, data.fit)
+
+
 def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
     try:
-        seen = look(image.data, references[0].card.image_data.image_size, image.square)
+        seen = _seen(image, references[0])
     except LabError as error:
         show_error(f"{image.title}: {error}" if image.title else error)
         return
@@ -88,7 +94,7 @@ def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
 def _answer_of(image: InputImage, reference: CheckpointRef) -> Prediction | None:
     """What the checkpoint says, or None with a sentence on the page."""
     try:
-        seen = look(image.data, reference.card.image_data.image_size, image.square)
+        seen = _seen(image, reference)
         return predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from core.common.errors import LabError
-from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored_folders, stored_texts
+from core.data import (
+    DATASETS,
+    FOLDER_PREFIX,
+    TEXT_PREFIX,
+    dataset_state,
+    store_upload,
+    stored_folders,
+    stored_texts,
+    suggested_name,
+)
+from core.data.dataset import Fit
+from core.data.folder import IMAGE_SIZES, parse_name
 from core.data.image_uploads import folder as image_folder
 from pages.shared.resources import text_dataset
+from pages.shared.url import linked
 from pages.shared.url_select import url_select
+from pages.shared.url_values import one_of
 
 FOLDER, TEXT_FILE = "A folder of mine", "A text file of mine"
-FOLDER_KEY = "folder"
+FOLDER_KEY, SIZE_KEY, CUT_KEY = "folder", "image-size", "image-cut"
+CUTS: dict[Fit, str] = {"crop": "Central square", "whole": "Whole image"}
 
 
 def text_field(param: str = "") -> str:
@@ -73,6 +88,46 @@ def dataset_field(param: str = "") -> str:
         titles=lambda name: titles.get(name, name),
         named={"folder": FOLDER} | {address_word(name): name for name in titles},
     )
+
+
+def size_field(name: str, usual: int | None, *, in_address: bool) -> str:
+    """The name of a folder's dataset with the image size and the cut that somebody chose. usual: the size that is proposed; None
+    for the largest that its photos allow, up to a point. Raises LabError for a folder that cannot become a dataset."""
+    suggested = parse_name(suggested_folder(name, dataset_state(name)))
+    usual = usual if usual in IMAGE_SIZES else suggested.size
+    if in_address:
+        linked("size", SIZE_KEY, lambda text: one_of(IMAGE_SIZES, "image size")(text), usual, of=(name, usual))
+        linked("cut", CUT_KEY, one_of(CUTS, "cut"), "crop", of=name)
+    left, right = st.columns(2)
+    size = left.selectbox(
+        "Image size",
+        IMAGE_SIZES,
+        format_func=lambda side: f"{side}×{side} pixels",
+        key=SIZE_KEY,
+        help="What the network gets of each photo. Four times the pixels take four times as long.",
+    )
+    cut = right.selectbox(
+        "Cut",
+        list(CUTS),
+        format_func=CUTS.__getitem__,
+        key=CUT_KEY,
+        help="The central square loses what is beside it; the whole image is smaller, with grey at two sides.",
+    )
+    return str(replace(suggested, size=size, fit=cut))
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def suggested_folder(name: str, state: str) -> str:
+    """`suggested_name`, once for each state of the folder."""
+    return suggested_name(name)
+
+
+def size_query(name: str) -> dict[str, str]:
+    """What the address of the form says of a folder's image size and cut."""
+    if not name.startswith(FOLDER_PREFIX):
+        return {}
+    folder = parse_name(name)
+    return {"size": str(folder.size), "cut": folder.fit}
 
 
 def address_word(name: str) -> str:

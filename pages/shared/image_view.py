@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,8 @@ import streamlit as st
 
 from core.checkpoints.store import Checkpoint
 from core.common.pixels import enlarge, preview, shrink
-from core.data.decode import DecodedImage, crop_square, decode_image, fit_to_model
+from core.data.dataset import Fit
+from core.data.decode import DecodedImage, crop_square, decode_image, fit_to_model, pad_to_square
 from core.data.square import Square
 from pages.shared.text import escape_markdown
 
@@ -41,9 +42,10 @@ class DecodedUpload:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def look(data: bytes, size: int, square: Square | None = None) -> DecodedUpload:
-    """Decode, cut and shrink. square: by default the central one. Raises LabError for what cannot be shown right."""
-    decoded, whole = _decode(data)
+def look(data: bytes, size: int, square: Square | None = None, fit: Fit = "crop") -> DecodedUpload:
+    """Decode, cut and shrink. square: by default the central one. fit: the checkpoint's; with `whole` all of the image on grey
+    is what squares are cut from. Raises LabError for what cannot be shown right."""
+    decoded, whole = _decode(data, fit)
     height, width = decoded.rgb.shape[:2]
     pixels, seen = fit_to_model(decoded.rgb, size, square), crop_square(decoded.rgb, square)
     return DecodedUpload(
@@ -60,9 +62,11 @@ def look(data: bytes, size: int, square: Square | None = None) -> DecodedUpload:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _decode(data: bytes) -> tuple[DecodedImage, bytes]:
+def _decode(data: bytes, fit: Fit) -> tuple[DecodedImage, bytes]:
     """An image and its preview: once, however often another square of it is looked at."""
     decoded = decode_image(data)
+    if fit == "whole":
+        decoded = replace(decoded, rgb=pad_to_square(decoded.rgb))
     return decoded, preview(decoded.rgb, 2 * SHOWN_PX)
 
 

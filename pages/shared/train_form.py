@@ -11,11 +11,14 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.checkpoints.backbone import BACKBONES
+from core.checkpoints.store import find_checkpoint
 from core.common.commands import changed_settings
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
-from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, dataset_title, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, canonical_name, dataset_title, stored_texts
+from core.data.folder import IMAGE_SIZE, parse_name
 from core.models import MODELS
 from core.training.config import AUGMENTATION, IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.estimate import training_examples
@@ -36,6 +39,8 @@ from pages.shared.dataset_field import (
     allowed_name,
     dataset_field,
     folder_field,
+    size_field,
+    size_query,
     text_field,
     text_upload,
 )
@@ -147,6 +152,22 @@ class Proposal:
         return [name for name in names if found[name] != getattr(self.config, name)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """A dataset, or what keeps one from being used."""
+
+    name: str = ""
+    problem: str = ""
+    not_in_link: str = ""
+    """What the link does not carry of it, in a sentence."""
+
+    def checked(self) -> str:
+        """Its name. Raises LabError where there is none."""
+        if not self.name:
+            raise LabError(self.problem)
+        return self.name
+
+
 def train_form(
     advanced: DeltaGenerator, task: str = "images", *, in_address: bool = True
 ) -> tuple[TrainConfig, dict[str, Any]]:
@@ -163,20 +184,12 @@ def train_form(
     about, more = st.container(), advanced.container()
     changes: dict[str, Any] = {"dataset": "", "device": ""}
     left, right = st.columns(2)
-    with left:
-        param = "dataset" if in_address else ""
-        if recipe.recipe == "longer":
-            chosen = recipe.dataset
-            st.text_input("Dataset", dataset_title(chosen), disabled=True, key="longer-dataset")
-        else:
-            chosen = dataset_field(param) if task == "images" else text_field(param)
     with right:
         changes["device"] = st.selectbox(
             "Device", offered_devices(), key="device", help=field_help(FIELDS["device"]), persist_state="session"
         )
-    path = folder_field() if chosen == FOLDER else ""
-    uploaded, problem = text_upload() if chosen == TEXT_FILE else ("", "")
-    proposal = _proposal(task, recipe, {FOLDER: f"{FOLDER_PREFIX}{path}", TEXT_FILE: uploaded}.get(chosen, chosen))
+    data = _dataset(task, recipe, left, in_address)
+    proposal = _proposal(task, recipe, data.name)
     left, right = st.columns(2)
     for column, name in ((left, "epochs"), (right, "seed")):
         with column:
@@ -202,19 +215,15 @@ def train_form(
     if in_address:
         valid = valid_changes(changed, proposal.config, names, partial(_shows, task))
         keep_settings(_set_key(task), proposal.key, valid)
-        missing = {
-            "The path of your folder is not in the link.": path,
-            "Your text file is not in the link.": uploaded,
-            "A value that is not valid is not in the link.": len(valid) < len(changed),
-        }
-        for sentence in (sentence for sentence, holds in missing.items() if holds):
+        invalid = "A value that is not valid is not in the link." if len(valid) < len(changed) else ""
+        for sentence in filter(None, (data.not_in_link, invalid)):
             not_in_link(sentence)
     else:
         st.session_state.pop(_set_key(task), None)  # the form may be changed here: the next address fills it again
     said, words = "", [MODELS[recipe.model].description]
     try:
         # Checked last: an error before would take the fields below it away, and what was entered there with them.
-        config = recipe.replace(**changes | {"dataset": _checked_dataset(chosen, path, uploaded, problem)})
+        config = recipe.replace(**changes | {"dataset": data.checked()})
         words.append(f"This run: {describe_training(config)}")
         said = measured_result(config)
     finally:
@@ -325,19 +334,39 @@ def value_words(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
-    """The name of the dataset. Raises LabError for a folder or a text that cannot be used."""
-    if chosen == FOLDER:
-        if not path:
-            raise LabError("Give the path of a folder that holds one folder of images per class.")
-        name = canonical_name(allowed_name(f"{FOLDER_PREFIX}{path}"))  # whole: a worker has its own working directory
-        check_layout(name)
-        return name
+def _dataset(task: str, recipe: TrainConfig, place: DeltaGenerator, in_address: bool) -> Chosen:
+    """The dataset of the run; `place` takes the list of those that are known."""
+    with place:
+        if recipe.recipe == "longer":
+            st.text_input("Dataset", dataset_title(recipe.dataset), disabled=True, key="longer-dataset")
+            return Chosen(name=recipe.dataset)
+        param = "dataset" if in_address else ""
+        chosen = dataset_field(param) if task == "images" else text_field(param)
     if chosen == TEXT_FILE:
-        if not uploaded:
-            raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")
-        return uploaded
-    return chosen
+        uploaded, problem = text_upload()
+        missing = "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB."
+        return Chosen(
+            name=uploaded, problem=problem or missing, not_in_link="Your text file is not in the link." * bool(uploaded)
+        )
+    path, missing = folder_field() if chosen == FOLDER else "", ""
+    try:
+        if chosen == FOLDER and not path:
+            raise LabError("Give the path of a folder that holds one folder of images per class.")
+        missing = "The path of your folder is not in the link." * bool(path)
+        # Whole: a worker has its own working directory.
+        name = canonical_name(allowed_name(f"{FOLDER_PREFIX}{path}")) if path else chosen
+        if name.startswith(FOLDER_PREFIX):
+            name = size_field(name, _usual_size(recipe), in_address=in_address)
+        return Chosen(name=name, not_in_link=missing)
+    except LabError as error:
+        return Chosen(problem=str(error), not_in_link=missing)
+
+
+def _usual_size(recipe: TrainConfig) -> int | None:
+    """The image size that a network wants: a checkpoint's own; None for one that takes photos as they are."""
+    if recipe.init_from in BACKBONES:
+        return None
+    return find_checkpoint(recipe.init_from).card.image_data.image_size if recipe.init_from else IMAGE_SIZE
 
 
 def _room(config: TrainConfig) -> str:
@@ -376,13 +405,14 @@ def form_query(config: TrainConfig) -> dict[str, str]:
     text = to_text({name: value for name, value in changed.items() if name in names})
     query = {START_PARAM: config.init_from} if config.init_from else {}
     query |= {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
+    query |= size_query(config.dataset)
     return query | ({PARAM: text} if text else {})
 
 
 def fill_folder(config: TrainConfig) -> None:
     """Put the folder of a run's images into the form."""
     if config.dataset.startswith(FOLDER_PREFIX):
-        st.session_state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
+        st.session_state[FOLDER_KEY] = str(parse_name(config.dataset).root)
 
 
 def _fill(task: str, begin: TrainConfig, changes: Changes) -> None:

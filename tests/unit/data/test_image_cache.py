@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.common.errors import LabError
 from core.data import canonical_name, image_cache, load_images
-from core.data.decode import decode_image, fit_to_model, letterbox
+from core.data.decode import decode_image, fit_to_model, model_input, pad_to_square
 from tests.unit.failures import failing, refusal
 
 
@@ -35,10 +35,11 @@ def test_mapped_and_in_memory_give_the_pixels_of_the_decoder(
     name = f"folder:{photos}{options}"
     memory = load_images(name)
     size = memory.card.image_size
-    fit = letterbox if "whole" in options else fit_to_model
     for split in (memory.train, memory.validation, memory.test):
         for image, file in zip(split.images, split.files, strict=True):
-            assert np.array_equal(image, fit(decode_image((photos / file).read_bytes()).rgb, size))
+            assert np.array_equal(
+                image, model_input(decode_image((photos / file).read_bytes()).rgb, size, memory.card.fit)
+            )
             assert split.images.shape[1:] == (size, size, 3)
     monkeypatch.setattr(image_cache, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "other"))
@@ -63,14 +64,17 @@ def test_a_name_says_size_and_fit_in_one_way_only(photos: Path) -> None:
 
 
 def test_a_whole_image_keeps_its_shape_on_grey() -> None:
-    wide = np.zeros((20, 60, 3), np.uint8)
-    square = letterbox(wide, 30)
-    assert square.shape == (30, 30, 3)
-    dark = (square == 0).all(axis=(1, 2))
-    assert dark.sum() == 10
-    assert dark[10:20].all()
-    assert (square[~dark] == 128).all()
-    assert letterbox(np.zeros((1, 400, 3), np.uint8), 32).shape == (32, 32, 3)
+    square = pad_to_square(np.zeros((20, 60, 3), np.uint8))
+    assert square.shape == (60, 60, 3)
+    assert (square[20:40] == 0).all()
+    assert (square[:20] == 128).all()
+    assert (square[40:] == 128).all()
+    small = model_input(np.zeros((20, 60, 3), np.uint8), 30, "whole")
+    assert (small[11:19] == 0).all()
+    assert (small[:9] == 128).all()
+    assert pad_to_square(np.zeros((1, 20_000, 3), np.uint8)).shape == (1024, 1024, 3)
+    photo = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
+    assert np.array_equal(model_input(photo, 32, "whole"), fit_to_model(photo, 32)), "a square has no grey"
 
 
 def test_images_that_need_the_disk_say_when_it_is_full(
