@@ -95,7 +95,7 @@ def decode(data: bytes, encoding: str, title: str) -> str:
     return text
 
 
-def preview(data: bytes, encoding: str, lines: int = 6) -> str:
+def preview(data: bytes, encoding: str, lines: int = 4) -> str:
     """The first lines as an encoding reads them, at most 120 characters of each; what it cannot read is U+FFFD."""
     text = data[:8000].decode(encoding, "replace")
     return "\n".join([line[:120] for line in text.splitlines() if line.strip()][:lines])

@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
-from core.data import DATASETS, FOLDER_PREFIX, canonical_name, check_layout, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, canonical_name, check_layout, stored_texts
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.estimate import training_examples
@@ -25,6 +25,7 @@ from core.training.recipes import (
     fit_to_data,
     measured_result,
 )
+from core.training.windows import text_windows
 from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
@@ -32,6 +33,7 @@ from pages.shared.dataset_field import (
     address_word,
     dataset_field,
     folder_field,
+    text_card,
     text_field,
     text_upload,
 )
@@ -58,6 +60,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """All fields that are not SHOWN. One that makes others idle stands before them."""
 OTHER_TASK = {"images": TEXT_ONLY, "text": (*IMAGES_ONLY, "head_lr")}
 """Fields that mean nothing for a task."""
+FEW_STEPS = 20
+"""Of an epoch: a text that gives fewer is one to learn by heart."""
 FITTED = ("epochs", "eval_every")
 """What the form proposes for the size of the dataset, until a person says something else."""
 LABELS = {
@@ -149,6 +153,8 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
         )
     path = folder_field() if chosen == FOLDER else ""
     uploaded, problem = text_upload() if chosen == TEXT_FILE else ("", "")
+    own_text = uploaded or (chosen if chosen.startswith(TEXT_PREFIX) else "")
+    card = st.container(gap="xsmall")
     proposal = _proposal(task, recipe, {FOLDER: f"{FOLDER_PREFIX}{path}", TEXT_FILE: uploaded}.get(chosen, chosen))
     left, right = st.columns(2)
     for column, name in ((left, "epochs"), (right, "seed")):
@@ -174,6 +180,9 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
         words += [f"This run: {describe_training(config)}", measured_result(config)]
     finally:
         about.caption(" ".join(filter(None, words)))
+    if own_text:
+        with card:
+            _text_card(own_text, config)
     if config.snapshots:
         boxes["Evaluation and saving"].caption(_room(config))
     return config
@@ -295,6 +304,20 @@ def _take_back(proposal: Proposal, names: list[str]) -> None:
         st.session_state.pop(f"{key}-edited", None)
 
 
+def _text_card(name: str, config: TrainConfig) -> None:
+    """What training reads of a text, and whether it is too short to learn from."""
+    data = text_card(name)
+    if data is None:
+        return
+    steps = text_windows(config, len(data.train)).steps
+    if steps < FEW_STEPS:
+        st.warning(
+            f"This text gives {steps} {'step' if steps == 1 else 'steps'} an epoch: the model repeats the same lines until it "
+            "knows them by heart. A longer text teaches it more.",
+            icon=":material/short_text:",
+        )
+
+
 def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
     """The name of the dataset. Raises LabError for a folder or a text that cannot be used."""
     if chosen == FOLDER:
@@ -305,7 +328,7 @@ def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str
         return name
     if chosen == TEXT_FILE:
         if not uploaded:
-            raise LabError(problem or "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB.")
+            raise LabError(problem or "Choose a text file: at least 1,000 characters, at most 20 MB.")
         return uploaded
     return chosen
 

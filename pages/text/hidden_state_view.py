@@ -17,7 +17,7 @@ from core.language.hidden_state import Follower, HiddenStates
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
-from pages.shared.text import replaced_words, show_error
+from pages.shared.text import show_error, show_reading
 from pages.shared.url import (
     TEXT_CHARACTERS,
     linked,
@@ -174,8 +174,7 @@ def _units(
             )
         else:
             st.markdown(f"#### {sentence(best)}")
-        if found.replaced:
-            st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
+        show_reading(found.replaced, found.line_breaks, "the text")
         if feature is not None and np.ptp(feature) == 0:
             st.info(f"*{SORTED[by]}* never changes in this text, so no unit can follow it: give a text where it does.")
         _over_text(found.text, values, cells[row - 1], symbol)

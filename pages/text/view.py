@@ -13,7 +13,7 @@ from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.downloads import downloads
 from pages.shared.resources import loaded
-from pages.shared.text import escape_markdown, replaced_words, show_error
+from pages.shared.text import escape_markdown, show_error, show_reading
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
@@ -121,8 +121,7 @@ def _live(first: Writing, settled: bool) -> None:
     if writing.done != settled or st.session_state.pop(REDRAW, False):
         st.rerun()
     st.markdown(f"#### {headline(writing)}")
-    if writing.replaced:
-        st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
+    show_reading(writing.replaced, writing.line_breaks, "the prompt")
     _bar(writing)
     reading(writing)
     text = st.container()  # what is offered when it is done stands below it and does not push it down

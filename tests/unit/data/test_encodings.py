@@ -79,4 +79,4 @@ def test_a_wrong_choice_is_one_sentence() -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_any_bytes_are_previewed(encoding: str) -> None:
     data = random.Random(1).randbytes(9001)
-    assert len(preview(data, encoding).split("\n")) <= 6
+    assert len(preview(data, encoding).split("\n")) <= 4
