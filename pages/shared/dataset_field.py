@@ -12,7 +12,6 @@ from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, store_upload, stored
 from core.data.dataset import TextDataset
 from core.data.encodings import ENCODINGS, EncodingError, preview
 from core.data.normalize import changes_sentence
-from pages.shared.resources import text_dataset
 from pages.shared.text import escape_markdown
 from pages.shared.url_select import url_select
 
@@ -82,7 +81,7 @@ def _store(file_id: str, data: bytes, title: str, encoding: str | None = None) -
         given = _Given(file_id, name=store_upload(data, title, encoding))
     except EncodingError as error:
         given = _Given(
-            file_id, problem=f"{error.title} is not UTF-8: convert it, or choose another file.", question=error
+            file_id, problem=f"{error.title} is not UTF-8: convert it below, or choose another file.", question=error
         )
     except LabError as error:
         given = _Given(file_id, problem=str(error), question=before.question if encoding and before else None)
@@ -115,12 +114,8 @@ def _encoding_field(question: EncodingError, file_id: str, data: bytes, title: s
         )
 
 
-def text_card(name: str) -> TextDataset | None:
-    """What training reads of a text of the user's own; None where it cannot be read any more."""
-    try:
-        data = text_dataset(name)
-    except LabError:
-        return None
+def text_card(data: TextDataset, warning: str) -> None:
+    """What training reads of a text of the user's own. warning: in Markdown; empty for none."""
     card = data.card
     total, train = sum(card.sizes.values()), card.sizes["train"]
     different = len(card.vocabulary) + len(data.unknown)
@@ -128,6 +123,8 @@ def text_card(name: str) -> TextDataset | None:
         f"{total:,} characters, {different:,} different ones: the first {train:,} train, the rest validates. "
         + changes_sentence(data.changes)
     )
+    if warning:
+        st.warning(warning, icon=":material/short_text:")
     with st.expander("What training reads"):
         st.code(data.text[:FIRST_CHARACTERS], language=None, wrap_lines=True)
         st.caption("Its characters")
@@ -135,7 +132,6 @@ def text_card(name: str) -> TextDataset | None:
         st.code(shown[:MOST_SHOWN], language=None, wrap_lines=True)
         more = f"{len(shown) - MOST_SHOWN:,} more. " if len(shown) > MOST_SHOWN else ""
         st.caption(escape_markdown(f"{more}{card.split}"))
-    return data
 
 
 def dataset_field(param: str = "") -> str:

@@ -37,6 +37,7 @@ from pages.shared.dataset_field import (
     text_field,
     text_upload,
 )
+from pages.shared.resources import text_dataset
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.text import escape_markdown, size
 from pages.shared.url import not_in_link
@@ -306,16 +307,17 @@ def _take_back(proposal: Proposal, names: list[str]) -> None:
 
 def _text_card(name: str, config: TrainConfig) -> None:
     """What training reads of a text, and whether it is too short to learn from."""
-    data = text_card(name)
-    if data is None:
+    try:
+        data = text_dataset(name)
+    except LabError:  # removed just now
         return
-    steps = text_windows(config, len(data.train)).steps
+    steps, warning = text_windows(config, len(data.train)).steps, ""
     if steps < FEW_STEPS:
-        st.warning(
+        warning = (
             f"This text gives {steps} {'step' if steps == 1 else 'steps'} an epoch: the model repeats the same lines until it "
-            "knows them by heart. A longer text teaches it more.",
-            icon=":material/short_text:",
+            "knows them by heart. A longer text teaches it more."
         )
+    text_card(data, warning)
 
 
 def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
