@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from core.common.commands import CheckpointName, Device, Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 from core.data.cli import EncodingName, load_with_bar, name_encoding_flag, note_changes
+from core.data.square import Square, parse_square
 from core.models import TTA_LEVELS
 
 if TYPE_CHECKING:
@@ -22,11 +24,29 @@ Tta = Annotated[
 ]
 
 
+def read_square(kind: Any, tokens: Sequence[Token]) -> Square:
+    return parse_square(tokens[0].value)
+
+
+PhotoSquare = Annotated[
+    Square | None,
+    Parameter(
+        converter=read_square,
+        accepts_keys=False,
+        n_tokens=1,
+        metavar="LEFT,TOP,SIDE",
+        help="What of each image the model sees: shares of its width, its height and its shorter side, as in 0.1,0.2,0.5. "
+        "Without it, the central square.",
+    ),
+]
+
+
 def classify(
     images: list[str],
     /,
     *,
     checkpoint: CheckpointName,
+    square: PhotoSquare = None,
     tta: Tta = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -52,7 +72,7 @@ def classify(
     for name in images:
         try:
             image = decode_image(read(Path(name), MAX_BYTES, "image"))
-            prediction = answer(loaded, fit_to_model(image.rgb, side)[None], tta)[0]
+            prediction = answer(loaded, fit_to_model(image.rgb, side, square)[None], tta)[0]
         except LabError as error:
             rows.append({"file": name, "error": str(error)})
             note(f"{name}: {error}")
