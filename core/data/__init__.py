@@ -16,7 +16,7 @@ from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
 from core.data.storage import folder_bytes
 from core.data.text import MAX_TEXT_BYTES, encode
-from core.data.texts import TEXT_PREFIX, store_upload, stored_texts
+from core.data.texts import TEXT_PREFIX, convert_text, store_upload, stored_texts
 
 __all__ = [
     "DATASETS",
@@ -31,6 +31,7 @@ __all__ = [
     "TextDataset",
     "canonical_name",
     "check_layout",
+    "convert_text",
     "dataset_sizes",
     "dataset_state",
     "dataset_status",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -12,9 +14,15 @@ from cyclopts import App, Parameter
 from core.common.commands import Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
+from core.data.encodings import ENCODINGS, EncodingError
+from core.data.normalize import changes_sentence
 
 DatasetName = Annotated[
     str, Parameter(help="cifar10, tiny_shakespeare, shakespeare_complete, folder:PATH or text:PATH.")
+]
+
+EncodingName = Annotated[
+    str | None, Parameter(choices=tuple(ENCODINGS), help="Of a text file that is not UTF-8, as in cp1252.")
 ]
 
 data = App(name="data", help="List, fetch, add and check datasets.")
@@ -190,6 +198,22 @@ def load_with_bar(name: str, task: str | None = None) -> Any:
 
     with Bar() as bar:
         return load(name, show)
+
+
+@contextmanager
+def name_encoding_flag() -> Iterator[None]:
+    """Say in the error for a text that is not UTF-8 which flag reads it."""
+    try:
+        yield
+    except EncodingError as error:
+        name = error.guess or "NAME, one of those that --help lists"
+        raise LabError(f"{error.title} {error.what}: add --encoding {name}.") from error
+
+
+def note_changes(title: str, changes: dict[str, int]) -> None:
+    """Say on stderr what was written otherwise in a text."""
+    if changes:
+        note(f"{title}: {changes_sentence(changes)}")
 
 
 def how_to_get(name: str) -> str:

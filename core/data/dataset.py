@@ -104,6 +104,8 @@ class TextDataset:
     validation: np.ndarray
     unknown: dict[str, int] = field(default_factory=dict)
     """How often each character of the validation part occurs that the training part does not have."""
+    changes: dict[str, int] = field(default_factory=dict)
+    """What was written otherwise in the file, as `normalize` counts it."""
 
     @property
     def train_text(self) -> str:

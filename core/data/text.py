@@ -9,6 +9,8 @@ import numpy as np
 
 from core.common.errors import LabError
 from core.data.dataset import UNKNOWN, TextCard, TextDataset
+from core.data.encodings import EncodingError, decode, guess_encoding
+from core.data.normalize import NormalizedText, normalize
 
 TRAIN_SHARE = 0.9
 """Of the characters, from the beginning: the usual split of Tiny Shakespeare."""
@@ -18,7 +20,6 @@ MAX_VOCABULARY = 10_000
 MAX_CONTROL_SHARE = 0.01
 """A larger share (0..1) of control characters means that a file is no text. A few occur in texts: form feeds, bells."""
 MAX_TITLE = 100
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def encode(text: str, vocabulary: str) -> np.ndarray:
@@ -45,32 +46,29 @@ def clean_title(title: str) -> str:
     return " ".join(printable.split())[:MAX_TITLE].strip() or "Untitled text"
 
 
-def decode_file(data: bytes, title: str) -> str:
-    """The text in a file of unknown origin: UTF-8, without a byte order mark, lines ended by \\n. Raises LabError.
+def decode_file(data: bytes, title: str, encoding: str | None = None) -> NormalizedText:
+    """The text in a file of unknown origin, normalized. Raises LabError, and EncodingError for one that is not UTF-8.
 
-    A caller needs to read no more than MAX_TEXT_BYTES + 1 bytes of it.
+    A caller needs to read no more than MAX_TEXT_BYTES + 1 bytes of it. encoding: what a person says it is in.
     """
     title = clean_title(title)
     if len(data) > MAX_TEXT_BYTES:
         raise LabError(f"{title} is larger than {MAX_TEXT_BYTES / 1e6:.0f} MB: give a part of it.")
-    if data.startswith(UTF16_MARKS):
-        raise LabError(f"{title} is saved as UTF-16: save it as UTF-8 and try again.")
-    if _looks_binary(data):
+    found = encoding or guess_encoding(data)
+    wide = found is not None and found.startswith(("utf-16", "utf-32"))  # these are full of zero bytes
+    if not wide and _looks_binary(data):
         raise LabError(
             f"{title} is not plain text (it holds bytes that only programs, images and documents have): export it as plain "
             "text in UTF-8 and try again."
         )
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise LabError(
-            f"{title} is not UTF-8 (byte {error.start + 1:,} is {data[error.start]:#04x}; Latin-1 or Windows-1252, perhaps): "
-            "save it as UTF-8 and try again."
-        ) from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise LabError(f"{title} is empty: give a file with text in it.")
-    return text
+    text = decode(data, found, title) if found else ""
+    if encoding is None and found != "utf-8":
+        raise EncodingError(title, found)
+    normalized = normalize(text)
+    if not normalized.text.strip():
+        what = "holds only characters that cannot be seen" if text.strip() else "is empty"
+        raise LabError(f"{title} {what}: give a file with text in it.")
+    return normalized
 
 
 def train_characters(text: str) -> int:
@@ -85,10 +83,12 @@ def _looks_binary(data: bytes) -> bool:
     return bool(counts[0] or control > MAX_CONTROL_SHARE * len(data))
 
 
-def build(text: str, *, name: str, title: str, source: str, sha256: str) -> TextDataset:
+def build(
+    text: str, *, name: str, title: str, source: str, sha256: str, changes: dict[str, int] | None = None
+) -> TextDataset:
     """A text as a dataset: the first 90% of its characters for training, the rest for validation. Raises LabError.
 
-    sha256: `digest(text)`, which callers have at hand.
+    sha256: `digest(text)`, which callers have at hand. changes: what `normalize` did to the file.
     """
     title = clean_title(title)
     if len(text) < MIN_CHARACTERS:
@@ -126,7 +126,7 @@ def build(text: str, *, name: str, title: str, source: str, sha256: str) -> Text
         source=source,
         sha256={"text": sha256},
     )
-    return TextDataset(card=card, text=text, train=train, validation=validation, unknown=unknown)
+    return TextDataset(card=card, text=text, train=train, validation=validation, unknown=unknown, changes=changes or {})
 
 
 def extend_vocabulary(dataset: TextDataset, vocabulary: str) -> TextDataset:

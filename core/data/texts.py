@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import stat
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
@@ -15,6 +17,7 @@ from core.common.progress import Meter, Progress
 from core.common.values import read_json
 from core.data import storage, text
 from core.data.dataset import TextDataset
+from core.data.normalize import NormalizedText, known_changes
 from core.data.source import DatasetSource, path_behind
 
 TEXT_PREFIX = "text:"
@@ -58,9 +61,14 @@ def load(name: str, on_progress: Progress | None = None) -> TextDataset:
     path = path_of(name)
     data, title = _read(path), _title(path)
     Meter(on_progress, "read", len(data)).update(len(data), now=True)
-    content = text.decode_file(data, title)
+    content = _decode(path, data)
     return text.build(
-        content, name=f"{TEXT_PREFIX}{path}", title=title, source=f"The file {path}", sha256=text.digest(content)
+        content.text,
+        name=f"{TEXT_PREFIX}{path}",
+        title=title,
+        source=f"The file {path}",
+        sha256=text.digest(content.text),
+        changes=content.changes,
     )
 
 
@@ -70,23 +78,30 @@ def state(name: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def store_upload(data: bytes, title: str) -> str:
+def store_upload(data: bytes, title: str, encoding: str | None = None) -> str:
     """Check an uploaded text and keep it; the name of its dataset. Raises LabError where it cannot become one.
 
-    A text that is there already is kept once, under its newest title.
+    A text that is there already is kept once, under its newest title. encoding: as in `text.decode_file`.
     """
-    content = text.decode_file(data, title)
-    sha256 = text.digest(content)
-    text.build(content, name="", title=title, source="", sha256=sha256)
+    content = text.decode_file(data, title, encoding)
+    sha256 = text.digest(content.text)
+    text.build(content.text, name="", title=title, source="", sha256=sha256)
+    note = {"title": text.clean_title(title), "changes": content.changes}
     # The path comes from the checksum alone: whatever a title holds, it stays inside the note.
     path = ensure_folder(folder()) / f"{sha256[:16]}.txt"
     with storage.readable_disk_errors(path.parent):
         # The note first: a crash between the two leaves a note without a text, which nobody sees.
-        write_atomic(path.with_suffix(".json"), json.dumps({"title": text.clean_title(title)}))
+        write_atomic(path.with_suffix(".json"), json.dumps(note))
         # Not written again where it is there: its new time would make everyone read it again.
-        if not path.is_file() or path.read_bytes() != content.encode():
-            write_atomic(path, content.encode())
+        if not path.is_file() or path.read_bytes() != content.text.encode():
+            write_atomic(path, content.text.encode())
     return f"{TEXT_PREFIX}{path}"
+
+
+def convert_text(name: str, encoding: str) -> str:
+    """Keep the file that `text:<path>` names as an upload in UTF-8; the name of that. Raises LabError as `store_upload`."""
+    path = path_of(name)
+    return store_upload(_read(path), _title(path), encoding)
 
 
 def stored_texts() -> list[DatasetSource]:
@@ -104,9 +119,17 @@ def stored_texts() -> list[DatasetSource]:
 @lru_cache(maxsize=64)
 def _sizes(path: Path, state: str) -> dict[str, int]:
     """Characters, which are fewer than bytes in most languages. Raises LabError. state: counted anew for another."""
-    content = text.decode_file(_read(path), _title(path))
+    content = _decode(path, _read(path)).text
     train = text.train_characters(content)
     return {"train": train, "validation": len(content) - train}
+
+
+def _decode(path: Path, data: bytes) -> NormalizedText:
+    """The text in a file. An upload is as it was when it got its name, so that what was trained on it still knows it."""
+    if path.parent == folder() and hashlib.sha256(data).hexdigest()[:16] == path.stem:
+        changes = _note(path).get("changes")
+        return NormalizedText(text=data.decode(), changes=known_changes(changes))
+    return text.decode_file(data, _title(path))
 
 
 def _read(path: Path) -> bytes:
@@ -125,16 +148,18 @@ def _uploaded_ns(path: Path) -> int:
 
 def _title(path: Path) -> str:
     """The title that an uploaded text was given; of any other file its name."""
-    title = path.name
-    if path.parent == folder():
-        try:
-            with path.with_suffix(".json").open("rb") as file:
-                note = read_json(file.read(MAX_NOTE_BYTES))
-            if isinstance(note, dict) and isinstance(note.get("title"), str):
-                title = note["title"]
-        except (OSError, ValueError):
-            pass
-    return text.clean_title(title)
+    title = _note(path).get("title") if path.parent == folder() else None
+    return text.clean_title(title if isinstance(title, str) else path.name)
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """What was noted of an upload; empty where that is lost."""
+    try:
+        with path.with_suffix(".json").open("rb") as file:
+            note = read_json(file.read(MAX_NOTE_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def _stat(path: Path) -> os.stat_result:

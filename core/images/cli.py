@@ -12,7 +12,7 @@ from cyclopts import Parameter, Token
 from core.common.commands import CheckpointName, Device, Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
-from core.data.cli import load_with_bar
+from core.data.cli import EncodingName, load_with_bar, name_encoding_flag, note_changes
 from core.data.square import Square, parse_square
 from core.models import TTA_LEVELS
 
@@ -102,6 +102,7 @@ def evaluate(
     checkpoint: CheckpointName,
     split: Literal["test", "validation"] | None = None,
     text: str | None = None,
+    encoding: EncodingName = None,
     tta: Tta = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -110,15 +111,17 @@ def evaluate(
 
     Args:
         split: The test images where none is given; of a text always validation.
-        text: A text file in UTF-8 instead of the dataset (language models).
+        text: A text file instead of the dataset (language models).
     """
     from core.checkpoints.store import find_checkpoint
 
     reference = find_checkpoint(checkpoint)
     if reference.card.task == "text":
-        return _evaluate_text(reference, split, text, tta, device, as_json)
-    if text is not None:
-        raise LabError(f"{reference.name} classifies images: leave --text out, or choose a language model.")
+        return _evaluate_text(reference, split, text, encoding, tta, device, as_json)
+    if text is not None or encoding is not None:
+        raise LabError(
+            f"{reference.name} classifies images: leave --text and --encoding out, or choose a language model."
+        )
     loaded = load(reference, device)
     from core.inference.evaluation import evaluate as measure
     from core.inference.evaluation import has_other_test_images
@@ -155,7 +158,13 @@ def evaluate(
 
 
 def _evaluate_text(
-    reference: CheckpointRef, split: str | None, text: str | None, tta: str | None, device: str, as_json: bool
+    reference: CheckpointRef,
+    split: str | None,
+    text: str | None,
+    encoding: str | None,
+    tta: str | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """`evaluate` for a language model. All that can be wrong with flags and text is told before torch is imported."""
     from core.data import TextDataset, encode
@@ -165,11 +174,13 @@ def _evaluate_text(
         raise LabError(f"{reference.name} reads text, which has no test-time augmentation: leave --tta out.")
     if split is not None and text is not None:
         raise LabError("A text of your own is measured as a whole: leave --split out.")
+    if encoding is not None and text is None:
+        raise LabError("--encoding is for a text file: give one with --text, or leave it out.")
     if split == "test":
         raise LabError("A text has no test split: leave --split out, the last 10% of its characters is for validation.")
     card, split = reference.card, "validation"
     if text is not None:
-        split, name, title, own = "whole", *_own_text(text)
+        split, name, title, own = "whole", *_own_text(text, encoding)
         tokens = encode(own, card.text_data.vocabulary)
     else:
         dataset: TextDataset = load_with_bar(card.dataset.name, "text")
@@ -199,14 +210,17 @@ def _evaluate_text(
         print(f"not scored: {result.skipped:,} that training never saw")
 
 
-def _own_text(name: str) -> tuple[str, str, str]:
+def _own_text(name: str, encoding: str | None) -> tuple[str, str, str]:
     """The dataset name that the file would have, its title, and the text in it. Raises LabError."""
     from core.data import MAX_TEXT_BYTES, TEXT_PREFIX
     from core.data.text import clean_title, decode_file
 
     path = Path(os.path.expanduser(name))
-    text = decode_file(read(path, MAX_TEXT_BYTES, "text file"), path.name)
-    return f"{TEXT_PREFIX}{os.path.abspath(path)}", clean_title(path.name), text
+    data, title = read(path, MAX_TEXT_BYTES, "text file"), clean_title(path.name)
+    with name_encoding_flag():
+        content = decode_file(data, title, encoding)
+    note_changes(title, content.changes)
+    return f"{TEXT_PREFIX}{os.path.abspath(path)}", title, content.text
 
 
 def load(reference: CheckpointRef, device: str) -> Any:

@@ -39,7 +39,7 @@ class Character:
 
 
 def read_prompt(checkpoint: Checkpoint, prompt: str) -> Reading:
-    """The prompt as the model reads it; an empty one is read as a new line.
+    """The prompt as the model reads it; one without a character is read as a new line.
 
     Raises LabError for one that is too long.
     """
@@ -48,7 +48,8 @@ def read_prompt(checkpoint: Checkpoint, prompt: str) -> Reading:
             f"The prompt has {len(prompt):,} characters and at most {MAX_PROMPT:,} are read: shorten it, its end matters most."
         )
     vocabulary = checkpoint.card.text_data.vocabulary
-    return read(prompt or ("\n" if "\n" in vocabulary else vocabulary[0]), vocabulary)
+    reading = read(prompt, vocabulary)
+    return reading if reading.text else read("\n" if "\n" in vocabulary else vocabulary[0], vocabulary)
 
 
 def write(

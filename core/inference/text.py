@@ -18,6 +18,7 @@ import numpy as np
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.dataset import UNKNOWN
+from core.data.normalize import normalize
 from core.data.text import encode
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ SEGMENTS = 16
 WARM_UP = 512
 """Characters before a part that are read, to have a state, and not scored."""
 CHUNK = 256
+TYPED_BREAK = "\\n"
+"""How people write a line break on one line."""
 LOOKALIKES = {
     character: plain
     for plain, characters in {
@@ -41,7 +44,6 @@ LOOKALIKES = {
         "o": "œø",
         "A": "Æ",
         "O": "ŒØ",
-        "\n": "\v\f\x85\u2028\u2029",
     }.items()
     for character in characters
 }
@@ -50,13 +52,18 @@ LOOKALIKES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """A text as a model reads it, one character for one."""
+    """A text as a model reads it."""
 
+    given: str
+    """The text as it was given, normalized: one character for each of `text`."""
     text: str
+    """With stand-ins for characters outside the vocabulary."""
     tokens: np.ndarray
     """(N,) int64."""
     replaced: tuple[tuple[str, str], ...]
     """Characters outside the vocabulary, each once, in order, with what stands in for it."""
+    line_breaks: int = 0
+    """How often a backslash and an n were read as a line break."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,16 +110,32 @@ def unk_token(vocabulary: str) -> int:
 
 
 def read(text: str, vocabulary: str) -> Reading:
-    """The text with a stand-in for every character outside the vocabulary. Newlines of any kind become one."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    r"""The text with a stand-in for every character outside the vocabulary.
+
+    It is normalized as the texts are that models learn from, but for what this model knows otherwise. `\n`, as people type it
+    on one line, is a line break to a model that knows no backslash.
+    """
     known = set(vocabulary)
+    composed = normalize(text, vocabulary).text
+    # A model may have learned from a text in another form, whose letters and accents are characters of their own.
+    forms = (composed, unicodedata.normalize("NFD", composed)) if not known.issuperset(composed) else (composed,)
+    given = min(forms, key=lambda form: sum(character not in known for character in form))
+    line_breaks = given.count(TYPED_BREAK) if "\n" in known and "\\" not in known else 0
+    if line_breaks:
+        given = given.replace(TYPED_BREAK, "\n")
     replaced = {
         character: replacement_char(character, vocabulary)
-        for character in dict.fromkeys(text)
+        for character in dict.fromkeys(given)
         if character not in known
     }
-    shown = "".join(replaced.get(character, character) for character in text) if replaced else text
-    return Reading(text=shown, tokens=encode(shown, vocabulary), replaced=tuple(replaced.items()))
+    shown = "".join(replaced.get(character, character) for character in given) if replaced else given
+    return Reading(
+        given=given,
+        text=shown,
+        tokens=encode(shown, vocabulary),
+        replaced=tuple(replaced.items()),
+        line_breaks=line_breaks,
+    )
 
 
 def evaluate_text(

@@ -49,6 +49,8 @@ class Prompt:
     """T characters: the last 300, with stand-ins for those that the model does not know."""
     replaced: tuple[tuple[str, str], ...]
     """Characters outside the vocabulary, each once, with what stands in for it."""
+    line_breaks: int
+    """How often a backslash and an n were read as a line break."""
     dropped: int
     """Characters before `text` that were not read, because the prompt is longer."""
     unseen: int
@@ -287,6 +289,8 @@ def _read_prompt(checkpoint: Checkpoint, text: str) -> tuple[Prompt, _Network, T
     if not text:
         raise LabError("There is no text to explain: write a few characters.")
     reading = read(text[-MAX_CHARACTERS:], vocabulary)
+    if not reading.text:
+        raise LabError("There is nothing that can be seen in the text: write a few characters.")
     network = _Network(checkpoint)
     unseen = max(0, len(reading.text) - network.context)
     tokens = torch.from_numpy(reading.tokens[None, unseen:]).to(network.device)
@@ -298,6 +302,7 @@ def _read_prompt(checkpoint: Checkpoint, text: str) -> tuple[Prompt, _Network, T
     prompt = Prompt(
         text=reading.text,
         replaced=reading.replaced,
+        line_breaks=reading.line_breaks,
         dropped=max(0, len(text) - MAX_CHARACTERS),
         unseen=unseen,
         alternatives=tuple((vocabulary[index], float(probabilities[index])) for index in best),

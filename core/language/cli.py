@@ -40,7 +40,7 @@ def generate(
     are those of all streams; times leave out loading the model.
 
     Args:
-        prompt: What to go on from; - is standard input, as it is.
+        prompt: What to go on from, with \\n for a line break; - is standard input.
         checkpoint: As listed by: python -m core checkpoints. Without it, the first language model.
         streams: Texts to write at once.
         precision: Of the weights; int8: recurrent models, CPU only. Without it, int8 if they are stored so, else float32.
@@ -151,15 +151,16 @@ def _standard_input() -> str:
             f"The prompt on standard input has more than {MAX_PROMPT:,} characters: shorten it, its end matters most."
         )
     try:
-        return data.decode().removeprefix("\ufeff")
+        return data.decode()
     except UnicodeDecodeError as error:
         raise LabError("The prompt on standard input is not UTF-8: convert it, for example with iconv.") from error
 
 
 def _stand_ins(reading: Reading) -> str:
-    """Which characters of the prompt the model does not know, and how it read them; empty if there are none."""
+    """What of the prompt the model read as something else; empty for nothing."""
+    breaks = r" It read \n in the prompt as a line break." if reading.line_breaks else ""
     if not reading.replaced:
-        return ""
+        return breaks
     shown = ", ".join(f"{harmless(known)!r} as {by!r}" for known, by in reading.replaced[:SHOWN_REPLACED])
     more = len(reading.replaced) - SHOWN_REPLACED
-    return f" Of the prompt it read {shown}{f' and {more} more' if more > 0 else ''}."
+    return f" Of the prompt it read {shown}{f' and {more} more' if more > 0 else ''}.{breaks}"

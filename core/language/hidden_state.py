@@ -47,6 +47,8 @@ class HiddenStates:
     """As the model read it, with stand-ins."""
     replaced: tuple[tuple[str, str], ...]
     """Characters outside the vocabulary, each once, with what stood in for it."""
+    line_breaks: int
+    """How often a backslash and an n were read as a line break."""
     states: np.ndarray
     """(layers, T, width) float32: h, the output of each layer, from -1 to 1."""
     cells: np.ndarray | None
@@ -75,6 +77,7 @@ def hidden_states(checkpoint: Checkpoint, text: str) -> HiddenStates:
     return HiddenStates(
         text=reading.text,
         replaced=reading.replaced,
+        line_breaks=reading.line_breaks,
         states=np.stack([h.float().cpu().numpy() for h in states]),
         cells=np.stack([c.float().cpu().numpy() for c in cells]) if cells else None,
     )
@@ -222,7 +225,10 @@ def _read(checkpoint: Checkpoint, text: str) -> Reading:
         raise LabError("There is no text to read: write or paste a few lines.")
     if len(text) > MAX_CHARACTERS:
         raise LabError(f"The text has {len(text):,} characters and at most {MAX_CHARACTERS:,} are read: shorten it.")
-    return read(text, checkpoint.card.text_data.vocabulary)
+    reading = read(text, checkpoint.card.text_data.vocabulary)
+    if not reading.text:
+        raise LabError("There is nothing that can be seen in the text: write or paste a few lines.")
+    return reading
 
 
 def _reader(checkpoint: Checkpoint) -> CharRNN:

@@ -14,6 +14,7 @@ from core.common.commands import Detach, Json, RunId, RunName, changed_settings,
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
 from core.common.settings import fields_of
+from core.data.cli import EncodingName, name_encoding_flag, note_changes
 from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, describe, report, run_detached, run_in_foreground
 from core.models import LAYERS, MODELS, full_config
@@ -35,6 +36,7 @@ def train(
     *,
     model: str = "",
     recipe: Recipe = "",
+    encoding: EncodingName = None,
     name: RunName = None,
     detach: Detach = False,
     as_json: Json = False,
@@ -43,6 +45,7 @@ def train(
     """Train a model, in the foreground or queued, on the device at hand.
 
     A recipe gives every setting; flags change single ones. With --json the run is printed when it has ended, or was queued.
+    With --encoding a copy of the text is kept in UTF-8, beside those that were uploaded.
 
     Args:
         model: Architecture, as listed by: python -m core models. Without it simple_cnn, or that of --init-from.
@@ -52,7 +55,7 @@ def train(
     if "model_config" in changes:
         changes["model_config"] = {**start.model_settings, **dict(changes["model_config"])}
     config = start.replace(**changes)
-    config = config.replace(dataset=_dataset(config))
+    config = config.replace(dataset=dataset_name(config, encoding))
     engine = LocalEngine()
     return _start(engine, engine.store.create(config, name), detach, as_json)
 
@@ -125,9 +128,9 @@ def _start(engine: LocalEngine, run_id: str, detach: bool, as_json: bool) -> int
     return (run_detached if detach else run_in_foreground)(engine, run_id, as_json=as_json)
 
 
-def _dataset(config: TrainConfig) -> str:
+def dataset_name(config: TrainConfig, encoding: str | None) -> str:
     """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
-    from core.data import DATASETS, TEXT_PREFIX, dataset_task, load_text
+    from core.data import DATASETS, TEXT_PREFIX, convert_text, dataset_task, load_text
     from core.training.parent import check_parent
 
     name = whole_name(config.dataset)
@@ -142,7 +145,12 @@ def _dataset(config: TrainConfig) -> str:
             f"--model {others}."
         )
     if name.startswith(TEXT_PREFIX):
-        load_text(name)  # takes a moment, and says what no text can be made of
+        with name_encoding_flag():
+            name = convert_text(name, encoding) if encoding else name
+            data = load_text(name)  # takes a moment, and says what no text can be made of
+        note_changes(data.card.title, data.changes)
+    elif encoding:
+        raise LabError("--encoding is for a text file: give one with --dataset text:PATH, or leave it out.")
     return name
 
 

@@ -13,6 +13,7 @@ from core.common.errors import LabError
 from core.data import DATASETS
 from core.models import MODELS
 from core.training.config import TrainConfig
+from core.training.windows import text_windows
 
 _SIMPLE = TrainConfig(
     model="simple_cnn",
@@ -290,9 +291,9 @@ def evaluations_for(recipe: TrainConfig, epochs: float) -> float:
 
 
 def _steps_per_epoch(config: TrainConfig, examples: int) -> int:
-    """About: a text also leaves out what does not fill a window of all streams."""
-    step = config.batch_size * (config.window if MODELS[config.model].task == "text" else 1)
-    return max(1, examples // step)
+    if MODELS[config.model].task == "text":
+        return text_windows(config, examples).steps
+    return max(1, examples // config.batch_size)
 
 
 def describe_recipe(model: str, recipe: str) -> str:

@@ -23,6 +23,7 @@ from core.models import full_config
 from core.training.batches import derive_seed
 from core.training.config import IMAGES_ONLY, TrainConfig
 from core.training.task import Batch, Validation
+from core.training.windows import text_windows
 
 
 class TextTask:
@@ -52,20 +53,11 @@ class TextTask:
                 f"window={config.window} is not valid: {config.model} reads at most {context} characters at once."
             )
         self.recurrent = context is None
-        usable = len(self.tokens) - 1  # the last character has none to follow it
-        self.window = min(config.window, max(1, usable // 4))
+        windows = text_windows(config, len(self.tokens))
+        self.window, self.batch_size, self.steps_per_epoch = windows.window, windows.streams, windows.steps
         if context is not None and not config.init_from:
             # Places in the context that no window reaches would keep their random vectors: the model gets none of them.
             self.model_config["context"] = max(2, min(context, self.window))
-        # Every epoch starts at another place of the first window, so that its edges fall elsewhere.
-        windows = (usable - (self.window - 1)) // self.window
-        # Fewer streams than asked for where the windows of a short text would not fill them: what is left over at its end
-        # is never trained on.
-        most = min(config.batch_size, max(1, windows // 2))
-        self.batch_size = max(
-            range(max(1, most // 2), most + 1), key=lambda b: (min(0.95, windows // b * b / windows), b)
-        )
-        self.steps_per_epoch = windows // self.batch_size
         self.step_examples = self.batch_size * self.window
         self.carried: list[tuple[Tensor, ...]] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
@@ -19,10 +19,12 @@ from core.data import (
     stored_texts,
     suggested_name,
 )
-from core.data.dataset import Fit
+from core.data.dataset import Fit, TextDataset
+from core.data.encodings import ENCODINGS, EncodingError, preview
 from core.data.folder import IMAGE_SIZES, parse_name
 from core.data.image_uploads import folder as image_folder
-from pages.shared.resources import text_dataset
+from core.data.normalize import changes_sentence
+from pages.shared.text import escape_markdown
 from pages.shared.url import linked
 from pages.shared.url_select import url_select
 from pages.shared.url_values import one_of
@@ -30,6 +32,11 @@ from pages.shared.url_values import one_of
 FOLDER, TEXT_FILE = "A folder of mine", "A text file of mine"
 FOLDER_KEY, SIZE_KEY, CUT_KEY = "folder", "image-size", "image-cut"
 CUTS: dict[Fit, str] = {"crop": "Central square", "whole": "Whole image"}
+UPLOADED = "text-uploaded"
+FIRST_CHARACTERS = 400
+"""Of a text that its card shows."""
+MOST_SHOWN = 500
+"""Different characters that its card shows."""
 
 
 def text_field(param: str = "") -> str:
@@ -49,30 +56,97 @@ def text_field(param: str = "") -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A file in the upload box: the dataset that it became, or why it is none yet."""
+
+    file_id: str
+    name: str = ""
+    problem: str = ""
+    question: EncodingError | None = None
+    """Where it is not UTF-8: a person says how it is read."""
+
+
 def text_upload() -> tuple[str, str]:
     """The dataset's name of a text that was just given, and what is wrong with it; both empty while there is none."""
     file = st.file_uploader(
-        "A text file, UTF-8",
+        "A text file",
         type=["txt", "text", "md", "csv", "py"],
         max_upload_size=20,
         key="text-upload",
-        help="It is checked and kept on this server, so that the run can read it. The first 90% train, the rest validates.",
+        help="It is checked and kept on this server, so that the run can read it. UTF-8 is read as it is; a file in another "
+        "encoding is converted after you have seen its first lines.",
     )
     if file is None:
         return "", ""
     # Read and checked once, not at every touch of the form.
-    known: tuple[str, str, str] = st.session_state.get("text-uploaded", ("", "", ""))
-    if known[0] != file.file_id:
-        try:
-            known = (file.file_id, store_upload(file.getvalue(), file.name), "")
-        except LabError as error:
-            known = (file.file_id, "", str(error))
-        st.session_state["text-uploaded"] = known
-    if known[1]:
-        card = text_dataset(known[1]).card
-        count, different = sum(card.sizes.values()), len(card.vocabulary)
-        st.caption(f"{count:,} characters, {different} different ones. It stays in the list of texts.")
-    return known[1], known[2]
+    given = st.session_state.get(UPLOADED)
+    if given is None or given.file_id != file.file_id:
+        _store(file.file_id, file.getvalue(), file.name)
+        given = st.session_state[UPLOADED]
+    if given.question is not None:
+        _encoding_field(given.question, file.file_id, file.getvalue(), file.name)
+    return given.name, given.problem
+
+
+def _store(file_id: str, data: bytes, title: str, encoding: str | None = None) -> None:
+    """Keep a file as a dataset, or say why it is none."""
+    before = st.session_state.get(UPLOADED)
+    try:
+        given = _Given(file_id, name=store_upload(data, title, encoding))
+    except EncodingError as error:
+        given = _Given(
+            file_id, problem=f"{error.title} is not UTF-8: convert it below, or choose another file.", question=error
+        )
+    except LabError as error:
+        given = _Given(file_id, problem=str(error), question=before.question if encoding and before else None)
+    st.session_state[UPLOADED] = given
+
+
+def _encoding_field(question: EncodingError, file_id: str, data: bytes, title: str) -> None:
+    """How a file that is not UTF-8 may be read, with its first lines, and a button that converts it."""
+    with st.container(border=True):
+        asked = "Convert it?" if question.guess else "Choose the encoding in which its first lines read well."
+        st.markdown(f"{escape_markdown(f'{question.title} {question.what}')}. {asked}")
+        options = [name for name in ENCODINGS if name != "utf-8"]
+        encoding = st.selectbox(
+            "Encoding",
+            options,
+            index=options.index(question.guess) if question.guess else None,
+            format_func=ENCODINGS.__getitem__,
+            placeholder="Choose an encoding",
+            key=f"text-encoding-{file_id}",
+        )
+        if encoding:
+            st.code(preview(data, encoding), language=None, wrap_lines=True)
+        st.button(
+            "Convert to UTF-8",
+            key="text-convert",
+            icon=":material/sync_alt:",
+            disabled=not encoding,
+            on_click=_store,
+            args=(file_id, data, title, encoding),
+        )
+
+
+def text_card(data: TextDataset, warning: str) -> None:
+    """What training reads of a text of the user's own. warning: in Markdown; empty for none."""
+    card = data.card
+    total, train = sum(card.sizes.values()), card.sizes["train"]
+    different = len(card.vocabulary) + len(data.unknown)
+    st.caption(
+        f"{total:,} characters, {different:,} different ones: the first {train:,} train, the rest validates. "
+        + changes_sentence(data.changes)
+    )
+    if warning:
+        st.warning(warning, icon=":material/short_text:")
+    with st.expander("What training reads"):
+        st.code(data.text[:FIRST_CHARACTERS], language=None, wrap_lines=True)
+        st.caption("Its characters")
+        shown = "".join(character for character in card.vocabulary if character.isprintable())
+        st.code(shown[:MOST_SHOWN], language=None, wrap_lines=True)
+        more = f"{len(shown) - MOST_SHOWN:,} more. " if len(shown) > MOST_SHOWN else ""
+        st.caption(escape_markdown(f"{more}{card.split}"))
 
 
 def dataset_field(param: str = "") -> str:

@@ -78,11 +78,17 @@ def unique_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def replaced_words(replaced: tuple[tuple[str, str], ...], where: str) -> str:
-    """Markdown that says which characters a language model does not know, and what it reads instead. where: `the prompt`."""
-    shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in replaced[:12])
-    more = f" and {len(replaced) - 12} more" if len(replaced) > 12 else ""
-    return f"The model never saw some characters of {where} and reads them as others: {shown}{more}."
+def show_reading(replaced: tuple[tuple[str, str], ...], line_breaks: int, where: str) -> None:
+    """Say what a language model reads otherwise than it was typed. where: `the prompt`."""
+    if line_breaks:
+        st.info(f"`\\n` in {where} is read as a line break.", icon=":material/keyboard_return:")
+    if replaced:
+        shown = ", ".join(f"{_sign(old)} as {_sign(new)}" for old, new in replaced[:12])
+        more = f" and {len(replaced) - 12} more" if len(replaced) > 12 else ""
+        st.info(
+            f"The model never saw some characters of {where} and reads them as others: {shown}{more}.",
+            icon=":material/swap_horiz:",
+        )
 
 
 def _sign(character: str) -> str:

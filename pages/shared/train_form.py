@@ -17,6 +17,7 @@ from core.common.commands import changed_settings
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
+from core.common.values import plural
 from core.data import DATASETS, FOLDER_PREFIX, canonical_name, dataset_title, stored_texts
 from core.data.folder import IMAGE_SIZE, parse_name
 from core.models import MODELS
@@ -30,6 +31,7 @@ from core.training.recipes import (
     fit_to_data,
     measured_result,
 )
+from core.training.windows import text_windows
 from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_field import (
     FOLDER,
@@ -41,9 +43,11 @@ from pages.shared.dataset_field import (
     folder_field,
     size_field,
     size_query,
+    text_card,
     text_field,
     text_upload,
 )
+from pages.shared.resources import text_dataset
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.start_field import START_PARAM, start_field
 from pages.shared.text import NATS, size
@@ -78,6 +82,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """All fields that are not SHOWN. One that makes others idle stands before them."""
 OTHER_TASK = {"images": TEXT_ONLY, "text": (*IMAGES_ONLY, "head_lr")}
 """Fields that mean nothing for a task."""
+FEW_RUN_STEPS = 50
+"""A whole run with fewer on images is warned of."""
+FEW_STEPS = 20
+"""Of an epoch: a text that gives fewer is one to learn by heart."""
 FITTED = ("epochs", "eval_every")
 """What the form proposes for the size of the dataset, until a person says something else."""
 LABELS = {
@@ -189,6 +197,7 @@ def train_form(
             "Device", offered_devices(), key="device", help=field_help(FIELDS["device"]), persist_state="session"
         )
     data = _dataset(task, recipe, left, in_address)
+    card = st.container(gap="xsmall")
     proposal = _proposal(task, recipe, data.name)
     left, right = st.columns(2)
     for column, name in ((left, "epochs"), (right, "seed")):
@@ -229,6 +238,15 @@ def train_form(
     finally:
         more.caption(" ".join(words))
         about.caption(said or words[-1], help=NATS if " nats" in said else None)
+    if data.name.startswith(TEXT_PREFIX):
+        _text_card(card, data.name, config)
+    elif task == "images" and (examples := examples_of(config)):
+        steps = math.ceil(config.epochs * (examples // min(config.batch_size, examples)))
+        if steps < FEW_RUN_STEPS:
+            card.warning(
+                f"This run takes only {plural(steps, 'step')}, which teaches little: choose more epochs or a smaller batch, or add "
+                "images."
+            )
     if config.snapshots:
         boxes["Evaluation and saving"].caption(_room(config))
     return config, {name: getattr(proposal.config, name) for name in changed if name not in SHOWN}
@@ -344,7 +362,7 @@ def _dataset(task: str, recipe: TrainConfig, place: DeltaGenerator, in_address: 
         chosen = dataset_field(param) if task == "images" else text_field(param)
     if chosen == TEXT_FILE:
         uploaded, problem = text_upload()
-        missing = "Choose a text file: UTF-8, at least 1,000 characters, at most 20 MB."
+        missing = "Choose a text file: at least 1,000 characters, at most 20 MB."
         return Chosen(
             name=uploaded, problem=problem or missing, not_in_link="Your text file is not in the link." * bool(uploaded)
         )
@@ -367,6 +385,22 @@ def _usual_size(recipe: TrainConfig) -> int | None:
     if recipe.init_from in BACKBONES:
         return None
     return find_checkpoint(recipe.init_from).card.image_data.image_size if recipe.init_from else IMAGE_SIZE
+
+
+def _text_card(box: DeltaGenerator, name: str, config: TrainConfig) -> None:
+    """What training reads of a text, and whether it is too short to learn from."""
+    try:
+        data = text_dataset(name)
+    except LabError:  # removed just now
+        return
+    steps, warning = text_windows(config, len(data.train)).steps, ""
+    if steps < FEW_STEPS:
+        warning = (
+            f"This text gives {steps} {'step' if steps == 1 else 'steps'} an epoch: the model repeats the same lines until it "
+            "knows them by heart. A longer text teaches it more."
+        )
+    with box:
+        text_card(data, warning)
 
 
 def _room(config: TrainConfig) -> str:

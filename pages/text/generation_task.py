@@ -30,12 +30,14 @@ class Writing:
     ) -> None:
         """Starts at once. config.length: characters to add. precision: None takes what the checkpoint is stored for. pace:
         characters a second at most. Raises LabError for a prompt that cannot be read, before anything is started."""
-        self.checkpoint, self.prompt, self.config = checkpoint, prompt, config
+        self.checkpoint, self.config = checkpoint, config
         self.precision, self.pace = precision or usual_precision(checkpoint.card), pace
-        self.replaced = read_prompt(checkpoint, prompt).replaced
+        reading = read_prompt(checkpoint, prompt)
+        self.prompt = reading.given if prompt else ""
+        self.replaced, self.line_breaks = reading.replaced, reading.line_breaks
         written = "".join(item.character for item in before)
         # A prompt that has grown too long to be read whole is read from its end on.
-        self._given = (prompt + written)[-MAX_PROMPT:]
+        self._given = (self.prompt + written)[-MAX_PROMPT:]
         self.by_hand = bool(before)
         self.characters: list[Character] = list(before)
         self.first_ms: float | None = None

@@ -18,7 +18,7 @@ from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
-from pages.shared.text import replaced_words, show_error
+from pages.shared.text import show_error, show_reading
 from pages.shared.url import linked, linked_flag, linked_fragment
 from pages.shared.url_values import TEXT_CHARACTERS, one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
@@ -166,8 +166,7 @@ def _units(
             )
         else:
             st.markdown(f"#### {sentence(best)}")
-        if found.replaced:
-            st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
+        show_reading(found.replaced, found.line_breaks, "the text")
         if feature is not None and np.ptp(feature) == 0:
             st.info(f"*{SORTED[by]}* never changes in this text, so no unit can follow it: give a text where it does.")
         _over_text(found.text, values, unit, symbol)

@@ -23,7 +23,7 @@ from core.language.attribution import (
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_table
 from pages.shared.resources import dark, loaded
-from pages.shared.text import escape_markdown, replaced_words, show_error
+from pages.shared.text import escape_markdown, show_error, show_reading
 from pages.shared.url import linked
 from pages.shared.url_values import one_of
 from pages.shared.warmup import until_ready
@@ -124,8 +124,7 @@ def _next(prompt: Prompt, asked: tuple[str, str]) -> str:
         key="next-target",
         persist_state="session",
     )
-    if prompt.replaced:
-        st.info(replaced_words(prompt.replaced, "the prompt"), icon=":material/swap_horiz:")
+    show_reading(prompt.replaced, prompt.line_breaks, "the prompt")
     if prompt.dropped:
         st.info(
             f"Only the last {MAX_CHARACTERS} characters are read here; {prompt.dropped:,} before them are left out."

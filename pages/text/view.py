@@ -14,7 +14,7 @@ from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.copy_link import not_in_link
 from pages.shared.downloads import downloads
 from pages.shared.resources import loaded
-from pages.shared.text import escape_markdown, replaced_words, show_error
+from pages.shared.text import escape_markdown, show_error, show_reading
 from pages.shared.url import linked_flag, linked_fragment
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
@@ -128,8 +128,7 @@ def _live(first: Writing, settled: bool) -> None:
     if writing.by_hand:
         not_in_link("What you continued or chose by hand is not in the link: it writes the text from its prompt.")
     st.markdown(f"#### {headline(writing)}")
-    if writing.replaced:
-        st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
+    show_reading(writing.replaced, writing.line_breaks, "the prompt")
     _bar(writing)
     reading(writing)
     text = st.container()  # what is offered when it is done stands below it and does not push it down

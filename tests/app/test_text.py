@@ -299,7 +299,7 @@ def test_a_text_survives_colour_a_visit_elsewhere_and_a_change_of_the_form(open_
     [
         ("café", ["“é” as “e”"]),
         ("AÑO €5", ["“Ñ” as “N”", "“€” as a space", "“5” as a space"]),
-        ("a\x07b\u202ec\u00a0d", ["U+0007 as a space", "U+202E as a space", "U+00A0 as a space"]),
+        ("ab\u202ec\u00a0d", ["U+202E as a space", "U+00A0 as a space"]),
         ("a\tb", ["a tab as a space"]),
     ],
 )
@@ -314,6 +314,19 @@ def test_unknown_characters_are_named_with_their_stand_in(
         assert words in notes[0]
     assert writing.text == core_text(lab_home, prompt, length=LENGTH)
     assert verse_data(at)["prompt"] == prompt  # as it was typed
+
+
+def test_a_typed_line_break_is_one_and_invisible_characters_are_none(
+    open_page: Open, scribe: Card, lab_home: Path
+) -> None:
+    at = enter(open_page("text"), prompt="ROMEO:\\nNo\u200b\x07\ufeff")
+    writing = press(at)
+    assert writing.text == core_text(lab_home, "ROMEO:\nNo", length=LENGTH)
+    assert verse_data(at)["prompt"] == "ROMEO:\nNo"
+    assert any("line break" in info.value for info in at.info)
+    assert not any("reads them as others" in info.value for info in at.info)
+    press(enter(at, prompt="ROMEO:\nNo"))
+    assert not any("line break" in info.value for info in at.info)
 
 
 def test_many_unknown_characters_are_one_short_note(open_page: Open, scribe: Card) -> None:

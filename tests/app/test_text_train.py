@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data import load_text
+from core.data import load_text, stored_texts
 from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
 from core.training.recipes import RECIPES, fit_to_data
+from core.training.windows import text_windows
 from pages.runs.view import SETTING
 from pages.shared.dataset_field import TEXT_FILE
 from tests.app.conftest import (
@@ -39,7 +40,10 @@ REFUSED = {
     "binary": (bytes(range(256)) * 20, "not plain text"),
     "three characters": (b"abc", "at least 1,000 are needed"),
     "Latin-1": (("Où est le café? " * 100).encode("latin-1"), "not UTF-8"),
-    "UTF-16": (play(2_000).encode("utf-16"), "UTF-16"),
+    "UTF-16": (play(2_000).encode("utf-16"), "not UTF-8"),
+    "half a UTF-16 character": (play(2_000).encode("utf-16")[:-1], "ends inside a character"),
+    "invisible characters": (("\u200b\ufeff" * 2_000).encode(), "cannot be seen"),
+    "a lone surrogate": (PLAY + b"\xed\xa0\x80", "surrogate"),
     "nothing": (b"", "is empty"),
     "one character": (b"a" * 2_000, "repeats one character"),
 }
@@ -55,6 +59,11 @@ def upload_form(open_page: Open) -> AppTest:
     at = open_page("text", view="Train")
     at.selectbox(key="text-dataset").set_value(TEXT_FILE).run()
     return at
+
+
+def shown(at: AppTest) -> list[str]:
+    """Texts that the form shows as they are; the link to copy is none."""
+    return [element.value for element in at.code if not element.value.startswith("?")]
 
 
 def sample(epoch: int, text: str) -> str:
@@ -182,6 +191,68 @@ def test_what_is_no_text_is_one_sentence_and_the_form_keeps_what_was_typed(
     config = RunStore().config(submitted[0])
     assert (config.epochs, config.window) == (7.0, 32)
     assert load_text(config.dataset).text.encode() == PLAY
+
+
+@pytest.mark.parametrize(
+    ("encoding", "title"), [("cp1252", "Windows-1252"), ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16")]
+)
+def test_a_text_in_another_encoding_is_converted_when_asked(
+    open_page: Open, submitted: list[str], encoding: str, title: str
+) -> None:
+    text = "Où est le café, là-bas ?\r\n" * 100
+    at = give(upload_form(open_page), text.encode(encoding))
+    assert f"play.txt looks like {title}" in texts(at)
+    assert "Où est le café, là-bas ?" in shown(at)[0], "its first lines, as they would be read"
+    assert at.button(key="start").disabled
+    assert not stored_texts(), "nothing is converted without a word"
+    click(at, "text-convert")
+    assert not at.error
+    assert "100 carriage returns were removed" in texts(at).replace(" and 1 byte order mark", "")
+    click(at, "start")
+    assert load_text(RunStore().config(submitted[0]).dataset).text == text.replace("\r", "")
+
+
+def test_an_uncertain_encoding_is_a_choice(open_page: Open, submitted: list[str]) -> None:
+    at = give(upload_form(open_page), ("Où? " * 400).encode("cp1252"))
+    choice = next(box for box in at.selectbox if box.label == "Encoding")
+    assert choice.value is None
+    assert at.button(key="text-convert").disabled
+    assert not shown(at)
+    choice.set_value("cp1251").run()
+    assert shown(at)[0].startswith("Oщ?")
+    choice.set_value("cp1252").run()
+    click(at, "text-convert")
+    click(at, "start")
+    assert load_text(RunStore().config(submitted[0]).dataset).text == "Où? " * 400
+
+
+def test_a_wrong_encoding_is_one_sentence_and_another_can_be_chosen(open_page: Open, submitted: list[str]) -> None:
+    at = give(upload_form(open_page), (b"Ou\x81 " + "Où? ".encode("cp1252")) * 400)
+    choice = next(box for box in at.selectbox if box.label == "Encoding")
+    choice.set_value("cp1252").run()
+    click(at, "text-convert")
+    assert "choose another encoding" in read(at.error[0].value)
+    choice = next(box for box in at.selectbox if box.label == "Encoding")
+    choice.set_value("cp1250").run()
+    click(at, "text-convert")
+
+
+def test_the_card_of_a_text_says_what_training_reads(open_page: Open, submitted: list[str]) -> None:
+    at = give(upload_form(open_page), PLAY)
+    said = texts(at)
+    assert f"5,000 characters, {len(set(PLAY.decode()))} different ones: the first 4,500 train" in said
+    assert "removed" not in said
+    assert shown(at)[0] in PLAY.decode()
+    assert "This text gives 2 steps an epoch" in said
+    task = text_windows(RECIPES["char_lstm"]["quick"], 4_500)
+    assert task.steps == 2
+    # An earlier upload has the same card, and a long text no warning.
+    at = open_page("text", view="Train")
+    at.selectbox(key="text-dataset").set_value(stored_texts()[0].name).run()
+    assert "the first 4,500 train" in texts(at)
+    at = give(upload_form(open_page), play(120_000).encode(), "long.txt")
+    assert "the first 108,000 train" in texts(at)
+    assert "steps an epoch" not in texts(at)
 
 
 def test_a_bad_file_after_a_good_one_starts_nothing(open_page: Open, submitted: list[str]) -> None:

@@ -47,7 +47,7 @@ def build(content: str, title: str = "play") -> TextDataset:
 
 def assert_refused(words: str, content: bytes, title: str = "play.txt") -> None:
     with refusal(words) as caught:
-        text.build(text.decode_file(content, title), name="text:/x.txt", title=title, source="", sha256="")
+        text.build(text.decode_file(content, title).text, name="text:/x.txt", title=title, source="", sha256="")
     assert ": " in str(caught.value), "what is wrong, and what to do"
 
 
@@ -84,7 +84,7 @@ def test_the_split_is_the_first_nine_tenths_and_nothing_is_lost() -> None:
         part = build(PLAY[:length])
         assert (len(part.train), len(part.train) + len(part.validation)) == (int(0.9 * length), length)
     content = "Γειά σου, κόσμε! 你好 😀\n" * 60
-    world = build(text.decode_file(content.encode(), "world.txt"))
+    world = build(text.decode_file(content.encode(), "world.txt").text)
     assert world.text == content
     assert {"😀", "你", "ά"} <= set(world.card.vocabulary), "a character each"
     assert sum(world.card.sizes.values()) == len(content)
@@ -105,16 +105,18 @@ def test_characters_of_validation_only_are_unknown_counted_and_told() -> None:
 @pytest.mark.parametrize("ending", ["\r\n", "\r", "\n"])
 def test_lines_end_alike_and_a_mark_is_removed(ending: str) -> None:
     data = b"\xef\xbb\xbf" + PLAY.replace("\n", ending).encode()
-    assert text.decode_file(data, "play.txt") == PLAY
-    few = PLAY + "\x0c\x1b\x07"  # a few control characters are text
-    assert text.decode_file(few.encode(), "play.txt") == few
+    assert text.decode_file(data, "play.txt").text == PLAY
+    few = PLAY + "\x0c\x1b\x07"  # few enough to be a text, but for them
+    assert text.decode_file(few.encode(), "play.txt").text == PLAY + "\n"
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "play.txt is empty"),
-        (b"\xef\xbb\xbf \r\n\t", "play.txt is empty"),
+        (b"\xef\xbb\xbf \r\n\t", "play.txt holds only characters that cannot be seen"),
+        ("\u200b\ufeff\u2060".encode() * 900, "play.txt holds only characters that cannot be seen"),
+        (b" \n" * 900, "play.txt is empty"),
         (b"abc", "has 3 characters and at least 1,000 are needed"),
         ("é".encode(), "has 1 character and at least"),
         (b"a" * 999, "has 999 characters"),
@@ -122,13 +124,18 @@ def test_lines_end_alike_and_a_mark_is_removed(ending: str) -> None:
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not plain text"),
         (PLAY.encode() + b"\0", "is not plain text"),
         (PLAY.encode() + b"\x1b\x02" * 20, "is not plain text"),
-        (PLAY.encode("utf-16"), "UTF-16: save it as UTF-8"),
-        (PLAY.encode("utf-16-be"), "is not plain text"),
-        (PLAY.encode("utf-32"), "UTF-16"),
-        (b"a" * 41 + "é".encode("latin-1") + PLAY.encode(), r"not UTF-8 \(byte 42 is 0xe9; Latin-1"),
-        (b"\xef\xbb\xbfab\xff", r"byte 6 is 0xff"),
-        ("€".encode()[:2], r"byte 1 is 0xe2"),
-        (b"\xed\xa0\x80", "not UTF-8"),  # half a surrogate pair
+        (PLAY.encode("utf-16"), "looks like UTF-16: save it as UTF-8"),
+        (PLAY.encode("utf-16-be"), "looks like UTF-16, big-endian: save it as UTF-8"),
+        (PLAY.encode("utf-32"), "looks like UTF-32"),
+        (PLAY.encode("utf-16")[:-1], "ends inside a character of UTF-16: copy"),
+        (PLAY.encode("utf-16-le")[:-1], "ends inside a character of UTF-16, little-endian: copy"),
+        ((PLAY + "\ud800" + PLAY).encode("utf-16", "surrogatepass"), "a lone surrogate. at byte 4,003"),
+        (("Où est le café? " * 100).encode("latin-1"), "looks like Windows-1252 or Latin-1"),
+        (b"a" * 41 + "é".encode("latin-1") + PLAY.encode(), "its encoding is not certain: save it as UTF-8"),
+        (("Où? " * 400).encode() + b"\xff", "has damaged characters .the first at byte 2,001"),
+        ("€".encode()[:2], "its encoding is not certain"),
+        (PLAY.encode() + b"\xed\xa0\x80", "a lone surrogate. at byte 2,001"),
+        (bytes(range(256)) * 78_125, "is not plain text"),
         (b"a" * 20_000_001, "larger than 20 MB"),
     ],
 )
@@ -150,7 +157,7 @@ def test_any_bytes_are_a_text_or_one_sentence() -> None:
         for _ in range(seed % 5):
             data[chance.randrange(len(data))] = chance.randrange(256)
         try:
-            build(text.decode_file(bytes(data), "x"))
+            build(text.decode_file(bytes(data), "x").text)
         except LabError as error:
             refused.append(str(error))
     assert 150 <= len(refused) < 300
@@ -196,6 +203,26 @@ def test_an_upload_is_a_dataset_with_its_title() -> None:
     path.write_bytes(b"damaged")
     store_upload(PLAY.encode(), "play")
     assert path.read_text() == PLAY, "mended by uploading it again"
+
+
+def test_an_upload_remembers_what_was_changed() -> None:
+    name = store_upload(("\ufeff" + PLAY.replace("\n", "\r\n")).encode("utf-16"), "play", "utf-16")
+    assert load_text(name).text == PLAY
+    assert load_text(name).changes == {"carriage return": PLAY.count("\n"), "byte order mark": 1}
+
+
+def test_a_text_that_was_stored_before_texts_were_normalized_stays_as_it_is() -> None:
+    old = "Cafe\u0301\u200b " * 200
+    path = texts.folder() / f"{text.digest(old)[:16]}.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(old.encode())
+    dataset = load_text(f"{TEXT_PREFIX}{path}")
+    assert dataset.text == old
+    assert dataset.card.sha256 == {"text": text.digest(old)}
+    assert dataset_sizes(dataset.card.name) == dataset.card.sizes
+    elsewhere = path.parent.parent / path.name
+    elsewhere.write_bytes(old.encode())
+    assert load_text(f"{TEXT_PREFIX}{elsewhere}").text == "Café " * 200
 
 
 def test_what_cannot_be_a_dataset_is_not_stored() -> None:

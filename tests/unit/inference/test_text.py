@@ -14,6 +14,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.data import encode
 from core.data.dataset import UNKNOWN, TextCard
+from core.data.normalize import normalize
 from core.inference.text import SEGMENTS, WARM_UP, character_losses, evaluate_text, read, replacement_char
 from core.models import build_model
 from tests.unit.builders import synthetic
@@ -177,7 +178,6 @@ def test_an_image_classifier_reads_no_text() -> None:
         *[(each, "-") for each in "–—−‐‑―"],
         *zip("éÉñçŠåﬁﬀßøŒæ", "eEncSaffsoOa"),
         *zip("ＡａΑ…\t\u00a0\u3000", "Aa .   "),
-        *[(each, "\n") for each in "\x0b\x0c\x85\u2028\u2029"],
         *[(each, " ") for each in "中שم😀\u200d\ufeff\u0301\x00\x1b\x7f\u202e\U0010ffff\ud800½@{"],
     ],
 )
@@ -191,10 +191,9 @@ def test_a_stand_in_follows_the_vocabulary() -> None:
     assert replacement_char("É", "e ") == "e"
     assert replacement_char("A", "a ") == "a"
     assert replacement_char("ß", "S ") == "S"
-    assert replacement_char("\u2028", "ab ") == " "
     assert replacement_char("中", "xy") == "x"
     assert replacement_char("\n", "xy") == "x"
-    newlines = read("a\r\nb\rc\n\r\n\r\rd", SHAKESPEARE)
+    newlines = read("a\r\nb\u2028c\n\r\n\r\rd", SHAKESPEARE)
     assert (newlines.text, newlines.replaced) == ("a\nb\nc\n\n\n\nd", ()), "each kind is one character"
 
 
@@ -219,12 +218,33 @@ HOSTILE = [
 @pytest.mark.parametrize("vocabulary", [SHAKESPEARE, "xyz", "中a"])
 def test_every_character_is_read_as_one_and_none_is_dropped(text: str, vocabulary: str) -> None:
     reading = read(text, vocabulary)
-    assert len(reading.text) == len(reading.tokens) == len(text)
+    assert reading.given == normalize(text).text
+    assert len(reading.text) == len(reading.tokens) == len(reading.given)
     assert reading.tokens.dtype == np.int64
     assert "".join(vocabulary[token] for token in reading.tokens) == reading.text
     replaced = dict(reading.replaced)
     assert len(replaced) == len(reading.replaced)
-    assert list(replaced) == list(dict.fromkeys(each for each in text if each not in vocabulary))
-    assert reading.text == "".join(replaced.get(each, each) for each in text)
+    assert list(replaced) == list(dict.fromkeys(each for each in reading.given if each not in vocabulary))
+    assert reading.text == "".join(replaced.get(each, each) for each in reading.given)
     assert read(reading.text, vocabulary).replaced == ()
     assert np.array_equal(read(reading.text, vocabulary).tokens, encode(reading.text, vocabulary))
+
+
+def test_a_prompt_in_decomposed_form_finds_its_letters() -> None:
+    reading = read("cafe\u0301\u200b na\ufeff\r\n", "\n acéfn")
+    assert (reading.text, reading.replaced) == ("café na\n", ())
+    # A model of a text that was decomposed finds its own.
+    assert read("café", "acef\u0301").text == "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text", "line_breaks"),
+    [(SHAKESPEARE, "ROMEO:\nNo\n", 2), (SHAKESPEARE + "\\", "ROMEO:\\nNo\\n", 0), ("ab ", None, 0)],
+)
+def test_a_typed_line_break_is_one_where_no_backslash_is_known(
+    vocabulary: str, text: str | None, line_breaks: int
+) -> None:
+    reading = read("ROMEO:\\nNo\\n", vocabulary)
+    assert reading.line_breaks == line_breaks
+    assert text is None or reading.text == text
+    assert len(reading.given) == len(reading.text)

@@ -17,6 +17,7 @@ import pytest
 from core.checkpoints.store import Card, find_checkpoint, save_checkpoint
 from core.common.output import harmless
 from core.data import TextCard, load_text
+from core.data.normalize import normalize
 from core.inference.generate import MAX_PROMPT
 from core.training.config import TrainConfig
 from tests.tiny_text import write_text
@@ -149,7 +150,7 @@ def test_whatever_is_given_as_a_prompt_is_gone_on_from(
 ) -> None:
     vocabulary = find_checkpoint(writer).card.text_data.vocabulary
     values = wrote(capsys, f"--prompt={prompt}", "--length", "5")
-    plain = prompt.replace("\r\n", "\n").replace("\r", "\n")
+    plain = normalize(prompt).text
     assert len(values["prompt"]) == len(plain)
     assert set(values["prompt"]) <= set(vocabulary)
     stand_ins = {item["character"]: item["stand_in"] for item in values["replaced"]}

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from core.common.errors import LabError
+from core.data import load_text
+from core.training.cli import dataset_name
+from core.training.recipes import get_recipe
 from tests.tiny_text import play
 from tests.unit.in_process import follow
 from tests.unit.terminal import ROOT, answer, refused, run_main
@@ -90,7 +94,7 @@ def test_a_language_model_is_measured_on_a_text_of_ones_own(
         (b"", "empty"),
         (b"a", "at least two"),
         ("一九四九年".encode(), "no character to score"),
-        (b"caf\xe9 au lait", "not UTF-8"),
+        (b"caf\xe9 au lait", "is not UTF-8, and its encoding is not certain: add --encoding NAME"),
         (bytes(range(256)), "not plain text"),
         ("text".encode("utf-16"), "UTF-16"),
     ):
@@ -111,11 +115,12 @@ def test_what_was_written_at_each_evaluation_can_be_read(
     assert all(row["text"] in output for row in rows)
 
 
+LATIN = "Où est le café, là-bas ? ".encode("latin-1") * 200
 BAD_TEXTS = {
     "binary.txt": ("not plain text", bytes(range(256)) * 20),
     "short.txt": ("has 3 characters", b"abc"),
     "empty.txt": ("empty", b""),
-    "latin.txt": ("not UTF-8", "é la vie, ".encode("latin-1") * 500),
+    "latin.txt": ("latin.txt looks like Windows-1252 or Latin-1 (Western Europe): add --encoding cp1252.", LATIN),
     "same.txt": ("repeats one character", b"a" * 5000),
     "missing.txt": ("missing.txt", None),
 }
@@ -142,6 +147,26 @@ def test_what_cannot_be_trained_on_is_told_before_there_is_a_run(
         assert words in refused(capsys, "train", *arguments)
 
 
+def test_a_text_in_another_encoding_is_measured_and_kept_in_utf8(
+    trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(LATIN.replace(b"?", b"?\r\n"))
+    flags = ("--checkpoint", trained["run_id"], "--text", str(path))
+    assert "add --encoding cp1252" in refused(capsys, "evaluate", *flags)
+    code, output, said = run_main(capsys, "evaluate", *flags, "--encoding", "cp1252", "--json")
+    assert code == 0
+    assert "latin.txt: 200 carriage returns were removed." in said
+    values = json.loads(output)
+    assert values["characters"] + values["skipped"] == len(LATIN) + 200 - 1
+    config = get_recipe("char_lstm", "quick")
+    name = dataset_name(config.replace(dataset=f"text:{path}"), "cp1252")
+    assert load_text(name).text == LATIN.decode("cp1252").replace("?", "?\n")
+    assert "latin.txt" in load_text(name).card.title
+    with pytest.raises(LabError, match="is for a text file"):
+        dataset_name(config, "cp1252")
+
+
 def test_flags_for_images_are_none_for_text(trained: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     named = ("--checkpoint", trained["run_id"])
     for arguments, words in (
@@ -150,7 +175,8 @@ def test_flags_for_images_are_none_for_text(trained: dict[str, Any], capsys: pyt
         (("evaluate", *named, "--split", "validation", "--text", "a.txt"), "leave --split out"),
         (("evaluate", *named, "--text", str(ROOT)), "is a folder"),
         (("evaluate", *named, "--text", "nul\0.txt"), "not a file name"),
-        (("evaluate", "--checkpoint", "simple_cnn", "--text", "a.txt"), "leave --text out"),
+        (("evaluate", "--checkpoint", "simple_cnn", "--text", "a.txt"), "leave --text and --encoding out"),
+        (("evaluate", *named, "--encoding", "cp1252"), "give one with --text"),
         (("classify", "a.png", *named), "choose an image classifier"),
     ):
         assert words in refused(capsys, *arguments)
