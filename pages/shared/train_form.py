@@ -18,7 +18,7 @@ from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
 from core.common.values import plural
-from core.data import DATASETS, FOLDER_PREFIX, canonical_name, dataset_title, stored_texts
+from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, canonical_name, dataset_title, stored_texts
 from core.data.folder import IMAGE_SIZE, parse_name
 from core.models import MODELS
 from core.training.config import AUGMENTATION, IMAGES_ONLY, TEXT_ONLY, TrainConfig
@@ -244,7 +244,7 @@ def train_form(
         steps = math.ceil(config.epochs * (examples // min(config.batch_size, examples)))
         if steps < FEW_RUN_STEPS:
             card.warning(
-                f"This run takes only {plural(steps, 'step')}, which teaches little: choose more epochs or a smaller batch, or add "
+                f"This run takes only {plural(steps, 'step')}, which teaches little: choose more epochs, a smaller batch, or add "
                 "images."
             )
     if config.snapshots:
