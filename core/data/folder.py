@@ -22,12 +22,11 @@ from core.common.errors import LabError
 from core.common.paths import lab_home
 from core.common.progress import Meter, Progress
 from core.data.dataset import ImageCard, ImageDataset, Split
-from core.data.decode import decode_image, fit_to_model
+from core.data.decode import MAX_BYTES, SUFFIXES, decode_image, fit_to_model
 from core.data.source import DatasetSource, path_behind
 from core.data.splits import held_count, hold_out
 
 FOLDER_PREFIX = "folder:"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 IMAGE_SIZE = 32
 HELD_OUT = 0.1
@@ -232,7 +231,7 @@ def _decoded(files: list[_File], on_progress: Progress | None) -> tuple[np.ndarr
 
 
 def _digest(files: list[_File]) -> str:
-    digest = hashlib.sha256(f"2 {IMAGE_SIZE}\n".encode())  # 2: the way pixels are made; raise it when that changes
+    digest = hashlib.sha256(f"3 {IMAGE_SIZE}\n".encode())  # 3: the way pixels are made; raise it when that changes
     for file in files:
         digest.update(f"{file.path}\0{file.label}\0{file.size_bytes}\0{file.stamp}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -242,7 +241,7 @@ def _model_input(file: _File) -> np.ndarray | LabError | OSError:
     try:
         # One byte more than is ever decoded is enough to be refused for its size.
         with file.path.open("rb") as opened:
-            return fit_to_model(decode_image(opened.read(20_000_001)).rgb, IMAGE_SIZE)
+            return fit_to_model(decode_image(opened.read(MAX_BYTES + 1)).rgb, IMAGE_SIZE)
     except (LabError, OSError) as error:
         return error
 

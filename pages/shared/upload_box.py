@@ -12,6 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
+from core.data.decode import MAX_BYTES, SUFFIXES
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
@@ -20,7 +21,6 @@ from pages.shared.text import escape_markdown, show_error
 from pages.shared.uploads import uploads
 from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
 
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 SOURCES = ("Upload", "Camera", "Test set")
 KEY, PARAMS = "input-image", ("example", "image", "upload")
 WANTED = "wanted-index"
@@ -72,8 +72,8 @@ def upload_box(data: DatasetCard) -> InputImage | None:
     if source == "Upload":
         file = st.file_uploader(
             "A photo or drawing",
-            type=list(TYPES),
-            max_upload_size=20,
+            type=list(SUFFIXES),
+            max_upload_size=MAX_BYTES // 1_000_000,
             key=_upload_key(),
             on_change=_take,
             args=(_upload_key(),),
