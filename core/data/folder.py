@@ -192,14 +192,21 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _images(folder: Path, label: int) -> Iterator[_File]:
-    """Image files anywhere below a class folder; hidden ones, links to folders and things that are no file are left out."""
+    """Image files anywhere below a class folder."""
+    for path in image_paths(folder):
+        stat = path.stat()
+        yield _File(path, stat.st_size, f"{stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}", label)
+
+
+def image_paths(folder: Path) -> Iterator[Path]:
+    """Files anywhere below a folder that are called like images, in order; hidden ones, links to folders and things that are
+    no file are left out. Raises OSError."""
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
-                stat = path.stat()
-                yield _File(path, stat.st_size, f"{stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}", label)
+                yield path
 
 
 def _raise(error: OSError) -> None:
