@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Card
 from pages.images import many_view
+from pages.shared import tasks
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -22,6 +26,7 @@ from tests.app.conftest import (
     rerun,
     sources,
     texts,
+    wait_for,
     write_checkpoint,
 )
 
@@ -157,3 +162,31 @@ def test_the_table_is_offered_as_a_file(several: AppTest) -> None:
     assert [line["file"] for line in lines] == list(FILES)
     assert lines[4]["error"]
     assert 0 < float(lines[0]["probability"]) <= 1
+
+
+def test_what_takes_longer_shows_how_far_it_is_and_stops(several: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.inference import many
+
+    answer, begun, going = many.classify_files, threading.Event(), True
+
+    def slow(*args: Any) -> Iterator[many.FileAnswer]:
+        first, *_ = answer(*args)
+        while going:
+            yield first
+            begun.set()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(many, "classify_files", slow)
+    at = give(several, FILES)
+    assert begun.wait(20)
+    rerun(at)
+    assert at.get("progress")
+    (stop,) = (button for button in at.button if button.label == "Stop")
+    rerun(stop.click())
+    going = False
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    rerun(at)
+    assert "Stopped." in texts(at)
+    monkeypatch.setattr(many, "classify_files", answer)
+    click(at, "many-again")
+    assert rows(at)["File"] == list(FILES)
