@@ -21,7 +21,7 @@ from core.common.errors import LabError
 from core.common.output import Bar, check_output, note, print_json, print_table
 from core.common.paths import write_atomic
 from core.data.cli import how_to_get, load_with_bar
-from core.images.cli import load, read
+from core.images.cli import PhotoSquare, load, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ def explain_image(
     method: MethodName = "integrated_gradients",
     options: Annotated[Pairs | None, Parameter(name="--set")] = None,
     target: str | None = None,
+    square: PhotoSquare = None,
     baseline: Baseline = DEFAULT_BASELINE,
     seed: Seed = 0,
     output: str | None = None,
@@ -84,7 +85,7 @@ def explain_image(
     map_file = None if output is None else check_output("--output", output, (".png",), image)
     array_file = None if array is None else check_output("--array", array, (".npy",), image)
     photo = decode_image(read(Path(image), MAX_BYTES, "image"))
-    pixels = fit_to_model(photo.rgb, side)
+    pixels = fit_to_model(photo.rgb, side, square)
     loaded = load(reference, device)
     from core.attribution.explainer import Explainer
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
+from core.attribution.evidence.scores import FAILS, PASSES, UNCLEAR
 from core.common.theme import BLUE, GREEN, MUTED, PAPER, TEXT, VERMILLION, as_text, for_theme, new_figure
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ OUTLIERS = 99.0
 OPACITY = 0.75
 STOPS = 16
 CONTROL_DASHES = {"random": "dot", "edges": "dash", "blob": "dashdot"}
+CONTROL = "control"
+KINDS = {
+    PASSES: ("better than every control", GREEN, "circle"),
+    UNCLEAR: ("as good as a control", BLUE, "circle-open"),
+    FAILS: ("worse than a control", VERMILLION, "x"),
+    CONTROL: ("control", "", "diamond"),
+}
+"""What the scores of many images say of a map: words, colour (of controls the muted one) and sign."""
 DARK_VERMILLION, DARK_GREEN = "#f0813a", "#22c79b"
 
 
@@ -152,12 +161,15 @@ def curves_figure(
 
 
 def scores_figure(
-    rows: Sequence[tuple[str, float, float, float, bool]], *, dark: bool, title: str = "score (insertion − deletion)"
+    rows: Sequence[tuple[str, float, float, float, str]], *, dark: bool, title: str = "score (insertion − deletion)"
 ) -> go.Figure:
-    """Means with their intervals, the first on top. rows: (title, mean, low, high, whether it is a control)."""
+    """Means with their intervals, the first on top. rows: (title, mean, low, high, one of KINDS)."""
     figure = new_figure(dark=dark, height=70 + 24 * len(rows))
-    for control, colour, symbol in ((False, for_theme(BLUE, dark), "circle"), (True, MUTED[dark], "diamond")):
-        kind = [row for row in rows if row[4] is control]
+    for name, (words, light, symbol) in KINDS.items():
+        kind = [row for row in rows if row[4] == name]
+        colour = MUTED[dark] if name == CONTROL else for_theme(light, dark)
+        if not kind:
+            continue
         figure.add_scatter(
             x=[row[1] for row in kind],
             y=[as_text(row[0]) for row in kind],
@@ -172,10 +184,10 @@ def scores_figure(
             },
             mode="markers",
             marker={"color": colour, "size": 9, "symbol": symbol},
-            name="knows nothing of the network" if control else "explanation",
+            name=words,
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
         )
-    best = max((row for row in rows if row[4]), key=lambda row: row[1], default=None)
+    best = max((row for row in rows if row[4] == CONTROL), key=lambda row: row[1], default=None)
     if best:
         figure.add_vline(x=best[1], line={"color": MUTED[dark], "width": 1, "dash": "dot"})
     figure.update_yaxes(

@@ -20,7 +20,7 @@ from core.checkpoints.validation import validate_card
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.results import DAMAGED
-from core.common.values import read_json
+from core.common.values import read_json, wilson
 from core.data.dataset import DatasetCard, ImageCard, TextCard
 from core.models import LAYERS
 
@@ -119,6 +119,12 @@ class Card:
         if not isinstance(self.dataset, TextCard):
             raise LabError(f"{self.title[:100]} classifies images and cannot write: choose a language model.")
         return self.dataset
+
+    def interval(self, accuracy: float, part: str) -> tuple[float, float] | None:
+        """95% Wilson interval, 0..1, of an accuracy (0..1) on the `test` or `validation` images of its dataset. None for an
+        unknown number of images, and for text: its characters depend on each other."""
+        count = self.dataset.sizes.get(part) if self.task == "images" else None
+        return wilson(round(accuracy * count), count) if count else None
 
     @property
     def fingerprint(self) -> str:

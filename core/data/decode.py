@@ -13,6 +13,7 @@ from core.common.errors import LabError
 from core.data.colour_profile import to_srgb
 from core.data.png_chunks import SIGNATURE as PNG
 from core.data.png_chunks import without_side_notes
+from core.data.square import Square
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -110,10 +111,10 @@ def decode_image(data: bytes) -> DecodedImage:
         raise LabError(f"The image {how}: save or download it again.") from error
 
 
-def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
-    """The central square of `rgb` (H, W, 3) uint8, resized with antialiasing to (size, size, 3) uint8.
+def fit_to_model(rgb: np.ndarray, size: int = 32, square: Square | None = None) -> np.ndarray:
+    """A square of `rgb` (H, W, 3) uint8, resized with antialiasing to (size, size, 3) uint8.
 
-    An image that already has that size comes back untouched.
+    square: by default the central one. An image that already has that size comes back untouched without it.
     """
     from PIL import Image
 
@@ -121,14 +122,16 @@ def fit_to_model(rgb: np.ndarray, size: int = 32) -> np.ndarray:
         raise LabError(
             f"Pixels of shape {rgb.shape} and type {rgb.dtype} are not an image: (H, W, 3) of uint8 is needed."
         )
-    if rgb.shape[:2] == (size, size):
+    if rgb.shape[:2] == (size, size) and square is None:
         return rgb
-    square = Image.fromarray(np.ascontiguousarray(central_square(rgb)))
-    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    seen = Image.fromarray(np.ascontiguousarray(crop_square(rgb, square)))
+    return np.asarray(seen.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
-def central_square(rgb: np.ndarray) -> np.ndarray:
-    """(S, S, 3): the largest square in the middle of an image (H, W, 3)."""
+def crop_square(rgb: np.ndarray, square: Square | None = None) -> np.ndarray:
+    """(S, S, 3): a square of an image (H, W, 3); by default the largest one in the middle."""
+    if square is not None:
+        return square.crop(rgb)
     height, width = rgb.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -173,7 +176,7 @@ def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
     if (bits := _bits(image, name, data)) > 8:
         notes.append(f"{bits}-bit reduced to 8")
     if max(original) > LONG_ASPECT * min(original):
-        notes.append("long and narrow: the model sees its central square only")
+        notes.append("long and narrow: the model sees one square of it only")
     return DecodedImage(rgb=np.array(photo, dtype=np.uint8), format=FORMATS[name].title, notes=tuple(notes))
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from core.common.commands import CheckpointName, Device, Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 from core.data.cli import load_with_bar
 from core.data.decode import FORMATS_FOR_PEOPLE
+from core.data.square import Square, parse_square
 from core.models import TTA_LEVELS
 
 if TYPE_CHECKING:
@@ -29,11 +30,29 @@ Tta = Annotated[
 ]
 
 
+def read_square(kind: Any, tokens: Sequence[Token]) -> Square:
+    return parse_square(tokens[0].value)
+
+
+PhotoSquare = Annotated[
+    Square | None,
+    Parameter(
+        converter=read_square,
+        accepts_keys=False,
+        n_tokens=1,
+        metavar="LEFT,TOP,SIDE",
+        help="What of each image the model sees: shares of its width, its height and its shorter side, as in 0.1,0.2,0.5. "
+        "Without it, the central square.",
+    ),
+]
+
+
 def classify(
     images: Images,
     /,
     *,
     checkpoint: CheckpointName,
+    square: PhotoSquare = None,
     tta: Tta = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -57,7 +76,7 @@ def classify(
     answer(loaded, np.zeros((1, side, side, 3), np.uint8), tta)
     answers = []
     with Bar() as bar:
-        for found in classify_files(loaded, files, tta):
+        for found in classify_files(loaded, files, tta, square):
             answers.append(found)
             if found.error:
                 note(f"{found.name}: {found.error}")

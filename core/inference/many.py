@@ -15,6 +15,7 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.pixels import shrink
 from core.data.decode import decode_image, fit_to_model
+from core.data.square import Square
 from core.inference.images import Prediction, classify
 
 BATCH = 32
@@ -49,28 +50,34 @@ class FileAnswer:
 
 
 def classify_files(
-    checkpoint: Checkpoint, files: Iterable[tuple[str, Callable[[], bytes]]], tta: str | None = None
+    checkpoint: Checkpoint,
+    files: Iterable[tuple[str, Callable[[], bytes]]],
+    tta: str | None = None,
+    square: Square | None = None,
 ) -> Iterator[FileAnswer]:
     """One FileAnswer per file, in order, batch by batch. Raises LabError as `logits_of` does; never for a bad file.
 
-    files: name, and what reads its bytes; that may raise LabError. tta: None takes the card's.
+    files: name, and what reads its bytes; that may raise LabError. tta: None takes the card's. square: what of
+    each image the model sees; None for the central square.
     """
     side = checkpoint.card.image_data.image_size
     remaining = iter(files)
     with ThreadPoolExecutor(max_workers=min(DECODERS, os.cpu_count() or 1)) as pool:
         while block := list(islice(remaining, BATCH)):
-            decoded = list(pool.map(lambda file: _decode(file[0], file[1], side), block))
+            decoded = list(pool.map(lambda file: _decode(file[0], file[1], side, square), block))
             pixels = [image for _, image in decoded if image is not None]
             predictions = iter(classify(checkpoint, np.stack(pixels), tta) if pixels else ())
             for answer, image in decoded:
                 yield answer if image is None else replace(answer, prediction=next(predictions))
 
 
-def _decode(name: str, read: Callable[[], bytes], side: int) -> tuple[FileAnswer, np.ndarray | None]:
+def _decode(
+    name: str, read: Callable[[], bytes], side: int, square: Square | None
+) -> tuple[FileAnswer, np.ndarray | None]:
     """The answer so far, and the pixels that the model gets, (side, side, 3) uint8."""
     try:
         image = decode_image(read())
-        pixels = fit_to_model(image.rgb, side)
+        pixels = fit_to_model(image.rgb, side, square)
     except LabError as error:
         return FileAnswer(name=name, error=str(error)), None
     return FileAnswer(name=name, thumbnail=shrink(image.rgb, THUMBNAIL_PX), notes=image.notes), pixels

@@ -98,13 +98,13 @@ def _print_all(found: list[Run], as_json: bool) -> None:
             "name": run.name,
             "status": f"queued ({run.queue_position})" if run.status == "queued" else run.status,
             "done": _done(run),
-            "validation": run.job_kind.best(run) or "-",
             "test": f"{test:.2%}" if (test := run.figure("test_accuracy")) is not None else "-",
+            "validation": run.job_kind.best(run) or "-",
             "time": duration(run.seconds),
         }
         for run in found
     ]
-    print_table(rows, ["run", "name", "status", "done", "validation", "test", "time"])
+    print_table(rows, ["run", "name", "status", "done", "test", "validation", "time"])
     if any(run.figure("test_accuracy") is not None and getattr(run.config, "tta", "none") != "none" for run in found):
         note("Validation is measured without test-time augmentation, test with that of the recipe.")
 

@@ -1,4 +1,4 @@
-"""What the cells of a recurrent network hold, character by character, and how its gradients fade through time."""
+"""What the units of a recurrent network hold, character by character, and how its gradients fade through time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sign(character: str) -> str:
 
 def ends(values: np.ndarray, symbol: str) -> np.ndarray:
     """Where the colours of each row end, (n,): 1 for h, which is never beyond; the row's own largest |c|, for c has no
-    bounds and every cell another size. values: (n, T)."""
+    bounds and every unit another size. values: (n, T)."""
     if symbol == "h":
         return np.ones(len(values))
     return np.maximum(np.abs(values).max(1, initial=0).astype(np.float64), 1e-9)
@@ -51,13 +51,13 @@ def hidden_heatmap(
     symbol: str = "h",
     tracked: tuple[str, np.ndarray] | None = None,
 ) -> go.Figure:
-    """One row a cell, one column a character. states: (T, n); text: T characters; labels: n different names.
+    """One row a unit, one column a character. states: (T, n); text: T characters; labels: n different names.
 
-    symbol: what the values are, `h` or `c`. tracked: name and values (T,) 0..1 of what the cells were sorted by, drawn as
+    symbol: what the values are, `h` or `c`. tracked: name and values (T,) 0..1 of what the units were sorted by, drawn as
     a strip above them.
     """
     rows = [as_text(label) for label in labels]
-    strip = 2 if tracked else 0  # rows that it takes above the cells, one of them empty
+    strip = 2 if tracked else 0  # rows that it takes above the units, one of them empty
     pixels = min(16.0, max(10.0, 440 / max(1, len(rows))))
     parts = _parts(text)
     columns = max(end - start for start, end in parts)  # both halves to one scale
@@ -91,7 +91,7 @@ def hidden_heatmap(
             zmax=1,
             showscale=number == 0,
             colorbar=_scale("1" if symbol == "h" else "row's max", symbol),
-            hovertemplate=f"cell %{{y}}<br>%{{x}}<br>{symbol} = %{{customdata:.3f}}<extra></extra>",
+            hovertemplate=f"unit %{{y}}<br>%{{x}}<br>{symbol} = %{{customdata:.3f}}<extra></extra>",
         )
         top = 1 - number * (inner + foot) / (height - HEAD_PX)
         axes = {"showgrid": False, "zeroline": False, "ticks": ""}
@@ -116,8 +116,8 @@ def hidden_heatmap(
     return figure
 
 
-def cell_over_text(values: np.ndarray, text: str, *, dark: bool, symbol: str = "h") -> go.Figure:
-    """One cell, written over the text that it read: each character in the colour of the value after it. values: (T,)."""
+def unit_over_text(values: np.ndarray, text: str, *, dark: bool, symbol: str = "h") -> go.Figure:
+    """One unit, written over the text that it read: each character in the colour of the value after it. values: (T,)."""
     rows = list(_wrapped(text))
     width = max(40, *(end - start for start, end in rows))
     grid = np.full((len(rows), width), np.nan)

@@ -1,6 +1,6 @@
-"""Inside a recurrent language model: what its cells hold while it reads, and how far back its gradient reaches.
+"""Inside a recurrent language model: what its units hold while it reads, and how far back its gradient reaches.
 
-Cells that follow quotes or the length of a line: Karpathy, Johnson & Fei-Fei, arXiv:1506.02078. Gradients that vanish:
+Units that follow quotes or the length of a line: Karpathy, Johnson & Fei-Fei, arXiv:1506.02078. Gradients that vanish:
 Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio, arXiv:1211.5063.
 """
 
@@ -41,7 +41,7 @@ _ELISIONS = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class HiddenStates:
-    """What every cell of a network holds after each character of a text of T characters."""
+    """What every unit of a network holds after each character of a text of T characters."""
 
     text: str
     """As the model read it, with stand-ins."""
@@ -81,7 +81,7 @@ def hidden_states(checkpoint: Checkpoint, text: str) -> HiddenStates:
 
 
 def text_features(text: str) -> dict[str, np.ndarray]:
-    """What a cell might keep track of: for each a value 0..1 at every character, (T,) float32.
+    """What a unit might keep track of: for each a value 0..1 at every character, (T,) float32.
 
     `quotes`: inside "…" or '…', from the opening mark to before the closing one, within a paragraph. `line`: characters
     read on this line, 1 at the end of the longest. `speaker`: in a name that has a line to itself, with a colon at its end.
@@ -97,7 +97,7 @@ def text_features(text: str) -> dict[str, np.ndarray]:
 
 
 def correlations(values: np.ndarray, feature: np.ndarray) -> np.ndarray:
-    """Pearson's r of each cell with a feature, -1..1; 0 where either never changes. values: (T, n); feature: (T,)."""
+    """Pearson's r of each unit with a feature, -1..1; 0 where either never changes. values: (T, n); feature: (T,)."""
     centred = values.astype(np.float64) - values.mean(0, dtype=np.float64)
     wanted = feature.astype(np.float64) - feature.mean(dtype=np.float64)
     scale = np.linalg.norm(centred, axis=0) * np.linalg.norm(wanted)
@@ -105,7 +105,7 @@ def correlations(values: np.ndarray, feature: np.ndarray) -> np.ndarray:
 
 
 def ordering(values: np.ndarray, by: str, text: str) -> np.ndarray:
-    """Indices of cells, (n,) int64: most variable first, or those first that correlate most, with either sign.
+    """Numbers of units from 0, (n,) int64: most variable first, or those first that correlate most, with either sign.
 
     values: (T, n) of one layer; by: `variance` or a name in `text_features`. Raises LabError for any other.
     """
@@ -113,34 +113,35 @@ def ordering(values: np.ndarray, by: str, text: str) -> np.ndarray:
         return np.argsort(-values.var(0, dtype=np.float64), kind="stable")
     known = text_features(text)
     if by not in known:
-        raise LabError(f"Cells cannot be sorted by {by[:60]!r}: choose variance, {', '.join(known)}.")
+        raise LabError(f"Units cannot be sorted by {by[:60]!r}: choose variance, {', '.join(known)}.")
     return np.argsort(-np.abs(correlations(values, known[by])), kind="stable")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Follower:
-    """The cell that follows a tracker best."""
+    """The unit that follows a tracker best."""
 
     tracker: str
-    cell: int
+    unit: int
+    """Its number in the layer, from 0."""
     r: float
     """Its correlation with the tracker, -1..1."""
     untrained_baseline: float
-    """|r| of the best cell of an untrained network: so well one of many cells follows by chance, or for being near."""
+    """|r| of the best unit of an untrained network: so well one of many units follows by chance, or for being near."""
 
 
 def best_units(values: np.ndarray, untrained_values: np.ndarray, text: str) -> list[Follower]:
-    """The best cell for each tracker that changes within the text. values: (T, n); untrained_values: (T, m)."""
+    """The best unit for each tracker that changes within the text. values: (T, n); untrained_values: (T, m)."""
     found = []
     for name, feature in text_features(text).items():
         if np.ptp(feature) > 0:
             r, untrained_baseline = correlations(values, feature), correlations(untrained_values, feature)
-            cell = int(np.abs(r).argmax())
+            unit = int(np.abs(r).argmax())
             found.append(
                 Follower(
                     tracker=name,
-                    cell=cell,
-                    r=float(r[cell]),
+                    unit=unit,
+                    r=float(r[unit]),
                     untrained_baseline=float(np.abs(untrained_baseline).max()),
                 )
             )

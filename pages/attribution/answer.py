@@ -9,19 +9,18 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
 from core.attribution.figures import overlay_png, score_bar
-from core.attribution.method import Method
 from core.attribution.methods.registry import QUICK
 from core.common.errors import LabError
-from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
+from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, LEAST, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.report import explanation_report
 from pages.attribution.scores import over_many_images
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
-from pages.shared.maps import COVERED_SHARE, probabilities_covered
+from pages.shared.maps import colour_words
 from pages.shared.report import report_button
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
@@ -91,27 +90,8 @@ def show_answer(asked: AttributionQuery) -> None:
 
 
 def answer_words(asked: AttributionQuery, best: Best) -> str:
-    """What covering the map's first pixels does, in Markdown; or that no map here may be believed."""
-    label, before = escape_markdown(asked.label), asked.probabilities[asked.target]
-    if max(before, abs(best.verdict.score)) < LEAST:
-        return f"**Cannot tell.** {label} is at most {percent(before)} likely here, so there is nothing to take away."
-    if best.verdict.not_beaten:
-        return f"**Cannot tell.** None of {best.tried} quick methods beats every control on this image."
-    after = probabilities_covered(
-        asked.reference.card.fingerprint, asked.pixels, best.found.magnitude, asked.baseline, _reference=asked.reference
-    )
-    now = int(after.argmax())
-    left = float(after[asked.target])
-    change = f"covering the map's top {COVERED_SHARE:.0%} takes {label} from {percent(before)} to {percent(left)}"
-    if asked.target == asked.predicted:
-        change += f", still {label}" if now == asked.target else f", now {escape_markdown(asked.classes[now])}"
-    decides = left < before / 2 or (asked.target == asked.predicted and now != asked.target)
-    return f"**{'Mostly this region' if decides else 'This map finds no small region that decides'}:** {change}."
-
-
-def colour_words(name: str, method: Method) -> str:
-    """What the colours of a map say, in Markdown. name: of the class."""
-    return " · ".join(f":{colour}[■] {words}" for colour, words in colour_meanings(name, method).items())
+    """What may be concluded from the best map, in Markdown."""
+    return conclusion(asked, best.found, best.verdict, best_of=best.tried)
 
 
 def _large(asked: AttributionQuery, best: Best) -> None:

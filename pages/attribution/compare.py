@@ -13,7 +13,8 @@ from pages.attribution.query import ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.text import show_error
 from pages.shared.upload_box import example_row
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 CLASSES, CHECKPOINTS, EPOCHS = "Classes", "Checkpoints", "Epochs of a run"
 COMPARISONS = {CLASSES: compare_classes, CHECKPOINTS: compare_checkpoints, EPOCHS: compare_epochs}
@@ -34,7 +35,7 @@ def compare_view() -> None:
     with controls:
         reference = ask_checkpoint()
         asked = ask(reference=reference, target=by != CLASSES) if reference else None
-        if asked:
+        if asked and not asked.image.token:
             input_image(asked, label=True)
     with answer:
         try:

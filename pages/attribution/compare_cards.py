@@ -18,14 +18,15 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.images.figures import percent
 from pages.attribution.cached import attributed, score_map
-from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, signed_number
+from pages.attribution.maps import BLANK, MAP_PX, Display, badge, display_controls, doubt, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.attribution.slow import INLINE_S, about, background, seconds
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -127,13 +128,13 @@ def map_card(
         return st.empty()
 
 
-def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool = False) -> list[bool]:
+def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool = False) -> list[bool | None]:
     """Measure each map and put the result in its place; `status` says how far that is. short: without the verdict's words.
 
-    Returns whether each map passes: only from such a map may a conclusion be drawn.
+    Returns whether each map passes: only from such a map may a conclusion be drawn. None where it cannot be measured.
     """
     begun = time.monotonic()
-    passes = [False] * len(scores)
+    passes: list[bool | None] = [None] * len(scores)
     for number, (place, asked, found) in enumerate(scores):
         if time.monotonic() - begun > QUIET_S:
             status.progress(
@@ -152,9 +153,9 @@ def fill_scores(status: DeltaGenerator, scores: Sequence[Score], *, short: bool 
             words = f"at most {percent(highest)} likely, so nothing to measure"
             place.markdown(":gray-badge[:material/remove:]" + ("" if short else f"  \n:small[{words}]"))
             continue
-        passes[number] = not verdict.not_beaten
+        passes[number] = not doubt(verdict)
         if short:
-            colour, icon = ("orange", "close") if verdict.not_beaten else ("green", "check")
+            colour, icon = ("green", "check") if passes[number] else ("orange", "close")
             place.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]")
         else:
             with place:

@@ -30,6 +30,7 @@ SAME, PARTLY = 0.8, 0.4
 
 def compare_checkpoints(asked: AttributionQuery) -> None:
     """Raises LabError."""
+    conclusions = st.empty()
     others, methods = st.columns([2, 1], gap="medium")
     with others:
         chosen = choose_others(asked.reference)
@@ -75,11 +76,11 @@ def compare_checkpoints(asked: AttributionQuery) -> None:
                 words=words,
             )
             scores.append((where, question, item))
-    conclusions = st.empty()
     _notes([question.reference for question in questions])
     passes = fill_scores(status, scores)
     said = [
-        _changed(asked, question, likeness, told=passes[0] and passes[place]) for place, question, likeness in compared
+        _changed(asked, question, likeness, told=bool(passes[0] and passes[place]))
+        for place, question, likeness in compared
     ]
     if said:
         conclusions.markdown("\n".join(f"- {sentence}" for sentence in said))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ from pages.attribution.compare_cards import (
 from pages.attribution.maps import Display, number
 from pages.attribution.query import AttributionQuery
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, several_of, write_several
+from pages.shared.url import linked
+from pages.shared.url_values import several_of, write_several
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -40,6 +42,7 @@ NOT_ADDITIVE = ("guided_backprop", "guided_grad_cam", "lime")
 """Signed methods whose map of a difference of logits is not the difference of their maps: they cut at each ReLU, or drop
 small weights."""
 CLASSES = "compare-classes"
+VERDICTS = ("Changes with the class", "Stays the same", "Cannot tell")
 
 
 def compare_classes(asked: AttributionQuery) -> None:
@@ -57,18 +60,32 @@ def _maps(asked: AttributionQuery, names: list[str], chosen: list[str], answer: 
     questions = [dataclasses.replace(asked, target=asked.classes.index(label)) for label in chosen]
     cost_note(asked, names, len(questions))
     display = display_and_legend("the class below it", "The maps of one method share one scale.")
-    status, scores = st.empty(), []
-    changing: dict[bool, list[str]] = {True: [], False: []}
-    for name in names:
-        found, changes = _row(asked, name, questions, display)
-        scores += found
-        if changes is not None:
-            changing[changes].append(METHODS[name].title)
-    said = {"Changes with the class": changing[True], "Stays the same": changing[False]}
-    words = [f"**{verdict}:** {', '.join(titles)}." for verdict, titles in said.items() if titles]
     others = " or ".join(map(escape_markdown, chosen[1:]))
-    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {others}?\n\n{' '.join(words)}")
-    fill_scores(status, scores)
+    answer.markdown(f"### Why {escape_markdown(chosen[0])} and not {others}?")
+    verdict, status = answer.empty(), st.empty()
+    rows = {METHODS[name].title: _row(asked, name, questions, display) for name in names}
+    passes = iter(fill_scores(status, [score for scores, _ in rows.values() for score in scores]))
+    told = {title: (changes, [next(passes) for _ in scores]) for title, (scores, changes) in rows.items()}
+    verdict.markdown(verdict_words(told))
+
+
+def verdict_words(told: Mapping[str, tuple[bool | None, Sequence[bool | None]]]) -> str:
+    """Which methods tell the classes apart, in Markdown.
+
+    told: title -> whether its maps change with the class, and whether each of them beats the controls, the first class first;
+    None where that is not known, as for the map of a class without probability.
+    """
+    said: dict[str, list[str]] = {}
+    for title, (changes, passes) in told.items():
+        if changes is None:
+            continue
+        believed = passes[0] and False not in passes
+        verdict = "Stays the same" if not changes else "Changes with the class" if believed else "Cannot tell"
+        said.setdefault(verdict, []).append(title)
+    words = [f"**{verdict}:** {', '.join(said[verdict])}." for verdict in VERDICTS if verdict in said]
+    if "Cannot tell" in said:
+        words.append("These maps change, but do not beat the controls.")
+    return " ".join(words)
 
 
 def _choose_methods() -> list[str]:

@@ -29,7 +29,8 @@ from pages.shared.elements import show_figure, show_image
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, runs_now, store
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 SIDE_PX = 96
 """Three maps fit beside each other on a phone."""
@@ -55,6 +56,7 @@ def no_snapshots() -> None:
 
 def compare_epochs(asked: AttributionQuery) -> None:
     """For a machine that has such a run. Raises LabError."""
+    conclusion = st.empty()
     runs, methods = st.columns([2, 1], gap="medium")
     with runs:
         names = _choose_run(asked)
@@ -87,12 +89,11 @@ def compare_epochs(asked: AttributionQuery) -> None:
                 sure = percent(question.probabilities[question.target])
                 st.markdown(f"**{epoch_title(epoch).capitalize()}**  \n{escape_markdown(question.label)} {sure}")
                 scores.append((st.empty(), question, item))
-    conclusion = st.empty()
     likeness = [alike(item.pixels, found[-1].pixels) for item in found]
     _likeness(list(epochs.values()), likeness)
     passes = fill_scores(status, scores, short=True)
     if len(epochs) > 1:
-        conclusion.markdown(f"**{settled_words(list(epochs.values()), likeness, told=passes[-1])}**")
+        conclusion.markdown(f"#### {settled_words(list(epochs.values()), likeness, passes)}")
 
 
 def _likeness(epochs: Sequence[float], likeness: Sequence[float | None]) -> None:
@@ -109,20 +110,21 @@ def _likeness(epochs: Sequence[float], likeness: Sequence[float | None]) -> None
     )
 
 
-def settled_words(epochs: Sequence[float], likeness: Sequence[float | None], *, told: bool) -> str:
-    """From when on the map hardly changed. likeness: with the last map; the last value is that map's own. told: whether the
-    last map beats the controls."""
-    settled = len(epochs)
+def settled_words(epochs: Sequence[float], likeness: Sequence[float | None], passes: Sequence[bool | None]) -> str:
+    """From when on the map hardly changed, where the maps that say so beat the controls. likeness: of each map with the last;
+    the last value is that map's own. passes: whether each map beats the controls."""
+    settled = last = len(epochs) - 1
+    if likeness[last] is None:
+        return "The last map is blank, so the others cannot be compared with it."
     while settled and (likeness[settled - 1] or 0) >= SETTLED:
         settled -= 1
-    if settled >= len(epochs):
-        return "The last map is blank, so the others cannot be compared with it."
-    if not told:
-        return "Cannot tell when the reason settled: the last map does not beat the controls."
-    if settled == len(epochs) - 1:
+    failing = [epoch for epoch, passed in list(zip(epochs, passes))[min(settled, last - 1) :] if not passed]
+    if failing:
+        return f"Cannot tell when the reason settled: the map of {epoch_title(failing[-1])} does not beat the controls."
+    if settled == last:
         return f"The reason changed to the end: no earlier map is as alike as {number(SETTLED)} to the last."
     return (
-        f"The reason settled at {epoch_title(epochs[settled])}: from there on every map's rank "
+        f"The reason settled by {epoch_title(epochs[settled])}: from there on every map's rank "
         f"correlation with the last is at least {number(SETTLED)}."
     )
 

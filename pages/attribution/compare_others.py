@@ -43,7 +43,7 @@ def asked_of(asked: AttributionQuery, reference: CheckpointRef) -> AttributionQu
     """The same question, put to another checkpoint. Raises LabError where it is none for that."""
     require_same_question(asked.reference, reference)
     data = reference.card.image_data
-    seen = look(asked.image.data, data.image_size)
+    seen = look(asked.image.data, data.image_size, asked.image.square)
     return dataclasses.replace(
         asked,
         reference=reference,

@@ -10,8 +10,9 @@ from core.attribution.figures import overlay
 from core.attribution.methods.registry import METHODS, QUICK
 from core.common.errors import LabError
 from pages.attribution.cached import attributed
+from pages.attribution.conclusion import judge
 from pages.attribution.evidence import map_evidence
-from pages.attribution.maps import BLANK, Display, display_controls, map_words, time_words
+from pages.attribution.maps import Display, badge, display_controls, map_words, time_words
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_form, settings_of
 from pages.attribution.slow import slow_map
@@ -60,7 +61,7 @@ def closer_look(asked: AttributionQuery, name: str) -> None:
             on_change=lambda: look_closer(st.session_state[BOX]),
             width=240,
         )
-    display = display_controls()
+    st.markdown(f"#### {escape_markdown(METHODS[name].title)}")
     found = None
     try:
         if name in QUICK:
@@ -69,13 +70,18 @@ def closer_look(asked: AttributionQuery, name: str) -> None:
             found = slow_map(asked, name)
     except LabError as error:
         show_error(error)
-    st.markdown(f"#### {escape_markdown(METHODS[name].title)}")
     if found:
-        _large(asked, found, display)
+        words, scored = judge(asked, found)
+        st.markdown(words)
+        if scored:
+            badge(scored[1], scored[0].deletion.probabilities[0])
+        place, display = st.container(), display_controls()
+        with place:
+            _large(asked, found, display)
     _about(name)
     settings_form(name, asked.reference)
     if found:
-        map_evidence(asked, found, display)
+        map_evidence(asked, found, scored, words, display)
 
 
 def _about(name: str) -> None:
@@ -88,8 +94,6 @@ def _about(name: str) -> None:
 
 def _large(asked: AttributionQuery, found: Attribution, display: Display) -> None:
     method = found.method
-    if found.blank:
-        st.info(BLANK)
     figure = overlay(
         found.pixels,
         asked.pixels,

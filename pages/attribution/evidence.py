@@ -13,10 +13,10 @@ from core.attribution.figures import curves_figure
 from core.attribution.methods.registry import QUICK
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from pages.attribution.cached import controls_of, score_map, score_of_another, score_order
+from pages.attribution.cached import controls_of, score_of_another, score_order
 from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
-from pages.attribution.maps import CONTROL_TITLES, Display, badge, number, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, number, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure, show_table
 from pages.shared.resources import dark, explainer_of
@@ -32,18 +32,20 @@ CURVES = {
 }
 
 
-def map_evidence(asked: AttributionQuery, found: Attribution, display: Display) -> None:
-    """Everything below the large map; what cannot be measured is said in its place."""
+def map_evidence(
+    asked: AttributionQuery,
+    found: Attribution,
+    scored: tuple[Faithfulness, Verdict] | None,
+    words: str,
+    display: Display,
+) -> None:
+    """Everything below the large map. scored: None where the map has no score. words: what the page concludes from it."""
     st.markdown("#### Did the network really use these pixels?")
-    curves = verdict = None
-    if found.blank:
-        st.caption("A map that is zero everywhere puts no pixel before another, so it has no curve.")
+    curves, verdict = scored or (None, None)
+    if curves:
+        _curves(asked, found, curves)
     else:
-        try:
-            curves, verdict = score_map(asked, found)
-            _curves(asked, found, curves, verdict)
-        except LabError as error:
-            st.info(escape_markdown(error))
+        st.caption("The map has no score here, so it has no curves.")
     table = st.container()
     measured = Measured(
         curves=curves, verdict=verdict, infidelity=_infidelity(asked, found), sensitivity=sensitivity(asked, found)
@@ -51,11 +53,10 @@ def map_evidence(asked: AttributionQuery, found: Attribution, display: Display) 
     with table:
         show_table(_rows(asked, found, measured), key="scores")
     randomisation(asked, found, display)
-    map_files(asked, found, measured, display)
+    map_files(asked, found, measured, words, display)
 
 
-def _curves(asked: AttributionQuery, found: Attribution, curves: Faithfulness, verdict: Verdict) -> None:
-    badge(verdict, curves.deletion.probabilities[0])
+def _curves(asked: AttributionQuery, found: Attribution, curves: Faithfulness) -> None:
     title, label = found.method.title, asked.label
     controls = controls_of(asked)
     for (kind, words), column in zip(CURVES.items(), st.columns(2, gap="medium"), strict=True):

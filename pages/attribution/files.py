@@ -33,12 +33,13 @@ class Measured:
     sensitivity: float | None
 
 
-def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, display: Display) -> None:
+def map_files(asked: AttributionQuery, found: Attribution, measured: Measured, words: str, display: Display) -> None:
+    """words: what the page concludes from the map."""
     parts = (asked.reference.name, asked.image.title, found.method.name, asked.label)
     name = file_stem("-".join(parts), "map")[:120]
     scored = (measured.curves, measured.verdict) if measured.curves and measured.verdict else None
     with st.container(horizontal=True, gap="small"):
-        report_button(lambda: explanation_report(asked, found, scored, "", display), name, key="explanation")
+        report_button(lambda: explanation_report(asked, found, scored, words, display), name, key="explanation")
         for label, data, end, hint in (
             (
                 "Image (PNG)",

@@ -19,8 +19,9 @@ from core.common.values import signed
 from pages.shared.elements import show_image
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, linked_flag, one_of
-from pages.shared.url import number as number_from_url
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import number as number_from_url
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from pages.attribution.query import AttributionQuery
@@ -32,6 +33,7 @@ LEAST = 0.05
 """Of probability and scores: where all are less, there was nothing to take away, and no map can be told from another."""
 PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
+IMPROBABLE = "too improbable to tell"
 CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
     "random": "Drawn at random; the score is the mean of three",
@@ -132,16 +134,6 @@ def map_words(method: Method) -> tuple[str, str]:
     return "", "reacts most"
 
 
-def colour_meanings(name: str, method: Method) -> dict[str, str]:
-    """Colour -> what it says on a map of this method, in Markdown. name: of the class."""
-    label = escape_markdown(name)
-    if method.signed and method.is_gradient:
-        return {"blue": f"brighter raises {label}", "orange": "brighter lowers it"}
-    if method.signed:
-        return {"blue": f"supports {label}", "orange": "speaks against it"}
-    return {"green": f"supports {label}" if method.family == "activation" else f"{label} reacts most here"}
-
-
 def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
     """Score in words, and the curves. verdict: None for a control, which is what others are compared with."""
     if verdict:
@@ -159,14 +151,20 @@ def evidence(found: Faithfulness, verdict: Verdict | None, label: str) -> None:
 
 def badge(verdict: Verdict, probability: float = 1.0) -> None:
     """The score and what it is worth, in words, with a sign and a colour. probability: of the class, of the whole image."""
-    colour, icon, words = (
-        ("orange", "close", verdict.label) if verdict.not_beaten else ("green", "check", verdict.label)
-    )
+    why = doubt(verdict, probability)
+    colour, icon = ("gray", "remove") if why else ("green", "check")
+    if why == verdict.label:
+        colour, icon = "orange", "close"
+    st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{why or verdict.label}]")
+
+
+def doubt(verdict: Verdict, probability: float = 1.0) -> str:
+    """Why nothing may be concluded from a map; empty where something may. probability: of the class, of the whole image."""
     if max(probability, *map(abs, (verdict.score, *verdict.controls.values()))) < LEAST:
-        colour, icon, words = "gray", "remove", "too improbable to tell"
-    elif not verdict.not_beaten and verdict.score < LEAST:
-        colour, icon, words = "gray", "remove", "hardly more than nothing"
-    st.markdown(f":{colour}-badge[:material/{icon}: {signed_number(verdict.score)}]  \n:small[{words}]")
+        return IMPROBABLE
+    if verdict.not_beaten:
+        return verdict.label
+    return "hardly more than nothing" if verdict.score < LEAST else ""
 
 
 def small_curves(found: Faithfulness, *, dark: bool) -> str:

@@ -16,9 +16,11 @@ from pages.attribution.settings import settings_link
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.image_view import DecodedUpload, look
 from pages.shared.resources import explainer_of
+from pages.shared.square import show_input_image
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, upload_box
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 from pages.shared.warmup import until_ready
 
 TARGET, BASELINE = "why-class", "why-baseline"
@@ -77,11 +79,13 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
         return None
     until_ready(everything=True)
     try:
-        seen = look(image.data, reference.card.image_data.image_size)
+        seen = look(image.data, reference.card.image_data.image_size, image.square)
         probabilities = probabilities_of(reference.card.fingerprint, seen.pixels, _reference=reference)
     except LabError as error:
         show_error(f"{image.title}: {error}" if image.title else error)
         return None
+    if image.token:
+        show_input_image(image, seen)
     chosen = _class(reference, image, probabilities) if target else int(np.argmax(probabilities))
     baseline = _baseline()
     if twin := float_twin_note(reference.card):
@@ -97,9 +101,9 @@ def ask(*, reference: CheckpointRef | None = None, target: bool = True) -> Attri
 
 
 def _class(reference: CheckpointRef, image: InputImage, probabilities: tuple[float, ...]) -> int:
-    """Another image starts with what the network says of it."""
+    """Another image, or square of it, starts with what the network says of it."""
     classes = reference.card.image_data.classes
-    question = (hash(image.data), classes)
+    question = (hash(image.data), image.square, classes)
     order = [int(place) for place in np.argsort(probabilities)[::-1]]
 
     def place_of(label: str) -> int:

@@ -13,9 +13,10 @@ from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, Display, colour_meanings, signed_number
+from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
 from pages.attribution.query import AttributionQuery
-from pages.shared.report import made_here
+from pages.shared.maps import colour_meanings
+from pages.shared.report import image_file, made_here
 from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
@@ -53,31 +54,34 @@ def explanation_report(
     ]
     if scored:
         blocks += _evidence(asked, found, *scored)
+    name, save = image_file(asked.image)
     paper, address = method.paper
     settings = ", ".join(f"{name}={value}" for name, value in method.settings().items())
-    made = {"image": asked.image.title, "method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
+    made = {"image": asked.image.title, "square": str(asked.image.square or "")}
+    made |= {"method": f"{method.title} {settings}".strip(), "baseline": found.baseline}
     made |= {"random seed": str(found.seed) if method.random else "", "paper": f"{paper}, {address}"}
     return Report(
         title=f"Why {asked.label}? {asked.reference.label}, {asked.image.title}",
         answer="\n\n".join(filter(None, (f"**{said}**", answer))),
-        blocks=blocks,
-        command=command_of(asked, found),
+        blocks=[*blocks, *save],
+        command=command_of(asked, found, name),
         made=made | made_here(asked.reference),
     )
 
 
-def command_of(asked: AttributionQuery, found: Attribution) -> str:
-    """The command that makes the map again, of the image as a file."""
+def command_of(asked: AttributionQuery, found: Attribution, image: str) -> str:
+    """The command that makes the map again. image: the file that it reads."""
     usual = METHODS[found.method.name]().settings()
     settings = {name: value for name, value in found.method.settings().items() if value != usual[name]}
     return command_line(
         "explain",
         "image",
-        "IMAGE.png",
+        image,
         checkpoint=asked.reference.name,
         method=found.method.name,
         set=settings,
         target=None if asked.target == asked.predicted else asked.label,
+        square=asked.image.square,
         baseline=None if found.baseline == DEFAULT_BASELINE else found.baseline,
         seed=found.seed or None,
         output="map.png",

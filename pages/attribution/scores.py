@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.attribution.evidence.report import REPORTS, Interval, MethodScores, Report
 from core.attribution.evidence.scores import BOUNDED, FAILS, PASSES, UNCLEAR
-from core.attribution.figures import scores_figure
+from core.attribution.figures import CONTROL, KINDS, scores_figure
 from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
@@ -25,11 +25,6 @@ from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
 
 COMMAND = "python -m core explain report --images {images} --seed {seed} --checkpoint {name}"
-GROUPS = {
-    PASSES: ":material/check: **Pass**: better than every control",
-    UNCLEAR: ":material/remove: **Unclear**: as good as a control",
-    FAILS: ":material/close: **Do not**: worse than a control",
-}
 
 
 def scores_view() -> None:
@@ -80,19 +75,24 @@ def report_table(reference: CheckpointRef) -> None:
         return
     rows = report.rows()
     st.markdown(f"### {escape_markdown(headline(report, rows))}")
-    for place, (group, words) in zip(st.columns(len(GROUPS), gap="medium"), GROUPS.items(), strict=True):
-        with place:
-            st.markdown(group_words(words, [row for row in rows if row.group == group]))
     if report.config.fingerprint != reference.card.fingerprint:
         st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
     shown = [row for row in rows if row.score]
     show_figure(
         scores_figure(
-            [(row.title, row.score.mean, row.score.low, row.score.high, row.control) for row in shown if row.score],
+            [
+                (row.title, row.score.mean, row.score.low, row.score.high, CONTROL if row.control else row.group)
+                for row in shown
+                if row.score
+            ],
             dark=dark(),
         ),
         key="report-figure",
-        alt="Score of each method and control, with its 95% interval; the table below has the figures",
+        alt="Score of each method and control, with its 95% interval. "
+        + "; ".join(
+            f"{KINDS[group][0]}: {', '.join(row.title for row in rows if row.group == group)}"
+            for group in dict.fromkeys(row.group for row in rows if row.group in KINDS)
+        ),
     )
     with st.expander("All figures", icon=":material/table:", key="report-table"):
         found = columns(rows)
@@ -118,19 +118,12 @@ def headline(report: Report, rows: Sequence[MethodScores]) -> str:
     best = better[0]
     score = f" ({signed_number(best.score.mean)})" if best.score else ""
     verb = "beats" if len(better) == 1 else "beat"
-    return f"{start}{len(better)} of {len(methods)} methods {verb} every control; the best is {best.title}{score}."
-
-
-def group_words(words: str, rows: Sequence[MethodScores]) -> str:
-    """One group of methods in Markdown, each with its score; those that do not pass under what they do not beat."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        score = f" {signed_number(row.score.mean)}" if row.score else ""
-        reasons.setdefault("" if row.group == PASSES else row.label, []).append(_unbroken(f"{row.title}{score}"))
-    lines = [f"{words} ({len(rows)})"]
-    for reason, names in reasons.items():
-        lines.append((f"*{escape_markdown(reason)}:*  \n" if reason else "") + " · ".join(names))
-    return "\n\n".join(lines)
+    # Means within the interval of the highest are no ranking.
+    alike = [row.title for row in better[1:] if row.score and best.score and row.score.mean >= best.score.low]
+    tie = f", {' and '.join(alike)} within its interval" if alike else ""
+    return (
+        f"{start}{len(better)} of {len(methods)} methods {verb} every control; {best.title} scores highest{score}{tie}."
+    )
 
 
 def columns(rows: Sequence[MethodScores]) -> dict[str, list[str]]:

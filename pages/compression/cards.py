@@ -25,7 +25,7 @@ from pages.shared.downloads import checkpoint_zip
 from pages.shared.elements import download
 from pages.shared.registry import page_link
 from pages.shared.tables import file_stem
-from pages.shared.text import UNBROKEN, escape_markdown
+from pages.shared.text import NATS, UNBROKEN, escape_markdown
 
 CARD_PX = 270
 """Three beside each other at 1280."""
@@ -63,16 +63,19 @@ def _card(made: ResultFiles, item: Measurement, roles: list[str], key: str) -> N
     titles = TITLES | {"same": f"Same {_kept(result)}"}
     alone = len(result.variants) == 1  # nothing to be best of
     words = "The variant" if alone else ", ".join([titles[roles[0]], *(titles[role].lower() for role in roles[1:])])
-    st.markdown(f"**{words}**", help=" ".join(rule(role, result) for role in roles))
+    why = [*(rule(role, result) for role in roles), *([NATS] if result.task == "text" else [])]
+    st.markdown(f"**{words}**", help=" ".join(why))
     st.markdown(f"{item.number}: {escape_markdown(method_words(item))}")
     st.markdown("  \n".join(line.replace(" ", UNBROKEN) for line in figures_lines(item)))
     try:
         reference = made.reference(item)
     except LabError as error:
-        st.caption("Figures only.", help=escape_markdown(error))
+        missing = escape_markdown(error)
         if preset := preset_of(item):
             query = {"view": "New recipe", "checkpoint": result.config.checkpoint, "preset": preset}
-            page_link("compression", "Make it", icon=":material/compress:", **query)
+            page_link("compression", "Make it", icon=":material/compress:", help=missing, **query)
+        else:
+            st.caption("Figures only.", help=missing)
         return
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         download(
@@ -86,7 +89,6 @@ def _card(made: ResultFiles, item: Measurement, roles: list[str], key: str) -> N
             page_link("text", "Write", icon=":material/edit:", view="Write", checkpoint=reference.name)
             return
         page_link("images", "Classify", view="Classify", checkpoint=reference.name)
-        page_link("attribution", "Explain", view="Explain", checkpoint=reference.name)
 
 
 def preset_of(item: Measurement) -> str:

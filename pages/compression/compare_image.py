@@ -19,6 +19,7 @@ from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared.elements import show_figure, show_image
 from pages.shared.image_view import SHOWN_PX, DecodedUpload, look
 from pages.shared.resources import dark, explainer_of, loaded
+from pages.shared.square import show_input_image
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, example_row, upload_box
 from pages.shared.warmup import until_ready
@@ -48,7 +49,7 @@ def same_image(made: ResultFiles, key: str) -> None:
             example_row()
     elif pair and image:
         try:
-            seen = look(image.data, pair[0].card.image_data.image_size)
+            seen = look(image.data, pair[0].card.image_data.image_size, image.square)
             with controls:
                 _image(image, seen)
             with answer:
@@ -60,6 +61,9 @@ def same_image(made: ResultFiles, key: str) -> None:
 
 
 def _image(image: InputImage, seen: DecodedUpload) -> None:
+    if image.token:
+        show_input_image(image, seen)
+        return
     show_image(seen.enlarged, width=SHOWN_PX, alt=f"{image.title}, as the models see it")
     side = seen.pixels.shape[0]
     truth = f"; the test set says {escape_markdown(image.label)}" if image.label else ""

@@ -7,7 +7,7 @@ from core.compression.recipe import CompressConfig
 from core.compression.steps import Distill, TrainingStep
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
-from pages.shared.text import duration
+from pages.shared.text import UNBROKEN, duration
 from pages.shared.train_form import examples_of
 
 MEASURE_S = (20.0, 90.0)
@@ -29,7 +29,7 @@ def cost_line(config: CompressConfig) -> str:
         parts.append("time unknown until it was measured here")
     else:
         low, high = (factor * seconds + count * each for factor, each in zip(TRAINING, MEASURE_S, strict=True))
-        parts.append(f"**{time_range(low, high)}**")
+        parts.append(f"**{time_range(low, high)}**".replace(" ", UNBROKEN))
     return ", ".join(parts) + "."
 
 

@@ -16,7 +16,8 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import show_image
 from pages.shared.resources import dataset
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 A_PAGE = 12
 THUMBNAIL_PX = 96

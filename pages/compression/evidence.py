@@ -13,7 +13,8 @@ from pages.compression.result_files import ResultFiles, choose_variant
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of, several_of, write_several
+from pages.shared.url import linked
+from pages.shared.url_values import one_of, several_of, write_several
 
 WHAT_WORDS = {"parameters": "Parameters", "macs": "Multiply-adds", "zeros": "Zeros"}
 MOST_LAYERS = 6

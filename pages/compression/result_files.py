@@ -15,7 +15,8 @@ from core.compression.analysis import short_name, winner
 from core.compression.recipe import ORIGINAL
 from core.compression.results import CompressionResult, Measurement
 from core.compression.store import read_answers, shipped_answers
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     import numpy as np

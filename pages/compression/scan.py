@@ -14,9 +14,11 @@ from core.compression.measuring.sensitivity import KINDS, SensitivityRow, sensit
 from core.data import DATASETS
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
-from pages.shared.elements import download, show_figure
+from pages.shared.elements import download, folded, show_figure
 from pages.shared.resources import dark, dataset, loaded, text_dataset
 from pages.shared.tables import csv_bytes
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 from pages.shared.warmup import warmup
 
 MOST_IMAGES = 500
@@ -26,37 +28,46 @@ WORDS = {"weights": "Single weights", "channels": "Whole channels"}
 
 def scan(reference: CheckpointRef) -> None:
     """The folded scan: a button, its progress, its curves."""
-    with st.expander("What can each layer lose?", icon=":material/stacked_line_chart:", key="sensitivity"):
-        st.caption(
-            "Prunes one layer at a time and leaves the others as they are: where a line falls early, prune less. "
-            + (
-                f"On {MOST_CHARACTERS:,} characters of the validation part."
-                if reference.card.task == "text"
-                else f"On {MOST_IMAGES} validation images, so a point or two is luck."
-            )
+    folded(
+        "What can each layer lose?",
+        lambda: _scan(reference),
+        key="sensitivity",
+        param="scan",
+        icon=":material/stacked_line_chart:",
+    )
+
+
+def _scan(reference: CheckpointRef) -> None:
+    st.caption(
+        "Prunes one layer at a time and leaves the others as they are: where a line falls early, prune less. "
+        + (
+            f"On {MOST_CHARACTERS:,} characters of the validation part."
+            if reference.card.task == "text"
+            else f"On {MOST_IMAGES} validation images, so a point or two is luck."
         )
-        kind = "weights"
-        if reference.card.task == "images":
-            kind = st.segmented_control(
-                "Take out",
-                KINDS,
-                default="weights",
-                required=True,
-                format_func=WORDS.__getitem__,
-                key="scan-kind",
-                persist_state="session",
-            )
-        key = f"scan-{reference.card.fingerprint}-{kind}"
-        if tasks.watch(key):
-            return
-        task = tasks.find(key)
-        if task and task.result:
-            _curves(reference, task.result)
-            return
-        name = reference.card.dataset.name
-        if name in DATASETS and not dataset_or_offer(name, "scan on its validation part", "scan"):
-            return
-        tasks.start_button("Scan", key, _work(reference, kind), button="scan", icon=":material/search:")
+    )
+    kind = "weights"
+    if reference.card.task == "images":
+        linked("scan-kind", "scan-kind", one_of(KINDS, "part to take out"), "weights")
+        kind = st.segmented_control(
+            "Take out",
+            KINDS,
+            required=True,
+            format_func=WORDS.__getitem__,
+            key="scan-kind",
+            persist_state="session",
+        )
+    key = f"scan-{reference.card.fingerprint}-{kind}"
+    if tasks.watch(key):
+        return
+    task = tasks.find(key)
+    if task and task.result:
+        _curves(reference, task.result)
+        return
+    name = reference.card.dataset.name
+    if name in DATASETS and not dataset_or_offer(name, "scan on its validation part", "scan"):
+        return
+    tasks.start_button("Scan", key, _work(reference, kind), button="scan", icon=":material/search:")
 
 
 def _curves(reference: CheckpointRef, rows: tuple[SensitivityRow, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import streamlit as st
@@ -15,8 +16,8 @@ from pages.compression.fields import Row, step_fields, step_of
 from pages.shared.text import escape_markdown
 from pages.shared.url import linked
 
-CARD_PX = 225
-"""Three beside each other in the wide column at 1280."""
+CARD_PX = 240
+"""Two beside each other in the wide column at 1280."""
 
 
 def presets_of(task: str) -> list[str]:
@@ -35,8 +36,7 @@ def preset_cards(task: str, parameters: int) -> None:
     parameters: of the original.
     """
     names, key = presets_of(task), preset_key(task)
-    usual = "fastest" if "fastest" in names else names[0]
-    changed = linked("preset", key, partial(_known, names), usual, keep=True)
+    changed = linked("preset", key, partial(_known, names), names[0], keep=True)
     if changed or _rows_key(task) not in st.session_state:
         _load(task, st.session_state[key])
     with st.container(horizontal=True, gap="small"):
@@ -134,9 +134,14 @@ def _new(step: Step) -> Row:
     return Row(number, step)
 
 
+def fill_steps(task: str, steps: Iterable[Step]) -> None:
+    """Put steps into the form, before it is drawn."""
+    st.session_state[_rows_key(task)] = [_new(step) for step in steps]
+
+
 def _load(task: str, name: str) -> None:
     st.session_state[preset_key(task)] = name
-    st.session_state[_rows_key(task)] = [_new(step) for step in PRESETS[name].steps]
+    fill_steps(task, PRESETS[name].steps)
 
 
 def _add(task: str) -> None:

@@ -23,7 +23,8 @@ from pages.compression.result_files import ResultFiles
 from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 COSTS = {
     "stored_bytes": "Stored",

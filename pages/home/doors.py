@@ -17,10 +17,10 @@ TEACH: tuple[Door, ...] = (
 )
 LEARN: tuple[Door, ...] = (
     ("1. Classify a drawing", "images", {"checkpoint": FIRST, "example": "car"}),
-    ("2. Cover a part of it", "attribution", {"view": "Cover by hand", "checkpoint": FIRST, "example": "car"}),
-    ("3. Let a network write", "text", {"view": "Write", "checkpoint": "char_lstm"}),
-    ("4. See what helps it learn", "regularization", {"view": "Example"}),
-    ("5. Make it small and fast", "compression", {"view": "Example"}),
+    ("2. Cover a part", "attribution", {"view": "Cover by hand", "checkpoint": FIRST, "example": "car"}),
+    ("3. Write a text", "text", {"view": "Write", "checkpoint": "char_lstm"}),
+    ("4. Help it learn", "regularization", {"view": "Example"}),
+    ("5. Make it small", "compression", {"view": "Example"}),
 )
 """About three minutes each."""
 OWN: tuple[Door, ...] = (
@@ -29,17 +29,17 @@ OWN: tuple[Door, ...] = (
     ("Train on a text file", "text", {"view": "Train", "dataset": "file"}),
 )
 DOORS = {
-    ":material/co_present: Teach with it": TEACH,
-    ":material/school: Learn in 15 minutes": LEARN,
-    ":material/folder_open: Use my data": OWN,
+    "Learn in 15 minutes": (":material/school:", LEARN),
+    "Teach with it": (":material/co_present:", TEACH),
+    "Use my data": (":material/folder_open:", OWN),
 }
+"""The first is open."""
 
 
 def doors(names: set[str]) -> None:
     """Three ways on. names: the checkpoints that ship; a link to another is left out."""
-    for column, (title, links) in zip(st.columns(3), DOORS.items(), strict=True):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"#### {title}")
+    for title, (icon, links) in DOORS.items():
+        with st.expander(title, expanded=links is LEARN, icon=icon), st.container(horizontal=True, gap="small"):
             for label, page, query in links:
                 if {query[param] for param in ("checkpoint", "second") if param in query} <= names:
                     page_link(page, label, **query)

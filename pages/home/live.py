@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.attribution.method import Method
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from pages.shared.elements import show_image
@@ -32,9 +33,7 @@ class Explanation:
 
     values: np.ndarray
     """(H, W): the map."""
-    signed: bool
-    title: str
-    """Of the method."""
+    method: Method
     before: float
     """Probability of the answer, of one view, 0..1."""
     after: float
@@ -64,7 +63,7 @@ def _answer(reference: CheckpointRef, warm: Warmup) -> None:
     """Raises LabError."""
     card = reference.card
     seen = look(examples()[DRAWING], card.image_data.image_size)
-    heading, images = st.container(), st.container(horizontal=True, gap="small", vertical_alignment="center")
+    heading, images = st.container(), st.container(horizontal=True, gap="small")
     with images:
         show_image(seen.preview, width=IMAGE_PX, alt=f"Drawing of a {DRAWING}")
     if not _ready(warm, heading, warm.ready.is_set()):
@@ -82,13 +81,15 @@ def _answer(reference: CheckpointRef, warm: Warmup) -> None:
         return
     why = explanation(reference, seen.pixels, label)
     from core.attribution.figures import overlay_png
+    from pages.shared.maps import colour_words
 
-    with images:
+    with images.container(width=IMAGE_PX, gap="xsmall"):
         show_image(
-            overlay_png(why.values, seen.pixels, signed=why.signed, dark=dark(), side=IMAGE_PX),
+            overlay_png(why.values, seen.pixels, signed=why.method.signed, dark=dark(), side=IMAGE_PX),
             width=IMAGE_PX,
-            alt=f"{why.title}: heatmap of why {label}",
+            alt=f"{why.method.title}: heatmap of why {label}",
         )
+        st.markdown(f":small[{colour_words(label, why.method)}]")
     st.markdown(covering_words(label, why))
 
 
@@ -105,8 +106,7 @@ def explanation(reference: CheckpointRef, pixels: np.ndarray, label: str) -> Exp
     )
     return Explanation(
         values=found.pixels,
-        signed=found.method.signed,
-        title=found.method.title,
+        method=found.method,
         before=float(before[target]),
         after=float(after[target]),
         now=classes[int(after.argmax())],
@@ -121,7 +121,7 @@ def covering_words(label: str, why: Explanation) -> str:
     name, now = escape_markdown(label), escape_markdown(why.now)
     then = f"still {name}" if why.now == label else f"now {now}"
     return (
-        f"**Cover the {COVERED_SHARE:.0%} that count most:** {name} goes from {percent(why.before)} to "
+        f"**Cover the map's top {COVERED_SHARE:.0%}:** {name} goes from {percent(why.before)} to "
         f"{percent(why.after)}, {then}."
     )
 
@@ -139,7 +139,7 @@ def _line(reference: CheckpointRef, polling: bool) -> None:
         return
     st.markdown(f"## “{escape_markdown(line)}”")
     model = escape_markdown(reference.label)
-    st.markdown(f"Written letter by letter by {model}, after “{escape_markdown(PROMPT)}”.")
+    st.markdown(f"{model} wrote this after “{escape_markdown(PROMPT)}”.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

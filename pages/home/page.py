@@ -8,11 +8,11 @@ import streamlit as st
 from core.checkpoints.store import CheckpointRef, list_checkpoints
 from pages.home.doors import doors
 from pages.home.live import live
+from pages.shared.copy_link import page_title
 from pages.shared.registry import page_link, sections, switch_page
 from pages.shared.run_controls import job_line, train_links
 from pages.shared.sidebar import active_runs, device_line
 from pages.shared.text import escape_markdown, size
-from pages.shared.url import page_title
 
 BOTTLENECKS = {
     "Data": (

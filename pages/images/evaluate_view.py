@@ -23,7 +23,7 @@ from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
 from pages.shared.resources import dark, dataset
-from pages.shared.text import duration, escape_markdown, show_error
+from pages.shared.text import NATS, duration, escape_markdown, show_error
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
     with accuracy:
         _accuracy(result.accuracy, result.interval, result.n)
     kind = "calibrated" if reference.card.calibration.images else "uncalibrated"
-    loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help=f"Cross-entropy of the {kind} probabilities.")
+    loss.metric("Test loss", f"{result.loss_nats:.3f} nats", help=f"Cross-entropy of the {kind} probabilities. {NATS}")
     error.metric(
         "Calibration error",
         f"{100 * result.ece:.1f}%",

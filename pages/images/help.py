@@ -13,7 +13,8 @@ def how_it_works(references: list[CheckpointRef]) -> None:
     """The folded explanation, with each checkpoint's own numbers."""
     with st.expander("How this works", icon=":material/school:"):
         st.markdown(
-            "The image is cut to its central square and shrunk to the size the model was trained on; the model turns it "
+            "The image is cut to a square, the central one unless you choose another, and shrunk to the size the model was "
+            "trained on; the model turns it "
             "into one score (logit) $z_k$ for each class $k$.\n\n"
             "**Probability.** A network's own numbers are too sure, or after training with smoothed labels not sure "
             "enough. So the scores are divided by a temperature $T$ before they become probabilities: "

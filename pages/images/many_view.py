@@ -20,13 +20,15 @@ from core.common.progress import Progress
 from core.data.decode import MAX_BYTES, SUFFIXES
 from core.images.figures import percent
 from pages.shared import tasks
+from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_image
 from pages.shared.resources import loaded
+from pages.shared.square import with_square
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown
 from pages.shared.upload_box import UPLOAD_HELP, InputImage
 from pages.shared.uploads import uploads
-from pages.shared.url import linked_flag, not_in_link
+from pages.shared.url import linked_flag
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def opened_image(batch: ManyFiles | None) -> InputImage | None:
     if batch is None or place is None or place[0] != batch.token:
         return None
     image: InputImage = place[1]
-    return image
+    return with_square(image)
 
 
 def back_to_all() -> None:

@@ -12,7 +12,7 @@ from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from pages.shared.image_view import DecodedUpload
-from pages.shared.report import made_here
+from pages.shared.report import image_file, made_here
 from pages.shared.text import escape_markdown
 from pages.shared.upload_box import InputImage
 
@@ -37,6 +37,7 @@ def answer_report(
     doubt = " Probably none of its classes." if prediction.likely_none_of_these else ""
     colour = reference.card.model
     side = seen.pixels.shape[0]
+    name, save = image_file(image)
     truth = {"test set says": image.label} if image.label else {}
     return Report(
         title=f"What is in {image.title}? {reference.label}",
@@ -55,9 +56,10 @@ def answer_report(
                 ),
                 alt="Most likely classes",
             ),
+            *save,
         ],
-        command=command_line("classify", "IMAGE.png", checkpoint=reference.name),
-        made={"image": image.title} | truth | made_here(reference),
+        command=command_line("classify", name, checkpoint=reference.name, square=image.square),
+        made={"image": image.title, "square": str(image.square or "")} | truth | made_here(reference),
     )
 
 

@@ -9,18 +9,18 @@ import streamlit as st
 
 from core.checkpoints.store import Card, CheckpointRef
 from core.common.errors import LabError
-from core.common.pixels import enlarge
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.images.many_view import back_to_all, many_box, many_toggle, many_view, opened_image
 from pages.images.report import answer_report
 from pages.shared.checkpoint_picker import calibrated_on, checkpoint_picker, describe
-from pages.shared.elements import show_figure, show_image
+from pages.shared.elements import show_figure
 from pages.shared.image_view import DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
 from pages.shared.report import report_button
 from pages.shared.resources import dark, loaded
+from pages.shared.square import show_input_image
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, example_row, upload_box
 from pages.shared.url import linked
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from core.inference.images import Prediction
 
 
-IMAGE_PX = 160
-"""Side of both images: they fit beside each other on a phone, and each pixel of the model's becomes 5x5 of the screen's."""
 PLAIN = 8.0
 """Largest standard deviation, of 255, of the red, green or blue of an image with nothing to see in it."""
 WELL_CALIBRATED = 0.05
@@ -79,11 +77,11 @@ def _second(first: CheckpointRef) -> CheckpointRef | None:
 
 def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
     try:
-        seen = look(image.data, references[0].card.image_data.image_size)
+        seen = look(image.data, references[0].card.image_data.image_size, image.square)
     except LabError as error:
         show_error(f"{image.title}: {error}" if image.title else error)
         return
-    _images(image, seen)  # they need no model: they are there at once
+    show_input_image(image, seen)  # they need no model: they are there at once
     columns = st.columns(len(references), gap="medium")
     with columns[0]:
         until_ready()
@@ -102,7 +100,7 @@ def _answers(image: InputImage, references: list[CheckpointRef]) -> None:
 def _answer_of(image: InputImage, reference: CheckpointRef) -> Prediction | None:
     """What the checkpoint says, or None with a sentence on the page."""
     try:
-        seen = look(image.data, reference.card.image_data.image_size)
+        seen = look(image.data, reference.card.image_data.image_size, image.square)
         return predict(reference.card.fingerprint, seen.pixels, _checkpoint=loaded(reference))
     except LabError as error:
         show_error(error)
@@ -166,22 +164,6 @@ def sureness(card: Card, prediction: Prediction) -> tuple[bool, str]:
     if not images:
         return False, f"{words}. How far to trust it was not measured."
     return False, f"{words}, {measured}." if measured and gap > WELL_CALIBRATED else f"{words}."
-
-
-def _images(image: InputImage, seen: DecodedUpload) -> None:
-    side = seen.pixels.shape[0]
-    with st.container(horizontal=True, gap="small"):
-        with st.container(width=IMAGE_PX + 4, gap="xsmall"):
-            show_image(seen.preview, width=IMAGE_PX, alt=f"The image as it came: {image.title}")
-            notes = "".join(f", {escape_markdown(note)}" for note in seen.notes)
-            st.caption(
-                f"What you gave: {escape_markdown(image.title)}, {seen.width}×{seen.height} {seen.format}{notes}"
-            )
-        with st.container(width=IMAGE_PX + 4, gap="xsmall"):
-            show_image(
-                enlarge(seen.pixels, IMAGE_PX), width=IMAGE_PX, alt=f"The same image as {side} by {side} large pixels"
-            )
-            st.caption(f"What the model sees: {side}×{side} pixels")
 
 
 def _classes(reference: CheckpointRef) -> str:

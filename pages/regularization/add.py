@@ -10,7 +10,7 @@ from core.regularization.results import StudyResult
 from core.regularization.store import extend_study
 from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
-from pages.regularization.cost import check_sizes, cost_line
+from pages.regularization.cost import check_sizes, show_cost
 from pages.regularization.new import LABELS, parse_sizes, sizes_field
 from pages.shared.resources import act, forget_runs, store
 from pages.shared.run_controls import open_run
@@ -49,7 +49,7 @@ def add_to_study(run: Run, result: StudyResult) -> None:
                 st.caption("Nothing to add yet: choose techniques, another strength of one, sizes or more seeds.")
             else:
                 wider = found
-                st.markdown(cost_line(wider, result.done))
+                show_cost(wider, result.done)
         except LabError as error:
             show_error(label_error(error, LABELS))
         if st.button("Add and train", key=f"{prefix}-start", icon=":material/play_arrow:", disabled=wider is None):

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import streamlit as st
 
 from core.common.errors import LabError
 from core.models import MODELS
-from core.regularization.arms import OR, TOGETHER, title_of
+from core.regularization.arms import OR, TOGETHER, Arm, title_of
 from core.regularization.techniques import TECHNIQUES, Technique, plain_number, techniques_for
+from pages.shared.url import give
 
 STRENGTH_PX = 178
 """Two beside each other."""
+ARM = "An arm is one technique, or several together."
 TITLES = {name: kind.title for name, kind in TECHNIQUES.items()}
 """What the form calls each technique."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmChoice:
+    """Arms as the form holds them."""
+
+    alone: list[str]
+    together: list[tuple[str, ...]]
+    strengths: dict[str, str]
+    """Technique -> its strengths as they are typed."""
 
 
 def arms_form(prefix: str, model: str, default: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -38,6 +52,7 @@ def arms_form(prefix: str, model: str, default: tuple[str, ...] = ()) -> list[tu
             key=f"{prefix}-together",
             placeholder="Choose two or more",
             wrap=True,
+            help=ARM,
         )
         st.button("Add", key=f"{prefix}-add", icon=":material/add:", on_click=_add, args=(prefix,))
     problem = st.session_state.pop(f"{prefix}-problem", None)
@@ -66,6 +81,31 @@ def specs(prefix: str, model: str, chosen: list[tuple[str, ...]]) -> tuple[str, 
         if name not in usable:
             raise LabError(f"{TITLES[name]} cannot be used with {MODELS[model].title}: take it out.")
     return tuple(TOGETHER.join(_spec(TECHNIQUES[name], _typed(prefix, name)) for name in names) for names in chosen)
+
+
+def read_arms(arms: Iterable[Arm]) -> ArmChoice:
+    """Such arms as the form holds them. Raises LabError where a technique has other strengths in one arm than in another."""
+    strengths: dict[str, str] = {}
+    chosen = [arm for arm in arms if arm.names]
+    for arm in chosen:
+        for part in arm.spec.split(TOGETHER):
+            name, _, values = part.partition("=")
+            if strengths.setdefault(name, values.replace(OR, " ")) != values.replace(OR, " "):
+                raise LabError(f"{TITLES[name]} has two sets of strengths: the form gives all its arms the same.")
+    return ArmChoice(
+        alone=[arm.names[0] for arm in chosen if len(arm.names) == 1],
+        together=[arm.names for arm in chosen if len(arm.names) > 1],
+        strengths={name: typed for name, typed in strengths.items() if typed},
+    )
+
+
+def fill_arms(prefix: str, choice: ArmChoice) -> None:
+    """Put arms into the form before it is drawn."""
+    st.session_state[f"{prefix}-combinations"] = choice.together
+    give(f"{prefix}-alone", choice.alone)
+    for name, kind in TECHNIQUES.items():
+        if kind.unit:
+            give(f"{prefix}-strength-{name}", choice.strengths.get(name, plain_number(kind.default)))
 
 
 def _spec(kind: type[Technique], typed: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from core.common.errors import LabError
 from core.data import DATASETS, dataset_sizes, dataset_status
 from core.regularization.cost import before_start, cost
@@ -16,8 +18,14 @@ def check_sizes(config: StudyConfig) -> None:
         config.check_data(dataset_sizes(config.dataset)["train"])
 
 
-def cost_line(config: StudyConfig, done: int = 0) -> str:
-    """Runs, time, disk and what has to be fetched first, in Markdown. done: runs that are over already."""
+def show_cost(config: StudyConfig, done: int = 0) -> None:
+    """Runs, time, disk and what has to be fetched first. done: runs that are over already."""
+    line, why = _cost_words(config, done)
+    st.markdown(line, help=why)
+
+
+def _cost_words(config: StudyConfig, done: int) -> tuple[str, str | None]:
+    """The line in Markdown, and what its time rests on, where there is one."""
     device, at_once = before_start(config, engine().slots)
     found = cost(config, device, at_once, done)
     at_once = min(at_once, max(found.runs, 1))
@@ -28,16 +36,16 @@ def cost_line(config: StudyConfig, done: int = 0) -> str:
     else:
         parts.append(f"about **{duration(found.seconds)}** on this machine")
     parts.append(f"{size(found.size_bytes)} of checkpoints")
-    why = ""
+    why = None
     if found.seconds is not None:
         why = (
-            " The time rests on an earlier study here."
+            "The time rests on an earlier study here."
             if found.measured
-            else " The time is a first guess from the model's size: a study of some minutes will know better."
+            else "The time is a first guess from the model's size: a study of some minutes will know better."
         )
     try:
         status = dataset_status(config.dataset)
         missing = "" if status.ready else f" {escape_markdown(status.sentence)}"
     except LabError as error:
         missing = f" {escape_markdown(error)}"
-    return " · ".join(parts) + "." + why + missing
+    return " · ".join(parts) + "." + missing, why

@@ -23,7 +23,8 @@ from pages.shared.elements import show_figure
 from pages.shared.registry import page_link
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
-from pages.shared.url import linked, one_of, several_of, write_several
+from pages.shared.url import linked
+from pages.shared.url_values import one_of, several_of, write_several
 
 METRIC_PX = 160
 SHOWN = 4

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.common.commands import changed_settings
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.data import FOLDER_PREFIX, canonical_name
@@ -15,17 +16,23 @@ from core.models import MODELS
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
-from pages.regularization.arms import TITLES, arms_form, specs
-from pages.regularization.cost import check_sizes, cost_line
+from pages.regularization.arms import TITLES, arms_form, fill_arms, read_arms, specs
+from pages.regularization.cost import check_sizes, show_cost
 from pages.regularization.preview import preview
+from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_field import FOLDER, dataset_field, folder_field
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
-from pages.shared.url import not_in_link
+from pages.shared.url import give
+from pages.shared.url_settings import Changes, keep_settings, linked_settings
 
 QUICK = StudyConfig()
 """What the form begins with: done in minutes on two CPU cores."""
+ADVANCED = ("steps", "batch_size", "lr", "evaluations", "device")
+NAMES = ("model", "arms", "train_sizes", "seeds", *ADVANCED)
+"""What the address carries of a study, beside its dataset: each before what depends on it."""
+SET = "study-set"
 FIELD_PX = 150
 LABELS = TITLES | {
     "seeds": "Seeds",
@@ -43,6 +50,7 @@ TWO_SEEDS = "Two seeds say little about how far luck goes: take 3 or more where 
 
 
 def new_study_view() -> None:
+    linked_settings(SET, "quick", QUICK, NAMES, _fill, shows=_shows)
     top = st.container()  # what a press starts and how long that takes stand first, on a phone too
     left, right = st.columns(2, gap="medium")
     with left:
@@ -54,9 +62,33 @@ def new_study_view() -> None:
         arms = arms_form("new", model, tuple(arm.names[0] for arm in QUICK.parsed() if arm.names))
     with top:
         config = _start(model, dataset, train_sizes, arms, seeds | advanced)
-    if config != QUICK:
-        not_in_link("Changed settings are not in the link: it opens the form with its usual values.")
+    if config is None:
+        not_in_link("Settings that are not valid are not in the link: it has those before.")
+    else:
+        changed = changed_settings(config, QUICK)
+        keep_settings(SET, "quick", {name: changed[name] for name in NAMES if name in changed})
+    if dataset.startswith(FOLDER_PREFIX):
+        not_in_link("The path of your folder is not in the link.")
     preview(config)
+
+
+def _shows(config: StudyConfig) -> bool:
+    """Whether the form can show such a study."""
+    try:
+        read_arms(config.parsed())
+    except LabError:
+        return False
+    return config.device in offered_devices()
+
+
+def _fill(changes: Changes) -> None:
+    """Put a study into the form, before it is drawn."""
+    config = QUICK.replace(**changes)
+    give("study-model", config.model)
+    give("study-sizes", " ".join(map(str, config.train_sizes)))
+    for name in ("seeds", *ADVANCED):
+        give(f"study-{name}", getattr(config, name))
+    fill_arms("new", read_arms(config.parsed()))
 
 
 def _start(
@@ -75,7 +107,7 @@ def _start(
             **settings,
         )
         check_sizes(config)
-        st.markdown(cost_line(config))
+        show_cost(config)
     except LabError as error:
         config = None
         show_error(label_error(error, LABELS))
@@ -122,7 +154,7 @@ def _training() -> tuple[str, str, str, dict[str, Any]]:
         persist_state="session",
     )
     with right:
-        dataset = dataset_field()
+        dataset = dataset_field("dataset")
     if dataset == FOLDER and (path := folder_field()):
         dataset = f"{FOLDER_PREFIX}{path}"
     left, right = st.columns([2, 1])
@@ -139,7 +171,7 @@ def _advanced() -> dict[str, Any]:
         with st.container(horizontal=True, gap="small"):
             return settings_form(
                 StudyConfig,
-                ("steps", "batch_size", "lr", "evaluations", "device"),
+                ADVANCED,
                 QUICK.to_dict(),
                 "study-{}",
                 labels=LABELS,

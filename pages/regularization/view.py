@@ -15,6 +15,7 @@ from core.regularization.arms import BASELINE
 from core.regularization.figures import effects
 from core.regularization.results import StudyResult
 from pages.regularization.add import add_seed, add_to_study
+from pages.regularization.arms import ARM
 from pages.regularization.curves import curves
 from pages.regularization.evidence import checkpoints, classes, sizes, strength
 from pages.regularization.files import files
@@ -22,7 +23,8 @@ from pages.regularization.report import study_report
 from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import UNBROKEN, escape_markdown
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 COLOURS = {"helps": "green", "hurts": "red"}
 NAMES = {
@@ -33,6 +35,7 @@ NAMES = {
     "none": "no verdict",
 }
 """Kinds of a verdict, as the table says them; the numbers have a column of their own."""
+NOISE = "Seed noise is what another random seed alone may change: the 95% interval of the effect holds 0."
 
 
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:
@@ -56,7 +59,8 @@ def _study(result: StudyResult, key: str, idle: Run | None) -> None:
     said = st.container()
     size = _size(result, key)
     here = [row for row in rows if row.train_size == size]
-    said.markdown(f"## {escape_markdown(_answer(result, here))}")
+    words = _answer(result, here)
+    said.markdown(f"## {escape_markdown(words)}", help=NOISE if "seed noise" in words else None)
     if idle is not None:
         add_seed(idle, result.config)
     if here:
@@ -104,9 +108,9 @@ def _best(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
         alt="Effect on accuracy with its 95% interval: "
         + "; ".join(f"{row.title} {row.verdict.words}" for row in shown if row.arm != BASELINE),
     )
-    what = "An arm: one technique, or several together; lines: 95% intervals."
-    st.markdown(f"{counts(rows)} {what}".strip())
-    st.caption(_what(result))
+    if said := counts(rows):
+        st.markdown(said, help=ARM)
+    st.caption(f"{_what(result)} · lines: 95% intervals")
 
 
 def _what(result: StudyResult) -> str:
@@ -202,8 +206,8 @@ def _measured_on(result: StudyResult, size: int, split: str) -> str:
     else:
         where = "on validation so far: the test images are looked at once, when all runs are over"
     return (
-        "An arm is one technique, or several together. Effect: difference from no regularization, seed by seed, with "
-        "95% simultaneous confidence intervals over seeds. Accuracy: mean and 95% interval of the arm by "
+        f"{ARM} Effect: difference from no regularization, seed by seed, with "
+        "95% simultaneous confidence intervals over seeds. {NOISE} Accuracy: mean and 95% interval of the arm by "
         "itself, with what a seed does to all arms alike, so overlapping ones may still differ for sure; with "
         f"{size:,} training images, {where}. Gap: training accuracy minus that, in points. Strength: of several, the best on "
         "validation; where it is the weakest or the strongest that was tried, another may be better still."

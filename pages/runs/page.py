@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.runs import PAGE
 from pages.runs.view import runs_view
-from pages.shared.url import page_title
+from pages.shared.copy_link import page_title
 
 page_title(PAGE.title)
 st.markdown(PAGE.question)

@@ -12,16 +12,19 @@ import streamlit as st
 from core.common.errors import LabError
 from core.data import dataset_title
 from core.jobs import Run
+from pages.shared.copy_link import not_in_link
 from pages.shared.run_controls import open_run
 from pages.shared.run_labels import STATUS, compares, done, state_words
-from pages.shared.text import VALIDATION_PLAIN, duration
-from pages.shared.url import linked, not_in_link
+from pages.shared.text import NATS, VALIDATION_PLAIN, duration, shorten
+from pages.shared.url import linked
 
 FIGURES = ("best_val_accuracy", "last_val_accuracy", "best_val_loss_nats", "test_accuracy")
 """What the download holds of every run's figures."""
 
 CHOSEN = "runs-chosen"
 """Ids of the runs whose rows are chosen."""
+NAME_CHARACTERS = 36
+"""Of a run's name, as many as its column shows."""
 MOST_IN_LINK = 20
 """Runs that an address names: servers and messengers cut longer addresses."""
 FOLDED = {False: ("Last val.", "Val. loss", "Rate"), True: ("Best val.", "Last val.", "Rate")}
@@ -98,13 +101,13 @@ def _known(ids: list[str], text: str) -> list[str]:
 def _columns(text: bool) -> dict[str, Callable[[Run], Any]]:
     """Title of each column -> what it says of a run; the figure that counts stands before the others."""
     accuracy: dict[str, Callable[[Run], Any]] = {
+        "Test": lambda run: _percent(run.figure("test_accuracy")),
         "Best val.": lambda run: _percent(run.figure("best_val_accuracy")),
         "Last val.": lambda run: _percent(run.figure("last_val_accuracy")),
-        "Test": lambda run: _percent(run.figure("test_accuracy")),
     }
     loss: dict[str, Callable[[Run], Any]] = {"Val. loss": lambda run: run.figure("best_val_loss_nats")}
     return {
-        "Name": lambda run: run.name,
+        "Name": lambda run: shorten(run.name, NAME_CHARACTERS),
         "Dataset": lambda run: dataset_title(run.facts.dataset) if run.facts.dataset else None,
         "Status": state_words,
         "What": lambda run: compares(run) or None,
@@ -123,7 +126,7 @@ def _config(opened: str) -> dict[str, Any]:
     test = "Measured once, at the end of the run, with the recipe's test-time augmentation."
     return {
         "Name": st.column_config.ButtonColumn(
-            width=200, type="tertiary", alignment="left", help="Click on a name to open the run.", key=opened
+            width=230, type="tertiary", alignment="left", help="Click on a name to open the run.", key=opened
         ),
         "Dataset": st.column_config.TextColumn(width=130),
         "What": st.column_config.TextColumn(width=180, help="What it compares, or does."),
@@ -132,8 +135,8 @@ def _config(opened: str) -> dict[str, Any]:
         "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
         "Val. loss": st.column_config.NumberColumn(
             format="%.3f",
-            help="Surprise at images or characters that training never saw, of the best checkpoint: less is better. In nats, "
-            "per image or character; one nat is 1.44 bits.",
+            help="Surprise at images or characters that training never saw, of the best checkpoint, per image or "
+            f"character. {NATS}",
         ),
         "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
         "Created": st.column_config.DatetimeColumn(format="distance"),

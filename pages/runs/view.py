@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.checkpoints.store import find_checkpoint
 from core.common.errors import LabError
 from core.data import dataset_title
 from core.jobs import Run
@@ -21,10 +22,13 @@ from pages.shared.run_controls import train_links
 from pages.shared.run_labels import state_words
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, linked_flag, one_of
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import one_of
 
 SETTING = "**Setting**"
 """Heading above the fields. No run can have it: its name is no Markdown."""
+MOST_NAMED = 3
+"""Of runs that tie."""
 FIRST = ("Images", "Text", "Studies", "Recipes")
 """Groups in this order, before those of further kinds."""
 
@@ -88,22 +92,47 @@ def summary(groups: Mapping[str, list[Run]]) -> str:
 
 
 def best_of(runs: list[Run]) -> str:
-    """The best run on each dataset by the figure that its checkpoint is chosen by; empty where nothing compares."""
-    measured: dict[str, list[Run]] = {}
+    """The best run on each dataset, by its test accuracy where one was measured; several where the data cannot tell them
+    apart. Empty where nothing compares."""
+    found: dict[str, list[Run]] = {}
     for run in runs:
         if run.job_kind.best(run):
-            measured.setdefault(run.facts.dataset, []).append(run)
-    winners = {name: max(found, key=_score) for name, found in list(measured.items())[:3]}
-    return " ".join(
-        f"Best on {escape_markdown(dataset_title(name))}: **{escape_markdown(run.name)}**, {run.job_kind.best(run)} validation."
-        for name, run in winners.items()
-    )
+            found.setdefault(run.facts.dataset, []).append(run)
+    return " ".join(filter(None, (_best_on(dataset_title(name), here) for name, here in list(found.items())[:3])))
 
 
-def _score(run: Run) -> float:
-    """More is better."""
-    figure = run.figure("best_val_loss_nats" if run.task == "text" else "best_val_accuracy")
-    return float("-inf") if figure is None else -figure if run.task == "text" else figure
+def _best_on(title: str, runs: list[Run]) -> str:
+    """One sentence of Markdown; empty where no figure says something of images or characters that training did not see."""
+    text, tested = _all_text(runs), [run for run in runs if run.figure("test_accuracy") is not None]
+    name, part = ("test_accuracy", "test") if tested else ("best_val_accuracy", "validation")
+    if text:
+        name = "best_val_loss_nats"
+    kept = tested or [run for run in runs if text or run.config.train_on == "train"]
+    scored = [(value, run) for run in kept if (value := run.figure(name)) is not None]
+    if not scored:
+        return ""
+
+    def shown(value: float) -> str:
+        return f"{value:.3f} nats" if text else f"{value:.1%}"
+
+    best, winner = (min if text else max)(scored, key=lambda item: item[0])
+    interval = None if text else _interval(winner, best, part)
+    tied = [run for value, run in scored if shown(value) == shown(best) or (interval and value >= interval[0])]
+    if len(tied) == 1:
+        return f"Best on {escape_markdown(title)}: **{escape_markdown(winner.name)}**, {shown(best)} {part}."
+    others = [run for run in tied if run is not winner]
+    names = [f"**{escape_markdown(run.name)}**" for run in (winner, *others)[:MOST_NAMED]]
+    more = f" and {len(tied) - MOST_NAMED} more" if len(tied) > MOST_NAMED else ""
+    why = f"95% interval {interval[0]:.1%} to {interval[1]:.1%}" if interval else "the same figure"
+    return f"Tie on {escape_markdown(title)}: {', '.join(names)}{more}, {shown(best)} {part} at most ({why})."
+
+
+def _interval(run: Run, accuracy: float, part: str) -> tuple[float, float] | None:
+    """Of an accuracy of a run's checkpoint, 0..1; None where that is gone."""
+    try:
+        return find_checkpoint(run.id).card.interval(accuracy, part)
+    except LabError:
+        return None
 
 
 def _choose_group(groups: Mapping[str, list[Run]]) -> str:

@@ -13,9 +13,12 @@ from core.data import DATASETS
 from core.inference.evaluation_store import card_accuracy
 from core.models import MODELS
 from pages.shared.resources import runs_now
-from pages.shared.text import escape_markdown, size, unique_labels
+from pages.shared.text import escape_markdown, shorten, size, unique_labels
 from pages.shared.url import linked
 
+CHECKPOINT = "A checkpoint is a trained network: its weights, and a card that says how they were made."
+TITLE_CHARACTERS = 22
+"""Of a run in the box, which also holds its accuracy."""
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
     "calibrates its checkpoint when it finishes, if at least 100 images are left that it did not train on."
@@ -74,7 +77,11 @@ def checkpoint_picker(
     # Said again in each run: of one that was cut short the browser may not know yet what it chose.
     state[key] = state[key] if state[key] in references else default or options[0]
     labels = _labels(references, names)
-    return references[st.selectbox(label, options, format_func=lambda name: labels.get(name, name), key=key)]
+    whole = escape_markdown(_title(references[state[key]], names))
+    chosen = st.selectbox(
+        label, options, format_func=lambda name: labels.get(name, name), key=key, help=f"{CHECKPOINT} Chosen: {whole}."
+    )
+    return references[chosen]
 
 
 def describe(reference: CheckpointRef) -> str:
@@ -128,14 +135,21 @@ def _run_names() -> dict[str, tuple[str, bool]]:
         return {}
 
 
+def _title(reference: CheckpointRef, names: dict[str, tuple[str, bool]]) -> str:
+    """The name of its run; of a study, of one on the way and of one that ships its own."""
+    run_id, _, which = reference.name.partition("/")
+    return names[run_id][0] if run_id in names and which in ("", "best", "last") else reference.label
+
+
 def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bool]]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for name, reference in references.items():
         run_id, _, which = name.partition("/")
-        own = (reference.label, False)  # of a study, or on the way
-        title, active = names.get(run_id, own) if which in ("", "best", "last") else own
+        active = which in ("", "best", "last") and names.get(run_id, ("", False))[1]
         # Short, and what tells two of them apart first: the box is narrow.
-        parts = [title, accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")]
+        figure = accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")
+        title = _title(reference, names)
+        parts = [title if reference.origin == "shipped" else shorten(title, TITLE_CHARACTERS), figure]
         if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:
             parts.append(f"on {reference.card.dataset.title}")  # its figure is of another text than the others'
         if which == "last":

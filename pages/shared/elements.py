@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from core.common.pixels import data_url
-from pages.shared.url import linked, linked_flag, one_of
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

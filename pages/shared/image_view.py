@@ -11,7 +11,8 @@ import streamlit as st
 
 from core.checkpoints.store import Checkpoint
 from core.common.pixels import enlarge, preview, shrink
-from core.data.decode import central_square, decode_image, fit_to_model
+from core.data.decode import DecodedImage, crop_square, decode_image, fit_to_model
+from core.data.square import Square
 from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class DecodedUpload:
     enlarged: bytes
     square: np.ndarray
     """(S, S, 3) uint8, at most 448 wide: what of the photo the model sees, before it is shrunk."""
+    square_px: int
+    """Side of that square in the photo."""
     width: int
     height: int
     format: str
@@ -38,21 +41,29 @@ class DecodedUpload:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def look(data: bytes, size: int) -> DecodedUpload:
-    """Decode and shrink. Raises LabError for what cannot be shown right."""
-    decoded = decode_image(data)
+def look(data: bytes, size: int, square: Square | None = None) -> DecodedUpload:
+    """Decode, cut and shrink. square: by default the central one. Raises LabError for what cannot be shown right."""
+    decoded, whole = _decode(data)
     height, width = decoded.rgb.shape[:2]
-    pixels = fit_to_model(decoded.rgb, size)
+    pixels, seen = fit_to_model(decoded.rgb, size, square), crop_square(decoded.rgb, square)
     return DecodedUpload(
         pixels=pixels,
-        preview=preview(decoded.rgb, 2 * SHOWN_PX),
+        preview=whole,
         enlarged=enlarge(pixels, SHOWN_PX),
-        square=shrink(central_square(decoded.rgb), 2 * SHOWN_PX),
+        square=shrink(seen, 2 * SHOWN_PX),
+        square_px=seen.shape[0],
         width=width,
         height=height,
         format=decoded.format,
         notes=decoded.notes,
     )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _decode(data: bytes) -> tuple[DecodedImage, bytes]:
+    """An image and its preview: once, however often another square of it is looked at."""
+    decoded = decode_image(data)
+    return decoded, preview(decoded.rgb, 2 * SHOWN_PX)
 
 
 @st.cache_data(max_entries=128, show_spinner=False)

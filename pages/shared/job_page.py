@@ -15,7 +15,8 @@ from pages.shared.registry import Page
 from pages.shared.resources import runs_now, store
 from pages.shared.run_controls import find_run, job_line, live_job
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import choose_view, linked, linked_fragment, one_of, set_address, write_url
+from pages.shared.url import choose_view, linked, linked_fragment, set_address, write_url
+from pages.shared.url_values import one_of
 
 EXAMPLE = "example"
 """`?study=example` opens what ships."""

@@ -1,4 +1,4 @@
-"""Attribution maps and what covering their pixels does, kept while checkpoint, image and question stay the same."""
+"""Attribution maps: what covering their pixels does, kept while checkpoint, image and question stay the same; their colours."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from core.attribution.method import Progress, no_progress
+from core.attribution.method import Method, Progress, no_progress
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import CheckpointRef
 from pages.shared.resources import explainer_of, loaded
+from pages.shared.text import escape_markdown
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Attribution
@@ -55,3 +56,18 @@ def probabilities_covered(
 
     mask = most_important(values, share)[None]
     return covered_probabilities(explainer_of(_reference), pixels, mask, baseline=baseline)[0]
+
+
+def colour_meanings(name: str, method: Method) -> dict[str, str]:
+    """Colour -> what it says on a map of this method, in Markdown. name: of the class."""
+    label = escape_markdown(name)
+    if method.signed and method.is_gradient:
+        return {"blue": f"brighter raises {label}", "orange": "brighter lowers it"}
+    if method.signed:
+        return {"blue": f"supports {label}", "orange": "speaks against it"}
+    return {"green": f"supports {label}" if method.family == "activation" else f"{label} reacts most here"}
+
+
+def colour_words(name: str, method: Method) -> str:
+    """What the colours of a map say, in Markdown. name: of the class."""
+    return " · ".join(f":{colour}[■] {words}" for colour, words in colour_meanings(name, method).items())

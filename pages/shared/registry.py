@@ -81,11 +81,11 @@ def sections() -> dict[str, list[Page]]:
     return found
 
 
-def page_link(name: str, label: str, *, icon: str | None = None, **query: str) -> None:
+def page_link(name: str, label: str, *, icon: str | None = None, help: str | None = None, **query: str) -> None:
     """A link to a page. icon: the page's own where there is none. query: what its address carries."""
     import streamlit as st
 
-    st.page_link(pages()[name].for_streamlit(), label=label, icon=icon, query_params=query)
+    st.page_link(pages()[name].for_streamlit(), label=label, icon=icon, help=help, query_params=query)
 
 
 PRESS = """<script>(function press(tries) {

@@ -14,9 +14,11 @@ from core.jobs.kind import JobKind
 from pages.shared.registry import page_link, switch_page
 from pages.shared.resources import act, runs_now, store
 from pages.shared.run_labels import STATUS, address, compares, done, fraction, where
-from pages.shared.text import duration, escape_markdown, show_error
+from pages.shared.text import duration, escape_markdown, shorten, show_error
 
 POLL_S = 3.0
+NAME_CHARACTERS = 44
+"""Of a run in a list: as many as a phone shows."""
 
 
 def find_run(run_id: str) -> Run:
@@ -28,13 +30,14 @@ def job_line(run: Run) -> None:
     """A run in two lines: a link to its view, and how far it is or what it gave."""
     page, query = address(run)
     summary = compares(run)
-    names = [run.name, "" if summary else run.facts.model]
-    page_link(page, " · ".join(map(escape_markdown, filter(None, names))), icon=STATUS[run.status][2], **query)
+    page_link(page, escape_markdown(shorten(run.name, NAME_CHARACTERS)), icon=STATUS[run.status][2], **query)
     if run.active:
         st.progress(fraction(run), text=where(run))
         return
-    best = run.job_kind.best(run)
-    parts = [STATUS[run.status][0], f"best validation {best}" if best else "", done(run), escape_markdown(summary)]
+    best, test = run.job_kind.best(run), run.figure("test_accuracy")
+    measured = f"{test:.1%} test" if test is not None else f"{best} validation" if best else ""
+    over = run.status == "finished" and measured
+    parts = ["" if over else STATUS[run.status][0], measured, "" if over else done(run), escape_markdown(summary)]
     parts += [duration(run.seconds)] if run.seconds else []
     st.caption(" · ".join(filter(None, parts)))
 

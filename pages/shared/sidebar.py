@@ -13,12 +13,13 @@ from core.jobs import Run
 from pages.shared.registry import page_link
 from pages.shared.resources import runs_now
 from pages.shared.run_labels import address, fraction
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, shorten
 from pages.shared.warmup import warmup
 
-POLL_S = 5.0
+POLL_S = 2.0
+"""As often as a training that one watches is looked at: the same run must not have two states on one screen."""
 NAME_CHARACTERS = 24
-"""Of a run in the sidebar."""
+"""Of a run in the sidebar, which leaves room for its state."""
 RUN_ID = r"\d{8}-[\w-]+"
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
@@ -74,16 +75,13 @@ def _panel(polling: bool) -> None:
         for run in runs[:4]:
             page, query = address(run)
             icon = ":material/play_circle:" if run.status == "running" else ":material/schedule:"
-            page_link(page, f"{escape_markdown(_short(run.name))} · {_state(run)}", icon=icon, **query)
+            page_link(
+                page, f"{escape_markdown(shorten(run.name, NAME_CHARACTERS))} · {_state(run)}", icon=icon, **query
+            )
         if len(runs) > 4:
             page_link("runs", f"{len(runs) - 4} more in the queue")
     if polling and not runs and not _warming():
         st.rerun()
-
-
-def _short(name: str) -> str:
-    """What leaves room for the state behind it."""
-    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1].rstrip()}…"
 
 
 def _state(run: Run) -> str:

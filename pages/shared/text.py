@@ -9,6 +9,7 @@ import streamlit as st
 
 VALIDATION_PLAIN = "Validation accuracy of a run is measured without test-time augmentation."
 """Said wherever it stands beside a test accuracy, which is measured with the recipe's."""
+NATS = "Nats measure surprise, in natural logarithms: one nat is 1.44 bits. Less is better."
 UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
@@ -60,11 +61,20 @@ def label_error(error: object, labels: Mapping[str, str]) -> str:
     return re.sub(rf"\b{name}\b", labels[name], text).replace("=", " ", 1)
 
 
+def shorten(text: str, characters: int) -> str:
+    """A text of at most so many characters, which has lost its middle: names often differ in their first or last word."""
+    if len(text) <= characters:
+        return text
+    tail = (characters - 1) // 2
+    return f"{text[: characters - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
+
+
 def unique_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels by name, with the name behind those that are there already: a widget tells options apart by what they say."""
+    """Labels by name, with the name before those that are there already: a widget tells options apart by what they say, and
+    cuts what is long."""
     found: dict[str, str] = {}
     for name, label in labels.items():
-        found[name] = label if label not in found.values() else f"{label} · {name}"
+        found[name] = label if label not in found.values() else f"{name} · {label}"
     return found
 
 

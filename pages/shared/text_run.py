@@ -13,7 +13,7 @@ from core.jobs import Run
 from core.training.figures import text_loss_curves, train_at_evaluations
 from pages.shared.elements import SAVE_AND_RESET, show_figure
 from pages.shared.resources import dark, store
-from pages.shared.text import show_error
+from pages.shared.text import NATS, show_error
 
 METRIC_PX = 160
 
@@ -29,7 +29,7 @@ def text_figures(run: Run, rows: list[dict[str, Any]]) -> None:
             (
                 "Best val. (nats)",
                 _nats(run.figure("best_val_loss_nats")),
-                "Loss on the last 10% of the text, all of it.",
+                f"Loss on the last 10% of the text, all of it. {NATS}",
             ),
             (
                 "In bits",

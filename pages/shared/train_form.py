@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.common.commands import changed_settings
 from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
@@ -25,6 +27,7 @@ from core.training.recipes import (
     fit_to_data,
     measured_result,
 )
+from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_field import (
     FOLDER,
     FOLDER_KEY,
@@ -36,9 +39,10 @@ from pages.shared.dataset_field import (
     text_upload,
 )
 from pages.shared.settings_form import label_of, settings_form
-from pages.shared.text import escape_markdown, size
-from pages.shared.url import not_in_link
+from pages.shared.text import NATS, size
+from pages.shared.url import give
 from pages.shared.url_select import url_select
+from pages.shared.url_settings import PARAM, Changes, keep_settings, linked_settings, to_text, valid_changes
 
 FIELDS = fields_of(TrainConfig)
 SHOWN = ("model", "recipe", "dataset", "epochs", "seed", "device", "model_config")
@@ -108,10 +112,6 @@ class Proposal:
     def key(self) -> str:
         return _key_of(self.recipe)
 
-    def names(self, group: str) -> list[str]:
-        """The fields of a group that mean something for the task."""
-        return [name for name in GROUPS[group] if name not in OTHER_TASK[self.task]]
-
     def idle(self, name: str, chosen: Mapping[str, Any]) -> bool:
         """Whether a field does nothing beside what was chosen in those before it."""
         if name == "head_lr":
@@ -131,13 +131,20 @@ class Proposal:
         return [name for name in names if found[name] != getattr(self.config, name)]
 
 
-def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bool = True) -> TrainConfig:
-    """The form as a checked config; what few people change goes into `advanced`. Raises LabError for a bad value.
+def train_form(
+    advanced: DeltaGenerator, task: str = "images", *, in_address: bool = True
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """The form as a checked config, and what the form begins with for each changed setting in `advanced`, where those are that
+    few people change. Raises LabError for a bad value.
 
-    in_address: whether model, recipe and dataset stand in the address.
+    in_address: whether the choices stand in the address.
     """
     recipe = _recipe(task, in_address)
-    about = st.container()
+    begin, names = _begin(task, recipe), _names(task)
+    if in_address:
+        fill = partial(_fill, task, begin)
+        linked_settings(_set_key(task), _key_of(recipe), begin, names, fill, shows=partial(_shows, task))
+    about, more = st.container(), advanced.container()
     changes: dict[str, Any] = {"dataset": "", "device": ""}
     left, right = st.columns(2)
     with left:
@@ -161,22 +168,41 @@ def train_form(advanced: DeltaGenerator, task: str = "images", *, in_address: bo
             f"{recipe.epochs:g} on {own}."
         )
     with advanced:
-        groups = {group: names for group in GROUPS if (names := proposal.names(group))}
-        boxes = {group: _group(proposal, group, names, changes) for group, names in groups.items()}
-    names = ["epochs", "seed", *(name for names in groups.values() for name in names)]
-    _back_to_recipe(proposal, names)
-    if in_address and (path or uploaded or proposal.changed(names) or changes["device"] != FIELDS["device"].default):
-        not_in_link("Changed settings are not in the link: it names model, recipe and dataset.")
-    words = [MODELS[recipe.model].description]
+        boxes = {group: _group(proposal, group, changes) for group in GROUPS if _grouped(task, group)}
+    changed = {name: changes[name] for name in names if changes[name] != getattr(proposal.config, name)}
+    if changed.keys() - {"device"}:
+        st.button(
+            "Back to the recipe",
+            key="back-to-recipe",
+            icon=":material/restart_alt:",
+            type="tertiary",
+            on_click=_fill,
+            args=(task, begin, {"device": changes["device"]}),
+        )
+    if in_address:
+        valid = valid_changes(changed, proposal.config, names, partial(_shows, task))
+        keep_settings(_set_key(task), proposal.key, valid)
+        missing = {
+            "The path of your folder is not in the link.": path,
+            "Your text file is not in the link.": uploaded,
+            "A value that is not valid is not in the link.": len(valid) < len(changed),
+        }
+        for sentence in (sentence for sentence, holds in missing.items() if holds):
+            not_in_link(sentence)
+    else:
+        st.session_state.pop(_set_key(task), None)  # the form may be changed here: the next address fills it again
+    said, words = "", [MODELS[recipe.model].description]
     try:
         # Checked last: an error before would take the fields below it away, and what was entered there with them.
         config = recipe.replace(**changes | {"dataset": _checked_dataset(chosen, path, uploaded, problem)})
-        words += [f"This run: {describe_training(config)}", measured_result(config)]
+        words.append(f"This run: {describe_training(config)}")
+        said = measured_result(config)
     finally:
-        about.caption(" ".join(filter(None, words)))
+        more.caption(" ".join(words))
+        about.caption(said or words[-1], help=NATS if " nats" in said else None)
     if config.snapshots:
         boxes["Evaluation and saving"].caption(_room(config))
-    return config
+    return config, {name: getattr(proposal.config, name) for name in changed if name not in SHOWN}
 
 
 def _key_of(config: TrainConfig) -> str:
@@ -217,7 +243,36 @@ def _proposal(task: str, recipe: TrainConfig, dataset: str) -> Proposal:
     for name in FITTED:
         if not state.get(f"{key.format(name)}-edited"):
             state[key.format(name)] = getattr(fitted, name)
-    return Proposal(task=task, recipe=recipe, config=fitted.replace(snapshots=SNAPSHOTS[task]), examples=examples)
+    config = fitted.replace(snapshots=SNAPSHOTS[task])
+    return Proposal(task=task, recipe=recipe, config=config, examples=examples)
+
+
+def _begin(task: str, recipe: TrainConfig) -> TrainConfig:
+    """What the form begins with on the dataset of the recipe."""
+    return recipe.replace(snapshots=SNAPSHOTS[task])
+
+
+def _names(task: str) -> list[str]:
+    """The fields whose changes the address carries, each before those that depend on it."""
+    return ["epochs", "seed", "device", *(name for group in GROUPS for name in _grouped(task, group))]
+
+
+def _grouped(task: str, group: str) -> list[str]:
+    """The fields of a group that mean something for the task."""
+    return [name for name in GROUPS[group] if name not in OTHER_TASK[task]]
+
+
+def _set_key(task: str) -> str:
+    return f"{task}-set"
+
+
+def _shows(task: str, config: TrainConfig) -> bool:
+    """Whether the form offers such choices."""
+    return config.device in offered_devices() and config.optimizer in _optimizers(task)
+
+
+def _optimizers(task: str) -> list[str]:
+    return [name for name in choices(FIELDS["optimizer"]) if not (name == "muon" and task == "text")]
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner=False)
@@ -245,7 +300,7 @@ def _fields(
         {name: getattr(proposal.config, name) for name in names},
         proposal.key,
         labels=LABELS | ({"batch_size": "Streams"} if text else {}),
-        options={"optimizer": [name for name in choices(FIELDS["optimizer"]) if not (name == "muon" and text)]},
+        options={"optimizer": _optimizers(proposal.task)},
         increments=increments,
         disabled=proposal.idle,
         on_change=_note_edit,
@@ -253,46 +308,21 @@ def _fields(
     )
 
 
-def _group(proposal: Proposal, group: str, names: list[str], changes: dict[str, Any]) -> DeltaGenerator:
-    """One group of fields; how many were changed stands in its title, and which below it. Adds their values to `changes`."""
+def _group(proposal: Proposal, group: str, changes: dict[str, Any]) -> DeltaGenerator:
+    """One group of fields; how many were changed stands in its title. Adds their values to `changes`."""
+    names = _grouped(proposal.task, group)
     changed = proposal.changed(names)
     # With another title the browser takes it for a new one: it is told that it was open.
     key, title = f"group-{proposal.task}-{group}", f"{group} · {len(changed)} changed" if changed else group
     box = st.expander(title, bool(st.session_state.get(key)), key=key, on_change="rerun")
-    with box:
-        with st.container(horizontal=True, gap="small"):
-            changes |= _fields(proposal, names)
-        if changed:
-            its = ", ".join(
-                f"{label_of(name, LABELS)} ({value_words(getattr(proposal.config, name))})" for name in changed
-            )
-            st.caption(f"Changed, with the recipe's value: {escape_markdown(its)}.")
+    with box, st.container(horizontal=True, gap="small"):
+        changes |= _fields(proposal, names)
     return box
 
 
 def value_words(value: object) -> str:
     """The value of a setting for a sentence: `0.006`, `adamw`."""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _back_to_recipe(proposal: Proposal, names: list[str]) -> None:
-    """A button that takes all changes back, where there are any."""
-    if proposal.changed(names):
-        st.button(
-            "Back to the recipe",
-            key="back-to-recipe",
-            icon=":material/restart_alt:",
-            type="tertiary",
-            on_click=_take_back,
-            args=(proposal, names),
-        )
-
-
-def _take_back(proposal: Proposal, names: list[str]) -> None:
-    for name in names:
-        key = proposal.key.format(name)
-        st.session_state[key] = getattr(proposal.config, name)
-        st.session_state.pop(f"{key}-edited", None)
 
 
 def _checked_dataset(chosen: str, path: str, uploaded: str, problem: str) -> str:
@@ -336,16 +366,27 @@ def can_show(config: TrainConfig) -> bool:
 
 
 def form_query(config: TrainConfig) -> dict[str, str]:
-    """What the address of the form carries for a run's settings."""
-    return {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
+    """The address of the form with a run's settings; `fill_folder` gives it what no address says."""
+    recipe = RECIPES[config.model][config.recipe]
+    task = MODELS[config.model].task
+    changed, names = changed_settings(config, _begin(task, recipe)), _names(task)
+    if config.dataset != recipe.dataset:  # the form would fit them to the data again
+        changed |= {name: getattr(config, name) for name in FITTED}
+    text = to_text({name: value for name, value in changed.items() if name in names})
+    query = {"model": config.model, "recipe": config.recipe, "dataset": address_word(config.dataset)}
+    return query | ({PARAM: text} if text else {})
 
 
-def fill_form(config: TrainConfig) -> None:
-    """Put a run's settings into the form, before it is drawn; `form_query` leads to it."""
-    state = st.session_state
+def fill_folder(config: TrainConfig) -> None:
+    """Put the folder of a run's images into the form."""
     if config.dataset.startswith(FOLDER_PREFIX):
-        state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
-    state["device"] = config.device if config.device in offered_devices() else FIELDS["device"].default
-    for name in (name for name in FIELDS if name in ("epochs", "seed") or name not in SHOWN):
-        key = _key_of(config).format(name)
-        state[key], state[f"{key}-edited"] = getattr(config, name), True
+        st.session_state[FOLDER_KEY] = config.dataset.removeprefix(FOLDER_PREFIX)
+
+
+def _fill(task: str, begin: TrainConfig, changes: Changes) -> None:
+    """Put changes of a recipe into the form, and the recipe's settings elsewhere."""
+    give("device", changes.get("device", begin.device))
+    for name in (name for name in _names(task) if name != "device"):
+        key = _key_of(begin).format(name)
+        give(key, changes.get(name, getattr(begin, name)))
+        st.session_state[f"{key}-edited"] = name in changes

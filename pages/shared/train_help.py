@@ -11,6 +11,8 @@ def train_help(task: str) -> None:
 
 
 RESUME = (
+    "\n\n**A run goes on** without the page: come back by its address or from Runs, stop it, and resume it exactly where it "
+    "was. Every page can use its checkpoint from the first evaluation on."
     "\n\n**Resume.** A run saves weights, optimizer, averages and its place in the data when it is stopped, every minute, "
     "and at the end of an epoch (less often where epochs are so short that saving would cost over 5% of the time). All "
     "that is random follows from the seed and the step, so no random state has to be kept, and on a CPU a resumed "

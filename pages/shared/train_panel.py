@@ -21,11 +21,11 @@ from pages.shared.report import report_button
 from pages.shared.resources import dark, store
 from pages.shared.run_controls import job_line, live_job
 from pages.shared.run_labels import address
-from pages.shared.run_report import run_report
+from pages.shared.run_report import augmentation_words, interval_words, run_report
 from pages.shared.tables import file_stem
-from pages.shared.text import VALIDATION_PLAIN, escape_markdown
+from pages.shared.text import NATS, VALIDATION_PLAIN, escape_markdown
 from pages.shared.text_run import METRIC_PX, text_figures
-from pages.shared.train_form import can_show, fill_form, form_query, labels, value_words
+from pages.shared.train_form import can_show, fill_folder, form_query, labels, value_words
 
 PARAM = "run"
 USES = {
@@ -64,7 +64,9 @@ def train_panel(run: Run) -> None:
 
 
 def _message(run: Run) -> str:
-    """What it says; after a failure with the recipe's value for the setting that this is about."""
+    """What it says beside its answer; after a failure with the recipe's value for the setting that this is about."""
+    if run.status == "finished" and answer_words(run):
+        return f"{run.message.partition('; ')[0].rstrip('.')}."  # why it ended; the figure behind it stands above all
     recipe = RECIPES.get(run.facts.model, {}).get(run.facts.recipe)
     if run.status != "failed" or recipe is None:
         return run.message
@@ -91,6 +93,9 @@ def _answer(run: Run) -> None:
     if not said:
         return
     st.markdown(f"## {'So far ' if run.active else ''}{said}")
+    card = _card(run)
+    if not run.active and card and (interval := interval_words(run, card)):
+        st.caption(interval)
     if run.task == "images" and run.figure("test_accuracy") is None and not run.active:
         why = (
             "the dataset has no test images" if run.status == "finished" else "only a finished run is measured on test"
@@ -120,10 +125,8 @@ def _live(run: Run) -> None:
     else:
         _figures(run, rows)
         _watched(run)
-    if run.figure("test_accuracy") is not None and run.config.tta != "none":
-        st.caption(
-            f"The test accuracy is with test-time augmentation ({escape_markdown(run.config.tta)}). {VALIDATION_PLAIN}"
-        )
+    if said := augmentation_words(run):
+        st.caption(said)
     _facts(run)
 
 
@@ -138,12 +141,12 @@ def _buttons(run: Run) -> None:
                 switch_page(page, **query | ({PARAM: run.id} if page == run.task else {}))
         if not run.active:
             download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
-            report_button(lambda: run_report(run, answer_words(run)), f"{run.name}-report", key="run")
+            report_button(lambda: run_report(run, answer_words(run), _card(run)), f"{run.name}-report", key="run")
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"
-    # The form is filled before this page, which may hold it too, is drawn.
-    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_form, args=(run.config,)):
+    # The folder is named before this page, which may hold the form too, is drawn.
+    if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_folder, args=(run.config,)):
         switch_page(run.task, view="Train", **form_query(run.config))
 
 
@@ -185,7 +188,7 @@ def _figures(run: Run, rows: list[dict]) -> None:
         for label, value, meaning in (
             ("Best validation", _percent(run.figure("best_val_accuracy")), VALIDATION_PLAIN),
             ("Last validation", _percent(run.figure("last_val_accuracy")), VALIDATION_PLAIN),
-            ("Train loss (nats)", loss, None),
+            ("Train loss (nats)", loss, NATS),
             ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
         ):
             st.metric(label, value, help=meaning, width=METRIC_PX)

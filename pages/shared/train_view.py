@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
-from core.common.commands import changed_settings
 from core.common.devices import likely_device
 from core.common.errors import LabError
 from core.data import dataset_status, dataset_title
@@ -13,7 +15,6 @@ from core.models import MODELS
 from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.kind import TRAIN
-from core.training.recipes import get_recipe
 from pages.shared.resources import runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
@@ -22,6 +23,8 @@ from pages.shared.train_form import examples_of, labels, train_form, value_words
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
 
+RECENT = 3
+"""Runs that stand beside the form."""
 MOST_SAID = 3
 """Changed settings that stand beside Start."""
 
@@ -68,10 +71,12 @@ def _new_run(task: str, *, in_address: bool = True) -> None:
         advanced = st.container(gap="xsmall")
     try:
         with form:
-            config = train_form(advanced, task, in_address=in_address)
+            config, proposed = train_form(advanced, task, in_address=in_address)
         top.markdown(escape_markdown(_expectation(config)))
-        if said := _changed_words(config):
-            top.caption(escape_markdown(said))
+        if proposed:
+            top.caption(
+                _changed_words(config, proposed, MOST_SAID), help=_changed_words(config, proposed, len(proposed))
+            )
     except LabError as error:
         with top:  # beside the button that it turns grey, wherever the field is
             show_error(label_error(error, labels()))
@@ -79,18 +84,15 @@ def _new_run(task: str, *, in_address: bool = True) -> None:
         start_job_button("Start training", TRAIN, config, key="start", name_key="run-name")
 
 
-def _changed_words(config: TrainConfig) -> str:
-    """The settings under Advanced that are not the recipe's, with its values."""
-    recipe = get_recipe(config.model, config.recipe)
-    own = ("epochs", "seed", "dataset", "device", "snapshots", "eval_every", "model_config")
-    changed = [name for name in changed_settings(config, recipe) if name not in own]
+def _changed_words(config: TrainConfig, proposed: Mapping[str, Any], most: int) -> str:
+    """The changed settings under Advanced as Markdown, each with what the form begins with."""
     names = labels()
     said = [
-        f"{names[name]} {value_words(getattr(config, name))} ({value_words(getattr(recipe, name))})"
-        for name in changed[:MOST_SAID]
+        f"{names[name]} {value_words(getattr(config, name))} (was {value_words(value)})"
+        for name, value in proposed.items()
     ]
-    more = f" and {len(changed) - MOST_SAID} more" if len(changed) > MOST_SAID else ""
-    return f"Changed, with the recipe's value: {', '.join(said)}{more}." if said else ""
+    more = f" and {len(said) - most} more" if len(said) > most else ""
+    return escape_markdown(f"Changed: {', '.join(said[:most])}{more}.")
 
 
 def _expectation(config: TrainConfig) -> str:
@@ -113,12 +115,9 @@ def _expectation(config: TrainConfig) -> str:
 
 
 def _nothing_chosen(task: str) -> None:
-    st.markdown(
-        "You may close this tab: the run goes on. Come back by its address or from Runs, stop it, and resume it exactly where "
-        "it was. Every page can use its checkpoint from the first evaluation on."
-    )
+    st.markdown("You may close this tab: the run goes on.")
     try:
-        recent = [run for run in runs_now() if run.task == task][:5]
+        recent = [run for run in runs_now() if run.task == task][:RECENT]
     except LabError as error:
         show_error(error)
         return

@@ -14,14 +14,19 @@ from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
 from core.data.decode import FORMATS_FOR_PEOPLE, MAX_BYTES, SUFFIXES
+from core.data.square import Square
+from pages.shared.copy_link import PRIVATE, not_in_link
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
+from pages.shared.square import with_square
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.uploads import uploads
-from pages.shared.url import PRIVATE, Texts, linked_together, not_in_link, write_url
+from pages.shared.url import Texts, linked_together, write_url
 
+CAMERA = "camera image"
+"""Title of a photo that was taken on the page."""
 SOURCES = ("Upload", "Camera", "Test set")
 KEY, PARAMS = "input-image", ("example", "image", "upload")
 UPLOAD_HELP = (
@@ -49,13 +54,20 @@ class InputImage:
     """Which of the drawn examples it is."""
     token: str = ""
     """Of an upload, as `uploads` keeps it."""
+    square: Square | None = None
+    """What of an upload the model sees; None for the central square."""
+
+    @property
+    def file(self) -> bool:
+        """Whether a person has it as a file, which has the title for its name."""
+        return bool(self.token) and self.title != CAMERA
 
     def query(self, name: str) -> dict[str, str]:
         """What an address says to open it again, where it can. name: the dataset of the checkpoint there."""
         if self.example:
             return {"example": self.example}
         if self.token:
-            return {"upload": self.token}
+            return {"upload": self.token} | ({"square": str(self.square)} if self.square else {})
         return {"image": str(self.number)} if self.number is not None and self.dataset == name else {}
 
 
@@ -109,7 +121,7 @@ def upload_box(data: DatasetCard) -> InputImage | None:
             if image.token
             else "This image is not in the link: it is from the test set of another checkpoint."
         )
-    return image
+    return with_square(image) if image else None
 
 
 def show_input(image: InputImage | None) -> None:
@@ -255,7 +267,7 @@ def _take(key: str) -> None:
         st.session_state[KEY] = None
     else:
         st.session_state[f"taken-{key}"] = file.file_id
-        title = "camera image" if key.startswith("camera") else file.name
+        title = CAMERA if key.startswith("camera") else file.name
         data = file.getvalue()
         st.session_state[KEY] = InputImage(data=data, title=title, token=uploads().keep(data, title))
 

@@ -7,21 +7,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from itertools import chain
 from typing import Any
-from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.common.errors import LabError
+from pages.shared.copy_link import PRIVATE, offer_link, page_title
 from pages.shared.registry import Page
 from pages.shared.text import escape_markdown
+from pages.shared.url_values import one_of
 
-PRIVATE = ("upload",)
-"""Parameters that are no part of a copied link: they name what this server keeps for a while."""
-TEXT_CHARACTERS = 500
-"""Of a text in an address: servers and messengers cut longer addresses."""
 LATE_S = 1.0
 """For so long a browser may not have heard of an address that was sent to it."""
 Texts = Mapping[str, str]
@@ -66,6 +62,8 @@ def visit(page: str) -> Iterator[None]:
         state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
     state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", {}, None
     state["link-problems-place"] = st.container()
+    if page == last:
+        _give_again()
     try:
         yield
         # Streamlit does not tell the browser of a link within the page.
@@ -88,7 +86,8 @@ def linked_fragment(draw: Callable[..., None], *, run_every: float | None = None
             if st.query_params.to_dict() != state["url"]:
                 st.query_params.from_dict(state["url"])  # nobody goes Back into a fragment: the browser will hear of it
             state["links"] = {}
-            _offer_link(())  # what stood in its place is gone
+            _give_again()
+            offer_link({})  # what stood in its place is gone
         elif state["link-place"] is not None:
             state["link-place"].empty()  # this fragment will write there, so Streamlit keeps it a place
         try:
@@ -133,7 +132,7 @@ def linked(
         (param,), key, lambda texts: parse(texts[param]), default, write=written, keep=keep, of=of
     )
     if options is not None and st.session_state[key] not in options:
-        _give(key, default)
+        give(key, default, again=False)
     return changed
 
 
@@ -166,7 +165,6 @@ def linked_together(
     if arrived and not arrival:
         kept = ()  # a view that is opened later: this is a step anyway, and the address says all
     problems: dict[str, str] = state.setdefault("link-problems", {})
-    cut: dict[str, tuple[Any, Any]] = state.setdefault("links-cut", {})
     changed = False
     if arrived or entering or key not in state or seen != texts:
         problems.pop(key, None)
@@ -178,37 +176,44 @@ def linked_together(
             changed = bool(texts) if arrived else seen != texts or before != value
         except LabError as error:
             problems[key] = str(error)
-        if not arrived:
-            cut[key] = before, value
-        _give(key, value)
+        give(key, value, again=not arrived)
         state[f"{key}-from-url"] = (state["visit"], state.get("entered", 0), texts, kept)
     elif moved:
-        _give(key, default)
-    else:
-        _give_again(key)
+        give(key, default, again=False)
     base = {param: text for param, text in written(kept[0] if kept else default).items() if param not in PRIVATE}
     _register(_Link(params, key, lambda: written(state.get(key)), written(default), base, state["link-scope"]))
     if key in problems and written(state[key]) != base:
         del problems[key]
-    elif key in problems and state["link-problems-place"]:
-        state["link-problems-place"].warning(escape_markdown(problems[key]))
+    elif key in problems:
+        warn(problems[key])
     return changed
 
 
-def _give(key: str, value: Any) -> None:
-    """Set the value of a widget."""
-    st.session_state[key] = value
-    st.session_state.setdefault("links-given", set()).add(key)
+def warn(problem: str) -> None:
+    """Say above the page what of its address cannot be used; a fragment that runs by itself leaves what stands there."""
+    if st.session_state["link-problems-place"]:
+        st.session_state["link-problems-place"].warning(escape_markdown(problem))
 
 
-def _give_again(key: str) -> None:
-    """The run that gave a widget its value may have been cut short: the browser may not know, and say what it had before."""
+def give(key: str, value: Any, *, again: bool = True) -> None:
+    """Set the value of a widget before it is drawn. again: also in the next run, where this one is cut short and the browser
+    says what the widget had before."""
     state = st.session_state
-    before, value = state["links-cut"].get(key, (None, None))
-    if key in state["links-cut"] and state[key] == before:
-        state[key] = value
-    elif key in state.get("links-given", ()):
-        state[key] = state[key]
+    if again:
+        state.setdefault("links-cut", {})[key] = state.get(key), value
+    state[key] = value
+    state.setdefault("links-given", set()).add(key)
+
+
+def _give_again() -> None:
+    """A run that gave widgets their values may have been cut short: the browser may not know of them."""
+    state = st.session_state
+    cut: dict[str, tuple[Any, Any]] = state.get("links-cut", {})
+    for key in state.get("links-given", ()):
+        if key in cut and state.get(key) == cut[key][0]:
+            state[key] = cut[key][1]
+        elif key in state:
+            state[key] = state[key]
 
 
 def write_url(param: str, key: str, text: str | None) -> None:
@@ -226,20 +231,6 @@ def set_address(query: Texts) -> None:
 def _register(link: _Link) -> None:
     if "links" in st.session_state:  # a fragment that is not a `linked_fragment` cannot say anything by itself
         st.session_state["links"][link.params] = link
-
-
-def not_in_link(sentence: str) -> None:
-    """Say beside the link to copy what it does not carry."""
-    state = st.session_state
-    state["link-notes"].setdefault(state["link-scope"], []).append(sentence)
-
-
-def page_title(title: str) -> None:
-    """The title of a page, and beside it the link to copy."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.title(title, width="content")
-        st.session_state["link-place"] = st.empty()
-        _offer_link(())  # at once, so that nothing moves when all is drawn
 
 
 def choose_view(page: Page, start: str | None = None) -> str:
@@ -260,60 +251,6 @@ def choose_view(page: Page, start: str | None = None) -> str:
     return view
 
 
-def one_of(options: Collection[Any], what: str) -> Callable[[str], Any]:
-    """Reads one of these options, by how it is written."""
-    by_text = {str(option): option for option in options}
-
-    def parse(text: str) -> Any:
-        if text not in by_text:
-            raise LabError(f"The link names the {what} {text[:60]!r}, which is not offered here: the default is used.")
-        return by_text[text]
-
-    return parse
-
-
-def number(low: float, high: float, what: str, kind: type[int] | type[float] = int) -> Callable[[str], Any]:
-    """Reads a number in this range."""
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text[:30])
-        except ValueError:
-            value = kind(high + 1)
-        if not low <= value <= high:
-            raise LabError(
-                f"The link says {text[:30]!r} for {what}, which is not a number from {low:g} to {high:g}: the default is used."
-            )
-        return value
-
-    return parse
-
-
-def write_number(value: float) -> str:
-    return f"{value:.10g}"
-
-
-def short_text(text: str) -> str:
-    """Reads a text that is short enough for a link."""
-    if len(text) > TEXT_CHARACTERS:
-        raise LabError(f"The link's text is longer than {TEXT_CHARACTERS} characters: the default is used.")
-    return text
-
-
-def write_short_text(text: str | None) -> str | None:
-    return text if text is not None and len(text) <= TEXT_CHARACTERS else None
-
-
-def several_of(options: Collection[str], what: str, most: int) -> Callable[[str], list[str]]:
-    """Reads at most so many of these options; no comma of their own is taken for one between them."""
-    one = one_of(options, what)
-    return lambda text: list(dict.fromkeys(one(_unquoted(part)) for part in text.split(",") if part))[:most]
-
-
-def write_several(chosen: Collection[str]) -> str:
-    return ",".join(name.replace("%", "%25").replace(",", "%2C") for name in chosen)
-
-
 def linked_flag(param: str, key: str, default: bool = False) -> None:
     """`linked` for a toggle or a fold: `?param=1` or `?param=0`."""
     linked(param, key, lambda text: one_of("01", param)(text) == "1", default, write=lambda on: str(int(bool(on))))
@@ -322,10 +259,6 @@ def linked_flag(param: str, key: str, default: bool = False) -> None:
 def _from_history() -> bool:
     """Whether somebody pressed Back or Forward."""
     return bool(getattr(get_script_run_ctx(), "is_history_navigation", False))
-
-
-def _unquoted(part: str) -> str:
-    return part.replace("%2C", ",").replace("%25", "%")
 
 
 def _in_address(params: tuple[str, ...]) -> Texts:
@@ -359,28 +292,12 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     if not scope:
         state["links-given"] = set()
         state["link-arrival"], state["url-entered"] = "", None
-    _offer_link(state["links-before"].values())
+    offer_link(_unsent(state["links-before"].values()))
 
 
-def shared_address() -> dict[str, str]:
-    """`now` -> what Copy link offers; one mapping for the session, for a file that is made once a button is pressed."""
-    found: dict[str, str] = st.session_state.setdefault("link-address", {})
+def _unsent(links: Iterable[_Link]) -> Texts:
+    """What the address may not say yet. A default is left out, but one that the address names stays in it."""
+    found: dict[str, str] = {}
+    for texts, default in ((link.texts(), link.default) for link in links):
+        found |= {} if texts == default else texts
     return found
-
-
-def _offer_link(links: Iterable[_Link]) -> None:
-    """What is seen as an address to copy, beside the title. links: of what the address may not say yet."""
-    state, place = st.session_state, st.session_state["link-place"]
-    if place is None:
-        return
-    shared = {param: text for param, text in st.query_params.to_dict().items() if param not in PRIVATE}
-    for link in links:
-        texts = link.texts()
-        if texts != link.default:  # a default that the address names stays in it
-            shared |= {param: text for param, text in texts.items() if param not in PRIVATE}
-    address = shared_address()
-    address["now"] = f"{st.context.url or ''}{'?' if shared else ''}{urlencode(shared)}"
-    with place.popover("Copy link", icon=":material/link:", type="tertiary"):
-        st.code(address["now"], language=None, wrap_lines=True)
-        for sentence in dict.fromkeys(chain.from_iterable(state.get("link-notes", {}).values())):
-            st.caption(sentence)

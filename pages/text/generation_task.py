@@ -36,6 +36,7 @@ class Writing:
         written = "".join(item.character for item in before)
         # A prompt that has grown too long to be read whole is read from its end on.
         self._given = (prompt + written)[-MAX_PROMPT:]
+        self.by_hand = bool(before)
         self.characters: list[Character] = list(before)
         self.first_ms: float | None = None
         self.compute_s = 0.0

@@ -17,7 +17,8 @@ from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.tables import csv_bytes
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked, several_of, write_several
+from pages.shared.url import linked
+from pages.shared.url_values import several_of, write_several
 
 FRESH = {f"untrained {cell}": f"Untrained {MODELS[model].title}" for cell, model in CELLS.items()}
 USUAL = ["untrained rnn", "untrained lstm"]
@@ -109,7 +110,7 @@ def as_csv(columns: Mapping[str, Sequence[str]]) -> str:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def states_of(fingerprint: str, text: str, *, _checkpoint: Checkpoint) -> HiddenStates:
-    """What this checkpoint's cells hold along this text. Raises LabError."""
+    """What this checkpoint's units hold along this text. Raises LabError."""
     return hidden_state.hidden_states(_checkpoint, text)
 
 

@@ -12,23 +12,15 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.values import signed
 from core.language import hidden_state
-from core.language.figures import SPELLED_OUT, cell_over_text, hidden_heatmap
+from core.language.figures import SPELLED_OUT, hidden_heatmap, unit_over_text
 from core.language.hidden_state import Follower, HiddenStates
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.text import replaced_words, show_error
-from pages.shared.url import (
-    TEXT_CHARACTERS,
-    linked,
-    linked_flag,
-    linked_fragment,
-    not_in_link,
-    number,
-    one_of,
-    short_text,
-    write_short_text,
-)
+from pages.shared.url import linked, linked_flag, linked_fragment
+from pages.shared.url_values import TEXT_CHARACTERS, one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
 from pages.text.hidden_state_help import EXAMPLE, how_it_works
 from pages.text.hidden_state_reach import as_csv, fresh_network, reach, states_of
@@ -54,7 +46,7 @@ VALUES = {"h": "Output h", "c": "Memory c"}
 COUNTS = (12, 24, 48)
 TALLEST_PX = 560
 LEAST_TO_TELL = 100
-ROW = "Its row in the heatmap; 1 is the top row."
+UNIT = "Its number in the layer, from 0. The list has the order that the units are sorted by."
 CLEARLY = 0.1
 """How much closer than the best unit of an untrained network a unit must follow something to have learned it."""
 
@@ -111,7 +103,7 @@ def sentence(best: Sequence[Follower]) -> str:
     if top is None:
         return "No unit of this layer follows this text clearly better than one of an untrained network."
     return (
-        f"Unit {top.cell} follows {FOLLOWS[top.tracker]}: correlation {abs(top.r):.2f}, against "
+        f"Unit {top.unit} follows {FOLLOWS[top.tracker]}: correlation {abs(top.r):.2f}, against "
         f"{top.untrained_baseline:.2f} in an untrained network."
     )
 
@@ -161,12 +153,12 @@ def _units(
         by = top.tracker if top else "variance"
     feature = hidden_state.text_features(found.text).get(by)
     score = None if feature is None else hidden_state.correlations(values, feature)
-    cells = hidden_state.ordering(values, by, found.text)[:count]
-    rows = range(1, len(cells) + 1)
-    linked("row", "inside-row", number(1, len(cells), "the unit shown"), 1, options=rows)
+    units = hidden_state.ordering(values, by, found.text).tolist()
+    # Another order begins with its first unit, which is the one that the sentence names.
+    order = (checkpoint.card.fingerprint, found.text, layer, symbol, by)
+    linked("unit", "inside-unit", one_of(units, "unit"), units[0], options=units, of=order)
     with form:
-        # The title names the unit. The options do not: a browser keeps showing the one it has when units are sorted anew.
-        row = st.selectbox("Unit shown", rows, key="inside-row", width=160, help=ROW, persist_state="session")
+        unit = st.selectbox("Unit shown", units, key="inside-unit", width=160, help=UNIT, persist_state="session")
     with answer:
         if len(found.text) < LEAST_TO_TELL:
             st.markdown(
@@ -178,25 +170,25 @@ def _units(
             st.info(replaced_words(found.replaced, "the text"), icon=":material/swap_horiz:")
         if feature is not None and np.ptp(feature) == 0:
             st.info(f"*{SORTED[by]}* never changes in this text, so no unit can follow it: give a text where it does.")
-        _over_text(found.text, values, cells[row - 1], symbol)
+        _over_text(found.text, values, unit, symbol)
     with _fold("Heatmap of the units", "map") as fold:
         if fold.open:
-            _heatmap(found.text, values, cells, layer, symbol, (by, feature, score))
+            _heatmap(found.text, values, units[:count], layer, symbol, (by, feature, score))
     with _fold("Best unit for each property, beside an untrained network", "table") as fold:
         if fold.open:
             _table(best, values.shape[1])
 
 
-def _over_text(text: str, values: np.ndarray, cell: int, symbol: str) -> None:
-    st.markdown(f"**Unit {cell} over the text**")
-    figure = cell_over_text(values[:, cell], text, dark=dark(), symbol=symbol)
+def _over_text(text: str, values: np.ndarray, unit: int, symbol: str) -> None:
+    st.markdown(f"**Unit {unit} over the text**")
+    figure = unit_over_text(values[:, unit], text, dark=dark(), symbol=symbol)
     # A long text scrolls inside a box, so that what comes below stays near.
     with st.container(height=TALLEST_PX if figure.layout.height > TALLEST_PX else "content", border=False):
         show_figure(
             figure,
             key="inside-over-text",
             buttons=(),
-            alt=f"The text, each character in the colour of {symbol} of unit {cell} after it",
+            alt=f"The text, each character in the colour of {symbol} of unit {unit} after it",
         )
     st.caption("The colour shows the unit after each character. A correlation of 1 is perfect, 0 is none.")
 
@@ -204,17 +196,17 @@ def _over_text(text: str, values: np.ndarray, cell: int, symbol: str) -> None:
 def _heatmap(
     text: str,
     values: np.ndarray,
-    cells: np.ndarray,
+    units: list[int],
     layer: int,
     symbol: str,
     order: tuple[str, np.ndarray | None, np.ndarray | None],
 ) -> None:
     """order: what the units are sorted by, its value at every character, and their correlations with it."""
     by, feature, score = order
-    labels = [f"{cell}" if score is None else f"{cell}  {signed(score[cell], 2)}" for cell in cells]
+    labels = [f"{unit}" if score is None else f"{unit}  {signed(score[unit], 2)}" for unit in units]
     show_figure(
         hidden_heatmap(
-            values[:, cells],
+            values[:, units],
             text,
             labels,
             dark=dark(),
@@ -223,15 +215,15 @@ def _heatmap(
         ),
         key="inside-heatmap",
         buttons=(),
-        alt=f"Heatmap of {symbol} of {len(cells)} units over {len(text)} characters, sorted by {SORTED[by]}",
+        alt=f"Heatmap of {symbol} of {len(units)} units over {len(text)} characters, sorted by {SORTED[by]}",
     )
     words = "those that vary most on top" if score is None else f"best correlation *r* with *{SORTED[by]}* on top"
     zoom = " Drag to zoom, double-click to go back." if len(text) > SPELLED_OUT else ""
     st.caption(
-        f"{len(cells)} of {values.shape[1]} units of layer {layer + 1}, {words}; a column is the state after that character."
+        f"{len(units)} of {values.shape[1]} units of layer {layer + 1}, {words}; a column is the state after that character."
         f"{zoom}"
     )
-    columns = {f"cell_{cell}": [f"{value:.6g}" for value in values[:, cell]] for cell in cells}
+    columns = {f"unit_{unit}": [f"{value:.6g}" for value in values[:, unit]] for unit in units}
     name = f"layer-{layer + 1}-{symbol}"
     table = as_csv({"character": list(text)} | columns)
     download("The heatmap's values (CSV)", table, f"{name}.csv", key=f"download-{name}")
@@ -253,7 +245,7 @@ def _table(best: Sequence[Follower], units: int) -> None:
     st.dataframe(
         {
             "best unit for": [SORTED[each.tracker] for each in best],
-            "unit": [each.cell for each in best],
+            "unit": [each.unit for each in best],
             "r": [each.r for each in best],
             "|r| untrained": [each.untrained_baseline for each in best],
         },

@@ -24,7 +24,8 @@ from pages.shared.checkpoint_picker import checkpoint_picker, describe
 from pages.shared.elements import download, show_table
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, replaced_words, show_error
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 from pages.shared.warmup import until_ready
 from pages.text.coloured import coloured
 from pages.text.hidden_state_reach import as_csv

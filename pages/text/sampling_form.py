@@ -10,18 +10,11 @@ from core.checkpoints.store import Card
 from core.common.errors import LabError
 from core.common.settings import field_help, fields_of, valid_values
 from core.inference.sampling import SamplingConfig, runs_in_int8
+from pages.shared.copy_link import not_in_link
 from pages.shared.settings_form import settings_form
 from pages.shared.text import label_error, show_error
-from pages.shared.url import (
-    TEXT_CHARACTERS,
-    linked,
-    linked_flag,
-    not_in_link,
-    number,
-    short_text,
-    write_number,
-    write_short_text,
-)
+from pages.shared.url import linked, linked_flag
+from pages.shared.url_values import TEXT_CHARACTERS, number, one_of, short_text, write_number, write_short_text
 
 FIRST_PROMPT = "ROMEO:\n"
 """What stands in the box of a first visit."""
@@ -36,6 +29,7 @@ LABELS = {
     "top_p": "Top-p",
 }
 
+PACES = {"reading": "To read along", "fast": "As fast as it can"}
 PARAMS = ("prompt", "int8", "second-temperature", *LABELS)
 """What of a text stands in an address."""
 
@@ -98,10 +92,11 @@ def sampling_form(key: str, card: Card) -> SamplingConfig | None:
                 labels=LABELS,
                 increments={"length": 100, "top_p": 0.05},
             )
+        linked("pace", f"{key}-pace", one_of(PACES, "pace"), "reading")
         st.segmented_control(
             "Pace",
-            ("To read along", "As fast as it can"),
-            default="To read along",
+            list(PACES),
+            format_func=PACES.__getitem__,
             required=True,
             key=f"{key}-pace",
             persist_state="session",

@@ -9,9 +9,10 @@ import streamlit as st
 from core.checkpoints.store import Card, CheckpointRef
 from core.common.errors import LabError
 from core.inference.sampling import SamplingConfig
-from pages.shared.checkpoint_picker import accuracy, checkpoint_picker
+from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked_flag
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.opening import Task, opening, wait_for_pytorch
@@ -51,8 +52,7 @@ def side_by_side_view() -> None:
     texts = st.container()
     prompt, length, seed, temperatures = _settings()
     with answer:
-        st.markdown(f"#### {better(one.card, two.card)}")
-        st.markdown(BITS)
+        st.markdown(f"#### {better(one.card, two.card)}", help=BITS)
     refused = False
     if st.button("Write both", key="write-both", type="primary", icon=":material/edit:"):
         refused = not _start(prompt, ((one, temperatures[0]), (two, temperatures[1])), length, seed)
@@ -75,7 +75,8 @@ def _settings() -> tuple[str, int | None, int | None, tuple[float, float]]:
             with st.container(horizontal=True, gap="small"):
                 length = st.number_input("Characters", step=100, key="pair-length", width=128, persist_state="session")
                 seed = st.number_input("Seed", step=1, key="pair-seed", width=128, persist_state="session")
-            st.toggle("Colour by surprise", value=True, key="pair-colour", persist_state="session")
+            linked_flag("colour", "pair-colour", True)
+            st.toggle("Colour by surprise", key="pair-colour", persist_state="session")
             other = temperature_slider("Second temperature", "pair-second-temperature", "second-temperature")
     return prompt, length, seed, (warm, other)
 
@@ -155,19 +156,17 @@ def _one(writing: Writing, place: int, done: bool, *, offer: bool) -> None:
             writing.prompt,
             list(writing.characters),
             busy=not done,
-            colour=st.session_state.get("pair-colour", True),
+            colour=st.session_state["pair-colour"],
             passages=passages,
         )
     if writing.error:
         show_error(writing.error)
     if done and writing.bits_per_character is not None:
         own = f"{writing.bits_per_character:.2f} bits per character by the model's own count"
-        known = accuracy(card)
-        held = f"; on text it never saw: {known}" if known else ""
         replaced = f" {len(writing.replaced)} characters of the prompt were read as others." if writing.replaced else ""
         if found := copied_words(passages, writing.text):
             st.markdown(found)
-        st.caption(f"{own}{held}.{replaced}")
+        st.caption(f"{own}.{replaced}")
 
 
 def better(one: Card, two: Card) -> str:

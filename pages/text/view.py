@@ -11,9 +11,11 @@ from core.common.errors import LabError
 from core.inference.generate import Character
 from core.inference.sampling import SamplingConfig
 from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.copy_link import not_in_link
 from pages.shared.downloads import downloads
 from pages.shared.resources import loaded
 from pages.shared.text import escape_markdown, replaced_words, show_error
+from pages.shared.url import linked_flag, linked_fragment
 from pages.shared.warmup import until_ready
 from pages.text.generation_task import STEADY, Writing
 from pages.text.help import how_it_works
@@ -71,7 +73,9 @@ def _paper(reference: CheckpointRef, chosen: Task | None) -> None:
             st.session_state[KEY] = writing
     # A long text is looked at less often: each look sends all of it.
     every = POLL_S * (1 + len(writing.characters) // 4000)
-    st.fragment(_live, run_every=None if writing.done else every)(writing, writing.done)
+    # The address follows once the text stands: while it is written, each look would send the link again.
+    live = linked_fragment(_live) if writing.done else st.fragment(_live, run_every=every)
+    live(writing, writing.done)
 
 
 def _write_button(reference: CheckpointRef, prompt: str, config: SamplingConfig | None) -> bool:
@@ -84,7 +88,7 @@ def _write_button(reference: CheckpointRef, prompt: str, config: SamplingConfig 
                 loaded(reference),
                 prompt,
                 config,
-                pace=STEADY if st.session_state.get("write-pace") == "To read along" else None,
+                pace=STEADY if st.session_state.get("write-pace") == "reading" else None,
                 precision=chosen_precision("write", reference.card),
             )
         except LabError as error:
@@ -120,6 +124,9 @@ def _live(first: Writing, settled: bool) -> None:
     # A short text may be done by now, as the one before it was, and the form still has to show what changed.
     if writing.done != settled or st.session_state.pop(REDRAW, False):
         st.rerun()
+    linked_flag("colour", "write-colour", True)
+    if writing.by_hand:
+        not_in_link("What you continued or chose by hand is not in the link: it writes the text from its prompt.")
     st.markdown(f"#### {headline(writing)}")
     if writing.replaced:
         st.info(replaced_words(writing.replaced, "the prompt"), icon=":material/swap_horiz:")
@@ -133,7 +140,7 @@ def _live(first: Writing, settled: bool) -> None:
             writing.prompt,
             list(writing.characters),
             busy=not writing.done,
-            colour=st.session_state.get("write-colour", True),
+            colour=st.session_state["write-colour"],
             passages=passages,
             on_branch=lambda: _take_branch(writing),
         )
@@ -166,7 +173,7 @@ def _bar(writing: Writing) -> None:
         st.button("Another one", key="reseed", icon=":material/casino:", on_click=_again, args=(writing,))
         if st.session_state.get(HISTORY):
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo, help="Back to the text before.")
-        st.toggle("Colour by surprise", value=True, key="write-colour", persist_state="session")
+        st.toggle("Colour by surprise", key="write-colour", persist_state="session")
 
 
 def _go_on(writing: Writing) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -219,6 +219,11 @@ def rerun(changed: Any) -> AppTest:
 def click(at: AppTest, key: str) -> AppTest:
     """The page after a press of a button."""
     return rerun(at.button(key=key).click())
+
+
+def link(at: AppTest) -> dict[str, str]:
+    """The parameters of the link to copy."""
+    return dict(parse_qsl(urlsplit(at.code[0].value).query, keep_blank_values=True))
 
 
 def follow(at: AppTest, page: str, **query: str) -> AppTest:

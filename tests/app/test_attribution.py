@@ -20,13 +20,15 @@ from core.checkpoints.store import Calibration, find_checkpoint, load_checkpoint
 from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.models import build_model
-from pages.attribution.answer import Best, answer_words, colour_words
+from pages.attribution.answer import Best, answer_words
+from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL
 from pages.attribution.maps import BLANK, CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
 from pages.shared.examples import examples
 from pages.shared.image_view import look
+from pages.shared.maps import colour_words
 from pages.shared.upload_box import InputImage
 from tests.app.conftest import (
     HOSTILE,
@@ -173,6 +175,13 @@ def test_the_sentence_says_what_covering_does_and_nothing_of_a_map_that_fails(sh
     )
     failing = dataclasses.replace(passing, verdict=Verdict(score=0.25, controls=controls))
     assert answer_words(asked, failing).startswith("**Cannot tell.** None of 7 quick methods beats every control")
+    alone = conclusion(asked, attribution, failing.verdict)
+    assert alone == "**Cannot tell.** On this image, Saliency is no better than a centre blob."
+    assert conclusion(asked, attribution, passing.verdict) == words, (
+        "the same rule for one map as for the best of several"
+    )
+    hardly = Verdict(score=0.03, controls=dict.fromkeys(controls, 0.0))
+    assert conclusion(asked, attribution, hardly).startswith("**Cannot tell.** ")
     least = int(np.argmin(asked.probabilities))
     nothing = dataclasses.replace(passing, verdict=Verdict(score=0.01, controls=dict.fromkeys(controls, 0.0)))
     assert answer_words(dataclasses.replace(asked, target=least), nothing).startswith("**Cannot tell.** ")
@@ -317,7 +326,7 @@ def test_a_map_of_zeros_is_called_that(open_page: Open, lab_home: Path) -> None:
     at = give(open_page("attribution", closer=ALL), random_image())
     assert BLANK in cards(at)["Saliency"][0]
     click(at, "closer-saliency")
-    assert "puts no pixel before another" in texts(at)
+    assert f"**Cannot tell.** {BLANK}" in texts(at)
     click(at, "start-randomisation-saliency")
     until_done(at)
     assert "no map that could change" in texts(at)
@@ -370,6 +379,10 @@ def test_a_closer_look_has_what_core_measures(open_page: Open, sharp: Path) -> N
     kind = METHODS["integrated_gradients"]
     for sentence in (kind.summary, kind.how_to_read, kind.caveat, f"[{kind.paper[0]}]({kind.paper[1]})"):
         assert sentence in texts(at)
+    said = texts(at)
+    verdicts = ("**Cannot tell.**", "**Mostly this region:**", "**This map finds no small region that decides:**")
+    (place,) = [said.index(words) for words in verdicts if words in said]
+    assert place < said.index("Drag to zoom"), "the verdict stands above its map"
     explainer, attribution = explained("integrated_gradients")
     large, *both = (json.loads(chart.proto.spec) for chart in at.get("plotly_chart"))
     drawn = next(trace for trace in large["data"] if trace["type"] == "heatmap")

@@ -30,8 +30,9 @@ from core.training.config import TrainConfig
 from core.training.snapshots import snapshot_folder
 from pages.attribution import compare_cards
 from pages.attribution.compare_checkpoints import _changed
+from pages.attribution.compare_classes import verdict_words
 from pages.attribution.compare_epochs import MOST, _thinned, settled_words
-from pages.attribution.maps import LEAST, signed_number
+from pages.attribution.maps import LEAST, doubt, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
 from pages.shared.image_view import look
@@ -101,7 +102,7 @@ def passes(folder: Path) -> bool:
     """Whether the map of the class that `tiny` predicts beats the controls on this checkpoint."""
     found, target = explainer(folder), order(explainer(folder.parent / "tiny"))[0]
     own = curves(found, PIXELS, target, {"map": asked(found, "input_x_gradient", target).magnitude})["map"]
-    return not verdict(own, control_curves(found, PIXELS, target)).not_beaten
+    return not doubt(verdict(own, control_curves(found, PIXELS, target)))
 
 
 def head(model: nn.Module) -> nn.Linear:
@@ -388,7 +389,10 @@ def test_epochs_of_a_run(compare: Callable[..., AppTest], folder: Path) -> None:
     assert line["y"] == pytest.approx(expected, abs=1e-3)
     assert line["x"] == [0, 1, 2, 3]
     assert line["y"][-1] == pytest.approx(1)
-    assert "The reason changed to the end" in said or "Cannot tell when the reason settled" in said
+    conclusion = next(
+        words for words in ("The reason changed", "The reason settled", "Cannot tell when") if words in said
+    )
+    assert said.index(conclusion) < said.index("**Epoch 0**"), "it stands above the maps"
 
 
 def test_the_run_that_the_checkpoint_is_from_comes_first(open_page: Open, folder: Path) -> None:
@@ -426,18 +430,38 @@ def test_a_run_on_other_classes_is_refused(compare: Callable[..., AppTest], fold
 
 
 @pytest.mark.parametrize(
-    ("likeness", "words"),
+    ("likeness", "needed", "words"),
     [
-        ([0.1, 0.9, 0.7, 0.85, 1.0], "The reason settled at epoch 3: "),
-        ([0.9, 0.9, 0.9, 0.9, 1.0], "The reason settled at epoch 0: "),
-        ([0.1, 0.9, 0.9, None, 1.0], "The reason changed to the end: "),
-        ([None, None, None, None, None], "The last map is blank"),
+        ([0.1, 0.9, 0.7, 0.85, 1.0], {3, 4}, "The reason settled by epoch 3: "),
+        ([0.9, 0.9, 0.9, 0.9, 1.0], {0, 1, 2, 3, 4}, "The reason settled by epoch 0: "),
+        ([0.1, 0.9, 0.9, 0.1, 1.0], {3, 4}, "The reason changed to the end: "),
+        ([None, None, None, None, None], set(), "The last map is blank"),
     ],
 )
-def test_when_the_reason_settled(likeness: list[float | None], words: str) -> None:
-    assert settled_words(range(5), likeness, told=True).startswith(words)
-    if likeness[-1] is not None:
-        assert settled_words(range(5), likeness, told=False).startswith("Cannot tell")
+def test_when_the_reason_settled(likeness: list[float | None], needed: set[int], words: str) -> None:
+    assert settled_words(range(5), likeness, [epoch in needed for epoch in range(5)]).startswith(words)
+    for epoch in needed:
+        said = settled_words(range(5), likeness, [other != epoch for other in range(5)])
+        assert said.startswith("Cannot tell")
+        assert f"epoch {epoch} " in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes", "words"),
+    [
+        (True, [True, True], "**Changes with the class:** LIME."),
+        (True, [True, None], "**Changes with the class:** LIME."),
+        (True, [True, False], "**Cannot tell:** LIME."),
+        (True, [None, True], "**Cannot tell:** LIME."),
+        (False, [False, False], "**Stays the same:** LIME."),
+        (None, [], ""),
+    ],
+)
+def test_methods_are_said_to_tell_classes_apart_where_their_maps_pass(
+    changes: bool | None, passes: list[bool | None], words: str
+) -> None:
+    assert verdict_words({"LIME": (changes, passes)}).startswith(words)
+    assert ("Changes with the class" in verdict_words({"LIME": (changes, passes)})) == words.startswith("**Changes")
 
 
 def test_of_many_epochs_some_are_taken_evenly() -> None:

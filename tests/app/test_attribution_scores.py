@@ -22,11 +22,11 @@ from core.data.dataset import ImageCard
 from core.data.decode import decode_image, fit_to_model
 from pages.attribution.files import Measured, map_scores, npy_bytes
 from pages.attribution.query import AttributionQuery
-from pages.attribution.scores import csv_row
+from pages.attribution.scores import csv_row, headline
 from pages.shared.image_view import look
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, chart, random_image, read, sources, texts
+from tests.app.conftest import HOSTILE, Open, chart, random_image, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -86,14 +86,14 @@ def test_methods_stand_in_three_groups_and_the_table_has_the_figures(
     report = ship(shipped_report, made_up(shipped))
     at = opened(open_page)
     best = float(report.column("grad_cam", "score").mean())
-    assert f"### On 12 test images, 2 of 3 methods beat every control; the best is Grad-CAM (+{best:.2f})." in texts(at)
-    texts_of = [read(column.markdown[0].value) for column in at.columns if column.markdown]
-    groups = [text.replace("\N{NON-BREAKING HYPHEN}", "-") for text in texts_of]
-    names = [
-        [title for title in ("Grad-CAM", "Integrated Gradients", "Saliency") if title in group] for group in groups[-3:]
-    ]
-    assert names == [["Grad-CAM", "Integrated Gradients"], [], ["Saliency"]]
-    assert "no better than edges:*  \nSaliency +0.10" in groups[-1]
+    said = "2 of 3 methods beat every control; Grad-CAM scores highest"
+    assert f"### On 12 test images, {said} (+{best:.2f})" in texts(at)
+    groups = {trace["name"]: trace["y"] for trace in chart(at, 0)["data"]}
+    assert groups.pop("control")
+    assert groups == {
+        "better than every control": ["Grad-CAM", "Integrated Gradients"],
+        "worse than a control": ["Saliency"],
+    }
     rows = first_table(at) | first_table(at, 1)
     names = [name.strip("*").replace("\N{NON-BREAKING HYPHEN}", "-") for name in rows["Method"]]
     assert names == [
@@ -195,3 +195,12 @@ def test_files_say_all_that_was_measured(shipped: Card) -> None:
     array = np.load(io.BytesIO(npy_bytes(attribution.values)))
     assert array.dtype == np.float32
     assert np.array_equal(array, attribution.values)
+
+
+def test_methods_within_the_interval_of_the_best_are_named_with_it(shipped: Card) -> None:
+    close = made_up(shipped, levels=LEVELS | {"integrated_gradients": LEVELS["grad_cam"] - 0.001})
+    words = headline(close, close.rows())
+    assert "scores highest" in words
+    assert words.endswith((", Grad-CAM within its interval.", ", Integrated Gradients within its interval."))
+    apart = made_up(shipped)
+    assert "within its interval" not in headline(apart, apart.rows())

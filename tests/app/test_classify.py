@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
+import re
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +16,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints.store import Calibration, Card, load_checkpoint
+from core.checkpoints.store import Calibration, Card, find_checkpoint, load_checkpoint
+from core.common.report import File, Report
 from core.data import DATASETS
 from core.data.dataset import ImageDataset, Split
 from core.data.decode import decode_image, fit_to_model
+from pages.images.report import answer_report
 from pages.shared import tasks
-from pages.shared.upload_box import has_camera
+from pages.shared.examples import examples
+from pages.shared.image_view import look, predict
+from pages.shared.upload_box import CAMERA, InputImage, has_camera
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -34,6 +42,7 @@ from tests.app.conftest import (
     write_checkpoint,
 )
 from tests.unit.builders import synthetic
+from tests.unit.terminal import run_main
 
 BAD = {
     "zero bytes": b"",
@@ -456,3 +465,36 @@ def test_the_camera_is_offered_where_browsers_give_it(
     at = rerun(open_page("images").segmented_control(key="source").set_value("Camera"))
     assert bool(at.get("camera_input")) == there
     assert any("https" in info.value for info in at.info) != there
+
+
+def report_of(image: InputImage) -> Report:
+    reference, seen = find_checkpoint("tiny"), look(image.data, 32)
+    prediction = predict(reference.card.fingerprint, seen.pixels, _checkpoint=load_checkpoint(reference))
+    return answer_report(image, seen, reference, prediction, words="", calibrated=False)
+
+
+@pytest.mark.slow
+def test_the_command_of_a_report_answers_the_drawing_that_it_holds(
+    shipped: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = report_of(InputImage(data=examples()["ship"], title="drawn example, ship", example="ship"))
+    page = report.html().decode()
+    ((name, data),) = re.findall(r'<a download="([^"]+)" href="data:image/png;base64,([^"]+)"', page)
+    (tmp_path / name).write_bytes(base64.b64decode(data))
+    monkeypatch.chdir(tmp_path)
+    code, output, _ = run_main(capsys, *shlex.split(report.command)[3:], "--json")
+    assert code == 0
+    assert report.answer.startswith(f"**{json.loads(output)[0]['top5'][0]['label']} · ")
+
+
+@pytest.mark.parametrize(("title", "name"), [("a b.png", "'a b.png'"), ("-x.png", "./-x.png")])
+def test_the_command_of_a_report_reads_ones_own_file(shipped: Card, title: str, name: str) -> None:
+    report = report_of(InputImage(data=random_image(), title=title, token="kept"))
+    assert f"classify {name} " in report.command
+    assert not any(isinstance(block, File) for block in report.blocks), "it may say where a photo was taken"
+
+
+def test_a_photo_of_the_camera_is_no_file_yet(shipped: Card) -> None:
+    report = report_of(InputImage(data=random_image("JPEG"), title=CAMERA, token="kept"))
+    assert [block.name for block in report.blocks if isinstance(block, File)] == ["camera-image.jpg"]
+    assert "classify camera-image.jpg " in report.command

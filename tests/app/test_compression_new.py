@@ -15,7 +15,8 @@ from core.jobs import RunStore
 from pages.compression import cost
 from pages.compression.cost import time_range
 from pages.compression.fields import LABELS
-from tests.app.conftest import Open, click, follow, read, rerun, sources, texts
+from pages.shared.text import UNBROKEN
+from tests.app.conftest import Open, click, follow, link, read, rerun, sources, texts, unfold
 
 
 @pytest.fixture
@@ -36,6 +37,9 @@ def setting(at: AppTest, kind: str, name: str, place: int = 0) -> object:
 
 
 def test_start_makes_the_preset(new: AppTest, submitted: list[str]) -> None:
+    assert step_titles(new) == ["1. int8"], "the quickest"
+    assert "**1 variant**, no training, **20 s to 2 min**." in texts(new)
+    click(new, "preset-fastest")
     assert step_titles(new) == ["1. Prune channels", "2. Fine-tune", "3. int8"]
     assert "**3 variants**" in texts(new)
     assert "8 epochs of training" in texts(new)
@@ -59,10 +63,12 @@ def test_every_preset_of_images_can_be_started(new: AppTest, submitted: list[str
 
 
 def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> None:
+    click(new, "preset-fastest")
     setting(new, "number_input", "amount").set_value(0.3)
     setting(new, "selectbox", "importance").set_value("taylor")
     setting(new, "number_input", "images").set_value(64)
-    click(new, "recipe-out-2")
+    (tune,) = (row.number for row in new.session_state["recipe-steps-images"] if row.step.title == "Fine-tune")
+    click(new, f"recipe-out-{tune}")
     new.text_input(key="recipe-name").set_value("My *recipe*")
     new.number_input(key="recipe-seed").set_value(5)
     new.number_input(key="recipe-threads").set_value(2)
@@ -150,7 +156,74 @@ def test_a_link_names_a_preset(open_page: Open, warm: None, shipped: Card) -> No
     assert step_titles(at) == ["1. Quantization-aware training", "2. int8"]
     at = open_page("compression", view="New recipe", preset="tiny")
     assert "There is no preset 'tiny'" in read(at.warning[0].value)
-    assert step_titles(at)[0] == "1. Prune channels"
+    assert step_titles(at) == ["1. int8"]
+
+
+def test_changed_steps_are_in_the_link(new: AppTest, open_page: Open, submitted: list[str]) -> None:
+    click(new, "preset-fastest")
+    assert set(link(new)) == {"view", "preset"}
+    setting(new, "number_input", "amount").set_value(0.3)
+    setting(new, "selectbox", "importance").set_value("taylor")
+    click(new, "recipe-out-2")
+    rerun(new.number_input(key="recipe-threads").set_value(2))
+    assert "not in the link" not in texts(new)
+    stranger = open_page("compression", **link(new))
+    assert not stranger.warning
+    assert "The steps differ from the preset's" in texts(stranger)
+    assert link(stranger) == link(new)
+    click(stranger, "start-recipe")
+    config = RunStore().config(submitted[0])
+    assert config.parsed() == (PruneChannels(amount=0.3, importance="taylor"), Int8())
+    assert (config.recipe, config.threads) == ("custom", 2)
+    address = {"view": "New recipe", "preset": "fastest", "set": link(new)["set"]}
+    assert link(click(new, "preset-half"))["set"] == '{"threads":2}', "another preset has its own steps"
+    new.query_params.clear()
+    new.query_params.update(address)  # Back
+    assert step_titles(rerun(new)) == ["1. Prune channels", "2. int8"]
+    rerun(setting(new, "number_input", "amount").set_value(0.0))
+    assert link(new)["set"] == address["set"]
+    assert "Settings that are not valid are not in the link" in texts(new)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        '{"steps": [{"step": "<b>"}]}',
+        '{"steps": [{"step": "int8"}, {"step": "float16"}]}',
+        '{"steps": [], "threads": 0}',
+        '{"steps": [{"step": "distill", "student_config": {"a": [1]}, "seeds": 99}]}',
+        '{"checkpoint": "other"}',
+        "7",
+    ],
+)
+def test_a_link_to_a_recipe_that_cannot_be_is_a_sentence(
+    open_page: Open, warm: None, shipped: Card, given: str
+) -> None:
+    at = open_page("compression", view="New recipe", set=given)
+    assert len(at.warning) == 1
+    assert not at.error
+    assert "set" not in link(at)
+    assert step_titles(at) == ["1. Prune channels", "2. Fine-tune", "3. int8"]
+
+
+def test_what_the_scan_takes_out_is_in_the_link(new: AppTest, open_page: Open) -> None:
+    assert not [item for item in new.segmented_control if item.key == "scan-kind"]
+    rerun(unfold(new, "sensitivity").segmented_control(key="scan-kind").set_value("channels"))
+    assert set(link(new)) == {"view", "scan", "scan-kind"}
+    assert open_page("compression", **link(new)).segmented_control(key="scan-kind").value == "channels"
+    assert len(open_page("compression", **link(new) | {"scan-kind": "<b>"}).warning) == 1
+
+
+def test_steps_that_are_too_many_for_a_link_are_named(new: AppTest) -> None:
+    for _ in range(8):
+        new.selectbox(key="recipe-more-images").set_value("prune_channels").run()
+        click(new, "recipe-add")
+        rows = new.session_state["recipe-steps-images"]
+        new.session_state["recipe-steps-images"] = [rows[-1], *rows[:-1]]
+    rerun(new)
+    assert not new.error
+    assert "set" not in link(new)
+    assert "The changed settings are not in the link" in texts(new)
 
 
 def test_every_button_has_a_name(new: AppTest) -> None:
@@ -175,7 +248,7 @@ def test_the_time_is_one_range_over_training_and_measuring(monkeypatch: pytest.M
     steps = tuple(step.to_dict() for step in PRESETS["fastest"].steps)
     config = CompressConfig(checkpoint="tiny", steps=steps, model="simple_cnn", dataset="cifar10")
     # 0.7 × 600 s + 3 × 30 s, and 2 × 600 s + 3 × 90 s.
-    assert cost.cost_line(config) == "**3 variants**, 8 epochs of training, **8 to 25 min**."
+    assert cost.cost_line(config).replace(UNBROKEN, " ") == "**3 variants**, 8 epochs of training, **8 to 25 min**."
 
 
 def test_every_setting_of_every_step_has_a_label_and_a_sentence() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.examples import examples
+from pages.shared.text import shorten, unique_labels
 from tests.app.conftest import ROOT, Open
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>'
@@ -59,3 +60,16 @@ def test_pages_show_images_figures_and_downloads_in_one_way() -> None:
         if path.name != "elements.py" and own.search(path.read_text())
     }
     assert not elsewhere
+
+
+def test_names_that_are_too_long_lose_their_middle() -> None:
+    assert shorten("short", 5) == "short"
+    first, second = (shorten(f"Simple CNN with strong label smoothing, {word} attempt", 22) for word in ("1st", "2nd"))
+    assert first != second
+    assert first.startswith("Simple CN")
+    assert max(map(len, (first, second))) <= 22
+
+
+def test_equal_labels_begin_with_what_tells_them_apart() -> None:
+    labels = unique_labels({"a": "run · 70%", "b": "run · 70%", "c": "other"})
+    assert labels == {"a": "run · 70%", "b": "b · run · 70%", "c": "other"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, load_checkpoint
 from core.data.decode import decode_image, fit_to_model
 from core.jobs import RunStore
@@ -19,6 +20,7 @@ from core.training.recipes import RECIPES
 from pages.home.doors import DOORS, LEARN
 from pages.home.live import Explanation, covering_words
 from pages.shared.examples import examples
+from pages.shared.maps import colour_words
 from pages.shared.registry import pages
 from pages.shared.warmup import Warmup, warmup
 from tests.app.conftest import Open, click, sources, texts, write_checkpoint
@@ -65,7 +67,6 @@ def test_home_answers_live_as_core_does(
     """The answer to the drawing, what covering a tenth of its map does, and a line that the language model writes."""
     from core.attribution.evidence.masking import covered_probabilities, most_important
     from core.attribution.explainer import Explainer
-    from core.attribution.methods.registry import get_method
     from core.images.figures import percent
     from core.inference.generate import write
     from core.inference.images import classify
@@ -83,17 +84,18 @@ def test_home_answers_live_as_core_does(
     now = shipped.image_data.classes[int(after.argmax())]
     then = f"still {label}" if now == label else f"now {now}"
     change = f"{label} goes from {percent(float(before[target]))} to {percent(float(after[target]))}, {then}."
-    assert f"**Cover the 10% that count most:** {change}" in said
+    assert f"**Cover the map's top 10%:** {change}" in said
+    assert colour_words(label, get_method("grad_cam")) in said, "the map has a legend"
     writer = load_checkpoint(str(lab_home / "none" / "scribe"))
     config = SamplingConfig(length=90, temperature=0.6)
     line = "".join(item.character for item in write(writer, "ROMEO:\n", config)).strip().splitlines()[0]
     assert f"## “{' '.join(line.split())}”" in said
-    assert "Written letter by letter by Scribe" in said
+    assert "Scribe wrote this after" in said
 
 
 def test_home_says_whether_the_answer_changes() -> None:
-    why = Explanation(values=np.zeros((2, 2)), signed=False, title="Grad-CAM", before=0.987, after=0.3, now="bird")
-    start = "**Cover the 10% that count most:** ship goes from 99% to 30%"
+    why = Explanation(values=np.zeros((2, 2)), method=get_method("grad_cam"), before=0.987, after=0.3, now="bird")
+    start = "**Cover the map's top 10%:** ship goes from 99% to 30%"
     assert covering_words("ship", why) == f"{start}, now bird."
     assert covering_words("ship", dataclasses.replace(why, now="ship")) == f"{start}, still ship."
 
@@ -112,7 +114,7 @@ def test_home_waits_for_pytorch_with_its_page_drawn(
 
 
 def test_every_door_leads_to_a_view_with_what_it_names(open_page: Open, lab_home: Path, shipped: Card) -> None:
-    links = [door for doors in DOORS.values() for door in doors]
+    links = [door for _, doors in DOORS.values() for door in doors]
     assert len(LEARN) == 5
     for _, page, query in links:
         assert page in pages()
@@ -152,7 +154,7 @@ def test_what_is_under_way_is_linked_to_its_own_page(
     at = open_page(where, view="Studies") if where == "regularization" else open_page(where)
     links = [link.proto for link in at.get("page_link") if run_id in link.proto.query_string]
     assert {(link.page, link.query_string) for link in links} == {(page, f"{address}{run_id}")}
-    assert "A run with a rather lon… · 50%" in [link.label for link in links]
+    assert "A run with a…r long name · 50%" in [link.label for link in links]
     if (where, kind) == ("home", "study"):
         assert at.get("progress")[0].proto.text == "50% · runs 7 of 15"
 

@@ -75,12 +75,16 @@ def test_the_cells_and_their_order_are_cores(open_page: Open, lab_home: Path) ->
     r = correlations(values, text_features(found.text)["speaker"])
     assert rows(at) == ["Speaker name", *(f"{cell}  {r[cell]:+.2f}".replace("-", "−") for cell in cells)]
     assert f"Unit {cells[0]} over the text" in texts(at)
-    at.selectbox(key="inside-row").set_value(3)
-    assert f"Unit {cells[2]} over the text" in texts(rerun(at))
+    assert at.selectbox(key="inside-unit").value == cells[0], "one number in the title and in the selector"
+    rerun(at.selectbox(key="inside-unit").set_value(int(cells[2])))
+    assert f"Unit {cells[2]} over the text" in texts(at)
+    assert at.query_params["unit"] in (f"{cells[2]}", [f"{cells[2]}"])
+    rerun(at.selectbox(key="inside-sort").set_value("variance"))
+    assert at.selectbox(key="inside-unit").value == ordering(values, "variance", found.text)[0]
 
 
 def follower(tracker: str, r: float, untrained_baseline: float) -> Follower:
-    return Follower(tracker=tracker, cell=7, r=r, untrained_baseline=untrained_baseline)
+    return Follower(tracker=tracker, unit=7, r=r, untrained_baseline=untrained_baseline)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_it_opens_on_one_unit_and_folds_the_rest(open_page: Open, lab_home: Path
     best = best_units(own.states[1], fresh.states[1], own.text)
     assert f"#### {sentence(best)}" in texts(at)
     top = learned(best)
-    unit = top.cell if top else ordering(own.states[1], "variance", own.text)[0]
+    unit = top.unit if top else ordering(own.states[1], "variance", own.text)[0]
     assert f"Unit {unit} over the text" in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert not at.dataframe
@@ -147,12 +151,12 @@ def test_a_checkpoint_with_fewer_layers(open_page: Open, lab_home: Path) -> None
     at.selectbox(key="inside-sort").set_value("variance")
     at.segmented_control(key="inside-layer").set_value(2)
     at.segmented_control(key="inside-show").set_value("c")
-    rerun(at.selectbox(key="inside-row").set_value(20))
+    rerun(at.selectbox(key="inside-unit").set_value(20))
     rerun(at.selectbox(key="inside-checkpoint").set_value("flat"))
     assert not at.error, at.error
     assert "units of layer 1, those that vary most on top" in texts(at)
     assert len(rows(at)) == 10
-    assert at.selectbox(key="inside-row").value == 1
+    assert at.selectbox(key="inside-unit").value == int(rows(at)[0])
 
 
 @pytest.mark.parametrize(
@@ -204,9 +208,9 @@ def test_a_transformer_has_no_hidden_state(open_page: Open, lab_home: Path) -> N
 
 
 def test_the_table_for_download() -> None:
-    table = list(csv.DictReader(io.StringIO(as_csv({"character": list('a"\n,'), "cell_3": ["0.5", "1"]}))))
+    table = list(csv.DictReader(io.StringIO(as_csv({"character": list('a"\n,'), "unit_3": ["0.5", "1"]}))))
     assert [row["character"] for row in table] == ["a", '"', "\n", ","]
-    assert [row["cell_3"] for row in table] == ["0.5", "1", "", ""]
+    assert [row["unit_3"] for row in table] == ["0.5", "1", "", ""]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -15,7 +14,7 @@ from core.data.dataset import ImageDataset
 from core.regularization.store import STUDIES
 from pages.shared import uploads
 from pages.shared.upload_box import KEY
-from pages.shared.url import TEXT_CHARACTERS
+from pages.shared.url_values import TEXT_CHARACTERS
 from tests.app.compressions import result_of as compressed
 from tests.app.compressions import ship as ship_recipe
 from tests.app.conftest import (
@@ -23,6 +22,7 @@ from tests.app.conftest import (
     at_tab,
     click,
     follow,
+    link,
     random_image,
     read,
     rerun,
@@ -41,11 +41,6 @@ from tests.app.test_train import finished_run
 from tests.app.text_page import verse_data
 
 pytestmark = pytest.mark.usefixtures("warm")
-
-
-def link(at: AppTest) -> dict[str, str]:
-    """The parameters of the link to copy."""
-    return dict(parse_qsl(urlsplit(at.code[0].value).query, keep_blank_values=True))
 
 
 def cold(open_page: Open, page: str, at: AppTest) -> AppTest:
@@ -215,14 +210,23 @@ def written(at: AppTest) -> str:
 
 def test_of_a_text(open_page: Open, scribe: Card) -> None:
     at = open_page("text")
-    at.segmented_control(key="write-pace").set_value("As fast as it can")
+    at.segmented_control(key="write-pace").set_value("fast")
     at.text_area(key="prompt").set_value("ANNA:\nthe night, ")
     for key, value in (("length", 40), ("seed", 2**31 - 1), ("top_k", 9), ("top_p", 0.95)):
         at.number_input(key=f"write-{key}").set_value(value)
     at.slider(key="write-temperature").set_value(1.35)
     click(at, "write")
     text = written(at)
-    assert written(cold(open_page, "text", at)) == text
+    rerun(at.toggle(key="write-colour").set_value(False))
+    other = cold(open_page, "text", at)
+    assert written(other) == text
+    assert other.toggle(key="write-colour").value is False
+    assert other.segmented_control(key="write-pace").value == "fast"
+    assert "by hand" not in texts(at)
+    written(click(at, "continue"))
+    assert "by hand is not in the link" in texts(at)
+    written(click(at, "undo"))
+    assert "by hand" not in texts(at)
     rerun(at.text_area(key="prompt").set_value("a" * (TEXT_CHARACTERS + 1)))
     assert "prompt" not in link(at)
     assert "The prompt is not in the link" in texts(at)
@@ -233,9 +237,11 @@ def test_of_two_texts(open_page: Open, scribe: Card, lab_home: Path) -> None:
     at = open_page("text", view="Side by side")
     at.selectbox(key="pair-first").set_value("other")
     at.number_input(key="pair-length").set_value(30)
+    at.toggle(key="pair-colour").set_value(False)
     rerun(at.slider(key="pair-second-temperature").set_value(0.3))
     click(at, "write-both")
     other = cold(open_page, "text", at)
+    assert other.toggle(key="pair-colour").value is False
     keys = ("verse-0", "verse-1")
     for page in (at, other):
         wait_for(lambda page=page: not any(verse_data(rerun(page), key)["busy"] for key in keys))
@@ -255,8 +261,9 @@ def test_of_why_a_character_and_of_a_unit(open_page: Open, lab_home: Path) -> No
     assert said == [line for line in words(cold(open_page, "text", at)) if line.startswith("#### Why ")]
     at = choose_view(at, "Inside the RNN")
     assert set(link(at)) == {"view"}, "what another view knows is not in its link"
-    at.selectbox(key="inside-row").set_value(3)
     rerun(at.selectbox(key="inside-sort").set_value("variance"))
+    rerun(at.selectbox(key="inside-unit").set_value(3))
+    assert link(at)["unit"] == "3"
     assert words(cold(open_page, "text", at)) == words(at)
     at = choose_view(at, "Why this one")
     assert link(at)["method"] == "occlusion"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -9,7 +11,7 @@ from core.jobs import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.regularization.new import parse_sizes
-from tests.app.conftest import Open, click, read, rerun, sources, texts
+from tests.app.conftest import Open, click, link, read, rerun, sources, texts
 
 
 @pytest.fixture
@@ -33,9 +35,7 @@ def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> Non
     new.selectbox(key="study-model").set_value("resnet18")
     new.multiselect(key="new-alone").set_value(["dropout", "stochastic_depth", "trivial_augment"])
     new.multiselect(key="new-together").set_value(["label_smoothing", "dropout"])
-    assert "not in the link" not in texts(new), "as it begins"
     click(new, "new-add")
-    assert "Changed settings are not in the link" in texts(new)
     assert "Dropout and label smoothing" in [button.label for button in new.button]
     new.text_input(key="new-strength-dropout").set_value("0.3, 0.1")
     new.text_input(key="study-sizes").set_value("2,000 500")
@@ -62,6 +62,63 @@ def test_every_choice_reaches_the_run(new: AppTest, submitted: list[str]) -> Non
         device="cpu",
     )
     assert "My \\*study\\*" in sources(new)
+
+
+def test_a_changed_study_is_in_the_link(new: AppTest, open_page: Open, submitted: list[str]) -> None:
+    assert set(link(new)) == {"view"}, "as it begins"
+    new.selectbox(key="study-model").set_value("resnet18")
+    new.multiselect(key="new-alone").set_value(["dropout", "l2"])
+    new.multiselect(key="new-together").set_value(["label_smoothing", "dropout"])
+    click(new, "new-add")
+    new.text_input(key="new-strength-dropout").set_value("0.3, 0.1")
+    new.text_input(key="study-sizes").set_value("2,000 500")
+    new.number_input(key="study-lr").set_value(0.002)
+    rerun(new.number_input(key="study-seeds").set_value(2))
+    assert "not in the link" not in texts(new)
+    stranger = open_page("regularization", **link(new))
+    assert not stranger.warning
+    assert link(stranger) == link(new)
+    for at in (new, stranger):
+        click(at, "start-study")
+    mine, its = (RunStore().config(run_id) for run_id in submitted)
+    assert (
+        its
+        == mine
+        == StudyConfig(
+            model="resnet18",
+            arms=("none", "l2", "dropout=0.1/0.3", "dropout=0.1/0.3+label_smoothing"),
+            train_sizes=(500, 2000),
+            lr=0.002,
+            seeds=2,
+        )
+    )
+
+
+def test_a_study_that_is_not_valid_leaves_the_link_as_it_was(new: AppTest) -> None:
+    rerun(new.number_input(key="study-seeds").set_value(5))
+    rerun(new.text_input(key="study-sizes").set_value("many"))
+    assert link(new)["set"] == '{"seeds":5}'
+    assert "Settings that are not valid are not in the link" in texts(new)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ('{"seeds": 99, "steps": 200}', {"steps": 200}),
+        ('{"model": "char_gru", "seeds": 2}', {"seeds": 2}),
+        ('{"arms": ["<b>"], "device": "cuda:7"}', {}),
+        ('{"arms": ["dropout=0.1", "dropout=0.3+l2"]}', {}),  # the form has one field for both
+        ('{"arms": "none", "train_sizes": [0], "model_config": {}}', {}),
+        ('{"dataset": "folder:/etc"}', {}),
+        ("null", {}),
+    ],
+)
+def test_a_link_to_a_study_that_cannot_be_is_a_sentence(open_page: Open, warm: None, given: str, left: object) -> None:
+    at = open_page("regularization", view="New study", set=given)
+    assert len(at.warning) == 1
+    assert not at.error
+    assert "<b>" not in at.warning[0].value
+    assert json.loads(link(at).get("set", "{}")) == left
 
 
 def test_a_combination_is_added_once_and_can_be_taken_out(new: AppTest) -> None:

@@ -170,8 +170,36 @@ def test_text_and_images_stand_apart_each_with_its_dataset_and_best(open_page: O
     assert set(table["Name"]) == {"Low", "High *run*"}
     assert list(table)[:4] == ["Name", "Dataset", "Status", "Best val."]
     assert set(table["Dataset"]) == {"CIFAR-10"}
-    assert "Best on CIFAR-10: **High *run***, 80.00% validation." in texts(at)
+    assert "Best on CIFAR-10: **High *run***, 80.0% validation." in texts(at)
     assert "group" not in at.query_params  # that of the newest run needs no word
+
+
+def test_the_best_is_the_one_on_test_images_and_a_tie_is_said(open_page: Open, lab_home: Path) -> None:
+    """10,000 test images: 80% has the interval 79.2% to 80.8%."""
+
+    def said(**tested: float) -> str:
+        for run in RunStore().list():
+            path = RunStore().folder(run.id) / "status.json"
+            figures = {"best_val_accuracy": 0.99} if run.name == "Unmeasured" else {"test_accuracy": tested[run.name]}
+            path.write_text(json.dumps(json.loads(path.read_text()) | figures))
+        at = open_page("runs", group="Images")
+        assert list(at.dataframe[0].value)[3] == "Test"
+        return texts(at)
+
+    for name in ("One", "Two", "Unmeasured"):
+        finished_run(lab_home, name)
+    assert "Best on CIFAR-10: **One**, 80.0% test." in said(One=0.8, Two=0.79)
+    tie = said(One=0.795, Two=0.8)
+    assert "Tie on CIFAR-10: **Two**, **One**, 80.0% test at most (95% interval 79.2% to 80.8%)." in tie
+    assert "Best on CIFAR-10" not in tie
+
+
+def test_losses_that_read_the_same_tie(open_page: Open, lab_home: Path) -> None:
+    for name in ("Poet", "Bard"):
+        finished_text_run(lab_home, name)
+    said = texts(open_page("runs", group="Text"))
+    assert "Tie on Tiny Shakespeare: " in said
+    assert "1.800 nats validation at most (the same figure)." in said
 
 
 def test_a_name_opens_its_run_and_back_finds_the_group(open_page: Open, lab_home: Path) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("warm")
 
 def test_write_gives_what_core_gives(open_page: Open, scribe: Card, lab_home: Path) -> None:
     at = open_page("text")
-    at.segmented_control(key="write-pace").set_value("As fast as it can")
+    at.segmented_control(key="write-pace").set_value("fast")
     writing = press(at)
     assert writing.text == core_text(lab_home)
     assert len(writing.text) == SamplingConfig().length
@@ -178,7 +178,7 @@ def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
 
 
 def test_stop_ends_a_long_text_and_keeps_what_is_there(open_page: Open, scribe: Card) -> None:
-    at = enter(open_page("text"), length=20_000, pace="To read along")
+    at = enter(open_page("text"), length=20_000, pace="reading")
     click(at, "write")
     writing: Writing = at.session_state["writing"]
     assert verse_data(at)["busy"]

@@ -233,7 +233,6 @@ def test_two_checkpoints_write_side_by_side(open_page: Open, scribe: Card, lab_h
     for title, writing in (("Scribe", first), ("Other", second)):
         assert f"**{title}**, temperature 0.8" in said
         assert f"{writing.bits_per_character:.2f} bits per character by the model's own count" in said
-    assert f"on text it never saw: {2 / math.log(2):.2f} bits/character" in said
     assert "Nothing of 20 characters" not in said  # the training text is not here, so nobody knows
 
 

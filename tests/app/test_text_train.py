@@ -311,7 +311,7 @@ def test_only_runs_of_the_task_are_listed_as_recent(open_page: Open, lab_home: P
         links = [link.proto.query_string for link in open_page(page, view="Train").get("page_link")]
         assert any(present in link for link in links)
         assert not any(absent in link for link in links)
-    assert "best validation 1.800 nats" in texts(open_page("text", view="Train"))
+    assert "1.800 nats validation" in texts(open_page("text", view="Train"))
 
 
 # Runs

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from core.checkpoints.store import find_checkpoint
+from core.common.report import Chart
 from core.common.settings import fields_of
 from core.jobs import RunStore
 from core.models import MODELS
@@ -20,8 +22,20 @@ from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.kind import DIVERGED
 from core.training.recipes import RECIPES, fit_to_data
 from core.training.sample_answers import SampleImages, add_answers, write_sample_images
+from pages.shared.run_report import run_report
 from pages.shared.train_form import GROUPS, SHOWN
-from tests.app.conftest import Open, click, read, rerun, sources, texts, write_checkpoint, write_three_epochs
+from tests.app.conftest import (
+    Open,
+    click,
+    follow,
+    link,
+    read,
+    rerun,
+    sources,
+    texts,
+    write_checkpoint,
+    write_three_epochs,
+)
 
 
 def finished_run(lab_home: Path, name: str = "Mine", **changes: object) -> str:
@@ -227,10 +241,10 @@ def test_a_group_says_what_was_changed_in_it(open_page: Open) -> None:
     at.number_input(key="head_lr-simple_cnn-quick").set_value(0.5).run()
     at.number_input(key="cutout-simple_cnn-quick").set_value(4).run()
     titles = [box.label for box in at.expander]
-    assert "Changed settings are not in the link" in texts(at)
+    assert "not in the link" not in texts(at)
     assert "Optimizer · 2 changed" in titles
     assert "Augmentation · 1 changed" in titles
-    assert "Changed, with the recipe's value: Optimizer (adamw), Rate of the head (0)." in texts(at)
+    assert "Changed: Optimizer muon (was adamw), Rate of the head 0.5 (was 0), Cutout 4 (was 0)." in texts(at)
     at.selectbox(key="optimizer-simple_cnn-quick").set_value("sgd").run()
     assert "Optimizer · 1 changed" in [box.label for box in at.expander], "what is idle does not count"
     click(at, "back-to-recipe")
@@ -273,6 +287,52 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     at = open_page("images", view="Train", run=with_status(lab_home, run_id, test_accuracy=0.7124))
     assert "## 71.2% of test images right; guessing gives 10%" in texts(at)
     assert "A validation figure" not in texts(at)
+    assert "95% interval 70.3% to 72.1%, from 10,000 test images." in texts(at)
+    said = texts(open_page("images", view="Train"))
+    assert "test 71.2%" in said
+    assert "best validation 75.00%" in said, "the other run has no test accuracy"
+
+
+def run_page(lab_home: Path, run_id: str) -> str:
+    """The report of a run as HTML, without its figures."""
+    run, card = RunStore().get(run_id), find_checkpoint(run_id).card
+    report = run_report(run, "71.2% of test images right", card)
+    return (
+        dataclasses.replace(report, blocks=[each for each in report.blocks if not isinstance(each, Chart)])
+        .html()
+        .decode()
+    )
+
+
+def test_the_report_of_a_run_says_interval_augmentation_and_what_was_changed(lab_home: Path) -> None:
+    run_id = with_status(lab_home, finished_run(lab_home, lr=0.001, seed=3), test_accuracy=0.7124)
+    shown, _, folded = run_page(lab_home, run_id).partition("<details>")
+    assert "95% interval 70.3% to 72.1%, from 10,000 test images." in shown
+    assert "test-time augmentation (flip)" in shown
+    (table,) = re.findall("<tbody>.*?</tbody>", shown)
+    assert re.findall("<td>(.*?)</td>", table) == ["Learning rate", "0.001", "0.006"]
+    assert "<td>Random seed</td><td>3</td>" in folded or "<td>Seed</td><td>3</td>" in folded
+    assert "Window" not in folded, "a setting of text"
+
+
+def test_the_report_of_a_recipe_as_it_is_says_so(lab_home: Path) -> None:
+    said = run_page(lab_home, finished_run(lab_home, tta="none"))
+    assert "test-time augmentation" not in said
+    assert "Settings that differ" in said, "the recipe has flip"
+    assert "All settings are those of the recipe." in run_page(lab_home, finished_run(lab_home, seed=2))
+
+
+def test_a_finished_run_says_its_test_accuracy_once(open_page: Open, lab_home: Path) -> None:
+    run_id = finished_run(lab_home)
+    figures = {"val_accuracy": 0.75, "test_accuracy": 0.7, "test_images": 1000}
+    write_checkpoint(lab_home / "runs" / run_id / "best", **figures)
+    message = "No gain in 5 evaluations; test accuracy 70.0% (95% interval 67.1% to 72.8%, 1,000 images)."
+    with_status(lab_home, run_id, test_accuracy=0.7, message=message)
+    said = texts(open_page("images", view="Train", run=run_id))
+    assert said.count("70.0%") == 1
+    assert "## 70.0% of test images right" in said
+    assert "95% interval 67.1% to 72.8%, 1,000 test images." in said
+    assert "No gain in 5 evaluations." in said, "why it ended"
 
 
 def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_home: Path) -> None:
@@ -297,6 +357,94 @@ def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_ho
     assert ":material/close: ant, not" in sources(at)
     (folder / "answers.jsonl").write_text('{"step": 0, "epoch": 1, "answers": [0, 1, 99]}')
     assert "images right**" not in texts(rerun(at)), "nor has a damaged one"
+
+
+def test_changed_settings_are_in_the_link(open_page: Open, submitted: list[str]) -> None:
+    at = open_page("images", view="Train", recipe="default")
+    assert "set" not in link(at)
+    for kind, name, value in (
+        ("number_input", "lr", 0.05),
+        ("number_input", "epochs", 5.0),
+        ("checkbox", "compile", True),
+    ):
+        getattr(at, kind)(key=f"{name}-simple_cnn-default").set_value(value)
+    rerun(at.selectbox(key="device").set_value("cpu"))
+    assert json.loads(link(at)["set"]) == {"epochs": 5, "device": "cpu", "lr": 0.05, "compile": True}
+    said = "Changed: Learning rate 0.05 (was 0.004), torch.compile True (was False)."
+    assert said in texts(at)
+    stranger = open_page("images", **link(at))
+    assert not stranger.warning
+    assert said in texts(stranger)
+    assert "Optimizer · 1 changed" in [box.label for box in stranger.expander]
+    assert link(stranger) == link(at)
+    click(stranger, "start")
+    changed = {"epochs": 5.0, "device": "cpu", "lr": 0.05, "compile": True, "snapshots": 6}
+    assert RunStore().config(submitted[0]) == RECIPES["simple_cnn"]["default"].replace(**changed)
+
+
+def test_back_restores_settings_and_they_stay_on_their_page(open_page: Open) -> None:
+    at = open_page("images", view="Train")
+    rate = "lr-simple_cnn-quick"
+    usual = at.number_input(key=rate).value
+    for value in (0.05, 0.5):
+        rerun(at.number_input(key=rate).set_value(value))
+    at.query_params["set"] = '{"lr":0.05}'  # Back
+    assert rerun(at).number_input(key=rate).value == 0.05
+    del at.query_params["set"]
+    assert rerun(at).number_input(key=rate).value == usual
+    rerun(at.number_input(key=rate).set_value(0.5))
+    rerun(at.selectbox(key="recipe-simple_cnn").set_value("default"))
+    assert "set" not in link(at), "another recipe has its own values"
+    rerun(at.selectbox(key="recipe-simple_cnn").set_value("quick"))
+    assert link(at)["set"] == '{"lr":0.5}'
+    rerun(at.selectbox(key="recipe-simple_cnn").set_value("default"))
+    del at.query_params["recipe"]  # Back to where nothing was changed yet
+    assert rerun(at).number_input(key=rate).value == usual
+    assert "set" not in link(at)
+    rerun(at.number_input(key=rate).set_value(0.5))
+    rerun(at.segmented_control(key="view").set_value("Evaluate"))
+    assert "set" not in link(at)
+    follow(at, "text", view="Train")
+    assert "set" not in link(at)
+    follow(at, "images")
+    rerun(at.segmented_control(key="view").set_value("Train"))
+    assert at.number_input(key=rate).value == 0.5, "who comes back finds the form as it was"
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ('{"epochs": -1, "lr": 0.5}', {"lr": 0.5}),
+        ('{"epochs": "5", "<b>": 1, "lr": 0.5}', {"lr": 0.5}),
+        ('{"optimizer": "gone", "device": "cuda:7", "seed": 0}', {}),
+        ('{"model": "resnet18", "window": 7}', {}),  # of another parameter, of another task
+        ('{"lr": NaN, "seed": true, "cutout": {}, "flip": []}', {}),
+        ('{"lr": 1e999, "seed": 99999999999999999999}', {}),
+        ("[1, 2]", {}),
+        ("{", {}),
+        ("[" * 700, {}),
+        ('{"seed": %s}' % ("9" * 790), {}),
+        ('{"lr": 0.5%s}' % (" " * 900), {}),
+    ],
+)
+def test_settings_of_a_link_that_are_not_valid_are_left_out_with_a_sentence(
+    open_page: Open, given: str, left: dict[str, float]
+) -> None:
+    at = open_page("images", view="Train", set=given)
+    assert len(at.warning) == 1
+    assert not at.error
+    assert "<b>" not in at.warning[0].value
+    assert json.loads(link(at).get("set", "{}")) == left
+    assert len(rerun(at).warning) == 1
+    rerun(at.number_input(key="seed-simple_cnn-quick").set_value(8))
+    assert not at.warning
+
+
+def test_a_value_that_is_not_valid_is_not_in_the_link(open_page: Open) -> None:
+    at = open_page("images", view="Train", set='{"lr":0.5}')
+    rerun(at.number_input(key="epochs-simple_cnn-quick").set_value(-1.0))
+    assert link(at)["set"] == '{"lr":0.5}'
+    assert "A value that is not valid is not in the link." in texts(at)
 
 
 def test_edit_and_run_again_opens_the_form_as_the_run_was_made(

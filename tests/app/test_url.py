@@ -22,6 +22,8 @@ def script() -> None:
 
     with visit(st.query_params.get("page", "")):
         won = linked("n", "number", parse, 0, write=lambda value: None if value == 99 else str(value))
+        if st.session_state.pop("cut", False):
+            st.stop()
         value = st.number_input("Number", 0, 99, key="number")
         st.caption(f"{value} {won}")
         if st.button("Back to all"):
@@ -99,6 +101,17 @@ def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_
     del at.query_params["n"]  # later it is a link within the page
     at.run()
     assert (at.caption[0].value, address(at)) == ("0 True", None)
+
+
+def test_a_value_that_a_run_gave_before_it_was_cut_short_is_given_again() -> None:
+    at = opened()
+    at.query_params["n"] = "7"
+    at.session_state["cut"] = True
+    at.run()
+    assert not at.number_input
+    at.session_state["number"] = 0  # what a browser says that has not heard of the value
+    at.run()
+    assert (at.number_input[0].value, address(at)) == (7, "7")
 
 
 def test_the_first_run_of_another_page_leaves_the_address_alone() -> None:

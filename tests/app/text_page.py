@@ -27,7 +27,7 @@ def loaded(lab_home: Path, name: str = "scribe") -> Checkpoint:
     return load_checkpoint(str(lab_home / "none" / name))
 
 
-def enter(at: AppTest, *, length: int = LENGTH, pace: str = "As fast as it can", prompt: str | None = None) -> AppTest:
+def enter(at: AppTest, *, length: int = LENGTH, pace: str = "fast", prompt: str | None = None) -> AppTest:
     """Fill in the form of Write."""
     at.segmented_control(key="write-pace").set_value(pace)
     at.number_input(key="write-length").set_value(length)

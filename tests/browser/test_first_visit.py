@@ -18,11 +18,14 @@ def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("heading", name="Bottleneck Lab")).to_be_visible()
     expect(answer(page)).to_have_text(re.compile(r"^Fast ResNet says ship · \d"), timeout=60_000)
-    expect(page.get_by_text("Cover the 10% that count most")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Cover the map's top 10%")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("img", name=re.compile("^Grad-CAM: heatmap"))).to_be_visible()
-    expect(page.get_by_text("Written letter by letter by")).to_be_visible()
-    for door in ("Teach with it", "Learn in 15 minutes", "Use my data"):
-        expect(page.get_by_role("heading", name=re.compile(rf"{door}$"))).to_be_visible()
+    expect(page.get_by_text("wrote this after")).to_be_visible()
+    expect(page.get_by_role("link", name="1. Classify a drawing")).to_be_visible()
+    for door, way in (("Teach with it", "An apple it never learned"), ("Use my data", "Classify my photo")):
+        expect(page.get_by_role("link", name=way)).not_to_be_visible()
+        page.get_by_text(door, exact=True).click()
+        expect(page.get_by_role("link", name=way)).to_be_visible()
     no_overflow(page)
     page.get_by_role("button", name="Classify an image").click()
     expect(page.get_by_role("heading", name="Images")).to_be_visible()

@@ -10,7 +10,7 @@ from core.jobs import RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
-from tests.browser.steps import answer, press, view
+from tests.browser.steps import answer, enter, press, view
 
 SIZE = "size-shipped-example"
 
@@ -76,6 +76,23 @@ def test_back_and_forward_restore_every_step(page: Page, lab: Lab) -> None:
     assert page.evaluate("history.length") == length + 1
     page.go_back()
     expect(page).to_have_url(re.compile(rf"/runs\?runs={run_id}$"))
+
+
+def test_changed_settings_are_steps_back_and_a_link(page: Page, browser: Browser, lab: Lab) -> None:
+    epochs, seed = (f"{name}-simple_cnn-quick" for name in ("epochs", "seed"))
+    page.goto("/images?view=Train")
+    enter(page, epochs, "5")
+    expect(page).to_have_url(re.compile("set=.*epochs"))
+    enter(page, seed, "7")
+    expect(page).to_have_url(re.compile("set=.*seed"))
+    stranger = browser.new_context().new_page()
+    stranger.goto(page.url)
+    for key, value in ((epochs, "5"), (seed, "7")):
+        expect(stranger.locator(f".st-key-{key} input")).to_have_value(value)
+    stranger.context.close()
+    page.go_back()
+    expect(page.locator(f".st-key-{seed} input")).to_have_value("0")
+    expect(page.locator(f".st-key-{epochs} input")).to_have_value("5")
 
 
 def test_a_copied_link_opens_the_same_answer(page: Page, context: BrowserContext, browser: Browser, lab: Lab) -> None:

@@ -16,11 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from core.app import COMMANDS, main
 from core.jobs import LocalEngine, Run, RunStore
 from core.training.config import TrainConfig
+from tests.tiny import draw
 from tests.unit.in_process import follow
 from tests.unit.terminal import ROOT, answer, refused, run_main, start, stop_reading
 
@@ -100,6 +103,22 @@ def test_classify_takes_folders_and_writes_a_table(
     code, _, said = run_main(capsys, *both)
     assert code == 2
     assert "--csv" in said
+
+
+def test_classify_looks_at_the_chosen_square(
+    trained: tuple[dict[str, Any], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves = [draw(label, np.random.default_rng(1)).resize((64, 64)) for label in ("circle", "cross")]
+    Image.fromarray(np.concatenate(halves, axis=1)).save(tmp_path / "both.png")
+    halves[1].save(tmp_path / "cross.png")
+    command = ("classify", "--checkpoint", trained[0]["run_id"], "--json")
+    (expected,) = answer(capsys, *command, str(tmp_path / "cross.png"))
+    (found,) = answer(capsys, *command, str(tmp_path / "both.png"), "--square", "0.5,0,1")
+    (central,) = answer(capsys, *command, str(tmp_path / "both.png"))
+    assert found["top5"] == expected["top5"] != central["top5"]
+    code, _, said = run_main(capsys, *command, str(tmp_path / "both.png"), "--square", "nan,0,1")
+    assert code == 2
+    assert "'nan,0,1' is not a square" in said
 
 
 @pytest.mark.slow

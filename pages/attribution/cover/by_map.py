@@ -16,7 +16,8 @@ from pages.attribution.cover.steps import Covering
 from pages.attribution.query import AttributionQuery
 from pages.attribution.settings import settings_of
 from pages.shared.text import show_error
-from pages.shared.url import linked, one_of
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Explainer

@@ -19,11 +19,12 @@ from pages.attribution.cover.figures import before_after, way
 from pages.attribution.cover.steps import Covering, covering_of
 from pages.attribution.query import AttributionQuery, ask
 from pages.attribution.slow import only
+from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, explainer_of
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import example_row
-from pages.shared.url import linked_fragment, not_in_link
+from pages.shared.url import linked_fragment
 
 CANVAS = "cover"
 SHOWN = 5

@@ -80,7 +80,7 @@ function hint(state) {
   const { data, panel } = state;
   const words = data.busy ? "Writing" : !data.text ? "" : data.branch
     ? "Point at a character to see how sure the model was. Click or tap it, and pick another one to go on from there."
-    : "Point at a character, or tap it, to see how sure the model was.";
+    : "Point at a character: how sure was the model?";
   panel.replaceChildren(element("div", "verse-hint", words));
 }
 

@@ -130,6 +130,20 @@ def test_a_image_for_people(
     assert json.loads(output)["predicted"] == target, "what is explained is what is predicted, where nothing is asked"
 
 
+def test_the_map_is_of_the_chosen_square(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "whole.png")
+    Image.fromarray(rgb[16:48, 64:96]).save(tmp_path / "cut.png")
+    maps = []
+    for name, square in (("whole", ("--square", "0.5,0.25,0.5")), ("cut", ())):
+        array = tmp_path / f"{name}.npy"
+        arguments = ("explain", "image", str(tmp_path / f"{name}.png"), "--checkpoint", small, "--method", "saliency")
+        code, _, said = run_main(capsys, *arguments, *square, "--array", str(array))
+        assert code == 0, said
+        maps.append(np.load(array))
+    assert np.array_equal(*maps)
+
+
 def test_a_image_that_cannot_be_measured_has_a_map_without_scores(
     small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], lab_home: Path
 ) -> None:

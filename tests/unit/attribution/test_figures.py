@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from core.attribution.evidence.curves import Curve, Faithfulness
-from core.attribution.figures import curves_figure, limit, overlay, overlay_png, score_bar, scores_figure
+from core.attribution.evidence.scores import FAILS, PASSES
+from core.attribution.figures import CONTROL, curves_figure, limit, overlay, overlay_png, score_bar, scores_figure
 from core.common.theme import GREEN, VERMILLION
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -107,13 +108,16 @@ def test_curves_name_their_areas() -> None:
 
 
 def test_scores_keep_their_order_and_their_intervals() -> None:
-    rows = [("A", 0.5, 0.4, 0.7, False), ("B", 0.3, 0.2, 0.4, False), ("Edges", 0.1, 0.0, 0.2, True)]
-    figure = scores_figure(rows, dark=False)
-    assert list(figure.layout.yaxis.categoryarray) == ["Edges", "B", "A"]
-    methods, controls = figure.data
+    rows = [("A", 0.5, 0.4, 0.7, PASSES), ("B", 0.3, 0.2, 0.4, PASSES), ("Edges", 0.1, 0.0, 0.2, CONTROL)]
+    figure = scores_figure([*rows, ("C", 0.05, 0.0, 0.1, FAILS)], dark=False)
+    assert list(figure.layout.yaxis.categoryarray) == ["C", "Edges", "B", "A"]
+    methods, *_ = figure.data
+    assert [list(trace.y) for trace in figure.data] == [["A", "B"], ["C"], ["Edges"]]
+    assert (
+        len({trace.marker.symbol for trace in figure.data}) == len({trace.marker.color for trace in figure.data}) == 3
+    )
     np.testing.assert_allclose(methods.error_x.array, [0.2, 0.1])
     np.testing.assert_allclose(methods.error_x.arrayminus, [0.1, 0.1])
-    assert controls.marker.symbol != methods.marker.symbol
     assert figure.layout.shapes[0].x0 == 0.1
 
 

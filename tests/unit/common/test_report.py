@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 
 import plotly.graph_objects as go
 import pytest
+from plotly.offline import get_plotlyjs
 
 from core.common.commands import changed_settings, command_line
-from core.common.report import Chart, Image, Paragraph, Report, Table, Verbatim
+from core.common.report import Chart, File, Image, Paragraph, Report, Table, Verbatim
 from core.training.recipes import RECIPES
 
 BAD = "</script><img src=x onerror=alert(1)>"
@@ -31,6 +34,8 @@ def text() -> str:
                 Paragraph(text=f"# Head\n\n{BAD} [link](javascript:alert(1)) {REMOTE}"),
                 Verbatim(text=f"two\nlines {BAD}"),
                 Table(columns={"A": ["**1**", BAD + REMOTE], "B": ["2", "3"]}),
+                Table(columns={"C": ["folded"]}, fold=f"All {BAD}"),
+                File(name=f'"{BAD}.png', image=DOT[0], text=f"Save {BAD}"),
                 Image(draw=lambda dark: DOT[dark], alt=f'"{BAD}', width=10),
                 Chart(draw=chart, alt=BAD),
             ],
@@ -45,16 +50,28 @@ def text() -> str:
 def test_names_become_no_markup(text: str) -> None:
     assert "<img src=x" not in text
     assert not re.search(r'href="javascript', text)
-    assert text.count("<script>") == text.count("</script>") == 3
+    assert text.count("<script>") == text.count("</script>") == 2
+    assert not re.search(r"<a download=\"[^\"]*<", text)
 
 
 def test_it_loads_nothing(text: str) -> None:
-    # Plotly's own source, which names addresses, is the longest script.
-    own = text.replace(max(re.findall(r"<script>.*?</script>", text, re.DOTALL), key=len), "")
-    assert set(re.findall(r'src(?:set)?="([^"]{0,10})', own)) == {"data:image"}
-    assert set(re.findall(r"https?://[^\s\"'<]+", own)) == {"https://example.org", "https://e.vil/x.png"}, "links only"
-    assert "default-src 'none'" in own
-    assert not re.search(r"<(link|iframe|object|embed)\b", own)
+    assert set(re.findall(r'src(?:set)?="([^"]{0,10})', text)) == {"data:image"}
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) == {"https://example.org", "https://e.vil/x.png"}, "links only"
+    assert "default-src 'none'" in text
+    assert not re.search(r"<(link|iframe|object|embed)\b", text)
+
+
+def test_plotly_is_packed_into_it(text: str) -> None:
+    (packed,) = re.findall(r"const packed='([^']+)'", text)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+    assert len(text) < len(get_plotlyjs()) / 2
+
+
+def test_a_table_is_folded_and_a_file_can_be_saved(text: str) -> None:
+    (fold,) = re.findall(r"<details><summary>All .*?</summary>(.*?)</details>", text)
+    assert "<td>folded</td>" in fold
+    (address,) = re.findall(r'<a download="[^"]*" href="data:image/png;base64,([^"]+)">', text)
+    assert base64.b64decode(address) == DOT[0]
 
 
 def test_both_themes_are_in_it(text: str) -> None:

@@ -301,7 +301,7 @@ def test_extreme_shapes_are_shown_and_fitted(width: int, height: int) -> None:
     rgb[:] = (10, 200, 30)
     result = decode_image(encode(Image.fromarray(rgb), "PNG"))
     assert_close(result, rgb)
-    assert ("long and narrow: the model sees its central square only" in result.notes) == (max(width, height) > 100)
+    assert ("long and narrow: the model sees one square of it only" in result.notes) == (max(width, height) > 100)
     fitted = fit_to_model(result.rgb)
     assert fitted.shape == (32, 32, 3)
     assert fitted.dtype == np.uint8

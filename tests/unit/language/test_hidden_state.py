@@ -16,10 +16,10 @@ from core.language.figures import (
     FLOOR,
     PER_ROW,
     SPELLED_OUT,
-    cell_over_text,
     diverging,
     gradient_curves,
     hidden_heatmap,
+    unit_over_text,
 )
 from core.language.hidden_state import (
     MAX_CHARACTERS,
@@ -263,7 +263,7 @@ def test_followers_are_the_best_cells_beside_those_of_chance() -> None:
     values, others = random.normal(size=(len(MARKED), 9)), random.normal(size=(len(MARKED), 30))
     values[:, 7] = -text_features(MARKED)["speaker"]
     found = {each.tracker: each for each in best_units(values, others, MARKED)}
-    assert found["speaker"].cell == 7
+    assert found["speaker"].unit == 7
     assert found["speaker"].r == pytest.approx(-1)
     assert found["line"].untrained_baseline == pytest.approx(
         np.abs(correlations(others, text_features(MARKED)["line"])).max()
@@ -333,13 +333,13 @@ def test_a_long_text_has_its_lines_as_ticks_and_c_a_scale_a_row() -> None:
 def test_a_cell_over_the_text_keeps_every_character() -> None:
     text = f"{'word ' * 30}\n\n{'x' * 130}\nend"
     values = states(len(text), 1)[:, 0]
-    trace = cell_over_text(values, text, dark=False).data[0]
+    trace = unit_over_text(values, text, dark=False).data[0]
     shown = ~np.isnan(trace.z.astype(float))
     np.testing.assert_allclose(trace.z[shown], values, rtol=1e-6)
     signs = np.array(trace.text)[shown]
     assert "".join(signs).replace("↵", "\n") == text.replace(" ", "")
     assert trace.z.shape[1] <= PER_ROW
-    assert cell_over_text(values[:1], "\n", dark=True).data[0].text[0][0] == "↵"
+    assert unit_over_text(values[:1], "\n", dark=True).data[0].text[0][0] == "↵"
 
 
 def test_curves_are_told_apart_and_end_at_the_floor() -> None:
