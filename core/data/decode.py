@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.common.errors import LabError
+from core.data.colour_profile import to_srgb
 from core.data.dataset import Fit
+from core.data.png_chunks import SIGNATURE as PNG
+from core.data.png_chunks import without_side_notes
 from core.data.square import Square
 
 if TYPE_CHECKING:
@@ -18,9 +22,32 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-"""What is decoded, whatever the file is called."""
-FORMATS_FOR_PEOPLE = "PNG, JPEG, WebP, BMP or GIF"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFormat:
+    """A kind of file that is read."""
+
+    title: str
+    """For people."""
+    suffixes: tuple[str, ...]
+    """What such files are called; what is in them decides."""
+
+
+FORMATS = {
+    "PNG": ImageFormat(title="PNG", suffixes=(".png",)),
+    "JPEG": ImageFormat(title="JPEG", suffixes=(".jpg", ".jpeg", ".jfif")),
+    "WEBP": ImageFormat(title="WebP", suffixes=(".webp",)),
+    "BMP": ImageFormat(title="BMP", suffixes=(".bmp",)),
+    "GIF": ImageFormat(title="GIF", suffixes=(".gif",)),
+    "TIFF": ImageFormat(title="TIFF", suffixes=(".tif", ".tiff")),
+    "AVIF": ImageFormat(title="AVIF", suffixes=(".avif",)),
+    "HEIF": ImageFormat(title="HEIC", suffixes=(".heic", ".heif", ".hif")),
+}
+"""What is decoded, by Pillow's names. Sentences, upload boxes and folders follow from it."""
+SUFFIXES = tuple(suffix for each in FORMATS.values() for suffix in each.suffixes)
+_TITLES = [each.title for each in FORMATS.values()]
+FORMATS_FOR_PEOPLE = f"{', '.join(_TITLES[:-1])} or {_TITLES[-1]}"
 LARGE_PIXELS = 2_000_000
 """Above this, an image is reduced by a whole factor while it is read …"""
 KEPT_SIDE = 512
@@ -29,7 +56,8 @@ LONG_ASPECT = 3.0
 LONGEST_PADDED = 1024
 """Longer side of an image that is put onto a square: padding a long, narrow one must not take a gigabyte."""
 COUNTED_GIF_BYTES = 2_000_000
-ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG, BITS_TAG, RAW_TAG = 0x0112, 258, 50706
+"""Of EXIF and TIFF; the last is in every DNG, whose first image is a thumbnail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -39,7 +67,7 @@ class DecodedImage:
     rgb: np.ndarray
     """(H, W, 3) uint8."""
     format: str
-    """What the bytes were: PNG, JPEG, WEBP, BMP or GIF."""
+    """What the bytes were, one of `FORMATS`: its title."""
     size: tuple[int, int]
     """Width and height in the file, pixels."""
     notes: tuple[str, ...] = ()
@@ -49,7 +77,8 @@ class DecodedImage:
 def decode_image(data: bytes) -> DecodedImage:
     """Decode an image by its contents, never by its name. Raises LabError for anything that is not an image.
 
-    Turned as its EXIF says, put on white where it is transparent, first frame where it moves, reduced where it is large.
+    Turned as its EXIF says, in the colours its profile means, put on white where it is transparent, first frame where it
+    moves, reduced where it is large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -59,14 +88,18 @@ def decode_image(data: bytes) -> DecodedImage:
         raise LabError(
             f"The file has {len(data) / 1e6:.0f} MB and at most {MAX_BYTES / 1e6:.0f} are read: choose a smaller one."
         )
+    if data.startswith(PNG):
+        data = without_side_notes(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats_to_try(data)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise LabError(
                     f"The image has {width}×{height} pixels and at most {MAX_PIXELS // 10**6} million are read: scale it "
                     "down first."
                 )
+            if RAW_TAG in getattr(image, "tag_v2", ()):
+                raise LabError("This is a camera's raw file: export it as JPEG or PNG first.")
             return _decode(image, data)
     except LabError:
         raise
@@ -75,7 +108,7 @@ def decode_image(data: bytes) -> DecodedImage:
             f"The image has far more than the {MAX_PIXELS // 10**6} million pixels that are read: scale it down first."
         ) from error
     except UnidentifiedImageError as error:
-        raise LabError(f"{_what_it_is(data)}: choose a {FORMATS_FOR_PEOPLE} image.") from error
+        raise LabError(_what_it_is(data)) from error
     except MemoryError as error:
         raise LabError("There is not enough memory to read this image: scale it down first.") from error
     except Exception as error:  # hostile bytes make Pillow's parsers raise nearly anything
@@ -101,7 +134,9 @@ def shorter_side(path: Path) -> int | None:
     from PIL import Image
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with path.open("rb") as file:
+            formats = _formats_to_try(file.read(32))
+        with Image.open(path, formats=formats) as image:
             return min(image.size)
     except Exception:  # hostile bytes make Pillow's parsers raise nearly anything
         return None
@@ -154,29 +189,55 @@ def crop_square(rgb: np.ndarray, square: Square | None = None) -> np.ndarray:
     return rgb[top : top + side, left : left + side]
 
 
+def _formats_to_try(data: bytes) -> tuple[str, ...]:
+    """Those that the first bytes allow: the plugin for HEIC is loaded for such a file only."""
+    boxes = ("AVIF", "HEIF")
+    if data[4:8] != b"ftyp":
+        return tuple(name for name in FORMATS if name not in boxes)
+    _register_heif()
+    return boxes
+
+
+@cache
+def _register_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+
 def _decode(image: PillowImage.Image, data: bytes) -> DecodedImage:
     notes: list[str] = []
     name = "JPEG" if image.format == "MPO" else str(image.format)  # phones add a second image behind a JPEG
     if name != "JPEG" and getattr(image, "is_animated", False):
-        notes.append(_animation_note(image, name, len(data)))
+        notes.append(_frames_note(image, name, len(data)))
     original = image.size
     if name == "JPEG" and (factor := _reduction(*original)) > 1:
         image.draft(None, (original[0] // factor, original[1] // factor))  # the decoder skips what is not needed
+    turn = _turn(image)
     image.load()
-    turned = _upright(image)
-    if turned is not None:
+    photo = image
+    if turn is not None:
         notes.append("rotated as its EXIF says")
-    photo = image if turned is None else turned
-    if photo.mode in ("RGB", "RGBA", "L", "LA", "CMYK") and "transparency" not in photo.info:
+        photo = image if name == "TIFF" else image.transpose(turn)  # Pillow turns a TIFF while it loads
+    if photo.mode in ("RGB", "RGBA", "L", "LA", "CMYK", "I", "F") and "transparency" not in photo.info:
         photo = _reduced(photo)  # before copies in other modes are made
     photo = _reduced(_to_rgb(photo, notes))
     if photo.size not in (original, original[::-1]):
         notes.append(f"reduced from {original[0]}×{original[1]} pixels while reading")
-    if name == "PNG" and data[24:25] == b"\x10":  # bit depth in the header; Pillow keeps the upper 8 bits of colours
-        notes.append("16-bit reduced to 8")
+    if (bits := _bits(image, name, data)) > 8:
+        notes.append(f"{bits}-bit reduced to 8")
     if max(original) > LONG_ASPECT * min(original):
         notes.append("long and narrow: the model sees one square of it only")
-    return DecodedImage(rgb=np.array(photo, dtype=np.uint8), format=name, size=original, notes=tuple(notes))
+    return DecodedImage(
+        rgb=np.array(photo, dtype=np.uint8), format=FORMATS[name].title, size=original, notes=tuple(notes)
+    )
+
+
+def _bits(image: PillowImage.Image, name: str, data: bytes) -> int:
+    """Of each value in the file; Pillow keeps the upper 8 of colours. 8 where the format has no more, or does not say."""
+    if name == "PNG":
+        return data[24]
+    return max(image.tag_v2.get(BITS_TAG, (8,))) if name == "TIFF" else 8  # type: ignore[attr-defined]
 
 
 def _reduction(width: int, height: int) -> int:
@@ -189,22 +250,25 @@ def _reduced(image: PillowImage.Image) -> PillowImage.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def _animation_note(image: PillowImage.Image, name: str, size_bytes: int) -> str:
-    # Counting the frames of a GIF walks the whole file: a crafted one has a million.
+def _frames_note(image: PillowImage.Image, name: str, size_bytes: int) -> str:
+    # Counting frames of a GIF or pages of a TIFF walks the whole file: a crafted one has a million.
+    if name == "TIFF":
+        return "first page of several"
     if name == "GIF" and size_bytes > COUNTED_GIF_BYTES:
         return "first frame of an animation"
-    return f"first frame of {getattr(image, 'n_frames', 1)}"
+    which = "main image" if name == "HEIF" else "first frame"
+    return f"{which} of {getattr(image, 'n_frames', 1)}"
 
 
-def _upright(image: PillowImage.Image) -> PillowImage.Image | None:
-    """The image turned and mirrored as its EXIF orientation says, or None where it says nothing usable."""
+def _turn(image: PillowImage.Image) -> PillowImage.Transpose | None:
+    """How the image has to be turned and mirrored by its EXIF orientation; None where that says nothing usable."""
     from PIL.Image import Transpose
 
     try:
-        orientation = image.getexif().get(ORIENTATION_TAG)
+        orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # a broken EXIF block is no reason to refuse the image
         return None
-    steps = {
+    return {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
         4: Transpose.FLIP_TOP_BOTTOM,
@@ -212,43 +276,62 @@ def _upright(image: PillowImage.Image) -> PillowImage.Image | None:
         6: Transpose.ROTATE_270,
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
-    }
-    return image.transpose(steps[orientation]) if orientation in steps else None
+    }.get(orientation)
 
 
 def _to_rgb(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
-    """Any mode to RGB of 8 bits, on white where it is transparent; says in `notes` what a person should know."""
+    """Any mode to sRGB of 8 bits, on white where it is transparent; says in `notes` what a person should know."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16-bit grey, whatever the byte order
-        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)  # (H, W)
-        to_eight = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
-        if "transparency" in image.info:
-            to_eight[image.info["transparency"] & 0xFFFF] = 255
-            notes.append("transparency on white")
-        return Image.fromarray(to_eight[grey]).convert("RGB")
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to RGB")
+    profile, alpha = image.info.get("icc_profile"), None
+    if image.mode.startswith(("I", "F")):
+        image = _grey_of_8_bits(image, notes)
+    plain = "L" if image.mode in ("1", "L", "LA", "La") else "CMYK" if image.mode == "CMYK" else "RGB"
     if image.has_transparency_data:
-        if image.mode == "La":
-            image = image.convert("LA")
-        layer = image.convert("RGBA")
-        if np.asarray(layer.getchannel("A")).min() < 255:
-            notes.append("transparency on white")
-            white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-            return Image.alpha_composite(white, layer).convert("RGB")
-        return layer.convert("RGB")
-    return image.convert("RGB")
+        layer = image.convert("LA" if plain == "L" else "RGBA")
+        alpha = layer.getchannel("A")
+        image = layer
+    image = image if image.mode == plain else image.convert(plain)
+    found = to_srgb(image, profile) if isinstance(profile, bytes) else None
+    if found:
+        image, title = found
+        notes.append(f"converted from {title}")
+    elif plain == "CMYK":
+        notes.append("CMYK converted to RGB")
+    image = image.convert("RGB")
+    if alpha is None or np.asarray(alpha).min() == 255:
+        return image
+    notes.append("transparency on white")
+    return Image.composite(image, Image.new("RGB", image.size, (255, 255, 255)), alpha)
+
+
+def _grey_of_8_bits(image: PillowImage.Image, notes: list[str]) -> PillowImage.Image:
+    """Grey of 16 bits, or of 32 bits as measuring devices write it, to mode L."""
+    from PIL import Image
+
+    values = np.asarray(image)  # (H, W)
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        notes.append(f"brightness stretched from {low:.4g} to {high:.4g}")
+        return Image.fromarray(np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8))
+    to_eight = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
+    if "transparency" in image.info:
+        to_eight[image.info["transparency"] & 0xFFFF] = 255
+        notes.append("transparency on white")
+    return Image.fromarray(to_eight[values.astype(np.uint16)])
 
 
 def _what_it_is(data: bytes) -> str:
-    """A kind guess at what was given instead of an image we read."""
-    head = data[:64]
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return f"This is {'an AVIF' if brand.startswith(b'avi') else 'a HEIC' if brand[:2] in (b'he', b'mi') else 'a video'} file"
-    known = {b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP", b"<svg": "an SVG"}
-    for start, kind in known.items():
-        if head.startswith(start):
-            return f"This is {kind} file"
-    return "This file is not an image we can read"
+    """A kind guess at what was given instead of an image we read, and what to do."""
+    head, ours, kind = data[:64], "", "not an image we can read"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        ours = "TIFF"
+    elif head[4:8] == b"ftyp":
+        ours = {b"av": "AVIF", b"he": "HEIC", b"mi": "HEIC", b"ms": "HEIC"}.get(head[8:10], "")
+        kind = "a video file"
+    if ours:
+        return f"This {ours} file is damaged or of a rare kind: save it as JPEG or PNG."
+    known = {b"%PDF": "a PDF file", b"PK\x03\x04": "a ZIP file", b"<svg": "an SVG file", b"8BPS": "a Photoshop file"}
+    kind = next((each for start, each in known.items() if head.startswith(start)), kind)
+    return f"This file is {kind}: choose a {FORMATS_FOR_PEOPLE} image."

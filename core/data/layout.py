@@ -19,10 +19,8 @@ import numpy as np
 
 from core.common.errors import LabError
 from core.common.values import plural
-from core.data.decode import image_format
+from core.data.decode import SUFFIXES, image_format
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
-"""Taken for an image without a look inside. A file with any other name, or none, is one if its first bytes say so."""
 SPLIT_NAMES = {
     "train": ("train", "training", "trn", "train2017"),
     "validation": ("validation", "val", "valid", "dev", "val2017"),
@@ -121,7 +119,10 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def image_files(folder: Path, label: int, notes: Notes, *, deep: bool = True) -> Iterator[ImageFile]:
-    """The images in a folder, and with `deep` anywhere below it; links to folders are not followed."""
+    """The images in a folder, and with `deep` anywhere below it; links to folders are not followed.
+
+    A file that is called like an image is taken for one; any other is one if its first bytes say so.
+    """
     for parent, folders, names in os.walk(folder, onerror=_raise):
         notes.junk += sum(map(is_junk, (*folders, *names)))
         folders[:] = sorted(name for name in folders if not is_junk(name)) if deep else []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,12 +16,15 @@ from core.common.commands import CheckpointName, Device, Json
 from core.common.errors import LabError
 from core.common.output import Bar, note, print_json, print_table
 from core.data.cli import EncodingName, load_with_bar, name_encoding_flag, note_changes
+from core.data.decode import FORMATS_FOR_PEOPLE
 from core.data.square import Square, parse_square
 from core.models import TTA_LEVELS
 
 if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
+    from core.inference.many import FileAnswer
 
+Images = Annotated[list[str], Parameter(help=f"{FORMATS_FOR_PEOPLE} files, or folders of them.")]
 Tta = Annotated[
     str | None, Parameter(choices=TTA_LEVELS, help="Test-time augmentation; without it, that of the checkpoint.")
 ]
@@ -42,7 +48,7 @@ PhotoSquare = Annotated[
 
 
 def classify(
-    images: list[str],
+    images: Images,
     /,
     *,
     checkpoint: CheckpointName,
@@ -50,51 +56,87 @@ def classify(
     tta: Tta = None,
     device: Device = "auto",
     as_json: Json = False,
+    as_csv: Annotated[bool, Parameter(name="--csv", help="Print as CSV, a line for each image.")] = False,
 ) -> int:
-    """Classify images with a checkpoint.
-
-    Args:
-        images: PNG, JPEG, WebP, BMP or GIF.
-    """
+    """Classify images with a checkpoint."""
     import numpy as np
 
     from core.checkpoints.store import find_checkpoint
-    from core.data.decode import MAX_BYTES, decode_image, model_input
+    from core.inference.many import BATCH, classify_files
 
+    if as_json and as_csv:
+        raise LabError("--json and --csv exclude each other: leave one out.")
     reference = find_checkpoint(checkpoint)
+    files = [file for name in images for file in _files(name)]
     side = reference.card.image_data.image_size
     loaded = load(reference, device)
     from core.inference.images import classify as answer
 
     # The first call also chooses kernels and allocates: what is reported is what a warm model takes.
     answer(loaded, np.zeros((1, side, side, 3), np.uint8), tta)
-    rows: list[dict[str, Any]] = []
-    for name in images:
-        try:
-            image = decode_image(read(Path(name), MAX_BYTES, "image"))
-            prediction = answer(loaded, model_input(image.rgb, side, reference.card.image_data.fit, square)[None], tta)[
-                0
-            ]
-        except LabError as error:
-            rows.append({"file": name, "error": str(error)})
-            note(f"{name}: {error}")
-            continue
-        rows.append(
-            {
-                "file": name,
-                "top5": [{"label": label, "probability": probability} for label, probability in prediction.top],
-                "likely_none_of_these": prediction.likely_none_of_these,
-                "latency_ms": round(prediction.latency_ms, 3),
-                "notes": list(image.notes),
-            }
-        )
-        if not as_json:
-            answers = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
-            doubt = " Probably none of these." if prediction.likely_none_of_these else ""
-            print(f"{name}: {answers}.{doubt}")
+    answers = []
+    with Bar() as bar:
+        for found in classify_files(loaded, files, tta, square):
+            answers.append(found)
+            if found.error:
+                note(f"{found.name}: {found.error}")
+            elif not as_json and not as_csv:
+                print(_line(found), flush=True)
+            elif len(files) > BATCH:
+                bar.show(len(answers) / len(files), "classifying")
     if as_json:
-        print_json(rows)
-    return 1 if any("error" in row for row in rows) else 0
+        print_json([_values(found) for found in answers])
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(answers[0].row()) if answers else ["file"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _printable(value) for name, value in found.row().items()} for found in answers)
+    return 1 if any(found.error for found in answers) else 0
+
+
+def _files(name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The file of that name, or each image anywhere in the folder of that name; and what reads it."""
+    from core.data.decode import MAX_BYTES, SUFFIXES
+    from core.data.layout import Notes, image_files
+
+    def fail(sentence: str) -> bytes:
+        raise LabError(sentence)
+
+    folder = "\0" not in name and Path(name).is_dir()
+    try:
+        paths = [file.path for file in image_files(Path(name), 0, Notes())] if folder else [Path(name)]
+    except OSError as error:
+        yield name, partial(fail, f"The folder cannot be read ({error.strerror or error}): change its permissions.")
+        return
+    if not paths:
+        yield name, partial(fail, f"The folder holds no image ({', '.join(SUFFIXES)}): give another one.")
+    for path in paths:
+        yield str(path) if folder else name, partial(read, path, MAX_BYTES, "image")
+
+
+def _line(found: FileAnswer) -> str:
+    """An answer for people."""
+    assert found.prediction
+    answers = ", ".join(f"{label} {probability:.1%}" for label, probability in found.prediction.top)
+    doubt = " Probably none of these." if found.prediction.likely_none_of_these else ""
+    return f"{found.name}: {answers}.{doubt}"
+
+
+def _values(found: FileAnswer) -> dict[str, Any]:
+    """An answer for programs."""
+    if found.prediction is None:
+        return {"file": found.name, "error": found.error}
+    return {
+        "file": found.name,
+        "top5": [{"label": label, "probability": probability} for label, probability in found.prediction.top],
+        "likely_none_of_these": found.prediction.likely_none_of_these,
+        "latency_ms": round(found.prediction.latency_ms, 3),
+        "notes": list(found.notes),
+    }
+
+
+def _printable(value: object) -> object:
+    """A file name may hold bytes that are no text."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def evaluate(

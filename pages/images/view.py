@@ -12,6 +12,7 @@ from core.common.errors import LabError
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
+from pages.images.many_view import back_to_all, many_box, many_toggle, many_view, opened_image
 from pages.images.report import answer_report
 from pages.shared.checkpoint_picker import calibrated_on, checkpoint_picker, describe
 from pages.shared.elements import show_figure
@@ -39,20 +40,31 @@ def classify_view() -> None:
     answer, controls = st.columns([2, 1], gap="large")  # on a phone the answer stands above what it was asked with
     with controls:
         first = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint")
-        image = upload_box(first.card.dataset) if first else None
-    second = None
-    with answer:
         if first is None:
             return
-        answers = st.container()
-        second = _second(first)
-        with answers:
-            if image is None:
-                example_row()
-                st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
-            else:
-                _answers(image, [first] + ([second] if second else []))
+        several = many_toggle()
+        batch = many_box() if several else None
+        image = opened_image(batch) if several else upload_box(first.card.dataset)
+    second = None
+    with answer:
+        if several and image is None:
+            many_view(batch, first)
+        else:
+            if several:
+                back_to_all()
+            answers = st.container()
+            second = _second(first)
+            with answers:
+                _one_image(image, first, second)
     how_it_works([reference for reference in (first, second) if reference])
+
+
+def _one_image(image: InputImage | None, first: CheckpointRef, second: CheckpointRef | None) -> None:
+    if image is None:
+        example_row()
+        st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
+    else:
+        _answers(image, [first] + ([second] if second else []))
 
 
 def _second(first: CheckpointRef) -> CheckpointRef | None:

@@ -43,6 +43,10 @@ class BackgroundTask:
     def done(self) -> bool:
         return not self._thread.is_alive()
 
+    def wait(self, seconds: float) -> None:
+        """Return when it is done, or after so many seconds."""
+        self._thread.join(seconds)
+
     def stop(self) -> None:
         """Ask it to end at its next progress report."""
         self._stop.set()

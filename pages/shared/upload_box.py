@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -12,6 +13,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.common.errors import LabError
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
+from core.data.decode import FORMATS_FOR_PEOPLE, MAX_BYTES, SUFFIXES
 from core.data.square import Square
 from pages.shared.copy_link import PRIVATE, not_in_link
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -23,11 +25,14 @@ from pages.shared.text import escape_markdown, show_error
 from pages.shared.uploads import uploads
 from pages.shared.url import Texts, linked_together, write_url
 
-TYPES = ("png", "jpg", "jpeg", "webp", "bmp", "gif")
 CAMERA = "camera image"
 """Title of a photo that was taken on the page."""
 SOURCES = ("Upload", "Camera", "Test set")
 KEY, PARAMS = "input-image", ("example", "image", "upload")
+UPLOAD_HELP = (
+    f"{FORMATS_FOR_PEOPLE}. The server keeps it in memory for as long as this tab is open, and an hour for a reload. It is not "
+    "stored."
+)
 WANTED = "wanted-index"
 """Number of the test image to show as soon as the test set is there."""
 
@@ -84,17 +89,24 @@ def upload_box(data: DatasetCard) -> InputImage | None:
     if source == "Upload":
         file = st.file_uploader(
             "A photo or drawing",
-            type=list(TYPES),
-            max_upload_size=20,
-            key=_upload_key(),
+            type=list(SUFFIXES),
+            max_upload_size=MAX_BYTES // 1_000_000,
+            key=(key := _box_key("upload")),
             on_change=_take,
-            args=(_upload_key(),),
-            help="The server keeps it in memory for as long as this tab is open, and an hour for a reload. It is not stored.",
+            args=(key,),
+            help=UPLOAD_HELP,
         )
-        _take_if_new(_upload_key(), file)
+        _take_if_new(key, file)
+    elif source == "Camera" and not has_camera(st.context.url):
+        st.info(
+            "Browsers allow the camera only at an https:// address, or at localhost on the server's own machine. Upload a photo "
+            "instead.",
+            icon=":material/no_photography:",
+        )
     elif source == "Camera":
-        file = st.camera_input("A photo of something in front of you", key="camera", on_change=_take, args=("camera",))
-        _take_if_new("camera", file)
+        key = _box_key("camera")
+        file = st.camera_input("A photo of something in front of you", key=key, on_change=_take, args=(key,))
+        _take_if_new(key, file)
     else:
         _test_image(data)
         if WANTED in state:  # the test set is not on this machine yet
@@ -167,10 +179,21 @@ def _example(title: str) -> InputImage:
     return InputImage(data=examples()[title], title=f"drawn example, {title}", example=title)
 
 
-def _upload_key() -> str:
-    """Another one once another image took the place of an upload: the box then names no file."""
+def has_camera(url: str | None) -> bool:
+    """Whether browsers may give a page at this address the camera. Source: W3C, Secure Contexts, section 3.1."""
+    parts = urlsplit(url or "https:")
+    host = parts.hostname or ""
+    local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+    return parts.scheme == "https" or local
+
+
+def _box_key(kind: str) -> str:
+    """Another one once another image took the place of an upload or a photo: the box then holds none.
+
+    kind: `upload` or `camera`.
+    """
     number = st.session_state.get("upload-number", 0)
-    return f"upload-{number}" if number else "upload"
+    return f"{kind}-{number}" if number else kind
 
 
 def _test_image(data: DatasetCard) -> None:
@@ -244,7 +267,7 @@ def _take(key: str) -> None:
         st.session_state[KEY] = None
     else:
         st.session_state[f"taken-{key}"] = file.file_id
-        title = CAMERA if key == "camera" else file.name
+        title = CAMERA if key.startswith("camera") else file.name
         data = file.getvalue()
         st.session_state[KEY] = InputImage(data=data, title=title, token=uploads().keep(data, title))
 

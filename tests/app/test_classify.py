@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Calibration, Card, find_checkpoint, load_checkpoint
@@ -24,7 +25,7 @@ from pages.images.report import answer_report
 from pages.shared import tasks
 from pages.shared.examples import examples
 from pages.shared.image_view import look, predict
-from pages.shared.upload_box import CAMERA, InputImage
+from pages.shared.upload_box import CAMERA, InputImage, has_camera
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -430,6 +431,40 @@ def test_a_test_set_that_is_gone_or_empty_is_one_sentence(
     monkeypatch.setitem(DATASETS, "cifar10", source)
     rerun(at.selectbox(key="checkpoint").set_value("tiny"))
     assert [read(info.value) for info in at.info] == ["CIFAR-10 has no test images: upload an image instead."]
+
+
+def test_back_to_the_examples_leaves_no_photo_in_the_camera(open_page: Open, shipped: Card) -> None:
+    at = rerun(open_page("images").segmented_control(key="source").set_value("Camera"))
+    (box,) = at.get("camera_input")
+    before = box.proto.id
+    click(at, "example-ship")
+    click(at, "clear-image")
+    (box,) = at.get("camera_input")
+    assert box.proto.id != before, "another box: the old one would go on showing the photo"
+
+
+@pytest.mark.parametrize(
+    ("url", "there"),
+    [
+        (None, True),
+        ("https://lab.example/images", True),
+        ("http://localhost:8501", True),
+        ("http://127.0.0.1:8501/images", True),
+        ("http://[::1]:8501", True),
+        ("http://lab.localhost", True),
+        ("http://192.168.1.20:8501", False),
+        ("http://lab.example", False),
+        ("http://localhost.example", False),
+    ],
+)
+def test_the_camera_is_offered_where_browsers_give_it(
+    open_page: Open, shipped: Card, monkeypatch: pytest.MonkeyPatch, url: str | None, there: bool
+) -> None:
+    assert has_camera(url) == there
+    monkeypatch.setattr(type(st.context), "url", property(lambda _: url))
+    at = rerun(open_page("images").segmented_control(key="source").set_value("Camera"))
+    assert bool(at.get("camera_input")) == there
+    assert any("https" in info.value for info in at.info) != there
 
 
 def report_of(image: InputImage) -> Report:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.steps import answer, upload
+from tests.browser.steps import answer, no_overflow, press, upload
 from tests.tiny import photo
 
 JPEG = photo()
@@ -105,3 +105,20 @@ def test_a_file_of_another_kind_is_not_taken(page: Page) -> None:
     expect(page.get_by_text("not allowed")).to_be_visible()
     upload(page, "car.jpg", "image/jpeg", JPEG)
     expect(answer(page)).to_be_visible()
+
+
+def test_several_images_become_rows_and_one_opens(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/images?several=1")
+    given = {"car.jpg": JPEG, "text.png": REFUSED["text.png"], "deep.png": sixteen_bit()}
+    page.locator(".st-key-many-0 input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in given.items()]
+    )
+    expect(page.get_by_role("heading", name="3 images: ")).to_be_visible()
+    expect(page.get_by_text("1 could not be read.")).to_be_visible()
+    no_overflow(page)
+    page.get_by_text("deep.png").first.click(force=True)  # its button lies over the whole card
+    expect(page.get_by_text("deep.png, 64×64 PNG, 16-bit")).to_be_visible()
+    expect(answer(page)).to_be_visible()
+    press(page, "many-back")
+    expect(page.get_by_role("heading", name="3 images: ")).to_be_visible()

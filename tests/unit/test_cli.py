@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import os
@@ -60,7 +61,9 @@ def test_classify_answers_every_image_and_tells_bad_ones(
     good = tiny_dataset_folder / "test" / "circle" / "0000.png"
     text = tmp_path / "text.png"
     text.write_text("no image")
-    files = [str(text), str(good), str(tmp_path / "missing.png"), str(tmp_path), "nul\0.png"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    files = [str(text), str(good), str(tmp_path / "missing.png"), str(empty), "nul\0.png"]
     code, output, said = run_main(capsys, "classify", *files, "--checkpoint", trained[0]["run_id"], "--json")
     rows = json.loads(output)
     assert code == 1
@@ -76,6 +79,30 @@ def test_classify_answers_every_image_and_tells_bad_ones(
     code, output, _ = run_main(capsys, "classify", str(good), "--checkpoint", trained[0]["run_id"] + "/last")
     assert code == 0
     assert output.startswith(f"{good}: ")
+
+
+def test_classify_takes_folders_and_writes_a_table(
+    trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "mine"
+    shutil.copytree(tiny_dataset_folder / "test", root)
+    (root / "notes.txt").write_text("no image, and not called one")
+    (root / "odd, name.png").write_text("no image")
+    expected = sorted(str(path) for path in root.rglob("*.png"))
+    code, output, said = run_main(capsys, "classify", str(root), "--checkpoint", trained[0]["run_id"], "--csv")
+    rows = list(csv.DictReader(output.splitlines()))
+    assert code == 1
+    assert sorted(row["file"] for row in rows) == expected
+    (bad,) = (row for row in rows if row["error"])
+    assert bad["file"].endswith("odd, name.png")
+    assert bad["class"] == bad["probability"] == ""
+    assert "odd, name.png" in said
+    right = [Path(row["file"]).parent.name == row["class"] for row in rows if not row["error"]]
+    assert sum(right) / len(right) > 0.5
+    both = ("classify", str(root), "--checkpoint", trained[0]["run_id"], "--csv", "--json")
+    code, _, said = run_main(capsys, *both)
+    assert code == 2
+    assert "--csv" in said
 
 
 def test_classify_looks_at_the_chosen_square(
