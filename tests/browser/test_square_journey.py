@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from pages.shared.examples import examples
-from tests.browser.steps import no_overflow, upload
+from tests.browser.steps import answer, no_overflow, upload
 
 
 def car_and_ship() -> bytes:
@@ -44,6 +44,7 @@ def test_the_answer_follows_the_square(page: Page) -> None:
     square = page.get_by_role("application", name="What the model sees")
     square.wait_for()
     expect(page.get_by_role("button", name="Central square")).to_be_disabled()
+    expect(answer(page)).to_be_visible(timeout=60_000)
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     square.scroll_into_view_if_needed()
     drag(page, -0.5)

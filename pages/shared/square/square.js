@@ -73,7 +73,9 @@ function words(state) {
 
 // done: the drag is over. Only then is the square a step in the browser's history.
 function send(state, done = false) {
-  forget(state);
+  clearTimeout(state.timer);
+  state.timer = undefined;
+  if (done) forget(state);
   const text = words(state).join(",");
   if (text === state.sent && done === state.done) return;
   Object.assign(state, { sent: text, done });
