@@ -130,7 +130,8 @@ def test_the_answer_is_the_map_that_scores_best(open_page: Open, sharp: Path) ->
     said = texts(at)
     assert f"**{METHODS[best].title}**, the best of {len(QUICK)} quick methods here: score" in said
     assert signed_number(scores[best]) in said
-    large, bar = at.get("image")
+    large, bar, seen = at.get("image")
+    assert "32 by 32 large pixels" in seen.proto.imgs[0].alt
     assert large.proto.imgs[0].alt.startswith(f"{METHODS[best].title}: map of why ")
     controls = control_curves(explainer, PIXELS, attribution.target)
     for name, title in CONTROL_TITLES.items():
@@ -222,7 +223,7 @@ def test_quick_maps_come_with_the_scores_that_core_computes(open_page: Open, sha
         assert f"{signed_number(controls[name].score)}]" in found[title][0]
         assert "a control, to be beaten" in found[title][0]
     images = [element.proto.imgs[0] for element in at.get("image")]
-    assert len(images) == 1 + 2 * (len(QUICK) + 3)  # the image; a map and its curves
+    assert len(images) == 2 + 2 * (len(QUICK) + 3)  # the image here and beside the photo; a map and its curves
     assert all(image.alt for image in images)
     assert not any(image.url.endswith("jpg") for image in images)  # which would blur the edges of pixels
 
