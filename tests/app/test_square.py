@@ -183,6 +183,6 @@ def test_the_reason_is_of_the_same_square(at: AppTest, folder: Path, monkeypatch
     found = Explainer(load_checkpoint(str(folder))).attribute(
         get_method("saliency"), asked[-1].pixels, asked[-1].target
     )
-    assert f"--square {CHOSEN}" in command_of(asked[-1], found)
+    assert f"--square {CHOSEN}" in command_of(asked[-1], found, "photo.png")
     send(at, OTHER)
     assert np.array_equal(asked[-1].pixels, pixels(OTHER))
