@@ -125,8 +125,13 @@ class Card:
     def interval(self, accuracy: float, part: str) -> tuple[float, float] | None:
         """95% Wilson interval, 0..1, of an accuracy (0..1) on the `test` or `validation` images of its dataset. None for an
         unknown number of images, and for text: its characters depend on each other."""
-        count = self.dataset.sizes.get(part) if self.task == "images" else None
+        count = self.measured_on(part) if self.task == "images" else 0
         return wilson(round(accuracy * count), count) if count else None
+
+    def measured_on(self, part: str) -> int:
+        """How many images of the `test` or `validation` part its accuracy was measured on; 0 where that is not known."""
+        count = self.metrics.get(f"{part}_images", self.dataset.sizes.get(part))
+        return count if isinstance(count, int) and count > 0 else 0
 
     @property
     def fingerprint(self) -> str:

@@ -56,7 +56,7 @@ def interval_words(run: Run, card: Card) -> str:
     if not finite(accuracy) or (interval := card.interval(accuracy, part)) is None:
         return ""
     low, high = interval
-    return f"95% interval {low:.1%} to {high:.1%}, from {card.dataset.sizes[part]:,} {part} images."
+    return f"95% interval {low:.1%} to {high:.1%}, from {card.measured_on(part):,} {part} images."
 
 
 def augmentation_words(run: Run) -> str:

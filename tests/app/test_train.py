@@ -292,8 +292,8 @@ def test_what_came_of_a_run_stands_beside_chance(open_page: Open, lab_home: Path
     assert "A validation figure" not in texts(at)
     assert "95% interval 70.3% to 72.1%, from 10,000 test images." in texts(at)
     said = texts(open_page("images", view="Train"))
-    assert "test 71.2%" in said
-    assert "best validation 75.00%" in said, "the other run has no test accuracy"
+    assert "71.2% test" in said
+    assert "75.00% validation" in said, "the other run has no test accuracy"
 
 
 def run_page(lab_home: Path, run_id: str) -> str:
@@ -334,7 +334,7 @@ def test_a_finished_run_says_its_test_accuracy_once(open_page: Open, lab_home: P
     said = texts(open_page("images", view="Train", run=run_id))
     assert said.count("70.0%") == 1
     assert "## 70.0% of test images right" in said
-    assert "95% interval 67.1% to 72.8%, 1,000 test images." in said
+    assert "95% interval 67.1% to 72.8%, from 1,000 test images." in said
     assert "No gain in 5 evaluations." in said, "why it ended"
 
 
