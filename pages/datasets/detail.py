@@ -15,6 +15,7 @@ from core.data.audit import Audit, Finding, audit
 from core.data.dataset import ImageCard, ImageDataset
 from core.data.folder import parse_name, read
 from core.data.image_uploads import delete_stored, stored_folders
+from pages.datasets.labels import labels_section
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -107,6 +108,7 @@ def _examined(name: str, found: Examined) -> None:
     for finding in found.audit.findings:
         _finding(finding, found.groups)
     _rows(card, found.rows)
+    labels_section(name)
     counts = found.audit.counts
     with st.expander("Images of each class", icon=":material/table:"):
         show_table(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -14,7 +16,11 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.common.errors import LabError
-from core.data import stored_folders
+from core.common.progress import Progress, no_progress
+from core.data import load_images, stored_folders
+from core.data.dataset import ImageDataset
+from core.images.diagnosis import Diagnosis, Forecast, diagnose
+from pages.datasets.labels import forecast_words
 from pages.shared import tasks
 from pages.shared.dataset_field import allowed_name
 from tests.app.conftest import HOSTILE, Open, click, follow, rerun, sources, texts, wait_for
@@ -142,3 +148,41 @@ def test_a_server_open_to_others_reads_only_the_folders_it_was_given(
             allowed_name(f"folder:{path}")
     options["server.address"] = "localhost"
     assert allowed_name("folder:/etc") == "folder:/etc"
+
+
+def test_labels_to_look_at_and_what_more_photos_bring(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's features are replaced by the colour of an image; what is judged is real."""
+    content = {f"pets/{name}/{i}.png": photo(1000 * j + i) for j, name in enumerate("ab") for i in range(30)}
+    shade = {"a": 60, "b": 190}
+    for name in list(content):
+        small = np.full((8, 8, 3), shade[name[5]] + int(name.split("/")[2][:-4]), np.uint8)
+        small[0, 0] = 0
+        buffer = io.BytesIO()
+        Image.fromarray(small).resize((100, 100)).save(buffer, "PNG")
+        content[name] = buffer.getvalue()
+    content["pets/a/99.png"] = content["pets/b/7.png"]
+
+    def judged(name: str, on_progress: Progress = no_progress) -> tuple[Diagnosis, ImageDataset]:
+        dataset = load_images(name)
+        images = np.concatenate([dataset.train.images, dataset.validation.images])
+        labels = np.concatenate([dataset.train.labels, dataset.validation.labels])
+        return diagnose(images.mean(axis=(1, 2)).astype(np.float32), labels), dataset
+
+    monkeypatch.setattr("pages.datasets.labels.diagnose_dataset", judged)
+    at = settled(click(add(open_page, content), "check-labels"))
+    assert "1 label** to look at" in texts(at)
+    assert "a/99.png" in texts(at)
+    assert "Label a, looks like **b**" in texts(at)
+    assert "Hardest class: **a**" in texts(at)
+    assert "Twice the photos: about" in texts(at)
+
+
+def test_a_forecast_in_words() -> None:
+    forecast = Forecast(
+        sizes=(10, 100), accuracies=(0.5, 0.8), spread=(0.1, 0.1), doubled=(0.85, 0.8, 0.9), factor=(4.2, 2.0, math.inf)
+    )
+    said = forecast_words(forecast)
+    assert said.startswith("Twice the photos: about **85%** right (80% to 90%), now 80%.")
+    assert said.endswith("about 4.2 times the photos (2.0 to no limit in sight).")
+    never = forecast_words(dataclasses.replace(forecast, factor=(math.inf, 9.0, math.inf)))
+    assert never.endswith("No number of photos in sight halves the error.")
