@@ -234,8 +234,10 @@ def _stored(item: Measurement) -> tuple[float, float]:
 def _change(item: Measurement) -> str:
     """`at the same accuracy`, `for 1.0 points of accuracy`, `for 0.024 nats of loss`."""
     text = item.delta_nats is not None
-    if is_within_noise(item):
+    if is_within_noise(item) and _lost(item) <= 1:
         return f"at the same {'loss' if text else 'accuracy'}"
+    if is_within_noise(item) and item.delta_points is not None:
+        return f"for {-item.delta_points:.1f} points of accuracy, which so few test images cannot tell from none"
     if text:
         return f"for {item.delta_nats or 0.0:.3f} nats of loss"
     return "accuracy not measured" if item.delta_points is None else f"for {-item.delta_points:.1f} points of accuracy"

@@ -85,6 +85,8 @@ def parse_name(name: str) -> FolderName:
         found = root.is_dir()
     except OSError as error:
         raise LabError(f"{root} cannot be read ({error.strerror}): change its permissions.") from error
+    if not found and image_uploads.is_stored(root):
+        raise LabError("The photos of this dataset were deleted: add them again, or choose another dataset.")
     if not found:
         raise LabError(f"There is no folder {root}: give the folder that holds train/ or the class folders.")
     return FolderName(root, size, cast(Fit, fit))

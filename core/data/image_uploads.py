@@ -101,7 +101,7 @@ def stored_folders() -> list[StoredFolder]:
 
 def delete_stored(path: Path) -> None:
     """Remove an uploaded folder. Raises LabError for any other folder, and where the disk refuses."""
-    if path.parent != folder() or not ID.fullmatch(path.name):
+    if not is_stored(path):
         raise LabError(f"{path} was not uploaded here: delete it yourself.")
     with readable_disk_errors(path):
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -109,9 +109,14 @@ def delete_stored(path: Path) -> None:
             shutil.rmtree(path)
 
 
+def is_stored(path: Path) -> bool:
+    """Whether this is, or was, the folder of an upload."""
+    return path.parent == folder() and bool(ID.fullmatch(path.name))
+
+
 def title_of(path: Path) -> str:
     """The name that an uploaded folder was given; empty for any other folder."""
-    if path.parent != folder() or not ID.fullmatch(path.name):
+    if not is_stored(path):
         return ""
     return str((_note(path) or {}).get("title", ""))
 
@@ -136,7 +141,13 @@ def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progr
             if not images:
                 raise LabError(f"{_clean(title)} holds no image: give a folder or a zip archive with photos.")
             path = home / content[:16]
-            facts = {"title": _clean(title), "images": images, "size_bytes": size, "left_out": left_out}
+            kept = _note(path) or {}  # photos that are here already keep their name
+            facts = {
+                "title": kept.get("title", _clean(title)),
+                "images": images,
+                "size_bytes": size,
+                "left_out": left_out,
+            }
             if not path.is_dir():
                 os.replace(temporary, path)
             write_atomic(path.with_suffix(".json"), json.dumps(facts).encode())

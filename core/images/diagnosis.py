@@ -25,7 +25,7 @@ BACKBONE = "efficientnet_lite0"
 LEAST_OF_CLASS = FOLDS
 SIZES = 6
 """Sizes of the training set on a learning curve."""
-REFITS = 300
+REFITS = 100
 """Bootstrap refits behind an interval."""
 L2 = 1.0
 """Of the logistic regression (scikit-learn's C) on standardised features, divided by their number."""
@@ -276,7 +276,7 @@ def _fit_power(sizes: np.ndarray, accuracies: np.ndarray) -> Power:
         return weights * (np.exp(log_a) * sizes**-b + c - errors)
 
     start = (np.log(max(errors[0], 1e-3)) + 0.5 * np.log(sizes[0]), 0.5, 0.5 * max(errors[-1], 0.0))
-    found = least_squares(residuals, start, bounds=((-20, 0.01, 0), (20, 2.0, 1)))
+    found = least_squares(residuals, start, bounds=((-20, 0.01, 0), (20, 2.0, 1)), max_nfev=60)
     return float(np.exp(found.x[0])), float(found.x[1]), float(found.x[2])
 
 

@@ -16,8 +16,9 @@ from core.data import FOLDER_PREFIX, canonical_name
 from core.data.image_uploads import MAX_FILES, MAX_TOTAL_BYTES, StoredFolder, UploadedFile, store_files, store_zip
 from pages.datasets.detail import detail
 from pages.shared import tasks
-from pages.shared.dataset_field import allowed_name, folder_field, folders_allowed
+from pages.shared.dataset_field import address_word, allowed_name, folder_field, folders_allowed
 from pages.shared.text import show_error
+from pages.shared.url import set_address
 
 NUMBER = "photos-number"
 """Another number empties the uploaders."""
@@ -31,8 +32,9 @@ def add_view() -> None:
         tasks.watch(_task(number))
         return
     if task is not None and task.result is not None:
-        _added(task.result)
-        return
+        st.session_state[NUMBER] = number + 1
+        set_address({"open": address_word(task.result.name)})
+        st.rerun()
     if task is not None:  # it failed, or was stopped: empty uploaders, or they would start it again
         st.session_state[PROBLEM] = task.error or "Stopped: nothing was added."
         number += 1
@@ -93,13 +95,6 @@ def _store_folder(files: Sequence[StreamlitFile], report: Progress) -> StoredFol
 def _opened(file: StreamlitFile) -> StreamlitFile:
     file.seek(0)
     return file
-
-
-def _added(stored: StoredFolder) -> None:
-    if st.button("Add other photos", key="add-more", icon=":material/add:", type="tertiary"):
-        st.session_state[NUMBER] = st.session_state.get(NUMBER, 0) + 1
-        st.rerun()
-    detail(stored.name)
 
 
 def _local() -> None:

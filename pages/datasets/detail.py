@@ -10,6 +10,7 @@ import streamlit as st
 from core.checkpoints.backbone import BACKBONES
 from core.common.errors import LabError
 from core.common.progress import Progress
+from core.common.values import plural
 from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
 from core.data.audit import Audit, Finding, audit
 from core.data.dataset import ImageCard, ImageDataset
@@ -34,7 +35,11 @@ ROWS = 10
 GROUPS = 6
 """Groups of files that are shown of a finding."""
 TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
-ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+ICONS = {
+    "error": ":red[:material/error:]",
+    "warning": ":orange[:material/warning:]",
+    "note": ":material/info:",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +107,9 @@ def examine(name: str, report: Progress) -> Examined:
 def _examined(name: str, found: Examined) -> None:
     card, problems = found.card, found.audit.problems
     total = sum(card.sizes.values())
-    verdict = {0: "No problem found.", 1: "One problem found."}.get(problems, f"{problems} problems found.")
+    errors = sum(finding.severity == "error" for finding in found.audit.findings)
+    parts = [plural(errors, "error")] * bool(errors) + [plural(problems - errors, "warning")] * (problems > errors)
+    verdict = f"{' and '.join(parts)} found." if parts else "No problem found."
     _heading(card, f"{total:,} photos in {len(card.classes)} classes. {verdict}")
     _actions(name)
     for finding in found.audit.findings:
@@ -192,7 +199,9 @@ def _delete(name: str) -> None:
     if not any(entry.path == root for entry in stored_folders()):
         return
     with st.popover("Delete", icon=":material/delete:", type="tertiary"):
-        st.markdown("Its photos are removed from this server. Runs and checkpoints stay.")
+        st.markdown(
+            "Its photos are removed from this server. Its checkpoints still answer, but cannot be trained further or compressed."
+        )
         if st.button("Delete it", key="delete-dataset", type="primary"):
             try:
                 delete_stored(root)

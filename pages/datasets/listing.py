@@ -31,7 +31,7 @@ def listing() -> None:
         set_address({"view": "Add photos"})
         st.rerun()
     for folder in stored_folders():
-        _card(folder.name, folder.title, f"{folder.images:,} photos of yours · {size(folder.size_bytes)}")
+        _card(folder.name, folder.title, f"{folder.images:,} image files of yours · {size(folder.size_bytes)}")
     for text in stored_texts():
         _card(text.name, text.title, "A text of yours")
     for name, source in DATASETS.items():

@@ -25,7 +25,7 @@ LEARN: tuple[Door, ...] = (
 """About three minutes each."""
 OWN: tuple[Door, ...] = (
     ("Classify my photo", "images", {}),
-    ("Train on a folder of images", "images", {"view": "Train", "dataset": "folder"}),
+    ("Train on my photos", "datasets", {"view": "Add photos"}),
     ("Train on a text file", "text", {"view": "Train", "dataset": "file"}),
 )
 DOORS = {

@@ -197,11 +197,12 @@ def suggested_folder(name: str, state: str) -> str:
 
 
 def size_query(name: str) -> dict[str, str]:
-    """What the address of the form says of a folder's image size and cut."""
-    if not name.startswith(FOLDER_PREFIX):
-        return {}
-    folder = parse_name(name)
-    return {"size": str(folder.size), "cut": folder.fit}
+    """What the address of the form says of a folder's image size and cut; nothing where the folder is gone."""
+    try:
+        folder = parse_name(name) if name.startswith(FOLDER_PREFIX) else None
+    except LabError:
+        folder = None
+    return {} if folder is None else {"size": str(folder.size), "cut": folder.fit}
 
 
 def address_word(name: str) -> str:

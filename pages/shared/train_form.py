@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,6 +48,7 @@ from pages.shared.dataset_field import (
     text_field,
     text_upload,
 )
+from pages.shared.registry import page_link
 from pages.shared.resources import text_dataset
 from pages.shared.settings_form import label_of, settings_form
 from pages.shared.start_field import START_PARAM, start_field
@@ -357,7 +359,10 @@ def _dataset(task: str, recipe: TrainConfig, place: DeltaGenerator, in_address: 
     with place:
         if recipe.recipe == "longer":
             st.text_input("Dataset", dataset_title(recipe.dataset), disabled=True, key="longer-dataset")
-            return Chosen(name=recipe.dataset)
+            try:
+                return Chosen(name=canonical_name(recipe.dataset))
+            except LabError as error:
+                return Chosen(problem=str(error))
         param = "dataset" if in_address else ""
         chosen = dataset_field(param) if task == "images" else text_field(param)
     if chosen == TEXT_FILE:
@@ -369,6 +374,7 @@ def _dataset(task: str, recipe: TrainConfig, place: DeltaGenerator, in_address: 
     path, missing = folder_field() if chosen == FOLDER else "", ""
     try:
         if chosen == FOLDER and not path:
+            page_link("datasets", "Photos on your own computer? Add photos.", view="Add photos")
             raise LabError("Give the path of a folder that holds one folder of images per class.")
         missing = "The path of your folder is not in the link." * bool(path)
         # Whole: a worker has its own working directory.
@@ -446,7 +452,8 @@ def form_query(config: TrainConfig) -> dict[str, str]:
 def fill_folder(config: TrainConfig) -> None:
     """Put the folder of a run's images into the form."""
     if config.dataset.startswith(FOLDER_PREFIX):
-        st.session_state[FOLDER_KEY] = str(parse_name(config.dataset).root)
+        with suppress(LabError):  # it is gone: the form says so
+            st.session_state[FOLDER_KEY] = str(parse_name(config.dataset).root)
 
 
 def _fill(task: str, begin: TrainConfig, changes: Changes) -> None:

@@ -79,10 +79,11 @@ def test_a_zip_of_photos_is_examined_and_listed(open_page: Open) -> None:
     assert "1 file left out: not an image." in texts(at)
     assert "Model input: 96×96 pixels." in texts(at), "as large as the photos allow"
     (stored,) = stored_folders()
-    at = click(at, "add-more")
+    assert at.query_params["open"] == stored.path.name, "a reload still shows it"
+    at = follow(at, "datasets", view="Add photos")
     assert len(at.file_uploader) == 2, "empty again"
     at = follow(at, "datasets")
-    assert "61 photos of yours" in texts(at)
+    assert "61 image files of yours" in texts(at)
     at = click(at, f"open-{stored.path.name}")
     assert "61 photos in 2 classes." in texts(at)
     assert at.query_params["open"] == stored.path.name

@@ -56,7 +56,7 @@ def test_an_archive_and_a_folder_become_the_same_dataset() -> None:
     assert sum(dataset.card.sizes.values()) == 10
     again = store_files(given(photos()), "Another name")
     assert again.path == stored.path, "the same content is kept once"
-    assert [entry.title for entry in stored_folders()] == ["Another name"]
+    assert [entry.title for entry in stored_folders()] == ["My photos"], "and keeps its first name"
 
 
 def test_what_is_not_stored_is_counted(lab_home: Path) -> None:
