@@ -39,7 +39,7 @@ HELD_OUT = 0.1
 TEST_SEED, VALIDATION_SEED = 20092, 20093
 MAX_UNREADABLE = 0.1
 """A larger share (0..1) of unreadable images means that something is wrong with the folder."""
-OPTIONS = re.compile(r"\?(size=[0-9]{1,4})?&?(fit=[a-z]{1,9})?$")
+OPTIONS = re.compile(r"\?(?=[sf])(size=[0-9]{1,4})?&?(fit=[a-z]{1,9})?$")
 SPLITS = ("train", "validation", "test")
 
 
@@ -71,6 +71,18 @@ class ReadFolder:
 
 def parse_name(name: str) -> FolderName:
     """Raises LabError where there is no such folder, or a size or fit that is not offered."""
+    folder = parse_path(name)
+    try:
+        found = folder.root.is_dir()
+    except OSError as error:
+        raise LabError(f"{folder.root} cannot be read ({error.strerror}): change its permissions.") from error
+    if not found:
+        raise LabError(f"There is no folder {folder.root}: give the folder that holds train/ or the class folders.")
+    return folder
+
+
+def parse_path(name: str) -> FolderName:
+    """`parse_name` without a look at the disk."""
     size, fit = IMAGE_SIZE, "crop"
     if options := OPTIONS.search(name):
         size = int((options[1] or f"={IMAGE_SIZE}").partition("=")[2])
@@ -81,12 +93,6 @@ def parse_name(name: str) -> FolderName:
     if fit not in ("crop", "whole"):
         raise LabError(f"fit={fit} is not offered: choose crop (the central square) or whole (the whole image).")
     root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/images")
-    try:
-        found = root.is_dir()
-    except OSError as error:
-        raise LabError(f"{root} cannot be read ({error.strerror}): change its permissions.") from error
-    if not found:
-        raise LabError(f"There is no folder {root}: give the folder that holds train/ or the class folders.")
     return FolderName(root, size, cast(Fit, fit))
 
 

@@ -137,7 +137,16 @@ def test_a_server_open_to_others_reads_only_the_folders_it_was_given(
     monkeypatch.setenv("LAB_FOLDERS", f"/nowhere:{tmp_path / 'given'}")
     assert allowed_name(f"folder:{tmp_path / 'given' / 'deep'}") == f"folder:{tmp_path / 'given' / 'deep'}"
     assert allowed_name("cifar10") == "cifar10"
-    for path in (tmp_path, tmp_path / "given" / ".." / "other", tmp_path / "given" / "way-out", Path("/etc")):
+    out = tmp_path / "given" / "way-out"
+    for path in (
+        tmp_path,
+        tmp_path / "given" / ".." / "other",
+        out,
+        f"{out} ",
+        f"{out}?size=96",
+        f"{out} ?fit=whole",
+        "/etc",
+    ):
         with pytest.raises(LabError, match="LAB_FOLDERS"):
             allowed_name(f"folder:{path}")
     options["server.address"] = "localhost"
