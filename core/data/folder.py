@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def parse_path(name: str) -> FolderName:
         name = name[: options.start()]
     if size not in IMAGE_SIZES:
         raise LabError(f"Images of {size} pixels are not offered: choose one of {', '.join(map(str, IMAGE_SIZES))}.")
-    if fit not in ("crop", "whole"):
+    if fit not in get_args(Fit):
         raise LabError(f"fit={fit} is not offered: choose crop (the central square) or whole (the whole image).")
     root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/images")
     return FolderName(root, size, cast(Fit, fit))
@@ -159,6 +159,19 @@ def state(name: str) -> str:
     folder = parse_name(name)
     files = [file for split in list_images(folder.root).splits.values() for file in split]
     return cache_key(files, folder.size, folder.fit)
+
+
+def delete_photos(root: Path) -> None:
+    """Remove an uploaded folder and what was decoded of it. Raises LabError as `delete_stored`."""
+    try:
+        splits = _with_held_out(list_images(root))
+    except LabError:  # it never became a dataset
+        splits = {}
+    files = [file for split in SPLITS for file in splits.get(split, ())]
+    keys = [cache_key(files, size, fit) for size in IMAGE_SIZES for fit in get_args(Fit)] if files else []
+    image_uploads.delete_stored(root)
+    for key in keys:
+        shutil.rmtree(cache_folder(key), ignore_errors=True)
 
 
 def check_layout(name: str) -> None:

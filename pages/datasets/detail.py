@@ -13,8 +13,8 @@ from core.common.progress import Progress
 from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
 from core.data.audit import Audit, Finding, audit
 from core.data.dataset import ImageCard, ImageDataset
-from core.data.folder import parse_name, read
-from core.data.image_uploads import delete_stored, stored_folders
+from core.data.folder import delete_photos, parse_name, read
+from core.data.image_uploads import stored_folders
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -193,7 +193,7 @@ def _delete(name: str) -> None:
         st.markdown("Its photos are removed from this server. Runs and checkpoints stay.")
         if st.button("Delete it", key="delete-dataset", type="primary"):
             try:
-                delete_stored(root)
+                delete_photos(root)
             except LabError as error:
                 show_error(error)
                 return
