@@ -14,7 +14,6 @@ import lzma
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -30,7 +29,7 @@ from core.common.progress import Meter, Progress
 from core.common.values import read_json
 from core.data.decode import MAX_BYTES, image_format
 from core.data.layout import is_junk
-from core.data.storage import readable_disk_errors
+from core.data.storage import readable_disk_errors, temporary_folder
 
 MAX_TOTAL_BYTES = 1_000_000_000
 """Of all files together, unpacked."""
@@ -135,8 +134,7 @@ def _check_total(files: int, size_bytes: int) -> None:
 def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progress: Progress | None) -> StoredFolder:
     home = folder()
     with readable_disk_errors(home):
-        home.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        temporary = temporary_folder(home)
         try:
             images, size, content, left_out = _write(files, temporary, Meter(on_progress, "store", total_bytes))
             if not images:

@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,8 @@ from core.common.paths import ensure_folder
 from core.common.progress import Meter, Progress
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+LEFTOVER_S = 24 * 3600
+"""A temporary folder of this age belongs to a process that was killed."""
 T = TypeVar("T")
 Files = dict[str, Iterable[bytes | memoryview]]
 """The parts of each file's content, by name."""
@@ -62,6 +65,16 @@ def read_or_fetch(
     if content is None:
         raise LabError(f"{folder} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
     return content
+
+
+def temporary_folder(home: Path) -> Path:
+    """A new hidden folder in `home`, which is made where it is missing; those that killed processes left are removed."""
+    home.mkdir(parents=True, exist_ok=True)
+    for leftover in home.glob(".*/"):
+        with contextlib.suppress(OSError):  # removed just now
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=".", dir=home))
 
 
 @contextlib.contextmanager

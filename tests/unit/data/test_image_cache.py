@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +105,29 @@ def test_a_stop_leaves_nothing_behind(photos: Path, lab_home: Path) -> None:
     with pytest.raises(LabError, match="stopped"):
         load_images(f"folder:{photos}", stop)
     assert list((lab_home / "data" / "folders").iterdir()) == []
+
+
+def test_two_processes_that_decode_the_same_images_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_images(f"folder:{photos}?size=64").train.images.copy()
+    monkeypatch.setattr(image_cache, "IN_MEMORY_BYTES", 1000)
+    name, replace = f"folder:{photos}?size=64&fit=crop", os.replace
+    [kept] = image_cache.cache_folder("").iterdir()
+    shutil.rmtree(kept)
+
+    def overtaken(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        load_images(name)  # ends between the removal of what was there and the move
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", overtaken)
+    assert np.array_equal(load_images(name).train.images, expected)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(photos: Path, lab_home: Path) -> None:
+    home = lab_home / "data" / "folders"
+    for name, age_s in ((".killed", 2 * 24 * 3600), (".working", 60)):
+        (home / name).mkdir(parents=True)
+        os.utime(home / name, (time.time() - age_s,) * 2)
+    load_images(f"folder:{photos}")
+    assert {path.name for path in home.iterdir() if path.name.startswith(".")} == {".working"}
