@@ -26,10 +26,9 @@ from typing import IO, Any
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.progress import Meter, Progress
-from core.common.values import read_json
 from core.data.decode import MAX_BYTES, image_format
 from core.data.layout import is_junk
-from core.data.storage import readable_disk_errors, temporary_folder
+from core.data.storage import read_note, readable_disk_errors, temporary_folder
 
 MAX_TOTAL_BYTES = 1_000_000_000
 """Of all files together, unpacked."""
@@ -98,7 +97,7 @@ def stored_folders() -> list[StoredFolder]:
     found = []
     for note in folder().glob("*.json"):
         path = note.with_suffix("")
-        if ID.fullmatch(path.name) and path.is_dir() and (facts := _note(path)):
+        if ID.fullmatch(path.name) and path.is_dir() and (facts := read_note(path, MAX_NOTE_BYTES)):
             with contextlib.suppress(OSError):  # deleted just now
                 found.append((note.stat().st_mtime_ns, _described(path, facts)))
     return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
@@ -118,7 +117,7 @@ def title_of(path: Path) -> str:
     """The name that an uploaded folder was given; empty for any other folder."""
     if path.parent != folder() or not ID.fullmatch(path.name):
         return ""
-    return str((_note(path) or {}).get("title", ""))
+    return str(read_note(path, MAX_NOTE_BYTES).get("title", ""))
 
 
 def _check_total(files: int, size_bytes: int) -> None:
@@ -228,15 +227,6 @@ def _described(path: Path, facts: dict[str, Any]) -> StoredFolder:
         size_bytes=int(facts.get("size_bytes", 0)),
         left_out=tuple(map(str, facts.get("left_out", ()))),
     )
-
-
-def _note(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.with_suffix(".json").open("rb") as file:
-            note = read_json(file.read(MAX_NOTE_BYTES))
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) else None
 
 
 def _clean(title: str) -> str:
