@@ -101,3 +101,8 @@ def test_all_together_and_too_few_images() -> None:
     assert seen == sorted(seen)
     with pytest.raises(LabError, match="only 3 images and 5 are needed"):
         diagnose(features[:9], labels[:9])
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(LabError, match="only one class"):
+        diagnose(np.ones((20, 3), np.float32), np.zeros(20, np.int64))
