@@ -99,6 +99,9 @@ def test_deleted_photos_are_gone_and_a_link_to_them_says_so(open_page: Open) -> 
     assert stored_folders() == []
     assert not stored.path.exists()
     assert "is not on this server, or was deleted" in texts(open_page("datasets", open=stored.path.name))
+    at = follow(at, "datasets", view="Add photos")
+    assert at.error.len == 0
+    assert len(at.file_uploader) == 2, "ready for other photos"
 
 
 @pytest.mark.parametrize(
