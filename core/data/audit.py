@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -103,38 +104,39 @@ def audit(folder: ReadFolder) -> Audit:
     )
 
 
-def _equal_pairs(digest: np.ndarray, readable: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of files (each with the one before it) with equal bytes."""
+def _equal_pairs(digest: np.ndarray, readable: np.ndarray) -> np.ndarray:
+    """(P, 2): pairs of files (each with the one before it) with equal bytes."""
     order = np.lexsort(digest.T)
     order = order[readable[order]]
-    equal = (digest[order[1:]] == digest[order[:-1]]).all(axis=1)
-    for place in np.flatnonzero(equal):
-        yield int(order[place]), int(order[place + 1])
+    equal = np.flatnonzero((digest[order[1:]] == digest[order[:-1]]).all(axis=1))
+    return np.stack([order[equal], order[equal + 1]], axis=1)
 
 
-def _near_pairs(folder: ReadFolder) -> Iterator[tuple[int, int]]:
-    """Pairs of files that hold nearly the same image, equal ones included.
+def _near_pairs(folder: ReadFolder) -> np.ndarray:
+    """(P, 2): pairs of files that hold nearly the same image, equal ones included; some pairs more than once.
 
     Two hashes of 64 bits that differ in at most 7 have one of their 8 bytes in common, so only such pairs are compared; of
     those that differ in 8, nearly all have.
     """
     facts = folder.facts
-    yield from _equal_pairs(facts.digest, facts.readable)
+    found = [_equal_pairs(facts.digest, facts.readable)]
     hashed = np.flatnonzero(facts.readable & ~facts.flat)
     hashes = facts.perceptual_hash[hashed]
     row = np.cumsum(facts.readable) - 1  # of a file's pixels
-    seen: set[tuple[int, int]] = set()
+    grey = cache(lambda index: _grey(folder_pixels(folder, int(row[index]))))
     for byte in range(8):
         part = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
         for value in np.unique(part):
             bucket = np.flatnonzero(part == value)[:MAX_BUCKET]
-            differ = np.bitwise_count(hashes[bucket, None] ^ hashes[None, bucket])  # (B, B)
-            for first, second in zip(*np.nonzero(np.triu(differ <= NEAR_BITS, 1)), strict=True):
-                pair = int(hashed[bucket[first]]), int(hashed[bucket[second]])
-                if pair not in seen:
-                    seen.add(pair)
-                    if _correlation(*(folder_pixels(folder, int(row[index])) for index in pair)) >= NEAR_CORRELATION:
-                        yield pair
+            near = np.bitwise_count(hashes[bucket, None] ^ hashes[None, bucket]) <= NEAR_BITS  # (B, B)
+            places = np.flatnonzero(near.sum(axis=0) > 1)
+            if not len(places):
+                continue
+            files = hashed[bucket[places]]  # (M,)
+            greys = np.stack([grey(int(index)) for index in files])  # (M, 256)
+            alike = near[np.ix_(places, places)] & (greys @ greys.T >= NEAR_CORRELATION)
+            found.append(files[np.argwhere(np.triu(alike, 1))])
+    return np.concatenate(found)
 
 
 def folder_pixels(folder: ReadFolder, row: int) -> np.ndarray:
@@ -147,28 +149,25 @@ def folder_pixels(folder: ReadFolder, row: int) -> np.ndarray:
     raise IndexError(row)
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two images' grey values, on 16×16 pixels; 0 where one of them has no contrast."""
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(256,): an image's grey values on 16×16 pixels, so that the product of two is their correlation; zeros where it has no
+    contrast."""
     from PIL import Image
 
-    small = [
-        np.asarray(Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX), dtype=np.float64)
-        for image in (first, second)
-    ]
-    if min(image.std() for image in small) < 1:
-        return 0.0
-    return float(np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1])
+    small = Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX)
+    values = np.asarray(small, dtype=np.float64).ravel()
+    values = values - values.mean()
+    return values / np.linalg.norm(values) if values.std() >= 1 else np.zeros_like(values)
 
 
-def _groups(pairs: Iterator[tuple[int, int]], count: int) -> list[list[int]]:
-    """Files that are joined by pairs, in groups of at least two."""
+def _groups(pairs: np.ndarray, count: int) -> list[list[int]]:
+    """Files that are joined by pairs (P, 2), in groups of at least two."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    joined = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
-    if not len(joined):
+    if not len(pairs):
         return []
-    graph = coo_matrix((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(count, count))
+    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, component = connected_components(graph, directed=False)
     order = np.argsort(component, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)

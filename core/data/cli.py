@@ -127,9 +127,9 @@ def delete_images(path: Path) -> None:
     Args:
         path: Their folder, as `data add` names it.
     """
-    from core.data.image_uploads import delete_stored
+    from core.data.folder import delete_photos
 
-    delete_stored(Path(str(path).removeprefix("folder:")))
+    delete_photos(Path(str(path).removeprefix("folder:")))
     print(f"{path} is deleted.")
 
 

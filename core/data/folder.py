@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -39,7 +39,7 @@ HELD_OUT = 0.1
 TEST_SEED, VALIDATION_SEED = 20092, 20093
 MAX_UNREADABLE = 0.1
 """A larger share (0..1) of unreadable images means that something is wrong with the folder."""
-OPTIONS = re.compile(r"\?(size=[0-9]{1,4})?&?(fit=[a-z]{1,9})?$")
+OPTIONS = re.compile(r"\?(?=[sf])(size=[0-9]{1,4})?&?(fit=[a-z]{1,9})?$")
 SPLITS = ("train", "validation", "test")
 
 
@@ -71,6 +71,20 @@ class ReadFolder:
 
 def parse_name(name: str) -> FolderName:
     """Raises LabError where there is no such folder, or a size or fit that is not offered."""
+    folder = parse_path(name)
+    try:
+        found = folder.root.is_dir()
+    except OSError as error:
+        raise LabError(f"{folder.root} cannot be read ({error.strerror}): change its permissions.") from error
+    if not found and image_uploads.is_stored(folder.root):
+        raise LabError("The photos of this dataset were deleted: add them again, or choose another dataset.")
+    if not found:
+        raise LabError(f"There is no folder {folder.root}: give the folder that holds train/ or the class folders.")
+    return folder
+
+
+def parse_path(name: str) -> FolderName:
+    """`parse_name` without a look at the disk."""
     size, fit = IMAGE_SIZE, "crop"
     if options := OPTIONS.search(name):
         size = int((options[1] or f"={IMAGE_SIZE}").partition("=")[2])
@@ -78,17 +92,9 @@ def parse_name(name: str) -> FolderName:
         name = name[: options.start()]
     if size not in IMAGE_SIZES:
         raise LabError(f"Images of {size} pixels are not offered: choose one of {', '.join(map(str, IMAGE_SIZES))}.")
-    if fit not in ("crop", "whole"):
+    if fit not in get_args(Fit):
         raise LabError(f"fit={fit} is not offered: choose crop (the central square) or whole (the whole image).")
     root = path_behind(FOLDER_PREFIX, name, what="folder", example="/home/me/images")
-    try:
-        found = root.is_dir()
-    except OSError as error:
-        raise LabError(f"{root} cannot be read ({error.strerror}): change its permissions.") from error
-    if not found and image_uploads.is_stored(root):
-        raise LabError("The photos of this dataset were deleted: add them again, or choose another dataset.")
-    if not found:
-        raise LabError(f"There is no folder {root}: give the folder that holds train/ or the class folders.")
     return FolderName(root, size, cast(Fit, fit))
 
 
@@ -155,6 +161,19 @@ def state(name: str) -> str:
     folder = parse_name(name)
     files = [file for split in list_images(folder.root).splits.values() for file in split]
     return cache_key(files, folder.size, folder.fit)
+
+
+def delete_photos(root: Path) -> None:
+    """Remove an uploaded folder and what was decoded of it. Raises LabError as `delete_stored`."""
+    try:
+        splits = _with_held_out(list_images(root))
+    except LabError:  # it never became a dataset
+        splits = {}
+    files = [file for split in SPLITS for file in splits.get(split, ())]
+    keys = [cache_key(files, size, fit) for size in IMAGE_SIZES for fit in get_args(Fit)] if files else []
+    image_uploads.delete_stored(root)
+    for key in keys:
+        shutil.rmtree(cache_folder(key), ignore_errors=True)
 
 
 def check_layout(name: str) -> None:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from core.common.progress import Meter, Progress
 from core.data.dataset import Fit
 from core.data.decode import MAX_BYTES, decode_image, model_input
 from core.data.layout import ImageFile
-from core.data.storage import readable_disk_errors
+from core.data.storage import readable_disk_errors, temporary_folder
 
 VERSION = 3
 """Of the way pixels are made and kept; raise it when that changes."""
@@ -221,7 +220,11 @@ def _keep(decoded: DecodedFiles, temporary: Path, folder: Path, mapped: bool) ->
         errors = {str(index): why for index, why in facts.errors.items()}
         (temporary / "facts.json").write_text(json.dumps({"errors": errors, "notes": facts.notes}))
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        try:
+            os.replace(temporary, folder)
+        except OSError:  # another process kept the same images just now
+            if not folder.is_dir():
+                raise
         _prune(folder.parent)
     except OSError:
         if not mapped:  # it only saves time: a full or read-only disk is no reason to fail
@@ -230,10 +233,8 @@ def _keep(decoded: DecodedFiles, temporary: Path, folder: Path, mapped: bool) ->
             raise
     if not mapped:
         return decoded
-    stored = _from_disk(folder, len(decoded.facts.readable), decoded.pixels.shape[1])
-    if stored is None:
-        raise LabError(f"{folder} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
-    return stored
+    # None where another process replaces them at this moment: those that were decoded here are still open.
+    return _from_disk(folder, len(decoded.facts.readable), decoded.pixels.shape[1]) or decoded
 
 
 def _prune(home: Path) -> None:
@@ -255,7 +256,7 @@ def _new_folder(folder: Path, needed: int, *, required: bool) -> Path | None:
                     "image size, free some space, or set LAB_HOME to another disk."
                 )
             return None
-        return Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+        return temporary_folder(folder.parent)
     except OSError:
         if not required:  # keeping them only saves time: a read-only disk is no reason to fail
             return None

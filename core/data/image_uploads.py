@@ -7,12 +7,13 @@ images are written, and sizes are counted while reading, not believed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -25,17 +26,19 @@ from typing import IO, Any
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.progress import Meter, Progress
-from core.common.values import read_json
 from core.data.decode import MAX_BYTES, image_format
 from core.data.layout import is_junk
-from core.data.storage import readable_disk_errors
+from core.data.storage import read_note, readable_disk_errors, temporary_folder
 
 MAX_TOTAL_BYTES = 1_000_000_000
 """Of all files together, unpacked."""
 MAX_FILES = 100_000
 MAX_LIST_BYTES = 50_000_000
-MAX_NAME = 100
+MAX_NAME_BYTES = 255
+"""Of a file or folder, as most disks take it."""
 MAX_PARTS = 12
+UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What zipfile raises for damaged bytes, by the way they are packed, and the disk for a file."""
 LISTS = (".csv", ".json")
 """Endings of files that may say which class an image has."""
 MAX_NOTE_BYTES = 100_000
@@ -78,7 +81,7 @@ def store_zip(archive: IO[bytes], title: str, on_progress: Progress | None = Non
             _check_total(len(members), claimed)
             files = (UploadedFile(member.filename, partial(opened.open, member)) for member in members)
             return _store(files, title, claimed, on_progress)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise LabError(f"{_clean(title)} is not a zip archive that can be read ({error}): pack it again.") from error
 
 
@@ -94,8 +97,9 @@ def stored_folders() -> list[StoredFolder]:
     found = []
     for note in folder().glob("*.json"):
         path = note.with_suffix("")
-        if ID.fullmatch(path.name) and path.is_dir() and (facts := _note(path)):
-            found.append((note.stat().st_mtime_ns, _described(path, facts)))
+        if ID.fullmatch(path.name) and path.is_dir() and (facts := read_note(path, MAX_NOTE_BYTES)):
+            with contextlib.suppress(OSError):  # deleted just now
+                found.append((note.stat().st_mtime_ns, _described(path, facts)))
     return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
 
 
@@ -118,7 +122,7 @@ def title_of(path: Path) -> str:
     """The name that an uploaded folder was given; empty for any other folder."""
     if not is_stored(path):
         return ""
-    return str((_note(path) or {}).get("title", ""))
+    return str(read_note(path, MAX_NOTE_BYTES).get("title", ""))
 
 
 def _check_total(files: int, size_bytes: int) -> None:
@@ -134,22 +138,24 @@ def _check_total(files: int, size_bytes: int) -> None:
 def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progress: Progress | None) -> StoredFolder:
     home = folder()
     with readable_disk_errors(home):
-        home.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        temporary = temporary_folder(home)
         try:
             images, size, content, left_out = _write(files, temporary, Meter(on_progress, "store", total_bytes))
             if not images:
                 raise LabError(f"{_clean(title)} holds no image: give a folder or a zip archive with photos.")
             path = home / content[:16]
-            kept = _note(path) or {}  # photos that are here already keep their name
+            kept = read_note(path, MAX_NOTE_BYTES)  # photos that are here already keep their name
             facts = {
                 "title": kept.get("title", _clean(title)),
                 "images": images,
                 "size_bytes": size,
                 "left_out": left_out,
             }
-            if not path.is_dir():
+            try:
                 os.replace(temporary, path)
+            except OSError:  # it was stored before, or just now by somebody else
+                if not path.is_dir():
+                    raise
             write_atomic(path.with_suffix(".json"), json.dumps(facts).encode())
             return _described(path, facts)
         finally:
@@ -175,8 +181,8 @@ def _write(files: Iterator[UploadedFile], target: Path, meter: Meter) -> tuple[i
         try:
             with file.open() as opened:
                 content = opened.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
-            left_out["damaged in the archive"] += 1
+        except UNREADABLE:
+            left_out["damaged or unreadable"] += 1
             continue
         read += len(content)
         _check_total(seen, read)
@@ -187,7 +193,7 @@ def _write(files: Iterator[UploadedFile], target: Path, meter: Meter) -> tuple[i
             left_out["not an image"] += 1
         elif len(content) > limit:
             left_out[f"larger than {limit // 10**6} MB"] += 1
-        elif (relative := "/".join(parts)).casefold() in taken:
+        elif (relative := "/".join(parts)).casefold() in taken or not _place(target.joinpath(*parts)):
             left_out["with the name of another"] += 1
         else:
             taken.add(relative.casefold())
@@ -195,9 +201,7 @@ def _write(files: Iterator[UploadedFile], target: Path, meter: Meter) -> tuple[i
             if images > MAX_FILES:
                 raise LabError(f"There are more than {MAX_FILES:,} images: give fewer.")
             size += len(content)
-            path = target.joinpath(*parts)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            target.joinpath(*parts).write_bytes(content)
             digests.append(f"{relative} {hashlib.blake2b(content, digest_size=16).hexdigest()}")
     digest = hashlib.sha256("\n".join(sorted(digests)).encode(errors="surrogateescape")).hexdigest()
     return (
@@ -209,9 +213,20 @@ def _write(files: Iterator[UploadedFile], target: Path, meter: Meter) -> tuple[i
 
 
 def _usable(parts: tuple[str, ...]) -> bool:
+    # What is printable has no lone surrogates, so it can be encoded.
     return 0 < len(parts) <= MAX_PARTS and all(
-        part not in ("..", "/") and ":" not in part and part.isprintable() and len(part) <= MAX_NAME for part in parts
+        part not in ("..", "/") and ":" not in part and part.isprintable() and len(part.encode()) <= MAX_NAME_BYTES
+        for part in parts
     )
+
+
+def _place(path: Path) -> bool:
+    """Make the folder of a file. False where a file is called like one of its folders, or a folder like the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        return False
+    return not path.is_dir()
 
 
 def _described(path: Path, facts: dict[str, Any]) -> StoredFolder:
@@ -223,15 +238,6 @@ def _described(path: Path, facts: dict[str, Any]) -> StoredFolder:
         size_bytes=int(facts.get("size_bytes", 0)),
         left_out=tuple(map(str, facts.get("left_out", ()))),
     )
-
-
-def _note(path: Path) -> dict[str, Any] | None:
-    try:
-        with path.with_suffix(".json").open("rb") as file:
-            note = read_json(file.read(MAX_NOTE_BYTES))
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) else None
 
 
 def _clean(title: str) -> str:

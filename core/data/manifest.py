@@ -39,19 +39,26 @@ class _Files:
 
     def __init__(self, files: Iterable[ImageFile], base: Path) -> None:
         self.count = 0
-        self._by_name: dict[str, ImageFile | None] = {}
+        self._base = base
+        # By the whole path, by that without its ending, by the name, by that without its ending. None: several are called so.
+        self._by_name: tuple[dict[str, ImageFile | None], ...] = ({}, {}, {}, {})
         for file in files:
             self.count += 1
-            relative = PurePosixPath(file.path.relative_to(base).as_posix())
-            whole = {str(relative), str(relative.with_suffix(""))}
-            for name in whole:
-                self._by_name[name] = file
-            for name in {relative.name, relative.stem} - whole:  # None: two files are called so
-                self._by_name[name] = None if name in self._by_name else file
+            path = PurePosixPath(file.path.relative_to(base).as_posix())
+            for names, name in zip(self._by_name, (path, path.with_suffix(""), path.name, path.stem), strict=True):
+                names[str(name)] = None if str(name) in names else file
 
     def find(self, name: str) -> ImageFile | None:
         path = PurePosixPath(name.strip().replace("\\", "/"))
-        return self._by_name.get(str(path)) or self._by_name.get(path.name)
+        for names, key in zip(self._by_name, (str(path), str(path), path.name, path.name), strict=True):
+            if (file := names.get(key)) and self._agree(path, file):
+                return file
+        return None
+
+    def _agree(self, path: PurePosixPath, file: ImageFile) -> bool:
+        """Whether the folders in both paths are the same, from the innermost, as far as both name some."""
+        there = file.path.relative_to(self._base).parts
+        return all(first == second for first, second in zip(path.parts[-2::-1], there[-2::-1], strict=False))
 
 
 def read_manifests(base: Path, folders: Mapping[str, Path], notes: Notes) -> list[Row] | None:
@@ -166,12 +173,12 @@ def _coco(path: Path, files: _Files, split: str, notes: Notes) -> list[Row]:
         labels: dict[Any, set[str]] = {}
         for entry in content["annotations"]:
             labels.setdefault(entry["image_id"], set()).add(names[entry["category_id"]])
-        images = [(entry["id"], str(entry["file_name"])) for entry in content["images"]]
+        images = [(str(entry["file_name"]), labels.get(entry["id"], set())) for entry in content["images"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LabError(f"{path.name} is not in COCO's format ({type(error).__name__}): export it again.") from error
     found, missing, unclear = [], 0, 0
-    for number, name in images:
-        file, classes = files.find(name), labels.get(number, set())
+    for name, classes in images:
+        file = files.find(name)
         missing += file is None
         unclear += file is not None and len(classes) != 1
         if file is not None and len(classes) == 1:

@@ -17,10 +17,12 @@ LARGEST_PROFILE = 1_000_000
 def without_side_notes(data: bytes) -> bytes:
     """The same PNG with its critical chunks and those in `SHOWN`. Raises LabError for a critical chunk with a wrong checksum.
 
-    A chunk of `SHOWN` whose checksum is wrong is left out, as libpng does. Text chunks are never unpacked. What is no list
-    of chunks comes back as it is. Source: PNG specification (W3C 2025), sections 5.3 and 13.2.
+    Left out are a chunk of `SHOWN` whose checksum is wrong, as libpng does, and colour profiles behind the first, as each
+    would be unpacked. Text chunks are never unpacked. What is no list of chunks comes back as it is. Source: PNG
+    specification (W3C 2025), sections 5.3 and 13.2.
     """
     view, at, kept = memoryview(data), len(SIGNATURE), [memoryview(SIGNATURE)]
+    profiles = 0
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
@@ -32,7 +34,8 @@ def without_side_notes(data: bytes) -> bytes:
             sound = zlib.crc32(content) == int.from_bytes(view[end - 4 : end], "big")
             if critical and not sound:
                 raise LabError("The image is damaged: save or download it again.")
-            if sound and (kind != b"iCCP" or _unpacks(bytes(content[4:]))):
+            profiles += sound and kind == b"iCCP"
+            if sound and (kind != b"iCCP" or (profiles == 1 and _unpacks(bytes(content[4:])))):
                 kept.append(view[at:end])
         at = end
         if kind == b"IEND":

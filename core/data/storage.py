@@ -9,16 +9,20 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.common.progress import Meter, Progress
+from core.common.values import read_json
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+LEFTOVER_S = 24 * 3600
+"""A temporary folder of this age belongs to a process that was killed."""
 T = TypeVar("T")
 Files = dict[str, Iterable[bytes | memoryview]]
 """The parts of each file's content, by name."""
@@ -62,6 +66,26 @@ def read_or_fetch(
     if content is None:
         raise LabError(f"{folder} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
     return content
+
+
+def read_note(path: Path, max_bytes: int) -> dict[str, Any]:
+    """What the .json beside an upload says of it; empty where that is lost, damaged or longer."""
+    try:
+        with path.with_suffix(".json").open("rb") as file:
+            note = read_json(file.read(max_bytes))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def temporary_folder(home: Path) -> Path:
+    """A new hidden folder in `home`, which is made where it is missing; those that killed processes left are removed."""
+    home.mkdir(parents=True, exist_ok=True)
+    for leftover in home.glob(".*/"):
+        with contextlib.suppress(OSError):  # removed just now
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=".", dir=home))
 
 
 @contextlib.contextmanager

@@ -9,12 +9,10 @@ import re
 import stat
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.progress import Meter, Progress
-from core.common.values import read_json
 from core.data import storage, text
 from core.data.dataset import TextDataset
 from core.data.normalize import NormalizedText, known_changes
@@ -127,7 +125,7 @@ def _sizes(path: Path, state: str) -> dict[str, int]:
 def _decode(path: Path, data: bytes) -> NormalizedText:
     """The text in a file. An upload is as it was when it got its name, so that what was trained on it still knows it."""
     if path.parent == folder() and hashlib.sha256(data).hexdigest()[:16] == path.stem:
-        changes = _note(path).get("changes")
+        changes = storage.read_note(path, MAX_NOTE_BYTES).get("changes")
         return NormalizedText(text=data.decode(), changes=known_changes(changes))
     return text.decode_file(data, _title(path))
 
@@ -148,18 +146,8 @@ def _uploaded_ns(path: Path) -> int:
 
 def _title(path: Path) -> str:
     """The title that an uploaded text was given; of any other file its name."""
-    title = _note(path).get("title") if path.parent == folder() else None
+    title = storage.read_note(path, MAX_NOTE_BYTES).get("title") if path.parent == folder() else None
     return text.clean_title(title if isinstance(title, str) else path.name)
-
-
-def _note(path: Path) -> dict[str, Any]:
-    """What was noted of an upload; empty where that is lost."""
-    try:
-        with path.with_suffix(".json").open("rb") as file:
-            note = read_json(file.read(MAX_NOTE_BYTES))
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
 
 
 def _stat(path: Path) -> os.stat_result:

@@ -27,8 +27,8 @@ SIZES = 6
 """Sizes of the training set on a learning curve."""
 REFITS = 100
 """Bootstrap refits behind an interval."""
-L2 = 1.0
-"""Of the logistic regression (scikit-learn's C) on standardised features, divided by their number."""
+INVERSE_L2 = 10.0
+"""Of the logistic regression on standardised features, divided by their number: scikit-learn's C."""
 MOST_FACTOR = 100.0
 """No forecast goes beyond so many times the images that there are."""
 
@@ -110,10 +110,13 @@ def diagnose_dataset(name: str, on_progress: Progress = no_progress) -> tuple[Di
 
 
 def diagnose(features: np.ndarray, labels: np.ndarray, seed: int = 0, on_progress: Progress = no_progress) -> Diagnosis:
-    """features: (N, F) float32; labels: (N,) int64. Raises LabError where a class has fewer than LEAST_OF_CLASS images."""
-    counts = np.bincount(labels)
+    """features: (N, F) float32; labels: (N,) int64. Raises LabError where a class has fewer than LEAST_OF_CLASS images,
+    or there is only one class."""
+    counts = np.bincount(labels, minlength=1)
     if counts.min() < LEAST_OF_CLASS:
         raise LabError(f"A class has only {counts.min()} images and {LEAST_OF_CLASS} are needed: add some.")
+    if len(counts) < 2:
+        raise LabError("There is only one class and at least 2 are needed: add images of another.")
     probabilities = cross_validated(features, labels, seed, on_progress)
     return Diagnosis(
         images=len(labels),
@@ -249,7 +252,7 @@ def _round_robin(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _fit(features: np.ndarray, labels: np.ndarray):  # type: ignore[no-untyped-def]
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=L2 / features.shape[1] * 10, max_iter=200).fit(_scaled(features, features), labels)
+    return LogisticRegression(C=INVERSE_L2 / features.shape[1], max_iter=200).fit(_scaled(features, features), labels)
 
 
 def _scaled(train: np.ndarray, features: np.ndarray) -> np.ndarray:

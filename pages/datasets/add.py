@@ -27,16 +27,18 @@ TOKEN, PROBLEM = "photos-token", "photos-problem"
 
 def add_view() -> None:
     """The uploaders, and what became of what was given."""
-    number, task = st.session_state.get(NUMBER, 0), tasks.find(_task(st.session_state.get(NUMBER, 0)))
+    number = st.session_state.get(NUMBER, 0)
+    task = tasks.find(_task(number))
     if task is not None and not task.done:
         tasks.watch(_task(number))
         return
-    if task is not None and task.result is not None:
+    if task is not None and task.result is not None and task.result.path.is_dir():
         st.session_state[NUMBER] = number + 1
         set_address({"open": address_word(task.result.name)})
         st.rerun()
-    if task is not None:  # it failed, or was stopped: empty uploaders, or they would start it again
-        st.session_state[PROBLEM] = task.error or "Stopped: nothing was added."
+    if task is not None:  # it failed, was stopped, or deleted since: empty uploaders, or they would start it again
+        if task.result is None:
+            st.session_state[PROBLEM] = task.error or "Stopped: nothing was added."
         number += 1
         st.session_state[NUMBER] = number
     if problem := st.session_state.get(PROBLEM):

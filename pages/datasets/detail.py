@@ -14,8 +14,8 @@ from core.common.values import plural
 from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
 from core.data.audit import Audit, Finding, audit
 from core.data.dataset import ImageCard, ImageDataset
-from core.data.folder import parse_name, read
-from core.data.image_uploads import delete_stored, stored_folders
+from core.data.folder import delete_photos, parse_name, read
+from core.data.image_uploads import stored_folders
 from pages.datasets.labels import labels_section
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
@@ -204,7 +204,7 @@ def _delete(name: str) -> None:
         )
         if st.button("Delete it", key="delete-dataset", type="primary"):
             try:
-                delete_stored(root)
+                delete_photos(root)
             except LabError as error:
                 show_error(error)
                 return

@@ -21,7 +21,7 @@ from core.data import (
 )
 from core.data.dataset import Fit, TextDataset
 from core.data.encodings import ENCODINGS, EncodingError, preview
-from core.data.folder import IMAGE_SIZES, parse_name
+from core.data.folder import IMAGE_SIZES, parse_name, parse_path
 from core.data.image_uploads import folder as image_folder
 from core.data.normalize import changes_sentence
 from pages.shared.text import escape_markdown
@@ -170,7 +170,7 @@ def size_field(name: str, usual: int | None, *, in_address: bool) -> str:
     suggested = parse_name(suggested_folder(name, dataset_state(name)))
     usual = usual if usual in IMAGE_SIZES else suggested.size
     if in_address:
-        linked("size", SIZE_KEY, lambda text: one_of(IMAGE_SIZES, "image size")(text), usual, of=(name, usual))
+        linked("size", SIZE_KEY, one_of(IMAGE_SIZES, "image size"), usual, of=(name, usual))
         linked("cut", CUT_KEY, one_of(CUTS, "cut"), "crop", of=name)
     left, right = st.columns(2)
     size = left.selectbox(
@@ -228,11 +228,10 @@ def folders_allowed() -> bool:
 
 def allowed_name(name: str) -> str:
     """A dataset's name as it is. Raises LabError for a folder or file that somebody typed and this server does not give away."""
-    path = name.removeprefix(FOLDER_PREFIX)
-    if path == name or folders_allowed():
+    if not name.startswith(FOLDER_PREFIX) or folders_allowed():
         return name
     roots = [part for part in os.environ.get("LAB_FOLDERS", "").split(os.pathsep) if part]
-    whole = os.path.realpath(os.path.expanduser(path))
+    whole = os.path.realpath(parse_path(name).root)  # without spaces and options, as it will be read
     own = str(image_folder())
     if not any(Path(whole).is_relative_to(os.path.realpath(os.path.expanduser(root))) for root in (*roots, own)):
         raise LabError(

@@ -106,6 +106,9 @@ def test_deleted_photos_are_gone_and_a_link_to_them_says_so(open_page: Open) -> 
     assert stored_folders() == []
     assert not stored.path.exists()
     assert "is not on this server, or was deleted" in texts(open_page("datasets", open=stored.path.name))
+    at = follow(at, "datasets", view="Add photos")
+    assert at.error.len == 0
+    assert len(at.file_uploader) == 2, "ready for other photos"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,16 @@ def test_a_server_open_to_others_reads_only_the_folders_it_was_given(
     monkeypatch.setenv("LAB_FOLDERS", f"/nowhere:{tmp_path / 'given'}")
     assert allowed_name(f"folder:{tmp_path / 'given' / 'deep'}") == f"folder:{tmp_path / 'given' / 'deep'}"
     assert allowed_name("cifar10") == "cifar10"
-    for path in (tmp_path, tmp_path / "given" / ".." / "other", tmp_path / "given" / "way-out", Path("/etc")):
+    out = tmp_path / "given" / "way-out"
+    for path in (
+        tmp_path,
+        tmp_path / "given" / ".." / "other",
+        out,
+        f"{out} ",
+        f"{out}?size=96",
+        f"{out} ?fit=whole",
+        "/etc",
+    ):
         with pytest.raises(LabError, match="LAB_FOLDERS"):
             allowed_name(f"folder:{path}")
     options["server.address"] = "localhost"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.data import stored_folders
+from core.data.image_cache import cache_folder
 from tests.unit.data.test_audit import write_photos
 from tests.unit.terminal import answer, refused, run_main
 
@@ -31,8 +32,10 @@ def test_a_folder_is_added_checked_and_deleted(tmp_path: Path, capsys: pytest.Ca
     _, said, _ = run_main(capsys, "data", "check", added["name"])
     assert "train: 60 images (a 30, b 30)" in said
     assert "train/a/004.png = test/a/twin.png" in said
+    answer(capsys, "data", "check", f"{added['name']}?size=64&fit=whole", "--json")
     assert run_main(capsys, "data", "delete", added["name"])[0] == 0
     assert stored_folders() == []
+    assert list(cache_folder("").iterdir()) == [], "what was decoded of them too"
 
 
 def test_an_archive_is_added_and_what_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +60,8 @@ def test_a_name_says_size_and_fit_in_one_way_only(photos: Path) -> None:
     assert canonical_name(f"folder:{photos}?size=32&fit=crop") == f"folder:{photos}"
     assert canonical_name(f"folder:{photos}?fit=whole") == f"folder:{photos}?fit=whole"
     assert canonical_name(f"folder:{photos}?size=224&fit=whole") == f"folder:{photos}?size=224&fit=whole"
+    odd = photos.rename(photos.with_name("what?"))
+    assert canonical_name(f"folder:{odd}") == f"folder:{odd}", "no options"
     with refusal("Images of 33 pixels are not offered"):
         canonical_name(f"folder:{photos}?size=33")
     with refusal("fit=stretch is not offered"):
@@ -70,8 +75,8 @@ def test_a_whole_image_keeps_its_shape_on_grey() -> None:
     assert (square[:20] == 128).all()
     assert (square[40:] == 128).all()
     small = model_input(np.zeros((20, 60, 3), np.uint8), 30, "whole")
-    assert (small[11:19] == 0).all()
-    assert (small[:9] == 128).all()
+    assert (small[12:18] == 0).all()
+    assert (small[:8] == 128).all(), "up to where bicubic weights reach"
     assert pad_to_square(np.zeros((1, 20_000, 3), np.uint8)).shape == (1024, 1024, 3)
     photo = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     assert np.array_equal(model_input(photo, 32, "whole"), fit_to_model(photo, 32)), "a square has no grey"
@@ -100,3 +105,29 @@ def test_a_stop_leaves_nothing_behind(photos: Path, lab_home: Path) -> None:
     with pytest.raises(LabError, match="stopped"):
         load_images(f"folder:{photos}", stop)
     assert list((lab_home / "data" / "folders").iterdir()) == []
+
+
+def test_two_processes_that_decode_the_same_images_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_images(f"folder:{photos}?size=64").train.images.copy()
+    monkeypatch.setattr(image_cache, "IN_MEMORY_BYTES", 1000)
+    name, replace = f"folder:{photos}?size=64&fit=crop", os.replace
+    [kept] = image_cache.cache_folder("").iterdir()
+    shutil.rmtree(kept)
+
+    def overtaken(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        load_images(name)  # ends between the removal of what was there and the move
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", overtaken)
+    assert np.array_equal(load_images(name).train.images, expected)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(photos: Path, lab_home: Path) -> None:
+    home = lab_home / "data" / "folders"
+    for name, age_s in ((".killed", 2 * 24 * 3600), (".working", 60)):
+        (home / name).mkdir(parents=True)
+        os.utime(home / name, (time.time() - age_s,) * 2)
+    load_images(f"folder:{photos}")
+    assert {path.name for path in home.iterdir() if path.name.startswith(".")} == {".working"}

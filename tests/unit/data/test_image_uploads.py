@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -33,9 +35,9 @@ def photos(number: int = 5) -> dict[str, bytes]:
     }
 
 
-def packed(content: dict[str, bytes]) -> io.BytesIO:
+def packed(content: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> io.BytesIO:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, data in content.items():
             archive.writestr(name, data)
     return buffer
@@ -110,7 +112,7 @@ def test_sizes_are_counted_and_not_believed(monkeypatch: pytest.MonkeyPatch, lab
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.getinfo("zeros.png").file_size == 10
     stored = store_zip(io.BytesIO(data), "liar")  # Python itself reads no more than was claimed, and finds the lie
-    assert stored.left_out == ("1 file left out: damaged in the archive.",)
+    assert stored.left_out == ("1 file left out: damaged or unreadable.",)
     assert stored.size_bytes < 100_000
     assert not list((lab_home / "data" / "images").glob(".*")), "nothing half done is left"
 
@@ -134,15 +136,63 @@ def test_what_is_no_archive_is_one_sentence(data: bytes) -> None:
         store_zip(io.BytesIO(data), "x.zip")
 
 
-def test_a_damaged_member_costs_only_itself() -> None:
-    archive = packed(photos() | {"a/bad.png": np.random.default_rng(0).bytes(5000)})
+def test_names_that_no_disk_takes_cost_only_their_files() -> None:
+    content = photos() | {
+        "a/" + "猫" * 86 + ".png": png(1, 1, 1),
+        "c.png": png(2, 1, 1),
+        "c.png/below.png": png(3, 1, 1),
+        "d/e.png": png(4, 1, 1),
+        "d": png(5, 1, 1),
+    }
+    stored = store_zip(packed(content), "x")
+    assert stored.images == 12
+    assert stored.left_out == (
+        "1 file left out: with an unsafe name.",
+        "2 files left out: with the name of another.",
+    )
+    long = photos() | {"a/" + "猫" * 80 + ".png": png(1, 1, 1)}
+    assert store_zip(packed(long), "x").left_out == ()
+
+
+def test_the_same_photos_stored_at_once_are_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second upload of the same content ends between the look whether it is there and the move."""
+    replace = os.replace
+
+    def slow(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        store_zip(packed(photos()), "faster")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", slow)
+    stored = store_zip(packed(photos()), "slower")
+    assert [entry.path for entry in stored_folders()] == [stored.path]
+    assert len(list(stored.path.parent.iterdir())) == 2, "the folder and its note"
+
+
+def test_a_file_that_cannot_be_read_costs_only_itself() -> None:
+    def refuse() -> io.BytesIO:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    stored = store_files([*given(photos()), UploadedFile("a/mine.png", refuse)], "x")
+    assert stored.left_out == ("1 file left out: damaged or unreadable.",)
+
+
+def test_a_name_in_another_encoding_than_claimed_is_one_sentence() -> None:
+    data = packed(photos() | {"ä.png": png(1, 1, 1)}).getvalue()
+    with pytest.raises(LabError, match="not a zip archive that can be read"):
+        store_zip(io.BytesIO(data.replace("ä".encode(), b"\xff\xff")), "x")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_costs_only_itself(method: int) -> None:
+    archive = packed(photos() | {"a/bad.png": np.random.default_rng(0).bytes(5000)}, method)
     data = bytearray(archive.getvalue())
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
-        at = opened.getinfo("a/bad.png").header_offset + 100
+        at = opened.getinfo("a/bad.png").header_offset + 60
     data[at : at + 50] = bytes(50)
     stored = store_zip(io.BytesIO(data), "x")
     assert stored.images == 10
-    assert stored.left_out == ("1 file left out: damaged in the archive.",)
+    assert stored.left_out == ("1 file left out: damaged or unreadable.",)
 
 
 def test_an_encrypted_archive_is_called_that() -> None:

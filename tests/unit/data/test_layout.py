@@ -190,6 +190,21 @@ def test_a_column_of_splits_and_rows_that_fit_nothing(tmp_path: Path) -> None:
     assert "2 images left out: in no list." in notes
 
 
+def test_a_row_never_names_an_image_of_another_folder(tmp_path: Path) -> None:
+    for folder in ("", "images", "images/deep"):
+        write_images(tmp_path / folder, 10)
+    (tmp_path / "images" / "003.png").unlink()
+    (tmp_path / "003.png").unlink()
+    rows = [[f"images/{index:03}.png", "ab"[index % 2]] for index in range(10)]  # 003 is only in images/deep/
+    rows += [["000.png", "b"]]
+    write_csv(tmp_path / "all.csv", [["file", "label"], *rows])
+    listing = list_images(tmp_path)
+    found = {
+        file.path.relative_to(tmp_path).as_posix(): listing.classes[file.label] for file in listing.splits["train"]
+    }
+    assert found == {f"images/{index:03}.png": "ab"[index % 2] for index in range(10) if index != 3} | {"000.png": "b"}
+
+
 def test_a_column_for_each_class_as_roboflow_writes_it(tmp_path: Path) -> None:
     for split, number in (("train", 12), ("valid", 4)):
         names = write_images(tmp_path / split, number)
@@ -225,6 +240,11 @@ def test_annotations_of_coco_with_one_class_an_image(tmp_path: Path) -> None:
         ("a.csv", "file,label\n000.png,ant\n001.png,ant\n", "names 1 classes and 2 to"),
         ("a.csv", "file,label\n../secret.png,ant\n/etc/passwd,bee\n", "No column of a.csv names images"),
         ("a.json", '{"annotations": [{"image_id": 1}], "images": [], "categories": []}', "not in COCO's format"),
+        (
+            "a.json",
+            '{"annotations": [], "images": [{"id": [], "file_name": "x"}], "categories": []}',
+            "not in COCO's format",
+        ),
         ("a.json", '{"annotations": ', "not in COCO's format"),
         ("a.json", "[" * 100_000 + '"annotations"', "not in COCO's format"),
     ],

@@ -82,6 +82,11 @@ def test_what_is_seen_is_kept() -> None:
     assert without_side_notes(buffer.getvalue()) == buffer.getvalue()
 
 
+def test_only_the_first_colour_profile_is_kept() -> None:
+    first, second = (chunk(b"iCCP", name + b"\0\0" + zlib.compress(name)) for name in (b"one", b"two"))
+    assert without_side_notes(png(first, second, second)) == png(first)
+
+
 def test_what_is_no_list_of_chunks_comes_back_as_it_is() -> None:
     data = png()
     for odd in (SIGNATURE, data[:-20], data[:50], SIGNATURE + b"\xff" * 40):

@@ -76,7 +76,7 @@ def test_a_forecast_covers_a_known_curve(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_error_that_does_not_fall_is_halved_by_no_number_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "REFITS", 25)
+    monkeypatch.setattr(diagnosis, "REFITS", 25)  # a flat curve takes longest to fit
     measured = np.full((8, 5), 0.7) + np.random.default_rng(0).normal(0, 0.005, (8, 5))
     found = fit_curve(np.array([10, 30, 90, 270, 810]), measured)
     assert found.factor is not None
@@ -102,3 +102,8 @@ def test_all_together_and_too_few_images() -> None:
     assert seen == sorted(seen)
     with pytest.raises(LabError, match="only 3 images and 5 are needed"):
         diagnose(features[:9], labels[:9])
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(LabError, match="only one class"):
+        diagnose(np.ones((20, 3), np.float32), np.zeros(20, np.int64))
