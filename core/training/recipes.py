@@ -210,7 +210,9 @@ def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
     start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how, "model_config": kept}
     if how == "head":
         return _HEAD.replace(**start)
-    recipe = _own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    recipe = own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    if how == "longer" and recipe is None:
+        raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
     recipe = recipe or get_recipe(card.model, "default")
     gentle: dict[str, Any] = {"schedule": "cosine", "warmup": 0.0, "compile": False}
     if how == "longer" or card.task == "text":
@@ -230,11 +232,12 @@ def base_recipe(config: TrainConfig) -> TrainConfig | None:
     return RECIPES.get(config.model, {}).get(config.recipe)
 
 
-def _own_recipe(card: Card) -> TrainConfig:
-    """How the network was trained. Raises LabError where its card does not say it."""
-    if card.recipe.get("model") == card.model:
-        return TrainConfig.from_dict(card.recipe)
-    raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
+def own_recipe(card: Card) -> TrainConfig | None:
+    """How the network was trained; None where its card does not say it, or says it in settings of another version."""
+    try:
+        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
+    except LabError:
+        return None
 
 
 MEASURED: dict[tuple[str, str], str] = {
