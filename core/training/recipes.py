@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.checkpoints.backbone import BACKBONES
 from core.checkpoints.store import Card, find_checkpoint
 from core.common.errors import LabError
 from core.data import DATASETS
@@ -224,7 +225,7 @@ def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
 
 def base_recipe(config: TrainConfig) -> TrainConfig | None:
     """The recipe that a run's settings started from; None where it is not known any more."""
-    if config.init_from and config.recipe in STARTS:
+    if config.init_from and config.init_from not in BACKBONES and config.recipe in STARTS:
         try:
             return recipe_from(find_checkpoint(config.init_from).card, config.init_from, config.recipe)
         except LabError:

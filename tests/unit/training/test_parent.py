@@ -21,7 +21,7 @@ from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.head_task import HeadTask
 from core.training.optimizers import build_optimizers
-from core.training.recipes import LONGER_RATE, RECIPES, fit_to_data, get_recipe, recipe_from
+from core.training.recipes import LONGER_RATE, RECIPES, base_recipe, fit_to_data, get_recipe, recipe_from
 from core.training.session import TrainSession
 from core.training.trainer import train
 from tests.unit.builders import synthetic
@@ -261,6 +261,11 @@ def test_a_run_goes_on_as_its_checkpoint_was_trained() -> None:
     assert (head.model, head.train_layers, head.model_settings) == ("simple_cnn", "head", {})
     with refusal("does not say how it was trained"):
         recipe_from(dataclasses.replace(card, recipe={}), "run-1", "longer")
+
+
+@pytest.mark.parametrize("recipe", RECIPES["efficientnet_lite0"].values(), ids=RECIPES["efficientnet_lite0"])
+def test_a_run_from_imagenet_weights_began_with_its_own_recipe(recipe: TrainConfig, lab_home: Path) -> None:
+    assert base_recipe(recipe.replace(epochs=3, dataset="folder:/pets")) == recipe
 
 
 def test_a_head_takes_as_many_epochs_for_any_dataset_and_is_estimated_as_one() -> None:
