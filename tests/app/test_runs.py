@@ -109,8 +109,6 @@ def test_a_selection_never_slides_to_another_run(open_page: Open, lab_home: Path
     at = select(open_page("runs"), 0)
     assert at.button(key="delete")
     RunStore().create(TrainConfig(), "Newcomer")
-    from pages.shared.resources import forget_runs
-
     forget_runs()
     rerun(at)
     assert list(at.dataframe[0].value["Name"]) == ["Newcomer", "Chosen"]
