@@ -74,23 +74,26 @@ def classify(
 
     # The first call also chooses kernels and allocates: what is reported is what a warm model takes.
     answer(loaded, np.zeros((1, side, side, 3), np.uint8), tta)
-    answers = []
+    values: list[dict[str, Any]] = []
+    failed = False
     with Bar() as bar:
-        for found in classify_files(loaded, files, tta, square):
-            answers.append(found)
+        for number, found in enumerate(classify_files(loaded, files, tta, square), 1):
+            failed |= bool(found.error)
+            if as_json or as_csv:  # without its thumbnail: a folder may hold any number of images
+                values.append(_values(found) if as_json else found.row())
             if found.error:
                 note(f"{found.name}: {found.error}")
             elif not as_json and not as_csv:
                 print(_line(found), flush=True)
             elif len(files) > BATCH:
-                bar.show(len(answers) / len(files), "classifying")
+                bar.show(number / len(files), "classifying")
     if as_json:
-        print_json([_values(found) for found in answers])
+        print_json(values)
     if as_csv:
-        writer = csv.DictWriter(sys.stdout, list(answers[0].row()) if answers else ["file"], lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, list(values[0]) if values else ["file"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _printable(value) for name, value in found.row().items()} for found in answers)
-    return 1 if any(found.error for found in answers) else 0
+        writer.writerows({name: _printable(value) for name, value in row.items()} for row in values)
+    return 1 if failed else 0
 
 
 def _files(name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:

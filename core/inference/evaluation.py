@@ -216,8 +216,7 @@ def split_logits(
 ) -> torch.Tensor:
     """Logits (N, classes) of a whole split, in order."""
     device = next(checkpoint.model.parameters()).device.type
-    on_cpu = device == "cpu" or checkpoint.onnx
-    size = images_at_once(checkpoint.card.model_config, 250) if on_cpu else 2000
+    size = images_at_once(checkpoint.card.model_config, 250, "cpu" if checkpoint.onnx else device)
     parts = []
     for start in range(0, len(split), size):
         parts.append(logits_of(checkpoint, split.images[start : start + size], tta))

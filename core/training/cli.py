@@ -64,16 +64,18 @@ def _start_recipe(model: str, recipe: str, changes: dict[str, Any]) -> TrainConf
     """The recipe that flags change single settings of. A run from a checkpoint goes on as that was trained, unless it is told
     otherwise."""
     name = changes.get("init_from", "")
-    if not name or recipe:
+    if not name:
         return get_recipe(model or "simple_cnn", recipe or "default")
-    if name in BACKBONES:
+    card = None if name in BACKBONES else find_checkpoint(name).card
+    model = model or (card.model if card else name)
+    if recipe:
+        return get_recipe(model, recipe)
+    if card is None:
         wanted = changes.get("train_layers", "head")
-        return get_recipe(name, "default" if wanted == "head" else "fine-tuning")
-    card = find_checkpoint(name).card
+        return get_recipe(name, "default" if wanted == "head" else "fine-tuning").replace(model=model)
     same = "dataset" not in changes or whole_name(changes["dataset"]) == card.dataset.name
     how = "head" if changes.get("train_layers") == "head" else "longer" if same else "fine-tuning"
-    found = recipe_from(card, name, how).replace(dataset=card.dataset.name)
-    return found.replace(model=model) if model else found
+    return recipe_from(card, name, how).replace(dataset=card.dataset.name, model=model)
 
 
 def command_of(config: TrainConfig) -> str:
@@ -131,11 +133,10 @@ def _start(engine: LocalEngine, run_id: str, detach: bool, as_json: bool) -> int
 def dataset_name(config: TrainConfig, encoding: str | None) -> str:
     """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
     from core.data import DATASETS, TEXT_PREFIX, convert_text, dataset_task, load_text
-    from core.training.parent import check_parent
+    from core.training.parent import check_start
 
     name = whole_name(config.dataset)
-    if config.init_from and config.init_from not in BACKBONES:
-        check_parent(config, find_checkpoint(config.init_from).card)
+    check_start(config.replace(dataset=name))
     model, task = MODELS[config.model], dataset_task(name)
     if model.task != task:
         title = DATASETS[name].title if name in DATASETS else name[:200]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home
 from core.common.progress import Progress
 from core.data.storage import readable_disk_errors
@@ -23,6 +26,8 @@ from core.training.batches import DeviceImages
 MOST_AT_ONCE = 500
 KEPT_FILES = 12
 """Older files of features are removed."""
+LEFT_AFTER_S = 86_400.0
+"""An unfinished file that nobody has written to for so long belongs to a process that was killed."""
 
 
 def body_of(model: nn.Module) -> nn.Module:
@@ -51,11 +56,24 @@ def features_of(
         return kept
     with readable_disk_errors(path.parent):
         _write(path, body, data, images_at_once(settings, MOST_AT_ONCE), amp, words, on_progress)
-        for old in sorted(path.parent.glob("*.npy"), key=lambda item: -item.stat().st_mtime)[KEPT_FILES:]:
-            old.unlink(missing_ok=True)
     kept = _read(path, len(data))
-    assert kept is not None
+    if kept is None:
+        raise LabError(f"{path} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
+    _remove_old(path.parent)
     return kept
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove all but the latest files, and what a killed process left. Others may do the same, and read on what they have."""
+    ages: dict[Path, float] = {}
+    for item in folder.iterdir():
+        with contextlib.suppress(OSError):
+            ages[item] = time.time() - item.stat().st_mtime
+    whole = sorted((item for item in ages if item.suffix == ".npy"), key=lambda item: ages[item])
+    left = [item for item, age in ages.items() if item.name.startswith(".") and age > LEFT_AFTER_S]
+    for item in (*whole[KEPT_FILES:], *left):
+        with contextlib.suppress(OSError):
+            item.unlink()
 
 
 def _write(
@@ -104,13 +122,13 @@ def _read(path: Path, rows: int) -> Tensor | None:
 
 
 def _key(body: nn.Module, data: DeviceImages, settings: Mapping[str, Any]) -> str:
-    """Of all that features depend on: weights, pixels, their normalisation and size, and the arithmetic."""
+    """Of all that features depend on: weights, settings of the network, pixels, their normalisation, and the arithmetic."""
     digest = hashlib.sha256()
     for name, tensor in body.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.cpu().contiguous().numpy().data)
     digest.update(data.images.cpu().numpy().data)
     arithmetic = f"{data.dtype} {data.images.device.type}"
-    sizes = f"{data.images.shape[1]} {settings.get('upscale_to', 0)}"
-    digest.update(f"{data.scale.tolist()} {data.shift.tolist()} {sizes} {arithmetic}\n".encode())
+    network = json.dumps({name: value for name, value in settings.items() if name != "classes"}, sort_keys=True)
+    digest.update(f"{data.scale.tolist()} {data.shift.tolist()} {network} {arithmetic}\n".encode())
     return digest.hexdigest()

@@ -55,7 +55,7 @@ class ImageTask:
             "classes": len(dataset.card.classes),
             "image_size": dataset.card.image_size,
         }
-        self.at_once = images_at_once(self.model_config, 500) if device == "cpu" else 2000
+        self.at_once = images_at_once(self.model_config, 500, device)
         self.predict: Callable[[nn.Module, Tensor, str], Tensor] = tta_logits
         if config.compile:
             self.predict = torch.compile(tta_logits, mode="max-autotune")

@@ -24,21 +24,32 @@ def load_parent(config: TrainConfig, on_progress: Progress | None = None) -> Che
     """
     if not config.init_from:
         return None
+    check_start(config)
     if config.init_from in BACKBONES:
         fetch_backbone(config.init_from, on_progress)
-    reference = find_checkpoint(config.init_from)
-    check_parent(config, reference.card)
-    return load_checkpoint(reference)
+    return load_checkpoint(find_checkpoint(config.init_from))
 
 
-def check_parent(config: TrainConfig, card: Card) -> None:
-    """Raises LabError where a run cannot start from the checkpoint of this card, as far as that is known without the data."""
-    if config.model != card.model:
-        its = MODELS[card.model].title if card.model in MODELS else card.model[:60]
+def check_start(config: TrainConfig) -> None:
+    """Raises LabError where a run cannot start from what it names, as far as that is known without the data or a fetch."""
+    if config.init_from in BACKBONES:
+        _check_model(config, BACKBONES[config.init_from].title, BACKBONES[config.init_from].name)
+    elif config.init_from:
+        card = find_checkpoint(config.init_from).card
+        _check_model(config, card.title, card.model)
+        _check_validation(config, card)
+
+
+def _check_model(config: TrainConfig, title: str, model: str) -> None:
+    if config.model != model:
+        its, wanted = (MODELS[name].title if name in MODELS else name[:60] for name in (model, config.model))
         raise LabError(
-            f"{card.title[:100]} is a {its}, not a {MODELS[config.model].title}: set model to {card.model[:60]}, or start from "
-            "another checkpoint."
+            f"{title[:100]} is a {its}, not a {wanted}: set model to {model[:60]}, or start from another checkpoint."
         )
+
+
+def _check_validation(config: TrainConfig, card: Card) -> None:
+    """The parent must not have learned from the images that the run is measured on."""
     saw_validation = card.recipe.get("train_on", "train") != "train" and card.dataset.name == config.dataset
     if saw_validation and card.task == "images" and config.train_on == "train":
         raise LabError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.checkpoints.backbone import BACKBONES
 from core.checkpoints.store import Card, find_checkpoint
 from core.common.errors import LabError
 from core.data import DATASETS
@@ -210,7 +211,9 @@ def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
     start: dict[str, Any] = {"model": card.model, "init_from": name, "recipe": how, "model_config": kept}
     if how == "head":
         return _HEAD.replace(**start)
-    recipe = _own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    recipe = own_recipe(card) if how == "longer" else RECIPES.get(card.model, {}).get(how)
+    if how == "longer" and recipe is None:
+        raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
     recipe = recipe or get_recipe(card.model, "default")
     gentle: dict[str, Any] = {"schedule": "cosine", "warmup": 0.0, "compile": False}
     if how == "longer" or card.task == "text":
@@ -222,7 +225,7 @@ def recipe_from(card: Card, name: str, how: str) -> TrainConfig:
 
 def base_recipe(config: TrainConfig) -> TrainConfig | None:
     """The recipe that a run's settings started from; None where it is not known any more."""
-    if config.init_from and config.recipe in STARTS:
+    if config.init_from and config.init_from not in BACKBONES and config.recipe in STARTS:
         try:
             return recipe_from(find_checkpoint(config.init_from).card, config.init_from, config.recipe)
         except LabError:
@@ -230,11 +233,12 @@ def base_recipe(config: TrainConfig) -> TrainConfig | None:
     return RECIPES.get(config.model, {}).get(config.recipe)
 
 
-def _own_recipe(card: Card) -> TrainConfig:
-    """How the network was trained. Raises LabError where its card does not say it."""
-    if card.recipe.get("model") == card.model:
-        return TrainConfig.from_dict(card.recipe)
-    raise LabError(f"The card of {card.title[:100]} does not say how it was trained: choose fine-tuning.")
+def own_recipe(card: Card) -> TrainConfig | None:
+    """How the network was trained; None where its card does not say it, or says it in settings of another version."""
+    try:
+        return TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
+    except LabError:
+        return None
 
 
 MEASURED: dict[tuple[str, str], str] = {

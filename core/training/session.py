@@ -266,10 +266,15 @@ class TrainSession:
         """Go on from a saved state. Raises LabError where the file does not fit this configuration."""
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            if state["data"] != self._data():
+            before, now = state["data"], self._data()
+            if changed := {name for name in before | now if before.get(name) != now.get(name)}:
+                what = (
+                    "The weights of its checkpoint"
+                    if changed == {"parent"}
+                    else f"The data of {self.dataset_card.title}"
+                )
                 raise LabError(
-                    f"The data of {self.dataset_card.title} have changed since this run was interrupted: put them back as "
-                    "they were, or start a new run."
+                    f"{what} have changed since this run was interrupted: put them back as they were, or start a new run."
                 )
             self.load_state_dict(state)
         except (torch.OutOfMemoryError, LabError):

@@ -103,8 +103,8 @@ def _choose_methods() -> list[str]:
 
 
 def _choose_classes(asked: AttributionQuery) -> list[str]:
-    """Another image or checkpoint begins with its two most likely classes."""
-    question = (hash(asked.image.data), asked.reference.card.fingerprint)
+    """Another image, square of it or checkpoint begins with its two most likely classes."""
+    question = (hash(asked.image.data), asked.image.square, asked.reference.card.fingerprint)
     order = [asked.classes[place] for place in np.argsort(asked.probabilities)[::-1]]
     parse = several_of(order, "class", MOST_CLASSES)
     linked(CLASSES, CLASSES, parse, order[:2], write=write_several, of=question)

@@ -15,6 +15,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.checkpoints.store import CheckpointRef
+from core.common.commands import command_line
 from core.common.pixels import data_url, encode
 from core.common.progress import Progress
 from core.data.decode import MAX_BYTES, SUFFIXES
@@ -40,7 +41,6 @@ ALL, DOUBTFUL, UNREAD = "All", "Probably none of these", "Not read"
 CARDS = 20
 """Shown at first on a phone: each is several elements."""
 CARD_PX = 64
-COMMAND = "python -m core classify FOLDER --checkpoint {} --csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -110,8 +110,9 @@ def many_view(batch: ManyFiles | None, reference: CheckpointRef) -> None:
     if batch.left_out:
         st.warning(
             f"{len(batch.files)} images are classified and {batch.left_out} left out: the page takes {MOST_FILES} images and "
-            f"{MOST_BYTES // 1_000_000} MB at once. For more: `{COMMAND.format(escape_markdown(reference.name))}`."
+            f"{MOST_BYTES // 1_000_000} MB at once. A terminal classifies a whole folder:"
         )
+        st.code(command_line("classify", "FOLDER", checkpoint=reference.name, csv=True), language="bash")
     answers = _answers(batch, reference)
     if answers is None:
         return
@@ -134,7 +135,7 @@ def many_view(batch: ManyFiles | None, reference: CheckpointRef) -> None:
 
 
 def _answers(batch: ManyFiles, reference: CheckpointRef) -> list[FileAnswer] | None:
-    """Of this checkpoint; None while it is at work, with its progress on the page, or stopped."""
+    """Of this checkpoint; None while they are computed, with the progress on the page, or stopped."""
     kept: tuple[str, list[FileAnswer]] = st.session_state.get("many-answers", ("", []))
     key = f"many-{batch.token}-{reference.card.fingerprint}"
     if kept[0] == key:

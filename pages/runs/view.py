@@ -124,7 +124,7 @@ def _best_on(title: str, runs: list[Run]) -> str:
     names = [f"**{escape_markdown(run.name)}**" for run in (winner, *others)[:MOST_NAMED]]
     more = f" and {len(tied) - MOST_NAMED} more" if len(tied) > MOST_NAMED else ""
     why = f"95% interval {interval[0]:.1%} to {interval[1]:.1%}" if interval else "the same figure"
-    return f"Tie on {escape_markdown(title)}: {', '.join(names)}{more}, {shown(best)} {part} at most ({why})."
+    return f"Tie on {escape_markdown(title)}: {', '.join(names)}{more}; best {shown(best)} {part} ({why})."
 
 
 def _interval(run: Run, accuracy: float, part: str) -> tuple[float, float] | None:

@@ -54,7 +54,7 @@ def linked_settings(
     of, changes = state[key]
     if of != begins:  # of what the form began with before
         changes = {}
-    if changed or (known and state[f"{key}-came"] != came):
+    if changed or (known and state.get(f"{key}-came") != came):  # none yet where the run before was cut short
         fill(changes)
     state[key], state[f"{key}-came"] = (begins, changes), came
 

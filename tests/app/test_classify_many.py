@@ -112,6 +112,7 @@ def test_what_is_too_much_is_left_out_and_said(several: AppTest, monkeypatch: py
     at = give(several, FILES)
     assert len(rows(at)["File"]) == 3
     assert "2 left out" in at.warning[0].value
+    assert at.code[-1].value.endswith("classify FOLDER --checkpoint tiny --csv")
     monkeypatch.setattr(many_view, "MOST_FILES", 100)
     monkeypatch.setattr(many_view, "MOST_BYTES", len(FILES["red.png"]) + 1)
     at = give(several, FILES)

@@ -206,6 +206,12 @@ def test_a_link_to_a_recipe_that_cannot_be_is_a_sentence(
     assert step_titles(at) == ["1. int8"]
 
 
+def test_a_run_of_the_page_that_was_cut_short_leaves_the_form_usable(new: AppTest) -> None:
+    del new.session_state["recipe-set-images-came"]
+    assert step_titles(rerun(new)) == ["1. int8"]
+    assert not new.exception
+
+
 def test_what_the_scan_takes_out_is_in_the_link(new: AppTest, open_page: Open) -> None:
     assert not [item for item in new.segmented_control if item.key == "scan-kind"]
     rerun(unfold(new, "sensitivity").segmented_control(key="scan-kind").set_value("channels"))

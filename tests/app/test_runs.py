@@ -109,8 +109,6 @@ def test_a_selection_never_slides_to_another_run(open_page: Open, lab_home: Path
     at = select(open_page("runs"), 0)
     assert at.button(key="delete")
     RunStore().create(TrainConfig(), "Newcomer")
-    from pages.shared.resources import forget_runs
-
     forget_runs()
     rerun(at)
     assert list(at.dataframe[0].value["Name"]) == ["Newcomer", "Chosen"]
@@ -192,7 +190,7 @@ def test_the_best_is_the_one_on_test_images_and_a_tie_is_said(open_page: Open, l
         finished_run(lab_home, name)
     assert "Best on CIFAR-10: **One**, 80.0% test." in said(One=0.8, Two=0.79)
     tie = said(One=0.795, Two=0.8)
-    assert "Tie on CIFAR-10: **Two**, **One**, 80.0% test at most (95% interval 79.2% to 80.8%)." in tie
+    assert "Tie on CIFAR-10: **Two**, **One**; best 80.0% test (95% interval 79.2% to 80.8%)." in tie
     assert "Best on CIFAR-10" not in tie
 
 
@@ -201,7 +199,7 @@ def test_losses_that_read_the_same_tie(open_page: Open, lab_home: Path) -> None:
         finished_text_run(lab_home, name)
     said = texts(open_page("runs", group="Text"))
     assert "Tie on Tiny Shakespeare: " in said
-    assert "1.800 nats validation at most (the same figure)." in said
+    assert "best 1.800 nats validation (the same figure)." in said
 
 
 def test_a_name_opens_its_run_and_back_finds_the_group(open_page: Open, lab_home: Path) -> None:

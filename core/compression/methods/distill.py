@@ -24,7 +24,7 @@ from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.progress import Progress, no_progress
 from core.data.dataset import Dataset, ImageCard, ImageDataset, TextDataset
 from core.inference.text import next_logits, unk_token
-from core.models import clone_model
+from core.models import clone_model, images_at_once
 from core.training.config import TrainConfig
 from core.training.image_task import ImageTask
 from core.training.text_task import TextTask
@@ -174,7 +174,7 @@ def _teacher_logits(teacher: Checkpoint, task: ImageTask | TextTask, on_progress
         replacement_char = unk_token(teacher.card.text_data.vocabulary)
         found = next_logits(model, task.tokens, replacement_char, lambda share: on_progress(share, ASKING)).cpu()
         return torch.cat([found, found[-1:]])  # nothing follows the last character
-    logits, size = [], CHUNK if task.device == "cpu" else 2000
+    logits, size = [], images_at_once(teacher.card.model_config, CHUNK, task.device)
     for pixels, _ in task.train_data.chunks(size):
         logits.append(model(pixels.float()).half().cpu())
         on_progress(min(1.0, len(logits) * size / len(task.train_data)), ASKING)

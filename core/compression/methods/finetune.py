@@ -23,7 +23,7 @@ from core.data.dataset import Dataset, ImageCard, ImageDataset, TextCard, TextDa
 from core.data.text import with_vocabulary
 from core.models import LAYERS, build_model, full_config, images_at_once
 from core.training.config import TrainConfig
-from core.training.recipes import get_recipe
+from core.training.recipes import get_recipe, own_recipe
 from core.training.session import TrainSession
 from core.training.task import Task
 
@@ -104,11 +104,8 @@ def matching_dataset(card: Card, dataset: Dataset) -> Dataset:
 
 
 def _own_recipe(card: Card) -> TrainConfig | None:
-    """How the network was trained; None where its card does not say it."""
-    try:
-        own = TrainConfig.from_dict(card.recipe) if card.recipe.get("model") == card.model else None
-    except (TypeError, ValueError, AttributeError):
-        return None
+    """How all layers of the network were trained; None where its card does not say it."""
+    own = own_recipe(card)
     return own if own and own.train_layers == "all" else None  # what trains a head would tear the other layers apart
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.models import build_model, head_name
+from core.models import build_model, head_name, images_at_once
 
 KERNELS = [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
@@ -86,3 +86,9 @@ def test_the_size_is_the_published_one() -> None:
     model = build_model("efficientnet_lite0", {"classes": 1000})
     assert sum(parameter.numel() for parameter in model.parameters()) == 4_652_008
     assert head_name(model) == "head"
+
+
+@pytest.mark.parametrize(("device", "small", "large"), [("cpu", 250, 32), ("cuda:0", 2000, 128)])
+def test_fewer_images_go_together_through_a_network_that_sees_them_large(device: str, small: int, large: int) -> None:
+    assert images_at_once({"image_size": 32}, 250, device) == small
+    assert images_at_once({"image_size": 32, "upscale_to": 224}, 250, device) == large

@@ -37,3 +37,31 @@ def test_it_starts_a_run_with_the_same_settings(
     [found] = (run.config for run in RunStore().list())
     assert found.replace(model_config={}) == config.replace(model_config={})
     assert full_config(model, found.model_settings) == full_config(model, config.model_settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "model", "recipe"),
+    [
+        (["--init-from", "fast_resnet", "--train-on", "train+validation", "--recipe", "quick"], "fast_resnet", "quick"),
+        (["--init-from", "efficientnet_lite0", "--recipe", "fine-tuning"], "efficientnet_lite0", "fine-tuning"),
+        (["--init-from", "efficientnet_lite0"], "efficientnet_lite0", "default"),
+        (["--init-from", "simple_cnn"], "simple_cnn", "longer"),
+    ],
+)
+def test_a_run_from_a_checkpoint_has_its_model(
+    flags: list[str], model: str, recipe: str, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalEngine, "submit", lambda engine, run_id, **_: engine.store.get(run_id))
+    main(["train", *flags, "--detach"])
+    [found] = (run.config for run in RunStore().list())
+    assert (found.model, found.recipe) == (model, recipe)
+
+
+@pytest.mark.parametrize("start", ["efficientnet_lite0", "simple_cnn"])
+@pytest.mark.parametrize("model", ["resnet18", "nothing"])
+def test_another_model_than_the_checkpoint_is_refused_before_there_is_a_run(
+    start: str, model: str, lab_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--init-from", start, "--model", model, "--detach"]) == 2
+    assert f"set model to {start}" in capsys.readouterr().err
+    assert RunStore().list() == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from core.training.config import TrainConfig
 from core.training.estimate import estimate_seconds
 from core.training.head_task import HeadTask
 from core.training.optimizers import build_optimizers
-from core.training.recipes import LONGER_RATE, RECIPES, fit_to_data, get_recipe, recipe_from
+from core.training.recipes import LONGER_RATE, RECIPES, base_recipe, fit_to_data, get_recipe, recipe_from
 from core.training.session import TrainSession
 from core.training.trainer import train
 from tests.unit.builders import synthetic
@@ -112,6 +114,33 @@ def test_features_are_computed_once(parent: str, lab_home: Path, monkeypatch: py
     assert len(list((lab_home / "features").glob("*.npy"))) == 3
 
 
+def test_features_of_other_settings_with_the_same_weights_are_others(parent: str) -> None:
+    first, second = (
+        start(HEAD.replace(init_from=parent, model_config={"activation": activation})).task
+        for activation in ("relu", "gelu")
+    )
+    assert isinstance(first, HeadTask)
+    assert isinstance(second, HeadTask)
+    assert not torch.equal(first.features[first.train_data], second.features[second.train_data])
+
+
+def test_old_features_and_what_a_killed_process_left_are_removed(
+    parent: str, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lab_home / "features"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("older.npy", "old.npy", ".left-1", ".written-2")):
+        (folder / name).write_bytes(b"")
+        age = 0 if name == ".written-2" else features.LEFT_AFTER_S * (3 - number / 2)
+        os.utime(folder / name, (time.time() - age,) * 2)
+    (folder / "gone.npy").symlink_to("nothing")  # as if another process had just removed it
+    monkeypatch.setattr(features, "KEPT_FILES", 3)
+    start(HEAD.replace(init_from=parent))
+    found = {item.name for item in folder.iterdir()} - {"gone.npy"}
+    assert found >= {"old.npy", ".written-2"}
+    assert not found & {"older.npy", ".left-1"}
+
+
 def test_a_stop_while_features_are_computed_leaves_nothing(parent: str, lab_home: Path) -> None:
     def stop(share: float, words: str) -> None:
         raise KeyboardInterrupt
@@ -134,7 +163,7 @@ def test_a_resumed_head_is_the_same_head(parent: str, tmp_path: Path) -> None:
     assert list(train(resumed)) == expected[8:]
     assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(whole), strict=True))
     other = saved(tmp_path / "other", get_recipe("fast_resnet", "quick").replace(batch_size=80, seed=9), DATA)
-    with refusal("changed since this run"):
+    with refusal("The weights of its checkpoint have changed since this run"):
         start(HEAD.replace(init_from=other)).load_state(tmp_path / "state.pt")
 
 
@@ -232,6 +261,11 @@ def test_a_run_goes_on_as_its_checkpoint_was_trained() -> None:
     assert (head.model, head.train_layers, head.model_settings) == ("simple_cnn", "head", {})
     with refusal("does not say how it was trained"):
         recipe_from(dataclasses.replace(card, recipe={}), "run-1", "longer")
+
+
+@pytest.mark.parametrize("recipe", RECIPES["efficientnet_lite0"].values(), ids=RECIPES["efficientnet_lite0"])
+def test_a_run_from_imagenet_weights_began_with_its_own_recipe(recipe: TrainConfig, lab_home: Path) -> None:
+    assert base_recipe(recipe.replace(epochs=3, dataset="folder:/pets")) == recipe
 
 
 def test_a_head_takes_as_many_epochs_for_any_dataset_and_is_estimated_as_one() -> None:
