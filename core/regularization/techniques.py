@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from core.checkpoints.backbone import BACKBONES
 from core.common.errors import LabError
 from core.common.values import finite
 from core.models import MODELS
@@ -20,7 +21,8 @@ def plain_number(value: float) -> str:
     return f"{value:.10g}"
 
 
-IMAGE_MODELS = tuple(name for name, entry in MODELS.items() if entry.task == "images")
+IMAGE_MODELS = tuple(name for name, entry in MODELS.items() if entry.task == "images" and name not in BACKBONES)
+"""Those that are trained from random weights: on learned ones, an arm would have little left to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,8 @@ ANSWERS = {
     "/text?view=Inside+the+RNN": r"correlation 0\.\d\d, against 0\.\d\d in an untrained network",
     "/text?view=Train": r"Start training",
     "/text?view=Why+this+one": r"Why “\w”, with \d",
+    "/datasets": r"Add photos",
+    "/datasets?view=Add+photos": r"One folder for each class",
     "/regularization": r"With 500 images .+ helps most: 37% → 49%",
     "/regularization?view=New+study": r"Start the study",
     "/regularization?view=Studies": r"There are no studies here yet|runs \d+ of \d+",
