@@ -30,7 +30,7 @@ ANSWERS = {
     "/attribution?view=Cover+by+hand&example=ship": r"ship · \d",
     "/attribution?view=Scores": r"\d of 14 methods beat every control",
     "/compression": r"3\.9 times as small and 3\.4 times as fast",
-    "/compression?view=New+recipe": r"3 variants",
+    "/compression?view=New+recipe": r"1 variant",
     "/compression?view=Results": r"There are no results here yet|variants \d+ of \d+",
     "/runs": r"Nothing was trained here yet|^\d+ runs?, (\d+|none) under way: ",
 }
