@@ -10,7 +10,7 @@ from core.common.progress import Progress
 from core.data import cifar10, shakespeare, texts
 from core.data import folder as folders
 from core.data.dataset import UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
-from core.data.folder import FOLDER_PREFIX, check_layout, suggested_name
+from core.data.folder import FOLDER_PREFIX, suggested_name
 from core.data.image_uploads import stored_folders
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
@@ -30,7 +30,6 @@ __all__ = [
     "TextCard",
     "TextDataset",
     "canonical_name",
-    "check_layout",
     "convert_text",
     "dataset_sizes",
     "dataset_state",

@@ -176,11 +176,6 @@ def delete_photos(root: Path) -> None:
         shutil.rmtree(cache_folder(key), ignore_errors=True)
 
 
-def check_layout(name: str) -> None:
-    """Raises LabError where `folder:<path>` cannot become a dataset; looks into no image."""
-    sizes(name)
-
-
 def _title(folder: FolderName) -> str:
     return image_uploads.title_of(folder.root) or folder.root.name or str(folder.root)
 

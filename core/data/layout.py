@@ -91,7 +91,7 @@ def list_images(root: Path) -> Listing:
             raise LabError(f"{base} holds {names} but no train/: add it, or name the folders as classes only.")
         found = _class_folders(base, folders, notes) or _from_manifests(base, folders, notes)
         if found is None:
-            raise _too_few_classes(folders.get("train", base), notes)
+            raise _too_few_classes(folders.get("train", base))
         classes, splits = found
         _check(base, classes, splits)
         return Listing(root=base, classes=tuple(classes), splits=splits, notes=notes.all())
@@ -241,9 +241,14 @@ def _class_folders(base: Path, folders: dict[str, Path], notes: Notes) -> Found 
 def _check_names(train: Path, names: list[str]) -> None:
     if len(names) > MAX_CLASSES:
         raise LabError(f"{train} holds {len(names)} folders and at most {MAX_CLASSES} classes can be told apart.")
+    _check_printable(names, f"{train} holds a class folder")
+
+
+def _check_printable(names: list[str], where: str) -> None:
+    """where: begins the sentence about a class name that no page could show."""
     odd = [name for name in names if not name.isprintable() or len(name) > MAX_NAME]
     if odd:
-        raise LabError(f"{train} holds a class folder with an unusable name ({odd[0][:MAX_NAME]!a}): rename it.")
+        raise LabError(f"{where} with an unusable name ({odd[0][:MAX_NAME]!a}): rename it.")
 
 
 def _count_images(folder: Path, *, deep: bool = True) -> int:
@@ -299,9 +304,7 @@ def _from_manifests(base: Path, folders: dict[str, Path], notes: Notes) -> Found
     if rows is None:
         return None
     names = sorted({row.label for row in rows})
-    odd = [name for name in names if not name.isprintable() or len(name) > MAX_NAME]
-    if odd:
-        raise LabError(f"A class in the list of images has an unusable name ({odd[0][:MAX_NAME]!a}): rename it.")
+    _check_printable(names, f"The list of images in {base} holds a class")
     if not 2 <= len(names) <= MAX_CLASSES:
         raise LabError(
             f"The list of images in {base} names {len(names)} classes and 2 to {MAX_CLASSES} are needed: correct its column "
@@ -316,14 +319,14 @@ def _from_manifests(base: Path, folders: dict[str, Path], notes: Notes) -> Found
     return names, splits
 
 
-def _too_few_classes(train: Path, notes: Notes) -> LabError:
+def _too_few_classes(train: Path) -> LabError:
     count = len(subfolders(train))
     found = "1 class folder" if count else "no class folders"
     if count > 1:
         return LabError(f"{train} holds {count} folders and no image in them: give the folder that holds the images.")
     return LabError(
-        f"{train} holds {found} and at least 2 are needed: put the images of each class into a folder of its own, or add a CSV "
-        "file with the columns file and label."
+        f"{train} holds {found} and at least 2 are needed: make a folder for each class, or add a CSV file with the columns "
+        "file and label."
     )
 
 
