@@ -123,7 +123,7 @@ def _near_pairs(folder: ReadFolder) -> np.ndarray:
     hashed = np.flatnonzero(facts.readable & ~facts.flat)
     hashes = facts.perceptual_hash[hashed]
     row = np.cumsum(facts.readable) - 1  # of a file's pixels
-    grey = cache(lambda index: _grey(folder_pixels(folder, int(row[index]))))
+    grey = cache(lambda index: _grey(folder.dataset.image(int(row[index]))))
     for byte in range(8):
         part = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
         for value in np.unique(part):
@@ -137,16 +137,6 @@ def _near_pairs(folder: ReadFolder) -> np.ndarray:
             alike = near[np.ix_(places, places)] & (greys @ greys.T >= NEAR_CORRELATION)
             found.append(files[np.argwhere(np.triu(alike, 1))])
     return np.concatenate(found)
-
-
-def folder_pixels(folder: ReadFolder, row: int) -> np.ndarray:
-    """The model input (S, S, 3) of the row-th readable file."""
-    for split in SPLITS:
-        images: np.ndarray = getattr(folder.dataset, split).images
-        if row < len(images):
-            return images[row]
-        row -= len(images)
-    raise IndexError(row)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -95,6 +95,14 @@ class ImageDataset:
     validation: Split
     test: Split
 
+    def image(self, row: int) -> np.ndarray:
+        """(H, W, 3) uint8; rows count through training, validation and test images."""
+        for split in (self.train, self.validation, self.test):
+            if row < len(split):
+                return split.images[row]
+            row -= len(split)
+        raise IndexError(row)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TextDataset:

@@ -59,7 +59,8 @@ def detail(name: str) -> None:
     if dataset_task(name) == "text":
         _text(name)
     elif name.startswith(FOLDER_PREFIX):
-        _folder(at_suggested_size(name))
+        state = dataset_state(name)
+        _folder(at_suggested_size(name, state), state)
     elif dataset_or_offer(name, "show its images", f"detail-{name}"):
         with st.spinner(f"Reading {dataset_title(name)}"):
             found = dataset(name)
@@ -70,9 +71,8 @@ def detail(name: str) -> None:
         _facts(card, ())
 
 
-def _folder(name: str) -> None:
-    state = dataset_state(name)
-    key = f"examine-{state}"
+def _folder(name: str, state: str) -> None:
+    key = f"examine-{name}-{state}"
     if tasks.watch(key):
         return
     task = tasks.find(key)
@@ -83,7 +83,7 @@ def _folder(name: str) -> None:
         tasks.start(key, partial(examine, name))
         st.rerun()
     assert task is not None
-    _examined(name, task.result)
+    _examined(name, state, task.result)
 
 
 def examine(name: str, report: Progress) -> Examined:
@@ -104,7 +104,7 @@ def examine(name: str, report: Progress) -> Examined:
     return Examined(card=folder.dataset.card, audit=found, rows=_sheets(folder.dataset), groups=groups)
 
 
-def _examined(name: str, found: Examined) -> None:
+def _examined(name: str, state: str, found: Examined) -> None:
     card, problems = found.card, found.audit.problems
     total = sum(card.sizes.values())
     errors = sum(finding.severity == "error" for finding in found.audit.findings)
@@ -115,7 +115,7 @@ def _examined(name: str, found: Examined) -> None:
     for finding in found.audit.findings:
         _finding(finding, found.groups)
     _rows(card, found.rows)
-    labels_section(name)
+    labels_section(name, state)
     counts = found.audit.counts
     with st.expander("Images of each class", icon=":material/table:"):
         show_table(

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
 from core.common.progress import Progress
 from core.common.values import plural
-from core.data import dataset_state
 from core.images.diagnosis import Diagnosis, Forecast, diagnose_dataset
 from pages.datasets.samples import sheet
 from pages.shared import tasks
@@ -34,19 +32,13 @@ def judge(name: str, report: Progress) -> Judged:
     """Raises LabError."""
     found, dataset = diagnose_dataset(name, report)
     files = (*dataset.train.files, *dataset.validation.files)
-    images = (dataset.train.images, dataset.validation.images)
-
-    def image(index: int) -> np.ndarray:
-        first = len(images[0])
-        return images[0][index] if index < first else images[1][index - first]
-
-    doubts = [(files[doubt.index], sheet([image(doubt.index)])) for doubt in found.doubts[:SHOWN]]
+    doubts = [(files[doubt.index], sheet([dataset.image(doubt.index)])) for doubt in found.doubts[:SHOWN]]
     return Judged(diagnosis=found, classes=dataset.card.classes, doubts=doubts)
 
 
-def labels_section(name: str) -> None:
-    """A button that starts it, and what came of it."""
-    key = f"judge-{dataset_state(name)}"
+def labels_section(name: str, state: str) -> None:
+    """A button that starts it, and what came of it. state: another text whenever the images are others."""
+    key = f"judge-{name}-{state}"
     st.markdown("##### Labels, hard classes, more photos")
     if tasks.watch(key):
         return
@@ -58,8 +50,7 @@ def labels_section(name: str) -> None:
             partial(judge, name),
             button="check-labels",
             icon=":material/rule:",
-            help="A classifier on ImageNet features judges every photo without having seen it. It takes seconds for 200 photos; "
-            "the features are kept for training.",
+            help="A quick classifier judges each photo without training on it: some seconds for 200 photos.",
         )
         return
     _shown(task.result)
@@ -101,6 +92,6 @@ def forecast_words(forecast: Forecast) -> str:
         return words
     times, least, most = forecast.factor
     if math.isinf(times):
-        return f"{words} No number of photos in sight halves the error."
+        return f"{words} More photos alone are not expected to halve the error."
     upper = "no limit in sight" if math.isinf(most) else f"{most:.1f}"
     return f"{words} Half the error takes about {times:.1f} times the photos ({least:.1f} to {upper})."

@@ -51,11 +51,9 @@ def _card(name: str, title: str, words: str) -> None:
         st.markdown(f"**{escape_markdown(title)}**  \n{escape_markdown(words)}")
         try:
             if dataset_task(name) == "images" and dataset_status(name).ready:
-                show_image(
-                    _strip(at_suggested_size(name), dataset_state(name)),
-                    width=68 * STRIP - 4,
-                    alt=f"Some images of {title}",
-                )
+                state = dataset_state(name)
+                picture = _strip(at_suggested_size(name, state), state)
+                show_image(picture, width=68 * STRIP - 4, alt=f"Some images of {title}")
         except LabError as error:  # a folder that was damaged since
             st.caption(escape_markdown(error))
         if st.button("Open", key=f"open-{word}"):

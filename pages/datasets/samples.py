@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.common.pixels import encode
-from core.data import FOLDER_PREFIX, dataset_state
+from core.data import FOLDER_PREFIX
 from core.data.dataset import Split
 from pages.shared.dataset_field import suggested_folder
 
@@ -32,8 +32,9 @@ def by_class(split: Split, classes: int, number: int) -> list[np.ndarray]:
     return [np.flatnonzero(split.labels == label)[:number] for label in range(classes)]
 
 
-def at_suggested_size(name: str) -> str:
-    """The dataset's name with the image size that its photos allow. Raises LabError."""
+def at_suggested_size(name: str, state: str) -> str:
+    """The dataset's name with the image size that its photos allow. state: `dataset_state` of it, which takes a walk through
+    the folder. Raises LabError."""
     if not name.startswith(FOLDER_PREFIX) or "?" in name:
         return name
-    return suggested_folder(name, dataset_state(name))
+    return suggested_folder(name, state)

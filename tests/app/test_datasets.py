@@ -198,4 +198,4 @@ def test_a_forecast_in_words() -> None:
     assert said.startswith("Twice the photos: about **85%** right (80% to 90%), now 80%.")
     assert said.endswith("about 4.2 times the photos (2.0 to no limit in sight).")
     never = forecast_words(dataclasses.replace(forecast, factor=(math.inf, 9.0, math.inf)))
-    assert never.endswith("No number of photos in sight halves the error.")
+    assert never.endswith("More photos alone are not expected to halve the error.")
