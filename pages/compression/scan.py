@@ -41,7 +41,7 @@ def scan(reference: CheckpointRef) -> None:
 
 def _scan(reference: CheckpointRef) -> None:
     st.caption(
-        "Prunes one layer at a time and leaves the others as they are: where a line falls early, prune less. "
+        "Prunes one layer at a time. Where a line falls early, prune that layer less. "
         + (
             f"On {MOST_CHARACTERS:,} characters of the validation part."
             if reference.card.task == "text"

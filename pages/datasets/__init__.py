@@ -10,6 +10,6 @@ PAGE = Page(
     question="What is in my data, and what is wrong with it?",
     views={
         "All datasets": "What can a network learn from here?",
-        "Add photos": "A folder or a zip archive of photos becomes a dataset, checked before anything is trained on it.",
+        "Add photos": "Upload a folder or a zip archive of photos, and read what is wrong with them.",
     },
 )

@@ -44,8 +44,7 @@ def add_view() -> None:
     if problem := st.session_state.get(PROBLEM):
         show_error(problem)
     st.markdown(
-        "One folder for each class, with its photos inside: `cats/…`, `dogs/…`. Folders `train` and `test` around them, "
-        "or a list in CSV or COCO's JSON, work too."
+        "One folder for each class: `cats/…`, `dogs/…`. Folders `train` and `test`, a CSV list or COCO's JSON work too."
     )
     folder = st.file_uploader(
         "A folder of photos",

@@ -130,7 +130,7 @@ def many_view(batch: ManyFiles | None, reference: CheckpointRef) -> None:
         csv_bytes(answer.row() for answer in answers),
         "classified.csv",
         key="many-csv",
-        help="All images, in the order in which they came. Probabilities run from 0 to 1.",
+        help="All images, in upload order. Probabilities run from 0 to 1.",
     )
 
 
@@ -313,7 +313,7 @@ def _jpeg(thumbnail: np.ndarray) -> bytes:
 
 
 def _open(batch: ManyFiles, place: int) -> None:
-    """Show the whole answer to one image, which then has an address of its own for a while, as any upload."""
+    """Show the whole answer to one image; for an hour it has an address, like any upload."""
     name, data = batch.files[place]
     image = InputImage(data=data, title=name, token=uploads().keep(data, name))
     st.session_state[OPENED] = batch.token, image

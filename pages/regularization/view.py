@@ -35,7 +35,7 @@ NAMES = {
     "none": "no verdict",
 }
 """Kinds of a verdict, as the table says them; the numbers have a column of their own."""
-NOISE = "Seed noise is what another random seed alone may change: the 95% interval of the effect holds 0."
+NOISE = "Seed noise: another random seed alone may give such a difference. The 95% interval includes 0."
 
 
 def study_view(result: StudyResult, key: str, run: Run | None) -> None:

@@ -135,8 +135,7 @@ def _config(opened: str) -> dict[str, Any]:
         "Test": st.column_config.NumberColumn(format="%.1f%%", help=f"{test} {VALIDATION_PLAIN}"),
         "Val. loss": st.column_config.NumberColumn(
             format="%.3f",
-            help="Surprise at images or characters that training never saw, of the best checkpoint, per image or "
-            f"character. {NATS}",
+            help=f"Loss of the best checkpoint on images or characters that it never trained on. {NATS}",
         ),
         "Rate": st.column_config.NumberColumn(format="localized", help="Images or characters a second."),
         "Created": st.column_config.DatetimeColumn(format="distance"),

@@ -16,7 +16,7 @@ from pages.shared.resources import runs_now
 from pages.shared.text import escape_markdown, shorten, size, unique_labels
 from pages.shared.url import linked
 
-CHECKPOINT = "A checkpoint is a trained network: its weights, and a card that says how they were made."
+CHECKPOINT = "A checkpoint is a trained network: its weights, and a card that says how it was trained."
 TITLE_CHARACTERS = 22
 """Of a run in the box, which also holds its accuracy."""
 UNCALIBRATED = (

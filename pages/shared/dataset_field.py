@@ -74,8 +74,7 @@ def text_upload() -> tuple[str, str]:
         type=["txt", "text", "md", "csv", "py"],
         max_upload_size=20,
         key="text-upload",
-        help="It is checked and kept on this server, so that the run can read it. UTF-8 is read as it is; a file in another "
-        "encoding is converted after you have seen its first lines.",
+        help="It is checked and kept on this server. A file that is not UTF-8 is converted after you have seen its first lines.",
     )
     if file is None:
         return "", ""

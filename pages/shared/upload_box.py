@@ -99,8 +99,7 @@ def upload_box(data: DatasetCard) -> InputImage | None:
         _take_if_new(key, file)
     elif source == "Camera" and not has_camera(st.context.url):
         st.info(
-            "Browsers allow the camera only at an https:// address, or at localhost on the server's own machine. Upload a photo "
-            "instead.",
+            "Browsers allow the camera only on https:// addresses and on localhost. Upload a photo instead.",
             icon=":material/no_photography:",
         )
     elif source == "Camera":

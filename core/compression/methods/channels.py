@@ -58,7 +58,7 @@ class Channels:
 
         if any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in model.modules()):
             raise LabError(
-                "Channels cannot be taken out of a network with depthwise convolutions here: prune its weights instead."
+                "Channels of a network with depthwise convolutions cannot be pruned here: prune its weights instead."
             )
         self.model = model
         self._conv, self._linear = (function.PrunerBox[kind] for kind in (ops.OPTYPE.CONV, ops.OPTYPE.LINEAR))
