@@ -64,25 +64,31 @@ def fetch_datasets(*names: DatasetName, as_json: Json = False) -> None:
 
 
 @data.command(name="add")
-def add_images(path: Path, *, title: str = "", as_json: Json = False) -> None:
-    """Store a zip archive or a folder of photos as a dataset.
+def add_images(path: Path, *, title: str = "", root: Path | None = None, as_json: Json = False) -> None:
+    """Store a zip archive or a folder of photos as a dataset, or one of torchvision's.
 
     Args:
-        path: The archive, or the folder that holds one folder per class.
+        path: The archive, the folder that holds one folder per class, or torchvision:NAME, as in torchvision:CIFAR100.
         title: What it is called; by default the name of the file.
+        root: For torchvision:NAME, a folder that holds its files already; without it they are downloaded.
     """
     from core.data.image_uploads import UploadedFile, store_files, store_zip
+    from core.data.torchvision_sets import TORCHVISION_PREFIX, add_torchvision
 
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.is_file())
-        files = (UploadedFile(file.relative_to(path).as_posix(), partial(_opened, file)) for file in found)
-        stored = store_files(files, title or path.name)
-    else:
-        try:
-            with path.open("rb") as archive:
-                stored = store_zip(archive, title or path.name)
-        except OSError as error:
-            raise LabError(f"{path} cannot be read ({error.strerror}): give a zip archive or a folder.") from error
+    with Bar() as bar:
+        if str(path).startswith(TORCHVISION_PREFIX):
+            stored = add_torchvision(str(path), bar.show, root=root)
+        elif path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.is_file())
+            files = (UploadedFile(file.relative_to(path).as_posix(), partial(_opened, file)) for file in found)
+            total = sum(file.stat().st_size for file in found)
+            stored = store_files(files, title or path.name, total, bar.show)
+        else:
+            try:
+                with path.open("rb") as archive:
+                    stored = store_zip(archive, title or path.name, bar.show)
+            except OSError as error:
+                raise LabError(f"{path} cannot be read ({error.strerror}): give a zip archive or a folder.") from error
     if as_json:
         print_json({"name": stored.name, "title": stored.title, "images": stored.images, "left_out": stored.left_out})
         return

@@ -14,6 +14,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data import FOLDER_PREFIX, canonical_name
 from core.data.image_uploads import MAX_FILES, MAX_TOTAL_BYTES, StoredFolder, UploadedFile, store_files, store_zip
+from core.data.torchvision_sets import NAMES, add_torchvision
 from pages.datasets.detail import detail
 from pages.shared import tasks
 from pages.shared.dataset_field import address_word, allowed_name, folder_field, folders_allowed
@@ -67,6 +68,8 @@ def add_view() -> None:
         _start(number, partial(_store_folder, folder))
     with st.expander("A folder on this server", icon=":material/folder_open:"):
         _local()
+    with st.expander("A dataset of torchvision", icon=":material/cloud_download:"):
+        _torchvision(number)
 
 
 def _start(number: int, work: Callable[[Progress], StoredFolder]) -> NoReturn:
@@ -96,6 +99,18 @@ def _store_folder(files: Sequence[StreamlitFile], report: Progress) -> StoredFol
 def _opened(file: StreamlitFile) -> StreamlitFile:
     file.seek(0)
     return file
+
+
+def _torchvision(number: int) -> None:
+    name = st.selectbox(
+        "Dataset",
+        NAMES,
+        key="torchvision-name",
+        accept_new_options=True,
+        help="Downloaded by torchvision on this server, and kept like photos of your own.",
+    )
+    if st.button("Fetch it", key="torchvision-fetch", disabled=not name):
+        _start(number, partial(add_torchvision, name))
 
 
 def _local() -> None:

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SPINE = ("common", "models", "data", "checkpoints", "inference", "jobs", "training")
 """What every room stands on, bottom to top: a part imports those before it. `base` is `core/__init__.py`."""
 ROOMS = {
-    "images": set(),
+    "regularization": set(),
+    "images": {"regularization"},
     "attribution": {"images"},
     "language": {"attribution"},
-    "regularization": set(),
     "compression": set(),
 }
 """Each room, and the rooms that it may import besides the spine."""
