@@ -239,7 +239,8 @@ def _class_counts(folder: ReadFolder) -> Iterator[Finding]:
     if rare:
         yield Finding(
             severity="warning",
-            sentence=f"The largest class has at least {RARE} times the images of {_some(rare)}: balance the classes in training.",
+            sentence=f"The largest class has at least {RARE} times the images of {_some(rare)}: "
+            "choose Balance classes (under Advanced) when you train.",
         )
     if test.min() < FEW_TEST:
         yield Finding(

@@ -54,7 +54,7 @@ def epoch_batches(
     total, side = len(data), data.images.shape[1]
     device = data.images.device
     random = torch.Generator().manual_seed(derive_seed(config.seed, epoch))
-    order = epoch_order(total, random)
+    order = drawn_order(data.labels, config.balance, random)
     shifts = torch.randint(-config.crop_padding, config.crop_padding + 1, (total, 2), generator=random)
     flips = torch.rand(total, generator=random) < 0.5
     if config.flip == "alternating":
@@ -95,6 +95,23 @@ def epoch_batches(
 def epoch_order(total: int, random: torch.Generator) -> Tensor:
     """The epoch's order of images, (total,): the first draw of its generator, so it is the same whatever else is on."""
     return torch.randperm(total, generator=random)
+
+
+def drawn_order(labels: Tensor, balance: str, random: torch.Generator) -> Tensor:
+    """The images of an epoch, (total,). With `sampling` they are drawn with replacement, every class equally often on average
+    (torch.utils.data.WeightedRandomSampler); otherwise each comes once."""
+    if balance != "sampling":
+        return epoch_order(len(labels), random)
+    counts = torch.bincount(labels.cpu())
+    return torch.multinomial(1.0 / counts[labels.cpu()].double(), len(labels), replacement=True, generator=random)
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """(classes,) float32: of each class in the loss, N / (classes with images × its images), so that the mean over images is 1;
+    0 for a class without images."""
+    counts = torch.bincount(labels, minlength=classes)
+    weights = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0)
 
 
 def _reflect(index: Tensor, side: int) -> Tensor:

@@ -15,6 +15,7 @@ IMAGES_ONLY = (
     "body_lr_factor",
     "train_images",
     "train_on",
+    "balance",
     "grad_accumulation",
     "flip",
     "crop_padding",
@@ -75,6 +76,9 @@ class TrainConfig(Settings):
     train_on: Literal["train", "train+validation"] = "train"
     """`train`, or `train+validation` for a recipe that was fixed on validation before (its validation figures then
     say nothing)."""
+    balance: Literal["none", "weights", "sampling"] = "none"
+    """Where classes differ in size: `weights` counts an image of a rare class more in the loss, `sampling` draws images so
+    that each class comes equally often, rare ones repeatedly."""
     batch_size: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Images per optimizer step; for text, streams that are read side by side."""
     window: Annotated[int, Field(ge=1, le=8192)] = 128

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from core.common.progress import Progress
 from core.models import head_name
-from core.training.batches import DeviceImages, derive_seed, epoch_order
+from core.training.batches import DeviceImages, derive_seed, drawn_order
 from core.training.features import body_of, features_of
 from core.training.image_task import ImageTask
 from core.training.task import Batch, Validation
@@ -54,7 +54,7 @@ class HeadTask(ImageTask):
         features, labels = self.features[self.train_data], self.train_data.labels
         for index in itertools.count(epoch):
             random = torch.Generator().manual_seed(derive_seed(self.config.seed, index))
-            order = epoch_order(len(labels), random).to(self.device)
+            order = drawn_order(labels, self.config.balance, random).to(self.device)
             for number in range(first, self.steps_per_epoch):
                 chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
                 yield features[chosen], labels[chosen]

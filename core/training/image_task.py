@@ -17,7 +17,7 @@ from core.data import subset
 from core.data.dataset import DatasetCard, ImageDataset, Split
 from core.models import images_at_once
 from core.models.tta import tta_logits
-from core.training.batches import DeviceImages, epoch_batches
+from core.training.batches import DeviceImages, class_weights, epoch_batches
 from core.training.config import TrainConfig
 from core.training.task import Batch, Validation
 
@@ -49,6 +49,8 @@ class ImageTask:
             probed = subset(train, config.probe_images, config.seed)
             whole = len(probed) == len(train)
             self.probe_data = self.train_data if whole else DeviceImages(probed, dataset.card, device, dtype)
+        balanced = config.balance == "weights"
+        self.class_weights = class_weights(self.train_data.labels, len(dataset.card.classes)) if balanced else None
         self.batch_size = self.step_examples = min(config.batch_size, len(train))
         self.steps_per_epoch = len(train) // self.batch_size
         self.model_config = dict(config.model_settings) | {
@@ -74,7 +76,8 @@ class ImageTask:
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
+        smoothing = self.config.label_smoothing
+        loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=smoothing)
         wanted = targets if targets.ndim == 1 else targets.argmax(1)
         return loss, (logits.detach().argmax(1) == wanted).sum()
 

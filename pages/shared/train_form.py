@@ -76,7 +76,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Augmentation": AUGMENTATION,
     "Data and speed": (
-        *("train_images", "train_on", "batch_size", "window", "state_reset"),
+        *("train_images", "train_on", "balance", "batch_size", "window", "state_reset"),
         *("grad_accumulation", "precision", "compile"),
     ),
     "Evaluation and saving": ("eval_every", "probe_images", "keep", "snapshots", "tta"),
@@ -92,6 +92,7 @@ FITTED = ("epochs", "eval_every")
 """What the form proposes for the size of the dataset, until a person says something else."""
 LABELS = {
     "train_images": "Images (0 = all)",
+    "balance": "Balance classes",
     "grad_accumulation": "Pieces per batch",
     "lr": "Learning rate",
     "bias_lr": "Rate of biases",

@@ -33,7 +33,7 @@ MASK_UPDATES = 60
 """How often the weights to prune are chosen anew on the way."""
 TUNING = "fine-tuning"
 """Name of the recipe of a network that went on from another one's weights."""
-KEPT_FOR_IMAGES = ("train_images", "train_on", "flip", "crop_padding", "cutout", "auto_augment")
+KEPT_FOR_IMAGES = ("train_images", "train_on", "balance", "flip", "crop_padding", "cutout", "auto_augment")
 KEPT_FOR_TEXT = ("window", "batch_size", "state_reset")
 
 
