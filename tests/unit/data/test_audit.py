@@ -119,7 +119,7 @@ def test_small_classes_rare_classes_small_images_and_unreadable_ones(tmp_path: P
     (root / "train" / "a" / "bad.png").write_bytes(b"not an image")
     report = examine(root)
     assert "c (6)" in finding(report, "fewer than").sentence
-    assert "5 times the images of c" in finding(report, "balance").sentence
+    assert "5 times the images of c" in finding(report, "Balance").sentence
     assert "10 images less than half" in finding(report, "blurs").sentence
     unreadable = finding(report, "unreadable")
     assert unreadable.groups == (("train/a/bad.png",),)
