@@ -45,6 +45,8 @@ class Finding:
     """What is the case, and what to do."""
     groups: tuple[tuple[str, ...], ...] = ()
     """The files concerned, those that belong together in one group, as paths below the folder: at most SHOWN_FILES."""
+    removable: tuple[str, ...] = ()
+    """All files whose removal settles it: of copies all but one, which is one for testing where there is such."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +170,13 @@ def _named(groups: list[list[int]], names: list[str]) -> tuple[tuple[str, ...], 
     return tuple(tuple(names[index] for index in group[:SHOWN_FILES]) for group in groups[:SHOWN_FILES])
 
 
+def _copies(groups: list[list[int]], splits: np.ndarray, names: list[str]) -> tuple[str, ...]:
+    """All files of each group but one: the first of those that are kept furthest from training."""
+    return tuple(
+        names[index] for group in groups for index in sorted(group, key=lambda index: (-splits[index], index))[1:]
+    )
+
+
 def _held_copies(groups: list[list[int]], splits: np.ndarray) -> set[int]:
     """Files for validation or test whose group is in another split too."""
     return {index for group in groups if len(set(splits[group])) > 1 for index in group if splits[index] > 0}
@@ -183,7 +192,8 @@ def _leaks(
             severity="error",
             sentence=f"{plural(len(held), 'image')} for validation or test {'is' if len(held) == 1 else 'are'} {what} as one in "
             "another split: the accuracy would be too high. Remove one of each.",
-            groups=_named([group for group in groups if held.intersection(group)], names),
+            groups=_named(found := [group for group in groups if held.intersection(group)], names),
+            removable=_copies(found, splits, names),
         )
 
 
@@ -197,6 +207,7 @@ def _two_classes(
             severity="error",
             sentence=f"{plural(len(torn), 'image')} in two classes at once, the first in {first}: keep each in the right one.",
             groups=_named(torn, names),
+            removable=tuple(names[index] for group in torn for index in group),
         )
 
 
@@ -208,6 +219,7 @@ def _repeated(groups: list[list[int]], splits: np.ndarray, labels: np.ndarray, n
             severity="note",
             sentence=f"{plural(extra, 'file')} with the same image as another in the same class and split.",
             groups=_named(inside, names),
+            removable=_copies(inside, splits, names),
         )
 
 
@@ -257,6 +269,7 @@ def _flat(folder: ReadFolder, names: list[str]) -> Iterator[Finding]:
             severity="warning",
             sentence=f"{plural(len(flat), 'image')} of one colour: nothing can be learned from {_it(flat)}.",
             groups=tuple((names[index],) for index in flat[:SHOWN_FILES]),
+            removable=tuple(names[index] for index in flat),
         )
 
 

@@ -113,6 +113,34 @@ def delete_stored(path: Path) -> None:
             shutil.rmtree(path)
 
 
+def leave_out(path: Path, files: Iterable[str], why: str) -> int:
+    """Remove files from an uploaded folder, and say so in its note; how many were there. files: paths below it.
+
+    Raises LabError for any other folder, and where the disk refuses. The upload can be given again, and is whole then.
+    """
+    if not is_stored(path):
+        raise LabError(f"{path} was not uploaded here: remove the files yourself.")
+    removed = size = 0
+    with readable_disk_errors(path):
+        for name in files:
+            file = path / name
+            if ".." in PurePosixPath(name).parts or not file.is_file():
+                continue
+            size += file.stat().st_size
+            file.unlink()
+            removed += 1
+        facts = read_note(path, MAX_NOTE_BYTES)
+        sentences = [*facts.get("left_out", ()), f"{removed:,} {'file' if removed == 1 else 'files'} left out: {why}."]
+        facts |= {
+            "images": max(0, int(facts.get("images", 0)) - removed),
+            "size_bytes": max(0, int(facts.get("size_bytes", 0)) - size),
+            "left_out": sentences,
+            "reduced": True,
+        }
+        write_atomic(path.with_suffix(".json"), json.dumps(facts).encode())
+    return removed
+
+
 def is_stored(path: Path) -> bool:
     """Whether this is, or was, the folder of an upload."""
     return path.parent == folder() and bool(ID.fullmatch(path.name))
@@ -151,6 +179,8 @@ def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progr
                 "size_bytes": size,
                 "left_out": left_out,
             }
+            if kept.get("reduced"):  # given again, it is whole again
+                shutil.rmtree(path, ignore_errors=True)
             try:
                 os.replace(temporary, path)
             except OSError:  # it was stored before, or just now by somebody else

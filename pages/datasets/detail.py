@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,10 +13,10 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.values import plural
 from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
-from core.data.audit import Audit, Finding, audit
+from core.data.audit import Audit, audit
 from core.data.dataset import ImageCard, ImageDataset
 from core.data.folder import delete_photos, parse_name, read
-from core.data.image_uploads import stored_folders
+from core.data.image_uploads import is_stored, leave_out, stored_folders
 from pages.datasets.labels import labels_section
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
@@ -47,6 +48,8 @@ class Examined:
     """What the page shows of a folder, small enough to be kept."""
 
     card: ImageCard
+    root: Path
+    """Below which the audit names files."""
     audit: Audit
     rows: list[bytes]
     """A sheet for each of the first classes."""
@@ -101,7 +104,9 @@ def examine(name: str, report: Progress) -> Examined:
         for group in finding.groups[:GROUPS]:
             if there := [pixels[file] for file in group[:SAMPLES] if file in pixels]:
                 groups[group] = sheet(there)
-    return Examined(card=folder.dataset.card, audit=found, rows=_sheets(folder.dataset), groups=groups)
+    return Examined(
+        card=folder.dataset.card, root=folder.listing.root, audit=found, rows=_sheets(folder.dataset), groups=groups
+    )
 
 
 def _examined(name: str, state: str, found: Examined) -> None:
@@ -112,8 +117,8 @@ def _examined(name: str, state: str, found: Examined) -> None:
     verdict = f"{' and '.join(parts)} found." if parts else "No problem found."
     _heading(card, f"{total:,} photos in {len(card.classes)} classes. {verdict}")
     _actions(name)
-    for finding in found.audit.findings:
-        _finding(finding, found.groups)
+    for number in range(len(found.audit.findings)):
+        _finding(name, number, found)
     _rows(card, found.rows)
     labels_section(name, state)
     counts = found.audit.counts
@@ -142,7 +147,8 @@ def _actions(name: str) -> None:
         switch_page(task, view="Train", dataset=address_word(name), **start)
 
 
-def _finding(finding: Finding, sheets: dict[tuple[str, ...], bytes]) -> None:
+def _finding(name: str, number: int, found: Examined) -> None:
+    finding = found.audit.findings[number]
     words = f"{ICONS[finding.severity]} {escape_markdown(finding.sentence)}"
     if not finding.groups:
         with st.container(border=True):
@@ -150,11 +156,29 @@ def _finding(finding: Finding, sheets: dict[tuple[str, ...], bytes]) -> None:
         return
     with st.expander(words):
         for group in finding.groups[:GROUPS]:
-            if group in sheets:
-                show_image(sheets[group], width=68 * min(len(group), SAMPLES) - 4, alt=", ".join(group[:SAMPLES])[:300])
+            if group in found.groups:
+                show_image(
+                    found.groups[group], width=68 * min(len(group), SAMPLES) - 4, alt=", ".join(group[:SAMPLES])[:300]
+                )
             st.caption(" · ".join(map(escape_markdown, group[:SAMPLES])))
         if len(finding.groups) > GROUPS:
             st.caption(f"and {len(finding.groups) - GROUPS} more")
+        if finding.removable and is_stored(root := parse_name(name).root):
+            st.button(
+                f"Leave {plural(len(finding.removable), 'file')} out",
+                key=f"leave-out-{number}",
+                icon=":material/playlist_remove:",
+                help="The photos on your own computer stay as they are.",
+                on_click=_leave_out,
+                args=(root, [str(found.root.relative_to(root) / file) for file in finding.removable]),
+            )
+
+
+def _leave_out(root: Path, files: list[str]) -> None:
+    try:
+        leave_out(root, files, "by you, after the check")
+    except LabError as error:
+        show_error(error)
 
 
 def _sheets(found: ImageDataset) -> list[bytes]:

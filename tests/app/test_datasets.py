@@ -78,12 +78,16 @@ def test_a_zip_of_photos_is_examined_and_listed(open_page: Open) -> None:
     assert re.search(r"\n(a/3.png · b/twin.png|b/twin.png · a/3.png)\n", texts(at))
     assert "1 file left out: not an image." in texts(at)
     assert "Model input: 96×96 pixels." in texts(at), "as large as the photos allow"
+    click(at, next(each.key for each in at.button if each.label == "Leave 2 files out"))
+    at = settled(open_page("datasets", open=stored_folders()[0].path.name))
+    assert "59 photos in 2 classes. No problem found." in texts(at)
+    assert "2 files left out: by you, after the check." in texts(at)
     (stored,) = stored_folders()
     assert at.query_params["open"] == stored.path.name, "a reload still shows it"
     at = follow(at, "datasets", view="Add photos")
     assert len(at.file_uploader) == 2, "empty again"
     at = follow(at, "datasets")
-    assert "61 image files of yours" in texts(at)
+    assert "59 image files of yours" in texts(at)
     at = click(at, f"open-{stored.path.name}")
     assert "61 photos in 2 classes." in texts(at)
     assert at.query_params["open"] == stored.path.name

@@ -58,6 +58,7 @@ def test_the_same_file_in_training_and_test_is_an_error(tmp_path: Path) -> None:
     for index in range(3):
         shutil.copy(root / "train" / "a" / f"{index:03}.png", root / "test" / "a" / f"copy{index}.png")
     found = finding(examine(root), "the same image")
+    assert found.removable == ("train/a/000.png", "train/a/001.png", "train/a/002.png"), "the test set stays whole"
     assert found.severity == "error"
     assert found.sentence.startswith("3 images")
     assert set(found.groups) == {(f"train/a/00{index}.png", f"test/a/copy{index}.png") for index in range(3)}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.common.errors import LabError
 from core.data import image_uploads, load_images
-from core.data.image_uploads import UploadedFile, delete_stored, store_files, store_zip, stored_folders
+from core.data.image_uploads import UploadedFile, delete_stored, leave_out, store_files, store_zip, stored_folders
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +212,19 @@ def test_only_what_was_uploaded_can_be_deleted(tmp_path: Path) -> None:
     delete_stored(stored.path)
     assert stored_folders() == []
     assert not stored.path.exists()
+
+
+def test_what_was_left_out_is_back_when_the_same_photos_are_given_again() -> None:
+    given = {f"a/{index}.png": png(index, 0, 0) for index in range(3)}
+    stored = store_zip(packed(given), "pets.zip")
+    assert leave_out(stored.path, ["a/1.png", "a/none.png", "../pets.json"], "copies") == 1
+    [reduced] = stored_folders()
+    assert (reduced.images, reduced.left_out) == (2, ("1 file left out: copies.",))
+    assert not (stored.path / "a" / "1.png").exists()
+    again = store_zip(packed(given), "pets.zip")
+    assert (again.images, again.left_out, (again.path / "a" / "1.png").is_file()) == (3, (), True)
+    with pytest.raises(LabError, match="was not uploaded here"):
+        leave_out(Path("/tmp"), [], "copies")
 
 
 def test_a_title_is_one_short_printable_line() -> None:
