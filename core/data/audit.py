@@ -191,7 +191,7 @@ def _leaks(
         yield Finding(
             severity="error",
             sentence=f"{plural(len(held), 'image')} for validation or test {'is' if len(held) == 1 else 'are'} {what} as one in "
-            "another split: the accuracy would be too high. Remove one of each.",
+            "another part of the data: the accuracy would be too high. Remove one of each.",
             groups=_named(found := [group for group in groups if held.intersection(group)], names),
             removable=_copies(found, splits, names),
         )
@@ -217,7 +217,7 @@ def _repeated(groups: list[list[int]], splits: np.ndarray, labels: np.ndarray, n
     if extra:
         yield Finding(
             severity="note",
-            sentence=f"{plural(extra, 'file')} with the same image as another in the same class and split.",
+            sentence=f"{plural(extra, 'file')} with the same image as another of its class.",
             groups=_named(inside, names),
             removable=_copies(inside, splits, names),
         )

@@ -75,6 +75,7 @@ def read_manifests(base: Path, folders: Mapping[str, Path], notes: Notes) -> lis
     rows: list[Row] = []
     known: dict[Path, _Files] = {}
     listed: set[Path] = set()
+    problems: list[tuple[Path, LabError]] = []
     for path, split in lists:
         below = path.parent if split else base
         if below not in known:
@@ -83,7 +84,11 @@ def read_manifests(base: Path, folders: Mapping[str, Path], notes: Notes) -> lis
         by_name = split or next(
             (s for part in path.stem.replace("-", "_").split("_") if (s := split_of(part))), "train"
         )
-        found = read(path, known[below], by_name, notes)
+        try:
+            found = read(path, known[below], by_name, notes)
+        except LabError as error:  # another list may say it all
+            problems.append((path, error))
+            continue
         before = len(rows)
         for row in found:
             if row.file.path not in listed:
@@ -91,7 +96,12 @@ def read_manifests(base: Path, folders: Mapping[str, Path], notes: Notes) -> lis
                 rows.append(row)
         if again := len(found) - (len(rows) - before):
             notes.sentences.append(f"{plural(again, 'row')} of {path.name} left out: the image is listed before.")
-    notes.sentences.append(f"Classes read from {', '.join(dict.fromkeys(path.name for path, _ in lists))}.")
+    if problems and len(problems) == len(lists):
+        raise problems[0][1]
+    notes.sentences.extend(f"A list is not used: {error}" for _, error in problems)
+    unused = [path for path, _ in problems]
+    names = dict.fromkeys(path.name for path, _ in lists if path not in unused)
+    notes.sentences.append(f"Classes read from {', '.join(names)}.")
     if unlisted := sum(files.count for files in known.values()) - len(listed):
         notes.sentences.append(f"{plural(unlisted, 'image')} left out: in no list.")
     return rows
@@ -101,6 +111,7 @@ def _lists_in(folder: Path) -> list[Path]:
     from core.data.layout import is_junk
 
     files = sorted(item for item in folder.iterdir() if item.is_file() and not is_junk(item.name))
+    files = [item for item in files if "submission" not in item.stem.lower()]  # of a contest: its labels are made up
     return [item for item in files if item.suffix.lower() == ".csv"] or [
         item for item in files if item.suffix.lower() == ".json" and b'"annotations"' in _content(item)
     ]

@@ -29,6 +29,11 @@ def facts(config: Any) -> Facts:
     return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
 
 
+def _title(config: TrainConfig) -> str:
+    recipe = "" if config.recipe == "default" else f", {config.recipe}"
+    return f"{MODELS[config.model].title} on {dataset_title(config.dataset)}{recipe}"
+
+
 def _best(run: Run) -> str:
     """The figure that its best checkpoint was chosen by: `71.30%` for images, `1.520 nats` for text."""
     loss, accuracy = run.figure("best_val_loss_nats"), run.figure("best_val_accuracy")
@@ -95,7 +100,7 @@ TRAIN = JobKind(
     name="train",
     entry="core.training.job:run_training",
     read_config=TrainConfig.from_dict,
-    title=lambda config: f"{MODELS[config.model].title} on {dataset_title(config.dataset)}, {config.recipe}",
+    title=_title,
     facts=facts,
     figures=FIGURES,
     page=lambda run: (run.task, {"view": "Train", "run": run.id}),

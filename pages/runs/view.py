@@ -29,7 +29,7 @@ SETTING = "**Setting**"
 """Heading above the fields. No run can have it: its name is no Markdown."""
 MOST_NAMED = 3
 """Of runs that tie."""
-FIRST = ("Images", "Text", "Studies", "Recipes")
+FIRST = ("Images", "Text", "Studies", "Compression")
 """Groups in this order, before those of further kinds."""
 
 

@@ -37,11 +37,11 @@ def where(run: Run) -> str:
         stage = run.stage or "starting"
         return escape_markdown(stage[:1].upper() + stage[1:]) + _silence(run)
     parts = [f"{100 * fraction(run):.0f}%", done(run)]
-    if run.parts and run.stage not in ("", "training"):
+    if run.stage not in ("", "training"):
         parts.append(escape_markdown(run.stage))
     if run.examples_per_s and (run.status == "running" or not run.parts):
         parts.append(f"{run.examples_per_s:,.0f} {run.unit}/s")
-    if run.status == "running" and run.seconds_left is not None:
+    if run.status == "running" and run.seconds_left is not None and run.seconds_left >= 0.5:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
         parts.append(f"{run.job_kind.time_spent} {duration(run.seconds)}")

@@ -187,11 +187,14 @@ def _figures(run: Run, rows: list[dict]) -> None:
     validation = run.figure("last_val_accuracy")
     gap = "–" if train is None or validation is None else f"{signed(100 * (train - validation))} pts"
     loss = "–" if run.figure("last_train_loss_nats") is None else f"{run.figure('last_train_loss_nats'):.3f}"
+    best, last = (
+        f"{which} validation{' (kept)' if run.config.keep == which.lower() else ''}" for which in ("Best", "Last")
+    )
     # A row that wraps: four beside each other, on a phone two and two.
     with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in (
-            ("Best validation", _percent(run.figure("best_val_accuracy")), VALIDATION_PLAIN),
-            ("Last validation", _percent(run.figure("last_val_accuracy")), VALIDATION_PLAIN),
+            (best, _percent(run.figure("best_val_accuracy")), VALIDATION_PLAIN),
+            (last, _percent(run.figure("last_val_accuracy")), VALIDATION_PLAIN),
             ("Train loss (nats)", loss, NATS),
             ("Gap", gap, "Training accuracy shortly before the last evaluation, minus validation accuracy."),
         ):

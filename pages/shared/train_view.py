@@ -117,7 +117,7 @@ def _expectation(config: TrainConfig) -> str:
 
 
 def _nothing_chosen(task: str) -> None:
-    st.markdown("You may close this tab: the run goes on.")
+    st.markdown("A run goes on when you close this tab.")
     try:
         recent = [run for run in runs_now() if run.task == task][:RECENT]
     except LabError as error:

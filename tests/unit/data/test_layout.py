@@ -258,6 +258,17 @@ def test_lists_that_cannot_be_understood_say_why(name: str, content: str, words:
         list_images(root)
 
 
+def test_a_list_beside_others_that_say_nothing_of_classes(tmp_path: Path) -> None:
+    names = write_images(tmp_path, 12)
+    write_csv(tmp_path / "labels.csv", [["file", "label"], *([name, "ab"[i % 2]] for i, name in enumerate(names[:10]))])
+    write_csv(tmp_path / "sample_submission.csv", [["file", "label"], *([name, "a"] for name in names[10:])])
+    write_csv(tmp_path / "prices.csv", [["day", "price"], ["monday", "3"]])
+    listing = list_images(tmp_path)
+    assert counts(listing) == {"train": [5, 5]}
+    assert any("prices.csv" in note and note.startswith("A list is not used") for note in listing.notes)
+    assert "Classes read from labels.csv." in listing.notes
+
+
 def test_class_folders_come_before_a_list(tmp_path: Path) -> None:
     write_classes(tmp_path, {"ant": 3, "bee": 3})
     (tmp_path / "notes.csv").write_text("file,label\nant/000.png,wasp\n")

@@ -79,9 +79,9 @@ def test_a_new_run_keeps_all_it_was_given(runs: RunStore) -> None:
 def test_default_names_tell_runs_apart(runs: RunStore) -> None:
     names = [runs.get(runs.create(TrainConfig())).name for _ in range(3)]
     assert names == [
-        "Simple CNN on CIFAR-10, default",
-        "Simple CNN on CIFAR-10, default (2)",
-        "Simple CNN on CIFAR-10, default (3)",
+        "Simple CNN on CIFAR-10",
+        "Simple CNN on CIFAR-10 (2)",
+        "Simple CNN on CIFAR-10 (3)",
     ]
 
 
