@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from core.common.progress import Progress, no_progress
 from core.common.values import plural
 from core.data.folder import SPLITS, ReadFolder, shown
 
@@ -68,14 +69,14 @@ class Audit:
         return sum(finding.severity != "note" for finding in self.findings)
 
 
-def audit(folder: ReadFolder) -> Audit:
-    """Takes seconds for thousands of images, as all was seen while they were decoded."""
+def audit(folder: ReadFolder, on_progress: Progress = no_progress) -> Audit:
+    """Takes seconds for thousands of images, as all was seen while they were decoded. on_progress may raise to stop."""
     facts, files = folder.facts, folder.files
     names = [shown(file.path, folder.listing.root) for file in files]
     splits = folder.splits
     labels = np.array([file.label for file in files])
     same = _groups(_equal_pairs(facts.digest, facts.readable), len(files))
-    alike = _groups(_near_pairs(folder), len(files))
+    alike = _groups(_near_pairs(folder, on_progress), len(files))
     findings = [
         *_leaks(same, splits, names, "the same image", set()),
         *_leaks(alike, splits, names, "nearly the same image", _held_copies(same, splits)),
@@ -114,7 +115,7 @@ def _equal_pairs(digest: np.ndarray, readable: np.ndarray) -> np.ndarray:
     return np.stack([order[equal], order[equal + 1]], axis=1)
 
 
-def _near_pairs(folder: ReadFolder) -> np.ndarray:
+def _near_pairs(folder: ReadFolder, on_progress: Progress) -> np.ndarray:
     """(P, 2): pairs of files that hold nearly the same image, equal ones included; some pairs more than once.
 
     Two hashes of 64 bits that differ in at most 7 have one of their 8 bytes in common, so only such pairs are compared; of
@@ -129,6 +130,7 @@ def _near_pairs(folder: ReadFolder) -> np.ndarray:
     for byte in range(8):
         part = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
         for value in np.unique(part):
+            on_progress((byte + int(value) / 256) / 8, "compare")
             bucket = np.flatnonzero(part == value)[:MAX_BUCKET]
             near = np.bitwise_count(hashes[bucket, None] ^ hashes[None, bucket]) <= NEAR_BITS  # (B, B)
             places = np.flatnonzero(near.sum(axis=0) > 1)

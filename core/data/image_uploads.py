@@ -33,6 +33,8 @@ from core.data.storage import read_note, readable_disk_errors, temporary_folder
 MAX_TOTAL_BYTES = 1_000_000_000
 """Of all files together, unpacked."""
 MAX_FILES = 100_000
+MAX_DIRECTORY_BYTES = 2 * MAX_FILES * 300
+"""Of an archive's list of files: 46 bytes for each, and its name."""
 MAX_LIST_BYTES = 50_000_000
 MAX_NAME_BYTES = 255
 """Of a file or folder, as most disks take it."""
@@ -73,6 +75,7 @@ def folder() -> Path:
 def store_zip(archive: IO[bytes], title: str, on_progress: Progress | None = None) -> StoredFolder:
     """Unpack an archive of images. Raises LabError for one that is damaged, encrypted or too large, or has no images."""
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.is_dir()]
             if any(member.flag_bits & 1 for member in members):
@@ -151,6 +154,30 @@ def title_of(path: Path) -> str:
     if not is_stored(path):
         return ""
     return str(read_note(path, MAX_NOTE_BYTES).get("title", ""))
+
+
+def _check_directory(archive: IO[bytes]) -> None:
+    """Raises LabError where an archive's list of files is longer than any that is taken: reading it could take the memory.
+
+    The end of a zip archive says how long its list is; zipfile believes it, and reads as much. Source: APPNOTE.TXT 6.3.10,
+    4.3.14 and 4.3.16.
+    """
+    length = archive.seek(0, os.SEEK_END)
+    archive.seek(max(0, length - 66_000))  # a comment is at most 65,535 bytes
+    end = archive.read()
+    size = max((int.from_bytes(end[at + 12 : at + 16], "little") for at in _places(end, b"PK\5\6")), default=0)
+    if size == 0xFFFFFFFF:  # the true length is in the record of large archives
+        size = max((int.from_bytes(end[at + 40 : at + 48], "little") for at in _places(end, b"PK\6\6")), default=0)
+    archive.seek(0)
+    if size > MAX_DIRECTORY_BYTES:
+        raise LabError(f"The archive lists far more files than the {MAX_FILES:,} images that are taken: give fewer.")
+
+
+def _places(data: bytes, sign: bytes) -> Iterator[int]:
+    at = data.find(sign)
+    while at >= 0:
+        yield at
+        at = data.find(sign, at + 1)
 
 
 def _check_total(files: int, size_bytes: int) -> None:

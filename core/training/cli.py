@@ -19,7 +19,7 @@ from core.jobs import LocalEngine
 from core.jobs.foreground import check_idle, describe, report, run_detached, run_in_foreground
 from core.models import LAYERS, MODELS, full_config
 from core.training.config import TrainConfig
-from core.training.recipes import RECIPES, get_recipe, recipe_from
+from core.training.recipes import RECIPES, STARTS, get_recipe, recipe_from
 
 Recipe = Annotated[
     str,
@@ -68,6 +68,9 @@ def _start_recipe(model: str, recipe: str, changes: dict[str, Any]) -> TrainConf
         return get_recipe(model or "simple_cnn", recipe or "default")
     card = None if name in BACKBONES else find_checkpoint(name).card
     model = model or (card.model if card else name)
+    if recipe in STARTS and card is not None:
+        data = card.dataset.name if recipe == "longer" else changes.get("dataset", card.dataset.name)
+        return recipe_from(card, name, recipe).replace(dataset=data, model=model)
     if recipe:
         return get_recipe(model, recipe)
     if card is None:

@@ -92,8 +92,7 @@ def _folder(name: str, state: str) -> None:
 def examine(name: str, report: Progress) -> Examined:
     """Read a folder, and look for what is wrong with it. Raises LabError."""
     folder = read(name, report)
-    report(0.99, "compare")
-    found = audit(folder)
+    found = audit(folder, report)
     pixels = {
         file: image
         for split in (folder.dataset.train, folder.dataset.validation, folder.dataset.test)

@@ -56,6 +56,7 @@ def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> byte
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
             archive.writestr(CARD, card)
+            archive.writestr("README.txt", _readme(_reference))
             for name in filter(None, (_reference.card.weights_file, _reference.card.onnx_file)):
                 archive.write(_reference.folder / name, name)
     except OSError as error:
@@ -63,6 +64,18 @@ def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> byte
             f"The files of {_reference.name} cannot be read ({error.strerror or error}): pick it again."
         ) from error
     return buffer.getvalue()
+
+
+def _readme(reference: CheckpointRef) -> str:
+    """What is in the archive, and how to use it."""
+    verb = "generate --prompt TEXT" if reference.card.task == "text" else "classify IMAGE"
+    return (
+        f"{reference.card.title}\n\n"
+        f"{CARD}: architecture, data, settings and what was measured.\n"
+        f"{reference.card.weights_file}: the weights (safetensors).\n"
+        + (f"{reference.card.onnx_file}: the network as it runs in ONNX Runtime.\n" * bool(reference.card.onnx_file))
+        + f"\nWith Bottleneck Lab: python -m core {verb} --checkpoint THIS_FOLDER\n"
+    )
 
 
 def per_class_csv(result: Evaluation) -> str:

@@ -97,7 +97,7 @@ def test_copies_in_one_class_are_a_note_only(tmp_path: Path) -> None:
     root = write_photos(tmp_path, {"train": 30, "test": 12, "val": 12})
     shutil.copy(root / "train" / "a" / "004.png", root / "train" / "a" / "twin.png")
     report = examine(root)
-    assert finding(report, "same class").severity == "note"
+    assert finding(report, "of its class").severity == "note"
     assert report.problems == 0
 
 

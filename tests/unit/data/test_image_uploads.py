@@ -122,6 +122,15 @@ def test_ten_thousand_empty_files_are_one_sentence() -> None:
         store_files(given({f"{index}.png": b"" for index in range(10_000)}), "Empty")
 
 
+def test_a_list_of_files_that_would_fill_the_memory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says of their number: zipfile goes by the length."""
+    archive = packed(photos())
+    monkeypatch.setattr(image_uploads, "MAX_DIRECTORY_BYTES", 300)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(LabError, match="lists far more files"):
+        store_zip(archive, "many.zip")
+
+
 def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_uploads, "MAX_FILES", 4)
     with pytest.raises(LabError, match="at most 4 images"):
