@@ -42,7 +42,7 @@ IMAGE_PX = 96
 NAME_CHARACTERS = 22
 """Of a file's name below its image."""
 TRUE, ANSWER, TRUE_KEY, ANSWER_KEY = "true", "answer", "cell-true", "cell-answer"
-MATRIX, SHOWN, ANY = "confusion", "cell-shown", -1
+SHOWN, ANY = "cell-shown", -1
 
 
 def evaluation_view() -> None:
@@ -195,16 +195,14 @@ def _confusions(reference: CheckpointRef, result: Evaluation) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("#### Confusion matrix")
-        st.plotly_chart(
+        show_figure(
             confusion_matrix(result, dark=dark(), clickable=True, chosen=(true, answer)),
-            theme=None,
-            key=MATRIX,
-            config={"displaylogo": False, "displayModeBar": False},
+            key="confusion",
+            buttons=(),
             alt="Confusion matrix: counts of answers for each true class",
-            on_select=_take_cell,
-            selection_mode="points",
+            on_click=_take_cell,
         )
-        st.caption("Click a cell to see its images.")
+        st.caption("Click a cell to see its images. A few of a test set's own labels are wrong.")
     with right:
         found = result.images_of(true, answer)
         st.markdown(f"#### {_title(classes, true, answer)}: {len(found):,}")
@@ -220,10 +218,9 @@ def _confusions(reference: CheckpointRef, result: Evaluation) -> None:
         _gallery(reference, result, found)
 
 
-def _take_cell() -> None:
+def _take_cell(cell: tuple[int, int]) -> None:
     """Show the images of the cell that was clicked."""
-    if points := st.session_state[MATRIX]["selection"]["points"]:
-        st.session_state[TRUE_KEY], st.session_state[ANSWER_KEY] = points[0]["customdata"]
+    st.session_state[TRUE_KEY], st.session_state[ANSWER_KEY] = cell
 
 
 def _title(classes: Sequence[str], true: int | None, answer: int | None) -> str:
