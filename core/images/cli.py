@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from core.checkpoints.store import CheckpointRef
     from core.inference.many import FileAnswer
 
+PER_IMAGE = ("labels", "answers", "confidences", "files")
+"""Fields of an evaluation with a value for each image: `--json` has the mistakes instead."""
+MOST_MISTAKES = 100
 Images = Annotated[list[str], Parameter(help=f"{FORMATS_FOR_PEOPLE} files, or folders of them.")]
 Tta = Annotated[
     str | None, Parameter(choices=TTA_LEVELS, help="Test-time augmentation; without it, that of the checkpoint.")
@@ -178,7 +182,9 @@ def evaluate(
     with Bar() as bar:
         result = measure(loaded, getattr(dataset, split), tta, lambda share: bar.show(share, "evaluating"), name=split)
     if as_json:
-        print_json({"checkpoint": loaded.name, "dataset": dataset.card.name, "split": split} | result.to_dict())
+        values = {name: value for name, value in result.to_dict().items() if name not in PER_IMAGE}
+        values["mistakes"] = [dataclasses.asdict(item) for item in result.mistakes[:MOST_MISTAKES]]
+        print_json({"checkpoint": loaded.name, "dataset": dataset.card.name, "split": split} | values)
         return None
     low, high = result.interval
     print(f"accuracy: {result.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}, {result.n:,} {split} images)")

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, MUTED, PAPER, TEXT, as_text, new_figure, sequential, with_alpha
+from core.common.theme import BLUE, MUTED, PAPER, TEXT, as_text, new_figure, sequential, shortened, with_alpha
 
 if TYPE_CHECKING:
     from core.inference.evaluation import CalibrationBin, ClassResult, Evaluation
 
 ROW_PX = 30
+MATRIX_PX = 420
+"""Most that the rows of a confusion matrix take: with many classes they are thin."""
+CELL_NUMBERS = 12
+"""Most classes with a count written into each cell."""
+LABEL_CHARACTERS = 16
+MOST_TICKS = 30
+"""Most classes that an axis of a confusion matrix names."""
 
 
 def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool, colour: str = BLUE) -> go.Figure:
@@ -46,11 +53,19 @@ def per_class_bars(results: Sequence[ClassResult], *, overall: float, dark: bool
     return figure
 
 
-def confusion_matrix(evaluation: Evaluation, *, dark: bool) -> go.Figure:
-    """Counts, one row per true class, coloured by the share of the row; the diagonal is what is right."""
+def confusion_matrix(
+    evaluation: Evaluation, *, dark: bool, clickable: bool = False, chosen: tuple[int | None, int | None] = (None, None)
+) -> go.Figure:
+    """Counts, one row per true class, coloured by the share of the row; the diagonal is what is right.
+
+    clickable: each cell with images holds a point that nobody sees, which a click selects: its customdata is
+    (row, column). chosen: true class and answer to be framed; None for any.
+    """
     labels = [as_text(item.label) for item in evaluation.per_class]
-    shares = [[count / max(1, sum(row)) for count in row] for row in evaluation.confusion]
-    figure = new_figure(dark=dark, height=max(300, 110 + ROW_PX * len(labels)))
+    count = len(labels)
+    row_px = min(ROW_PX, MATRIX_PX / count)
+    shares = [[cell / max(1, sum(row)) for cell in row] for row in evaluation.confusion]
+    figure = new_figure(dark=dark, height=max(240, round(110 + row_px * count)))
     figure.add_heatmap(
         z=[[100 * share for share in row] for row in shares],
         x=labels,
@@ -60,20 +75,61 @@ def confusion_matrix(evaluation: Evaluation, *, dark: bool) -> go.Figure:
         zmin=0,
         # Mistakes are the news: half the range is spent on the first quarter, so that 5% is not the colour of 0%.
         zmax=60,
-        xgap=1,
-        ygap=1,
-        text=[[str(count or "") for count in row] for row in evaluation.confusion],
-        texttemplate="%{text}" if len(labels) <= 12 else None,
+        xgap=1 if row_px > 10 else 0,
+        ygap=1 if row_px > 10 else 0,
+        text=[[str(cell or "") for cell in row] for row in evaluation.confusion],
+        texttemplate="%{text}" if count <= CELL_NUMBERS else None,
         textfont={"size": 11},
         showscale=False,
         hovertemplate="%{y} taken for %{x}: %{customdata} (%{z:.1f}%)<extra></extra>",
     )
-    figure.update_xaxes(
-        type="category", title_text="answer", side="bottom", tickangle=-45, showgrid=False, fixedrange=True
-    )
-    figure.update_yaxes(type="category", title_text="true class", autorange="reversed", showgrid=False, fixedrange=True)
-    figure.update_layout(margin={"t": 8})
+    if clickable:
+        _add_click_points(figure, evaluation.confusion, labels, row_px)
+    _frame(figure, chosen, count, TEXT[dark])
+    named = labels[:: -(-count // MOST_TICKS)]
+    ticks = {
+        "type": "category",
+        "tickvals": named,
+        "ticktext": [shortened(label, LABEL_CHARACTERS) for label in named],
+        "showgrid": False,
+        "fixedrange": True,
+    }
+    figure.update_xaxes(title_text="answer", side="bottom", tickangle=-45, range=[-0.5, count - 0.5], **ticks)
+    figure.update_yaxes(title_text="true class", range=[count - 0.5, -0.5], **ticks)
+    figure.update_layout(margin={"t": 8}, hovermode="closest", showlegend=False)
     return figure
+
+
+def _add_click_points(
+    figure: go.Figure, confusion: Sequence[Sequence[int]], labels: Sequence[str], size_px: float
+) -> None:
+    """A heatmap has nothing that can be selected."""
+    cells = [(i, j, cell) for i, row in enumerate(confusion) for j, cell in enumerate(row) if cell]
+    marker = {"opacity": 0, "size": max(6, size_px), "symbol": "square"}
+    figure.add_scatter(
+        x=[labels[j] for _, j, _ in cells],
+        y=[labels[i] for i, _, _ in cells],
+        mode="markers",
+        marker=marker,
+        selected={"marker": {"opacity": 0}},
+        unselected={"marker": {"opacity": 0}},
+        customdata=[[i, j] for i, j, _ in cells],
+        hovertext=[
+            f"{labels[i]} answered right: {cell}" if i == j else f"{labels[i]} taken for {labels[j]}: {cell}"
+            for i, j, cell in cells
+        ],
+        hovertemplate="%{hovertext}, click for the images<extra></extra>",
+    )
+
+
+def _frame(figure: go.Figure, chosen: tuple[int | None, int | None], count: int, colour: str) -> None:
+    """A frame around a cell, a whole row or a whole column."""
+    true, answer = chosen
+    if true is None and answer is None:
+        return
+    top, bottom = (-0.5, count - 0.5) if true is None else (true - 0.5, true + 0.5)
+    left, right = (-0.5, count - 0.5) if answer is None else (answer - 0.5, answer + 0.5)
+    figure.add_shape(type="rect", x0=left, x1=right, y0=top, y1=bottom, line={"color": colour, "width": 2})
 
 
 def reliability(bins: Sequence[CalibrationBin], *, ece: float, dark: bool, colour: str = BLUE) -> go.Figure:

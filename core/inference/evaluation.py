@@ -50,13 +50,17 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mistake:
+class ImageAnswer:
+    """The answer to one image of the split."""
+
     index: int
     """Position in the split."""
+    file: str
+    """Path below the dataset's folder; empty where the image has no file."""
     true: str
     predicted: str
     confidence: float
-    """Calibrated probability of the wrong answer, 0..1."""
+    """Calibrated probability of the answer, 0..1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +80,40 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     """Counts; row = true class, column = answer."""
     calibration: tuple[CalibrationBin, ...]
-    mistakes: tuple[Mistake, ...]
-    """Most confident first."""
+    labels: tuple[int, ...]
+    """(n,) true class of each image, in the order of the split."""
+    answers: tuple[int, ...]
+    """(n,) class that each image was given."""
+    confidences: tuple[float, ...]
+    """(n,) calibrated probability of each answer, 0..1."""
+    files: tuple[str, ...]
+    """(n,) paths below the dataset's folder; empty where the images have no files."""
     tta: str
     seconds: float
+
+    @property
+    def mistakes(self) -> tuple[ImageAnswer, ...]:
+        """Most confident first."""
+        return self.images_of()
+
+    def images_of(self, true: int | None = None, answer: int | None = None) -> tuple[ImageAnswer, ...]:
+        """The images of a true class with an answer, most confident first. None: of any class; any wrong answer."""
+        places = [
+            index
+            for index, (label, given) in enumerate(zip(self.labels, self.answers, strict=True))
+            if true in (None, label) and (given != label if answer is None else given == answer)
+        ]
+        names = [item.label for item in self.per_class]
+        return tuple(
+            ImageAnswer(
+                index=index,
+                file=self.files[index] if self.files else "",
+                true=names[self.labels[index]],
+                predicted=names[self.answers[index]],
+                confidence=self.confidences[index],
+            )
+            for index in sorted(places, key=lambda index: -self.confidences[index])
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -90,7 +124,6 @@ def evaluate(
     split: Split,
     tta: str | None = None,
     on_progress: Callable[[float], None] | None = None,
-    most_mistakes: int = 100,
     *,
     name: str = "test",
 ) -> Evaluation:
@@ -111,8 +144,6 @@ def evaluate(
         low, high = wilson(hits, total)
         accuracy = hits / total if total else 0.0
         per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
-    wrong = torch.nonzero(~right).flatten()
-    wrong = wrong[confidence[wrong].argsort(descending=True)][:most_mistakes]
     known = name != "test" or not has_other_test_images(card, n)
     rest = torch.from_numpy(held_out(card.calibration, n, name) if known else np.ones(n, dtype=bool))
     bins, ece, flagged = measure_calibration(logits[rest], labels[rest], card.calibration)
@@ -126,15 +157,10 @@ def evaluate(
         per_class=tuple(per_class),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         calibration=bins,
-        mistakes=tuple(
-            Mistake(
-                index=index,
-                true=classes[int(labels[index])],
-                predicted=classes[int(answers[index])],
-                confidence=float(confidence[index]),
-            )
-            for index in wrong.tolist()
-        ),
+        labels=tuple(labels.tolist()),
+        answers=tuple(answers.tolist()),
+        confidences=tuple(round(value, 4) for value in confidence.tolist()),
+        files=split.files,
         tta=card.tta if tta is None else tta,
         seconds=time.perf_counter() - started,
     )

@@ -62,7 +62,7 @@ def has_evaluation(card: Card) -> bool:
 
 
 def kept_evaluation(card: Card) -> Evaluation | None:
-    """The evaluation of these weights with this card that was kept, or None."""
+    """The evaluation of these weights with this card that was kept, or None; one of an older version counts as none."""
     try:
         return _from_dict(read_json(_path(card).read_text()))
     except (OSError, ValueError, TypeError, KeyError):
@@ -76,8 +76,13 @@ def _path(card: Card) -> Path:
 
 
 def _from_dict(values: dict[str, Any]) -> Evaluation:
-    from core.inference.evaluation import CalibrationBin, ClassResult, Evaluation, Mistake
+    from core.inference.evaluation import CalibrationBin, ClassResult, Evaluation
 
+    columns = {name: tuple(values[name]) for name in ("labels", "answers", "confidences", "files")}
+    lengths = {len(column) for name, column in columns.items() if name != "files" or column}
+    classes = range(len(values["per_class"]))
+    if lengths != {values["n"]} or not {*columns["labels"], *columns["answers"]} <= {*classes}:
+        raise ValueError("columns of other lengths, or classes that there are not")
     return Evaluation(
         **values
         | {
@@ -85,6 +90,6 @@ def _from_dict(values: dict[str, Any]) -> Evaluation:
             "per_class": tuple(ClassResult(**item) for item in values["per_class"]),
             "confusion": tuple(tuple(row) for row in values["confusion"]),
             "calibration": tuple(CalibrationBin(**item) for item in values["calibration"]),
-            "mistakes": tuple(Mistake(**item) for item in values["mistakes"]),
         }
+        | columns
     )

@@ -45,7 +45,7 @@ def compare_view() -> None:
                 only(asked)
                 COMPARISONS[by](asked)
             elif reference:
-                example_row()
+                example_row(reference.card.dataset)
         except LabError as error:
             show_error(error)
     _how_it_works()

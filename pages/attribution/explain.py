@@ -70,7 +70,7 @@ def explain_view() -> None:
             except LabError as error:
                 show_error(error)
         elif reference:
-            example_row()
+            example_row(reference.card.dataset)
     attribution_help()
 
 

@@ -46,7 +46,7 @@ def same_image(made: ResultFiles, key: str) -> None:
             image = upload_box(pair[0].card.dataset)
     if pair and image is None:
         with answer:
-            example_row()
+            example_row(pair[0].card.dataset)
     elif pair and image:
         try:
             seen = look(image.data, pair[0].card.image_data.image_size, image.square, pair[0].card.image_data.fit)

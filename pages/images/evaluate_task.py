@@ -42,6 +42,5 @@ def evaluation_work(reference: CheckpointRef) -> Callable[[Progress], Any]:
 
 
 def same_images(result: Evaluation, now: ImageDataset) -> bool:
-    """Whether the mistakes of a kept result can be those of the test images as they are now: a folder may change."""
-    labels, classes = now.test.labels, now.card.classes
-    return len(labels) == result.n and all(classes[int(labels[item.index])] == item.true for item in result.mistakes)
+    """Whether a kept result is of the test images as they are now: a folder may change."""
+    return result.labels == tuple(now.test.labels.tolist()) and result.files == now.test.files

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
-from core.common.pixels import enlarge
+from core.common.pixels import preview
 from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
 from core.images.figures import percent
@@ -22,14 +24,25 @@ from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, desc
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
+from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset
-from pages.shared.text import NATS, duration, escape_markdown, show_error
+from pages.shared.text import NATS, duration, escape_markdown, shorten, show_error
+from pages.shared.url import linked, linked_fragment
+from pages.shared.url_values import one_of
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
-    from core.inference.evaluation import Evaluation
+    from core.data.dataset import ImageDataset
+    from core.inference.evaluation import Evaluation, ImageAnswer
 
 GALLERY = 12
+MOST_BARS = 20
+"""Classes whose accuracy is drawn."""
+IMAGE_PX = 96
+NAME_CHARACTERS = 22
+"""Of a file's name below its image."""
+TRUE, ANSWER, TRUE_KEY, ANSWER_KEY = "true", "answer", "cell-true", "cell-answer"
+SHOWN, ANY = "cell-shown", -1
 
 
 def evaluation_view() -> None:
@@ -104,8 +117,12 @@ def _offer(reference: CheckpointRef, known: CardAccuracy | None) -> None:
         return
     label = f"Evaluate on the {count:,} test images" if count else "Evaluate on the test images"
     until_ready()
-    work = evaluation_work(reference)
-    tasks.start_button(label, key, work, button="evaluate", type="primary", icon=":material/fact_check:")
+    _evaluate_button(reference, label, kind="primary")
+
+
+def _evaluate_button(reference: CheckpointRef, label: str, *, kind: Literal["primary", "secondary"]) -> None:
+    key, icon = task_key(reference), ":material/fact_check:"
+    tasks.start_button(label, key, evaluation_work(reference), button="evaluate", type=kind, icon=icon)
 
 
 def _headline(reference: CheckpointRef, result: Evaluation) -> None:
@@ -124,28 +141,11 @@ def _headline(reference: CheckpointRef, result: Evaluation) -> None:
 
 def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
     colour = colour_of(reference.card.model, dark=dark())
+    linked_fragment(_confusions)(reference, result)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown("#### Accuracy by class")
-        figure = per_class_bars(result.per_class, overall=result.accuracy, dark=dark(), colour=colour)
-        best, worst = (choose(result.per_class, key=lambda item: item.accuracy) for choose in (max, min))
-        show_figure(
-            figure,
-            key="per-class",
-            buttons=(),
-            alt=f"Accuracy by class, from {worst.label} {100 * worst.accuracy:.0f}% to {best.label} {100 * best.accuracy:.0f}%",
-        )
-        st.caption("The lines are 95% intervals: with so many images of each class, smaller differences mean nothing.")
+        _classes(result, colour)
     with right:
-        st.markdown("#### Confusion matrix")
-        show_figure(
-            confusion_matrix(result, dark=dark()),
-            key="confusion",
-            buttons=(),
-            alt="Confusion matrix: counts of answers for each true class",
-        )
-    left, right = st.columns(2, gap="medium")
-    with left:
         st.markdown("#### Does 70% mean 70%?")
         show_figure(
             reliability(result.calibration, ece=result.ece, dark=dark(), colour=colour),
@@ -158,13 +158,83 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
             f"{uncalibrated}Larger dots hold more images; the lines are 95% intervals. Under the diagonal the checkpoint is "
             "too sure of itself."
         )
+
+
+def _classes(result: Evaluation, colour: str) -> None:
+    st.markdown("#### Accuracy by class")
+    weakest = sorted(result.per_class, key=lambda item: item.accuracy)[:MOST_BARS]
+    best = max(result.per_class, key=lambda item: item.accuracy)
+    show_figure(
+        per_class_bars(weakest, overall=result.accuracy, dark=dark(), colour=colour),
+        key="per-class",
+        buttons=(),
+        alt=f"Accuracy by class, from {weakest[0].label} {100 * weakest[0].accuracy:.0f}% to {best.label} "
+        f"{100 * best.accuracy:.0f}%",
+    )
+    left_out = len(result.per_class) - len(weakest)
+    shown = f"The {MOST_BARS} weakest of {len(result.per_class)} classes; the CSV file has all. " if left_out else ""
+    st.caption(
+        f"{shown}The lines are 95% intervals: with so few images of each class, smaller differences mean nothing."
+    )
+
+
+def _confusions(reference: CheckpointRef, result: Evaluation) -> None:
+    """The matrix, and beside it the images of the chosen cell; without a choice, all mistakes."""
+    classes, chosen = reference.card.image_data.classes, []
+    for param, key in ((TRUE, TRUE_KEY), (ANSWER, ANSWER_KEY)):
+        linked(
+            param,
+            key,
+            lambda text: classes.index(one_of(classes, "class")(text)),
+            ANY,
+            write=lambda place: None if place == ANY else classes[place],
+            of=reference.card.fingerprint,
+        )
+        chosen.append(None if st.session_state[key] == ANY else int(st.session_state[key]))
+    true, answer = chosen
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("#### Confusion matrix")
+        show_figure(
+            confusion_matrix(result, dark=dark(), clickable=True, chosen=(true, answer)),
+            key="confusion",
+            buttons=(),
+            alt="Confusion matrix: counts of answers for each true class",
+            on_click=_take_cell,
+        )
+        st.caption("Click a cell to see its images. A few of a test set's own labels are wrong.")
     with right:
-        st.markdown("#### Most confident mistakes")
-        st.caption("What the test set says → what the checkpoint says. A few of a test set's own labels are wrong.")
-        _gallery(reference, result)
+        found = result.images_of(true, answer)
+        st.markdown(f"#### {_title(classes, true, answer)}: {len(found):,}")
+        with st.container(horizontal=True, gap="small"):
+            for label, key, anything in (("True class", TRUE_KEY, "Any"), ("Answer", ANSWER_KEY, "Any wrong answer")):
+                st.selectbox(
+                    label,
+                    range(ANY, len(classes)),
+                    format_func=lambda place, anything=anything: anything if place == ANY else classes[place],
+                    key=key,
+                    width=170,
+                )
+        _gallery(reference, result, found)
 
 
-def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
+def _take_cell(cell: tuple[int, int]) -> None:
+    """Show the images of the cell that was clicked."""
+    st.session_state[TRUE_KEY], st.session_state[ANSWER_KEY] = cell
+
+
+def _title(classes: Sequence[str], true: int | None, answer: int | None) -> str:
+    """`Most confident mistakes`, `cat taken for dog`, `Right answers for cat`, in Markdown."""
+    of, given = ("" if place is None else escape_markdown(classes[place]) for place in (true, answer))
+    if not of:
+        return f"Images taken for {given}" if given else "Most confident mistakes"
+    if not given:
+        return f"Mistakes on {of}"
+    return f"Right answers for {of}" if true == answer else f"{of} taken for {given}"
+
+
+def _gallery(reference: CheckpointRef, result: Evaluation, found: Sequence[ImageAnswer]) -> None:
+    """found: what to show, most confident first."""
     name = reference.card.dataset.name
     try:
         if not dataset_status(name).ready:
@@ -174,30 +244,43 @@ def _gallery(reference: CheckpointRef, result: Evaluation) -> None:
     except LabError as error:
         show_error(error)
         return
-    if not result.mistakes:
-        st.caption("None: every answer was right.")
+    if not found:
+        st.caption("There are none.")
         return
     if not same_images(result, now):
-        st.caption("The dataset has changed since: its images are not those of these mistakes any more.")
+        st.caption("The dataset has changed since, so these images cannot be shown: evaluate the checkpoint again.")
+        if not tasks.watch(task_key(reference)):
+            _evaluate_button(reference, "Evaluate again", kind="secondary")
         return
-    shown = st.session_state.get("mistakes-shown", GALLERY)
+    shown = st.session_state.get(SHOWN, (None, GALLERY))
+    cell = (reference.card.fingerprint, st.session_state[TRUE_KEY], st.session_state[ANSWER_KEY])
+    most = shown[1] if shown[0] == cell else GALLERY
     with st.container(horizontal=True, gap="small"):
-        for mistake in result.mistakes[:shown]:
-            with st.container(width=100, gap="xxsmall"):
-                show_image(
-                    enlarge(now.test.images[mistake.index], 96),
-                    width=96,
-                    alt=f"Test image {mistake.index}: {mistake.true}, taken for {mistake.predicted}",
-                )
-                st.caption(
-                    f"{escape_markdown(mistake.true)} → {escape_markdown(mistake.predicted)} {percent(mistake.confidence)}"
-                )
-    if shown < len(result.mistakes):
-        st.button("Show more", key="more-mistakes", on_click=_more, args=(shown + GALLERY,))
+        for item in found[:most]:
+            with st.container(width=IMAGE_PX + 4, gap="xxsmall"):
+                _one_image(reference, now, item)
+    if most < len(found):
+        st.button("Show more", key="more-images", on_click=_more, args=(cell, most + GALLERY))
 
 
-def _more(count: int) -> None:
-    st.session_state["mistakes-shown"] = count
+def _one_image(reference: CheckpointRef, now: ImageDataset, item: ImageAnswer) -> None:
+    named = PurePosixPath(item.file).name or f"Image {item.index}"
+    show_image(
+        preview(now.test.images[item.index], 2 * IMAGE_PX),
+        width=IMAGE_PX,
+        alt=f"{item.file or f'Test image {item.index}'}: {item.true}, taken for {item.predicted}",
+    )
+    st.caption(
+        f"{escape_markdown(item.true)} → {escape_markdown(item.predicted)} {percent(item.confidence)}  \n"
+        f"{escape_markdown(shorten(named, NAME_CHARACTERS))}"
+    )
+    page_link(
+        "attribution", "Why?", help=item.file or None, view="Explain", checkpoint=reference.name, image=str(item.index)
+    )
+
+
+def _more(cell: tuple[str, int, int], count: int) -> None:
+    st.session_state[SHOWN] = cell, count
 
 
 def _how_it_works() -> None:

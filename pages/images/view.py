@@ -61,7 +61,7 @@ def classify_view() -> None:
 
 def _one_image(image: InputImage | None, first: CheckpointRef, second: CheckpointRef | None) -> None:
     if image is None:
-        example_row()
+        example_row(first.card.dataset)
         st.caption(f"The checkpoint knows {len(first.card.image_data.classes)} classes: {_classes(first)}.")
     else:
         _answers(image, [first] + ([second] if second else []))
@@ -150,6 +150,8 @@ def _one_answer(
     query = {"view": "Explain", "checkpoint": reference.name} | image.query(reference.card.dataset.name)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         page_link("attribution", f"Why {escape_markdown(label)}?", **query)
+        if not reference.card.calibration.images:
+            page_link("images", "How often is it right?", view="Evaluate", checkpoint=reference.name)
         report_button(
             partial(answer_report, image, seen, reference, prediction, words=words, calibrated=calibrated),
             f"{reference.name}-{image.title}",

@@ -57,10 +57,30 @@ def show_figure(
     alt: str,
     buttons: Sequence[str] | None = SAVE,
     width: Literal["stretch", "content"] = "stretch",
+    on_click: Callable[[Any], None] | None = None,
 ) -> None:
-    """Show a Plotly figure in its own colours. buttons: what its bar offers; None for Plotly's choice."""
+    """Show a Plotly figure in its own colours. buttons: what its bar offers; None for Plotly's choice. on_click: told the
+    customdata of a point that was clicked."""
     bar = {} if buttons is None else {"displayModeBar": False} if not buttons else {"modeBarButtons": [list(buttons)]}
-    st.plotly_chart(figure, theme=None, width=width, key=key, config={"displaylogo": False, **bar}, alt=alt)
+    config = {"displaylogo": False, **bar}
+    if on_click is None:
+        st.plotly_chart(figure, theme=None, width=width, key=key, config=config, alt=alt)
+        return
+
+    def selected() -> None:
+        if points := st.session_state[key]["selection"]["points"]:
+            on_click(points[0]["customdata"])
+
+    st.plotly_chart(
+        figure,
+        theme=None,
+        width=width,
+        key=key,
+        config=config,
+        alt=alt,
+        on_select=selected,
+        selection_mode="points",
+    )
 
 
 def show_table(columns: Mapping[str, Sequence[str]], *, key: str) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import random
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+import numpy as np
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.common.errors import LabError
+from core.common.pixels import preview
 from core.data import DATASETS, dataset_status
 from core.data.dataset import DatasetCard, ImageDataset
 from core.data.decode import FORMATS_FOR_PEOPLE, MAX_BYTES, SUFFIXES
@@ -21,7 +25,7 @@ from pages.shared.elements import clickable_image
 from pages.shared.examples import examples
 from pages.shared.resources import dataset
 from pages.shared.square import with_square
-from pages.shared.text import escape_markdown, show_error
+from pages.shared.text import escape_markdown, shorten, show_error
 from pages.shared.uploads import uploads
 from pages.shared.url import Texts, linked_together, write_url
 
@@ -33,6 +37,9 @@ UPLOAD_HELP = (
     f"{FORMATS_FOR_PEOPLE}. The server keeps it in memory for as long as this tab is open, and an hour for a reload. It is not "
     "stored."
 )
+EXAMPLE_PX, LABEL_CHARACTERS = 168, 12
+FIRST_LOOK = 1000
+"""Test images out of which a few are chosen."""
 WANTED = "wanted-index"
 """Number of the test image to show as soon as the test set is there."""
 
@@ -139,19 +146,64 @@ def _clear() -> None:
     show_input(None)
 
 
-def example_row() -> None:
-    """Images to click, for people without a photo at hand."""
-    st.markdown("**Click a drawing, or upload a photo:**")
+def example_row(data: DatasetCard) -> None:
+    """Images to click, for people without a photo at hand: test images of a dataset of their own, else drawings.
+
+    data: what the checkpoint was trained on.
+    """
+    found = _own_dataset(data)
+    st.markdown("**Click a test image, or upload a photo:**" if found else "**Click a drawing, or upload a photo:**")
     with st.container(horizontal=True, gap="small"):
-        for title, data in examples().items():
+        if found:
+            for number in varied_images(found.test.labels):
+                label = found.card.classes[int(found.test.labels[number])]
+                clickable_image(
+                    preview(found.test.images[number], EXAMPLE_PX),
+                    escape_markdown(shorten(label, LABEL_CHARACTERS)),
+                    key=f"example-{number}",
+                    alt=f"Test image {number}: {label}",
+                    on_click=_show_test,
+                    args=(data.name, number),
+                )
+            return
+        for title, drawing in examples().items():
             clickable_image(
-                data,
+                drawing,
                 title.capitalize(),
                 key=f"example-{title}",
                 alt=f"Example drawing: {title}",
                 on_click=show_input,
                 args=(_example(title),),
             )
+
+
+def varied_images(labels: np.ndarray, count: int = 6) -> list[int]:
+    """Places of a few images (N,), always the same ones: one of each class before a second of any."""
+    order = np.random.default_rng(0).permutation(len(labels))[:FIRST_LOOK].tolist()
+    seen: Counter[int] = Counter()
+    turns = []
+    for place in order:
+        turns.append(seen[label := int(labels[place])])
+        seen[label] += 1
+    return [order[place] for place in np.argsort(turns, kind="stable")[:count]]
+
+
+def _own_dataset(data: DatasetCard) -> ImageDataset | None:
+    """A person's own dataset with test images, where it is on this machine and can be read."""
+    if data.name in DATASETS:
+        return None
+    try:
+        dataset_status(data.name)
+        with st.spinner(f"Reading {escape_markdown(data.title)}"):
+            found = dataset(data.name)
+    except LabError:
+        return None
+    return found if len(found.test) else None
+
+
+def _show_test(name: str, number: int) -> None:
+    _take_test(name, number)
+    show_input(st.session_state[KEY])
 
 
 def _from_address(texts: Texts) -> InputImage | None:
@@ -256,7 +308,9 @@ def _take_test(name: str, index: int) -> None:
     buffer = io.BytesIO()
     Image.fromarray(found.test.images[index]).save(buffer, "PNG")
     label = found.card.classes[int(found.test.labels[index])]
-    _set(InputImage(data=buffer.getvalue(), title=f"test image {index}", label=label, number=index, dataset=name))
+    file = f", {PurePosixPath(found.test.files[index]).name}" if found.test.files else ""
+    title = f"test image {index}{file}"
+    _set(InputImage(data=buffer.getvalue(), title=title, label=label, number=index, dataset=name))
 
 
 def _take(key: str) -> None:

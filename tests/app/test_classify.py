@@ -14,18 +14,20 @@ from urllib.parse import parse_qsl
 
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints.store import Calibration, Card, find_checkpoint, load_checkpoint
+from core.checkpoints.store import Calibration, Card, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.report import File, Report
-from core.data import DATASETS
+from core.data import DATASETS, load_images
 from core.data.dataset import ImageDataset, Split
 from core.data.decode import decode_image, fit_to_model
+from core.models import build_model
 from pages.images.report import answer_report
 from pages.shared import tasks
 from pages.shared.examples import examples
 from pages.shared.image_view import look, predict
-from pages.shared.upload_box import CAMERA, InputImage, has_camera
+from pages.shared.upload_box import CAMERA, InputImage, has_camera, varied_images
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -41,6 +43,7 @@ from tests.app.conftest import (
     wait_for,
     write_checkpoint,
 )
+from tests.tiny import write_class_folders
 from tests.unit.builders import synthetic
 from tests.unit.terminal import run_main
 
@@ -498,3 +501,22 @@ def test_a_photo_of_the_camera_is_no_file_yet(shipped: Card) -> None:
     report = report_of(InputImage(data=random_image("JPEG"), title=CAMERA, token="kept"))
     assert [block.name for block in report.blocks if isinstance(block, File)] == ["camera-image.jpg"]
     assert "classify camera-image.jpg " in report.command
+
+
+def test_a_checkpoint_of_an_own_folder_offers_its_own_test_images(
+    open_page: Open, shipped: Card, lab_home: Path, tmp_path: Path
+) -> None:
+    data = load_images(f"folder:{write_class_folders(tmp_path / 'shapes', train=4, test=3)}")
+    card = dataclasses.replace(shipped, dataset=data.card, model_config={"classes": 3}, calibration=Calibration())
+    torch.manual_seed(0)
+    save_checkpoint(lab_home / "none" / "tiny", build_model("simple_cnn", {"classes": 3}), card)
+    offered = varied_images(data.test.labels)
+    assert sorted(data.test.labels[offered]) == [0, 0, 1, 1, 2, 2], "as many of each class as of any other"
+    assert offered == varied_images(data.test.labels)
+    at = open_page("images")
+    buttons = [str(item.key) for item in at.button]
+    assert [key for key in buttons if key.startswith("example-")] == [f"example-{number}" for number in offered]
+    click(at, f"example-{offered[0]}")
+    assert at.query_params["image"] == str(offered[0])
+    assert Path(data.test.files[offered[0]]).name in texts(at)
+    assert [item for item in at.get("page_link") if "view=Evaluate" in item.proto.query_string]

@@ -117,6 +117,30 @@ def test_a_checkpoint_calibrated_on_test_images_is_judged_on_the_others(
         assert f"of {half if known == n else n} images, all of them false alarms" in said
 
 
+def test_two_fields_choose_the_images_that_are_shown_and_the_address_follows(
+    open_page: Open, ten_classes: None, lab_home: Path
+) -> None:
+    reference = find_checkpoint(str(lab_home / "none" / "tiny"))
+    classes = reference.card.image_data.classes
+    evaluation_work(reference)(lambda *_: None)
+    result = kept_evaluation(reference.card)
+    assert result
+    at = open_page("images", view="Evaluate")
+    assert f"Most confident mistakes: {len(result.mistakes)}" in texts(at)
+    true, answer = result.labels[0], result.answers[0]
+    wanted = result.images_of(true, answer)
+    at.selectbox(key="cell-true").set_value(true)
+    rerun(at.selectbox(key="cell-answer").set_value(answer))
+    links = [item.proto.query_string for item in at.get("page_link") if item.proto.label == "Why?"]
+    assert links == [f"view=Explain&checkpoint=tiny&image={item.index}" for item in wanted[:12]]
+    assert at.query_params["true"] == classes[true]
+    again = open_page("images", view="Evaluate", true=classes[true], answer=classes[answer])
+    assert again.selectbox(key="cell-answer").value == answer
+    assert f": {len(wanted)}" in texts(again)
+    rerun(again.selectbox(key="cell-true").set_value(-1))
+    assert f"Images taken for {classes[answer]}: {len(result.images_of(None, answer))}" in texts(again)
+
+
 def test_mistakes_on_images_that_have_changed_are_not_shown(open_page: Open, ten_classes: None, lab_home: Path) -> None:
     reference = find_checkpoint(str(lab_home / "none" / "tiny"))
     evaluation_work(reference)(lambda *_: None)

@@ -17,7 +17,7 @@ from pages.attribution.cover import cover, drawn
 from pages.attribution.cover.by_map import let_a_map_cover
 from pages.attribution.cover.figures import before_after, way
 from pages.attribution.cover.steps import Covering, covering_of
-from pages.attribution.query import AttributionQuery, ask
+from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.slow import only
 from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
@@ -36,13 +36,14 @@ UNNOTICED = 0.005
 def cover_view() -> None:
     answer, controls = st.columns([12, 5], gap="large")
     with controls:
-        asked = ask()
+        reference = ask_checkpoint()
+        asked = ask(reference=reference) if reference else None
     with answer:
         only(asked)
         if asked is not None:
             linked_fragment(_covering)(asked)
-        else:
-            example_row()
+        elif reference:
+            example_row(reference.card.dataset)
 
 
 def _covering(asked: AttributionQuery) -> None:

@@ -95,7 +95,8 @@ def test_evaluation_against_counting_by_hand(trained: Checkpoint) -> None:
     shares: list[float] = []
     # The network answers all of these right, so every fifth label is moved on by one: mistakes are certain.
     labels = np.where(np.arange(200) % 5 == 0, (DATA.test.labels + 1) % 4, DATA.test.labels)
-    result = evaluate(trained, Split(images=DATA.test.images, labels=labels), on_progress=shares.append)
+    files = tuple(f"{index}.png" for index in range(200))
+    result = evaluate(trained, Split(images=DATA.test.images, labels=labels, files=files), on_progress=shares.append)
     answers = np.array([answer.probabilities for answer in classify(trained, DATA.test.images)])
     predicted = answers.argmax(axis=1)
     assert result.n == 200
@@ -111,6 +112,11 @@ def test_evaluation_against_counting_by_hand(trained: Checkpoint) -> None:
     for mistake in result.mistakes:
         assert DATA.card.classes[labels[mistake.index]] == mistake.true
         assert DATA.card.classes[predicted[mistake.index]] == mistake.predicted
+        assert mistake.file == f"{mistake.index}.png"
+    of_one, as_one = ({item.index for item in result.images_of(**asked)} for asked in ({"true": 1}, {"answer": 1}))
+    assert of_one == {*np.flatnonzero((labels == 1) & (predicted != 1))}, "of a class: its mistakes"
+    assert as_one == {*np.flatnonzero(predicted == 1)}, "of an answer: all that got it"
+    assert all(len(result.images_of(i, j)) == result.confusion[i][j] for i in range(4) for j in range(4))
     assert sum(item.n for item in result.calibration) == 200
     edges = np.clip((answers.max(axis=1) * 15).astype(int), 0, 14)
     gaps = [

@@ -171,6 +171,27 @@ def test_the_confusion_matrix_shows_counts_and_shares_of_the_true_class() -> Non
     assert list(heat.x) == list(heat.y) == ["cat", "dog"]
 
 
+def test_every_cell_with_images_can_be_clicked_and_many_classes_stay_small() -> None:
+    confusion = ((50, 0), (10, 90))
+    matrix = confusion_matrix(
+        SimpleNamespace(per_class=CLASSES, confusion=confusion),  # type: ignore[arg-type]
+        dark=False,
+        clickable=True,
+        chosen=(1, 0),
+    )
+    points = matrix.data[1]
+    assert [list(cell) for cell in points.customdata] == [[0, 0], [1, 0], [1, 1]]
+    assert list(zip(points.y, points.x, strict=True)) == [("cat", "cat"), ("dog", "cat"), ("dog", "dog")]
+    [frame] = matrix.layout.shapes
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
+    many = tuple(dataclasses.replace(CLASSES[0], label=f"class {number}") for number in range(100))
+    found = SimpleNamespace(per_class=many, confusion=[[int(i == j) for j in range(100)] for i in range(100)])
+    large = confusion_matrix(found, dark=False, clickable=True)  # type: ignore[arg-type]
+    assert large.layout.height < 600
+    assert len(large.data[1].x) == 100
+    assert len(large.layout.xaxis.tickvals) <= 30
+
+
 def test_classes_called_by_digits_are_names_and_not_places_on_an_axis() -> None:
     digits = tuple(dataclasses.replace(item, label=label) for item, label in zip(CLASSES, ("10", "2")))
     matrix = confusion_matrix(evaluation(digits), dark=False)
