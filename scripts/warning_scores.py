@@ -12,12 +12,14 @@ images that energy lets pass, minus the share that the other score lets pass. Na
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from core.data.dataset import ImageDataset
 from core.data.decode import model_input
 from core.inference.foreign import KINDS, TEXTURES, auroc, photo_crops
 from core.inference.images import free_energy, logits_of, normalise
+from core.models import build_model
 
 NEAREST, QUANTILE = 5, 0.95
 SCORES = ("energy", "distance", "both")
@@ -71,6 +74,31 @@ class Row:
     """Against energy; of the set `mean`, over the natural ones."""
     interval: tuple[float, float]
     """95% of the gain, from a bootstrap over seeds, classes left out and images."""
+
+
+def print_comparison(emoji: Path, mnist: Path) -> None:
+    """Print a Markdown table for two networks that ship and for new heads on ImageNet features."""
+    from core.checkpoints.backbone import fetch_backbone
+    from core.data import load_images
+
+    foreign, dataset = foreign_sets(emoji, mnist), load_images("cifar10")
+    backbone = enlarging(load_checkpoint(str(fetch_backbone("efficientnet_lite0"))))
+    networks = {
+        "Simple CNN": partial(draws_of_checkpoint, "simple_cnn"),
+        "new head, 9 classes × 100 images": partial(draws_of_heads, backbone),
+        "Fast ResNet": partial(draws_of_checkpoint, "fast_resnet"),
+    }
+    print("| network | score | set | AUROC | pass | gain, points | false alarms |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    for name, draw in networks.items():
+        rows = compare(draw(dataset, foreign))
+        for row in rows:
+            low, high = (100 * end for end in row.interval)
+            gain = "" if row.score == SCORES[0] else f"{100 * row.gain:+.1f} ({low:+.1f} to {high:+.1f})"
+            cells = (row.score, row.set, f"{row.auroc:.3f}", f"{row.passes:.1%}", gain, f"{row.false_alarms:.1%}")
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        adopted = [score for score in SCORES[1:] if adopts(rows, score)]
+        print(f"| {name} | the rule adopts {' and '.join(adopted) or 'neither'} | | | | | |", flush=True)
 
 
 def compare(draws: Sequence[Draw], *, resamples: int = RESAMPLES, seed: int = 0) -> list[Row]:
@@ -202,6 +230,15 @@ def draws_of_checkpoint(name: str, dataset: ImageDataset, foreign: Mapping[str, 
     return draws
 
 
+def enlarging(backbone: Checkpoint) -> Checkpoint:
+    """The backbone for CIFAR-10's images, as a new head for them has it."""
+    card = backbone.card
+    settings = card.model_config | {"image_size": 32, "upscale_to": 160}
+    model = build_model(card.model, settings)
+    model.load_state_dict(backbone.model.state_dict())
+    return dataclasses.replace(backbone, model=model.eval().requires_grad_(False))
+
+
 def draws_of_heads(backbone: Checkpoint, dataset: ImageDataset, foreign: Mapping[str, np.ndarray]) -> list[Draw]:
     """Of heads on a backbone's features, for each seed and each class of CIFAR-10 left out."""
     pool = 4 * HEAD_IMAGES
@@ -297,22 +334,24 @@ def read_emoji(path: Path, side: int, random: np.random.Generator) -> np.ndarray
     """On white, none of an animal or a vehicle."""
     from PIL import Image
 
-    found = []
+    found = {}
     with tarfile.open(path) as archive:
-        listed = archive.extractfile("package/emoji.json")
-        assert listed
-        kept = [
-            item
-            for item in json.load(listed)
-            if item["has_img_google"] and not item["subcategory"].startswith(SAME_AS_CIFAR)
-        ]
-        for index in random.choice(len(kept), COUNT, replace=False):
-            member = archive.extractfile(f"package/img/google/64/{kept[index]['image']}")
-            assert member
-            drawn = Image.open(io.BytesIO(member.read())).convert("RGBA")
-            white = Image.new("RGBA", drawn.size, "white")
-            found.append(model_input(np.asarray(Image.alpha_composite(white, drawn).convert("RGB")), side))
-    return np.stack(found)
+        for member in archive:  # in their order: an archive that is compressed as a whole can only be read on
+            if member.name == "package/emoji.json" or member.name.startswith("package/img/google/64/"):
+                file = archive.extractfile(member)
+                assert file
+                found[member.name.rpartition("/")[2]] = file.read()
+    names = [
+        item["image"]
+        for item in json.loads(found["emoji.json"])
+        if item["has_img_google"] and not item["subcategory"].startswith(SAME_AS_CIFAR)
+    ]
+    images = []
+    for index in random.choice(len(names), COUNT, replace=False):
+        drawn = Image.open(io.BytesIO(found[names[index]])).convert("RGBA")
+        white = Image.new("RGBA", drawn.size, "white")
+        images.append(model_input(np.asarray(Image.alpha_composite(white, drawn).convert("RGB")), side))
+    return np.stack(images)
 
 
 def read_mnist(path: Path, side: int) -> np.ndarray:

@@ -117,7 +117,7 @@ def read_test_images() -> np.ndarray | None:
         arrays = _read("test_images")
     except (OSError, MemoryError):
         return None
-    return arrays and arrays["test_images"]
+    return arrays["test_images"] if arrays else None
 
 
 def _read(*names: str) -> dict[str, np.ndarray] | None:

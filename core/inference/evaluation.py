@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from core.checkpoints.store import Calibration, Card, Checkpoint
+from core.checkpoints.store import Calibration, Card, Checkpoint, Misses
 from core.common.values import wilson
 from core.data.dataset import ImageDataset, Split
+from core.inference.foreign import auroc, foreign_images
 from core.inference.images import free_energy, logits_of
 from core.models import images_at_once
 
@@ -142,14 +143,47 @@ def evaluate(
 
 def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
     """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
-    images; none where there are too few. answer: its logits (N, classes) for a split."""
+    images; none where there are too few. Its warning is then tried on images of none of the classes. answer: logits
+    (N, classes) for a split."""
     validates = card.recipe.get("train_on") == "train" and len(dataset.validation) > 0
     half = calibration_half(len(dataset.test))
     if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_CALIBRATE:
         return Calibration()
     if validates:
-        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
-    return fit_calibration(answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half], "test")
+        logits, labels = answer(dataset.validation), dataset.validation.labels
+    else:
+        logits, labels = answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half]
+    calibration = fit_calibration(logits, labels, "validation" if validates else "test")
+    return dataclasses.replace(calibration, misses=measure_misses(card, calibration, logits, answer))
+
+
+def measure_misses(
+    card: Card, calibration: Calibration, familiar: torch.Tensor, answer: Callable[[Split], torch.Tensor]
+) -> Misses | None:
+    """What the warning lets pass of images that show none of the classes; None where there is no warning, or no such image.
+
+    familiar: logits (N, classes) of images of the dataset. answer: as for `calibrate`.
+    """
+    threshold = calibration.energy_threshold
+    if threshold is None:
+        return None
+    energies = {
+        kind: free_energy(answer(Split(images=images, labels=np.zeros(len(images), dtype=np.int64))))
+        for kind, images in foreign_images(card.image_data)
+    }
+    if not energies:
+        return None
+    every = torch.cat(list(energies.values()))
+    return Misses(
+        rate=_share(every <= threshold),
+        images=len(every),
+        auroc=auroc(free_energy(familiar).numpy(), every.numpy()),
+        by_kind={kind: _share(values <= threshold) for kind, values in energies.items()},
+    )
+
+
+def _share(flags: torch.Tensor) -> float:
+    return int(flags.sum()) / len(flags)
 
 
 def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "validation") -> Calibration:
