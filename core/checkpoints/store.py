@@ -66,12 +66,19 @@ class Calibration:
     false_alarm_rate: float | None = None
     """Share (0..1) of those images that the threshold would flag."""
     images: int = 0
-    """Images that both were set on; 0: they are not set, so probabilities are not calibrated."""
+    """Images that both were set on; 0: there is no temperature, so probabilities are not calibrated."""
     split: str = "validation"
     """Where those images are from, one of CALIBRATION_SPLITS. `test`: half of the test images, because the network trained on
     all others (core.inference.evaluation.calibration_half). The other half measures the calibration."""
+    threshold_images: int = 0
+    """Images that the threshold alone was set on, where they are too few for a temperature."""
     misses: Misses | None = None
     """Of the threshold. None: not measured, as on cards of old."""
+
+    @property
+    def set_on(self) -> int:
+        """Images that the threshold was set on."""
+        return self.images or self.threshold_images
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
@@ -168,9 +175,10 @@ class Card:
     def to_json(self) -> str:
         values = dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}
         if self.calibration.split == Calibration().split:
-            del values["calibration"]["split"]  # as in cards from before it was there, which keep their fingerprint
-        if self.calibration.misses is None:
-            del values["calibration"]["misses"]
+            del values["calibration"]["split"]  # as in cards from before these were there, which keep their fingerprint
+        for name in ("threshold_images", "misses"):
+            if not values["calibration"][name]:
+                del values["calibration"][name]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

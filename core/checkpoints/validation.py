@@ -67,7 +67,14 @@ def _wrong_files(card: Card) -> str:
 def _wrong_figures(card: Card) -> str:
     calibration = card.calibration
     numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
-    numbers += [calibration.images, *card.dataset.sizes.values(), card.parameters, card.size_bytes, card.step]
+    numbers += [
+        calibration.images,
+        calibration.threshold_images,
+        *card.dataset.sizes.values(),
+        card.parameters,
+        card.size_bytes,
+        card.step,
+    ]
     numbers += [card.epoch, card.onnx_bytes]
     if not all(finite(value) for value in numbers):
         return "has figures that are not finite numbers"

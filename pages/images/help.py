@@ -37,11 +37,12 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             calibration, name = reference.card.calibration, escape_markdown(reference.label)
             if not calibration.images:
                 st.caption(f"{name}: {UNCALIBRATED}")
-            elif calibration.energy_threshold is None:
+            if calibration.energy_threshold is None:
                 st.caption(f"{name} has no energy threshold, so it never warns.")
             else:
+                temperature = f"T = {calibration.temperature:.3g}, " if calibration.images else ""
                 st.caption(
-                    f"{name}: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
+                    f"{name}: {temperature}warns above E = {calibration.energy_threshold:.3g}, "
                     f"{calibrated_on(reference.card)}. {_warning_words(reference)}"
                 )
 

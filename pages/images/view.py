@@ -185,4 +185,6 @@ def _warning(reference: CheckpointRef) -> str:
     text = f"This is probably none of the {len(reference.card.image_data.classes)} classes."
     if rate is None:
         return text
+    if reference.card.calibration.threshold_images:  # too few to have counted
+        return f"{text} Up to 5 in 100 familiar images get this warning too."
     return f"{text} About {max(1, round(100 * rate))} in 100 familiar images get this warning too."

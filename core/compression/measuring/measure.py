@@ -237,7 +237,7 @@ class ImageBench:
             return logits if split is test else self._logits(checkpoint, running, split)
 
         calibration = calibrate(checkpoint.card, self.dataset, answer)
-        if not calibration.images:
+        if calibration.energy_threshold is None:
             return {}
         rest = torch.from_numpy(held_out(calibration, len(logits)))
         _, ece, flagged = measure_calibration(
