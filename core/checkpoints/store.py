@@ -42,6 +42,19 @@ EPOCHS = "epochs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Misses:
+    """What the none-of-these warning lets pass: counted on images that show none of the classes, see core.inference.foreign."""
+
+    rate: float
+    """Share (0..1) of those images that get no warning."""
+    images: int
+    auroc: float
+    """0..1: how likely one of them has a higher free energy than an image of the dataset."""
+    by_kind: dict[str, float]
+    """`rate` of each kind of image; all kinds have as many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
     """What turns logits into honest numbers; set on images that nothing was trained on."""
 
@@ -53,10 +66,25 @@ class Calibration:
     false_alarm_rate: float | None = None
     """Share (0..1) of those images that the threshold would flag."""
     images: int = 0
-    """Images that both were set on; 0: they are not set, so probabilities are not calibrated."""
+    """Images that both were set on; 0: there is no temperature, so probabilities are not calibrated."""
     split: str = "validation"
     """Where those images are from, one of CALIBRATION_SPLITS. `test`: half of the test images, because the network trained on
     all others (core.inference.evaluation.calibration_half). The other half measures the calibration."""
+    threshold_images: int = 0
+    """Images that the threshold alone was set on, where they are too few for a temperature."""
+    misses: Misses | None = None
+    """Of the threshold. None: not measured, as on cards of old."""
+
+    @property
+    def set_on(self) -> int:
+        """Images that the threshold was set on."""
+        return self.images or self.threshold_images
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Calibration:
+        """Rebuild from JSON. Raises TypeError for other fields."""
+        misses = values.get("misses")
+        return cls(**values | {"misses": None if misses is None else Misses(**misses)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,14 +165,20 @@ class Card:
     def fingerprint(self) -> str:
         """Hash of all that results depend on, weights, calibration and dataset included, so that they may be cached by it.
 
-        The title is left out: a checkpoint keeps its results when its run gets another name.
+        The title is left out: a checkpoint keeps its results when its run gets another name. So is what the warning misses, on
+        which no result depends.
         """
-        return hashlib.sha256(dataclasses.replace(self, title="").to_json().encode()).hexdigest()
+        calibration = dataclasses.replace(self.calibration, misses=None)
+        named = dataclasses.replace(self, title="", calibration=calibration)
+        return hashlib.sha256(named.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         values = dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}
         if self.calibration.split == Calibration().split:
-            del values["calibration"]["split"]  # as in cards from before it was there, which keep their fingerprint
+            del values["calibration"]["split"]  # as in cards from before these were there, which keep their fingerprint
+        for name in ("threshold_images", "misses"):
+            if not values["calibration"][name]:
+                del values["calibration"][name]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
@@ -153,7 +187,7 @@ class Card:
         known = {item.name for item in dataclasses.fields(cls)}
         values = {key: value for key, value in values.items() if key in known}
         values["dataset"] = DatasetCard.from_dict(values["dataset"])
-        values["calibration"] = Calibration(**values.get("calibration") or {})
+        values["calibration"] = Calibration.from_dict(values.get("calibration") or {})
         return cls(**values)
 
 

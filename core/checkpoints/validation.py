@@ -11,12 +11,14 @@ from core.data.dataset import ImageCard
 from core.models import LAYERS, MODELS, TTA_LEVELS
 
 if TYPE_CHECKING:
-    from core.checkpoints.store import Card
+    from core.checkpoints.store import Card, Misses
 
 CALIBRATION_SPLITS = ("validation", "test")
 MAX_IMAGE_SIZE = 512
 MOST_STEPS = 100
 """Of compression, one after another."""
+MOST_KINDS = 100
+"""Of images that the warning was tried on."""
 MOST_LAYERS = 1000
 """Whose sizes were changed."""
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -65,7 +67,14 @@ def _wrong_files(card: Card) -> str:
 def _wrong_figures(card: Card) -> str:
     calibration = card.calibration
     numbers = [calibration.temperature, calibration.energy_threshold or 0.0, calibration.false_alarm_rate or 0.0]
-    numbers += [calibration.images, *card.dataset.sizes.values(), card.parameters, card.size_bytes, card.step]
+    numbers += [
+        calibration.images,
+        calibration.threshold_images,
+        *card.dataset.sizes.values(),
+        card.parameters,
+        card.size_bytes,
+        card.step,
+    ]
     numbers += [card.epoch, card.onnx_bytes]
     if not all(finite(value) for value in numbers):
         return "has figures that are not finite numbers"
@@ -73,6 +82,8 @@ def _wrong_figures(card: Card) -> str:
         return "has a temperature that is not above 0"
     if calibration.split not in CALIBRATION_SPLITS:
         return "was calibrated on images of an unknown split"
+    if calibration.misses is not None and _wrong_misses(calibration.misses):
+        return "has figures of the warning that are not valid"
     for name in ("val_accuracy", "test_accuracy"):
         value = card.metrics.get(name)
         if value is not None and not (finite(value) and 0 <= value <= 1):
@@ -81,6 +92,19 @@ def _wrong_figures(card: Card) -> str:
     if loss is not None and not (finite(loss) and loss >= 0):
         return "has a loss that is not a number of at least 0"
     return ""
+
+
+def _wrong_misses(misses: Misses) -> bool:
+    kinds = misses.by_kind
+    if (
+        not isinstance(kinds, dict)
+        or not 1 <= len(kinds) <= MOST_KINDS
+        or not all(isinstance(name, str) for name in kinds)
+    ):
+        return True
+    if isinstance(misses.images, bool) or not isinstance(misses.images, int) or misses.images < 1:
+        return True
+    return not all(finite(value) and 0 <= value <= 1 for value in (misses.rate, misses.auroc, *kinds.values()))
 
 
 def _wrong_compression(card: Card) -> str:

@@ -191,7 +191,7 @@ def measurement_from_dict(values: dict[str, Any]) -> Measurement:
         Layer(**{key: _frozen(value) for key, value in item.items()}) for item in values.get("layers", ())
     )
     if values.get("calibration"):
-        given["calibration"] = Calibration(**values["calibration"])
+        given["calibration"] = Calibration.from_dict(values["calibration"])
     return Measurement(**given)
 
 

@@ -111,11 +111,22 @@ def load(on_progress: Progress | None = None) -> ImageDataset:
     )
 
 
-def _read() -> dict[str, np.ndarray] | None:
-    """The stored arrays, checked, or None where one is missing or damaged. Raises OSError where they can't be read."""
+def read_test_images() -> np.ndarray | None:
+    """(10000, 32, 32, 3) uint8, checked; None where they were not fetched, or are damaged or not to be read."""
+    try:
+        arrays = _read("test_images")
+    except (OSError, MemoryError):
+        return None
+    return arrays["test_images"] if arrays else None
+
+
+def _read(*names: str) -> dict[str, np.ndarray] | None:
+    """The stored arrays of those names, without one all of them, checked; None where one is missing or damaged. Raises OSError
+    where they can't be read."""
     arrays = {}
     try:
-        for name, expected in ARRAYS.items():
+        for name in names or ARRAYS:
+            expected = ARRAYS[name]
             arrays[name] = np.load(_path(name), mmap_mode="r", allow_pickle=False)
             if arrays[name].dtype != np.uint8 or _identify(arrays[name]) != expected:
                 return None

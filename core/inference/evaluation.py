@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from core.checkpoints.store import Calibration, Card, Checkpoint
+from core.checkpoints.store import Calibration, Card, Checkpoint, Misses
 from core.common.values import wilson
 from core.data.dataset import ImageDataset, Split
+from core.inference.foreign import auroc, foreign_images
 from core.inference.images import free_energy, logits_of
 from core.models import images_at_once
 
@@ -24,7 +25,9 @@ FALSE_ALARMS = 0.05
 HALF_SEED = 0
 """Random seed of the half of the test images that calibrates a checkpoint trained on all other images."""
 FEWEST_TO_CALIBRATE = 100
-"""Images. 5% of them lie above the warning threshold: of fewer images, fewer than five."""
+"""Images, for a temperature."""
+FEWEST_TO_WARN = 19
+"""Images, for a threshold: of fewer even the largest energy gives more than 5% false alarms, see `warning_threshold`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,30 +171,74 @@ def evaluate(
 
 def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
     """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
-    images; none where there are too few. answer: its logits (N, classes) for a split."""
+    images. Fewer than 100 set the threshold of the warning alone, fewer than 19 nothing. The warning is then tried on images
+    of none of the classes. answer: logits (N, classes) for a split."""
     validates = card.recipe.get("train_on") == "train" and len(dataset.validation) > 0
     half = calibration_half(len(dataset.test))
-    if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_CALIBRATE:
+    if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_WARN:
         return Calibration()
     if validates:
-        return fit_calibration(answer(dataset.validation), dataset.validation.labels)
-    return fit_calibration(answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half], "test")
+        logits, labels = answer(dataset.validation), dataset.validation.labels
+    else:
+        logits, labels = answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half]
+    calibration = fit_calibration(logits, labels, "validation" if validates else "test")
+    return dataclasses.replace(calibration, misses=measure_misses(card, calibration, logits, answer))
+
+
+def measure_misses(
+    card: Card, calibration: Calibration, familiar: torch.Tensor, answer: Callable[[Split], torch.Tensor]
+) -> Misses | None:
+    """What the warning lets pass of images that show none of the classes; None where there is no warning, or no such image.
+
+    familiar: logits (N, classes) of images of the dataset. answer: as for `calibrate`.
+    """
+    threshold = calibration.energy_threshold
+    if threshold is None:
+        return None
+    energies = {
+        kind: free_energy(answer(Split(images=images, labels=np.zeros(len(images), dtype=np.int64))))
+        for kind, images in foreign_images(card.image_data)
+    }
+    if not energies:
+        return None
+    every = torch.cat(list(energies.values()))
+    return Misses(
+        rate=_share(every <= threshold),
+        images=len(every),
+        auroc=auroc(free_energy(familiar).numpy(), every.numpy()),
+        by_kind={kind: _share(values <= threshold) for kind, values in energies.items()},
+    )
+
+
+def _share(flags: torch.Tensor) -> float:
+    return int(flags.sum()) / len(flags)
 
 
 def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "validation") -> Calibration:
-    """Temperature (least cross-entropy) and energy threshold (5% false alarms). logits: (N, C); labels: (N,). None of either
-    where logits are not finite: no card could hold it."""
+    """Temperature (least cross-entropy; of at least 100 images) and energy threshold. logits: (N, C); labels: (N,). None of
+    either where logits are not finite: no card could hold it."""
     if not logits.isfinite().all():
         return Calibration()
     energies = free_energy(logits)
-    threshold = float(torch.quantile(energies, 1 - FALSE_ALARMS))
+    threshold = warning_threshold(energies)
+    enough = len(labels) >= FEWEST_TO_CALIBRATE
     return Calibration(
-        temperature=best_temperature(logits, torch.from_numpy(np.asarray(labels, dtype=np.int64))),
+        temperature=best_temperature(logits, torch.from_numpy(np.asarray(labels, dtype=np.int64))) if enough else 1.0,
         energy_threshold=threshold,
-        false_alarm_rate=float((energies > threshold).float().mean()),
-        images=len(labels),
+        false_alarm_rate=None if threshold is None else _share(energies > threshold),
+        images=len(labels) if enough else 0,
+        threshold_images=0 if enough or threshold is None else len(labels),
         split=split,
     )
+
+
+def warning_threshold(energies: torch.Tensor) -> float | None:
+    """Above it lies at most 5% of further images, on average over draws of these (N,); None for fewer than 19 of them.
+
+    Source: conformal prediction, Bates et al., arXiv:2104.08279, section 2.
+    """
+    place = math.ceil((len(energies) + 1) * (1 - FALSE_ALARMS) - 1e-9)
+    return float(energies.sort().values[place - 1]) if place <= len(energies) else None
 
 
 def calibration_half(n: int) -> np.ndarray:
@@ -201,7 +248,7 @@ def calibration_half(n: int) -> np.ndarray:
 
 def held_out(calibration: Calibration, n: int, split: str = "test") -> np.ndarray:
     """(n,) bool: those of a split's images that the calibration was not set on, as far as test images go."""
-    if split != "test" or calibration.split != "test" or calibration.images != n // 2:
+    if split != "test" or calibration.split != "test" or calibration.set_on != n // 2:
         return np.ones(n, dtype=bool)
     return ~calibration_half(n)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
+from pages.images.warning import warning_quality
 from pages.shared.checkpoint_picker import UNCALIBRATED, calibrated_on
 from pages.shared.text import escape_markdown
 
@@ -27,17 +28,25 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "$E = -\\log \\sum_j e^{z_j}$ is low for images like those it was trained on; above a threshold set on "
             "the same images the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "It notices images like nothing in particular and misses some with strong edges, the more so in a small network: "
-            "to Simple CNN a chequerboard is a truck, with 99.9%. No warning is no proof."
+            "It misses much, most of all in a small network: to Simple CNN a chequerboard is a truck, with 99.9%. How much is "
+            "counted for each checkpoint on images of other things that need no download: handwritten digits, textures, "
+            "printed text, scientific images and patterns, and CIFAR-10 where it is at hand. Other images may fare otherwise: "
+            "no warning is no proof."
         )
         for reference in references:
             calibration, name = reference.card.calibration, escape_markdown(reference.label)
             if not calibration.images:
                 st.caption(f"{name}: {UNCALIBRATED}")
-            elif calibration.energy_threshold is None:
+            if calibration.energy_threshold is None:
                 st.caption(f"{name} has no energy threshold, so it never warns.")
             else:
+                temperature = f"T = {calibration.temperature:.3g}, " if calibration.images else ""
                 st.caption(
-                    f"{name}: T = {calibration.temperature:.3g}, warns above E = {calibration.energy_threshold:.3g}, "
-                    f"{calibrated_on(reference.card)}."
+                    f"{name}: {temperature}warns above E = {calibration.energy_threshold:.3g}, "
+                    f"{calibrated_on(reference.card)}. {_warning_words(reference)}"
                 )
+
+
+def _warning_words(reference: CheckpointRef) -> str:
+    said = warning_quality(reference.card)
+    return f"The warning {said}." if said else ""

@@ -41,6 +41,8 @@ ALL, DOUBTFUL, UNREAD = "All", "Probably none of these", "Not read"
 CARDS = 20
 """Shown at first on a phone: each is several elements."""
 CARD_PX = 64
+ROWS, HEADER_PX = 12, 38
+"""Rows of the table that show before it scrolls, and the height of its header."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -184,7 +186,7 @@ def _doubts(answers: list[FileAnswer], classes: int) -> str:
     if doubtful:
         said.append(f"{doubtful} {'is' if doubtful == 1 else 'are'} probably none of the {classes} classes.")
     if unread:
-        said.append(f"{unread} could not be read.")
+        said.append(f"{unread} could not be read: open {'it' if unread == 1 else 'one'} to see why.")
     return " ".join(said)
 
 
@@ -235,7 +237,7 @@ def _table(batch: ManyFiles, answers: list[FileAnswer], shown: list[int], versio
             "File": [answer.name for answer in rows],
             "Class": [_label(answer) or None for answer in rows],
             "Probability": [100 * _probability(answer) if answer.prediction else None for answer in rows],
-            "Warning": [_warning(answer) for answer in rows],
+            "Warning": ["unread" if answer.error else "none?" if _doubtful(answer) else None for answer in rows],
         }
     )
     opened = f"many-open-{version}"
@@ -244,6 +246,7 @@ def _table(batch: ManyFiles, answers: list[FileAnswer], shown: list[int], versio
         key=f"many-table-{version}",
         hide_index=True,
         row_height=CARD_PX + 8,
+        height="content" if len(rows) <= ROWS else (CARD_PX + 8) * ROWS + HEADER_PX,
         placeholder="–",
         column_config={
             "Image": st.column_config.ImageColumn(width=CARD_PX + 16),
@@ -254,7 +257,9 @@ def _table(batch: ManyFiles, answers: list[FileAnswer], shown: list[int], versio
             "Probability": st.column_config.NumberColumn(
                 format="%.1f%%", width=90, help="If the image is one of these classes."
             ),
-            "Warning": st.column_config.TextColumn(width=160),
+            "Warning": st.column_config.TextColumn(
+                width=70, help="none? is probably none of the classes. unread is a file that could not be read."
+            ),
         },
         alt=f"Table of {len(rows)} images",
     )

@@ -11,6 +11,7 @@ from core.common.report import Chart, Image, Paragraph, Report, Table
 from core.common.theme import colour_of
 from core.images.figures import percent, top_bars
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
+from pages.images.warning import missed
 from pages.shared.image_view import DecodedUpload
 from pages.shared.report import image_file, made_here
 from pages.shared.text import escape_markdown
@@ -117,6 +118,8 @@ def measured_on(card: Card, result: Evaluation) -> str:
     if card.calibration.energy_threshold is not None:
         share = f"{100 * result.flagged:.1f}% of {counted:,} images"
         said.append(f"The none-of-these warning flags {share}, all of them false alarms.")
+        if pass_without := missed(card):
+            said.append(f"It lets {pass_without} pass.")
     return " ".join(filter(None, said))
 
 

@@ -14,6 +14,7 @@ from core.images.figures import percent, top_bars
 from pages.images.help import how_it_works
 from pages.images.many_view import back_to_all, many_box, many_toggle, many_view, opened_image
 from pages.images.report import answer_report
+from pages.images.warning import false_alarms, missed
 from pages.shared.checkpoint_picker import calibrated_on, checkpoint_picker, describe
 from pages.shared.elements import show_figure
 from pages.shared.image_view import DecodedUpload, look, predict, true_class
@@ -164,14 +165,16 @@ def _one_answer(
 
 def sureness(card: Card, prediction: Prediction) -> tuple[bool, str]:
     """Whether its probabilities may be called calibrated, and what the page says of them."""
-    images, gap = card.calibration.images, card.metrics.get("test_ece")
+    images, gap, misses = card.calibration.images, card.metrics.get("test_ece"), missed(card)
+    no_proof = f" No warning, but {misses} got none either." if misses else ""
     measured = f"off by {100 * gap:.1f} points on average" if isinstance(gap, int | float) else ""
     if images and not prediction.likely_none_of_these and (not measured or gap <= WELL_CALIBRATED):
-        return True, f"Calibrated probability, {measured or calibrated_on(card)}."
+        return True, f"Calibrated probability, {measured or calibrated_on(card)}.{no_proof}"
     words = f"Probability, if it is one of these {len(card.image_data.classes)} classes"
     if not images:
         return False, f"{words}. How far to trust it was not measured."
-    return False, f"{words}, {measured}." if measured and gap > WELL_CALIBRATED else f"{words}."
+    said = f"{words}, {measured}." if measured and gap > WELL_CALIBRATED else f"{words}."
+    return False, said if prediction.likely_none_of_these else f"{said}{no_proof}"
 
 
 def _classes(reference: CheckpointRef) -> str:
@@ -180,8 +183,10 @@ def _classes(reference: CheckpointRef) -> str:
 
 
 def _warning(reference: CheckpointRef) -> str:
-    rate = reference.card.calibration.false_alarm_rate
+    rate = false_alarms(reference.card)
     text = f"This is probably none of the {len(reference.card.image_data.classes)} classes."
     if rate is None:
         return text
+    if reference.card.calibration.threshold_images:  # too few to have counted
+        return f"{text} Up to 5 in 100 familiar images get this warning too."
     return f"{text} About {max(1, round(100 * rate))} in 100 familiar images get this warning too."

@@ -20,8 +20,8 @@ CHECKPOINT = "A checkpoint is a trained network: its weights, and a card that sa
 TITLE_CHARACTERS = 22
 """Of a run in the box, which also holds its accuracy."""
 UNCALIBRATED = (
-    "This checkpoint is uncalibrated: its probabilities are often too sure, and it cannot warn of other classes. A run "
-    "calibrates its checkpoint when it finishes, if at least 100 images are left that it did not train on."
+    "This checkpoint is uncalibrated: its probabilities are often too sure. A run calibrates its checkpoint when it finishes, "
+    "if at least 100 images are left that it did not train on; 19 are enough for the none-of-these warning."
 )
 
 
@@ -100,7 +100,7 @@ def describe(reference: CheckpointRef) -> str:
 
 def calibrated_on(card: Card) -> str:
     """`set on 5,000 validation images`; where those are test images, which ones measured it."""
-    images = card.calibration.images
+    images = card.calibration.set_on
     if card.calibration.split == "validation":
         return f"set on {images:,} validation images"
     return f"set on {images:,} test images, measured on the others"

@@ -17,7 +17,7 @@ import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
-from core.checkpoints.store import Calibration, Card, find_checkpoint, load_checkpoint, save_checkpoint
+from core.checkpoints.store import Calibration, Card, Misses, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.report import File, Report
 from core.data import DATASETS, load_images
 from core.data.dataset import ImageDataset, Split
@@ -120,6 +120,23 @@ def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab
         assert bool(at.warning) == headline(at).startswith("## Nearest class for Tiny: ") == (threshold < 0)
     assert "probably none of the 10 classes" in at.warning[0].value
     assert "About 5 in 100" in at.warning[0].value
+
+
+def test_what_the_warning_misses_is_said_of_each_answer_without_one(open_page: Open, lab_home: Path) -> None:
+    misses = Misses(rate=0.456, images=400, auroc=0.7, by_kind={HOSTILE: 0.9, "patterns": 0.012})
+    for threshold in (1000.0, -1000.0):
+        card = write_checkpoint(lab_home / "none" / "tiny", threshold=threshold, test_flagged=0.213)
+        calibration = dataclasses.replace(card.calibration, misses=misses)
+        card = dataclasses.replace(card, calibration=calibration)
+        (lab_home / "none" / "tiny" / "card.json").write_text(card.to_json())
+        at = give(open_page("images"), random_image())
+        answer = " ".join(read(element.value) for element in at.markdown)
+        assert ("46% of 400 images of other things got none" in answer) == (threshold > 0)
+        captions = " ".join(read(element.value) for element in at.caption)
+        assert "flags 21.3% of its own images and lets 46% of 400 images of other things pass" in captions
+        assert "patterns 1%" in captions
+        assert "![" not in sources(at)
+    assert "About 21 in 100" in at.warning[0].value
 
 
 def test_two_checkpoints_answer_side_by_side(open_page: Open, shipped: Card, lab_home: Path) -> None:

@@ -63,8 +63,8 @@ def test_each_file_is_a_row_and_a_bad_one_says_why(several: AppTest) -> None:
     table = rows(at)
     assert table["File"] == list(FILES)
     assert headline(at).startswith("## 5 images: ")
-    assert "1 could not be read." in texts(at)
-    assert "not an image" in table["Warning"][4]
+    assert "1 could not be read: open it to see why." in texts(at)
+    assert table["Warning"][4] == "unread"
     assert [isinstance(image, str) for image in table["Image"]] == [True] * 4 + [False]
     assert table["Image"][0].startswith("data:image/jpeg;base64,")
     assert not at.error

@@ -148,7 +148,7 @@ class ImageBench:
                 error = compare_export(checkpoint, running.data, compared)
             except LabError as problem:
                 notes.append(str(problem))
-        logits = None if is_original else self._logits(checkpoint, running)
+        logits = None if is_original else self._test_logits(checkpoint, running)
         answers = self._original_answers if is_original else _answers(logits)
         if self.missing:
             notes.append(self.missing)
@@ -177,7 +177,7 @@ class ImageBench:
 
     @cached_property
     def _original_answers(self) -> np.ndarray | None:
-        return _answers(self._logits(self.original, self._first))
+        return _answers(self._test_logits(self.original, self._first))
 
     def _start(self, checkpoint: Checkpoint) -> _Running:
         self.on_progress(0.0, "export to ONNX")
@@ -210,16 +210,17 @@ class ImageBench:
             sentences += slower(PLACES[subject], times[0], times[-1])
         return found, sentences
 
-    def _logits(self, checkpoint: Checkpoint, running: _Running, name: str = "test") -> torch.Tensor | None:
+    def _test_logits(self, checkpoint: Checkpoint, running: _Running) -> torch.Tensor | None:
+        return None if self.dataset is None or self.missing else self._logits(checkpoint, running, self.dataset.test)
+
+    def _logits(self, checkpoint: Checkpoint, running: _Running, split: Split) -> torch.Tensor:
         """(N, classes) of each image of a split, through the ONNX file where there is one."""
-        if self.dataset is None or self.missing:
-            return None
-        images = getattr(self.dataset, name).images
+        images = split.images
         network = OnnxNetwork(running.data, threads=cores()) if running.data else None
         twin = dataclasses.replace(checkpoint, onnx=b"")
         parts = []
         for start in range(0, len(images), BATCH):
-            self.on_progress(start / len(images), f"answer {len(images):,} {name} images")
+            self.on_progress(start / len(images), f"answer {len(images):,} images")
             part = images[start : start + BATCH]
             if network is not None:
                 parts.append(torch.from_numpy(network.logits(onnx_inputs(checkpoint.card, part))))
@@ -230,15 +231,13 @@ class ImageBench:
     def _calibration(self, checkpoint: Checkpoint, running: _Running, logits: torch.Tensor) -> dict[str, Any]:
         """Calibration of a variant, and what it is worth on test images that it was not set on. logits: of all of them."""
         assert self.dataset is not None
-        validation = self.dataset.validation
+        test = self.dataset.test
 
         def answer(split: Split) -> torch.Tensor:
-            found = self._logits(checkpoint, running, "validation") if split is validation else logits
-            assert found is not None
-            return found
+            return logits if split is test else self._logits(checkpoint, running, split)
 
         calibration = calibrate(checkpoint.card, self.dataset, answer)
-        if not calibration.images:
+        if calibration.energy_threshold is None:
             return {}
         rest = torch.from_numpy(held_out(calibration, len(logits)))
         _, ece, flagged = measure_calibration(

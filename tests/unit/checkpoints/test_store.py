@@ -13,6 +13,9 @@ import torch
 
 from core.checkpoints.store import (
     PRETRAINED,
+    Calibration,
+    Card,
+    Misses,
     find_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -89,6 +92,10 @@ def test_weights_of_another_kind_of_number_become_the_networks_own(tmp_path: Pat
 
 def test_a_new_title_leaves_the_fingerprint_and_all_else_changes_it() -> None:
     assert card(title="Other").fingerprint == card().fingerprint
+    misses = Misses(rate=0.5, images=9, auroc=0.5, by_kind={"x": 0.5})
+    with_misses = card(calibration=Calibration(images=9, misses=misses))
+    assert with_misses.fingerprint == card(calibration=Calibration(images=9)).fingerprint
+    assert Card.from_json(with_misses.to_json()) == with_misses
     for change in ({"weights_sha256": "0" * 64}, {"tta": "flip"}, {"dataset": synthetic(8, 8, classes=5).card}):
         assert card(**change).fingerprint != card().fingerprint
 
@@ -156,6 +163,13 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(name: str, lab_hom
         ({"calibration": {"warmth": 1}}, "cannot be read"),
         ({"calibration": {"images": "many"}}, "finite numbers"),
         ({"calibration": {"split": "train"}}, "unknown split"),
+        ({"calibration": {"misses": 3}}, "cannot be read"),
+        ({"calibration": {"misses": {"rate": 0.5}}}, "cannot be read"),
+        (
+            {"calibration": {"misses": {"rate": 2.0, "images": 9, "auroc": 0.5, "by_kind": {"x": 0.5}}}},
+            "of the warning",
+        ),
+        ({"calibration": {"misses": {"rate": 0.5, "images": 9, "auroc": 0.5, "by_kind": ["x"]}}}, "of the warning"),
         ({"parameters": "many"}, "finite numbers"),
         ({"size_bytes": None}, "finite numbers"),
         ({"parameters": 10**400}, "finite numbers"),

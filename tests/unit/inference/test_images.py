@@ -23,6 +23,7 @@ from core.inference.evaluation import (
     evaluate,
     fit_calibration,
     split_logits,
+    warning_threshold,
     wilson,
 )
 from core.inference.evaluation_store import card_accuracy
@@ -168,7 +169,8 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     logits, half = split_logits(trained, DATA.test), calibration_half(200)
     assert half.sum() == 100
     calibration = calibrate(card, DATA, lambda split: split_logits(trained, split))
-    assert calibration == fit_calibration(logits[half], DATA.test.labels[half], "test")
+    fitted = fit_calibration(logits[half], DATA.test.labels[half], "test")
+    assert dataclasses.replace(calibration, misses=None) == fitted
     assert (calibration.images, calibration.split) == (100, "test")
     wrong = Split(images=DATA.test.images, labels=np.where(half, DATA.test.labels, (DATA.test.labels + 1) % 4))
     data = dataclasses.replace(card.dataset, sizes={"test": 200})
@@ -184,17 +186,32 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert sum(item.n for item in one_less.calibration) == 199, "which of these it was calibrated on is not known"
 
 
-@pytest.mark.parametrize(
-    ("train_on", "split", "fewest"), [("train", "validation", 100), ("train+validation", "test", 200)]
-)
-def test_fewer_than_a_hundred_images_calibrate_nothing(
-    trained: Checkpoint, train_on: str, split: str, fewest: int
+@pytest.mark.parametrize(("train_on", "split", "share"), [("train", "validation", 1), ("train+validation", "test", 2)])
+def test_fewer_than_a_hundred_images_set_no_temperature_and_fewer_than_19_no_threshold(
+    trained: Checkpoint, train_on: str, split: str, share: int
 ) -> None:
     card = dataclasses.replace(trained.card, recipe={"train_on": train_on})
-    for n, images in ((fewest, 100), (fewest - 2, 0)):
-        some = Split(images=DATA.test.images[:n], labels=DATA.test.labels[:n])
+    for n in (100, 99, 19, 18):
+        some = Split(images=DATA.test.images[: share * n], labels=DATA.test.labels[: share * n])
         data = dataclasses.replace(DATA, **{split: some})
-        assert calibrate(card, data, lambda split: split_logits(trained, split)).images == images
+        found = calibrate(card, data, lambda split: split_logits(trained, split))
+        assert found.images == (100 if n == 100 else 0)
+        assert found.set_on == (0 if n == 18 else n)
+        assert (found.energy_threshold is None) == (n == 18)
+        assert (found.temperature == 1.0) == (n < 100)
+        assert (found.misses is None) == (n == 18)
+
+
+@pytest.mark.parametrize("n", [19, 30, 99, 1000])
+def test_a_threshold_of_few_images_gives_at_most_5_percent_false_alarms_on_average(n: int) -> None:
+    torch.manual_seed(0)
+    rates = []
+    for _ in range(2000):
+        threshold = warning_threshold(torch.randn(n))
+        assert threshold is not None
+        rates.append(1 - float(torch.special.ndtr(torch.tensor(threshold))))
+    assert 0.02 < np.mean(rates) < 0.0515
+    assert np.mean(rates) == pytest.approx(1 - math.ceil(0.95 * (n + 1) - 1e-9) / (n + 1), abs=0.002)
 
 
 def test_logits_that_are_not_numbers_give_no_calibration() -> None:

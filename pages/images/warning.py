@@ -1,0 +1,34 @@
+"""How good the none-of-these warning of a checkpoint is: false alarms and misses as its card has them."""
+
+from __future__ import annotations
+
+from core.checkpoints.store import Card
+from core.common.values import finite
+from pages.shared.text import escape_markdown
+
+KINDS_SHOWN = 10
+
+
+def false_alarms(card: Card) -> float | None:
+    """Share (0..1) of its own images that it flags: of test images, else of those that set the threshold. None: unknown."""
+    measured = card.metrics.get("test_flagged")
+    if measured is not None and finite(measured) and 0 <= measured <= 1:
+        return float(measured)
+    return card.calibration.false_alarm_rate
+
+
+def missed(card: Card) -> str:
+    """`86% of 400 images of other things`, those that get no warning; empty where that was not measured."""
+    misses = card.calibration.misses
+    return f"{100 * misses.rate:.0f}% of {misses.images:,} images of other things" if misses else ""
+
+
+def warning_quality(card: Card) -> str:
+    """A clause about false alarms and misses, kind by kind; empty where neither is known."""
+    alarms, misses = false_alarms(card), card.calibration.misses
+    parts = [] if alarms is None else [f"flags {100 * alarms:.1f}% of its own images"]
+    if misses:
+        kinds = sorted(misses.by_kind.items(), key=lambda item: item[1], reverse=True)[:KINDS_SHOWN]
+        listed = ", ".join(f"{escape_markdown(name)} {100 * rate:.0f}%" for name, rate in kinds)
+        parts.append(f"lets {missed(card)} pass ({listed})")
+    return " and ".join(parts)
