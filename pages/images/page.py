@@ -10,9 +10,11 @@ if view == "Classify":
 
     classify_view()
 elif view == "Train":
+    from pages.images.starts import starts_section
     from pages.shared.train_view import train_view
 
     train_view("images")
+    starts_section()
 else:
     from pages.images.evaluate_view import evaluation_view
 
