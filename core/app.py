@@ -40,6 +40,11 @@ COMMANDS = {
 }
 """Functions and groups of commands. A module is imported when a command in it is called or listed."""
 
+GROUPS: dict[str, tuple[str, dict[str, str]]] = {
+    "foundations": ("The numbers behind the pages of Foundations, as JSON.", {}),
+}
+"""Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""
+
 
 def further_rooms() -> list[str]:
     """Modules of LAB_ROOMS, between commas: rooms from elsewhere, with `KINDS`, `COMMANDS` and `PAGE`.
@@ -82,6 +87,12 @@ def build_app() -> App:
     for module, names in COMMANDS.items():
         for name in names:
             app.command(f"{module}:{name}", name=name)
+    for noun, (words, verbs) in GROUPS.items():
+        if verbs:
+            group = new_app(noun, words)
+            for verb, function in verbs.items():
+                group.command(function, name=verb)
+            app.command(group)
     for room in further_rooms():
         for command in getattr(import_room(room), "COMMANDS", ()):
             app.command(command)
