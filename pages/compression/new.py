@@ -13,7 +13,7 @@ from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.compression.kind import COMPRESS
 from core.compression.recipe import PRESETS, CompressConfig, make
-from core.data import DATASETS
+from core.data import DATASETS, dataset_status
 from core.jobs.store import MAX_NAME
 from core.models import MODELS
 from pages.compression.cost import cost_line
@@ -62,6 +62,7 @@ def new_recipe_view() -> None:
             steps = chosen_steps(rows)
             name = preset_name(task, steps)
             config = make(reference.name, reference.card, steps, name, **advanced)
+            dataset_status(reference.card.dataset.name)  # raises for photos that were deleted
             changed = changed_settings(config, begin)
             keep_settings(_set_key(task), begin.recipe, {name: changed[name] for name in NAMES if name in changed})
             st.markdown(cost_line(config))

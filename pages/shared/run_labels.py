@@ -44,7 +44,8 @@ def where(run: Run) -> str:
     if run.status == "running" and run.seconds_left is not None and run.seconds_left >= 0.5:
         parts.append(f"{duration(run.seconds_left)} left")
     elif run.seconds:
-        parts.append(f"{run.job_kind.time_spent} {duration(run.seconds)}")
+        spent = duration(run.seconds)
+        parts.append(f"{spent} so far" if run.active else f"{run.job_kind.time_spent} {spent}")
     return " · ".join(filter(None, parts)) + _silence(run)
 
 

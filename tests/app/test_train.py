@@ -158,7 +158,7 @@ def test_an_address_finds_its_run(open_page: Open, lab_home: Path) -> None:
     assert "#### Mine :green-badge[" in said
     assert "Trained for 3 epochs." in said
     figures = {metric.label: metric.value for metric in at.metric}
-    assert figures["Best validation"] == "75.0%"
+    assert figures["Best validation (kept)"] == "75.0%"
     # Training accuracy in the last quarter before the evaluation was 90%, validation 75%.
     assert figures["Gap"] == "+15.0 pts"
 
