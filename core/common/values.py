@@ -58,6 +58,12 @@ def plural(number: float, noun: str) -> str:
     return f"{number:g} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
+def one_line(text: str, most: int | None = None) -> str:
+    """A text that a person or a file gave as one printable line of at most so many characters; empty where nothing is left."""
+    printable = "".join(each if each.isprintable() else " " for each in text[: most and 20 * most])
+    return " ".join(printable.split())[:most].strip()
+
+
 def plus_minus(value: float, half_width: float, digits: int) -> str:
     """`+3.1 ± 0.6`, with more digits where it takes them to show that the interval leaves out 0."""
     while abs(value) > half_width and digits < 5 and round(abs(value), digits) <= round(half_width, digits):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from core.common.values import one_line
+
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
@@ -50,5 +52,4 @@ def to_srgb(image: PillowImage.Image, profile: bytes) -> tuple[PillowImage.Image
 
 def _clean(name: str) -> str:
     """A profile's name for a sentence: it is whatever the file says."""
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-    return words[:NAME_CHARACTERS].strip() or "its own colour profile"
+    return one_line(name, NAME_CHARACTERS) or "its own colour profile"

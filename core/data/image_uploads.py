@@ -26,6 +26,7 @@ from typing import IO, Any
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.progress import Meter, Progress
+from core.common.values import one_line
 from core.data.decode import MAX_BYTES, image_format
 from core.data.layout import is_junk
 from core.data.storage import read_note, readable_disk_errors, temporary_folder
@@ -300,4 +301,4 @@ def _described(path: Path, facts: dict[str, Any]) -> StoredFolder:
 def _clean(title: str) -> str:
     """A name for people, from one that came with an upload."""
     name = re.sub(r"\.zip$", "", PurePosixPath(title.replace("\\", "/")).name, flags=re.IGNORECASE)
-    return "".join(letter for letter in name if letter.isprintable()).strip()[:60] or "Images"
+    return one_line(name, 60) or "Images"

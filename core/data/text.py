@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.common.errors import LabError
+from core.common.values import one_line
 from core.data.dataset import UNKNOWN, TextCard, TextDataset
 from core.data.encodings import EncodingError, decode, guess_encoding
 from core.data.normalize import NormalizedText, normalize
@@ -42,8 +43,7 @@ def digest(text: str) -> str:
 
 def clean_title(title: str) -> str:
     """A title on one line: printable, at most 100 characters, whatever a person or a file gave."""
-    printable = "".join(each if each.isprintable() else " " for each in title[: 10 * MAX_TITLE])
-    return " ".join(printable.split())[:MAX_TITLE].strip() or "Untitled text"
+    return one_line(title, MAX_TITLE) or "Untitled text"
 
 
 def decode_file(data: bytes, title: str, encoding: str | None = None) -> NormalizedText:

@@ -17,7 +17,7 @@ from core.checkpoints.store import CARD, MEMBERS
 from core.common import locks
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
-from core.common.values import read_json
+from core.common.values import one_line, read_json
 from core.jobs.kind import DEFAULT_KIND, UNREADABLE, JobKind, find_kind
 from core.jobs.listing import INDEX, Files, listing, note_change
 from core.jobs.metrics import METRICS, SAMPLES, read_rows, read_samples
@@ -303,7 +303,7 @@ def _ended_message(stop_requested: bool, run: Run) -> str:
 
 
 def _checked_name(name: str) -> str:
-    name = " ".join("".join(character if character.isprintable() else " " for character in str(name)).split())
+    name = one_line(str(name))
     if not 1 <= len(name) <= MAX_NAME:
         raise LabError(f"A run's name must have 1 to {MAX_NAME} characters: give another one.")
     return name
