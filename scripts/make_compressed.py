@@ -101,7 +101,7 @@ def main() -> None:
 def calibrate_shipped() -> None:
     """Calibrate each image classifier, measure that on images which it was not set on, and write both on its card."""
     from core.data import load_images
-    from core.inference.evaluation import calibrate, evaluate, split_logits
+    from core.inference.evaluation import calibrate, evaluate, split_answers
 
     for recipe, item in RECIPES.items():
         for name, _ in item.ships.values():
@@ -110,7 +110,7 @@ def calibrate_shipped() -> None:
             if card.task != "images":
                 continue
             dataset = load_images(card.dataset.name)
-            card = dataclasses.replace(card, calibration=calibrate(card, dataset, partial(split_logits, checkpoint)))
+            card = dataclasses.replace(card, calibration=calibrate(card, dataset, partial(split_answers, checkpoint)))
             found = evaluate(dataclasses.replace(checkpoint, card=card), dataset.test)
             metrics = card.metrics | {"test_ece": found.ece, "test_flagged": found.flagged}
             card = dataclasses.replace(card, metrics=metrics, notes=_notes(card, recipe))

@@ -105,7 +105,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     from core.checkpoints.store import CARD, load_checkpoint, save_checkpoint
     from core.common.paths import ensure_folder, lab_home
     from core.data.dataset import TextDataset
-    from core.inference.evaluation import calibrate, split_logits
+    from core.inference.evaluation import calibrate, split_answers
 
     work = ensure_folder(lab_home() / "shipping" / f"{item.model}-{config.recipe}-{config.seed}")
     if (work / CARD).is_file():
@@ -119,7 +119,7 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     if isinstance(dataset, TextDataset):
         metrics = _measure_text(checkpoint, dataset)
     else:
-        calibration = lent or calibrate(checkpoint.card, dataset, partial(split_logits, checkpoint))
+        calibration = lent or calibrate(checkpoint.card, dataset, partial(split_answers, checkpoint))
         checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
         metrics = _measure_images(checkpoint, dataset, config)
     card = checkpoint.card

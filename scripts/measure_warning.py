@@ -21,7 +21,7 @@ import torch
 from core.checkpoints.store import CARD, Calibration, CheckpointRef, list_checkpoints, load_checkpoint
 from core.common.paths import write_atomic
 from core.data import load_images
-from core.inference.evaluation import held_out, measure_calibration, measure_misses, split_logits
+from core.inference.evaluation import held_out, measure_calibration, measure_misses, split_answers
 
 
 def main() -> None:
@@ -52,10 +52,11 @@ def measured(reference: CheckpointRef, *, write: bool) -> dict[str, str]:
     checkpoint = load_checkpoint(reference)
     card, test = checkpoint.card, load_images(checkpoint.card.dataset.name).test
     rest = held_out(card.calibration, len(test))
-    logits, labels = split_logits(checkpoint, test)[rest], torch.from_numpy(test.labels[rest])
-    _, before, _ = measure_calibration(logits, labels, Calibration())
-    _, after, flagged = measure_calibration(logits, labels, card.calibration)
-    misses = measure_misses(card, card.calibration, logits, partial(split_logits, checkpoint))
+    found = split_answers(checkpoint, test)[torch.from_numpy(rest)]
+    labels = torch.from_numpy(test.labels[rest])
+    _, before, _ = measure_calibration(found, labels, Calibration())
+    _, after, flagged = measure_calibration(found, labels, card.calibration)
+    misses = measure_misses(card, card.calibration, found, partial(split_answers, checkpoint))
     assert misses
     if write:
         card = dataclasses.replace(card, calibration=dataclasses.replace(card.calibration, misses=misses))

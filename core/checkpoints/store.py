@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import time
@@ -32,7 +33,11 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
 MAX_ONNX_BYTES = 500_000_000
+MAX_FEATURES_BYTES = 50_000_000
 CARD = "card.json"
+FEATURES = "features*.safetensors"
+FEWEST_FEATURES = 5
+"""Of training images: distances are to the fifth nearest."""
 MEMBERS = "members"
 """Folder of a study's runs, below the study's own."""
 BACKBONES = "backbones"
@@ -49,9 +54,22 @@ class Misses:
     """Share (0..1) of those images that get no warning."""
     images: int
     auroc: float
-    """0..1: how likely one of them has a higher free energy than an image of the dataset."""
+    """0..1: how likely one of them has a higher score than an image of the dataset."""
     by_kind: dict[str, float]
     """`rate` of each kind of image; all kinds have as many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistanceScore:
+    """A warning by free energy and the distance to training images: the sum of both, each in standard deviations of the
+    calibration images."""
+
+    energy_mean: float
+    energy_sd: float
+    distance_mean: float
+    distance_sd: float
+    threshold: float
+    """An image whose sum is above this is probably none of the classes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +88,9 @@ class Calibration:
     split: str = "validation"
     """Where those images are from, one of CALIBRATION_SPLITS. `test`: half of the test images, because the network trained on
     all others (core.inference.evaluation.calibration_half). The other half measures the calibration."""
+    distance: DistanceScore | None = None
+    """For a checkpoint that keeps features of its training images (Card.features_file): it warns by this instead of the
+    energy alone."""
     threshold_images: int = 0
     """Images that the threshold alone was set on, where they are too few for a temperature."""
     misses: Misses | None = None
@@ -83,8 +104,14 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
         """Rebuild from JSON. Raises TypeError for other fields."""
-        misses = values.get("misses")
-        return cls(**values | {"misses": None if misses is None else Misses(**misses)})
+        misses, distance = values.get("misses"), values.get("distance")
+        return cls(
+            **values
+            | {
+                "misses": None if misses is None else Misses(**misses),
+                "distance": None if distance is None else DistanceScore(**distance),
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +157,9 @@ class Card:
     """The network as it runs, for one that runs in other arithmetic than PyTorch's: an int8 ONNX file beside the weights."""
     onnx_sha256: str = ""
     onnx_bytes: int = 0
+    features_file: str = ""
+    """Features of training images beside the weights, for the warning by `Calibration.distance`."""
+    features_sha256: str = ""
 
     @property
     def task(self) -> str:
@@ -176,9 +206,11 @@ class Card:
         values = dataclasses.asdict(self) | {"dataset": self.dataset.to_dict()}
         if self.calibration.split == Calibration().split:
             del values["calibration"]["split"]  # as in cards from before these were there, which keep their fingerprint
-        for name in ("threshold_images", "misses"):
+        for name in ("threshold_images", "misses", "distance"):
             if not values["calibration"][name]:
                 del values["calibration"][name]
+        if not self.features_file:
+            del values["features_file"], values["features_sha256"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
@@ -218,6 +250,8 @@ class Checkpoint:
     onnx: bytes = b""
     """The int8 network as ONNX, where the checkpoint is one; the model then is its float twin: weights on the int8 grid,
     activations in float32."""
+    features: torch.Tensor | None = None
+    """(M, F) float32 on the CPU: what the last layer gets of M training images, on the unit sphere."""
 
 
 def read_card(folder: Path) -> Card:
@@ -296,6 +330,7 @@ def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Chec
             onnx = b""
             if card.onnx_file:
                 onnx = _read(reference.folder / card.onnx_file, MAX_ONNX_BYTES, card.onnx_sha256)
+            features = _read_features(reference.folder, card)
             break
         except FileNotFoundError as error:
             if attempt == 3:
@@ -303,13 +338,17 @@ def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Chec
                 raise LabError(f"{lost} of {reference.name} is missing: the checkpoint is damaged.") from error
             time.sleep(0.05)
             card = read_card(reference.folder)
-    return Checkpoint(reference.name, card, _build(reference.name, card, tensors, device), onnx)
+    model = _build(reference.name, card, tensors, device)
+    if features is not None:
+        _check_features(reference.name, model, features)
+    return Checkpoint(reference.name, card, model, onnx, features)
 
 
 def save_checkpoint(
     folder: Path, model: nn.Module, card: Card, *, storage: str | None = None, onnx: bytes = b""
 ) -> Card:
-    """Write weights and card so that a reader sees the old pair or the new one; returns the card as written.
+    """Write weights and card so that a reader sees the old pair or the new one; returns the card as written, without the
+    warning by distance, see `save_features`.
 
     storage: how the file holds the weights, a name of `core.checkpoints.packing.STORAGES`; None: as the card says. onnx: the int8
     network, for a checkpoint that is one. Raises LabError for weights that cannot be stored so.
@@ -332,6 +371,9 @@ def save_checkpoint(
         onnx_file=f"model-{onnx_digest[:16]}.onnx" if onnx else "",
         onnx_sha256=onnx_digest if onnx else "",
         onnx_bytes=len(onnx),
+        features_file="",
+        features_sha256="",
+        calibration=dataclasses.replace(card.calibration, distance=None),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
@@ -340,10 +382,25 @@ def save_checkpoint(
     if onnx:
         write_atomic(folder / card.onnx_file, onnx)
     write_atomic(folder / CARD, card.to_json())
-    for old in (*folder.glob("weights*.safetensors"), *folder.glob("model*.onnx")):
+    for old in itertools.chain(*(folder.glob(each) for each in ("weights*.safetensors", "model*.onnx", FEATURES))):
         if old.name not in (card.weights_file, card.onnx_file):
             old.unlink(missing_ok=True)
     return card
+
+
+def save_features(folder: Path, card: Card, features: torch.Tensor) -> Card:
+    """Write the features (M, F) of training images beside the weights; returns the card that names them, not yet written."""
+    import torch
+    from safetensors.torch import save
+
+    data = save({"features": features.to(torch.float16).contiguous()})
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"features-{digest[:16]}.safetensors"
+    write_atomic(folder / name, data)
+    for old in folder.glob(FEATURES):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+    return dataclasses.replace(card, features_file=name, features_sha256=digest)
 
 
 @cache
@@ -393,6 +450,32 @@ def _read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
         raise LabError(
             f"{card.weights_file} is not a safetensors file: weights in any other format are not opened."
         ) from error
+
+
+def _read_features(folder: Path, card: Card) -> torch.Tensor | None:
+    if not card.features_file:
+        return None
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = _read(folder / card.features_file, MAX_FEATURES_BYTES, card.features_sha256)
+    try:
+        return load(data)["features"].float()
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise LabError(f"{card.features_file} holds no features: the checkpoint is damaged, get it again.") from error
+
+
+def _check_features(name: str, model: nn.Module, features: torch.Tensor) -> None:
+    from core.models import head_name
+
+    width = model.get_submodule(head_name(model)).in_features
+    if (
+        features.ndim != 2
+        or len(features) < FEWEST_FEATURES
+        or features.shape[1] != width
+        or not features.isfinite().all()
+    ):
+        raise LabError(f"The features of {name[:100]} do not fit its network: the checkpoint is damaged, get it again.")
 
 
 def _read(path: Path, most: int, sha256: str) -> bytes:

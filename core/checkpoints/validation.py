@@ -11,7 +11,7 @@ from core.data.dataset import ImageCard
 from core.models import LAYERS, MODELS, TTA_LEVELS
 
 if TYPE_CHECKING:
-    from core.checkpoints.store import Card, Misses
+    from core.checkpoints.store import Card, DistanceScore, Misses
 
 CALIBRATION_SPLITS = ("validation", "test")
 MAX_IMAGE_SIZE = 512
@@ -61,6 +61,12 @@ def _wrong_files(card: Card) -> str:
         return "names an ONNX file that is not allowed"
     if not (_HASH.fullmatch(card.onnx_sha256) if card.onnx_file else card.onnx_sha256 == ""):
         return "has no checksum of its ONNX file"
+    if not isinstance(card.features_file, str) or not isinstance(card.features_sha256, str):
+        return "names a file of features that is not allowed"
+    if card.features_file and not (_SAFE_FILE.fullmatch(card.features_file) and _HASH.fullmatch(card.features_sha256)):
+        return "names a file of features that is not allowed"
+    if bool(card.features_file) != (card.calibration.distance is not None):
+        return "has a warning by distance without features, or features without it"
     return ""
 
 
@@ -80,6 +86,8 @@ def _wrong_figures(card: Card) -> str:
         return "has figures that are not finite numbers"
     if calibration.temperature <= 0:
         return "has a temperature that is not above 0"
+    if calibration.distance and not _valid_distance(calibration.distance):
+        return "has figures of the warning that are not valid"
     if calibration.split not in CALIBRATION_SPLITS:
         return "was calibrated on images of an unknown split"
     if calibration.misses is not None and _wrong_misses(calibration.misses):
@@ -92,6 +100,11 @@ def _wrong_figures(card: Card) -> str:
     if loss is not None and not (finite(loss) and loss >= 0):
         return "has a loss that is not a number of at least 0"
     return ""
+
+
+def _valid_distance(score: DistanceScore) -> bool:
+    numbers = (score.energy_mean, score.energy_sd, score.distance_mean, score.distance_sd, score.threshold)
+    return all(finite(value) for value in numbers) and score.energy_sd > 0 and score.distance_sd > 0
 
 
 def _wrong_misses(misses: Misses) -> bool:

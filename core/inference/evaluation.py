@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from core.checkpoints.store import Calibration, Card, Checkpoint, Misses
+from core.checkpoints.store import Calibration, Card, Checkpoint, DistanceScore, Misses
 from core.common.values import wilson
 from core.data.dataset import ImageDataset, Split
 from core.inference.foreign import auroc, foreign_images
-from core.inference.images import free_energy, logits_of
+from core.inference.images import Answers, answers_of, free_energy, warning_scores, warnings_for
 from core.models import images_at_once
 
 BINS = 15
@@ -134,7 +134,8 @@ def evaluate(
     started = time.perf_counter()
     card = checkpoint.card
     classes = card.image_data.classes
-    logits = split_logits(checkpoint, split, tta, on_progress)
+    found = split_answers(checkpoint, split, tta, on_progress)
+    logits = found.logits
     labels = torch.from_numpy(np.asarray(split.labels, dtype=np.int64))
     scaled = logits / card.calibration.temperature
     confidence, answers = torch.softmax(scaled, dim=1).max(dim=1)
@@ -149,7 +150,7 @@ def evaluate(
         per_class.append(ClassResult(label=label, n=total, accuracy=accuracy, low=low, high=high))
     known = name != "test" or not has_other_test_images(card, n)
     rest = torch.from_numpy(held_out(card.calibration, n, name) if known else np.ones(n, dtype=bool))
-    bins, ece, flagged = measure_calibration(logits[rest], labels[rest], card.calibration)
+    bins, ece, flagged = measure_calibration(found[rest], labels[rest], card.calibration)
     return Evaluation(
         n=n,
         accuracy=int(right.sum()) / n,
@@ -169,44 +170,44 @@ def evaluate(
     )
 
 
-def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], torch.Tensor]) -> Calibration:
+def calibrate(card: Card, dataset: ImageDataset, answer: Callable[[Split], Answers]) -> Calibration:
     """The calibration of a checkpoint on images that it did not train on: the validation images, else half of the test
     images. Fewer than 100 set the threshold of the warning alone, fewer than 19 nothing. The warning is then tried on images
-    of none of the classes. answer: logits (N, classes) for a split."""
+    of none of the classes. answer: its answers to a split; with distances, the warning goes by them too."""
     validates = card.recipe.get("train_on") == "train" and len(dataset.validation) > 0
     half = calibration_half(len(dataset.test))
     if (len(dataset.validation) if validates else half.sum()) < FEWEST_TO_WARN:
         return Calibration()
     if validates:
-        logits, labels = answer(dataset.validation), dataset.validation.labels
+        found, labels = answer(dataset.validation), dataset.validation.labels
     else:
-        logits, labels = answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half]
-    calibration = fit_calibration(logits, labels, "validation" if validates else "test")
-    return dataclasses.replace(calibration, misses=measure_misses(card, calibration, logits, answer))
+        found, labels = answer(dataset.test)[torch.from_numpy(half)], dataset.test.labels[half]
+    calibration = fit_calibration(found, labels, "validation" if validates else "test")
+    return dataclasses.replace(calibration, misses=measure_misses(card, calibration, found, answer))
 
 
 def measure_misses(
-    card: Card, calibration: Calibration, familiar: torch.Tensor, answer: Callable[[Split], torch.Tensor]
+    card: Card, calibration: Calibration, familiar: Answers, answer: Callable[[Split], Answers]
 ) -> Misses | None:
     """What the warning lets pass of images that show none of the classes; None where there is no warning, or no such image.
 
-    familiar: logits (N, classes) of images of the dataset. answer: as for `calibrate`.
+    familiar: answers to images of the dataset. answer: as for `calibrate`.
     """
-    threshold = calibration.energy_threshold
-    if threshold is None:
+    if calibration.energy_threshold is None:
         return None
-    energies = {
-        kind: free_energy(answer(Split(images=images, labels=np.zeros(len(images), dtype=np.int64))))
+    found = {
+        kind: answer(Split(images=images, labels=np.zeros(len(images), dtype=np.int64)))
         for kind, images in foreign_images(card.image_data)
     }
-    if not energies:
+    if not found:
         return None
-    every = torch.cat(list(energies.values()))
+    every = Answers.joined(list(found.values()))
+    scores = [warning_scores(answers, calibration).numpy() for answers in (familiar, every)]
     return Misses(
-        rate=_share(every <= threshold),
-        images=len(every),
-        auroc=auroc(free_energy(familiar).numpy(), every.numpy()),
-        by_kind={kind: _share(values <= threshold) for kind, values in energies.items()},
+        rate=_share(~warnings_for(every, calibration)),
+        images=len(every.logits),
+        auroc=auroc(*scores),
+        by_kind={kind: _share(~warnings_for(answers, calibration)) for kind, answers in found.items()},
     )
 
 
@@ -214,15 +215,16 @@ def _share(flags: torch.Tensor) -> float:
     return int(flags.sum()) / len(flags)
 
 
-def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "validation") -> Calibration:
-    """Temperature (least cross-entropy; of at least 100 images) and energy threshold. logits: (N, C); labels: (N,). None of
-    either where logits are not finite: no card could hold it."""
+def fit_calibration(answers: Answers, labels: np.ndarray, split: str = "validation") -> Calibration:
+    """Temperature (least cross-entropy; of at least 100 images) and threshold of the warning. labels: (N,). None of either
+    where logits are not finite: no card could hold it."""
+    logits = answers.logits
     if not logits.isfinite().all():
         return Calibration()
     energies = free_energy(logits)
     threshold = warning_threshold(energies)
     enough = len(labels) >= FEWEST_TO_CALIBRATE
-    return Calibration(
+    found = Calibration(
         temperature=best_temperature(logits, torch.from_numpy(np.asarray(labels, dtype=np.int64))) if enough else 1.0,
         energy_threshold=threshold,
         false_alarm_rate=None if threshold is None else _share(energies > threshold),
@@ -230,15 +232,33 @@ def fit_calibration(logits: torch.Tensor, labels: np.ndarray, split: str = "vali
         threshold_images=0 if enough or threshold is None else len(labels),
         split=split,
     )
+    score = _fit_distance(answers, energies) if threshold is not None else None
+    if score is None:
+        return found
+    scored = dataclasses.replace(found, distance=score)
+    return dataclasses.replace(scored, false_alarm_rate=_share(warnings_for(answers, scored)))
 
 
-def warning_threshold(energies: torch.Tensor) -> float | None:
+def _fit_distance(answers: Answers, energies: torch.Tensor) -> DistanceScore | None:
+    """For answers with distances; None where all energies or all distances are the same."""
+    if answers.distances is None:
+        return None
+    values = [float(value) for part in (energies, answers.distances) for value in (part.mean(), part.std())]
+    if not all(map(math.isfinite, values)) or min(values[1], values[3]) <= 0:
+        return None
+    names = ("energy_mean", "energy_sd", "distance_mean", "distance_sd")
+    unset = DistanceScore(**dict(zip(names, values, strict=True)), threshold=0.0)
+    threshold = warning_threshold(warning_scores(answers, Calibration(distance=unset)))
+    return None if threshold is None else dataclasses.replace(unset, threshold=threshold)
+
+
+def warning_threshold(scores: torch.Tensor) -> float | None:
     """Above it lies at most 5% of further images, on average over draws of these (N,); None for fewer than 19 of them.
 
     Source: conformal prediction, Bates et al., arXiv:2104.08279, section 2.
     """
-    place = math.ceil((len(energies) + 1) * (1 - FALSE_ALARMS) - 1e-9)
-    return float(energies.sort().values[place - 1]) if place <= len(energies) else None
+    place = math.ceil((len(scores) + 1) * (1 - FALSE_ALARMS) - 1e-9)
+    return float(scores.sort().values[place - 1]) if place <= len(scores) else None
 
 
 def calibration_half(n: int) -> np.ndarray:
@@ -260,13 +280,12 @@ def has_other_test_images(card: Card, n: int) -> bool:
 
 
 def measure_calibration(
-    logits: torch.Tensor, labels: torch.Tensor, calibration: Calibration
+    answers: Answers, labels: torch.Tensor, calibration: Calibration
 ) -> tuple[tuple[CalibrationBin, ...], float, float]:
-    """Bins, expected calibration error (0..1), and the share (0..1) that the warning flags, of logits (N, C)."""
-    confidence, answers = torch.softmax(logits / calibration.temperature, dim=1).max(dim=1)
-    bins = _bins(confidence, answers == labels)
-    threshold = calibration.energy_threshold
-    flagged = float((free_energy(logits) > threshold).float().mean()) if threshold is not None else 0.0
+    """Bins, expected calibration error (0..1), and the share (0..1) that the warning flags, of answers to N images."""
+    confidence, classes = torch.softmax(answers.logits / calibration.temperature, dim=1).max(dim=1)
+    bins = _bins(confidence, classes == labels)
+    flagged = float(warnings_for(answers, calibration).float().mean())
     return bins, sum(item.n * abs(item.accuracy - item.confidence) for item in bins) / len(labels), flagged
 
 
@@ -284,18 +303,18 @@ def best_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return math.exp(-(low + high) / 2)
 
 
-def split_logits(
+def split_answers(
     checkpoint: Checkpoint, split: Split, tta: str | None = None, on_progress: Callable[[float], None] | None = None
-) -> torch.Tensor:
-    """Logits (N, classes) of a whole split, in order."""
+) -> Answers:
+    """Answers to a whole split, in order."""
     device = next(checkpoint.model.parameters()).device.type
     size = images_at_once(checkpoint.card.model_config, 250, "cpu" if checkpoint.onnx else device)
     parts = []
     for start in range(0, len(split), size):
-        parts.append(logits_of(checkpoint, split.images[start : start + size], tta))
+        parts.append(answers_of(checkpoint, split.images[start : start + size], tta))
         if on_progress:
             on_progress(min(1.0, (start + size) / len(split)))
-    return torch.cat(parts)
+    return Answers.joined(parts)
 
 
 def _bins(confidence: torch.Tensor, right: torch.Tensor) -> tuple[CalibrationBin, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.checkpoints.store import Card, Checkpoint
+from core.checkpoints.store import Calibration, Card, Checkpoint
 from core.common.errors import LabError
+from core.inference.neighbours import distances, without_head
 from core.inference.onnx_network import LARGEST_BATCH, OnnxNetwork
+from core.models import head_name
 from core.models.tta import tta_logits
 
 TOP = 5
@@ -28,14 +30,38 @@ class Prediction:
     energy: float
     """Free energy, -logsumexp(logits), nats: higher means less like anything the model was trained on."""
     likely_none_of_these: bool
-    """Whether the energy is above the card's threshold. False where the card has none."""
+    """Whether the score of the warning is above the card's threshold. False where the card has none."""
     latency_ms: float
     """Wall time per image of this call, from uint8 pixels to probabilities."""
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a network says of N images, float32 on the CPU."""
+
+    logits: Tensor
+    """(N, classes)."""
+    distances: Tensor | None = None
+    """(N,) from training images, see core.inference.neighbours; of a checkpoint that keeps their features."""
+
+    def __getitem__(self, rows: Tensor) -> Answers:
+        return Answers(self.logits[rows], None if self.distances is None else self.distances[rows])
+
+    @staticmethod
+    def joined(parts: Sequence[Answers]) -> Answers:
+        """Several, one after the other."""
+        found = [part.distances for part in parts if part.distances is not None]
+        return Answers(torch.cat([part.logits for part in parts]), torch.cat(found) if found else None)
+
+
 def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> Tensor:
-    """Logits (N, classes), float32, on the CPU. images: (N, H, W, 3) uint8. tta: None takes the card's.
+    """The logits of `answers_of`."""
+    return answers_of(checkpoint, images, tta).logits
+
+
+@torch.inference_mode()
+def answers_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None) -> Answers:
+    """Answers to images (N, H, W, 3) uint8. tta: None takes the card's; distances are of one view always.
 
     An int8 checkpoint answers as it runs, in ONNX Runtime on the CPU. Raises LabError where the images do not have the
     model's input size, and for an ONNX file that does not fit its card.
@@ -52,7 +78,13 @@ def logits_of(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None
     if checkpoint.onnx:
         network, device = _in_onnx_runtime(checkpoint), torch.device("cpu")
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
-    return tta_logits(network, normalise(pixels, card), card.tta if tta is None else tta).float().cpu()
+    inputs, tta = normalise(pixels, card), card.tta if tta is None else tta
+    if checkpoint.features is None:
+        return Answers(tta_logits(network, inputs, tta).float().cpu())
+    features = without_head(checkpoint.model)(inputs)
+    head = checkpoint.model.get_submodule(head_name(checkpoint.model))
+    logits = head(features) if tta == "none" else tta_logits(network, inputs, tta)
+    return Answers(logits.float().cpu(), distances(features.float().cpu(), checkpoint.features))
 
 
 def _in_onnx_runtime(checkpoint: Checkpoint) -> Callable[[Tensor], Tensor]:
@@ -86,21 +118,21 @@ def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None)
     if len(images) == 0:
         return []
     started = time.perf_counter()
-    logits = logits_of(checkpoint, images, tta)
+    found = answers_of(checkpoint, images, tta)
+    logits = found.logits
     calibration, classes = checkpoint.card.calibration, checkpoint.card.image_data.classes
     probabilities = torch.softmax(logits / calibration.temperature, dim=1)
-    energies = free_energy(logits)
+    energies, warned = free_energy(logits), warnings_for(found, calibration)
     latency_ms = (time.perf_counter() - started) * 1000 / len(images)
-    threshold = calibration.energy_threshold
     answers = []
-    for row, energy in zip(probabilities, energies.tolist(), strict=True):
+    for row, energy, warn in zip(probabilities, energies.tolist(), warned.tolist(), strict=True):
         order = row.argsort(descending=True)[:TOP].tolist()
         answers.append(
             Prediction(
                 probabilities=tuple(row.tolist()),
                 top=tuple((classes[index], float(row[index])) for index in order),
                 energy=energy,
-                likely_none_of_these=threshold is not None and energy > threshold,
+                likely_none_of_these=warn,
                 latency_ms=latency_ms,
             )
         )
@@ -110,3 +142,26 @@ def classify(checkpoint: Checkpoint, images: np.ndarray, tta: str | None = None)
 def free_energy(logits: Tensor) -> Tensor:
     """-logsumexp over classes: (N, C) to (N,), nats. Source: Liu et al., arXiv:2010.03759, equation 3 with T=1."""
     return -torch.logsumexp(logits, dim=1)
+
+
+def warning_scores(answers: Answers, calibration: Calibration) -> Tensor:
+    """(N,) what the none-of-these warning goes by, higher for more foreign: the energy, or its sum with the distance."""
+    energies, by = free_energy(answers.logits), calibration.distance
+    if by is None:
+        return energies
+    if answers.distances is None:
+        raise LabError("This checkpoint warns by distances, but its features are missing: load it again.")
+    return (energies - by.energy_mean) / by.energy_sd + (answers.distances - by.distance_mean) / by.distance_sd
+
+
+def threshold_of(calibration: Calibration) -> float | None:
+    """Of `warning_scores`; None where there is no warning."""
+    return calibration.energy_threshold if calibration.distance is None else calibration.distance.threshold
+
+
+def warnings_for(answers: Answers, calibration: Calibration) -> Tensor:
+    """(N,) bool: which images are probably none of the classes."""
+    threshold = threshold_of(calibration)
+    if threshold is None:
+        return torch.zeros(len(answers.logits), dtype=torch.bool)
+    return warning_scores(answers, calibration) > threshold

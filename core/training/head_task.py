@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.common.progress import Progress
+from core.inference.neighbours import MEASURED
 from core.models import head_name
 from core.training.batches import DeviceImages, derive_seed, drawn_order
 from core.training.features import body_of, features_of
@@ -48,6 +49,10 @@ class HeadTask(ImageTask):
             ).to(self.device)
             for data, which in splits.items()
         }
+
+    def kept_features(self) -> Tensor | None:
+        """Features (N, F) of the training images, if the warning of a head on them is to go by distances too."""
+        return self.features[self.train_data] if self.config.model in MEASURED else None
 
     def batches(self, step: int) -> Iterator[Batch]:
         epoch, first = divmod(step, self.steps_per_epoch)

@@ -20,6 +20,7 @@ from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
 from core.training.config import TrainConfig
 from core.training.estimate import known_speed, record_speed
+from core.training.head_task import HeadTask
 from core.training.image_task import ImageTask
 from core.training.kind import FIGURES
 from core.training.report import in_words, measure_images, measure_text
@@ -302,7 +303,8 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         result = measure_text(folder, dataset, session.device, known, job.stage)
         words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
     else:
-        evaluation = measure_images(folder, dataset, session.device, known, job.stage)
+        features = session.task.kept_features() if isinstance(session.task, HeadTask) else None
+        evaluation = measure_images(folder, dataset, session.device, known, job.stage, features)
         job.update(test_accuracy=evaluation.accuracy if evaluation else None)
         words = f"test accuracy {in_words(evaluation)}" if evaluation else ""
     title_checkpoints(job.folder, job.name)

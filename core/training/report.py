@@ -6,33 +6,47 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.checkpoints.store import CARD, load_checkpoint
+from core.checkpoints.store import CARD, load_checkpoint, save_features
 from core.common.paths import write_atomic
 from core.data.dataset import ImageDataset, TextDataset
-from core.inference.evaluation import Evaluation, calibrate, evaluate, split_logits
+from core.inference.evaluation import Evaluation, calibrate, evaluate, split_answers
+from core.inference.neighbours import kept_features
 from core.inference.text import TextEvaluation, evaluate_text
+
+if TYPE_CHECKING:
+    import torch
 
 Stage = Callable[[str, float | None], None]
 """Told what is being done, and the share done, 0..1, where it is known."""
 
 
 def measure_images(
-    folder: Path, dataset: ImageDataset, device: str, known: dict[str, Any], stage: Stage
+    folder: Path,
+    dataset: ImageDataset,
+    device: str,
+    known: dict[str, Any],
+    stage: Stage,
+    features: torch.Tensor | None = None,
 ) -> Evaluation | None:
     """Calibrate the checkpoint in a folder, then measure it once on test; both go on its card.
 
-    known: figures to put beside them. None where the dataset has no test images. Raises LabError for a damaged one.
+    known: figures to put beside them. features: (N, F), what its last layer gets of the training images; with them it warns
+    by the distance too. None where the dataset has no test images. Raises LabError for a damaged one.
     """
     checkpoint = load_checkpoint(str(folder), device)
+    if features is not None:
+        checkpoint = dataclasses.replace(checkpoint, features=kept_features(features))
     card = checkpoint.card
     notes = card.notes
     stage("calibrating", None)
-    calibration = calibrate(card, dataset, partial(split_logits, checkpoint))
+    calibration = calibrate(card, dataset, partial(split_answers, checkpoint))
     if card.recipe.get("train_on") != "train":
         notes = f"{notes} It was trained on the validation images too: its validation figures say nothing.".strip()
     card = dataclasses.replace(card, calibration=calibration, notes=notes)
+    if calibration.distance and checkpoint.features is not None:
+        card = save_features(folder, card, checkpoint.features)
     metrics = dict(card.metrics) | known
     evaluation = None
     if len(dataset.test):

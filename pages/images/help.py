@@ -28,10 +28,13 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "$E = -\\log \\sum_j e^{z_j}$ is low for images like those it was trained on; above a threshold set on "
             "the same images the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "It misses much, most of all in a small network: to Simple CNN a chequerboard is a truck, with 99.9%. How much is "
-            "counted for each checkpoint on images of other things that need no download: handwritten digits, textures, "
-            "printed text, scientific images and patterns, and CIFAR-10 where it is at hand. Other images may fare otherwise: "
-            "no warning is no proof."
+            "A new head on ImageNet features also measures how far the image's features are from the fifth nearest training "
+            "image ([Sun et al. 2022](https://arxiv.org/abs/2204.06507)) and warns by the sum of both, in standard "
+            "deviations: there it notices far more.\n\n"
+            "The warning misses much, most of all in a small network: to Simple CNN a chequerboard is a truck, with 99.9%. "
+            "How much is counted for each checkpoint on images of other things: handwritten digits, textures, printed text, "
+            "scientific images, patterns, and CIFAR-10 where it was fetched. Other images may fare otherwise: no warning is "
+            "no proof."
         )
         for reference in references:
             calibration, name = reference.card.calibration, escape_markdown(reference.label)
@@ -41,9 +44,12 @@ def how_it_works(references: list[CheckpointRef]) -> None:
                 st.caption(f"{name} has no energy threshold, so it never warns.")
             else:
                 temperature = f"T = {calibration.temperature:.3g}, " if calibration.images else ""
+                score = f"E = {calibration.energy_threshold:.3g}"
+                if calibration.distance:
+                    score = f"energy plus distance = {calibration.distance.threshold:.3g}"
                 st.caption(
-                    f"{name}: {temperature}warns above E = {calibration.energy_threshold:.3g}, "
-                    f"{calibrated_on(reference.card)}. {_warning_words(reference)}"
+                    f"{name}: {temperature}warns above {score}, {calibrated_on(reference.card)}. "
+                    f"{_warning_words(reference)}"
                 )
 
 

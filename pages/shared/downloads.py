@@ -57,7 +57,8 @@ def checkpoint_zip(folder: str, card: str, *, _reference: CheckpointRef) -> byte
             # The card in hand, not the one on disk: a run may have replaced both since, and they belong together.
             archive.writestr(CARD, card)
             archive.writestr("README.txt", _readme(_reference))
-            for name in filter(None, (_reference.card.weights_file, _reference.card.onnx_file)):
+            its = _reference.card
+            for name in filter(None, (its.weights_file, its.onnx_file, its.features_file)):
                 archive.write(_reference.folder / name, name)
     except OSError as error:
         raise LabError(

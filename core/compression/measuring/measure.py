@@ -33,7 +33,7 @@ from core.compression.results import SUBJECTS, Latency, Measurement
 from core.data import Dataset, ImageDataset, TextDataset
 from core.data.dataset import Split
 from core.inference.evaluation import calibrate, held_out, measure_calibration
-from core.inference.images import logits_of
+from core.inference.images import Answers, logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.models import clone_model
 
@@ -233,15 +233,15 @@ class ImageBench:
         assert self.dataset is not None
         test = self.dataset.test
 
-        def answer(split: Split) -> torch.Tensor:
-            return logits if split is test else self._logits(checkpoint, running, split)
+        def answer(split: Split) -> Answers:
+            return Answers(logits if split is test else self._logits(checkpoint, running, split))
 
         calibration = calibrate(checkpoint.card, self.dataset, answer)
         if calibration.energy_threshold is None:
             return {}
         rest = torch.from_numpy(held_out(calibration, len(logits)))
         _, ece, flagged = measure_calibration(
-            logits[rest], torch.from_numpy(self.dataset.test.labels)[rest], calibration
+            Answers(logits[rest]), torch.from_numpy(self.dataset.test.labels)[rest], calibration
         )
         return {"calibration": calibration, "ece": ece, "flagged": flagged}
 

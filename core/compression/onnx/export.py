@@ -176,6 +176,9 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         onnx_file="",
         onnx_sha256="",
         onnx_bytes=0,
+        features_file="",
+        features_sha256="",
+        calibration=dataclasses.replace(checkpoint.card.calibration, distance=None),
     )
     return bytes(save(tensors, metadata={"format": "pt", "card": card.to_json()}))
 

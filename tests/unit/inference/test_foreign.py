@@ -14,6 +14,7 @@ from core.data import cifar10
 from core.data.dataset import ImageCard, Split
 from core.inference.evaluation import measure_misses
 from core.inference.foreign import KINDS, auroc, class_words, foreign_images
+from core.inference.images import Answers
 from tests.unit.builders import synthetic
 
 KIND_NAMES = [kind.name for kind in KINDS]
@@ -73,16 +74,16 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
 def test_misses_are_counted_kind_by_kind(lab_home: Path) -> None:
     card = Card(title="x", model="simple_cnn", model_config={}, dataset=card_of("a", "b"))
 
-    def answer(split: Split) -> torch.Tensor:
+    def answer(split: Split) -> Answers:
         """Sure of bright images: of those alone the energy is below the threshold."""
         bright = torch.from_numpy(split.images.mean((1, 2, 3)) > 100)
-        return torch.where(bright[:, None], torch.tensor([9.0, 0.0]), torch.tensor([0.0, 0.0]))
+        return Answers(torch.where(bright[:, None], torch.tensor([9.0, 0.0]), torch.tensor([0.0, 0.0])))
 
-    found = measure_misses(card, Calibration(energy_threshold=-5.0), torch.full((10, 2), 20.0), answer)
+    found = measure_misses(card, Calibration(energy_threshold=-5.0), Answers(torch.full((10, 2), 20.0)), answer)
     assert found is not None
     bright = {kind: float((images.mean((1, 2, 3)) > 100).mean()) for kind, images in foreign_images(card.image_data)}
     assert found.by_kind == pytest.approx(bright)
     assert found.images == 400
     assert found.rate == pytest.approx(np.mean(list(bright.values())))
     assert found.auroc == 1.0
-    assert measure_misses(card, Calibration(), torch.zeros(1, 2), answer) is None
+    assert measure_misses(card, Calibration(), Answers(torch.zeros(1, 2)), answer) is None

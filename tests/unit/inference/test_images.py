@@ -22,12 +22,12 @@ from core.inference.evaluation import (
     calibration_half,
     evaluate,
     fit_calibration,
-    split_logits,
+    split_answers,
     warning_threshold,
     wilson,
 )
 from core.inference.evaluation_store import card_accuracy
-from core.inference.images import classify, free_energy, logits_of
+from core.inference.images import Answers, classify, free_energy, logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
@@ -150,7 +150,7 @@ def test_temperature_finds_what_was_planted() -> None:
 
 
 def test_calibration_flags_five_in_a_hundred_and_noise_far_more(trained: Checkpoint) -> None:
-    calibration = calibrate(trained.card, DATA, lambda split: split_logits(trained, split))
+    calibration = calibrate(trained.card, DATA, lambda split: split_answers(trained, split))
     assert calibration.split == "validation"
     assert calibration.false_alarm_rate == pytest.approx(0.05, abs=0.006)
     assert calibration.images == 200
@@ -166,10 +166,10 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     trained: Checkpoint,
 ) -> None:
     card = dataclasses.replace(trained.card, recipe={"train_on": "train+validation"})
-    logits, half = split_logits(trained, DATA.test), calibration_half(200)
+    answers, half = split_answers(trained, DATA.test), calibration_half(200)
     assert half.sum() == 100
-    calibration = calibrate(card, DATA, lambda split: split_logits(trained, split))
-    fitted = fit_calibration(logits[half], DATA.test.labels[half], "test")
+    calibration = calibrate(card, DATA, lambda split: split_answers(trained, split))
+    fitted = fit_calibration(answers[torch.from_numpy(half)], DATA.test.labels[half], "test")
     assert dataclasses.replace(calibration, misses=None) == fitted
     assert (calibration.images, calibration.split) == (100, "test")
     wrong = Split(images=DATA.test.images, labels=np.where(half, DATA.test.labels, (DATA.test.labels + 1) % 4))
@@ -180,7 +180,7 @@ def test_a_network_that_left_only_test_images_is_calibrated_on_half_of_them_and_
     assert found.accuracy == of_validation.accuracy
     assert sum(item.n for item in found.calibration) == 100
     assert all(item.accuracy < 0.1 for item in found.calibration), "those of the half, which are right, do not count"
-    assert found.flagged == float((free_energy(logits[~half]) > calibration.energy_threshold).float().mean())
+    assert found.flagged == float((free_energy(answers.logits[~half]) > calibration.energy_threshold).float().mean())
     assert sum(item.n for item in of_validation.calibration) == 200
     one_less = evaluate(checkpoint, Split(images=DATA.test.images[:199], labels=DATA.test.labels[:199]))
     assert sum(item.n for item in one_less.calibration) == 199, "which of these it was calibrated on is not known"
@@ -194,7 +194,7 @@ def test_fewer_than_a_hundred_images_set_no_temperature_and_fewer_than_19_no_thr
     for n in (100, 99, 19, 18):
         some = Split(images=DATA.test.images[: share * n], labels=DATA.test.labels[: share * n])
         data = dataclasses.replace(DATA, **{split: some})
-        found = calibrate(card, data, lambda split: split_logits(trained, split))
+        found = calibrate(card, data, lambda split: split_answers(trained, split))
         assert found.images == (100 if n == 100 else 0)
         assert found.set_on == (0 if n == 18 else n)
         assert (found.energy_threshold is None) == (n == 18)
@@ -215,7 +215,7 @@ def test_a_threshold_of_few_images_gives_at_most_5_percent_false_alarms_on_avera
 
 
 def test_logits_that_are_not_numbers_give_no_calibration() -> None:
-    assert fit_calibration(torch.full((4, 2), torch.nan), np.zeros(4)) == Calibration()
+    assert fit_calibration(Answers(torch.full((4, 2), torch.nan)), np.zeros(4)) == Calibration()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from core.compression.methods.int8 import to_int8
 from core.compression.results import SUBJECTS, measurement_from_dict
 from core.compression.steps import Int8, TrainQuantized
 from core.data import TextDataset, load_text
-from core.inference.evaluation import calibrate, evaluate, split_logits
+from core.inference.evaluation import calibrate, evaluate, split_answers
 from core.inference.images import logits_of
 from core.inference.text import evaluate_text
 from core.models import build_model
@@ -131,7 +131,7 @@ def test_a_variant_is_calibrated_on_images_that_it_did_not_train_on(train_on: st
     found, _ = Bench(classifier(), 0, DATA).measure(variant, 0, id="1-x", title="x", number=1)
     assert found.calibration is not None
     assert (found.calibration.split, found.calibration.images) == (split, images)
-    wanted = calibrate(variant.card, DATA, partial(split_logits, variant, tta="none"))
+    wanted = calibrate(variant.card, DATA, partial(split_answers, variant, tta="none"))
     assert found.calibration.temperature == pytest.approx(wanted.temperature, rel=1e-3)
     assert found.calibration.energy_threshold == pytest.approx(wanted.energy_threshold, abs=1e-4)
     assert found.calibration.misses is not None
