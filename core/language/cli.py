@@ -61,7 +61,7 @@ def generate(
     from core.inference.generate import write_many
 
     writer = write_many(loaded, reading.text, config, streams=streams, precision=chosen)
-    written = Written(streams=streams)
+    written = Written()
     interrupted = _collect(writer, written, None if as_json else reading.text)
     figures = written.to_dict()
     if as_json:
@@ -83,8 +83,9 @@ def generate(
 class Written:
     """The texts so far, and what they cost."""
 
-    def __init__(self, streams: int) -> None:
-        self.texts, self.bits = [""] * streams, 0.0
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.bits = 0.0
         self.seconds = self.first_s = 0.0
         self._started = time.perf_counter()
 
@@ -92,7 +93,8 @@ class Written:
         """One more character of each stream."""
         self.seconds = time.perf_counter() - self._started
         self.first_s = self.first_s or self.seconds
-        self.texts = [text + written.character for text, written in zip(self.texts, characters)]
+        before = self.texts or [""] * len(characters)
+        self.texts = [text + written.character for text, written in zip(before, characters)]
         self.bits += sum(written.surprise_bits for written in characters)
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _collect(writer: Iterator[list[Character]], written: Written, shown_before: 
                 print(harmless(shown_before + characters[0].character), end="", flush=True)
                 shown_before = ""
     except KeyboardInterrupt:
-        if not written.texts[0]:
+        if not written.texts:
             raise
         return True
     return False

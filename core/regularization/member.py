@@ -107,19 +107,23 @@ def main(members: Path) -> None:
     store = RunStore(members)
     for line in sys.stdin:
         verb, _, member_id = line.strip().partition(" ")
-        try:
-            if verb == TEST:
-                test_member(store.folder(member_id))
-                status, message = "tested", ""
-            else:
-                status, message = _train(store, member_id), store.get(member_id).message
-        except (LabError, OSError) as error:
-            status, message = "failed", str(error)
+        status, message = do_task(store, verb, member_id)
         _signals_as_usual()
         try:
             answers.write(json.dumps({"status": status, "message": message}) + "\n")
         except BrokenPipeError:
             return  # the study is gone
+
+
+def do_task(store: RunStore, verb: str, member_id: str) -> tuple[str, str]:
+    """Train or measure one run of a study, as a `PoolTask` says. Returns its status, and why."""
+    try:
+        if verb == TEST:
+            test_member(store.folder(member_id))
+            return "tested", ""
+        return _train(store, member_id), store.get(member_id).message
+    except (LabError, OSError) as error:
+        return "failed", str(error)
 
 
 def _train(store: RunStore, member_id: str) -> str:

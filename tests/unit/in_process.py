@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from core.app import main
 from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.pool import PoolTask, TaskResult
 from core.jobs.store import LOG
 from core.jobs.worker import do_run
 
 
+class InProcessPool:
+    """A `WorkerPool` whose tasks are done one after the other in this process, which has imported torch already."""
+
+    def __init__(self, module: str, members: Path, size: int, gpus: Sequence[str]) -> None:
+        self.store = RunStore(members)
+
+    def run(self, tasks: Sequence[PoolTask], poll: Callable[[list[PoolTask]], None]) -> Iterator[TaskResult]:
+        from core.regularization.member import do_task
+
+        for task in tasks:
+            poll([task])
+            status, message = do_task(self.store, task.verb, task.member_id)
+            yield TaskResult(task=task, status=status, message=message)
+
+    def stop(self, alive: Callable[[], None]) -> None:
+        from core.regularization.member import _dataset
+
+        _dataset.cache_clear()  # the next study may find other images in that folder
+
+
 @contextlib.contextmanager
-def in_process() -> Iterator[None]:
-    """The engine does a run where it would queue it, and the worker leaves this process's signals alone."""
+def in_process(pool: type = InProcessPool) -> Iterator[None]:
+    """The engine does a run where it would queue it, and the worker leaves this process's signals alone.
+
+    pool: what does the runs of a study.
+    """
 
     def submit(engine: LocalEngine, run_id: str, *, attached: bool = False) -> Run:
         log = (engine.store.folder(run_id) / LOG).open("a")
@@ -26,13 +51,14 @@ def in_process() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
+        patch.setattr("core.regularization.job.WorkerPool", pool)
         patch.setattr(LocalEngine, "submit", submit)
         yield
 
 
-def finish(store: RunStore, run_id: str) -> Run:
-    """Do a run to its end, whatever that is."""
-    with in_process():
+def finish(store: RunStore, run_id: str, pool: type = InProcessPool) -> Run:
+    """Do a run to its end, whatever that is. pool: as of `in_process`."""
+    with in_process(pool):
         return LocalEngine(store).submit(run_id)
 
 

@@ -331,7 +331,7 @@ def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("kind", "options"), [("JPEG", {"quality": 90}), ("PNG", {"compress_level": 1}), ("WEBP", {"method": 0})]
 )
-@pytest.mark.parametrize("shape", [(3000, 4000), (1100, 2900)])
+@pytest.mark.parametrize("shape", [(1500, 2000), (1100, 2900)])
 def test_large_images_are_reduced_and_look_the_same_to_the_model(
     kind: str, options: dict[str, Any], shape: tuple[int, int]
 ) -> None:
@@ -383,7 +383,7 @@ EDIT = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(range(len(VALID))), st.lists(EDIT, min_size=1, max_size=6), st.booleans())
 def test_mutated_files_are_decoded_or_refused_in_one_sentence(
     which: int, edits: list[tuple[str, float, bytes]], in_header: bool

@@ -67,7 +67,7 @@ def check(training: str, text: str, least: int) -> None:
     check_passages(training, text, least, found)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(TEXTS, TEXTS, st.integers(1, 6))
 @example("", "", 1)
 @example("", "abc", 1)
@@ -79,7 +79,7 @@ def test_finds_what_looking_everywhere_finds(training: str, text: str, least: in
     check(training, text, least)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.data(), TEXTS, st.integers(1, 6))
 def test_finds_pieces_put_together(data: st.DataObject, training: str, least: int) -> None:
     spans = data.draw(st.lists(st.tuples(st.integers(0, len(training)), st.integers(0, 30)), max_size=4))

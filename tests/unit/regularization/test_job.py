@@ -18,6 +18,7 @@ from core.common.errors import LabError
 from core.common.results import FACTS
 from core.data import load_images
 from core.jobs import LocalEngine, Run, RunStore
+from core.jobs.pool import WorkerPool
 from core.jobs.store import WORKER_LOCK
 from core.regularization.analysis import best_variant, selected_runs, split_of, summary
 from core.regularization.arms import parse_arm
@@ -153,7 +154,7 @@ def calm(store: RunStore, config: StudyConfig) -> str:
     study = store.create(config, "calm", kind=STUDY.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "2")
-        run = finish(store, study)
+        run = finish(store, study, WorkerPool)
     assert run.status == "finished", run.message
     return study
 

@@ -29,7 +29,7 @@ from tests.unit.training.conftest import ask_to_stop, at_step, finished, same_ro
 
 pytestmark = pytest.mark.slow
 
-STEPS = 400
+STEPS = 160
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def config(tiny_dataset_folder: Path) -> TrainConfig:
     return TrainConfig(
         dataset=f"folder:{tiny_dataset_folder}",
         model_config={"dropout": 0.1},
-        epochs=10,
+        epochs=4,
         batch_size=4,
-        lr=3e-4,
+        lr=1e-3,
         schedule="triangular",
         warmup=0.1,
         flip="alternating",
@@ -63,10 +63,10 @@ def calm(store: RunStore, config: TrainConfig) -> str:
 def cut(store: RunStore, config: TrainConfig) -> str:
     """The same, stopped in the middle of an epoch and gone on with; the stop has cut a row in two."""
     run_id = store.create(config, "cut")
-    with at_step(170, ask_to_stop):
+    with at_step(70, ask_to_stop):
         run = finish(store, run_id)
     assert (run.status, run.resumable) == ("stopped", True)
-    assert 170 <= run.step == run.saved_step < STEPS
+    assert 70 <= run.step == run.saved_step < STEPS
     assert f"go on from step {run.step}" in run.message
     with (store.folder(run_id) / METRICS).open("a") as file:
         file.write('{"kind": "train", "step": 9')

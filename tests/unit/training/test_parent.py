@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 from pathlib import Path
@@ -37,18 +38,24 @@ HEAD = TrainConfig(
 
 
 def saved(folder: Path, config: TrainConfig, data: ImageDataset | TextDataset) -> str:
-    """The name of a checkpoint that was trained a little."""
+    """The name of a checkpoint that was trained a little: two steps."""
     session = TrainSession.start(config.replace(epochs=1), data, "cpu")
-    list(train(session))
+    list(itertools.islice(train(session), 2))
     save_checkpoint(folder, session.eval_model(), session.card("Parent"))
     return str(folder)
 
 
-@pytest.fixture
-def parent(lab_home: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def fast_resnet(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small Fast ResNet for four classes."""
     config = get_recipe("fast_resnet", "quick").replace(batch_size=80, model_config={"widths": [8, 16, 16]})
-    return saved(tmp_path / "parent", config, DATA)
+    return saved(tmp_path_factory.mktemp("parent"), config, DATA)
+
+
+@pytest.fixture
+def parent(lab_home: Path, fast_resnet: str) -> str:
+    """Its name, in a LAB_HOME without features."""
+    return fast_resnet
 
 
 def start(config: TrainConfig, data: ImageDataset | TextDataset = FRUITS) -> TrainSession:
