@@ -12,7 +12,8 @@ QUIET := $(shell test -t 2 || echo --quiet)
 PIP  := $(PY) -m pip --disable-pip-version-check install --no-input $(QUIET) $(PIP_ARGS) -c constraints.txt
 
 # Both cores: a test file goes to one process as a whole, so that its module's fixtures are made once. Files go in
-# order: those with the fewest tests, which are the longest, would come last otherwise.
+# order: those with the fewest tests, which are the longest, would come last otherwise. Each process has a browser and a
+# server of its own.
 BOTH := -n 2 --dist loadfile --no-loadscope-reorder
 
 # A stamp is written after its step is complete, so a half-finished install is done again.
@@ -42,8 +43,7 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 ifeq ($(ARGS),)
-	$(PY) -m pytest $(BOTH) tests/unit tests/app
-	$(PY) -m pytest tests/browser
+	$(PY) -m pytest $(BOTH) tests
 else
 	$(PY) -m pytest $(ARGS)
 endif

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.browser.chromium import FLAGS, find_chromium
 from tests.browser.lab import Lab
@@ -42,10 +43,26 @@ def browser_context_args(browser_context_args: dict[str, Any], lab: Lab) -> dict
     return browser_context_args | {"base_url": lab.url, "viewport": {"width": 1280, "height": 900}, "locale": "en-GB"}
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
+    """One profile for the whole session: the browser loads and compiles Streamlit's scripts once."""
+    opened = browser.new_context(**browser_context_args)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def page(page: Page, lab: Lab) -> Iterator[Page]:
-    """A page in a context of its own. At the end of each test neither the browser's console nor the server's log may
-    hold an error, and no page may show an exception."""
+def context(profile: BrowserContext) -> Iterator[BrowserContext]:
+    yield profile
+    for left in profile.pages:
+        left.close()
+    profile.clear_permissions()
+
+
+@pytest.fixture
+def page(page: Page, lab: Lab, request: pytest.FixtureRequest, output_path: str) -> Iterator[Page]:
+    """A page of its own. At the end of each test neither the browser's console nor the server's log may hold an error, and
+    no page may show an exception."""
     complaints: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
@@ -59,6 +76,8 @@ def page(page: Page, lab: Lab) -> Iterator[Page]:
     expect.set_options(timeout=WAIT_MS)
     before = lab.log.stat().st_size
     yield page
+    if request.node.rep_call.failed:
+        page.screenshot(path=Path(output_path) / "failed.png")
     log = lab.log.read_bytes()[before:].decode(errors="replace")
     assert "Traceback" not in log, log
     assert not complaints, "\n".join(complaints)

@@ -85,9 +85,14 @@ def badge(page: Page, text: str, timeout_ms: float = 60_000) -> None:
     )
 
 
+def settled(page: Page) -> None:
+    """Wait until the page is drawn."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
 def no_overflow(page: Page) -> None:
     """Once the page is drawn, it is no wider than the screen."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    settled(page)
     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wider <= 0, f"the page is {wider} pixels wider than the screen"
 

@@ -50,33 +50,25 @@ def animated() -> bytes:
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
-def see_through() -> bytes:
-    image = Image.new("RGBA", (60, 40), (200, 40, 40, 0))
-    image.paste((40, 90, 200, 255), (10, 10, 50, 30))
-    return encoded(image.quantize(8))
-
-
 REFUSED = {
     "truncated.jpg": JPEG[: len(JPEG) // 3],
-    "empty.png": b"",
     "text.png": b"This is a shopping list, not an image.\n" * 40,
     "bomb.png": png_of_zeros(30_000, 30_000),
 }
 SHOWN = {
     "cmyk.jpg": (encoded(Image.new("CMYK", (80, 60), (120, 20, 0, 30)), "JPEG"), "80×60 JPEG, CMYK"),
     "deep.png": (sixteen_bit(), "64×64 PNG, 16-bit"),
-    "palette.png": (see_through(), "60×40 PNG, transparency"),
     "turned.jpg": (turned(), "480×640 JPEG, rotated"),
     "moving.gif": (animated(), "48×48 GIF, first frame of 3"),
-    "dot.png": (encoded(Image.new("RGB", (1, 1), (9, 200, 30))), "1×1 PNG"),
     "line.png": (encoded(Image.new("RGB", (1, 5000), (9, 200, 30))), "1×5000 PNG"),
-    "really-a-png.jpg": (encoded(Image.new("RGB", (64, 64), (90, 100, 200))), "64×64 PNG"),
 }
 """File, and how the page describes it."""
 
 
 def test_what_is_no_image_is_refused_in_a_sentence(page: Page) -> None:
     page.goto("/images")
+    upload(page, "notes.txt", "text/plain", b"hello")
+    expect(page.get_by_text("not allowed")).to_be_visible()
     alert = page.get_by_test_id("stMain").get_by_test_id("stAlert")
     for name, data in REFUSED.items():
         upload(page, name, "image/png" if name.endswith("png") else "image/jpeg", data)
@@ -97,14 +89,6 @@ def test_unusual_images_are_answered(page: Page) -> None:
         upload(page, name, kinds[name.rpartition(".")[2]], data)
         expect(page.get_by_text(f"What you gave: {name}, {shown}"), name).to_be_visible()
         expect(answer(page), name).to_be_visible()
-
-
-def test_a_file_of_another_kind_is_not_taken(page: Page) -> None:
-    page.goto("/images")
-    upload(page, "notes.txt", "text/plain", b"hello")
-    expect(page.get_by_text("not allowed")).to_be_visible()
-    upload(page, "car.jpg", "image/jpeg", JPEG)
-    expect(answer(page)).to_be_visible()
 
 
 def test_several_images_become_rows_and_one_opens(page: Page) -> None:

@@ -93,24 +93,3 @@ def test_read_a_verdict_and_use_what_a_study_trained(page: Page, lab: Lab, tiny_
 
     page.goto("/runs")
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
-
-
-def test_wrong_studies_are_answered_in_a_sentence(page: Page) -> None:
-    page.goto("/regularization?view=New+study")
-    alert = page.get_by_test_id("stAlert").first
-    start = page.locator(".st-key-start-study").get_by_role("button")
-    for given, said in (("0", "from 1"), ("45001", "45,000 training images"), ("some", "whole number")):
-        enter(page, "study-sizes", given)
-        expect(alert).to_contain_text(said)
-        expect(start).to_be_disabled()
-    enter(page, "study-sizes", "2000")
-    expect(start).to_be_enabled()
-    enter(page, "study-seeds", "1")
-    expect(alert).to_contain_text("no verdict")
-    expect(start).to_be_enabled()
-
-
-def test_an_unknown_study_is_answered_in_a_sentence(page: Page) -> None:
-    for name in ("20200101-000000-none-0000-study", "..%2F..%2Fetc"):
-        page.goto(f"/regularization?study={name}")
-        expect(page.get_by_test_id("stAlert").first).to_be_visible()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
@@ -144,12 +143,3 @@ def test_train_on_a_text_write_stop_branch_and_compare(page: Page, poet: str, co
         view(page, name)
         expect(written(page, key)).to_have_count(count)
         no_overflow(page)
-
-
-@pytest.mark.parametrize("name", ["Write", "Side by side", "Train", "Inside the RNN", "Why this one"])
-def test_every_view_opens_by_its_address_and_plants_no_link(page: Page, name: str) -> None:
-    param = "run" if name == "Train" else "checkpoint"
-    page.goto(f"/text?view={quote(name)}&{param}={quote('[x](//evil.example)')}")
-    expect(page.locator(".st-key-view").get_by_role("radio", name=name)).to_be_checked()
-    expect(page.get_by_test_id("stAlert").filter(has_text="evil").first).to_be_visible()
-    expect(page.locator("a[href*='evil']")).to_have_count(0)
