@@ -16,6 +16,7 @@ from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
 from pages.attribution.maps import CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
+from pages.attribution.ready import scores_ready
 from pages.attribution.report import explanation_report
 from pages.attribution.scores import over_many_images
 from pages.attribution.settings import settings_of
@@ -60,6 +61,8 @@ def show_answer(asked: AttributionQuery) -> None:
     problem = ""
     with st.spinner("Scoring the quick methods"):
         try:
+            if not scores_ready(asked, QUICK):
+                return
             best = best_map(asked)
         except LabError as error:
             best, problem = None, str(error)

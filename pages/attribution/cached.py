@@ -60,9 +60,15 @@ def score_order(asked: AttributionQuery, values: np.ndarray) -> Faithfulness:
     )
 
 
-def controls_of(asked: AttributionQuery) -> dict[str, Faithfulness]:
+def controls_of(asked: AttributionQuery, *, on_progress: Progress = no_progress) -> dict[str, Faithfulness]:
     """Curves of the maps that know nothing of the network. Raises LabError."""
-    return _controls(asked.reference.card.fingerprint, asked.pixels, asked.target, _reference=asked.reference)
+    return _controls(
+        asked.reference.card.fingerprint,
+        asked.pixels,
+        asked.target,
+        _reference=asked.reference,
+        _on_progress=on_progress,
+    )
 
 
 def score_of_another(asked: AttributionQuery, name: str, settings: Mapping[str, Any]) -> float | None:
@@ -87,6 +93,6 @@ def _curves(
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _controls(
-    fingerprint: str, pixels: np.ndarray, target: int, *, _reference: CheckpointRef
+    fingerprint: str, pixels: np.ndarray, target: int, *, _reference: CheckpointRef, _on_progress: Progress
 ) -> dict[str, Faithfulness]:
-    return control_curves(explainer_of(_reference), pixels, target)
+    return control_curves(explainer_of(_reference), pixels, target, on_progress=_on_progress)

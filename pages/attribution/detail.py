@@ -14,6 +14,7 @@ from pages.attribution.conclusion import judge
 from pages.attribution.evidence import map_evidence
 from pages.attribution.maps import Display, badge, display_controls, map_words, time_words
 from pages.attribution.query import AttributionQuery
+from pages.attribution.ready import scores_ready
 from pages.attribution.settings import settings_form, settings_of
 from pages.attribution.slow import slow_map
 from pages.shared.elements import show_figure
@@ -70,6 +71,8 @@ def closer_look(asked: AttributionQuery, name: str) -> None:
             found = slow_map(asked, name)
     except LabError as error:
         show_error(error)
+    if found and not scores_ready(asked, (name,)):
+        found = None
     if found:
         words, scored = judge(asked, found)
         st.markdown(words)

@@ -30,6 +30,7 @@ from pages.attribution.maps import (
     time_words,
 )
 from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
+from pages.attribution.ready import scores_ready
 from pages.attribution.settings import settings_of, settings_words
 from pages.attribution.slow import more_methods, only, remove, slow_map, wanted
 from pages.shared.image_view import predict, true_class
@@ -98,6 +99,8 @@ def _headline(asked: AttributionQuery) -> None:
 
 def _maps(asked: AttributionQuery) -> None:
     """The image, the quick methods, those asked for and the controls; scores follow once all maps are there."""
+    if not scores_ready(asked, QUICK):
+        return
     display = display_controls()
     legend(asked.label)
     told = st.empty()

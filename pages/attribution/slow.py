@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from core.attribution.evidence.curves import CONTROL_MAPS, CURVE_PASSES
 from core.attribution.method import Method
 from core.attribution.methods.registry import METHODS, SLOW, get_method
 from core.checkpoints.store import CheckpointRef
@@ -68,6 +69,12 @@ def seconds(asked: AttributionQuery, name: str) -> float:
     return forwards * forward + backwards * backward
 
 
+def scoring_seconds(asked: AttributionQuery, maps: int) -> float:
+    """What the curves of so many maps and of the controls should take on this machine. Raises LabError."""
+    forward, _ = _costs(asked.reference.card.fingerprint, asked.reference)
+    return forward * CURVE_PASSES * (maps + CONTROL_MAPS)
+
+
 def about(expected_s: float) -> str:
     """`about 0.4 s`, `about 12 s`."""
     return f"about {max(expected_s, 0.1):.1f} s" if expected_s < 9.95 else f"about {duration(expected_s)}"
@@ -109,11 +116,13 @@ def background(
     *,
     start: bool,
     label: str = "Start again",
+    draw: Callable[[], None] = lambda: None,
 ) -> Any | None:
     """The result of a task about this question, or None with its progress, or what became of it, on the page.
 
     what: kind of work, method, and what else it depends on. start: whether it begins by itself; else, and after it was
-    stopped, a button of that label begins it. Another question stops it: see `only`. Raises LabError where it went wrong.
+    stopped, a button of that label begins it. draw: as of `tasks.watch`. Another question stops it: see `only`. Raises
+    LabError where it went wrong.
     """
     key = _key(asked, what)
     task = tasks.find(key)
@@ -124,9 +133,10 @@ def background(
             time.sleep(0.01)
     if task is not None and task.error:
         raise LabError(task.error)
-    if tasks.watch(key):
+    if tasks.watch(key, draw=draw):
         return None
     if task is None or task.stopped:
+        draw()
         name, icon = f"start-{what[0]}-{what[1]}", ":material/play_arrow:"
         st.button(label, key=name, icon=icon, on_click=_begin, args=(key, work))
         return None

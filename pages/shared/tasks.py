@@ -110,12 +110,13 @@ def asked(key: str) -> bool:
     return task is not None and st.session_state.get(f"asked-{key}") is task
 
 
-def watch(key: str, *, quiet: bool = False) -> bool:
+def watch(key: str, *, quiet: bool = False, draw: Callable[[], None] = lambda: None) -> bool:
     """Show what became of the task under `key`: its progress and a Stop button, its error, or that it was stopped; True
-    while it is under way. quiet: an error is one line, for the session that asked."""
+    while it is under way. quiet: an error is one line, for the session that asked. draw: draws below the progress, at every
+    look, what there is by now."""
     task = find(key)
     if task is not None and not task.done:
-        st.fragment(_progress, run_every=0.5)(key)
+        st.fragment(_progress, run_every=0.5)(key, draw)
         return True
     if task is not None and task.error:
         if not quiet:
@@ -142,10 +143,11 @@ def drop(key: str) -> None:
         task.stop()
 
 
-def _progress(key: str) -> None:
+def _progress(key: str, draw: Callable[[], None]) -> None:
     task = find(key)
     if task is None or task.done:
         st.rerun()
         return
     st.progress(min(1.0, task.fraction), text=escape_markdown(task.sentence()))
     st.button("Stop", key=f"stop-{key}", icon=":material/stop:", on_click=task.stop)
+    draw()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
+import pages.attribution.cached
+import pages.attribution.ready
 from core.attribution.evidence.curves import Verdict, control_curves, curves, verdict
 from core.attribution.evidence.masking import covered_probabilities, most_important
 from core.attribution.evidence.stability import cover_squares, infidelity, max_sensitivity
@@ -30,6 +35,7 @@ from pages.shared.examples import examples
 from pages.shared.image_view import look
 from pages.shared.maps import colour_words
 from pages.shared.upload_box import InputImage
+from pages.shared.warmup import warmup
 from tests.app.conftest import (
     HOSTILE,
     Open,
@@ -142,6 +148,42 @@ def test_the_answer_is_the_map_that_scores_best(open_page: Open, sharp: Path) ->
     )
     click(at, f"closer-{best}")
     assert at.query_params["closer"] in (best, [best])
+
+
+def test_on_a_slow_network_maps_come_one_by_one_and_the_answer_is_the_same(
+    open_page: Open, sharp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = texts(give(open_page("attribution"), random_image()))
+    st.cache_resource.clear()
+    warmup().ready.set()
+    warmup().done.set()
+    monkeypatch.setattr(pages.attribution.ready, "INLINE_S", 0.0)
+    asked, go = threading.Event(), threading.Event()
+
+    def held(*given: Any, **named: Any) -> Any:
+        asked.set()
+        while not go.wait(0.01):
+            named["on_progress"](0.5)
+        return control_curves(*given, **named)
+
+    monkeypatch.setattr(pages.attribution.cached, "control_curves", held)
+    at = give(open_page("attribution"), random_image())
+    assert asked.wait(20)
+    rerun(at)
+    said = texts(at)
+    assert said.count("not scored yet") == len(QUICK)
+    assert "on this machine" in said
+    [stop] = [button for button in at.button if button.label == "Stop"]
+    stop.click().run()
+    at = until_done(at)
+    assert "Stopped." in texts(at)
+    assert texts(at).count("not scored yet") == len(QUICK), "what was computed stays"
+    [again] = [button for button in at.button if button.label.startswith("Go on")]
+    go.set()
+    again.click().run()
+    at = until_done(at)
+    [answer] = [line for line in at_once.splitlines() if "quick methods here: score" in line]
+    assert answer in texts(at)
 
 
 def test_the_sentence_says_what_covering_does_and_nothing_of_a_map_that_fails(sharp: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.attribution.baselines import same_image
-from core.attribution.evidence.controls import OTHER, control_maps
+from core.attribution.evidence.controls import OTHER, RANDOM_MAPS, control_maps
+from core.attribution.method import Progress, no_progress
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ REMOVAL = ("mean", "blur")
 SIGMA = 1.0
 """Standard deviation of the Gaussian that smooths a map before its pixels are ranked, pixels of an image 32 wide. Single
 pixels go in a checkered order, on which insertion and deletion contradict each other (docs/results.md)."""
+
+
+CURVE_PASSES = 2 * len(REMOVAL) * (STEPS + 1)
+"""Forward passes that the curves of one map take."""
+CONTROL_MAPS = RANDOM_MAPS + 2
+"""Maps whose curves `control_curves` takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -116,6 +123,7 @@ def curves(
     removal: tuple[str, ...] = REMOVAL,
     steps: int = STEPS,
     seed: int = 0,
+    on_progress: Progress = no_progress,
 ) -> dict[str, Faithfulness]:
     """Curves of each map (H, W), where a higher value goes first. For an attribution that is its `magnitude`.
 
@@ -138,6 +146,7 @@ def curves(
             insertion=Curve(shares=ends / count, probabilities=insertion),
             deletion=Curve(shares=ends / count, probabilities=deletion),
         )
+        on_progress(len(found) / len(maps))
     return found
 
 
@@ -161,10 +170,11 @@ def control_curves(
     *,
     removal: tuple[str, ...] = REMOVAL,
     seed: int = 0,
+    on_progress: Progress = no_progress,
 ) -> dict[str, Faithfulness]:
     """Curves of each of CONTROLS; the random one is the mean of several. Raises LabError as `curves` does."""
     maps = control_maps(pixels, seed)
-    found = curves(explainer, pixels, target, maps, removal=removal, seed=seed)
+    found = curves(explainer, pixels, target, maps, removal=removal, seed=seed, on_progress=on_progress)
     randoms = [found.pop(name) for name in list(found) if name.startswith("random-")]
     return {"random": _mean(randoms), "edges": found["edges"], "blob": found["blob"]}
 
