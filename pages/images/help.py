@@ -33,8 +33,8 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "deviations: there it notices far more.\n\n"
             "The warning misses much, most of all in a small network: to Simple CNN a chequerboard is a truck, with 99.9%. "
             "How much is counted for each checkpoint on images of other things: handwritten digits, textures, printed text, "
-            "scientific images, patterns, and CIFAR-10 where it was fetched. Other images may fare otherwise: no warning is "
-            "no proof."
+            "scientific images, patterns, and CIFAR-10 where it was fetched. Things that resemble the classes pass far more "
+            "often: with a new head, 74% of the images of a CIFAR-10 class that was left out. No warning is no proof."
         )
         for reference in references:
             calibration, name = reference.card.calibration, escape_markdown(reference.label)

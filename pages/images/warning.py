@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.checkpoints.store import Card
 from core.common.values import finite
+from core.images.figures import percent
 from pages.shared.text import escape_markdown
 
 KINDS_SHOWN = 10
@@ -20,7 +21,7 @@ def false_alarms(card: Card) -> float | None:
 def missed(card: Card) -> str:
     """`86% of 400 images of other things`, those that get no warning; empty where that was not measured."""
     misses = card.calibration.misses
-    return f"{100 * misses.rate:.0f}% of {misses.images:,} images of other things" if misses else ""
+    return f"{percent(misses.rate)} of {misses.images:,} images of other things" if misses else ""
 
 
 def warning_quality(card: Card) -> str:
@@ -29,6 +30,6 @@ def warning_quality(card: Card) -> str:
     parts = [] if alarms is None else [f"flags {100 * alarms:.1f}% of its own images"]
     if misses:
         kinds = sorted(misses.by_kind.items(), key=lambda item: item[1], reverse=True)[:KINDS_SHOWN]
-        listed = ", ".join(f"{escape_markdown(name)} {100 * rate:.0f}%" for name, rate in kinds)
+        listed = ", ".join(f"{escape_markdown(name)} {percent(rate)}" for name, rate in kinds)
         parts.append(f"lets {missed(card)} pass ({listed})")
     return " and ".join(parts)
