@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import fmean
+
 import streamlit as st
 
 from core.images.figures_starts import starts_figure
 from core.images.starts import BASELINE, Starts, shipped_starts
-from pages.shared.elements import SAVE_AND_RESET, show_figure
+from pages.shared.elements import SAVE_AND_RESET, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
 
@@ -24,6 +27,7 @@ def starts_section() -> None:
             buttons=SAVE_AND_RESET,
             alt="Test accuracy over training images of a class, for three ways to start",
         )
+        show_table(starts_table(found), key="starts-table")
         seeds = len({run.seed for run in found.runs})
         st.caption(
             escape_markdown(
@@ -34,10 +38,29 @@ def starts_section() -> None:
 
 
 def starts_sentence(found: Starts) -> str:
-    """The difference to the baseline at each size, with its verdict."""
+    """What the learned weights bring against the baseline, with the fewest and the most images."""
     arm = next(name for name in found.arms if name != BASELINE)
-    parts = []
-    for size, verdicts in found.verdicts().items():
-        if (verdict := verdicts.get(arm)) is not None and verdict.figures:
-            parts.append(f"{verdict.figures} points at {size // found.classes:,} images of a class")
-    return f"{found.arms[arm]}, against {found.arms[BASELINE]}: {'; '.join(parts)}."
+    told = {size: verdicts[arm] for size, verdicts in found.verdicts().items() if verdicts[arm].figures}
+    parts = [f"{told[size].figures} points with {size // found.classes:,} images of a class" for size in ends(told)]
+    return f"{found.arms[arm]}, against {found.arms[BASELINE]}: {' and '.join(parts)}."
+
+
+def ends(sizes: Iterable[int]) -> list[int]:
+    """The smallest and the largest; one where they are the same."""
+    ordered = sorted(sizes)
+    return ordered[:1] + ordered[1:][-1:]
+
+
+def starts_table(found: Starts) -> dict[str, list[str]]:
+    """A row for each size: mean test accuracy of each start, and its difference to the baseline with the verdict."""
+    columns: dict[str, list[str]] = {"Images of a class": [f"{size / found.classes:,g}" for size in found.train_sizes]}
+    judged = found.verdicts()
+    for arm, title in found.arms.items():
+        cells = []
+        for size in found.train_sizes:
+            values = found.accuracies(arm, size).values()
+            verdict = judged[size][arm]
+            said = f", {verdict.words}" if verdict.figures else ""
+            cells.append(f"{fmean(values):.1%}{said}" if values else "–")
+        columns[title] = cells
+    return columns
