@@ -73,10 +73,14 @@ ASKS = "How far does it count?"
 PAGE = Page(name="toy", title="Toy", icon=":material/toys:", section="Trust", question=ASKS, views=VIEWS, script=draw)
 
 
-def count(steps: Whole, /, *, as_json: Json = False) -> int:
-    """Count."""
+def count(steps: Whole, /, *, step_s: float = 0.0, as_json: Json = False) -> int:
+    """Count.
+
+    Args:
+        step_s: Seconds that a number takes.
+    """
     engine = LocalEngine()
-    run_id = engine.store.create(CountConfig(steps=steps), kind=COUNT.name)
+    run_id = engine.store.create(CountConfig(steps=steps, step_s=step_s), kind=COUNT.name)
     return run_in_foreground(engine, run_id, as_json=as_json)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import itertools
+import io
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +18,11 @@ import pytest
 from PIL import Image
 
 from core.app import COMMANDS, main
-from core.jobs import LocalEngine, Run, RunStore
+from core.jobs import RunStore
 from core.training.config import TrainConfig
 from tests.tiny import draw
 from tests.unit.in_process import follow
 from tests.unit.terminal import ROOT, answer, refused, run_main, start, stop_reading
-
-TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -121,19 +116,18 @@ def test_classify_looks_at_the_chosen_square(
     assert "'nan,0,1' is not a square" in said
 
 
-@pytest.mark.slow
 def test_a_file_name_that_is_no_text_is_answered_too(
-    trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path
+    trained: tuple[dict[str, Any], str], tiny_dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = tmp_path / os.fsdecode(b"caf\xe9.png")
     shutil.copy(tiny_dataset_folder / "test" / "circle" / "0000.png", odd)
     for json_flag in (["--json"], []):
-        command = [sys.executable, "-m", "core", "classify", str(odd), "--checkpoint", trained[0]["run_id"], *json_flag]
-        environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        if json_flag:
-            assert [row["file"] for row in json.loads(done.stdout)] == [str(odd)]
+        output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+        monkeypatch.setattr(sys, "stdout", output)
+        assert main(["classify", str(odd), "--checkpoint", trained[0]["run_id"], *json_flag]) == 0
+        output.flush()
+        written = output.buffer.getvalue().decode()
+        assert [row["file"] for row in json.loads(written)] == [str(odd)] if json_flag else "caf\\udce9.png" in written
 
 
 def test_evaluate_repeats_what_the_run_measured(
@@ -179,79 +173,17 @@ def test_runs_are_deleted(home: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "There is no run" in refused(capsys, "runs", run_id)
 
 
-def wait(run_id: str, *statuses: str) -> Run:
-    engine, deadline = LocalEngine(), time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        run = engine.state(run_id)
-        if run.status in statuses:
-            return run
-        time.sleep(0.02)
-    raise AssertionError(engine.store.log(run_id))
-
-
-def started_run(name: str) -> str:
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        for run in RunStore().list():
-            if run.name == name and run.status == "running" and run.stage != "starting":
-                return run.id
-        time.sleep(0.02)
-    raise AssertionError(RunStore().list())
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_and_tells_how_to_resume(
-    home: Path, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
+def test_detached_training_is_queued_with_the_whole_path_of_its_data(
+    home: Path, queue_only: None, tiny_dataset_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("--dataset", f"folder:{tiny_dataset_folder}", "--epochs", "5000")
-    interrupted = start("train", "--name", "interrupted", *arguments)
-    assert interrupted.stderr
-    silent = threading.Timer(TIMEOUT_S, interrupted.kill)
-    silent.start()
-    shown = list(itertools.takewhile(lambda line: "%" not in line, interrupted.stderr))  # until it tells how far it is
-    silent.cancel()
-    run_id = started_run("interrupted")
-    interrupted.send_signal(signal.SIGINT)
-    output, said = interrupted.communicate(timeout=TIMEOUT_S)
-    assert interrupted.returncode == 130
-    assert output == ""
-    assert any("starting PyTorch" in line for line in shown)
-    assert "\r" not in "".join(shown) + said, "plain lines where nobody watches"
-    assert f"python -m core resume {run_id}" in said
-    assert "Traceback" not in said
-    assert RunStore().get(run_id).status == "stopped"
-
-    # Resumed in the foreground; then the terminal dies without a word, and the run stops.
-    dying = start("resume", run_id)
-    wait(run_id, "running")
-    assert "already" in refused(capsys, "resume", run_id)
-    dying.kill()
-    dying.communicate()
-    run = wait(run_id, "stopped")
-    assert "terminal was closed" in run.message
-
-    assert answer(capsys, "resume", run_id, "--detach", "--json")["status"] == "running"
-    assert answer(capsys, "stop", run_id, "--json")["status"] == "stopped"
-    code, _, said = run_main(capsys, "stop", run_id)
-    assert code == 0
-    assert "not running" in said
-
-
-@pytest.mark.slow
-def test_detached_training_returns_at_once(
-    home: Path, tiny_dataset_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    relative = os.path.relpath(tiny_dataset_folder, ROOT)
-    process = start("train", "--dataset", f"folder:{relative}", "--epochs", "5000", "--detach")
-    output, said = process.communicate(timeout=TIMEOUT_S)
+    relative = os.path.relpath(tiny_dataset_folder)
+    code, output, said = run_main(capsys, "train", "--dataset", f"folder:{relative}", "--epochs", "5000", "--detach")
     run_id = output.strip()
-    assert process.returncode == 0
+    assert code == 0
     assert f"python -m core runs {run_id}" in said
     run = RunStore().get(run_id)
     assert run.active
     assert run.config.dataset == f"folder:{tiny_dataset_folder}", "the worker has another working directory"
-    LocalEngine().stop(run_id, now=True)
-    assert wait(run_id, "stopped").resumable
 
 
 MISTAKES = [

@@ -3,12 +3,14 @@ engine does with a run (kill, stop, resume, lose it) is tested here, because it 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Literal
@@ -24,7 +26,7 @@ from core.jobs.kind import JobKind
 from core.jobs.store import FOREGROUND_LOCK, WORKER_LOCK
 from core.jobs.worker import run_worker
 from tests.toy_room import COUNT, CountConfig
-from tests.unit.terminal import ROOT, answer, refused, run_main
+from tests.unit.terminal import ROOT, answer, refused, run_main, start
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +116,31 @@ def test_a_stopped_run_goes_on_where_it_was(capsys: pytest.CaptureFixture[str]) 
     assert run_main(capsys, "resume", run_id)[0] == 0
     assert RunStore().get(run_id).status == "finished"
     assert [row["step"] for row in RunStore().metrics(run_id)] == list(range(1, 41))
+
+
+def test_ctrl_c_stops_and_tells_how_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupted = start("count", "1000", "--step-s", "0.05")
+    assert interrupted.stderr
+    silent = threading.Timer(WAIT_S, interrupted.kill)
+    silent.start()
+    shown = list(itertools.takewhile(lambda line: "%" not in line, interrupted.stderr))  # until it tells how far it is
+    silent.cancel()
+    (run,) = RunStore().list()
+    interrupted.send_signal(signal.SIGINT)
+    output, said = interrupted.communicate(timeout=WAIT_S)
+    assert interrupted.returncode == 130
+    assert output == ""
+    assert "\r" not in "".join(shown) + said, "plain lines where nobody watches"
+    assert f"python -m core resume {run.id}" in said
+    assert "Traceback" not in said
+    assert RunStore().get(run.id).status == "stopped"
+
+    assert answer(capsys, "resume", run.id, "--detach", "--json")["status"] == "running"
+    assert "already" in refused(capsys, "resume", run.id)
+    assert answer(capsys, "stop", run.id, "--json")["status"] == "stopped"
+    code, _, said = run_main(capsys, "stop", run.id)
+    assert code == 0
+    assert "not running" in said
 
 
 def test_a_killed_run_is_lost_and_goes_on_where_it_was() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.app import main
 from core.checkpoints.store import Card, find_checkpoint, save_checkpoint
 from core.common.output import harmless
 from core.data import TextCard, load_text
@@ -21,9 +22,7 @@ from core.data.normalize import normalize
 from core.inference.generate import MAX_PROMPT
 from core.training.config import TrainConfig
 from tests.tiny_text import write_text
-from tests.unit.terminal import ROOT, refused, run_main, start, stop_reading
-
-TIMEOUT_S = 120.0
+from tests.unit.terminal import ROOT, refused, run_main
 
 
 @pytest.fixture(scope="module")
@@ -226,41 +225,49 @@ def test_the_first_language_model_writes_where_none_is_named(
     assert "python -m core train --model char_lstm" in refused(capsys, "generate")
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A program that was started in the background of a script ignores Ctrl-C, and so do those that it starts."""
+class Interrupting(io.StringIO):
+    """Standard output of a person who presses Ctrl-C once so many characters are there."""
+
+    pressed = False
+
+    def write(self, text: str) -> int:
+        length = super().write(text)
+        if not self.pressed and self.tell() > 40:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return length
+
+
+def test_characters_come_as_they_are_written_until_ctrl_c(
+    writer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Interrupting()
+    monkeypatch.setattr(sys, "stdout", output)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("interruptible")
-def test_characters_come_as_they_are_written_until_ctrl_c(writer: str) -> None:
-    process = start(
-        "generate", "--checkpoint", writer, "--prompt", "ANNA:", "--length", "20000", "--streams", "2", "--seed", "1"
-    )
-    assert process.stdout
-    begin = process.stdout.read(40)
-    assert begin.startswith("ANNA:")
-    assert process.poll() is None, "it was still writing"
-    process.send_signal(signal.SIGINT)
-    rest, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 130
-    assert 40 < len(begin + rest) < 40_000
-    assert (begin + rest).endswith("\n")
+    try:
+        code = main([*command("--prompt", "ANNA:", "--length", "20000", "--streams", "2", "--seed", "1")])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    written, said = output.getvalue(), capsys.readouterr().err
+    assert code == 130
+    assert written.startswith("ANNA:")
+    assert 40 < len(written) < 200
+    assert written.endswith("\n")
     assert "--- 2 of 2 ---" in said
     assert "bits per character" in said
     assert said.endswith("Interrupted.\n")
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
-def test_a_reader_may_stop_reading(writer: str) -> None:
-    process = start("generate", "--checkpoint", writer, "--length", "20000")
-    assert process.stdout
-    process.stdout.read(10)
-    stop_reading(process)
+def test_a_reader_may_stop_reading(
+    writer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, output = os.pipe()
+    os.close(reader)
+    with os.fdopen(output, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main([*command("--length", "20000")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_control_characters_of_a_vocabulary_cannot_steer_a_terminal(
