@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from core.jobs.kind import JobKind
 
-KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind")
+KINDS = ("core.training.kind", "core.regularization.kind", "core.attribution.kind", "core.compression.kind")
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
     "core.data.cli": ("data", "models", "checkpoints"),

@@ -162,6 +162,8 @@ def make_report(
     *,
     checkpoint: CheckpointName,
     images: Annotated[Whole, between(2, 100_000)] = 200,
+    methods: str | None = None,
+    sensitivity_images: Annotated[Whole, between(0, 100_000)] = 20,
     jobs: Whole = 1,
     work: str | None = None,
     baseline: Baseline = DEFAULT_BASELINE,
@@ -170,10 +172,12 @@ def make_report(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score all methods over many images of the test split.
+    """Score methods over many images of the test split.
 
     Args:
         images: Test images that are drawn.
+        methods: Their names, with commas between them; without it, all.
+        sensitivity_images: Of the first so many max-sensitivity is measured, too.
         jobs: Processes, one thread each.
         work: Keep what is done in this file, and go on from it next time.
         output: Write the report with all its values to this .json file.
@@ -200,6 +204,8 @@ def make_report(
                 reference,
                 dataset,
                 images=images,
+                methods=None if methods is None else [get_method(name.strip()) for name in methods.split(",")],
+                sensitivity_images=sensitivity_images,
                 seed=seed,
                 baseline=baseline,
                 device=device,
@@ -219,19 +225,40 @@ def make_report(
 
 @explain.command(name="show")
 def show_report(checkpoint: CheckpointName, /, *, output: str | None = None, as_json: Json = False) -> None:
-    """Print the report that ships for a checkpoint.
+    """Print a report: the one that ships for a checkpoint, or that of a run.
 
     Args:
+        checkpoint: Name of a checkpoint, or id of a run that scored methods.
         output: Write the report with all its values to this .json file.
     """
     from core.attribution.evidence.report import REPORTS
 
     output_file = None if output is None else check_output("--output", output, (".json",))
     names = REPORTS.shipped_names()
+    if checkpoint not in names and _is_run(checkpoint):
+        from core.attribution.store import read_report
+        from core.jobs import RunStore
+
+        found = read_report(RunStore(), checkpoint)
+        if found is None:
+            raise LabError(f"The run {checkpoint} has no report yet: see how far it is with python -m core runs.")
+        _print_report(found, output_file, as_json)
+        return
     if checkpoint not in names:
         there = f", but for {', '.join(names)}" if names else ""
         raise LabError(f"No report ships for {checkpoint[:100]}{there}: make one with python -m core explain report.")
     _print_report(REPORTS.load_shipped(checkpoint), output_file, as_json)
+
+
+def _is_run(name: str) -> bool:
+    """Whether there is a run of that id that scores methods."""
+    from core.attribution.kind import SCORES
+    from core.jobs import RunStore
+
+    try:
+        return RunStore().get(name).kind == SCORES.name
+    except LabError:
+        return False
 
 
 def _find_classifier(name: str) -> CheckpointRef:

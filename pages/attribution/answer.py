@@ -18,7 +18,7 @@ from pages.attribution.maps import CONTROL_TITLES, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.ready import scores_ready
 from pages.attribution.report import explanation_report
-from pages.attribution.scores import over_many_images
+from pages.attribution.reports import over_many_images, scores_link
 from pages.attribution.settings import settings_of
 from pages.shared.elements import show_image
 from pages.shared.maps import colour_words
@@ -107,16 +107,17 @@ def _large(asked: AttributionQuery, best: Best) -> None:
             width=LARGE_PX,
             alt=f"{method.title}: map of why {asked.label}. {method.how_to_read}",
         )
-        side = asked.pixels.shape[0]
+        side, many = asked.pixels.shape[0], over_many_images(asked.reference, method.name)
         st.markdown(colour_words(asked.label, method))
         st.caption(f"{escape_markdown(asked.image.title)}; the network sees it as {side}×{side} pixels")
         st.markdown(
             f"**{escape_markdown(method.title)}**, the best of {best.tried} quick methods here: "
-            f"score {signed_number(verdict.score)}. "
-            + over_many_images(asked.reference.name, asked.reference.card.fingerprint, method.name)
+            f"score {signed_number(verdict.score)}. {many or 'How it does over many images was not measured.'}"
         )
         show_image(
             score_bar(verdict.score, controls, dark=dark(), width=LARGE_PX),
             width=LARGE_PX,
             alt=f"Score {signed_number(verdict.score)}; controls: {told}",
         )
+        if not many:
+            scores_link(asked.reference, "Measure it on test images")

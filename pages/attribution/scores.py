@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
+import numpy as np
 import streamlit as st
 
-from core.attribution.evidence.report import REPORTS, Interval, MethodScores, Report
+from core.attribution.baselines import DEFAULT_BASELINE
+from core.attribution.evidence.report import Interval, MethodScores, Report
 from core.attribution.evidence.scores import BOUNDED, FAILS, PASSES, UNCLEAR
 from core.attribution.figures import CONTROL, KINDS, scores_figure
 from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
+from core.common.commands import command_line
 from core.common.errors import LabError
 from core.data import dataset_title
+from core.jobs import Run
 from pages.attribution.help import scores_help
 from pages.attribution.maps import signed_number
+from pages.attribution.new_report import new_report_form
 from pages.attribution.query import ask_checkpoint
+from pages.attribution.reports import choices, load_report
 from pages.attribution.slow import only
-from pages.shared.elements import download, show_figure, show_table
-from pages.shared.registry import page_link
+from pages.shared.elements import download, folded, show_figure, show_table
 from pages.shared.resources import dark
+from pages.shared.run_controls import live_job
+from pages.shared.run_labels import STATUS, compares
 from pages.shared.tables import csv_bytes, json_bytes
-from pages.shared.text import UNBROKEN, duration, escape_markdown, show_error
+from pages.shared.text import UNBROKEN, duration, escape_markdown, shorten, show_error
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
-COMMAND = "python -m core explain report --images {images} --seed {seed} --checkpoint {name}"
+PARAM, CHOICE = "report", "scores-report"
+NAME_CHARACTERS = 32
+SENSITIVITY_IMAGES = 20
+"""Of the command."""
+FEW_IMAGES = 100
+"""Below this a page says how wide the intervals are."""
 
 
 def scores_view() -> None:
@@ -32,7 +45,10 @@ def scores_view() -> None:
     with st.container(width=360):
         reference = ask_checkpoint()
     if reference:
-        report_table(reference)
+        try:
+            _reports(reference)
+        except LabError as error:
+            show_error(error)
     scores_help()
 
 
@@ -43,40 +59,52 @@ TABLES = {
 """Two tables: one of all columns is cut."""
 
 
-@st.cache_data(show_spinner=False)
-def over_many_images(checkpoint: str, fingerprint: str, method: str) -> str:
-    """What the report that ships says of a method, in a sentence; empty where there is none of these weights."""
-    if checkpoint not in REPORTS.shipped_names():
-        return ""
-    report = REPORTS.load_shipped(checkpoint)
-    row = next((row for row in report.rows() if row.name == method), None)
-    if row is None or report.config.fingerprint != fingerprint:
-        return ""
-    verdict = "beats every control" if row.group == PASSES else f"is {row.label}"
-    return f"Over {len(report.images):,} test images it {verdict}."
-
-
-def report_table(reference: CheckpointRef) -> None:
-    """The report that ships for a checkpoint, or how to make one."""
-    names = REPORTS.shipped_names()
-    if reference.name not in names:
-        st.markdown("**This checkpoint has no report** of all methods over many images. These have one:")
-        for name in names:
-            with suppress(LabError):  # its own page says what is wrong with it
-                title = escape_markdown(REPORTS.load_shipped(name).config.title)
-                page_link("attribution", title, view="Scores", checkpoint=name)
-        st.markdown("A terminal makes one, in about an hour on two cores:")
-        st.code(COMMAND.format(images=200, seed=0, name=reference.name), language="bash")
+def _reports(reference: CheckpointRef) -> None:
+    """The chosen report of a checkpoint, or the run that makes it, and a form for another. Raises LabError."""
+    offered = choices(reference)
+    if not offered:
+        st.markdown("**The methods were not scored on this checkpoint yet.** Which of them can be believed?")
+        new_report_form(reference)
         return
+    linked(PARAM, CHOICE, one_of(offered, "report"), next(iter(offered)), of=reference.name, options=offered)
+    if len(offered) > 1:
+        st.selectbox("Report", list(offered), format_func=lambda name: _label(offered[name]), key=CHOICE, width=360)
+    choice = st.session_state[CHOICE]
+    run = offered[choice]
+    if run and run.status != "finished":
+        live_job(run)
     try:
-        report = REPORTS.load_shipped(reference.name)
+        report = load_report(reference, choice)
     except LabError as error:
         show_error(error)
-        return
+    else:
+        if report:
+            _show(reference, report)
+        elif run and run.status == "finished":
+            st.info("The report of this run is gone or damaged: score the methods again.")
+    folded(
+        "Score other methods or images",
+        lambda: new_report_form(reference),
+        key="new-report",
+        param="new",
+        icon=":material/add:",
+    )
+
+
+def _label(run: Run | None) -> str:
+    if run is None:
+        return "Ships with the lab"
+    state = "" if run.status == "finished" else f" · {STATUS[run.status][0].lower()}"
+    return f"{shorten(run.name, NAME_CHARACTERS)} · {run.config.images} images · {compares(run)}{state}"
+
+
+def _show(reference: CheckpointRef, report: Report) -> None:
     rows = report.rows()
     st.markdown(f"### {escape_markdown(headline(report, rows))}")
     if report.config.fingerprint != reference.card.fingerprint:
         st.warning("The checkpoint has changed since this report was made: its figures are those of the older weights.")
+    if words := width_words(report, rows):
+        st.caption(words)
     shown = [row for row in rows if row.score]
     show_figure(
         scores_figure(
@@ -101,11 +129,36 @@ def report_table(reference: CheckpointRef) -> None:
         st.markdown(_how(report))
         for name, why in report.config.refused.items():
             st.markdown(f"Left out: **{METHODS[name].title}.** {escape_markdown(why)}")
-        st.code(
-            COMMAND.format(images=report.config.requested, seed=report.config.seed, name=report.config.checkpoint),
-            language="bash",
-        )
+        st.code(_command(report), language="bash")
         _files(report, rows)
+
+
+def _command(report: Report) -> str:
+    """What makes the report in a terminal."""
+    config = report.config
+    asked = (*config.methods, *config.refused)
+    usual = min(config.sensitivity_images, config.requested) == min(SENSITIVITY_IMAGES, config.requested)
+    return command_line(
+        "explain",
+        "report",
+        images=config.requested,
+        methods=None if set(asked) == set(METHODS) else asked,
+        sensitivity_images=None if usual else config.sensitivity_images,
+        baseline=None if config.baseline == DEFAULT_BASELINE else config.baseline,
+        seed=config.seed,
+        checkpoint=config.checkpoint,
+    )
+
+
+def width_words(report: Report, rows: Sequence[MethodScores]) -> str:
+    """How wide the intervals are, where the images are few; else empty."""
+    widths = [(row.score.high - row.score.low) / 2 for row in rows if row.score and not row.control]
+    if len(report.images) >= FEW_IMAGES or not widths:
+        return ""
+    return (
+        f"{len(report.images)} images are few: a score is known to ±{float(np.median(widths)):.2f} (95% interval), so only "
+        "clear differences show. More test images narrow it."
+    )
 
 
 def headline(report: Report, rows: Sequence[MethodScores]) -> str:

@@ -64,14 +64,19 @@ def remove(name: str) -> None:
 
 def seconds(asked: AttributionQuery, name: str) -> float:
     """What a method should take on this machine, by its passes and the measured time of one. Raises LabError."""
-    forward, backward = _costs(asked.reference.card.fingerprint, asked.reference)
+    forward, backward = costs_of(asked.reference)
     forwards, backwards = _method(asked, name).passes(asked.pixels.shape[0])
     return forwards * forward + backwards * backward
 
 
+def costs_of(reference: CheckpointRef) -> tuple[float, float]:
+    """Seconds of a pass forward and of one backward, for one image among several, measured once. Raises LabError."""
+    return _costs(reference.card.fingerprint, reference)
+
+
 def scoring_seconds(asked: AttributionQuery, maps: int) -> float:
     """What the curves of so many maps and of the controls should take on this machine. Raises LabError."""
-    forward, _ = _costs(asked.reference.card.fingerprint, asked.reference)
+    forward, _ = costs_of(asked.reference)
     return forward * CURVE_PASSES * (maps + CONTROL_MAPS)
 
 
@@ -175,7 +180,6 @@ def _method(asked: AttributionQuery, name: str) -> Method:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _costs(fingerprint: str, _reference: CheckpointRef) -> tuple[float, float]:
-    """Seconds of a pass forward and of one backward, for one image among several."""
     from core.attribution.explainer import Explainer
 
     explainer = Explainer(loaded(_reference))  # of its own: what others ask meanwhile is not in its times

@@ -29,6 +29,7 @@ from core.jobs import LocalEngine, RunStore
 from pages.shared import tasks, url
 from pages.shared.registry import pages
 from tests.tiny_text import play
+from tests.unit.builders import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 Open = Callable[..., AppTest]
@@ -95,6 +96,16 @@ def write_checkpoint(
 def shipped(lab_home: Path) -> Card:
     """One checkpoint that ships, called `tiny`."""
     return write_checkpoint(lab_home / "none" / "tiny")
+
+
+@pytest.fixture
+def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
+    """A small dataset in CIFAR-10's place, with its classes."""
+    data = synthetic(train=40, held_out=80, classes=6)
+    card = dataclasses.replace(data.card, name="cifar10", classes=shipped.dataset.classes)
+    data = dataclasses.replace(data, card=card)
+    source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
+    monkeypatch.setitem(DATASETS, "cifar10", source)
 
 
 def write_text_checkpoint(

@@ -16,17 +16,20 @@ from core.attribution.evidence.controls import CONTROLS
 from core.attribution.evidence.curves import control_curves, curves, verdict
 from core.attribution.evidence.scores import ImageScores, Report, ReportConfig, build_report
 from core.attribution.explainer import Explainer
-from core.attribution.methods.registry import get_method
+from core.attribution.methods.registry import QUICK, get_method
 from core.checkpoints.store import Card, find_checkpoint, load_checkpoint
 from core.data.dataset import ImageCard
 from core.data.decode import decode_image, fit_to_model
+from core.jobs import RunStore
 from pages.attribution.files import Measured, map_scores, npy_bytes
 from pages.attribution.query import AttributionQuery
+from pages.attribution.reports import over_many_images
 from pages.attribution.scores import csv_row, headline
 from pages.shared.image_view import look
+from pages.shared.resources import forget_runs
 from pages.shared.tables import csv_bytes
 from pages.shared.upload_box import InputImage
-from tests.app.conftest import HOSTILE, Open, chart, random_image, sources, texts
+from tests.app.conftest import HOSTILE, Open, chart, click, random_image, rerun, sources, texts
 from tests.app.conftest import table as first_table
 
 IMAGES = 12
@@ -123,7 +126,9 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert "1 more could not be measured: The image is the same as its baseline (blur)." in said
     assert f"LRP. {REFUSED}" in said.replace("*", "")
     assert "two cores, 2026-01-01, 2 min 5 s" in said
-    assert at.code[1].value == "python -m core explain report --images 12 --seed 0 --checkpoint tiny"
+    asked = "saliency,grad_cam,integrated_gradients,lrp"
+    command = f"python -m core explain report --images 12 --methods {asked} --seed 0 --checkpoint tiny"
+    assert at.code[1].value == command
     values = made_up(shipped, levels=LEVELS | {"blob": 0.95}).to_dict()
     values["config"]["fingerprint"] = "0" * 64
     (shipped_report / "tiny.json").write_text(json.dumps(values))
@@ -132,17 +137,31 @@ def test_how_it_was_made_is_said_and_what_was_left_out(open_page: Open, shipped:
     assert "The checkpoint has changed since this report was made" in at.warning[0].value
 
 
-def test_a_checkpoint_without_a_report_is_told_how_to_make_one(
-    open_page: Open, shipped: Card, shipped_report: Path
+def test_without_a_report_a_form_starts_a_run_and_its_report_is_shown(
+    open_page: Open, ten_classes: None, submitted: list[str], shipped: Card, shipped_report: Path
 ) -> None:
-    report = made_up(shipped)
-    (shipped_report / "other.json").write_text(json.dumps(report.to_dict()))
     at = opened(open_page)
-    assert "**This checkpoint has no report**" in texts(at)
-    (link,) = [item.proto for item in at.get("page_link") if "checkpoint=other" in item.proto.query_string]
-    assert link.label == report.config.title
-    assert at.code[1].value == "python -m core explain report --images 200 --seed 0 --checkpoint tiny"
-    assert not at.table
+    assert "The methods were not scored on this checkpoint yet" in texts(at)
+    assert set(at.multiselect(key="report-methods").value) == set(QUICK), "a Simple CNN refuses none"
+    at.multiselect(key="report-methods").set_value(["saliency", "grad_cam"])
+    rerun(at.number_input(key="report-images").set_value(12))
+    assert (at.query_params["score"], at.query_params["images"]) == ("saliency,grad_cam", "12")
+    click(at, "start-scores")
+    [run_id] = submitted
+    config = RunStore().config(run_id)
+    assert (config.checkpoint, config.methods, config.images) == ("tiny", ("saliency", "grad_cam"), 12)
+    at = open_page("attribution", view="Scores", checkpoint="tiny", report=run_id)
+    assert at.button(key="stop" if RunStore().get(run_id).active else "resume")
+    folder = RunStore().folder(run_id)
+    (folder / "report.json").write_text(json.dumps(made_up(shipped).to_dict()))
+    values = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(values | {"status": "finished", "message": "Done."}))
+    forget_runs()
+    at = open_page("attribution", view="Scores", checkpoint="tiny", report=run_id)
+    assert "2 of 3 methods beat every control" in texts(at)
+    assert "12 images are few: a score is known to ±" in texts(at)
+    assert over_many_images(find_checkpoint("tiny"), "grad_cam") == "Over 12 test images it beats every control."
+    assert not over_many_images(find_checkpoint("tiny"), "lime")
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1, 2]", b'{"format": 1}'])

@@ -29,16 +29,6 @@ from tests.tiny import write_class_folders
 from tests.unit.builders import synthetic
 
 
-@pytest.fixture
-def ten_classes(monkeypatch: pytest.MonkeyPatch, shipped: Card) -> None:
-    """A small dataset in CIFAR-10's place, with its classes."""
-    data = synthetic(train=40, held_out=80, classes=6)
-    card = dataclasses.replace(data.card, name="cifar10", classes=shipped.dataset.classes)
-    data = dataclasses.replace(data, card=card)
-    source = dataclasses.replace(DATASETS["cifar10"], load=lambda _: data, is_ready=lambda: True)
-    monkeypatch.setitem(DATASETS, "cifar10", source)
-
-
 def test_without_the_images_they_are_offered(open_page: Open, shipped: Card) -> None:
     at = open_page("images", view="Evaluate")
     assert "evaluate on its test images" in at.info[0].value

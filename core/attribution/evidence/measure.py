@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.attribution.evidence.controls import CONTROLS, control_maps, mean_random
+from core.attribution.evidence.cost import INFIDELITY_SAMPLES, SENSITIVITY_SAMPLES
 from core.attribution.evidence.curves import control_curves, curves
 from core.attribution.evidence.scores import ImageScores, ReportConfig, rounded
 from core.attribution.method import Progress, no_progress
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from core.attribution.evidence.stability import CoveredSquares
     from core.attribution.explainer import Attribution, Explainer
 
-INFIDELITY_SAMPLES = 100
-SENSITIVITY_SAMPLES = 5
+LOOK_EVERY_S = 0.5
 KEPT = 2
 """Images whose maps a Measurer keeps."""
 
@@ -196,9 +196,10 @@ def run_serial(
 
 
 def run_parallel(
-    reference: CheckpointRef, config: ReportConfig, tasks: list[Task], device: str, jobs: int
+    reference: CheckpointRef, config: ReportConfig, tasks: list[Task], device: str, jobs: int, on_progress: Progress
 ) -> Generator[ImageScores]:
-    """The same on several processes, in the order in which images are done."""
+    """The same on several processes, in the order in which images are done. on_progress: called twice a second, with 0."""
+    before = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
         max_workers=jobs,
         mp_context=multiprocessing.get_context("spawn"),
@@ -207,12 +208,21 @@ def run_parallel(
     )
     try:
         # Two by two, because the two share their maps.
-        for future in as_completed([pool.submit(_work, tasks[place : place + 2]) for place in range(0, len(tasks), 2)]):
-            yield from future.result()
+        waiting = {pool.submit(_work, tasks[place : place + 2]) for place in range(0, len(tasks), 2)}
+        while waiting:
+            done, waiting = wait(waiting, LOOK_EVERY_S, FIRST_COMPLETED)
+            on_progress(0.0)
+            for future in done:
+                yield from future.result()
     except BrokenProcessPool as error:
         raise LabError(
             "A process that measured images was ended from outside, perhaps for want of memory: take fewer --jobs."
         ) from error
+    except BaseException:  # stopped: what is in hand may take minutes, and nobody waits for it
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

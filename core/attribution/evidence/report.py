@@ -36,8 +36,14 @@ from core.data import ImageDataset
 
 __all__ = ["REPORTS", "ImageScores", "Interval", "MethodScores", "Report", "ReportConfig", "make_report"]
 
-REPORTS: ResultStore[Report, Any] = ResultStore("report", Path(__file__).parent / "shipped", Report.from_dict)
-"""The reports that ship, each under its checkpoint's name."""
+REPORTS: ResultStore[Report, Any] = ResultStore(
+    "report",
+    Path(__file__).parent / "shipped",
+    Report.from_dict,
+    part_file="report.json",
+    parse_part=Report.from_dict,
+)
+"""The reports that ship, each under its checkpoint's name. A part is the report of a run, in the run's folder."""
 MOST_JOBS = 64
 
 
@@ -84,6 +90,10 @@ def make_report(
         explainer = Explainer(load_checkpoint(reference, device))
         asked = [get_method(name) for name in METHODS] if methods is None else list(methods)
         refused = {method.name: sentence for method in asked if (sentence := explainer.refusal(method))}
+        if len(refused) == len(asked):
+            raise LabError(
+                f"No chosen method can explain this network: choose others. {next(iter(refused.values()), '')}"
+            )
         config = ReportConfig(
             checkpoint=reference.name,
             title=reference.card.title,
@@ -121,7 +131,7 @@ def make_report(
             running = run_serial(explainer, config, tasks, within)
         else:
             running = run_parallel(
-                replace(reference, card=explainer.card), config, tasks, device, min(jobs, len(tasks))
+                replace(reference, card=explainer.card), config, tasks, device, min(jobs, len(tasks)), within
             )
         try:
             for item in running:
