@@ -18,6 +18,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from pages.shared.text import duration, escape_markdown, show_error
 
+THREAD = "task"
 KEEP = 32
 """Finished tasks remembered by the server."""
 
@@ -36,7 +37,7 @@ class BackgroundTask:
         self.stopped = False
         self._stop = threading.Event()
         self._begun = time.monotonic()
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(work,), name=THREAD, daemon=True)
         self._thread.start()
 
     @property

@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.checkpoints.store import list_checkpoints
 
+THREAD = "warm-up"
 PAUSE_S = 1.0
 """Between the first page and the first import: the browser fetches its scripts in that time."""
 IDLE_S = 3.0
@@ -44,7 +45,7 @@ class Warmup:
         """Begin in the background; a second call does nothing."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(pause_s,), name="warm-up", daemon=True)
+                self._thread = threading.Thread(target=self._run, args=(pause_s,), name=THREAD, daemon=True)
                 self._thread.start()
 
     def wait(self, *, everything: bool = False) -> Iterator[float]:

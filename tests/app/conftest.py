@@ -28,6 +28,7 @@ from core.data.dataset import ImageCard, TextCard
 from core.jobs import LocalEngine, RunStore
 from pages.shared import tasks, url
 from pages.shared.registry import pages
+from pages.shared.warmup import THREAD as WARMUP_THREAD
 from tests.tiny_text import play
 from tests.unit.builders import synthetic
 
@@ -36,13 +37,21 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture(autouse=True)
-def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it."""
+def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing on disk, nothing remembered from another test, and no import of torch before a page asks for it. Afterwards
+    no thread goes on: it would slow the tests that follow, and one that is within torch when Python ends aborts it."""
     monkeypatch.setenv("LAB_WARM", "0")
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", lab_home / "none")
     monkeypatch.setattr(url, "LATE_S", 0.0)  # an address that a test sets is no late one
     st.cache_data.clear()
     st.cache_resource.clear()
+    before = set(threading.enumerate())
+    yield
+    for task in tasks._tasks().values():
+        task.stop()
+    for thread in set(threading.enumerate()) - before:
+        if thread.name in (tasks.THREAD, WARMUP_THREAD):
+            thread.join(30)
 
 
 @pytest.fixture

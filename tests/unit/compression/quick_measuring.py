@@ -9,6 +9,7 @@ import hashlib
 import pytest
 
 from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
 from core.compression.measuring import latency, measure, measure_text
 from core.compression.onnx.export import export_onnx
 
@@ -21,14 +22,18 @@ ROW_FIELDS = (
 _exported: dict[str, bytes] = {}
 
 
-def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For one test. Peak memory is always MEMORY."""
+def quicken(monkeypatch: pytest.MonkeyPatch, *, onnx: bool = True) -> None:
+    """For one test. Peak memory is always MEMORY. onnx: measure networks as ONNX files, too, which costs most of the time."""
     gc.freeze()  # a measurement collects garbage first: not through all that was imported since
     short = functools.partial(latency.interleaved, budget_s=0.0, fewest=2, most=2)
     monkeypatch.setattr(measure, "interleaved", short)
     monkeypatch.setattr(measure_text, "interleaved", short)
-    monkeypatch.setattr(measure, "export_onnx", _export)
+    monkeypatch.setattr(measure, "export_onnx", _export if onnx else _refuse)
     monkeypatch.setattr(measure, "peak_memory", lambda *arguments, **named: MEMORY)
+
+
+def _refuse(checkpoint: Checkpoint) -> bytes:
+    raise LabError("This test exports nothing.")
 
 
 def _export(checkpoint: Checkpoint) -> bytes:

@@ -70,11 +70,17 @@ def shapes(dataset: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def store(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    """A store whose runs are done in this process, with quick measurements, and leave its signals alone."""
-    quicken(monkeypatch)
+    """A store whose runs are done in this process, with few and quick measurements, and leave its signals alone."""
+    quicken(monkeypatch, onnx=False)
     monkeypatch.setattr(measure, "SUBJECTS", ("torch_b1", "onnx_b1"))
     monkeypatch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
     return RunStore(lab_home / "runs")
+
+
+@pytest.fixture
+def all_measured(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in ONNX Runtime is measured there, too."""
+    quicken(monkeypatch)
 
 
 def trained(config: TrainConfig, data: Dataset, folder: Path) -> Path:
@@ -152,6 +158,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@pytest.mark.usefixtures("all_measured")
 def test_all_of_a_recipe_is_kept_and_told(store: RunStore, shapes: Path, dataset: ImageDataset) -> None:
     before = files(shapes)
     run = done(store, shapes, *CHAIN, seed=3)
@@ -251,6 +258,7 @@ def test_a_student_and_its_control_for_every_seed(store: RunStore, shapes: Path,
     assert f"{last.delta_points:.2f}".lstrip("-") in alone_run.message, "the result is the student, not its control"
 
 
+@pytest.mark.usefixtures("all_measured")
 def test_what_needs_no_data_is_done_without_them(
     store: RunStore, shapes: Path, tmp_path: Path, dataset: ImageDataset
 ) -> None:

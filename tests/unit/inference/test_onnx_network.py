@@ -177,10 +177,7 @@ def test_an_int8_file_of_a_language_model_is_refused() -> None:
         export_onnx(dataclasses.replace(classifier, onnx=export_onnx(writer)))
 
 
-def test_the_largest_network_of_the_lab_is_far_from_the_limit() -> None:
-    made = to_int8(network("resnet18"), random_images(16)[0], Int8(images=16))
-    numbers = onnx_network._numbers(onnx.load_from_string(made.onnx), images=True)
-    assert onnx_network.MOST_VALUES / 16 < numbers < onnx_network.MOST_VALUES
+def test_what_the_lab_runs_at_once_is_allowed() -> None:
     assert max(measure.BATCH, sensitivity.BATCH) <= LARGEST_BATCH
 
 

@@ -121,15 +121,16 @@ def test_every_value_is_what_asking_for_it_gives(report: Report, reference: Chec
 
 def test_the_same_seed_gives_the_same_and_another_does_not(report: Report, reference: CheckpointRef) -> None:
     assert timeless(whole(make(reference))) == timeless(report)
-    other = whole(make(reference, seed=1))
+    other = whole(make(reference, seed=1, methods=METHODS_HERE[:1]))
     assert other.images != report.images
     more = whole(make(reference, images=6, methods=METHODS_HERE[:1]))
     assert more.images[:4] == report.images, "a smaller report is the beginning of a larger one"
     assert len(set(more.images)) == 6
 
 
-def test_several_processes_give_the_same(report: Report, reference: CheckpointRef) -> None:
-    assert timeless(whole(make(reference, jobs=2))) == timeless(report)
+def test_several_processes_give_the_same(reference: CheckpointRef) -> None:
+    alone, together = (whole(make(reference, jobs=jobs, methods=METHODS_HERE[:3:2])) for jobs in (1, 2))
+    assert timeless(together) == timeless(alone)
 
 
 def test_an_interrupted_report_goes_on(report: Report, reference: CheckpointRef, tmp_path: Path) -> None:
@@ -191,12 +192,12 @@ def flat(count: int) -> ImageDataset:
 
 
 def test_what_cannot_be_measured_is_left_out_and_counted(reference: CheckpointRef) -> None:
-    found = whole(make(reference, flat(3), images=12, methods=METHODS_HERE[:2]))
-    assert set(found.left_out) == {0, 1, 2}
+    found = whole(make(reference, flat(9), images=12, methods=METHODS_HERE[:1]))
+    assert set(found.left_out) == set(range(9))
     assert all("the same as its baseline" in sentence for sentence in found.left_out.values())
-    assert len(found.images) == 9
+    assert len(found.images) == 3
     assert found.rows()[0].score is not None
-    assert found.rows()[0].score.n == 9
+    assert found.rows()[0].score.n == 3
     assert Report.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     with pytest.raises(LabError, match="needs two images that can be measured"):
         list(make(reference, flat(12), methods=METHODS_HERE[:1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -38,18 +39,32 @@ PRUNED = {
     "head": {"rank": 3},
 }
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
-    "fast_resnet": ("fast_resnet", {"widths": (8, 12, 12)}, 1000),
-    "residual": ("fast_resnet", {"widths": (8, 8, 12), "depth": 3, "stochastic_depth": 0.2, "dropout": 0.1}, 300),
-    "gelu": ("fast_resnet", {"widths": (8, 8, 8), "activation": "gelu", "spatial_dropout": 0.1}, 300),
-    "changed": ("fast_resnet", {"widths": (8, 12, 12), "changed_layers": PRUNED}, 1000),
-    "simple_cnn": ("simple_cnn", {}, 1000),
-    "with norms": ("simple_cnn", {"widths": (6, 10), "batch_norm": True}, 1000),
-    "resnet18": ("resnet18", {"dropout": 0.1, "spatial_dropout": 0.1}, 20),
-    "depthwise": ("efficientnet_lite0", {"upscale_to": 48}, 20),
+    "fast_resnet": ("fast_resnet", {"widths": (8, 12, 12)}, 200),
+    "residual": ("fast_resnet", {"widths": (8, 8, 12), "depth": 3, "stochastic_depth": 0.2, "dropout": 0.1}, 100),
+    "gelu": ("fast_resnet", {"widths": (8, 8, 8), "activation": "gelu", "spatial_dropout": 0.1}, 100),
+    "changed": ("fast_resnet", {"widths": (8, 12, 12), "changed_layers": PRUNED}, 200),
+    "simple_cnn": ("simple_cnn", {}, 200),
+    "with norms": ("simple_cnn", {"widths": (6, 10), "batch_norm": True}, 200),
+    "resnet18": ("resnet18", {"dropout": 0.1, "spatial_dropout": 0.1}, 6),
+    "depthwise": ("efficientnet_lite0", {"upscale_to": 48}, 6),
 }
 """Name -> architecture, its settings, and how many images it is compared on."""
 WRITERS = SMALL_WRITERS | {"char_rnn": {"vocabulary": 20, "embedding": 8, "width": 16, "layers": 3}}
 TOLERANCE = 1e-4
+
+
+@functools.cache
+def writer(name: str) -> tuple[Checkpoint, bytes]:
+    """A small language model and its file."""
+    checkpoint = network(name, **WRITERS[name])
+    return checkpoint, export_onnx(checkpoint)
+
+
+@functools.cache
+def classifier() -> tuple[Checkpoint, bytes]:
+    """A very small image classifier and its file."""
+    checkpoint = network("simple_cnn", widths=(4, 4))
+    return checkpoint, export_onnx(checkpoint)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -191,8 +206,7 @@ def test_exporting_disturbs_no_other_thread(capfd: pytest.CaptureFixture[str]) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            for _ in range(2):
-                export_onnx(network("fast_resnet", widths=(8, 8, 8)))
+            export_onnx(network("fast_resnet", widths=(8, 8, 8)))
     finally:
         done.set()
         other.join()
@@ -203,8 +217,7 @@ def test_exporting_disturbs_no_other_thread(capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("name", WRITERS)
 @torch.no_grad()
 def test_language_models_equal_pytorch(name: str) -> None:
-    checkpoint = network(name, **WRITERS[name])
-    data = export_onnx(checkpoint)
+    checkpoint, data = writer(name)
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     runs = OnnxNetwork(data)
     for batch, time in ((1, 1), (3, 7), (2, 16)):
@@ -216,8 +229,7 @@ def test_language_models_equal_pytorch(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "char_gpt"])
 def test_a_recurrent_file_goes_on_from_its_state(name: str) -> None:
-    checkpoint = network(name, **WRITERS[name])
-    runs = OnnxNetwork(export_onnx(checkpoint))
+    runs = OnnxNetwork(writer(name)[1])
     tokens = np.random.default_rng(1).integers(0, 20, (2, 12))
     first, *state = runs.run(tokens[:, :5])
     then, *_ = runs.run(tokens[:, 5:], state)
@@ -242,9 +254,9 @@ def test_the_file_says_how_to_use_it() -> None:
     assert json.loads(about["opset"]) == OPSET
     assert json.loads(about["compression"]) == done
     assert {"bottleneck_lab", "torch", "onnx"} <= set(json.loads(about["versions"]))
-    writer = network("char_gpt", **WRITERS["char_gpt"])
-    about = OnnxNetwork(export_onnx(writer)).metadata
-    assert json.loads(about["vocabulary"]) == writer.card.text_data.vocabulary
+    gpt, data = writer("char_gpt")
+    about = OnnxNetwork(data).metadata
+    assert json.loads(about["vocabulary"]) == gpt.card.text_data.vocabulary
     assert json.loads(about["context"]) == 16
 
 
@@ -260,9 +272,9 @@ def run_alone(folder: Path, script: str, argument: str) -> str:
 
 @torch.no_grad()
 def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
-    checkpoint = network("simple_cnn", widths=(8, 8))
+    checkpoint, data = classifier()
     image = random_images(1)[0]
-    (tmp_path / "it's a net.onnx").write_bytes(export_onnx(checkpoint))
+    (tmp_path / "it's a net.onnx").write_bytes(data)
     Image.fromarray(image[0]).save(tmp_path / "image.png")
     script = snippet(checkpoint.card, "/elsewhere/it's a net.onnx")
     assert len(script.strip().splitlines()) <= 12
@@ -274,8 +286,8 @@ def test_the_snippet_classifies_without_this_project(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["char_lstm", "char_gpt"])
 @torch.no_grad()
 def test_the_snippet_writes_without_this_project(name: str, tmp_path: Path) -> None:
-    checkpoint = network(name, **WRITERS[name])
-    (tmp_path / "net.onnx").write_bytes(export_onnx(checkpoint))
+    checkpoint, data = writer(name)
+    (tmp_path / "net.onnx").write_bytes(data)
     printed = run_alone(tmp_path, snippet(checkpoint.card, "net.onnx"), "abc").rstrip("\n")
     vocabulary, tokens = checkpoint.card.text_data.vocabulary, [0, 1, 2]
     for _ in range(100):
@@ -285,13 +297,13 @@ def test_the_snippet_writes_without_this_project(name: str, tmp_path: Path) -> N
 
 
 def test_a_file_that_differs_is_refused() -> None:
-    checkpoint = network("simple_cnn", widths=(4, 4))
+    _, data = classifier()
     other = network("simple_cnn", seed=1, widths=(4, 4))
     with pytest.raises(LabError, match="differ from the checkpoint's by"):
-        compare_export(checkpoint, export_onnx(other), random_images(8)[0])
+        compare_export(other, data, random_images(8)[0])
     few = network("simple_cnn", widths=(4, 4), classes=7)
     with pytest.raises(LabError, match="does not give logits as the checkpoint does"):
-        compare_export(checkpoint, export_onnx(few), random_images(8)[0])
+        compare_export(few, data, random_images(8)[0])
 
 
 def test_the_int8_network_that_ships_agrees_with_its_twin() -> None:
@@ -309,7 +321,7 @@ def test_inputs_are_those_of_pytorch() -> None:
 
 
 def test_inputs_that_do_not_fit_are_said() -> None:
-    runs = OnnxNetwork(export_onnx(network("simple_cnn", widths=(4, 4))), threads=2)
+    runs = OnnxNetwork(classifier()[1], threads=2)
     with pytest.raises(LabError, match="cannot be run on float32 of shape 1x3x16x16"):
         runs.logits(np.zeros((1, 3, 16, 16), np.float32))
 
@@ -328,16 +340,20 @@ def test_the_weights_file_holds_weights_and_card(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/srv/secret/mine", "~/secret/mine", "../secret/x/mine"])
 def test_files_do_not_tell_where_a_checkpoint_lay(name: str) -> None:
-    checkpoint = network("simple_cnn", widths=(4, 4))
+    checkpoint, _ = classifier()
     card = dataclasses.replace(checkpoint.card, parent=name, compression={"original": name, "steps": []})
     checkpoint = dataclasses.replace(checkpoint, name=name, card=card)
-    about = OnnxNetwork(export_onnx(checkpoint)).metadata
+    exported = export_onnx(checkpoint)
+    about = OnnxNetwork(exported).metadata
     assert (about["checkpoint"], about["parent"], json.loads(about["compression"])["original"]) == ("mine",) * 3
-    for data in (export_onnx(checkpoint), weights_file(checkpoint)):
+    for data in (exported, weights_file(checkpoint)):
         assert b"mine" in data
         assert b"secret" not in data
     assert checkpoint.card.compression["original"] == name
-    run = dataclasses.replace(checkpoint, name="run-1/last")
+
+
+def test_the_file_of_a_run_names_it() -> None:
+    run = dataclasses.replace(classifier()[0], name="run-1/last")
     assert OnnxNetwork(export_onnx(run)).metadata["checkpoint"] == "run-1/last"
 
 
@@ -347,5 +363,5 @@ def test_two_exports_at_once_do_not_disturb_each_other() -> None:
 
     model = network("simple_cnn", widths=[8, 10])
     with ThreadPoolExecutor(2) as pool:
-        files = list(pool.map(lambda _: export_onnx(model), range(4)))
+        files = list(pool.map(lambda _: export_onnx(model), range(2)))
     assert len({len(file) for file in files}) == 1
