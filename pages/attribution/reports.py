@@ -20,7 +20,8 @@ SHIPPED = "shipped"
 
 def runs_of(reference: CheckpointRef) -> list[Run]:
     """Runs that score methods on a checkpoint, newest first. Raises LabError."""
-    return [run for run in runs_now() if run.kind == SCORES.name and run.config.checkpoint == reference.name]
+    found = (run for run in runs_now() if run.kind == SCORES.name and run.config is not None)
+    return [run for run in found if run.config.checkpoint == reference.name]
 
 
 def choices(reference: CheckpointRef) -> dict[str, Run | None]:
@@ -37,18 +38,19 @@ def load_report(reference: CheckpointRef, choice: str) -> Report | None:
 
 
 def over_many_images(reference: CheckpointRef, method: str) -> str:
-    """What the newest report of these weights says of a method, in a sentence; empty where there is none."""
+    """What the report of these weights on the most images says of a method, in a sentence; empty where there is none."""
+    found: list[tuple[int, MethodScores]] = []
     try:
         for choice in choices(reference):
             report = load_report(reference, choice)
-            if report and report.config.fingerprint == reference.card.fingerprint:
-                row = _rows(reference.name, choice, _report=report).get(method)
-                if row is not None:
-                    verdict = "beats every control" if row.group == PASSES else f"is {row.label}"
-                    return f"Over {len(report.images):,} test images it {verdict}."
+            if report and report.config.fingerprint == reference.card.fingerprint and method in report.config.methods:
+                found.append((len(report.images), _rows(reference.name, choice, _report=report)[method]))
     except LabError:
-        pass  # Scores says what is wrong
-    return ""
+        return ""  # Scores says what is wrong
+    if not found:
+        return ""
+    images, row = max(found, key=lambda item: item[0])
+    return f"Over {images:,} test images it {'beats every control' if row.group == PASSES else f'is {row.label}'}."
 
 
 def scores_link(reference: CheckpointRef, label: str) -> None:

@@ -11,10 +11,12 @@ from core.attribution.baselines import DEFAULT_BASELINE
 from core.attribution.evidence.report import Interval, MethodScores, Report
 from core.attribution.evidence.scores import BOUNDED, FAILS, PASSES, UNCLEAR
 from core.attribution.figures import CONTROL, KINDS, scores_figure
+from core.attribution.kind import SCORES
 from core.attribution.methods.registry import METHODS
 from core.checkpoints.store import CheckpointRef
 from core.common.commands import command_line
 from core.common.errors import LabError
+from core.common.values import plural
 from core.data import dataset_title
 from core.jobs import Run
 from pages.attribution.help import scores_help
@@ -26,14 +28,14 @@ from pages.attribution.slow import only
 from pages.shared.elements import download, folded, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.run_controls import live_job
-from pages.shared.run_labels import STATUS, compares
+from pages.shared.run_labels import STATUS
 from pages.shared.tables import csv_bytes, json_bytes
 from pages.shared.text import UNBROKEN, duration, escape_markdown, shorten, show_error
 from pages.shared.url import linked
 from pages.shared.url_values import one_of
 
 PARAM, CHOICE = "report", "scores-report"
-NAME_CHARACTERS = 32
+NAME_CHARACTERS = 24
 SENSITIVITY_IMAGES = 20
 """Of the command."""
 FEW_IMAGES = 100
@@ -95,7 +97,10 @@ def _label(run: Run | None) -> str:
     if run is None:
         return "Ships with the lab"
     state = "" if run.status == "finished" else f" · {STATUS[run.status][0].lower()}"
-    return f"{shorten(run.name, NAME_CHARACTERS)} · {run.config.images} images · {compares(run)}{state}"
+    named = (
+        shorten(run.name, NAME_CHARACTERS) if run.name != SCORES.title(run.config) else f"{run.created:%Y-%m-%d %H:%M}"
+    )
+    return f"{named} · {run.config.images} images · {plural(len(run.config.methods), 'method')}{state}"
 
 
 def _show(reference: CheckpointRef, report: Report) -> None:

@@ -173,9 +173,7 @@ def _classes(result: Evaluation, colour: str) -> None:
     )
     left_out = len(result.per_class) - len(weakest)
     shown = f"The {MOST_BARS} weakest of {len(result.per_class)} classes; the CSV file has all. " if left_out else ""
-    st.caption(
-        f"{shown}The lines are 95% intervals: with so few images of each class, smaller differences mean nothing."
-    )
+    st.caption(f"{shown}The lines are 95% intervals: smaller differences may be chance.")
 
 
 def _confusions(reference: CheckpointRef, result: Evaluation) -> None:
