@@ -104,8 +104,8 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     """Train and measure one seed of one recipe. lent: the calibration to use; None sets it on validation."""
     from core.checkpoints.store import CARD, load_checkpoint, save_checkpoint
     from core.common.paths import ensure_folder, lab_home
-    from core.data.dataset import TextDataset
-    from core.inference.evaluation import calibrate, split_answers
+    from core.data.dataset import Split, TextDataset
+    from core.inference.evaluation import FAMILIAR, calibrate, measure_misses, split_answers
 
     work = ensure_folder(lab_home() / "shipping" / f"{item.model}-{config.recipe}-{config.seed}")
     if (work / CARD).is_file():
@@ -119,7 +119,13 @@ def _make(item: Shipped, config: TrainConfig, dataset: Dataset, lent: Calibratio
     if isinstance(dataset, TextDataset):
         metrics = _measure_text(checkpoint, dataset)
     else:
-        calibration = lent or calibrate(checkpoint.card, dataset, partial(split_answers, checkpoint))
+        answer = partial(split_answers, checkpoint)
+        if lent:  # what the warning misses is this network's own
+            some = Split(images=dataset.test.images[:FAMILIAR], labels=dataset.test.labels[:FAMILIAR])
+            misses = measure_misses(checkpoint.card, lent, answer(some), answer)
+            calibration = dataclasses.replace(lent, misses=misses)
+        else:
+            calibration = calibrate(checkpoint.card, dataset, answer)
         checkpoint = dataclasses.replace(checkpoint, card=dataclasses.replace(checkpoint.card, calibration=calibration))
         metrics = _measure_images(checkpoint, dataset, config)
     card = checkpoint.card

@@ -23,10 +23,7 @@ from core.checkpoints.store import CARD, Calibration, CheckpointRef, list_checkp
 from core.common.paths import write_atomic
 from core.data import load_images
 from core.data.dataset import Split
-from core.inference.evaluation import held_out, measure_calibration, measure_misses, split_answers
-
-FAMILIAR = 1000
-"""Test images that the area under the ROC curve compares with."""
+from core.inference.evaluation import FAMILIAR, held_out, measure_calibration, measure_misses, split_answers
 
 
 def main() -> None:

@@ -30,9 +30,10 @@ from core.data.dataset import ImageDataset
 from core.data.decode import model_input
 from core.inference.foreign import KINDS, TEXTURES, auroc, photo_crops
 from core.inference.images import free_energy, logits_of, normalise
+from core.inference.neighbours import distances, without_head
 from core.models import build_model
 
-NEAREST, QUANTILE = 5, 0.95
+QUANTILE = 0.95
 SCORES = ("energy", "distance", "both")
 COUNT = 1000
 """Foreign images of each set."""
@@ -205,9 +206,7 @@ def _scores(draw: Draw, values: np.ndarray) -> np.ndarray:
 
 def nearest(features: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(N,) distances of features (N, F) to the 5th nearest of known (M, F), all on the unit sphere."""
-    one, two = (torch.nn.functional.normalize(torch.from_numpy(part)) for part in (features, known))
-    parts = [torch.cdist(part, two).kthvalue(NEAREST, dim=1).values for part in one.split(500)]
-    return torch.cat(parts).numpy()
+    return distances(torch.from_numpy(features), torch.nn.functional.normalize(torch.from_numpy(known))).numpy()
 
 
 def draws_of_checkpoint(name: str, dataset: ImageDataset, foreign: Mapping[str, np.ndarray]) -> list[Draw]:
@@ -303,9 +302,7 @@ def train_head(features: np.ndarray, labels: np.ndarray, seed: int) -> torch.nn.
 @torch.inference_mode()
 def features_of(checkpoint: Checkpoint, images: np.ndarray) -> np.ndarray:
     """(N, F) float32: what the last layer gets of one view of images (N, H, W, 3) uint8."""
-    from core.training.features import body_of
-
-    body = body_of(checkpoint.model)
+    body = without_head(checkpoint.model)
     parts = [
         body(normalise(torch.from_numpy(np.ascontiguousarray(images[start : start + 25])), checkpoint.card))
         for start in range(0, len(images), 25)

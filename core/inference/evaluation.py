@@ -26,6 +26,8 @@ HALF_SEED = 0
 """Random seed of the half of the test images that calibrates a checkpoint trained on all other images."""
 FEWEST_TO_CALIBRATE = 100
 """Images, for a temperature."""
+FAMILIAR = 1000
+"""Test images that foreign ones are compared with where others set the threshold."""
 FEWEST_TO_WARN = 19
 """Images, for a threshold: of fewer even the largest energy gives more than 5% false alarms, see `warning_threshold`."""
 

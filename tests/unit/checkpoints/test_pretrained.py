@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from core.compression.recipe import PRESETS
 from core.compression.steps import read_step
 from core.compression.store import COMPRESSIONS
 from core.data import load_text
+from core.inference.foreign import A_KIND, KINDS
 from core.inference.text import evaluate_text
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, get_recipe
@@ -57,6 +59,17 @@ def test_what_ships_compressed_names_its_parent_and_its_steps(reference: core.ch
         assert 0.04 < card.metrics["test_flagged"] < 0.06
 
 
+@pytest.mark.parametrize(
+    "reference", [r for r in TRAINED + COMPRESSED if r.card.task == "images"], ids=lambda r: r.name
+)
+def test_what_ships_says_what_its_warning_lets_pass(reference: core.checkpoints.store.CheckpointRef) -> None:
+    misses = reference.card.calibration.misses
+    assert misses is not None
+    assert list(misses.by_kind) == [kind.name for kind in KINDS[:-1]], "none of its own images"
+    assert misses.images == A_KIND * len(misses.by_kind)
+    assert misses.rate == pytest.approx(statistics.mean(misses.by_kind.values()))
+
+
 def test_what_ships_compressed_is_small() -> None:
     sizes = [file.stat().st_size for item in COMPRESSED for file in item.folder.iterdir()]
     assert len(COMPRESSED) == 4
@@ -90,7 +103,9 @@ def places(monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path) -> P
 def test_a_network_that_saw_all_images_borrows_its_calibration(places: Path, lab_home: Path) -> None:
     maker.ship("tiny", seeds=2)
     card, lender = read_card(places), read_card(lab_home / "shipping" / "simple_cnn-default-0")
-    assert card.calibration == lender.calibration
+    assert dataclasses.replace(card.calibration, misses=None) == dataclasses.replace(lender.calibration, misses=None)
+    assert card.calibration.misses is not None
+    assert card.calibration.misses != lender.calibration.misses
     assert card.calibration.images == 100
     assert card.recipe["train_on"] == "train+validation"
     first, second = card.metrics["seeds"]
