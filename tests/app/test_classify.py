@@ -123,7 +123,7 @@ def test_a_image_unlike_the_training_images_is_warned_about(open_page: Open, lab
 
 
 def test_what_the_warning_misses_is_said_of_each_answer_without_one(open_page: Open, lab_home: Path) -> None:
-    misses = Misses(rate=0.456, images=400, auroc=0.7, by_kind={HOSTILE: 0.9, "patterns": 0.012})
+    misses = Misses(rate=0.456, images=400, auroc=0.7, by_kind={HOSTILE: 1.0, "patterns": 0.004})
     for threshold in (1000.0, -1000.0):
         card = write_checkpoint(lab_home / "none" / "tiny", threshold=threshold, test_flagged=0.213)
         calibration = dataclasses.replace(card.calibration, misses=misses)
@@ -133,8 +133,8 @@ def test_what_the_warning_misses_is_said_of_each_answer_without_one(open_page: O
         answer = " ".join(read(element.value) for element in at.markdown)
         assert ("46% of 400 images of other things got none" in answer) == (threshold > 0)
         captions = " ".join(read(element.value) for element in at.caption)
-        assert "flags 21.3% of its own images and lets 46% of 400 images of other things pass" in captions
-        assert "patterns 1%" in captions
+        assert "flags 21.3% of its 10,000 test images and lets 46% of 400 images of other things pass" in captions
+        assert "100%, patterns < 1%" in captions
         assert "![" not in sources(at)
     assert "About 21 in 100" in at.warning[0].value
 
