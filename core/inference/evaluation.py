@@ -15,9 +15,11 @@ import torch.nn.functional as F
 
 from core.checkpoints.store import Calibration, Card, Checkpoint, DistanceScore, Misses
 from core.common.values import wilson
+from core.data import subset
 from core.data.dataset import ImageDataset, Split
 from core.inference.foreign import auroc, foreign_images
-from core.inference.images import Answers, answers_of, free_energy, warning_scores, warnings_for
+from core.inference.images import Answers, answers_of, free_energy, normalise, warning_scores, warnings_for
+from core.inference.neighbours import MEASURED, MOST, NEAREST, SEED, without_head
 from core.models import images_at_once
 
 BINS = 15
@@ -317,6 +319,19 @@ def split_answers(
         if on_progress:
             on_progress(min(1.0, (start + size) / len(split)))
     return Answers.joined(parts)
+
+
+@torch.inference_mode()
+def training_features(checkpoint: Checkpoint, train: Split) -> torch.Tensor | None:
+    """(at most MOST, F) float32: what the last layer gets of training images, for a warning by distance. None of a network on
+    which that was not measured to help."""
+    if checkpoint.card.model not in MEASURED or checkpoint.onnx or len(train) < NEAREST:
+        return None
+    body, device = without_head(checkpoint.model), next(checkpoint.model.parameters()).device
+    images = subset(train, MOST, SEED).images
+    size = images_at_once(checkpoint.card.model_config, 250, device.type)
+    parts = [torch.from_numpy(np.ascontiguousarray(images[at : at + size])) for at in range(0, len(images), size)]
+    return torch.cat([body(normalise(part.to(device), checkpoint.card)).float().cpu() for part in parts])
 
 
 def _bins(confidence: torch.Tensor, right: torch.Tensor) -> tuple[CalibrationBin, ...]:

@@ -113,6 +113,18 @@ def test_features_come_back_and_go_with_the_warning(folder: Path) -> None:
     assert load_checkpoint(str(folder)).features is None
 
 
+def test_a_fine_tuned_network_keeps_features_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.inference.evaluation.MEASURED", ("simple_cnn",))
+    checkpoint = checkpoint_with_features()
+    save_checkpoint(tmp_path / "x", checkpoint.model, checkpoint.card)
+    measure_images(tmp_path / "x", DATA, "cpu", {}, lambda *_: None)
+    loaded = load_checkpoint(str(tmp_path / "x"))
+    assert loaded.card.calibration.distance is not None
+    assert loaded.features is not None
+    assert checkpoint.features is not None
+    assert torch.allclose(loaded.features, checkpoint.features, atol=1e-3)
+
+
 def test_features_that_are_damaged_missing_or_of_another_network_are_refused(folder: Path) -> None:
     values = json.loads((folder / "card.json").read_text())
     file = folder / values["features_file"]
