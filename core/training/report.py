@@ -32,8 +32,9 @@ def measure_images(
 ) -> Evaluation | None:
     """Calibrate the checkpoint in a folder, then measure it once on test; both go on its card.
 
-    known: figures to put beside them. features: (N, F), what its last layer gets of the training images, where they are known
-    already; a network on ImageNet features warns by the distance to them too. None where the dataset has no test images. Raises LabError for a damaged one.
+    known: figures to put beside them. features: (N, F), what its last layer gets of the training images, where that is known
+    already; a network on ImageNet features warns by the distance to them too. None where the dataset has no test images.
+    Raises LabError for a damaged one.
     """
     checkpoint = load_checkpoint(str(folder), device)
     if features is None:
