@@ -15,7 +15,7 @@ from core.checkpoints.store import Checkpoint, version_words
 from core.common.devices import hardware
 from core.data import load_images, subset
 from core.data.dataset import ImageDataset
-from core.images.starts import BASELINE, SHIPPED, StartRun, Starts, shipped_starts
+from core.images.starts import BASELINE, LEARNED, SHIPPED, StartRun, Starts, shipped_starts
 from core.inference.evaluation import evaluate
 from core.training.config import TrainConfig
 from core.training.recipes import fit_to_data, get_recipe
@@ -24,7 +24,7 @@ from core.training.trainer import train
 
 ARMS = {
     BASELINE: ("Simple CNN, random weights", "default"),
-    "efficientnet_lite0": ("ImageNet backbone, new last layer", "default"),
+    LEARNED: ("ImageNet backbone, new last layer", "default"),
     "fast_resnet": ("Fast ResNet, random weights", "quick"),
 }
 SIZES = (100, 1000, 10_000)

@@ -19,6 +19,8 @@ SHIPPED = Path(__file__).parent / "shipped" / "starts.json"
 FORMAT = 1
 BASELINE = "simple_cnn"
 """The arm that the others are compared with."""
+LEARNED = "efficientnet_lite0"
+"""The arm that starts from ImageNet's weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

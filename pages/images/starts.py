@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from statistics import fmean
 
 import streamlit as st
 
 from core.images.figures_starts import starts_figure
-from core.images.starts import BASELINE, Starts, shipped_starts
+from core.images.starts import LEARNED, Starts, shipped_starts
 from pages.shared.elements import SAVE_AND_RESET, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
@@ -38,17 +37,17 @@ def starts_section() -> None:
 
 
 def starts_sentence(found: Starts) -> str:
-    """What the learned weights bring against the baseline, with the fewest and the most images."""
-    arm = next(name for name in found.arms if name != BASELINE)
-    told = {size: verdicts[arm] for size, verdicts in found.verdicts().items() if verdicts[arm].figures}
-    parts = [f"{told[size].figures} points with {size // found.classes:,} images of a class" for size in ends(told)]
-    return f"{found.arms[arm]}, against {found.arms[BASELINE]}: {' and '.join(parts)}."
-
-
-def ends(sizes: Iterable[int]) -> list[int]:
-    """The smallest and the largest; one where they are the same."""
-    ordered = sorted(sizes)
-    return ordered[:1] + ordered[1:][-1:]
+    """The learned weights against the best of random ones, with the fewest and with the most images."""
+    random = [name for name in found.arms if name != LEARNED]
+    parts = []
+    for size in (found.train_sizes[0], found.train_sizes[-1]):
+        means = {arm: fmean(values) for arm in found.arms if (values := found.accuracies(arm, size).values())}
+        best = max(random, key=lambda arm: means.get(arm, 0.0))
+        parts.append(
+            f"With {size // found.classes:,} images of a class, ImageNet's weights reach {means[LEARNED]:.0%} and the best of "
+            f"random ones {means[best]:.0%}"
+        )
+    return ". ".join(parts) + "."
 
 
 def starts_table(found: Starts) -> dict[str, list[str]]:
