@@ -96,6 +96,12 @@ class Calibration:
     misses: Misses | None = None
     """Of the threshold. None: not measured, as on cards of old."""
 
+    def without_distance(self) -> Calibration:
+        """Of a network that warns by its energy alone: what was counted with distances does not hold for it."""
+        if self.distance is None:
+            return self
+        return dataclasses.replace(self, distance=None, misses=None, false_alarm_rate=None)
+
     @property
     def set_on(self) -> int:
         """Images that the threshold was set on."""
@@ -373,7 +379,7 @@ def save_checkpoint(
         onnx_bytes=len(onnx),
         features_file="",
         features_sha256="",
-        calibration=dataclasses.replace(card.calibration, distance=None),
+        calibration=card.calibration.without_distance(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )

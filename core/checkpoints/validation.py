@@ -86,6 +86,8 @@ def _wrong_figures(card: Card) -> str:
         return "has figures that are not finite numbers"
     if calibration.temperature <= 0:
         return "has a temperature that is not above 0"
+    if calibration.threshold_images < 0 or calibration.threshold_images % 1:
+        return "has figures of the warning that are not valid"
     if calibration.distance and not _valid_distance(calibration.distance):
         return "has figures of the warning that are not valid"
     if calibration.split not in CALIBRATION_SPLITS:

@@ -126,20 +126,22 @@ def leave_out(path: Path, files: Iterable[str], why: str) -> int:
         raise LabError(f"{path} was not uploaded here: remove the files yourself.")
     removed = size = 0
     with readable_disk_errors(path):
+        facts = read_note(path, MAX_NOTE_BYTES) | {"reduced": True}
+        write_atomic(
+            path.with_suffix(".json"), json.dumps(facts).encode()
+        )  # first: whatever happens, it can be made whole
         for name in files:
             file = path / name
-            if ".." in PurePosixPath(name).parts or not file.is_file():
+            if ".." in PurePosixPath(name).parts or not file.is_relative_to(path) or not file.is_file():
                 continue
             size += file.stat().st_size
             file.unlink()
             removed += 1
-        facts = read_note(path, MAX_NOTE_BYTES)
         sentences = [*facts.get("left_out", ()), f"{removed:,} {'file' if removed == 1 else 'files'} left out: {why}."]
         facts |= {
             "images": max(0, int(facts.get("images", 0)) - removed),
             "size_bytes": max(0, int(facts.get("size_bytes", 0)) - size),
             "left_out": sentences,
-            "reduced": True,
         }
         write_atomic(path.with_suffix(".json"), json.dumps(facts).encode())
     return removed
@@ -166,11 +168,11 @@ def _check_directory(archive: IO[bytes]) -> None:
     length = archive.seek(0, os.SEEK_END)
     archive.seek(max(0, length - 66_000))  # a comment is at most 65,535 bytes
     end = archive.read()
-    size = max((int.from_bytes(end[at + 12 : at + 16], "little") for at in _places(end, b"PK\5\6")), default=0)
-    if size == 0xFFFFFFFF:  # the true length is in the record of large archives
-        size = max((int.from_bytes(end[at + 40 : at + 48], "little") for at in _places(end, b"PK\6\6")), default=0)
+    said = [int.from_bytes(end[at + 12 : at + 16], "little") for at in _places(end, b"PK\5\6")]
+    # In the record of large archives, which counts wherever there is one.
+    large = [int.from_bytes(end[at + 40 : at + 48], "little") for at in _places(end, b"PK\6\6")]
     archive.seek(0)
-    if size > MAX_DIRECTORY_BYTES:
+    if max((*large, *(size for size in said if size != 0xFFFFFFFF or not large)), default=0) > MAX_DIRECTORY_BYTES:
         raise LabError(f"The archive lists far more files than the {MAX_FILES:,} images that are taken: give fewer.")
 
 

@@ -72,7 +72,13 @@ def _class_of(title: str) -> Any:
 
     known = {name.lower(): name for name in datasets.__all__}
     kind = getattr(datasets, known.get(title.lower(), ""), None)
-    if kind is None or "download" not in inspect.signature(kind).parameters:
+    parameters = inspect.signature(kind).parameters if kind else {}
+    needed = [
+        name
+        for name, each in parameters.items()
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD and name != "root"
+    ]
+    if kind is None or "download" not in parameters or needed:
         raise LabError(
             f"torchvision downloads no dataset named {title[:60]!r}: choose one of {', '.join(NAMES)}, or give a folder."
         )
@@ -95,7 +101,7 @@ def _splits(kind: Any, title: str, root: Path) -> dict[str, Any]:
                 found[ours] = kind(root=str(root), download=True, **options)
             except ValueError:  # it has no split of this name
                 continue
-            except (OSError, RuntimeError, ImportError) as error:
+            except (OSError, RuntimeError, ImportError, TypeError) as error:
                 why = str(error).strip().partition("\n")[0][:200]
                 raise LabError(f"{title} could not be fetched ({why}): check the connection and try again.") from error
             break
@@ -107,16 +113,21 @@ def _splits(kind: Any, title: str, root: Path) -> dict[str, Any]:
 def _files(splits: dict[str, Any], title: str, report: Progress) -> Iterator[UploadedFile]:
     total, done = sum(len(dataset) for dataset in splits.values()), itertools.count(1)
     for split, dataset in splits.items():
-        classes = getattr(dataset, "classes", None)
+        classes = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
         for index in range(len(dataset)):
             image, label = dataset[index]
             if not hasattr(image, "convert") or isinstance(label, tuple) or not hasattr(label, "__index__"):
                 raise LabError(f"{title} has more than one label an image: choose a dataset of classes.")
-            text = str(classes[label]) if classes else f"{int(label):03}"
+            text = _class_name(classes[label]) if classes else str(int(label))
             place = f"{split}/{text.replace('/', '-').replace(':', ' ').strip()}/{index:06}"
             yield UploadedFile(place, partial(_encoded, image))
             if (number := next(done)) % 100 == 0:
                 report(number / total, f"store {title}")
+
+
+def _class_name(name: Any) -> str:
+    """The first of several names of one class."""
+    return str(name if isinstance(name, str) or not name else next(iter(name)))
 
 
 def _encoded(image: Image) -> io.BytesIO:

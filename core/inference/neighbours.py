@@ -18,15 +18,24 @@ MOST = 1000
 """Training images whose features are kept: 2.5 MB of EfficientNet-Lite0's."""
 SEED = 0
 MEASURED = ("efficientnet_lite0",)
-"""Networks on whose ImageNet features the distance was measured to help a head."""
+"""Networks on whose ImageNet features the distance was measured to help: by the rule a new head, by one run all layers."""
 
 
 def without_head(model: nn.Module) -> nn.Module:
     """A view of the network that ends before its last layer; it shares all weights. Images (N, 3, H, W) to features (N, F)."""
-    name = head_name(model)
-    body = copy.copy(model)
-    body._modules = dict(model._modules) | {name: nn.Identity()}
+    *way, leaf = head_name(model).split(".")  # of a head in two factors, the second is inside another module
+    body = inner = _shallow(model)
+    for name in way:
+        inner._modules[name] = inner = _shallow(inner.get_submodule(name))
+    inner._modules[leaf] = nn.Identity()
     return body
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """A copy with the same weights, whose children can be replaced."""
+    other = copy.copy(module)
+    other._modules = dict(module._modules)
+    return other
 
 
 def kept_features(features: Tensor) -> Tensor:

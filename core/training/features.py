@@ -20,7 +20,8 @@ from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home
 from core.common.progress import Progress
 from core.data.storage import readable_disk_errors
-from core.models import clone_model, head_name, images_at_once
+from core.inference.neighbours import without_head
+from core.models import clone_model, images_at_once
 from core.training.batches import DeviceImages
 
 MOST_AT_ONCE = 500
@@ -32,9 +33,7 @@ LEFT_AFTER_S = 86_400.0
 
 def body_of(model: nn.Module) -> nn.Module:
     """A frozen copy of the network in eval mode, without its head: images (N, 3, H, W) to features (N, F)."""
-    body = clone_model(model)
-    body.set_submodule(head_name(body), nn.Identity())
-    return body
+    return clone_model(without_head(model))
 
 
 def features_of(

@@ -42,6 +42,7 @@ class ImageTask:
             raise LabError(f"{dataset.card.title} has no training or no validation images: add some to each class.")
         self.config, self.device, self.amp = config, device, amp
         self.card: DatasetCard = dataset.card
+        self.train = train
         self.train_data = DeviceImages(train, dataset.card, device, dtype)
         self.validation_data = DeviceImages(dataset.validation, dataset.card, device, dtype)
         self.probe_data: DeviceImages | None = None
@@ -76,8 +77,12 @@ class ImageTask:
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).float()
-        smoothing = self.config.label_smoothing
-        loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=smoothing)
+        smoothing, weights = self.config.label_smoothing, self.class_weights
+        # Weights are 1 on average over all images, and a batch in pieces must be the same step: so a sum, by the images.
+        loss = F.cross_entropy(
+            logits, targets, weight=weights, label_smoothing=smoothing, reduction="mean" if weights is None else "sum"
+        )
+        loss = loss if weights is None else loss / len(targets)
         wanted = targets if targets.ndim == 1 else targets.argmax(1)
         return loss, (logits.detach().argmax(1) == wanted).sum()
 

@@ -303,8 +303,10 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         result = measure_text(folder, dataset, session.device, known, job.stage)
         words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
     else:
-        features = session.task.kept_features() if isinstance(session.task, HeadTask) else None
-        evaluation = measure_images(folder, dataset, session.device, known, job.stage, features)
+        task = session.task
+        features = task.kept_features() if isinstance(task, HeadTask) else None
+        trained_on = task.train if session.parent and isinstance(task, ImageTask) else None
+        evaluation = measure_images(folder, dataset, session.device, known, job.stage, features, trained_on)
         job.update(test_accuracy=evaluation.accuracy if evaluation else None)
         words = f"test accuracy {in_words(evaluation)}" if evaluation else ""
     title_checkpoints(job.folder, job.name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.checkpoints.store import CARD, load_checkpoint, save_features
 from core.common.paths import write_atomic
-from core.data.dataset import ImageDataset, TextDataset
+from core.data.dataset import ImageDataset, Split, TextDataset
 from core.inference.evaluation import Evaluation, calibrate, evaluate, split_answers, training_features
 from core.inference.neighbours import kept_features
 from core.inference.text import TextEvaluation, evaluate_text
@@ -29,16 +29,17 @@ def measure_images(
     known: dict[str, Any],
     stage: Stage,
     features: torch.Tensor | None = None,
+    trained_on: Split | None = None,
 ) -> Evaluation | None:
     """Calibrate the checkpoint in a folder, then measure it once on test; both go on its card.
 
     known: figures to put beside them. features: (N, F), what its last layer gets of the training images, where that is known
-    already; a network on ImageNet features warns by the distance to them too. None where the dataset has no test images.
-    Raises LabError for a damaged one.
+    already; trained_on: otherwise those images, of a network that started from learned weights. It may warn by the distance to
+    them too. None where the dataset has no test images. Raises LabError for a damaged one.
     """
     checkpoint = load_checkpoint(str(folder), device)
-    if features is None:
-        features = training_features(checkpoint, dataset.train)
+    if features is None and trained_on is not None:
+        features = training_features(checkpoint, trained_on)
     if features is not None:
         checkpoint = dataclasses.replace(checkpoint, features=kept_features(features))
     card = checkpoint.card

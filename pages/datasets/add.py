@@ -106,7 +106,7 @@ def _torchvision(number: int) -> None:
         "Dataset",
         NAMES,
         key="torchvision-name",
-        accept_new_options=True,
+        accept_new_options=folders_allowed(),  # whoever may read this machine's disk may fill it
         help="Downloaded by torchvision on this server, and kept like photos of your own.",
     )
     if st.button("Fetch it", key="torchvision-fetch", disabled=not name):

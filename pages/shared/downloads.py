@@ -75,6 +75,8 @@ def _readme(reference: CheckpointRef) -> str:
         f"{CARD}: architecture, data, settings and what was measured.\n"
         f"{reference.card.weights_file}: the weights (safetensors).\n"
         + (f"{reference.card.onnx_file}: the network as it runs in ONNX Runtime.\n" * bool(reference.card.onnx_file))
+        + f"{reference.card.features_file}: features of training images, for its warning.\n"
+        * bool(reference.card.features_file)
         + f"\nWith Bottleneck Lab: python -m core {verb} --checkpoint THIS_FOLDER\n"
     )
 

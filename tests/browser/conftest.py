@@ -76,7 +76,7 @@ def page(page: Page, lab: Lab, request: pytest.FixtureRequest, output_path: str)
     expect.set_options(timeout=WAIT_MS)
     before = lab.log.stat().st_size
     yield page
-    if request.node.rep_call.failed:
+    if getattr(getattr(request.node, "rep_call", None), "failed", True):
         page.screenshot(path=Path(output_path) / "failed.png")
     log = lab.log.read_bytes()[before:].decode(errors="replace")
     assert "Traceback" not in log, log

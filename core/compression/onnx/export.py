@@ -178,7 +178,7 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         onnx_bytes=0,
         features_file="",
         features_sha256="",
-        calibration=dataclasses.replace(checkpoint.card.calibration, distance=None),
+        calibration=checkpoint.card.calibration.without_distance(),
     )
     return bytes(save(tensors, metadata={"format": "pt", "card": card.to_json()}))
 

@@ -226,7 +226,10 @@ def test_only_what_was_uploaded_can_be_deleted(tmp_path: Path) -> None:
 def test_what_was_left_out_is_back_when_the_same_photos_are_given_again() -> None:
     given = {f"a/{index}.png": png(index, 0, 0) for index in range(3)}
     stored = store_zip(packed(given), "pets.zip")
-    assert leave_out(stored.path, ["a/1.png", "a/none.png", "../pets.json"], "copies") == 1
+    mine = stored.path.parent.parent / "mine.png"
+    mine.write_bytes(png(9, 9, 9))
+    assert leave_out(stored.path, ["a/1.png", "a/none.png", "../../mine.png", str(mine)], "copies") == 1
+    assert mine.is_file()
     [reduced] = stored_folders()
     assert (reduced.images, reduced.left_out) == (2, ("1 file left out: copies.",))
     assert not (stored.path / "a" / "1.png").exists()

@@ -62,6 +62,10 @@ def test_a_body_shares_the_weights_and_leaves_the_network_whole() -> None:
     assert {id(each) for each in body.parameters()} < {id(each) for each in model.parameters()}
     assert body(torch.zeros(1, 3, 32, 32)).shape == (1, model.head.in_features)
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
+    width = model.head.in_features
+    model.head = torch.nn.Sequential(torch.nn.Linear(width, 2), torch.nn.Linear(2, 4))  # as two factors
+    assert without_head(model)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
 
 
 def test_no_more_features_are_kept_than_a_file_should_hold() -> None:
@@ -117,7 +121,7 @@ def test_a_fine_tuned_network_keeps_features_of_its_own(tmp_path: Path, monkeypa
     monkeypatch.setattr("core.inference.evaluation.MEASURED", ("simple_cnn",))
     checkpoint = checkpoint_with_features()
     save_checkpoint(tmp_path / "x", checkpoint.model, checkpoint.card)
-    measure_images(tmp_path / "x", DATA, "cpu", {}, lambda *_: None)
+    measure_images(tmp_path / "x", DATA, "cpu", {}, lambda *_: None, trained_on=DATA.train)
     loaded = load_checkpoint(str(tmp_path / "x"))
     assert loaded.card.calibration.distance is not None
     assert loaded.features is not None

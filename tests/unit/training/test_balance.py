@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from core.data.dataset import ImageDataset, Split
 from core.training.batches import class_weights, drawn_order
 from core.training.config import TrainConfig
+from core.training.head_task import HeadTask
 from core.training.session import TrainSession
 from core.training.trainer import train, train_step
 from tests.unit.builders import synthetic
@@ -39,9 +42,19 @@ def test_weights_are_those_of_a_weighted_mean(skewed: ImageDataset) -> None:
     inputs, targets = next(session.batches())
     loss, _ = session.forward(inputs, targets)
     each = F.cross_entropy(session.model(inputs), targets, reduction="none")
-    assert loss.item() == pytest.approx(
-        (weights[targets] * each).sum().item() / weights[targets].sum().item(), rel=1e-5
-    )
+    assert loss.item() == pytest.approx((weights[targets] * each).mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_a_batch_in_pieces_is_the_same_step(balance: str, skewed: ImageDataset) -> None:
+    runs = [
+        TrainSession.start(RARE.replace(balance=balance, grad_accumulation=pieces), skewed, "cpu") for pieces in (1, 4)
+    ]
+    for run in runs:
+        train_step(run, *next(run.batches()))
+    for name, value in runs[0].model.state_dict().items():
+        if not name.endswith(("running_mean", "running_var")):  # those of batch norm are of each piece
+            assert torch.allclose(value, runs[1].model.state_dict()[name], atol=1e-5), name
 
 
 def test_a_class_without_images_has_no_weight() -> None:
@@ -75,8 +88,20 @@ def test_it_stays_the_same_after_a_resume(balance: str, skewed: ImageDataset) ->
         assert torch.equal(value, second.model.state_dict()[name]), name
 
 
-def test_a_head_on_features_learns_the_rare_classes_better_when_balanced() -> None:
-    """Two classes that overlap, one with a twentieth of the images: recall of the rare one rises, as Bayes' rule says."""
+def test_a_head_on_features_is_balanced_the_same_way(skewed: ImageDataset) -> None:
+    config = RARE.replace(init_from="x", train_layers="head", balance="sampling")
+    task = HeadTask(config, skewed, "cpu", torch.float32, torch.autocast("cpu", enabled=False))
+    count = len(skewed.train)
+    task.features = {task.train_data: torch.arange(count)[:, None].float()}
+    drawn = torch.cat([inputs for inputs, _ in itertools.islice(task.batches(0), 40 * task.steps_per_epoch)])
+    labels = torch.from_numpy(skewed.train.labels)[drawn[:, 0].long()]
+    shares = torch.bincount(labels, minlength=4) / len(labels)
+    assert torch.allclose(shares, torch.full((4,), 0.25), atol=0.05)
+    assert shares[0] < np.mean(skewed.train.labels == 0) - 0.2
+
+
+def test_rare_classes_are_recognised_by_weights_as_bayes_says() -> None:
+    """Two classes that overlap, one with a nineteenth of the images: weights move the border back to the middle."""
     random = np.random.default_rng(0)
     labels = np.array([0] * 19_000 + [1] * 1000)
     features = torch.tensor(random.normal(labels[:, None] * 1.5, 1.0, (20_000, 1)), dtype=torch.float32)
