@@ -305,7 +305,13 @@ def test_a_transformer_has_no_place_that_training_never_reaches() -> None:
 
 @pytest.mark.parametrize("name", IMAGES_ONLY)
 def test_what_is_for_images_is_refused_for_a_text(name: str) -> None:
-    values = {"train_on": "train+validation", "flip": "random", "auto_augment": "trivialaugment", "tta": "flip"}
+    values = {
+        "train_on": "train+validation",
+        "flip": "random",
+        "auto_augment": "trivialaugment",
+        "tta": "flip",
+        "balance": "weights",
+    }
     values |= {"train_layers": "head", "body_lr_factor": 0.5}
     # A run without a checkpoint to start from cannot even ask for its last layer alone.
     words = (
