@@ -26,9 +26,8 @@ from core.common.progress import Progress
 from core.data import DATASETS, Dataset
 from core.data.dataset import ImageCard, TextCard
 from core.jobs import LocalEngine, RunStore
-from pages.shared import tasks, url
+from pages.shared import tasks, url, warmup
 from pages.shared.registry import pages
-from pages.shared.warmup import THREAD as WARMUP_THREAD
 from tests.tiny_text import play
 from tests.unit.builders import synthetic
 
@@ -43,6 +42,7 @@ def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LAB_WARM", "0")
     monkeypatch.setattr(core.checkpoints.store, "PRETRAINED", lab_home / "none")
     monkeypatch.setattr(url, "LATE_S", 0.0)  # an address that a test sets is no late one
+    monkeypatch.setattr(warmup, "IDLE_S", 0.0)  # nobody waits for its end but this fixture
     st.cache_data.clear()
     st.cache_resource.clear()
     before = set(threading.enumerate())
@@ -50,7 +50,7 @@ def _alone(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for task in tasks._tasks().values():
         task.stop()
     for thread in set(threading.enumerate()) - before:
-        if thread.name in (tasks.THREAD, WARMUP_THREAD):
+        if thread.name in (tasks.THREAD, warmup.THREAD):
             thread.join(30)
 
 
