@@ -10,6 +10,7 @@ import streamlit as st
 from core.attribution.networks import float_twin_note
 from core.checkpoints.store import Checkpoint, CheckpointRef
 from core.common.errors import LabError
+from core.data import dataset_status
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.examples import examples
 from pages.shared.image_view import look
@@ -72,3 +73,15 @@ def example_image() -> InputImage:
     """What stands where nobody gave an image."""
     title = f"drawn example, {FIRST_IMAGE}"
     return InputImage(data=examples()[FIRST_IMAGE], title=title, example=FIRST_IMAGE)
+
+
+def has_dataset(asked: NetworkQuery) -> bool:
+    """Whether the images of the checkpoint are on this machine; where not, the page says so."""
+    data = asked.reference.card.dataset
+    try:
+        if dataset_status(data.name).ready:
+            return True
+    except LabError:
+        pass
+    st.caption(f"{escape_markdown(data.title)} is not on this machine: fetch it under Datasets.")
+    return False

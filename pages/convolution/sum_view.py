@@ -19,7 +19,7 @@ from core.convolution.arithmetic import (
     parse_kernel,
 )
 from pages.convolution.help import sum_help
-from pages.convolution.query import ask_network, example_image
+from pages.convolution.query import NetworkQuery, ask_network, example_image
 from pages.convolution.window import window
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import folded
@@ -39,46 +39,57 @@ Found = tuple[Sums, str, bool, int]
 
 
 def sum_view() -> None:
-    answer, controls = st.columns([12, 5], gap="large")
-    with controls:
-        linked("input", "conv-input", one_of(SOURCES, "input"), SOURCES[0])
-        source = str(st.segmented_control("Input", SOURCES, required=True, key="conv-input", persist_state="session"))
-        try:
-            found = _trained() if source == "Trained layer" else _own(source)
-        except LabError as error:
+    answer = st.container()
+    linked("input", "conv-input", one_of(SOURCES, "input"), SOURCES[0])
+    source = str(st.segmented_control("Input", SOURCES, required=True, key="conv-input", persist_state="session"))
+    try:
+        found = _trained() if source == "Trained layer" else _own(source)
+    except LabError as error:
+        with answer:
             show_error(error)
-            found = None
+        return
     if found is None:
         return
     sums, names, editable, channel = found
     with answer:
         window("conv-window", sums, names, on_kernel=_type if editable else None, channel=channel)
         st.markdown(f"Output size: {sums.size_formula}")
-        folded("Compare with PyTorch", lambda: _compare(sums), key="conv-check", param="check")
-        sum_help()
+    folded("Compare with PyTorch", lambda: _compare(sums), key="conv-check", param="check")
+    sum_help()
 
 
 def _own(source: str) -> Found | None:
     """A digit or an image, with settings that a person chooses."""
+    settings, image = (st.container(), st.container()) if source == "Digit" else st.columns([3, 2], gap="large")
+    with image:
+        inputs, names = _inputs(source)
+    if inputs is None:
+        return None
+    with settings, st.container(horizontal=True):
+        return _settings(inputs, names)
+
+
+def _settings(inputs: np.ndarray, names: str) -> Found:
     values: dict[str, Any] = {}
     linked("operation", "conv-operation", one_of(OPERATIONS, "operation"), "convolution")
     values["operation"] = operation = st.selectbox(
-        "Operation", OPERATIONS, format_func=OPERATIONS.__getitem__, key="conv-operation", persist_state="session"
+        "Operation",
+        OPERATIONS,
+        format_func=OPERATIONS.__getitem__,
+        key="conv-operation",
+        persist_state="session",
+        width=170,
     )
     text = _kernel() if operation == "convolution" else ""
-    with st.container(horizontal=True):
-        if operation != "convolution":
-            values["size"] = _whole("size", "Window", 1, 7, 2)
-        values["stride"] = _whole("stride", "Stride", 1, 8, 1 if operation == "convolution" else 2)
-        values["padding"] = _whole("padding", "Padding", 0, 8, 0)
-        if operation != "average":
-            values["dilation"] = _whole("dilation", "Dilation", 1, 4, 1)
-        if operation == "convolution":
-            linked("bias", "conv-bias", number(-1e6, 1e6, "bias", float), 0.0, write="{:g}".format)
-            values["bias"] = st.number_input("Bias", -1e6, 1e6, key="conv-bias", persist_state="session", width=104)
-    inputs, names = _inputs(source)
-    if inputs is None:
-        return None
+    if operation != "convolution":
+        values["size"] = _whole("size", "Window", 1, 7, 2)
+    values["stride"] = _whole("stride", "Stride", 1, 8, 1 if operation == "convolution" else 2)
+    values["padding"] = _whole("padding", "Padding", 0, 8, 0)
+    if operation != "average":
+        values["dilation"] = _whole("dilation", "Dilation", 1, 4, 1)
+    if operation == "convolution":
+        linked("bias", "conv-bias", number(-1e6, 1e6, "bias", float), 0.0, write="{:g}".format)
+        values["bias"] = st.number_input("Bias", -1e6, 1e6, key="conv-bias", persist_state="session", width=104)
     channel = 0
     if operation != "convolution" and len(inputs) > 1:
         channel = _whole("channel", "Channel", 0, len(inputs) - 1, 0)
@@ -107,12 +118,13 @@ def _kernel() -> str:
     names = (*PRESETS, OWN)
     linked("preset", PRESET, one_of(names, "kernel"), FIRST_KERNEL)
     linked("kernel", KERNEL, short_text, PRESETS[FIRST_KERNEL], write=write_short_text)
-    preset = str(st.selectbox("Kernel", names, key=PRESET, on_change=_preset, persist_state="session"))
+    preset = str(st.selectbox("Kernel", names, key=PRESET, on_change=_preset, persist_state="session", width=170))
     st.text_input(
         "Its numbers",
         key=KERNEL,
         on_change=lambda: _type(st.session_state[KERNEL]),
         persist_state="session",
+        width=260,
         help="Rows between semicolons. Numbers can be typed into the kernel itself, too.",
     )
     return str(st.session_state[KERNEL]) if preset == OWN else PRESETS[preset]
@@ -130,9 +142,16 @@ def _type(text: str) -> None:
 
 def _trained() -> Found | None:
     """A convolution of a checkpoint, on what reaches it."""
-    asked = ask_network()
+    settings, image = st.columns([3, 2], gap="large")
+    with image:
+        asked = ask_network()
     if asked is None:
         return None
+    with settings:
+        return _layer(asked)
+
+
+def _layer(asked: NetworkQuery) -> Found:
     from core.attribution.networks import convolutions
     from core.convolution.layers import convolution_sums
 

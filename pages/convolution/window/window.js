@@ -88,7 +88,7 @@ function table(state, values, size, offset, limit, label, edit) {
   for (let index = 0; index < size * size; index += 1) {
     const value = values[offset + index];
     const fill = colour(value, limit, false, state.dark);
-    const cell = element(edit ? "input" : "span", "", edit ? undefined : write(value));
+    const cell = element(edit ? "input" : "span", "", edit ? undefined : write(Number.isFinite(value) ? Number(value.toFixed(3)) : value));
     if (edit) {
       cell.value = Number(value.toPrecision(6));
       cell.inputMode = "decimal";
@@ -122,6 +122,8 @@ function build(root) {
 function layout(state) {
   const { data, body } = state;
   body.replaceChildren();
+  const rows = element("div", data.channels.length > 1 ? "window-rows several" : "window-rows");
+  body.append(rows);
   state.rows = data.channels.map((name, index) => {
     const input = element("canvas");
     input.setAttribute("role", "img");
@@ -133,10 +135,11 @@ function layout(state) {
     });
     const [weights, products] = [element("div"), element("div")];
     const line = element("div", "window-row");
-    line.append(part(name, input));
-    if (data.operation !== "max") line.append(part(data.operation === "average" ? "1 / K²" : "kernel w", weights));
-    line.append(part(data.operation === "max" ? "window" : "products w · x", products));
-    body.append(line);
+    const grids = element("div", "window-grids");
+    if (data.operation !== "max") grids.append(part(data.operation === "average" ? "1 / K²" : "kernel w", weights));
+    grids.append(part(data.operation === "max" ? "window" : "products w · x", products));
+    line.append(part(name, input), grids);
+    rows.append(line);
     return { input, weights, products, index };
   });
   const output = element("canvas", "window-output");
