@@ -11,7 +11,7 @@ from core.common.pixels import encode
 from core.common.progress import Progress
 from pages.convolution.help import layers_help
 from pages.convolution.maps import maps
-from pages.convolution.query import NetworkQuery, ask_network
+from pages.convolution.query import NetworkQuery, ask_network, has_dataset
 from pages.shared.elements import show_image
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch

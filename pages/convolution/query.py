@@ -1,4 +1,4 @@
-"""What every view of a network asks: which checkpoint, which image. It opens on a drawn ship."""
+"""What every view of a network asks: which checkpoint, which image. It opens on a drawing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import InputImage, upload_box
 from pages.shared.warmup import until_ready
 
-FIRST, FIRST_IMAGE = "simple_cnn", "ship"
-"""Small enough to follow by eye."""
+FIRST, FIRST_IMAGE = "simple_cnn", "bird"
+"""A network small enough to follow by eye, and a drawing of whose class it is not sure at every place."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

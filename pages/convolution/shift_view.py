@@ -9,7 +9,6 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.common.progress import Progress
-from core.images.figures import percent
 from pages.convolution.help import shift_help
 from pages.convolution.query import NetworkQuery, ask_network, has_dataset
 from pages.convolution.shift import shift_board
@@ -53,7 +52,7 @@ def shift_view() -> None:
             return
         first = next(iter(found.values()))
         label = escape_markdown(asked.classes[int(first.answers[reach, reach])])
-        st.markdown(f"## {label} at {percent(first.same)} of the shifts")
+        st.markdown(f"## {label} at {round(first.same * first.answers.size)} of {first.answers.size} shifts")
         titles = {("As trained" if len(found) == 1 else TITLES[kind]): item for kind, item in found.items()}
         shift_board("shift-board", asked.pixels, titles, asked.classes)
         st.caption("Blue: the probability of the answer in place. An orange square: another answer.")

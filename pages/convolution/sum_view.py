@@ -60,12 +60,16 @@ def sum_view() -> None:
 
 def _own(source: str) -> Found | None:
     """A digit or an image, with settings that a person chooses."""
-    settings, image = (st.container(), st.container()) if source == "Digit" else st.columns([3, 2], gap="large")
+    if source == "Digit":
+        settings = image = st.container(horizontal=True)
+    else:
+        columns = st.columns([3, 2], gap="large")
+        image, settings = columns[1], columns[0].container(horizontal=True)
     with image:
         inputs, names = _inputs(source)
     if inputs is None:
         return None
-    with settings, st.container(horizontal=True):
+    with settings:
         return _settings(inputs, names)
 
 
@@ -110,7 +114,7 @@ def _inputs(source: str) -> tuple[np.ndarray | None, str]:
     data = reference.card.image_data
     image = upload_box(reference.card.dataset) or example_image()
     seen = look(image.data, data.image_size, image.square, data.fit)
-    return image_channels(seen.pixels, colour=colour), "input x, channel {}" if colour else "input x"
+    return image_channels(seen.pixels, colour=colour), "channel {}" if colour else "input x"
 
 
 def _kernel() -> str:
@@ -165,7 +169,7 @@ def _layer(asked: NetworkQuery) -> Found:
         f"{escape_markdown(layer)}: {len(sums.inputs)} input channels, bias {sums.settings.bias:.4g}. The input is what "
         "reaches this layer, of the first one the normalised image."
     )
-    return sums, "input x, channel {}", False, 0
+    return sums, "channel {}", False, 0
 
 
 def _compare(sums: Sums) -> None:

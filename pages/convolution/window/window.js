@@ -73,8 +73,9 @@ function drawGrid(canvas, values, rows, columns, { pad = 0, limit, greys, dark, 
 }
 
 function frame(pen, left, top, width, height) {
-  for (const [line, style] of [[9, "rgba(0, 0, 0, 0.7)"], [5, "#ffd23f"]]) {
-    pen.lineWidth = line;
+  const pixel = pen.canvas.width / (pen.canvas.clientWidth || pen.canvas.width); // of the screen
+  for (const [line, style] of [[6, "rgba(0, 0, 0, 0.7)"], [3, "#ffd23f"]]) {
+    pen.lineWidth = line * pixel;
     pen.strokeStyle = style;
     pen.strokeRect(left * CELL, top * CELL, width * CELL, height * CELL);
   }
@@ -138,7 +139,7 @@ function layout(state) {
     const grids = element("div", "window-grids");
     if (data.operation !== "max") grids.append(part(data.operation === "average" ? "1 / K²" : "kernel w", weights));
     grids.append(part(data.operation === "max" ? "window" : "products w · x", products));
-    line.append(part(name, input), grids);
+    line.append(part(data.channels.length > 1 ? `input x, ${name}` : "input x", input), grids);
     rows.append(line);
     return { input, weights, products, index };
   });
