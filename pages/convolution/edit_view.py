@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EDITS, LAYER, CHANNEL, INPUT, KERNEL = "edits", "edit-layer", "edit-channel", "edit-input", "edit-kernel"
 SAVED = "edit-saved"
-FIRST_EDITS = (Edit(what="pooling", layer="pool1", pooling="average"),)
+FIRST_EDITS = (Edit(what="zero", layer="conv1", channel=28),)
 """What the page opens with."""
 SHOWN = 5
 """Classes in the chart."""
