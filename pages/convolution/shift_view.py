@@ -52,7 +52,9 @@ def shift_view() -> None:
             return
         first = next(iter(found.values()))
         label = escape_markdown(asked.classes[int(first.answers[reach, reach])])
-        st.markdown(f"## {label} at {round(first.same * first.answers.size)} of {first.answers.size} shifts")
+        count = {kind: round(item.same * item.answers.size) for kind, item in found.items()}
+        also = f", with anti-aliased pooling one answer at {count['blur']}" if "blur" in count else ""
+        st.markdown(f"## It says {label} at {count['max']} of {first.answers.size} shifts{also}")
         titles = {("As trained" if len(found) == 1 else TITLES[kind]): item for kind, item in found.items()}
         shift_board("shift-board", asked.pixels, titles, asked.classes)
         st.caption("Blue: the probability of the answer in place. An orange square: another answer.")

@@ -24,6 +24,7 @@ function isDark(root) {
 
 // One map as pixels: blue above zero, orange below, the page's background at zero; on the scale of the whole layer.
 function paintMap(state, channel) {
+  if (state.drawn.has(channel)) return state.drawn.get(channel);
   const [, height, width] = state.data.shape;
   const from = state.dark ? [24, 27, 34] : [255, 255, 255];
   const image = new ImageData(width, height);
@@ -38,6 +39,7 @@ function paintMap(state, channel) {
   const small = document.createElement("canvas");
   [small.width, small.height] = [width, height];
   small.getContext("2d").putImageData(image, 0, 0);
+  state.drawn.set(channel, small);
   return small;
 }
 
@@ -189,6 +191,7 @@ export default function (component) {
   }
   if (fresh) {
     state.maps = new Float32Array(bytes(data.maps).buffer);
+    state.drawn = new Map();
     state.limit = state.maps.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     paintAll(state);
     state.channel = data.channel;

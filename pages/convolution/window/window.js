@@ -45,20 +45,33 @@ function ink(fill) {
 
 const largest = (values) => values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
 
-function drawGrid(canvas, values, rows, columns, { pad = 0, limit, greys, dark, offset = 0 }) {
-  const [height, width] = [rows + 2 * pad, columns + 2 * pad];
-  canvas.width = width * CELL;
-  canvas.height = height * CELL;
-  canvas.style.aspectRatio = `${width} / ${height}`;
+// The values stay while the pointer moves: they are drawn once for each version of the data and each width.
+function drawGrid(canvas, version, values, rows, columns, look) {
+  const [height, width] = [rows + 2 * (look.pad ?? 0), columns + 2 * (look.pad ?? 0)];
+  const key = `${version} ${look.dark} ${canvas.clientWidth}`;
+  if (canvas.key !== key) {
+    [canvas.width, canvas.height] = [width * CELL, height * CELL];
+    canvas.style.aspectRatio = `${width} / ${height}`;
+    canvas.key = `${version} ${look.dark} ${canvas.clientWidth}`;
+    canvas.values = document.createElement("canvas");
+    [canvas.values.width, canvas.values.height] = [canvas.width, canvas.height];
+    drawValues(canvas.values, values, rows, columns, { ...look, shown: canvas.clientWidth / width >= NUMBERS_PX });
+  }
   const pen = canvas.getContext("2d");
-  const shown = canvas.clientWidth / width >= NUMBERS_PX;
+  pen.drawImage(canvas.values, 0, 0);
+  return pen;
+}
+
+function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark, shown }) {
+  const [height, width] = [rows + 2 * pad, columns + 2 * pad];
+  const pen = canvas.getContext("2d");
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   for (let row = 0; row < height; row += 1) {
     for (let column = 0; column < width; column += 1) {
       const [y, x] = [row - pad, column - pad];
       const inside = y >= 0 && x >= 0 && y < rows && x < columns;
-      const value = inside ? values[offset + y * columns + x] : 0;
+      const value = inside ? values[y * columns + x] : 0;
       pen.fillStyle = inside ? colour(value, limit, greys, dark) : dark ? "#3a3f4a" : "#d9dce2";
       pen.fillRect(column * CELL, row * CELL, CELL, CELL);
       if (shown && inside) {
@@ -69,7 +82,6 @@ function drawGrid(canvas, values, rows, columns, { pad = 0, limit, greys, dark, 
       }
     }
   }
-  return pen;
 }
 
 function frame(pen, left, top, width, height) {
@@ -188,7 +200,7 @@ function paint(state) {
   for (const { input, weights, products, index } of state.rows) {
     const values = state.inputs.subarray(index * size, (index + 1) * size);
     const greys = !values.some((value) => value < 0);
-    const pen = drawGrid(input, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
+    const pen = drawGrid(input, state.version, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
     frame(pen, window[0], window[1], window[2], window[2]);
     if (operation !== "max") {
       const edit = data.editable && index === 0 ? (place, text) => send(state, place, text) : undefined;
@@ -201,7 +213,7 @@ function paint(state) {
     if (operation === "max") products.firstChild.children[own.indexOf(Math.max(...own))].className = "window-winner";
   }
   const values = state.outputs.subarray(0, data.outHeight * data.outWidth);
-  frame(drawGrid(state.output, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column, row, 1, 1);
+  frame(drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column, row, 1, 1);
   const value = values[row * data.outWidth + column];
   state.answer.textContent = `y[${row}, ${column}] = ${write(value)}`;
   state.formula.textContent = sum(state);
@@ -233,7 +245,11 @@ function sum(state) {
 
 function send(state, place, text) {
   const value = Number(text.replace("−", "-").replace(",", "."));
-  if (text.trim() === "" || !Number.isFinite(value)) return paint(Object.assign(state, { rows: state.rows.map((row) => Object.assign(row, { weights: Object.assign(row.weights, { key: "" }) })) }));
+  if (text.trim() === "" || !Number.isFinite(value)) {
+    state.rows[0].weights.key = ""; // the old number again
+    paint(state);
+    return;
+  }
   const { k } = state.data;
   const values = [...state.kernel.subarray(0, k * k)].map((old, index) => (index === place ? value : Number(old.toPrecision(6))));
   const lines = Array.from({ length: k }, (_, index) => values.slice(index * k, (index + 1) * k).join(" "));
@@ -247,7 +263,7 @@ export default function (component) {
   const state = root.window;
   const before = state.data;
   const [r, g, b] = rgb(getComputedStyle(root).getPropertyValue("--st-background-color") || "#fff");
-  Object.assign(state, { data, trigger: setTriggerValue, dark: r + g + b < 384 });
+  Object.assign(state, { data, trigger: setTriggerValue, dark: r + g + b < 384, version: (state.version ?? 0) + 1 });
   for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["terms", "terms"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
     if (before?.[key] !== data[key]) state[name] = floats(data[key]);
   }
