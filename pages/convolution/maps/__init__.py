@@ -37,4 +37,4 @@ def maps(
         if isinstance(number, int | float) and 0 <= number < len(values):
             on_channel(int(number))
 
-    component(__file__)(key=key, data=data, on_channel_change=clicked)
+    component(__file__, "canvas.js")(key=key, data=data, on_channel_change=clicked)

@@ -1,40 +1,19 @@
 // The maps of a layer: point at a unit to see what it sees, click a map to choose it. Numbers come with the data.
 
-const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 const LARGE = 320;
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const within = (value, low, high) => Math.max(low, Math.min(high, value));
 const write = (value) => `${Number(value.toPrecision(4))}`.replace("-", "−");
 
-function isDark(root) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color") || "#fff";
-  pen.fillRect(0, 0, 1, 1);
-  const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
-  return r + g + b < 384;
-}
-
-// One map as pixels: blue above zero, orange below, the page's background at zero; on the scale of the whole layer.
+// One map as pixels, on the scale of the whole layer.
 function paintMap(state, channel) {
   if (state.drawn.has(channel)) return state.drawn.get(channel);
   const [, height, width] = state.data.shape;
-  const from = state.dark ? [24, 27, 34] : [255, 255, 255];
   const image = new ImageData(width, height);
   const start = channel * height * width;
   for (let index = 0; index < height * width; index += 1) {
     const value = state.maps[start + index];
     const share = state.limit ? Math.sqrt(Math.min(1, Math.abs(value) / state.limit)) : 0;
-    const to = value < 0 ? [213, 94, 0] : [0, 114, 178];
-    for (let part = 0; part < 3; part += 1) image.data[4 * index + part] = from[part] + share * (to[part] - from[part]);
-    image.data[4 * index + 3] = 255;
+    image.data.set([...shade(value, share, state.dark), 255], 4 * index);
   }
   const small = document.createElement("canvas");
   [small.width, small.height] = [width, height];
@@ -43,25 +22,11 @@ function paintMap(state, channel) {
   return small;
 }
 
-function frame(pen, left, top, width, height, line = 5) {
-  for (const [thick, style] of [[line + 4, "rgba(0, 0, 0, 0.7)"], [line, "#ffd23f"]]) {
-    pen.lineWidth = thick;
-    pen.strokeStyle = style;
-    pen.strokeRect(left, top, width, height);
-  }
-}
-
 function figure(title, canvas) {
   const made = element("figure");
   const caption = element("figcaption", "", title);
   made.append(caption, canvas);
   return [made, caption];
-}
-
-function place(event, canvas, rows, columns) {
-  const box = canvas.getBoundingClientRect();
-  const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  return [within(Math.floor(rows * y), 0, rows - 1), within(Math.floor(columns * x), 0, columns - 1)];
 }
 
 function build(root) {
@@ -77,32 +42,20 @@ function build(root) {
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "application");
   }
-  const point = (event) => {
+  const point = (row, column) => {
     const [, height, width] = state.data.shape;
-    [state.row, state.column] = place(event, map, height, width);
+    [state.row, state.column] = [within(row, 0, height - 1), within(column, 0, width - 1)];
     paint(state);
   };
-  map.addEventListener("pointermove", point);
-  map.addEventListener("pointerdown", point);
-  map.addEventListener("keydown", (event) => {
-    const step = STEPS[event.key];
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    const [, height, width] = state.data.shape;
-    state.row = within(state.row + step[0], 0, height - 1);
-    state.column = within(state.column + step[1], 0, width - 1);
-    paint(state);
-  });
+  for (const name of ["pointermove", "pointerdown"]) {
+    map.addEventListener(name, (event) => point(...place(event, map, state.data.shape[1], state.data.shape[2])));
+  }
+  onArrows(map, (down, right) => point(state.row + down, state.column + right));
   all.addEventListener("click", (event) => {
     const [row, column] = place(event, all, state.lines, state.across);
     choose(state, row * state.across + column);
   });
-  all.addEventListener("keydown", (event) => {
-    const step = STEPS[event.key];
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    choose(state, state.channel + step[0] * state.across + step[1]);
-  });
+  onArrows(all, (down, right) => choose(state, state.channel + down * state.across + right));
   return state;
 }
 
@@ -141,7 +94,7 @@ function paint(state) {
   let pen = map.getContext("2d");
   pen.imageSmoothingEnabled = false;
   pen.drawImage(paintMap(state, channel), 0, 0, map.width, map.height);
-  frame(pen, column * unit, row * unit, unit, unit, 3);
+  frame(pen, column * unit, row * unit, unit, unit);
   image.width = image.height = LARGE;
   pen = image.getContext("2d");
   pen.imageSmoothingEnabled = false;
@@ -153,11 +106,11 @@ function paint(state) {
   pen.fillRect(0, (bottom + 1) * pixel, LARGE, LARGE);
   pen.fillRect(0, top * pixel, left * pixel, (bottom + 1 - top) * pixel);
   pen.fillRect((right + 1) * pixel, top * pixel, LARGE, (bottom + 1 - top) * pixel);
-  frame(pen, left * pixel, top * pixel, (right + 1 - left) * pixel, (bottom + 1 - top) * pixel, 3);
+  frame(pen, left * pixel, top * pixel, (right + 1 - left) * pixel, (bottom + 1 - top) * pixel);
   [all.width, all.height] = [state.whole.width, state.whole.height];
   pen = all.getContext("2d");
   pen.drawImage(state.whole, 0, 0);
-  frame(pen, (channel % state.across) * state.cell, Math.floor(channel / state.across) * state.cell, state.cell, state.cell, 3);
+  frame(pen, (channel % state.across) * state.cell, Math.floor(channel / state.across) * state.cell, state.cell, state.cell);
   const value = state.maps[(channel * height + row) * width + column];
   const sees = `rows ${top} to ${bottom}, columns ${left} to ${right}`;
   state.answer.textContent = `It sees ${bottom - top + 1}×${right - left + 1} of ${data.side}×${data.side} pixels`;
@@ -178,19 +131,9 @@ export default function (component) {
   const dark = isDark(root);
   const fresh = before?.maps !== data.maps || before?.layer !== data.layer || dark !== state.dark;
   Object.assign(state, { data, dark, trigger: setTriggerValue });
-  if (before?.pixels !== data.pixels) {
-    const image = new ImageData(data.side, data.side);
-    const pixels = bytes(data.pixels);
-    for (let index = 0; index < data.side ** 2; index += 1) {
-      for (let part = 0; part < 3; part += 1) image.data[4 * index + part] = pixels[3 * index + part];
-      image.data[4 * index + 3] = 255;
-    }
-    state.photo = document.createElement("canvas");
-    state.photo.width = state.photo.height = data.side;
-    state.photo.getContext("2d").putImageData(image, 0, 0);
-  }
+  if (before?.pixels !== data.pixels) state.photo = picture(bytes(data.pixels), data.side);
   if (fresh) {
-    state.maps = new Float32Array(bytes(data.maps).buffer);
+    state.maps = floats(data.maps);
     state.drawn = new Map();
     state.limit = state.maps.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     paintAll(state);

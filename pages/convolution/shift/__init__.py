@@ -35,4 +35,4 @@ def shift_board(key: str, pixels: np.ndarray, found: Mapping[str, Shifts], class
         "classes": list(classes),
         "rows": rows,
     }
-    component(__file__)(key=key, data=data)
+    component(__file__, "canvas.js")(key=key, data=data)

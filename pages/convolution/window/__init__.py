@@ -59,7 +59,7 @@ def window(key: str, sums: Sums, names: str, *, on_kernel: Callable[[str], None]
         if on_kernel is not None and isinstance(text, str):
             on_kernel(text)
 
-    component(__file__)(key=key, data=data, on_kernel_change=typed)
+    component(__file__, "canvas.js")(key=key, data=data, on_kernel_change=typed)
 
 
 def pack(values: np.ndarray) -> str:

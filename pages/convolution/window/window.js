@@ -2,17 +2,6 @@
 
 const CELL = 40;
 const NUMBERS_PX = 30;
-const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-const within = (value, low, high) => Math.max(low, Math.min(high, value));
 
 function write(value) {
   if (value === -Infinity) return "−∞";
@@ -22,20 +11,10 @@ function write(value) {
 
 const signed = (value) => (value < 0 ? `(${write(value)})` : write(value));
 
-function rgb(text) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.fillStyle = text;
-  pen.fillRect(0, 0, 1, 1);
-  return pen.getImageData(0, 0, 1, 1).data;
-}
-
-// Blue above zero, orange below, the page's background at zero; an image without negative values in greys.
+// An image without negative values in greys.
 function colour(value, limit, greys, dark) {
   const share = limit ? Math.min(1, Math.abs(value) / limit) : 0;
-  if (greys) return `rgb(${Array(3).fill(Math.round(20 + 225 * share)).join()})`;
-  const from = dark ? [24, 27, 34] : [255, 255, 255];
-  const to = value < 0 ? [213, 94, 0] : [0, 114, 178];
-  return `rgb(${from.map((part, index) => Math.round(part + share * (to[index] - part))).join()})`;
+  return `rgb(${(greys ? Array(3).fill(Math.round(20 + 225 * share)) : shade(value, share, dark)).join()})`;
 }
 
 function ink(fill) {
@@ -81,15 +60,6 @@ function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark
         pen.fillText(text, (column + 0.5) * CELL, (row + 0.5) * CELL);
       }
     }
-  }
-}
-
-function frame(pen, left, top, width, height) {
-  const pixel = pen.canvas.width / (pen.canvas.clientWidth || pen.canvas.width); // of the screen
-  for (const [line, style] of [[6, "rgba(0, 0, 0, 0.7)"], [3, "#ffd23f"]]) {
-    pen.lineWidth = line * pixel;
-    pen.strokeStyle = style;
-    pen.strokeRect(left * CELL, top * CELL, width * CELL, height * CELL);
   }
 }
 
@@ -160,21 +130,11 @@ function layout(state) {
   output.setAttribute("role", "application");
   output.addEventListener("pointermove", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
   output.addEventListener("pointerdown", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
-  output.addEventListener("keydown", (event) => {
-    const step = STEPS[event.key];
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    move(state, state.row + step[0], state.column + step[1]);
-  });
+  onArrows(output, (down, right) => move(state, state.row + down, state.column + right));
   const made = part("output y: point here", output);
   made.className = "window-made";
   body.append(made);
   state.output = output;
-}
-
-function place(event, canvas, rows, columns) {
-  const box = canvas.getBoundingClientRect();
-  return [Math.floor((rows * (event.clientY - box.top)) / box.height), Math.floor((columns * (event.clientX - box.left)) / box.width)];
 }
 
 function move(state, row, column) {
@@ -196,12 +156,12 @@ function paint(state) {
   const { k, stride, padding, dilation, operation } = data;
   state.width = state.root.clientWidth;
   const size = data.height * data.width;
-  const window = [column * stride, row * stride, dilation * (k - 1) + 1];
+  const reach = dilation * (k - 1) + 1;
   for (const { input, weights, products, index } of state.rows) {
     const values = state.inputs.subarray(index * size, (index + 1) * size);
     const greys = !values.some((value) => value < 0);
     const pen = drawGrid(input, state.version, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
-    frame(pen, window[0], window[1], window[2], window[2]);
+    frame(pen, ...[column * stride, row * stride, reach, reach].map((cells) => cells * CELL));
     if (operation !== "max") {
       const edit = data.editable && index === 0 ? (place, text) => send(state, place, text) : undefined;
       const key = `${data.kernel} ${dark}`;
@@ -213,7 +173,7 @@ function paint(state) {
     if (operation === "max") products.firstChild.children[own.indexOf(Math.max(...own))].className = "window-winner";
   }
   const values = state.outputs.subarray(0, data.outHeight * data.outWidth);
-  frame(drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column, row, 1, 1);
+  frame(drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column * CELL, row * CELL, CELL, CELL);
   const value = values[row * data.outWidth + column];
   state.answer.textContent = `y[${row}, ${column}] = ${write(value)}`;
   state.formula.textContent = sum(state);
@@ -262,8 +222,7 @@ export default function (component) {
   root.window ??= build(root);
   const state = root.window;
   const before = state.data;
-  const [r, g, b] = rgb(getComputedStyle(root).getPropertyValue("--st-background-color") || "#fff");
-  Object.assign(state, { data, trigger: setTriggerValue, dark: r + g + b < 384, version: (state.version ?? 0) + 1 });
+  Object.assign(state, { data, trigger: setTriggerValue, dark: isDark(root), version: (state.version ?? 0) + 1 });
   for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["terms", "terms"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
     if (before?.[key] !== data[key]) state[name] = floats(data[key]);
   }
