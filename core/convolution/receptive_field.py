@@ -25,7 +25,7 @@ class Span:
     last: float = 0.0
     jump: float = 1.0
     rule: str = ""
-    """How the last layer made it, with its numbers; empty for layers that widen nothing."""
+    """How the last window made it, with its numbers; empty before the first, and past a sum."""
     side: int = 0
     """Of the network's input, which only an enlarging layer needs; that comes first."""
 
@@ -59,7 +59,7 @@ class Span:
             return Span(centre - reach, centre + reach, ratio, side=self.side)
         if isinstance(module, nn.Flatten | nn.Linear | nn.AdaptiveAvgPool2d):
             return Span(-math.inf, math.inf, 0.0)
-        return Span(self.first, self.last, self.jump)
+        return self
 
     def __add__(self, other: Span) -> Span:
         return Span(min(self.first, other.first), max(self.last, other.last), self.jump)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.convolution.edits import Comparison
 
 EDITS, LAYER, CHANNEL, INPUT, KERNEL = "edits", "edit-layer", "edit-channel", "edit-input", "edit-kernel"
-SAVED = "edit-saved"
+SAVED, PROBLEM = "edit-saved", "edit-problem"
 FIRST_EDITS = (Edit(what="zero", layer="conv1", channel=28),)
 """What the page opens with."""
 SHOWN = 5
@@ -106,6 +106,8 @@ def _answer(asked: NetworkQuery, made: Checkpoint) -> None:
 
 
 def _controls(asked: NetworkQuery, edits: tuple[Edit, ...]) -> None:
+    if problem := st.session_state.pop(PROBLEM, ""):
+        show_error(problem)
     layers = changeable(asked.key, _asked=asked)
     linked("layer", LAYER, one_of(layers, "layer"), next(iter(layers)), of=asked.key, options=layers)
     layer = st.selectbox("Layer", layers, key=LAYER, persist_state="session")
@@ -155,7 +157,7 @@ def _add(edits: tuple[Edit, ...], values: dict[str, Any]) -> None:
         new = (*edits, Edit.from_dict(values))
         parse_edits(write_edits(new))  # not too many
     except LabError as error:
-        st.session_state["edit-problem"] = str(error)
+        st.session_state[PROBLEM] = str(error)
         return
     give(EDITS, new)
     st.session_state.pop(SAVED, None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.convolution.layers import Exciting, LayerInfo
 
 LAYER, CHANNEL = "maps-layer", "maps-channel"
-SEARCHED = 2000
+SEARCHED = 1000
 """Training images that are looked at."""
 SHOWN_PX = 96
 

@@ -96,6 +96,8 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     at = click(at, "edit-add-Zero this channel")
     edits = (Edit(what="zero", layer="conv1", channel=2),)
     assert parse_edits(link(at)["edits"]) == edits
+    rerun(at.text_input(key="edit-kernel").set_value("1 nan; 0 1"))
+    assert "not a number" in texts(click(at, "edit-add-Use these numbers"))
     now = probabilities(apply_edits(made, edits), PIXELS, 2.0)
     assert f"→ {percent(float(now[target]))}" in texts(at)
     at = click(at, "edit-save")

@@ -17,9 +17,10 @@ function colour(value, limit, greys, dark) {
   return `rgb(${(greys ? Array(3).fill(Math.round(20 + 225 * share)) : shade(value, share, dark)).join()})`;
 }
 
+// Whichever of dark and white stands out more, by WCAG's luminance.
 function ink(fill) {
-  const [r, g, b] = fill.match(/\d+/g).map(Number);
-  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
+  const [r, g, b] = fill.match(/\d+/g).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
 }
 
 const largest = (values) => values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
