@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
-from core.convolution.layers import LayerInfo
 from pages.convolution.window import pack
 from pages.shared.elements import component
+
+if TYPE_CHECKING:
+    from core.convolution.layers import LayerInfo
 
 
 def maps(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.convolution.shift import Shifts
 from pages.convolution.window import pack
 from pages.shared.elements import component
+
+if TYPE_CHECKING:
+    from core.convolution.shift import Shifts
 
 
 def shift_board(key: str, pixels: np.ndarray, found: Mapping[str, Shifts], classes: tuple[str, ...]) -> None:
