@@ -164,11 +164,11 @@ def edit(
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.convolution.config import EditConfig, parse_edits
 
-    reference = find_checkpoint(checkpoint)
+    reference, edits = find_checkpoint(checkpoint), parse_edits(changes)
     data = reference.card.image_data
-    config = EditConfig(
-        checkpoint=reference.name, edits=parse_edits(changes), model=reference.card.model, dataset=data.name
-    )
+    if not edits:
+        raise LabError("The list of changes is empty: give one, as in the help.")
+    config = EditConfig(checkpoint=reference.name, edits=edits, model=reference.card.model, dataset=data.name)
     loaded = load_checkpoint(reference)
     from core.convolution.edits import apply_edits, compare, first_test_logits, save_edited
 
