@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from core.checkpoints.store import Card
 
-LINEAR = ("Conv2d", "Linear", "BatchNorm2d", "AvgPool2d", "AdaptiveAvgPool2d", "ZeroPad2d", "Upsample")
+LINEAR = (
+    "Conv2d",
+    "Linear",
+    "BatchNorm2d",
+    "AvgPool2d",
+    "AdaptiveAvgPool2d",
+    "ZeroPad2d",
+    "Upsample",
+    "Blur",
+    "Subsample",
+)
 PASSES_THROUGH = ("Flatten", "Identity", "Dropout", "Dropout2d", "StochasticDepth")
 """Layers that, when nothing is trained, hand on what they get."""
 STRAIGHT = {*LINEAR, *PASSES_THROUGH}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.common.theme import BLUE, MUTED, as_text, new_figure, with_alpha
+from core.common.theme import BLUE, MUTED, TEXT, as_text, new_figure, with_alpha
 
 
 def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE, calibrated: bool = True) -> go.Figure:
@@ -38,6 +38,51 @@ def top_bars(top: Sequence[tuple[str, float]], *, dark: bool, colour: str = BLUE
     )
     figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
     figure.update_layout(margin={"t": 4, "r": 56}, bargap=0.3, hoverlabel_bordercolor=MUTED[dark])
+    return figure
+
+
+def before_after(
+    rows: Sequence[tuple[str, float, float]], emphasis: str, *, dark: bool, colour: str, calibrated: bool = True
+) -> go.Figure:
+    """Filled bars of the probabilities now, outlined ones of those before, in the order given.
+
+    rows: (class, probability before, now). emphasis: the class that stands out. calibrated: whether the axis may say so.
+    """
+    labels = [as_text(label) for label, _, _ in rows]
+    before, now = [100 * row[1] for row in rows], [100 * row[2] for row in rows]
+    said = [f"{percent(was)} → {percent(is_now)}" for _, was, is_now in rows]
+    figure = new_figure(dark=dark, height=74 + 34 * len(rows))
+    weak = with_alpha(colour, 0.65 if dark else 0.45)
+    hover = {"customdata": said, "hovertemplate": "%{y}: %{customdata}<extra></extra>", "orientation": "h"}
+    figure.add_bar(
+        x=now, y=labels, name="now", marker_color=[colour if row[0] == emphasis else weak for row in rows], **hover
+    )
+    figure.add_bar(
+        x=before,
+        y=labels,
+        name="before",
+        marker={"color": "rgba(0,0,0,0)", "line": {"color": MUTED[dark], "width": 1.5}},
+        **hover,
+    )
+    for label, value in zip(labels, now, strict=True):
+        figure.add_annotation(
+            x=1.02,
+            xref="paper",
+            y=label,
+            text=percent(value / 100),
+            showarrow=False,
+            xanchor="left",
+            font_color=TEXT[dark],
+        )
+    figure.update_xaxes(
+        range=[0, 100.5],
+        tickvals=[0, 25, 50, 75, 100],
+        title_text=f"{'calibrated' if calibrated else 'uncalibrated'} probability (%)",
+        fixedrange=True,
+    )
+    figure.update_yaxes(type="category", autorange="reversed", fixedrange=True, showgrid=False, ticklabelstandoff=6)
+    legend = {"itemclick": False, "itemdoubleclick": False}
+    figure.update_layout(margin={"t": 30, "r": 56}, bargap=0.3, barmode="overlay", legend=legend)
     return figure
 
 

@@ -11,8 +11,8 @@ from core.checkpoints.store import MAX_ONNX_BYTES, Card
 from core.checkpoints.validation import MAX_IMAGE_SIZE
 from core.common.errors import LabError
 
-_IMAGE_OPERATORS = """Add BatchNormalization Clip Concat Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool MaxPool
-QuantizeLinear ReduceMean Relu Reshape Resize Shape"""
+_IMAGE_OPERATORS = """Add AveragePool BatchNormalization Clip Concat Conv DequantizeLinear Flatten Gelu Gemm GlobalAveragePool
+MaxPool Pad QuantizeLinear ReduceMean Relu Reshape Resize Shape Slice"""
 _TEXT_OPERATORS = """Add Concat Equal Expand GRU Gather Gelu LSTM LayerNormalization MatMul Mul RNN Reshape Shape
 Slice Softmax Split Squeeze Transpose Trilu Where"""
 OPERATORS = {"images": frozenset(_IMAGE_OPERATORS.split()), "tokens": frozenset(_TEXT_OPERATORS.split())}

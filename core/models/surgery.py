@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from core.common.errors import LabError
+from core.models.pooling import POOLINGS, pooling_of, replace_pooling
 
 MOST = 100_000
 """Channels or features of one layer: no network here comes near, and what a card claims is bounded."""
@@ -23,8 +24,8 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
     """The model with its layers changed, in place, with fresh weights where a size changed. Raises LabError.
 
     layers: name of a module -> `{"removed": true}` (the identity takes its place), or any of `in`, `out` (channels or
-    features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs). What is
-    left out stays as it is.
+    features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs); or of a max
+    pooling `{"pooling": kind}`, see core.models.pooling. What is left out stays as it is.
     """
     if not isinstance(layers, dict):
         raise LabError("changed_layers is not valid: it must map names of layers to their changes.")
@@ -45,6 +46,9 @@ def layer_changes(model: nn.Module, original: nn.Module) -> dict[str, dict[str, 
     now = dict(model.named_modules())
     for name, before in original.named_modules():
         after = now.get(name)
+        if isinstance(before, nn.MaxPool2d) and after is not None and pooling_of(after):
+            found[name] = {"pooling": pooling_of(after)}
+            continue
         if after is None or not isinstance(before, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
             continue
         if isinstance(after, nn.Identity):
@@ -77,6 +81,10 @@ def _sizes(module: nn.Module) -> tuple[int, int]:
 
 
 def _check(name: str, change: Any) -> None:
+    if isinstance(change, dict) and set(change) == {"pooling"}:
+        if change["pooling"] not in POOLINGS:
+            raise LabError(f"The pooling of layer {name[:60]!r} is not one of {', '.join(POOLINGS)}.")
+        return
     if not isinstance(change, dict) or not change or set(change) - SIZES - FLAGS:
         raise LabError(
             f"The change of layer {name[:60]!r} is not valid: it may set {', '.join(sorted(SIZES | FLAGS))}."
@@ -88,6 +96,10 @@ def _check(name: str, change: Any) -> None:
 
 
 def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:
+    if "pooling" in change:
+        if not isinstance(module, nn.MaxPool2d):
+            raise LabError(f"Layer {name[:60]!r} is no max pooling: its pooling cannot be replaced.")
+        return replace_pooling(module, change["pooling"])
     if not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
         raise LabError(f"Layer {name[:60]!r} cannot be changed: only convolutions, linear layers and batch norms can.")
     if change.get("removed"):

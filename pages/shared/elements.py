@@ -138,13 +138,14 @@ def folded(label: str, draw: Callable[[], None], *, key: str, param: str, icon: 
 
 
 @st.cache_resource(show_spinner=False)
-def component(file: str) -> Any:
-    """The component whose script and style lie beside a file, all of the name of their folder."""
+def component(file: str, prelude: str = "") -> Any:
+    """The component whose script and style lie beside a file, all of the name of their folder. prelude: a script in the folder
+    above that stands before it: what the components of a room share."""
     folder = Path(file).parent
     name = folder.name
     return st.components.v2.component(
         f"bottleneck_lab_{name}",
         html=f'<div class="{name}"></div>',
         css=(folder / f"{name}.css").read_text(),
-        js=(folder / f"{name}.js").read_text(),
+        js=((folder.parent / prelude).read_text() if prelude else "") + (folder / f"{name}.js").read_text(),
     )

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import torch
 from torch import nn
 
-from core.checkpoints.store import Calibration, Checkpoint
+from core.checkpoints.child import child_checkpoint as child_of
+from core.checkpoints.store import Checkpoint
 from core.compression.steps import Step
-from core.models import LAYERS, build_model
-from core.models.surgery import layer_changes
 
 
 def child_checkpoint(
     checkpoint: Checkpoint, model: nn.Module, step: Step, *, storage: str = "float32", **card: Any
 ) -> Checkpoint:
-    """A checkpoint made from another by one step. model: the new network, on its own memory; its changed layers are put on
-    the card, so that it can be rebuilt. storage: how its file will hold the weights. card: further fields to set.
-
-    Figures and calibration of the parent are no longer true, and are left out.
-    """
-    old = checkpoint.card
-    done = dict(old.compression) or {"original": checkpoint.name, "steps": []}
+    """A checkpoint made from another by one step. model: the new network, on its own memory. storage: how its file will hold
+    the weights. card: further fields to set."""
+    done = dict(checkpoint.card.compression) or {"original": checkpoint.name, "steps": []}
     done["steps"] = [*done["steps"], step.to_dict()]
-    settings = {key: value for key, value in old.model_config.items() if key != LAYERS}
-    with torch.device("meta"):  # sizes only: no memory, and nothing drawn from the global generator
-        designed = build_model(old.model, settings)
-    changed = layer_changes(model, designed) if old.task == "images" else {}
-    values: dict[str, Any] = {
-        "model_config": settings | ({LAYERS: changed} if changed else {}),
-        "metrics": {},
-        "calibration": Calibration(),
-        "parent": checkpoint.name,
-        "compression": done,
-        "tta": "none",  # several views of an image would multiply what was saved
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "storage": storage,
-        "onnx_file": "",
-        "onnx_sha256": "",
-        "onnx_bytes": 0,
-        "features_file": "",
-        "features_sha256": "",
-        "created": "",
-    }
-    new = dataclasses.replace(old, **values | card)
-    return Checkpoint(checkpoint.name, new, model.eval().requires_grad_(False))
+    return child_of(checkpoint, model, storage=storage, compression=done, **card)

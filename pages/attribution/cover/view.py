@@ -12,10 +12,10 @@ from core.attribution.evidence.masking import baseline_pixels
 from core.common.errors import LabError
 from core.common.pixels import enlarge
 from core.common.theme import colour_of
-from core.images.figures import percent
+from core.images.figures import before_after, percent
 from pages.attribution.cover import cover, drawn
 from pages.attribution.cover.by_map import let_a_map_cover
-from pages.attribution.cover.figures import before_after, way
+from pages.attribution.cover.figures import way
 from pages.attribution.cover.steps import Covering, covering_of
 from pages.attribution.query import AttributionQuery, ask, ask_checkpoint
 from pages.attribution.slow import only

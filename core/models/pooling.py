@@ -1,0 +1,72 @@
+"""What may stand in for a max pooling of the same window and stride: outputs of the same size."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.common.errors import LabError
+
+Pooling = Literal["average", "stride", "blur"]
+POOLINGS = get_args(Pooling)
+
+
+class Subsample(nn.Module):
+    """The first value of each window alone: a stride without pooling. (N, C, H, W) to (N, C, H', W')."""
+
+    def __init__(self, size: int, stride: int) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = size, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (side - self.kernel_size + 1 for side in x.shape[-2:])
+        return x[..., : height : self.stride, : width : self.stride]
+
+
+class Blur(nn.Module):
+    """Each channel blurred with [1, 2, 1]⊗[1, 2, 1] / 16, every `stride`-th value kept; edges are mirrored.
+
+    Source: Zhang, Making Convolutional Networks Shift-Invariant Again, arXiv:1904.11486, filter Tri-3.
+    """
+
+    kernel_size = 3
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = torch.tensor([0.25, 0.5, 0.25], device=x.device, dtype=x.dtype)
+        channels = x.shape[1]
+        kernel = torch.outer(taps, taps).expand(channels, 1, 3, 3)
+        mode = "reflect" if min(x.shape[-2:]) > 1 else "replicate"
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel, stride=self.stride, groups=channels)
+
+
+def replace_pooling(pool: nn.MaxPool2d, kind: str) -> nn.Module:
+    """The layer that takes its place. kind: one of POOLINGS; `blur` takes the maximum at every pixel, then blurs and strides.
+
+    Raises LabError for an unknown kind, and a pooling with padding, dilation or another window than a square.
+    """
+    if kind not in POOLINGS:
+        raise LabError(f"There is no pooling {kind[:40]!r}: choose one of {', '.join(POOLINGS)}.")
+    size, stride = pool.kernel_size, pool.stride
+    if not isinstance(size, int) or not isinstance(stride, int) or pool.padding or pool.dilation != 1 or pool.ceil_mode:
+        raise LabError("This max pooling has padding or dilation, or is not square: it cannot be replaced.")
+    if kind == "average":
+        return nn.AvgPool2d(size, stride)
+    if kind == "stride":
+        return Subsample(size, stride)
+    return nn.Sequential(nn.MaxPool2d(size, 1), Blur(stride))
+
+
+def pooling_of(module: nn.Module) -> str:
+    """The kind that took the place of a max pooling; empty for any other layer."""
+    if isinstance(module, nn.AvgPool2d):
+        return "average"
+    if isinstance(module, Subsample):
+        return "stride"
+    return "blur" if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], Blur) else ""

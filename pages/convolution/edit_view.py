@@ -1,0 +1,249 @@
+"""Convolution / Change it: a kernel, a channel or a pooling, and what that does to this answer and to 1,000 others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from core.common.errors import LabError
+from core.common.progress import Progress
+from core.common.theme import colour_of
+from core.convolution.arithmetic import MOST_SIDE, PRESETS, parse_kernel, write_kernel
+from core.convolution.config import POOLINGS_WORDS, Edit, EditConfig, parse_edits, write_edits
+from core.images.figures import before_after, percent
+from pages.convolution.help import edit_help
+from pages.convolution.query import FIRST, NetworkQuery, ask_network, has_dataset
+from pages.shared.elements import show_figure
+from pages.shared.registry import page_link
+from pages.shared.resources import dark, dataset, forget_runs
+from pages.shared.tasks import find, start, watch
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import give, linked
+from pages.shared.url_values import number, one_of
+
+if TYPE_CHECKING:
+    from core.checkpoints.store import Checkpoint
+    from core.convolution.edits import Comparison
+
+EDITS, LAYER, CHANNEL, INPUT, KERNEL = "edits", "edit-layer", "edit-channel", "edit-input", "edit-kernel"
+SAVED, PROBLEM = "edit-saved", "edit-problem"
+FIRST_EDITS = (Edit(what="zero", layer="conv1", channel=28),)
+"""What the page opens with."""
+SHOWN = 5
+"""Classes in the chart."""
+
+
+def edit_view() -> None:
+    answer, controls = st.columns([12, 7], gap="large")
+    with controls:
+        place = st.container()
+        asked = ask_network()
+    if asked is None:
+        return
+    first = FIRST_EDITS if asked.reference.name == FIRST else ()
+    linked(EDITS, EDITS, parse_edits, first, write=write_edits, of=asked.key)
+    edits: tuple[Edit, ...] = st.session_state[EDITS]
+    with place:
+        _controls(asked, edits)
+    with answer:
+        try:
+            made = changed(asked.key, write_edits(edits), _asked=asked)
+        except LabError as error:
+            show_error(error)
+            st.button("Start again", key="edit-clear", on_click=give, args=(EDITS, ()))
+            return
+        _answer(asked, made)
+        for place_of, edit in enumerate(edits):
+            st.button(
+                escape_markdown(edit.words.capitalize()[:90]),
+                key=f"edit-remove-{place_of}",
+                icon=":material/close:",
+                help="Take this change back.",
+                on_click=_remove,
+                args=(place_of,),
+            )
+        if edits:
+            measured = _accuracy(asked, made, write_edits(edits))
+            _save(asked, edits, measured)
+    edit_help()
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def changed(key: str, edits: str, *, _asked: NetworkQuery) -> Checkpoint:
+    """The changed network. Raises LabError."""
+    from core.convolution.edits import apply_edits
+
+    return apply_edits(_asked.checkpoint, parse_edits(edits))
+
+
+def _answer(asked: NetworkQuery, made: Checkpoint) -> None:
+    from core.convolution.edits import probabilities
+
+    before = probabilities(asked.checkpoint, asked.pixels, asked.temperature)
+    now = probabilities(made, asked.pixels, asked.temperature)
+    target, winner = int(before.argmax()), int(now.argmax())
+    name = escape_markdown(asked.classes[target])
+    words = f"{name} · {percent(float(before[target]))}"
+    if made.model is not asked.checkpoint.model and st.session_state[EDITS]:
+        words += f" → {percent(float(now[target]))}"
+        words += f", now says {escape_markdown(asked.classes[winner])}" if winner != target else ""
+    st.markdown(f"## {words}")
+    shown = [int(place) for place in np.argsort(-before, kind="stable")[:SHOWN]]
+    shown += [] if winner in shown else [winner]
+    rows = [(asked.classes[place], float(before[place]), float(now[place])) for place in shown]
+    card = asked.reference.card
+    show_figure(
+        before_after(
+            rows, asked.classes[winner], dark=dark(), colour=colour_of(card.model, dark=dark()), calibrated=False
+        ),
+        key="edit-bars",
+        buttons=(),
+        alt="Probabilities before and now: "
+        + ", ".join(f"{label} {percent(was)} and {percent(is_now)}" for label, was, is_now in rows),
+    )
+
+
+def _controls(asked: NetworkQuery, edits: tuple[Edit, ...]) -> None:
+    if problem := st.session_state.pop(PROBLEM, ""):
+        show_error(problem)
+    layers = changeable(asked.key, _asked=asked)
+    linked("layer", LAYER, one_of(layers, "layer"), next(iter(layers)), of=asked.key, options=layers)
+    layer = st.selectbox("Layer", layers, key=LAYER, persist_state="session")
+    shape = layers[layer]
+    if not shape:
+        with st.container(horizontal=True, gap="small"):
+            for kind, words in POOLINGS_WORDS.items():
+                _add_button(words.capitalize(), edits, what="pooling", layer=layer, pooling=kind)
+        return
+    outputs, inputs, side, _ = shape
+    with st.container(horizontal=True):
+        channel = _whole("channel", CHANNEL, "Channel", outputs, (asked.key, layer))
+        source = _whole("from", INPUT, "Input channel", inputs, (asked.key, layer))
+    _add_button("Zero this channel", edits, what="zero", layer=layer, channel=channel)
+    if side > MOST_SIDE:
+        return
+    weights = asked.checkpoint.model.get_submodule(layer).weight[channel, source].double().numpy()
+    trained = write_kernel(weights)
+    linked("kernel", KERNEL, str, trained, of=(asked.key, layer, channel, source))
+    text = st.text_input("Kernel", key=KERNEL, persist_state="session", help="Rows between semicolons.")
+    scale = float(np.abs(weights).sum())
+    with st.container(horizontal=True, gap="small"):
+        _add_button(
+            "Use these numbers",
+            edits,
+            disabled=text == trained,
+            what="kernel",
+            layer=layer,
+            channel=channel,
+            input=source,
+            kernel=text,
+        )
+        options = {"Mirror": weights[:, ::-1], "Negate": -weights, "Zeros": 0 * weights}
+        if side == 3:
+            preset = parse_kernel(PRESETS["Blur"])
+            options["Blur"] = preset * scale / np.abs(preset).sum()
+        for name, kernel in options.items():
+            st.button(name, key=f"edit-preset-{name}", on_click=give, args=(KERNEL, write_kernel(kernel)))
+
+
+def _add_button(label: str, edits: tuple[Edit, ...], *, disabled: bool = False, **values: Any) -> None:
+    st.button(label, key=f"edit-add-{label}", on_click=_add, args=(edits, values), disabled=disabled)
+
+
+def _add(edits: tuple[Edit, ...], values: dict[str, Any]) -> None:
+    try:
+        new = (*edits, Edit.from_dict(values))
+        parse_edits(write_edits(new))  # not too many
+    except LabError as error:
+        st.session_state[PROBLEM] = str(error)
+        return
+    give(EDITS, new)
+    st.session_state.pop(SAVED, None)
+
+
+def _remove(place: int) -> None:
+    edits = st.session_state[EDITS]
+    give(EDITS, (*edits[:place], *edits[place + 1 :]))
+    st.session_state.pop(SAVED, None)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def changeable(key: str, *, _asked: NetworkQuery) -> dict[str, tuple[int, ...]]:
+    """Convolutions with the shapes of their weights, and max poolings that can be replaced with none."""
+    from core.attribution.networks import convolutions
+    from core.convolution.shift import poolings
+
+    model = _asked.checkpoint.model
+    found = {name: tuple(model.get_submodule(name).weight.shape) for name in convolutions(model)}
+    return found | dict.fromkeys(poolings(_asked.checkpoint), ())
+
+
+def _accuracy(asked: NetworkQuery, made: Checkpoint, edits: str) -> Comparison | None:
+    """Measured as soon as something is changed; None while that is under way."""
+    if not has_dataset(asked):
+        return None
+    key = f"edit-accuracy-{asked.key}-{edits}"
+    name = asked.reference.card.dataset.name
+
+    def work(report: Progress) -> Comparison:
+        from core.convolution.edits import compare, first_test_logits
+
+        test = dataset(name).test
+        before = logits_before(asked.key, report, _asked=asked)
+        after, seconds = first_test_logits(made, test, report)
+        return compare(before, after, test.labels[: len(after)], seconds)
+
+    if find(key) is None:
+        start(key, work).wait(0.5)
+    if watch(key):
+        return None
+    task = find(key)
+    if task is None or task.result is None:
+        return None
+    found: Comparison = task.result
+    low, high = found.interval_points
+    sure = "" if found.p_value < 0.05 else " This may be luck."
+    p = "< 0.0001" if found.p_value < 0.0001 else f"= {found.p_value:.2g}"
+    st.markdown(
+        f"Accuracy **{100 * found.before:.1f}% → {100 * found.after:.1f}%** on {found.images:,} test images "
+        f"({low:+.1f} to {high:+.1f} points), McNemar's p {p}: {found.lost} lost, {found.gained} gained.{sure}".replace(
+            "-", "−"
+        )
+    )
+    return found
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def logits_before(key: str, _report: Progress, *, _asked: NetworkQuery) -> np.ndarray:
+    """(N, classes) of the network as it is."""
+    from core.convolution.edits import first_test_logits
+
+    test = dataset(_asked.reference.card.dataset.name).test
+    return first_test_logits(_asked.checkpoint, test, _report)[0]
+
+
+def _save(asked: NetworkQuery, edits: tuple[Edit, ...], measured: Comparison | None) -> None:
+    card = asked.reference.card
+    if st.button("Keep as a checkpoint", key="edit-save", icon=":material/save:", type="primary"):
+        from core.convolution.edits import save_edited
+
+        try:
+            config = EditConfig(
+                checkpoint=asked.reference.name, edits=edits, model=card.model, dataset=card.dataset.name
+            )
+            st.session_state[SAVED] = save_edited(config, measured=measured)
+            forget_runs()
+        except LabError as error:
+            show_error(error)
+    if run_id := st.session_state.get(SAVED):
+        with st.container(horizontal=True):
+            page_link("images", "Classify with it", checkpoint=run_id)
+            page_link("convolution", "Change it further", view="Change it", checkpoint=run_id)
+
+
+def _whole(param: str, key: str, label: str, count: int, of: Any) -> int:
+    linked(param, key, number(0, 100_000, label.lower()), 0, of=of)
+    st.session_state[key] = min(st.session_state[key], count - 1)
+    return int(st.number_input(label, 0, count - 1, key=key, persist_state="session", width=150))

@@ -1,0 +1,148 @@
+// The maps of a layer: point at a unit to see what it sees, click a map to choose it. Numbers come with the data.
+
+const LARGE = 320;
+
+const write = (value) => `${Number(value.toPrecision(4))}`.replace("-", "−");
+
+// One map as pixels, on the scale of the whole layer.
+function paintMap(state, channel) {
+  if (state.drawn.has(channel)) return state.drawn.get(channel);
+  const [, height, width] = state.data.shape;
+  const image = new ImageData(width, height);
+  const start = channel * height * width;
+  for (let index = 0; index < height * width; index += 1) {
+    const value = state.maps[start + index];
+    const share = state.limit ? Math.sqrt(Math.min(1, Math.abs(value) / state.limit)) : 0;
+    image.data.set([...shade(value, share, state.dark), 255], 4 * index);
+  }
+  const small = document.createElement("canvas");
+  [small.width, small.height] = [width, height];
+  small.getContext("2d").putImageData(image, 0, 0);
+  state.drawn.set(channel, small);
+  return small;
+}
+
+function figure(title, canvas) {
+  const made = element("figure");
+  const caption = element("figcaption", "", title);
+  made.append(caption, canvas);
+  return [made, caption];
+}
+
+function build(root) {
+  const [answer, words, body] = [element("div", "maps-answer"), element("div", "maps-words"), element("div", "maps-body")];
+  answer.setAttribute("role", "status");
+  const [image, map, all] = [element("canvas"), element("canvas"), element("canvas", "maps-all")];
+  image.setAttribute("role", "img");
+  const [one, two, three] = [figure("what the unit sees", image), figure("", map), figure("", all)];
+  body.append(one[0], two[0], three[0]);
+  root.replaceChildren(answer, words, body);
+  const state = { root, answer, words, image, map, all, mapTitle: two[1], allTitle: three[1], row: 0, column: 0 };
+  for (const canvas of [map, all]) {
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+  }
+  const point = (row, column) => {
+    const [, height, width] = state.data.shape;
+    [state.row, state.column] = [within(row, 0, height - 1), within(column, 0, width - 1)];
+    paint(state);
+  };
+  for (const name of ["pointermove", "pointerdown"]) {
+    map.addEventListener(name, (event) => point(...place(event, map, state.data.shape[1], state.data.shape[2])));
+  }
+  onArrows(map, (down, right) => point(state.row + down, state.column + right));
+  all.addEventListener("click", (event) => {
+    const [row, column] = place(event, all, state.lines, state.across);
+    choose(state, row * state.across + column);
+  });
+  onArrows(all, (down, right) => choose(state, state.channel + down * state.across + right));
+  return state;
+}
+
+function choose(state, channel) {
+  if (channel < 0 || channel >= state.data.shape[0] || channel === state.channel) return;
+  state.channel = channel;
+  paint(state);
+  clearTimeout(state.timer);
+  state.timer = setTimeout(() => state.trigger("channel", channel), 250);
+}
+
+function paintAll(state) {
+  const [channels, height, width] = state.data.shape;
+  state.across = Math.ceil(Math.sqrt(channels));
+  state.lines = Math.ceil(channels / state.across);
+  const cell = Math.max(8, Math.floor(640 / state.across));
+  state.cell = cell;
+  const whole = document.createElement("canvas");
+  [whole.width, whole.height] = [state.across * cell, state.lines * cell];
+  const pen = whole.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.fillStyle = state.dark ? "#3a3f4a" : "#c9ced6";
+  pen.fillRect(0, 0, whole.width, whole.height);
+  for (let channel = 0; channel < channels; channel += 1) {
+    const [left, top] = [(channel % state.across) * cell, Math.floor(channel / state.across) * cell];
+    pen.drawImage(paintMap(state, channel), left + 1, top + 1, cell - 2, (cell - 2) * (height / width));
+  }
+  state.whole = whole;
+}
+
+function paint(state) {
+  const { data, row, column, channel, image, map, all } = state;
+  const [channels, height, width] = data.shape;
+  const [unit, pixel] = [LARGE / Math.max(height, width), LARGE / data.side];
+  [map.width, map.height] = [width * unit, height * unit];
+  let pen = map.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(paintMap(state, channel), 0, 0, map.width, map.height);
+  frame(pen, column * unit, row * unit, unit, unit);
+  image.width = image.height = LARGE;
+  pen = image.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(state.photo, 0, 0, LARGE, LARGE);
+  const [top, bottom] = data.rows[row];
+  const [left, right] = data.columns[column];
+  pen.fillStyle = "rgba(0, 0, 0, 0.5)"; // what it does not see
+  pen.fillRect(0, 0, LARGE, top * pixel);
+  pen.fillRect(0, (bottom + 1) * pixel, LARGE, LARGE);
+  pen.fillRect(0, top * pixel, left * pixel, (bottom + 1 - top) * pixel);
+  pen.fillRect((right + 1) * pixel, top * pixel, LARGE, (bottom + 1 - top) * pixel);
+  frame(pen, left * pixel, top * pixel, (right + 1 - left) * pixel, (bottom + 1 - top) * pixel);
+  [all.width, all.height] = [state.whole.width, state.whole.height];
+  pen = all.getContext("2d");
+  pen.drawImage(state.whole, 0, 0);
+  frame(pen, (channel % state.across) * state.cell, Math.floor(channel / state.across) * state.cell, state.cell, state.cell);
+  const value = state.maps[(channel * height + row) * width + column];
+  const sees = `rows ${top} to ${bottom}, columns ${left} to ${right}`;
+  state.answer.textContent = `It sees ${bottom - top + 1}×${right - left + 1} of ${data.side}×${data.side} pixels`;
+  state.words.textContent = `${data.layer}, channel ${channel}, unit [${row}, ${column}] = ${write(value)}, from ${sees}`;
+  state.mapTitle.textContent = `channel ${channel}, ${height}×${width}: point here`;
+  state.allTitle.textContent = `all ${channels} channels: click one`;
+  map.setAttribute("aria-label", `Map of channel ${channel}. Arrow keys move the unit. ${state.words.textContent}`);
+  all.setAttribute("aria-label", `All ${channels} maps of ${data.layer}. Arrow keys choose one. Channel ${channel} is chosen.`);
+  image.setAttribute("aria-label", `The image; the unit sees ${sees}.`);
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const root = parentElement.querySelector(".maps");
+  root.maps ??= build(root);
+  const state = root.maps;
+  const before = state.data;
+  const dark = isDark(root);
+  const fresh = before?.maps !== data.maps || before?.layer !== data.layer || dark !== state.dark;
+  Object.assign(state, { data, dark, trigger: setTriggerValue });
+  if (before?.pixels !== data.pixels) state.photo = picture(bytes(data.pixels), data.side);
+  if (fresh) {
+    state.maps = floats(data.maps);
+    state.drawn = new Map();
+    state.limit = state.maps.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    paintAll(state);
+    state.channel = data.channel;
+  }
+  if (before?.channel !== data.channel) state.channel = data.channel;
+  const [, height, width] = data.shape;
+  if (before?.layer !== data.layer) [state.row, state.column] = [Math.floor(height / 2), Math.floor(width / 2)];
+  state.row = within(state.row, 0, height - 1);
+  state.column = within(state.column, 0, width - 1);
+  paint(state);
+}

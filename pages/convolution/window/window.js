@@ -1,0 +1,240 @@
+// One output of a convolution or a pooling, with its window and its terms. All numbers come with the data: this indexes and draws.
+
+const CELL = 40;
+const NUMBERS_PX = 30;
+
+function write(value) {
+  if (value === -Infinity) return "−∞";
+  const text = Number.isInteger(value) && Math.abs(value) < 1e5 ? `${value}` : `${Number(value.toPrecision(4))}`;
+  return text.replace("-", "−");
+}
+
+const signed = (value) => (value < 0 ? `(${write(value)})` : write(value));
+
+// An image without negative values in greys.
+function colour(value, limit, greys, dark) {
+  const share = limit ? Math.min(1, Math.abs(value) / limit) : 0;
+  return `rgb(${(greys ? Array(3).fill(Math.round(20 + 225 * share)) : shade(value, share, dark)).join()})`;
+}
+
+// Whichever of dark and white stands out more, by WCAG's luminance.
+function ink(fill) {
+  const [r, g, b] = fill.match(/\d+/g).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
+}
+
+const largest = (values) => values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
+
+// The values stay while the pointer moves: they are drawn once for each version of the data and each width.
+function drawGrid(canvas, version, values, rows, columns, look) {
+  const [height, width] = [rows + 2 * (look.pad ?? 0), columns + 2 * (look.pad ?? 0)];
+  const key = `${version} ${look.dark} ${canvas.clientWidth}`;
+  if (canvas.key !== key) {
+    [canvas.width, canvas.height] = [width * CELL, height * CELL];
+    canvas.style.aspectRatio = `${width} / ${height}`;
+    canvas.key = `${version} ${look.dark} ${canvas.clientWidth}`;
+    canvas.values = document.createElement("canvas");
+    [canvas.values.width, canvas.values.height] = [canvas.width, canvas.height];
+    drawValues(canvas.values, values, rows, columns, { ...look, shown: canvas.clientWidth / width >= NUMBERS_PX });
+  }
+  const pen = canvas.getContext("2d");
+  pen.drawImage(canvas.values, 0, 0);
+  return pen;
+}
+
+function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark, shown }) {
+  const [height, width] = [rows + 2 * pad, columns + 2 * pad];
+  const pen = canvas.getContext("2d");
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  for (let row = 0; row < height; row += 1) {
+    for (let column = 0; column < width; column += 1) {
+      const [y, x] = [row - pad, column - pad];
+      const inside = y >= 0 && x >= 0 && y < rows && x < columns;
+      const value = inside ? values[y * columns + x] : 0;
+      pen.fillStyle = inside ? colour(value, limit, greys, dark) : dark ? "#3a3f4a" : "#d9dce2";
+      pen.fillRect(column * CELL, row * CELL, CELL, CELL);
+      if (shown && inside) {
+        pen.fillStyle = ink(colour(value, limit, greys, dark));
+        const text = write(value);
+        pen.font = `${text.length > 5 ? 11 : 15}px sans-serif`;
+        pen.fillText(text, (column + 0.5) * CELL, (row + 0.5) * CELL);
+      }
+    }
+  }
+}
+
+function table(state, values, size, offset, limit, label, edit) {
+  const grid = element("div", "window-grid");
+  grid.style.gridTemplateColumns = `repeat(${size}, minmax(0, 1fr))`;
+  grid.setAttribute("role", "group");
+  grid.setAttribute("aria-label", label);
+  for (let index = 0; index < size * size; index += 1) {
+    const value = values[offset + index];
+    const fill = colour(value, limit, false, state.dark);
+    const cell = element(edit ? "input" : "span", "", edit ? undefined : write(Number.isFinite(value) ? Number(value.toFixed(3)) : value));
+    if (edit) {
+      cell.value = Number(value.toPrecision(6));
+      cell.inputMode = "decimal";
+      cell.setAttribute("aria-label", `Weight in row ${Math.floor(index / size)}, column ${index % size}`);
+      cell.addEventListener("change", () => edit(index, cell.value));
+    }
+    cell.style.background = fill;
+    cell.style.color = ink(fill);
+    grid.append(cell);
+  }
+  return grid;
+}
+
+function part(title, child) {
+  const made = element("figure");
+  made.append(element("figcaption", "", title), child);
+  return made;
+}
+
+function build(root) {
+  const answer = element("div", "window-answer");
+  const formula = element("div", "window-formula");
+  answer.setAttribute("role", "status");
+  const body = element("div", "window-body");
+  root.replaceChildren(answer, formula, body);
+  const state = { root, answer, formula, body, row: 0, column: 0 };
+  new ResizeObserver(() => { if (state.data && state.width !== root.clientWidth) paint(state); }).observe(root);
+  return state;
+}
+
+function layout(state) {
+  const { data, body } = state;
+  body.replaceChildren();
+  const rows = element("div", data.channels.length > 1 ? "window-rows several" : "window-rows");
+  body.append(rows);
+  state.rows = data.channels.map((name, index) => {
+    const input = element("canvas");
+    input.setAttribute("role", "img");
+    input.setAttribute("aria-label", `${name}: ${data.height} by ${data.width} values`);
+    input.addEventListener("pointermove", (event) => {
+      const [y, x] = place(event, input, data.height + 2 * data.padding, data.width + 2 * data.padding);
+      const half = (data.dilation * (data.k - 1)) / 2;
+      move(state, Math.round((y - half) / data.stride), Math.round((x - half) / data.stride));
+    });
+    const [weights, products] = [element("div"), element("div")];
+    const line = element("div", "window-row");
+    const grids = element("div", "window-grids");
+    if (data.operation !== "max") grids.append(part(data.operation === "average" ? "1 / K²" : "kernel w", weights));
+    grids.append(part(data.operation === "max" ? "window" : "products w · x", products));
+    line.append(part(data.channels.length > 1 ? `input x, ${name}` : "input x", input), grids);
+    rows.append(line);
+    return { input, weights, products, index };
+  });
+  const output = element("canvas", "window-output");
+  output.tabIndex = 0;
+  output.setAttribute("role", "application");
+  output.addEventListener("pointermove", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
+  output.addEventListener("pointerdown", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
+  onArrows(output, (down, right) => move(state, state.row + down, state.column + right));
+  const made = part("output y: point here", output);
+  made.className = "window-made";
+  body.append(made);
+  state.output = output;
+}
+
+function move(state, row, column) {
+  const { outHeight, outWidth } = state.data;
+  [row, column] = [within(row, 0, outHeight - 1), within(column, 0, outWidth - 1)];
+  if (row === state.row && column === state.column) return;
+  Object.assign(state, { row, column });
+  paint(state);
+}
+
+function terms(state, channel) {
+  const { k, outHeight, outWidth } = state.data;
+  const start = (((channel * outHeight + state.row) * outWidth) + state.column) * k * k;
+  return state.terms.subarray(start, start + k * k);
+}
+
+function paint(state) {
+  const { data, row, column, dark } = state;
+  const { k, stride, padding, dilation, operation } = data;
+  state.width = state.root.clientWidth;
+  const size = data.height * data.width;
+  const reach = dilation * (k - 1) + 1;
+  for (const { input, weights, products, index } of state.rows) {
+    const values = state.inputs.subarray(index * size, (index + 1) * size);
+    const greys = !values.some((value) => value < 0);
+    const pen = drawGrid(input, state.version, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
+    frame(pen, ...[column * stride, row * stride, reach, reach].map((cells) => cells * CELL));
+    if (operation !== "max") {
+      const edit = data.editable && index === 0 ? (place, text) => send(state, place, text) : undefined;
+      const key = `${data.kernel} ${dark}`;
+      if (weights.key !== key) weights.replaceChildren(table(state, state.kernel, k, index * k * k, state.limits.kernel, "Kernel", edit));
+      weights.key = key;
+    }
+    const own = terms(state, index);
+    products.replaceChildren(table(state, own, k, 0, operation === "max" ? state.limits.input : state.limits.terms, "Terms of this output"));
+    if (operation === "max") products.firstChild.children[own.indexOf(Math.max(...own))].className = "window-winner";
+  }
+  const values = state.outputs.subarray(0, data.outHeight * data.outWidth);
+  frame(drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column * CELL, row * CELL, CELL, CELL);
+  const value = values[row * data.outWidth + column];
+  state.answer.textContent = `y[${row}, ${column}] = ${write(value)}`;
+  state.formula.textContent = sum(state);
+  state.output.setAttribute("aria-label", `Output, ${data.outHeight} by ${data.outWidth} values. Arrow keys move. Row ${row}, column ${column}: ${write(value)}.`);
+}
+
+function sum(state) {
+  const { data, row, column, kernel } = state;
+  const { k, operation } = data;
+  const lists = state.rows.map(({ index }) => [...terms(state, index)]);
+  if (operation === "max") return `= max(${lists[0].map(write).join(", ")})`;
+  const bias = operation === "convolution" && data.bias ? ` + ${signed(data.bias)}` : "";
+  if (operation === "average") return `= ${lists[0].map((value) => signed(value)).join(" + ")}`;
+  if (lists.length === 1 && k <= 3) {
+    const size = data.height;
+    const factor = (index) => {
+      const y = row * data.stride + Math.floor(index / k) * data.dilation - data.padding;
+      const x = column * data.stride + (index % k) * data.dilation - data.padding;
+      const inside = y >= 0 && x >= 0 && y < size && x < data.width;
+      return `${signed(kernel[index])}·${signed(inside ? state.inputs[y * data.width + x] : 0)}`;
+    };
+    return `= ${lists[0].map((_, index) => factor(index)).join(" + ")}${bias}`;
+  }
+  const sums = state.rows.map(({ index }) => signed(state.sums[(index * data.outHeight + row) * data.outWidth + column]));
+  const names = data.channels.map((name, index) => `${sums[index]} (${name})`);
+  if (data.others) names.push(`${signed(state.rest[row * data.outWidth + column])} (${data.others} other channels)`);
+  return `= ${names.join(" + ")}${bias}`;
+}
+
+function send(state, place, text) {
+  const value = Number(text.replace("−", "-").replace(",", "."));
+  if (text.trim() === "" || !Number.isFinite(value)) {
+    state.rows[0].weights.key = ""; // the old number again
+    paint(state);
+    return;
+  }
+  const { k } = state.data;
+  const values = [...state.kernel.subarray(0, k * k)].map((old, index) => (index === place ? value : Number(old.toPrecision(6))));
+  const lines = Array.from({ length: k }, (_, index) => values.slice(index * k, (index + 1) * k).join(" "));
+  state.trigger("kernel", lines.join("; "));
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const root = parentElement.querySelector(".window");
+  root.window ??= build(root);
+  const state = root.window;
+  const before = state.data;
+  Object.assign(state, { data, trigger: setTriggerValue, dark: isDark(root), version: (state.version ?? 0) + 1 });
+  for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["terms", "terms"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
+    if (before?.[key] !== data[key]) state[name] = floats(data[key]);
+  }
+  state.limits = { input: largest(state.inputs), kernel: largest(state.kernel), terms: largest(state.terms), output: largest(state.outputs) };
+  const shape = JSON.stringify([data.channels, data.k, data.height, data.width, data.padding, data.operation, data.stride, data.dilation, data.outHeight, data.outWidth, data.editable]);
+  if (state.shape !== shape) {
+    state.shape = shape;
+    layout(state);
+  }
+  if (!before) Object.assign(state, { row: data.row, column: data.column });
+  state.row = within(state.row, 0, data.outHeight - 1);
+  state.column = within(state.column, 0, data.outWidth - 1);
+  paint(state);
+}
