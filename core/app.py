@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from core.jobs.kind import JobKind
 
-KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind")
+KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind", "core.descent.kind")
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
     "core.data.cli": ("data", "models", "checkpoints"),
@@ -41,7 +41,10 @@ COMMANDS = {
 """Functions and groups of commands. A module is imported when a command in it is called or listed."""
 
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
-    "foundations": ("The numbers behind the pages of Foundations, as JSON.", {}),
+    "foundations": (
+        "The numbers behind the pages of Foundations, as JSON.",
+        {"descent": "core.descent.cli:descent", "surface": "core.descent.cli:surface"},
+    ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""
 

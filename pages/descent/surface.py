@@ -1,0 +1,81 @@
+"""Gradient descent / Surface: the loss on a plane through one or two checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.checkpoints.store import list_checkpoints
+from core.common.errors import LabError
+from core.descent.config import SurfaceConfig
+from core.descent.figures import surface_figure
+from core.descent.kind import SURFACE
+from core.descent.results import Surface, read_surface
+from core.jobs import Run, RunStore
+from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.elements import download, folded, show_figure
+from pages.shared.resources import dark
+from pages.shared.run_controls import start_job_button
+from pages.shared.settings_form import settings_form
+from pages.shared.tables import file_stem, json_bytes
+from pages.shared.text import escape_markdown, show_error
+
+LABELS = {"extent": "Half side", "images": "Training images", "points": "Points a side"}
+
+
+def read(runs: RunStore, run_id: str) -> Surface:
+    """What there is of a surface. Raises LabError."""
+    return read_surface(runs.folder(run_id), runs.config(run_id))
+
+
+def surface_view(found: Surface, key: str, run: Run | None) -> None:
+    planes = [plane for plane in found.planes if plane.loss_nats]
+    if not planes:
+        st.info("Nothing was measured yet. The first row of the plane appears in a few seconds.")
+        return
+    st.markdown(f"## {escape_markdown(found.answer)}")
+    show_figure(
+        surface_figure(found, dark=dark()),
+        key=f"surface-{key}",
+        alt="Loss on a plane through the weights. " + " ".join(found.sentences),
+    )
+    for sentence in found.sentences:
+        st.markdown(escape_markdown(sentence))
+    config = found.config
+    st.caption(
+        f"Mean loss of {config.images:,} training images at {config.points}×{config.points} points, seed {config.seed}"
+        + "".join(f" · {escape_markdown(found.made[name])}" for name in ("hardware", "date") if found.made.get(name))
+    )
+    folded("Files", lambda: _files(found, key), key=f"files-{key}", param="files", icon=":material/download:")
+
+
+def _files(found: Surface, key: str) -> None:
+    name = f"surface-{file_stem(' '.join(found.config.checkpoints), 'plane')}.json"
+    download("All numbers (JSON)", json_bytes(found.to_dict()), name, key=f"json-{key}")
+
+
+def new_surface_view() -> None:
+    first = checkpoint_picker("Checkpoint", "surface-checkpoint", param="checkpoint")
+    if first is None:
+        return
+    others = {"": "None"} | {
+        item.name: item.label for item in list_checkpoints(task="images") if item.name != first.name
+    }
+    second = st.selectbox(
+        "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
+    )
+    usual = SurfaceConfig().to_dict()
+    names = ("directions", "points", "extent", "images", "seed")
+    with st.container(horizontal=True):
+        values: dict[str, Any] = settings_form(SurfaceConfig, names, usual, "surface-{}", labels=LABELS)
+    st.text_input("Name", key="surface-name", placeholder=first.label)
+    config = None
+    try:
+        config = SurfaceConfig(**values, checkpoints=(first.name, *([second] if second else [])))
+    except LabError as error:
+        show_error(error)
+    if config:
+        points = config.points**2 * len(config.checkpoints)
+        st.caption(f"{points * config.images:,} forward passes: {points:,} points of {config.images:,} images.")
+    start_job_button("Compute the surface", SURFACE, config, key="start-surface", name_key="surface-name")
