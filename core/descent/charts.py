@@ -60,8 +60,8 @@ def _chart(
     return {"title": title, "lines": drawn, "low": low, "high": high, "ticks": ticks}
 
 
-def optimizer_series(paths: Sequence[Path], *, dark: bool) -> list[dict[str, Any]]:
-    """A path each, with the numbers of its formula."""
+def optimizer_series(paths: Sequence[Path], *, dark: bool, only: str = "") -> list[dict[str, Any]]:
+    """A path each, with the numbers of its formula. only: the one whose formula is shown, while all are on the move."""
     found = []
     for path in paths:
         kind = OPTIMIZERS[path.optimizer]
@@ -72,13 +72,16 @@ def optimizer_series(paths: Sequence[Path], *, dark: bool) -> list[dict[str, Any
                 "colour": for_theme(kind.colour, dark),
                 "points": plain_numbers(path.points, DIGITS),
                 "values": plain_numbers(path.values, DIGITS),
+                "diverged": path.diverged,
+            }
+        )
+        if only in ("", path.optimizer):
+            found[-1] |= {
                 "gradients": plain_numbers(path.gradients, DIGITS),
                 "rates": plain_numbers(path.rates, DIGITS),
                 "terms": {name: plain_numbers(array, DIGITS) for name, array in path.terms.items()},
                 "lines": [list(line) for line in kind.lines],
-                "diverged": path.diverged,
             }
-        )
     return found
 
 

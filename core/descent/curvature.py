@@ -36,15 +36,15 @@ def largest_curvature(
 ) -> Curvature:
     """product: v -> Hv, on NumPy arrays or tensors (n,). start: (n,), not 0. check: told the products so far; may raise.
 
-    Power iteration finds the eigenvalue of largest absolute value. Where that is negative, a second round on H - λI finds the
-    largest one. Ends where the residual is below the tolerance.
+    Power iteration finds the eigenvalue of largest absolute value. Where that is negative, or one of each sign keeps it from
+    settling, a second round on H + |λ|I finds the largest one. Ends where the residual is below the tolerance.
     """
     shift, used = 0.0, 0
-    vector = start / float(start @ start) ** 0.5
+    unit = start / float(start @ start) ** 0.5
     for _ in range(2):
-        value, residual = 0.0, 0.0
+        vector, value, residual, length = unit, 0.0, 0.0, 0.0
         for _ in range(iterations):
-            image = product(vector) - shift * vector
+            image = product(vector) + shift * vector
             used += 1
             check(used)
             value = float(vector @ image)
@@ -54,11 +54,9 @@ def largest_curvature(
             if length == 0 or residual <= tolerance * abs(value):
                 break
             vector = image / length
-        if value >= 0 or shift:
+        settled = residual <= tolerance * abs(value)
+        if shift or not length or (value > 0 and settled) or not length < float("inf"):
             break
-        # Away from the axis found, or the next round would start in its own null space.
-        shift, vector = value, start[::1] * 1.0
-        vector[: len(vector) // 2] *= -1
-        vector = vector / float(vector @ vector) ** 0.5
-    value += shift
+        shift = length
+    value -= shift
     return Curvature(value=value, vector=vector, products=used, residual=residual / abs(value) if value else 0.0)

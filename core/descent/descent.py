@@ -20,7 +20,13 @@ SETTLED = 1e-3
 """Of the map's width: who moves no farther has come to rest."""
 Schedule = Literal["constant", "linear", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "linear", "cosine")
-MULTIPLES = tuple(round(0.1 + 0.05 * place, 2) for place in range(33))
+MULTIPLES = (
+    *(round(0.1 * place, 1) for place in range(1, 10)),
+    0.95,
+    1.0,
+    1.05,
+    *(round(0.1 * place, 1) for place in range(11, 18)),
+)
 """Learning rates of `sweep`, as multiples of 2/λ."""
 
 

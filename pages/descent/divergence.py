@@ -66,7 +66,7 @@ def divergence_view() -> None:
 
 def _on_function(land: Landscape) -> None:
     heading = st.container()
-    start, revision = linked_start(KEY, identity(land), land.start)
+    start, revision, _ = linked_start(KEY, identity(land), land.start)
     place, _ = linked_view(KEY, revision, FIRST_PLACE, len(MULTIPLES) - 1, ())
     try:
         found = sweep(land, start)

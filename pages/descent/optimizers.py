@@ -42,7 +42,7 @@ def _descents(
 ) -> None:
     """Runs alone while somebody drags the start."""
     heading = st.container()
-    start, revision = linked_start(KEY, identity(land), land.start)
+    start, revision, dragged = linked_start(KEY, identity(land), land.start)
     names = tuple(name for name, _ in runs)
     try:
         noise = gradient_noise(land, batch_size, seed)
@@ -60,7 +60,7 @@ def _descents(
         {
             "mode": "steps",
             "map": map_data(land, minima),
-            "series": optimizer_series(found, dark=dark()),
+            "series": optimizer_series(found, dark=dark(), only=chosen if dragged else ""),
             "charts": [height_chart(found, lowest(land, found, minima))],
             "steps": STEPS,
             "start": list(start),

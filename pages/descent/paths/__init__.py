@@ -25,9 +25,9 @@ def paths(key: str, data: dict[str, Any]) -> None:
     component(__file__)(key=key, data=data, on_start_change=lambda: None, on_view_change=lambda: None)
 
 
-def linked_start(key: str, identity: str, default: Point) -> tuple[Point, str]:
-    """The start that was chosen on the component `key`, else the default, and the revision to give it. identity: of the function,
-    to which a start belongs."""
+def linked_start(key: str, identity: str, default: Point) -> tuple[Point, str, bool]:
+    """The start that was chosen on the component `key`, else the default; the revision to give it; and whether it is being
+    dragged. identity: of the function, to which a start belongs."""
     state, chosen = st.session_state, f"{key}-start"
     if linked("start", chosen, _read_point, None, write=_write_point, of=identity):
         _renew(key)
@@ -36,10 +36,11 @@ def linked_start(key: str, identity: str, default: Point) -> tuple[Point, str]:
     point = (sent.get("x"), sent.get("y"))
     if all(isinstance(part, int | float) and math.isfinite(part) for part in point):
         start: Point = (float(point[0]), float(point[1]))  # type: ignore[arg-type]
-        if sent.get("done") is True:
+        done = sent.get("done") is True
+        if done:
             state[chosen] = start
-        return start, revision
-    return state[chosen] or default, revision
+        return start, revision, not done
+    return state[chosen] or default, revision, False
 
 
 def linked_view(key: str, revision: str, default: int, most: int, names: tuple[str, ...]) -> tuple[int, str]:
