@@ -1,6 +1,7 @@
 """Make the descents and surfaces that ship: a few minutes on one core.
 
-python -m scripts.make_descents sweeps
+python -m scripts.make_descents trained
+python -m scripts.make_descents untrained
 python -m scripts.make_descents surface path RUN_ID      # of a finished surface
 """
 
@@ -19,34 +20,39 @@ from core.descent.results import SURFACES, SWEEPS, NetworkSweep, read_surface
 from core.jobs import RunStore
 from core.models import build_model
 
-IMAGES = 200
-UNTRAINED_RATES = (0.02, 0.04, 0.08, 0.16)
+IMAGES, UNTRAINED_IMAGES = 200, 500
+UNTRAINED_RATES = (0.02, 0.04, 0.08)
 """Their 2/η lies above the curvature at the start, which rises to it."""
-UNTRAINED_STEPS = 300
+UNTRAINED_STEPS = 240
 
 
-def make_sweeps() -> None:
-    """Simple CNN as it ships, at rates around 2/λ, and with random weights, until λ reaches 2/η."""
+def make_trained() -> None:
+    """Simple CNN as it ships, at rates around 2/λ."""
+    with Bar() as bar:
+        loss = network_loss(load_checkpoint("simple_cnn"), subset(load_images("cifar10").train, IMAGES, 0))
+        _write("trained", sweep_network(loss, name="simple_cnn", title="Simple CNN", on_progress=bar.show))
+
+
+def make_untrained() -> None:
+    """Simple CNN with random weights, until λ reaches 2/η."""
     import torch
 
-    images = subset(load_images("cifar10").train, IMAGES, 0)
     checkpoint = load_checkpoint("simple_cnn")
+    torch.manual_seed(0)
+    model = build_model("simple_cnn", checkpoint.card.model_config)
+    images = subset(load_images("cifar10").train, UNTRAINED_IMAGES, 0)
+    loss = network_loss(dataclasses.replace(checkpoint, model=model), images)
     with Bar() as bar:
-        loss = network_loss(checkpoint, images)
-        _write("trained", sweep_network(loss, name="simple_cnn", title="Simple CNN", on_progress=bar.show))
-        torch.manual_seed(0)
-        model = build_model("simple_cnn", checkpoint.card.model_config)
-        loss = network_loss(dataclasses.replace(checkpoint, model=model), images)
         found = sweep_network(
             loss,
             name="simple_cnn",
             title="Simple CNN with random weights",
             rates=UNTRAINED_RATES,
             steps=UNTRAINED_STEPS,
-            every=10,
+            every=12,
             on_progress=bar.show,
         )
-        _write("untrained", found)
+    _write("untrained", found)
 
 
 def _write(name: str, found: NetworkSweep) -> None:
@@ -71,7 +77,7 @@ def _rounded(value: object) -> object:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "sweeps":
-        make_sweeps()
+    if sys.argv[1] in ("trained", "untrained"):
+        {"trained": make_trained, "untrained": make_untrained}[sys.argv[1]]()
     else:
         make_surface(*sys.argv[2:])

@@ -21,7 +21,9 @@ class SurfaceConfig(Settings):
     extent: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Random directions: half the side of the plane; at 1 each filter moves by its own length."""
     images: Annotated[int, Field(ge=10, le=50_000)] = 500
-    """Training images that the loss is the mean of: a fixed sample, the same for all points."""
+    """Images that the loss is the mean of: a fixed sample, the same for all points."""
+    split: Literal["train", "validation"] = "train"
+    """Where the images are from: `train` is what training went down on, `validation` what it never saw."""
     seed: Seed = 0
     """Seeds the directions and the sample."""
     device: Name = "auto"

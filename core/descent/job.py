@@ -12,6 +12,7 @@ import torch
 from core.checkpoints.store import find_checkpoint, load_checkpoint
 from core.common.devices import pick_device
 from core.common.paths import ensure_folder
+from core.common.values import plural
 from core.data import load_images
 from core.data.splits import subset
 from core.descent.config import SurfaceConfig
@@ -71,7 +72,7 @@ def run_surface(config: SurfaceConfig, job: Job) -> Outcome:
             SURFACES.write_part(folder, found)
         planes.append(found)
         job.update(now=True, parts_done=place + 1)
-    SURFACES.write_facts(job.folder, made=job.provenance(f"{torch.get_num_threads()} threads"))
+    SURFACES.write_facts(job.folder, made=job.provenance(plural(torch.get_num_threads(), "thread")))
     seconds = round(before + time.monotonic() - began, 3)
     job.update(now=True, step=total, seconds=seconds)
     return Outcome(status="finished", message=f"{total:,} points of {config.images:,} images each.")
@@ -84,7 +85,7 @@ def _prepare(config: SurfaceConfig, name: str, device: str, job: Job) -> tuple[N
     checkpoint = load_checkpoint(reference)
     dataset = load_images(reference.card.image_data.name, job.downloading)
     job.stage("preparing")
-    loss = network_loss(checkpoint, subset(dataset.train, config.images, config.seed), device)
+    loss = network_loss(checkpoint, subset(getattr(dataset, config.split), config.images, config.seed), device)
     epochs, moves = _moves(name, loss, device)
     if config.directions == "path":
         directions = path_directions(moves)

@@ -143,11 +143,11 @@ class Surface:
         if len(self.planes) < len(self.config.checkpoints) or len(done) < len(self.planes):
             return "The surface is being measured."
         if len(done) == 2:
-            flat, sharp = sorted(done, key=lambda plane: plane.rise)
-            return f"{sharp.title} is sharper: its loss rises {sharp.rise / flat.rise:.2g} times as much."
+            flat, sharp = sorted(done, key=lambda plane: plane.curvature or 0.0)
+            return f"{sharp.title} is sharper: λ = {sharp.curvature:.3g} against {flat.curvature:.3g}."
         plane = done[0]
         if self.config.directions == "path" and plane.share is not None:
-            return f"Training came down a valley; the plane holds {100 * plane.share:.0f}% of its movement."
+            return f"One plane holds {100 * plane.share:.0f}% of the way that training took."
         return f"The loss rises from {plane.centre_loss_nats:.2g} to {plane.centre_loss_nats + plane.rise:.2g} nats at the rim."
 
     @property
@@ -155,7 +155,9 @@ class Surface:
         """What is known of each checkpoint."""
         found = []
         for plane in self.planes:
-            words = [f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats"]
+            words = [
+                f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats, {plane.centre_loss_nats + plane.rise:.3g} at the rim"
+            ]
             if plane.curvature:
                 words.append(f"largest curvature λ = {plane.curvature:.3g}, so 2/λ = {2 / plane.curvature:.2g}")
             if plane.share is not None:

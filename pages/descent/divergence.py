@@ -132,11 +132,18 @@ def _on_network(found: NetworkSweep, key: str) -> None:
 
 def network_answer(found: NetworkSweep) -> str:
     """Whether the prediction held, in a sentence."""
-    above = [each for each in found.descents if each.rate > 1.001 * found.limit]
+    above = [each for each in found.descents if each.rate > found.limit]
     broken = [each for each in above if each.outcome in ("diverges", "rises")]
     line = f"2/λ = {found.limit:.3g}"
     if not above:
-        return f"Below {line} the loss falls, and λ rises towards 2/η."
+        peak = max(value for each in found.descents for _, value in each.sharpness)
+        grows = f"λ rises from {found.curvature:.3g} to {peak:.3g}"
+        reached = any(value >= 2 / each.rate for each in found.descents for _, value in each.sharpness)
+        return (
+            f"Below {line} it should be safe, but {grows}, past 2/η."
+            if reached
+            else f"Below {line} it is safe; {grows}."
+        )
     if not broken:
         return f"Above {line} it survives: λ falls until it is below 2/η."
     if len(broken) == len(above):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -21,7 +22,8 @@ from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
 from pages.shared.text import escape_markdown, show_error
 
-LABELS = {"extent": "Half side", "images": "Training images", "points": "Points a side"}
+LABELS = {"extent": "Half side", "points": "Points a side"}
+SPLITS = {"train": "training", "validation": "validation"}
 
 
 def read(runs: RunStore, run_id: str) -> Surface:
@@ -30,21 +32,24 @@ def read(runs: RunStore, run_id: str) -> Surface:
 
 
 def surface_view(found: Surface, key: str, run: Run | None) -> None:
-    planes = [plane for plane in found.planes if plane.loss_nats]
+    found = replace(found, planes=tuple(plane for plane in found.planes if plane.loss_nats))
+    planes = found.planes
     if not planes:
         st.info("Nothing was measured yet. The first row of the plane appears in a few seconds.")
         return
     st.markdown(f"## {escape_markdown(found.answer)}")
-    show_figure(
-        surface_figure(found, dark=dark()),
-        key=f"surface-{key}",
-        alt="Loss on a plane through the weights. " + " ".join(found.sentences),
-    )
-    for sentence in found.sentences:
-        st.markdown(escape_markdown(sentence))
+    for place, (column, sentence) in enumerate(zip(st.columns(len(planes)), found.sentences, strict=True)):
+        with column:
+            show_figure(
+                surface_figure(found, place, dark=dark()),
+                key=f"surface-{key}-{place}",
+                alt=f"Loss on a plane through the weights. {sentence}",
+            )
+            st.markdown(escape_markdown(sentence))
     config = found.config
+    sample = f"{config.images:,} {SPLITS[config.split]} images"
     st.caption(
-        f"Mean loss of {config.images:,} training images at {config.points}×{config.points} points, seed {config.seed}"
+        f"Mean loss of {sample} at {config.points}×{config.points} points, seed {config.seed}"
         + "".join(f" · {escape_markdown(found.made[name])}" for name in ("hardware", "date") if found.made.get(name))
     )
     folded("Files", lambda: _files(found, key), key=f"files-{key}", param="files", icon=":material/download:")
@@ -66,7 +71,7 @@ def new_surface_view() -> None:
         "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
     )
     usual = SurfaceConfig().to_dict()
-    names = ("directions", "points", "extent", "images", "seed")
+    names = ("directions", "points", "extent", "images", "split", "seed")
     with st.container(horizontal=True):
         values: dict[str, Any] = settings_form(SurfaceConfig, names, usual, "surface-{}", labels=LABELS)
     st.text_input("Name", key="surface-name", placeholder=first.label)
