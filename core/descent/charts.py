@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from core.common.theme import for_theme
+from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW, for_theme
 from core.descent.descent import Path, Sweep, plain_numbers
 from core.descent.functions import Landscape
 from core.descent.optimizers import OPTIMIZERS
 from core.descent.results import NetworkSweep
 
+COLOURS = {
+    "sgd": BLUE,
+    "momentum": ORANGE,
+    "nesterov": VERMILLION,
+    "rmsprop": PURPLE,
+    "adam": GREEN,
+    "adamw": SKY,
+    "muon": YELLOW,
+}
+"""Of the optimizers."""
 DIGITS = 6
 """Significant digits of what is sent: more than a screen shows."""
 LEAST_DECADES = 2
@@ -69,7 +79,7 @@ def optimizer_series(paths: Sequence[Path], *, dark: bool, only: str = "") -> li
             {
                 "name": path.optimizer,
                 "title": kind.title,
-                "colour": for_theme(kind.colour, dark),
+                "colour": for_theme(COLOURS[path.optimizer], dark),
                 "points": plain_numbers(path.points, DIGITS),
                 "values": plain_numbers(path.values, DIGITS),
                 "diverged": path.diverged,
@@ -94,7 +104,7 @@ def height_chart(paths: Sequence[Path], floor: float) -> dict[str, Any]:
 
 def sweep_series(sweep: Sweep, words: Sequence[str], *, dark: bool) -> list[dict[str, Any]]:
     """The path at each rate, with a sentence."""
-    colour = for_theme(OPTIMIZERS["sgd"].colour, dark)
+    colour = for_theme(COLOURS["sgd"], dark)
     return [
         {
             "name": f"{multiple:g}",

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, YELLOW
-
 Terms = dict[str, np.ndarray]
 """Names of a formula -> (2,) its value in this step."""
 ALPHA, BETA2, EPS = 0.99, 0.999, 1e-8
@@ -36,7 +34,6 @@ Step = Callable[[np.ndarray, np.ndarray, float, int, Terms, Hyper], tuple[np.nda
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
     title: str
-    colour: str
     lines: tuple[tuple[str, str], ...]
     """The formula, and the same to be filled in: {g} is a term of this step, {m-} of the one before; {old}, {new} the point;
     {lr}, {beta}, {decay}, {t} numbers of the step."""
@@ -107,28 +104,24 @@ _MOMENTS = (
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": Optimizer(
         title="Gradient descent",
-        colour=BLUE,
         lines=(("θ ← θ − η·g", "{old} − {lr}·{g} = {new}"),),
         step=_sgd,
         source="Cauchy 1847",
     ),
     "momentum": Optimizer(
         title="Momentum",
-        colour=ORANGE,
         lines=(_VELOCITY, ("θ ← θ − η·v", "{old} − {lr}·{v} = {new}")),
         step=_momentum,
         source="Polyak 1964",
     ),
     "nesterov": Optimizer(
         title="Nesterov",
-        colour=VERMILLION,
         lines=(_VELOCITY, _AHEAD, ("θ ← θ − η·d", "{old} − {lr}·{d} = {new}")),
         step=_nesterov,
         source="Nesterov 1983",
     ),
     "rmsprop": Optimizer(
         title="RMSProp",
-        colour=PURPLE,
         lines=(
             ("s ← 0.99·s + 0.01·g²", "0.99·{s-} + 0.01·{g}² = {s}"),
             ("θ ← θ − η·g / (√s + ε)", "{old} − {lr}·{g} / √{s} = {new}"),
@@ -138,14 +131,12 @@ OPTIMIZERS: dict[str, Optimizer] = {
     ),
     "adam": Optimizer(
         title="Adam",
-        colour=GREEN,
         lines=(*_MOMENTS, ("θ ← θ − η·m̂ / (√ŝ + ε)", "{old} − {lr}·{mean} / √{square} = {new}")),
         step=_adam,
         source="Kingma & Ba, arXiv:1412.6980",
     ),
     "adamw": Optimizer(
         title="AdamW",
-        colour=SKY,
         lines=(
             *_MOMENTS,
             (
@@ -158,7 +149,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
     ),
     "muon": Optimizer(
         title="Muon",
-        colour=YELLOW,
         lines=(
             _VELOCITY,
             _AHEAD,
@@ -169,4 +159,4 @@ OPTIMIZERS: dict[str, Optimizer] = {
         source="Jordan et al. 2024",
     ),
 }
-"""By name, each with a colour of its own."""
+"""By name."""

@@ -155,9 +155,8 @@ class Surface:
         """What is known of each checkpoint."""
         found = []
         for plane in self.planes:
-            words = [
-                f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats, {plane.centre_loss_nats + plane.rise:.3g} at the rim"
-            ]
+            rim = plane.centre_loss_nats + plane.rise
+            words = [f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats, {rim:.3g} at the rim"]
             if plane.curvature:
                 words.append(f"largest curvature λ = {plane.curvature:.3g}, so 2/λ = {2 / plane.curvature:.2g}")
             if plane.share is not None:

@@ -15,7 +15,7 @@ from core.descent.kind import SURFACE
 from core.descent.results import SURFACES, SWEEPS, Plane, plane_folder
 from core.jobs import RunStore
 from pages.descent.paths import _read_point
-from tests.app.conftest import Open, read, rerun, texts, write_checkpoint
+from tests.app.conftest import Open, link, read, rerun, texts, write_checkpoint
 
 
 def data_of(at: AppTest) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_the_address_carries_every_choice(open_page: Open) -> None:
     assert data["series"][0]["rates"][0] == 0.2
     assert data["series"][0]["rates"][-1] < 0.01
     assert (data["place"], data["chosen"], data["numbers"]["beta"]) == (7, "muon", 0.5)
-    assert {name: text for name, [text] in at.query_params.items()} == query
+    assert link(at) == query
     at = open_page("descent", **query | {"batch": "0"})
     assert data_of(at)["series"][0]["points"][1] != data["series"][0]["points"][1]
 
