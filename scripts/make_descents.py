@@ -20,10 +20,10 @@ from core.descent.results import SURFACES, SWEEPS, NetworkSweep, read_surface
 from core.jobs import RunStore
 from core.models import build_model
 
-IMAGES, UNTRAINED_IMAGES = 200, 500
+IMAGES = 200
 UNTRAINED_RATES = (0.02, 0.04, 0.08)
 """Their 2/η lies above the curvature at the start, which rises to it."""
-UNTRAINED_STEPS = 240
+UNTRAINED_STEPS = 200
 
 
 def make_trained() -> None:
@@ -40,7 +40,7 @@ def make_untrained() -> None:
     checkpoint = load_checkpoint("simple_cnn")
     torch.manual_seed(0)
     model = build_model("simple_cnn", checkpoint.card.model_config)
-    images = subset(load_images("cifar10").train, UNTRAINED_IMAGES, 0)
+    images = subset(load_images("cifar10").train, IMAGES, 0)
     loss = network_loss(dataclasses.replace(checkpoint, model=model), images)
     with Bar() as bar:
         found = sweep_network(
@@ -49,7 +49,7 @@ def make_untrained() -> None:
             title="Simple CNN with random weights",
             rates=UNTRAINED_RATES,
             steps=UNTRAINED_STEPS,
-            every=12,
+            every=10,
             on_progress=bar.show,
         )
     _write("untrained", found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.descent.functions import FUNCTIONS, OWN, SPANS, Landscape, landscape
+from pages.shared.text import escape_markdown
 from pages.shared.url import linked
 from pages.shared.url_values import number, one_of, short_text, write_number, write_short_text
 
@@ -46,7 +47,7 @@ def choose_function() -> Landscape:
         )
     land = landscape(name, condition=condition, formula=text, span=span)
     if name in FUNCTIONS:
-        st.caption(f"`{land.formula.text}`  \n{FUNCTIONS[name].note}")
+        st.caption(f"f = {escape_markdown(land.formula.text)}  \n{FUNCTIONS[name].note}")
     return land
 
 

@@ -22,7 +22,7 @@ from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
 from pages.shared.text import escape_markdown, show_error
 
-LABELS = {"extent": "Half side", "points": "Points a side"}
+LABELS = {"split": "Images from", "extent": "Half side", "points": "Points a side"}
 SPLITS = {"train": "training", "validation": "validation"}
 
 
@@ -71,16 +71,20 @@ def new_surface_view() -> None:
         "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
     )
     usual = SurfaceConfig().to_dict()
-    names = ("directions", "points", "extent", "images", "split", "seed")
-    with st.container(horizontal=True):
-        values: dict[str, Any] = settings_form(SurfaceConfig, names, usual, "surface-{}", labels=LABELS)
-    st.text_input("Name", key="surface-name", placeholder=first.label)
-    config = None
-    try:
-        config = SurfaceConfig(**values, checkpoints=(first.name, *([second] if second else [])))
-    except LabError as error:
-        show_error(error)
-    if config:
-        points = config.points**2 * len(config.checkpoints)
-        st.caption(f"{points * config.images:,} forward passes: {points:,} points of {config.images:,} images.")
-    start_job_button("Compute the surface", SURFACE, config, key="start-surface", name_key="surface-name")
+    values: dict[str, Any] = settings_form(SurfaceConfig, ("directions",), usual, "surface-{}", labels=LABELS)
+    start = st.container()
+    with st.expander("More settings", icon=":material/tune:", key="surface-more"):
+        with st.container(horizontal=True):
+            more = ("points", "extent", "images", "split", "seed")
+            values |= settings_form(SurfaceConfig, more, usual, "surface-{}", labels=LABELS)
+        st.text_input("Name", key="surface-name", placeholder=first.label)
+    with start:
+        config = None
+        try:
+            config = SurfaceConfig(**values, checkpoints=(first.name, *([second] if second else [])))
+        except LabError as error:
+            show_error(error)
+        if config:
+            points = config.points**2 * len(config.checkpoints)
+            st.caption(f"{points:,} points of {config.images:,} images: {points * config.images:,} forward passes.")
+        start_job_button("Compute the surface", SURFACE, config, key="start-surface", name_key="surface-name")
