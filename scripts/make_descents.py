@@ -20,9 +20,9 @@ from core.descent.results import SURFACES, SWEEPS, NetworkSweep, read_surface
 from core.jobs import RunStore
 from core.models import build_model
 
-IMAGES = 200
-UNTRAINED_RATES = (0.02, 0.04, 0.08)
-"""Their 2/η lies above the curvature at the start, which rises to it."""
+IMAGES, UNTRAINED_IMAGES = 200, 100
+UNTRAINED_RATES = (0.04, 0.08, 0.16)
+"""Two of them are below 2/λ at the start, and above it once λ has risen."""
 UNTRAINED_STEPS = 200
 
 
@@ -40,7 +40,7 @@ def make_untrained() -> None:
     checkpoint = load_checkpoint("simple_cnn")
     torch.manual_seed(0)
     model = build_model("simple_cnn", checkpoint.card.model_config)
-    images = subset(load_images("cifar10").train, IMAGES, 0)
+    images = subset(load_images("cifar10").train, UNTRAINED_IMAGES, 0)
     loss = network_loss(dataclasses.replace(checkpoint, model=model), images)
     with Bar() as bar:
         found = sweep_network(
