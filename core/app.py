@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KINDS = ("core.training.kind", "core.regularization.kind", "core.attribution.kind", "core.compression.kind")
 KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind", "core.convolution.kind")
+KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind", "core.descent.kind")
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
     "core.data.cli": ("data", "models", "checkpoints"),
@@ -49,6 +50,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "shift": "core.convolution.cli:shift",
             "edit": "core.convolution.cli:edit",
         },
+        {"descent": "core.descent.cli:descent", "surface": "core.descent.cli:surface"},
     ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""

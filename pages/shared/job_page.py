@@ -30,7 +30,7 @@ class JobPage:
     """What a room declares of its page; `draw` does the rest."""
 
     page: Page
-    """Its views are, in this order: what ships, if anything does, a new job, and the jobs of this machine."""
+    """Its last views are, in this order: what ships, if anything does, a new job, and the jobs of this machine."""
     kind: JobKind
     param: str
     """`?param=<run id>` opens a job."""
@@ -44,6 +44,8 @@ class JobPage:
     """What ships: name -> the word that chooses it."""
     load_example: Callable[[str], Any] = lambda name: None
     """One of them. Raises LabError."""
+    others: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """View -> what draws it: those of the page that stand before the ones about jobs."""
     live: Callable[[Run], None] | None = None
     """Draws under the head of a job, at every look."""
     message: Callable[[Run], str] = lambda run: run.message
@@ -54,7 +56,7 @@ class JobPage:
     """Draws the folded explanation at the foot of all views."""
 
     def draw(self) -> None:
-        *example, _, jobs = self.page.views
+        *example, _, jobs = self._views()
         run_id = st.query_params.get(self.param)
         view = choose_view(self.page, (example or [jobs])[0] if run_id == EXAMPLE else jobs if run_id else None)
         body = st.container()
@@ -65,9 +67,15 @@ class JobPage:
             except LabError as error:
                 show_error(error)
 
+    def _views(self) -> list[str]:
+        """Those about jobs."""
+        return [view for view in self.page.views if view not in self.others]
+
     def _view(self, view: str, run_id: str | None) -> None:
-        *example, new, jobs = self.page.views
-        if view != jobs:
+        *example, new, jobs = self._views()
+        if view in self.others:
+            self.others[view]()
+        elif view != jobs:
             write_url(self.param, self.param, None)  # the address must not name a job that is not shown
             (self.form if view == new else self._example)()
         elif run_id:
@@ -111,6 +119,6 @@ class JobPage:
         try:
             found = self.load_example(name)
         except LabError as error:
-            st.info(f"{escape_markdown(error)} {list(self.page.views)[1]} starts one.")
+            st.info(f"{escape_markdown(error)} {self._views()[1]} starts one.")
             return
         linked_fragment(self.result)(found, f"shipped-{name}", None)

@@ -24,6 +24,7 @@ ROOMS = (
     "pages.images",
     "pages.text",
     "pages.convolution",
+    "pages.descent",
     "pages.datasets",
     "pages.regularization",
     "pages.attribution",

@@ -23,6 +23,7 @@ ROOMS = {
     "language": {"attribution"},
     "compression": set(),
     "convolution": {"images", "attribution", "compression"},
+    "descent": set(),
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}

@@ -238,6 +238,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert not set(alone) & set("\x1b╭│"), "plain text"
     commands = re.findall(r"^  (\w+): \w", alone, re.MULTILINE)
     assert set(commands) == {name for names in (*COMMANDS.values(), GROUPS) for name in names}
+    groups = {noun for noun, (_, verbs) in GROUPS.items() if verbs}
+    assert set(commands) == groups | {name for names in COMMANDS.values() for name in names}
     for command in commands:
         code, output, _ = run_main(capsys, command, "--help")
         assert code == 0

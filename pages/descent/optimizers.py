@@ -1,0 +1,158 @@
+"""Gradient descent / Optimizers: several of them from one start, and the formula of each step with its numbers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.descent.charts import height_chart, map_data, optimizer_series
+from core.descent.descent import SCHEDULES, STEPS, Path, descend, gradient_noise, lowest, ranking
+from core.descent.functions import Landscape, find_minimum
+from core.descent.optimizers import OPTIMIZERS, Hyper
+from pages.descent.function import choose_function, identity
+from pages.descent.paths import linked_start, linked_view, paths
+from pages.shared.resources import dark
+from pages.shared.text import show_error
+from pages.shared.url import linked, linked_fragment
+from pages.shared.url_values import number, one_of, several_of, write_number, write_several
+
+KEY = "descent-paths"
+FIRST = ("sgd", "momentum", "adam")
+BATCHES = (0, 256, 64, 16, 4, 1)
+FIRST_STEP = 30
+HIGHEST_RATE = 1e4
+
+
+def optimizers_view() -> None:
+    answer, controls = st.columns([9, 2], gap="medium")
+    try:
+        with controls:
+            land = choose_function()
+            names = _choose_optimizers()
+            settings = _settings(land, names)
+        with answer:
+            linked_fragment(_descents)(land, *settings)
+    except LabError as error:
+        with answer:
+            show_error(error)
+
+
+def _descents(
+    land: Landscape, runs: list[tuple[str, float]], hyper: Hyper, schedule: str, batch_size: int, seed: int
+) -> None:
+    """Runs alone while somebody drags the start."""
+    heading = st.container()
+    start, revision, dragged = linked_start(KEY, identity(land), land.start)
+    names = tuple(name for name, _ in runs)
+    try:
+        noise = gradient_noise(land, batch_size, seed)
+        found = descend(land, start, runs, hyper=hyper, schedule=schedule, noise=noise)
+        least = find_minimum(land.formula, start, land.width)
+    except LabError as error:
+        show_error(error)
+        found, least = [], None
+    place, chosen = linked_view(KEY, revision, FIRST_STEP, STEPS, names)
+    words = answer(found)
+    heading.markdown(f"## {words}")
+    minima = [least.point] if least and least.found else []
+    paths(
+        KEY,
+        {
+            "mode": "steps",
+            "map": map_data(land, minima),
+            "series": optimizer_series(found, dark=dark(), only=chosen if dragged else ""),
+            "charts": [height_chart(found, lowest(land, found, minima))],
+            "steps": STEPS,
+            "start": list(start),
+            "place": place,
+            "chosen": chosen,
+            "numbers": {"beta": hyper.momentum, "beta1": round(1 - hyper.momentum, 6), "decay": hyper.weight_decay},
+            "mark": "",
+            "markAt": None,
+            "label": f"Map of f(x, y) = {land.formula.text} with the paths from ({start[0]:.3g}, {start[1]:.3g}). {words}",
+            "revision": revision,
+        },
+    )
+
+
+def answer(found: list[Path]) -> str:
+    """Who gets lowest, in a sentence."""
+    alive = [path for path in ranking(found) if not path.diverged]
+    if not found:
+        return "No descent from here."
+    if not alive:
+        return "All of them diverge: lower the rates."
+    best = alive[0]
+    title, value = OPTIMIZERS[best.optimizer].title, f"f = {float(best.values[-1]):.3g}".replace("-", "−")
+    if len(found) == 1:
+        return f"{title} reaches {value} in {STEPS} steps."
+    return f"{title} gets lowest in {STEPS} steps: {value}."
+
+
+def _choose_optimizers() -> list[str]:
+    names = list(OPTIMIZERS)
+    linked(
+        "with",
+        "descent-optimizers",
+        several_of(names, "optimizer", len(names)),
+        list(FIRST),
+        write=write_several,
+    )
+    chosen = st.pills(
+        "Optimizers",
+        names,
+        selection_mode="multi",
+        format_func=lambda name: OPTIMIZERS[name].title,
+        key="descent-optimizers",
+        persist_state="session",
+        wrap=True,
+    )
+    if not chosen:
+        raise LabError("No optimizer is chosen: choose one.")
+    return [name for name in names if name in chosen]
+
+
+def _settings(land: Landscape, names: list[str]) -> tuple[list[tuple[str, float]], Hyper, str, int, int]:
+    """Rates, what all share, schedule, batch size (0: the exact gradient) and seed."""
+    linked("batch", "descent-batch", one_of(BATCHES, "batch size"), 0)
+    batch_size = st.select_slider(
+        "Batch size",
+        BATCHES,
+        format_func=lambda size: "all" if size == 0 else f"{size}",
+        key="descent-batch",
+        help="Fewer examples give a noisier gradient: normal noise of σ/√B, with the map's median gradient as σ.",
+        persist_state="session",
+    )
+    runs = []
+    with st.expander("Rates and schedule", icon=":material/tune:", key="descent-more"):
+        for name in names:
+            key = f"descent-rate-{name}"
+            linked(
+                f"lr_{name}",
+                key,
+                number(1e-9, HIGHEST_RATE, "the learning rate", float),
+                land.rates[name],
+                write=write_number,
+                of=identity(land),
+            )
+            rate = st.number_input(
+                f"{OPTIMIZERS[name].title}: rate η",
+                1e-9,
+                HIGHEST_RATE,
+                step=land.rates[name] / 5,
+                format="%.3g",
+                key=key,
+                persist_state="session",
+            )
+            runs.append((name, float(rate)))
+        linked("beta", "descent-beta", number(0, 0.999, "the momentum", float), 0.9, write=write_number)
+        momentum = st.slider("Momentum β", 0.0, 0.999, step=0.01, key="descent-beta", persist_state="session")
+        linked("decay", "descent-decay", number(0, 10, "the weight decay", float), 0.01, write=write_number)
+        decay = st.number_input(
+            "Weight decay λ of AdamW", 0.0, 10.0, step=0.01, format="%g", key="descent-decay", persist_state="session"
+        )
+        linked("schedule", "descent-schedule", one_of(SCHEDULES, "schedule"), SCHEDULES[0])
+        schedule = st.selectbox("Schedule", SCHEDULES, key="descent-schedule", persist_state="session")
+        linked("seed", "descent-seed", number(0, 9999, "the random seed"), 0)
+        seed = st.number_input("Random seed of the noise", 0, 9999, key="descent-seed", persist_state="session")
+    return runs, Hyper(momentum=momentum, weight_decay=decay), schedule, batch_size, seed

@@ -1,0 +1,90 @@
+"""Gradient descent / Surface: the loss on a plane through one or two checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from core.checkpoints.store import list_checkpoints
+from core.common.errors import LabError
+from core.descent.config import SurfaceConfig
+from core.descent.figures import surface_figure
+from core.descent.kind import SURFACE
+from core.descent.results import Surface, read_surface
+from core.jobs import Run, RunStore
+from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.elements import download, folded, show_figure
+from pages.shared.resources import dark
+from pages.shared.run_controls import start_job_button
+from pages.shared.settings_form import settings_form
+from pages.shared.tables import file_stem, json_bytes
+from pages.shared.text import escape_markdown, show_error
+
+LABELS = {"split": "Images from", "extent": "Half side", "points": "Points a side"}
+SPLITS = {"train": "training", "validation": "validation"}
+
+
+def read(runs: RunStore, run_id: str) -> Surface:
+    """What there is of a surface. Raises LabError."""
+    return read_surface(runs.folder(run_id), runs.config(run_id))
+
+
+def surface_view(found: Surface, key: str, run: Run | None) -> None:
+    found = replace(found, planes=tuple(plane for plane in found.planes if plane.loss_nats))
+    planes = found.planes
+    if not planes:
+        st.info("Nothing was measured yet. The first row of the plane appears in a few seconds.")
+        return
+    st.markdown(f"## {escape_markdown(found.answer)}")
+    for place, (column, sentence) in enumerate(zip(st.columns(len(planes)), found.sentences, strict=True)):
+        with column:
+            show_figure(
+                surface_figure(found, place, dark=dark()),
+                key=f"surface-{key}-{place}",
+                alt=f"Loss on a plane through the weights. {sentence}",
+            )
+            st.markdown(escape_markdown(sentence))
+    config = found.config
+    sample = f"{config.images:,} {SPLITS[config.split]} images"
+    st.caption(
+        f"Mean loss of {sample} at {config.points}×{config.points} points, seed {config.seed}"
+        + "".join(f" · {escape_markdown(found.made[name])}" for name in ("hardware", "date") if found.made.get(name))
+    )
+    folded("Files", lambda: _files(found, key), key=f"files-{key}", param="files", icon=":material/download:")
+
+
+def _files(found: Surface, key: str) -> None:
+    name = f"surface-{file_stem(' '.join(found.config.checkpoints), 'plane')}.json"
+    download("All numbers (JSON)", json_bytes(found.to_dict()), name, key=f"json-{key}")
+
+
+def new_surface_view() -> None:
+    first = checkpoint_picker("Checkpoint", "surface-checkpoint", param="checkpoint")
+    if first is None:
+        return
+    others = {"": "None"} | {
+        item.name: item.label for item in list_checkpoints(task="images") if item.name != first.name
+    }
+    second = st.selectbox(
+        "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
+    )
+    usual = SurfaceConfig().to_dict()
+    values: dict[str, Any] = settings_form(SurfaceConfig, ("directions",), usual, "surface-{}", labels=LABELS)
+    start = st.container()
+    with st.expander("More settings", icon=":material/tune:", key="surface-more"):
+        with st.container(horizontal=True):
+            more = ("points", "extent", "images", "split", "seed")
+            values |= settings_form(SurfaceConfig, more, usual, "surface-{}", labels=LABELS)
+        st.text_input("Name", key="surface-name", placeholder=first.label)
+    with start:
+        config = None
+        try:
+            config = SurfaceConfig(**values, checkpoints=(first.name, *([second] if second else [])))
+        except LabError as error:
+            show_error(error)
+        if config:
+            points = config.points**2 * len(config.checkpoints)
+            st.caption(f"{points:,} points of {config.images:,} images: {points * config.images:,} forward passes.")
+        start_job_button("Compute the surface", SURFACE, config, key="start-surface", name_key="surface-name")
