@@ -41,7 +41,10 @@ COMMANDS = {
 """Functions and groups of commands. A module is imported when a command in it is called or listed."""
 
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
-    "foundations": ("The numbers behind the pages of Foundations, as JSON.", {}),
+    "foundations": (
+        "The numbers behind the pages of Foundations, as JSON.",
+        {"backprop": "core.backprop.cli:backprop"},
+    ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""
 

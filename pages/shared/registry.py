@@ -23,6 +23,7 @@ ROOMS = (
     "pages.runs",
     "pages.images",
     "pages.text",
+    "pages.backprop",
     "pages.datasets",
     "pages.regularization",
     "pages.attribution",

@@ -22,6 +22,7 @@ ROOMS = {
     "attribution": {"images"},
     "language": {"attribution"},
     "compression": set(),
+    "backprop": set(),
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}

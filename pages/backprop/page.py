@@ -1,0 +1,9 @@
+"""Backpropagation: a graph, a network, depth, and micro-batches."""
+
+from pages.backprop import PAGE
+from pages.backprop.graph_view import graph_page
+from pages.shared.url import choose_view
+
+VIEWS = {"Graph": graph_page}
+
+VIEWS[choose_view(PAGE)]()
