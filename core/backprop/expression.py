@@ -81,6 +81,8 @@ def parse(text: str, names: Collection[str]) -> list[Node]:
     try:
         body = ast.parse(plain.replace("\n", ";").replace(";;", ";"), mode="exec").body
         return _Reader(names).read(body)
+    except LabError:
+        raise
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise LabError(
             f"{text[:60]!r} cannot be read as an expression: write products with *, as in 2*x, and close brackets."

@@ -57,7 +57,7 @@ class GradientNode:
     locals: tuple[float, ...]
     """Derivative by each operand."""
     gradient: float
-    """Of the result by this node; of a constant 0."""
+    """Of the result by this node."""
     messages: tuple[Message, ...]
     """Their products sum to the gradient; none for the result itself."""
 
@@ -145,9 +145,8 @@ def compute_graph(text: str, values: Values) -> Graph:
             )
             for user, slot in reversed(users[place])
         )
-        if nodes[place].op != "constant":
-            for message in messages[place]:
-                gradients[place] += message.product
+        for message in messages[place]:
+            gradients[place] += message.product
     if not all(map(math.isfinite, gradients)):
         worst = next(place for place in reversed(range(len(nodes))) if not math.isfinite(gradients[place]))
         raise LabError(f"The gradient by {nodes[worst].text[:40]} is too large for a float: change the values.")
@@ -160,21 +159,20 @@ def compute_graph(text: str, values: Values) -> Graph:
 
 
 def autograd(graph: Graph) -> list[float]:
-    """PyTorch's gradients of the result by every node, in float64; of constants 0."""
+    """PyTorch's gradients of the result by every node, in float64."""
     import torch
 
     tensors: list[torch.Tensor] = []
     for each in graph.nodes:
         taken = [tensors[place] for place in each.node.operands]
         if each.node.op in ("input", "constant"):
-            made = torch.tensor(each.value, dtype=torch.float64, requires_grad=each.node.op == "input")
+            made = torch.tensor(each.value, dtype=torch.float64, requires_grad=True)
         else:
             made = _torch_operation(each.node, taken)
-        if made.requires_grad:
-            made.retain_grad()
+        made.retain_grad()
         tensors.append(made)
     tensors[-1].backward()
-    return [0.0 if tensor.grad is None else float(tensor.grad) for tensor in tensors]
+    return [float(tensor.grad) for tensor in tensors]  # type: ignore[arg-type]
 
 
 def ulps(value: float, reference: float) -> float:

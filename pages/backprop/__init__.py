@@ -10,5 +10,7 @@ PAGE = Page(
     question="Where does each gradient come from?",
     views={
         "Graph": "How does the chain rule find a gradient? Click a node.",
+        "Network": "How much gradient reaches each layer, and each weight?",
+        "Depth": "Where does the gradient vanish, or explode?",
     },
 )

@@ -77,8 +77,9 @@ def _controls() -> tuple[str, str, str]:
     """The expression, its values, and the node to look at first."""
     names = (*EXAMPLES, OWN)
     linked("example", EXAMPLE, one_of(names, "example"), FIRST)
-    linked("f", TEXT, short_text, EXAMPLES[FIRST].text, write=write_short_text)
-    linked("values", VALUES, short_text, EXAMPLES[FIRST].values, write=write_short_text)
+    start = EXAMPLES.get(st.session_state[EXAMPLE], EXAMPLES[FIRST])
+    linked("f", TEXT, short_text, start.text, write=write_short_text)
+    linked("values", VALUES, short_text, start.values, write=write_short_text)
     example = str(
         st.selectbox(
             "Example",

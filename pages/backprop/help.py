@@ -18,3 +18,27 @@ def graph_help() -> None:
             "$(L(x + h) - L(x - h)) / 2h$ with $h = 2^{-17} \\max(1, |x|)$ keeps about ten digits. At a kink, such as relu "
             "at 0, PyTorch's rule counts: 0. Typed text is read by a small grammar and never executed."
         )
+
+
+def network_help() -> None:
+    with st.expander("How this works", icon=":material/school:", key="backprop-help"):
+        st.markdown(
+            "One image goes forward through a copy of the network in 64-bit floats, and the gradient of its cross-entropy goes "
+            "back. The norm of a layer is that of the gradient by its whole output. A ReLU is dead here where its input is at "
+            "most 0: its local derivative is 0 for this image, though another image may wake it. A weight of a convolution is "
+            "used at every place of its output, so its gradient is a sum:\n\n"
+            "$$\\frac{\\partial L}{\\partial w_{ocmn}} = \\sum_{i,j} \\frac{\\partial L}{\\partial y_{oij}} \\cdot "
+            "x_{c,\\, is + md - p,\\, js + nd - p}$$\n\n"
+            "with stride $s$, dilation $d$ and padding $p$."
+        )
+
+
+def depth_help() -> None:
+    with st.expander("How this works", icon=":material/school:", key="backprop-help"):
+        st.markdown(
+            "Each layer multiplies the gradient by its weights and by the derivative of its activation. With weights of "
+            "variance $g^2/n$ the gradient's mean square changes by about $g^2 \\, \\overline{f'^2}$ a layer. It stays for "
+            "$g = 1$ where $f' \\approx 1$ ([Glorot & Bengio 2010](https://proceedings.mlr.press/v9/glorot10a.html)), and for "
+            "$g = \\sqrt 2$ with ReLU, which stops half of it ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Sigmoid's "
+            "derivative is at most 1/4. Inputs and the gradient at the top are normal; no biases."
+        )
