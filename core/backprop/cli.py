@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
 from core.backprop.examples import EXAMPLES
 from core.backprop.expression import parse_values
 from core.backprop.graph import autograd, compute_graph, ulps
-from core.common.commands import Json
+from core.common.commands import Json, Whole, between
 from core.common.errors import LabError
-from core.common.output import print_json, print_table
+from core.common.output import Bar, print_json, print_table
+from core.data.cli import load_with_bar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def backprop(
@@ -71,3 +79,55 @@ def backprop(
     }
     more = {"node": node, "paths": count, "chains": chains} if node else {}
     print_json({"nodes": [row | {"messages": messages[str(row["name"])]} for row in rows], **more})
+
+
+def accumulation(
+    *,
+    measure: Annotated[bool, Parameter(negative=())] = False,
+    seeds: Annotated[Whole, between(1, 100)] = 5,
+    steps: Annotated[Whole, between(1, 10_000)] = 200,
+    as_json: Json = False,
+) -> None:
+    """Compare one batch with k micro-batches: gradients, memory, and bits per character after training.
+
+    Args:
+        measure: Measure it here on Tiny Shakespeare and CIFAR-10, in some minutes; else what ships is shown.
+        seeds: Of the training.
+        steps: Of the training.
+    """
+    import dataclasses
+
+    from core.backprop.results import ACCUMULATIONS
+
+    if measure:
+        from core.backprop.accumulation import measure as measure_accumulation
+
+        data = accumulation_data()
+        with Bar() as bar:
+            found = measure_accumulation(*data, seeds=seeds, steps=steps, on_progress=bar.show)
+    else:
+        found = ACCUMULATIONS.load_shipped("accumulation")
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    rows = [dataclasses.asdict(each) for each in found.comparisons]
+    print_table(rows, list(rows[0]))
+    trained = [
+        {
+            "how": each.how,
+            "micro_batches": each.micro_batches,
+            "bits": sum(each.bits) / len(each.bits),
+            "cost": sum(found.cost(each)) / len(each.bits),
+        }
+        for each in found.trainings
+    ]
+    print_table(trained, list(trained[0]))
+
+
+def accumulation_data() -> tuple[str, np.ndarray, np.ndarray]:
+    """A text, images (N, 3, H, W) float32 with mean 0 and deviation 1, and their labels (N,)."""
+    from core.backprop.accumulation import IMAGES
+
+    text, pictures = load_with_bar("tiny_shakespeare", "text").text, load_with_bar("cifar10", "images").train
+    images = pictures.images[:IMAGES].transpose(0, 3, 1, 2).astype("float32")
+    return text, (images - images.mean()) / images.std(), pictures.labels[:IMAGES]

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.backprop.results import DepthFlow, Flow, WeightGradient
-from core.common.theme import BLUE, GREEN, ORANGE, VERMILLION, as_text, for_theme, new_figure
+from core.backprop.results import Accumulation, DepthFlow, Flow, WeightGradient
+from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, as_text, for_theme, new_figure
 
 LOWEST = 1e-40
 """A gradient of 0 is not drawn on a logarithmic axis."""
@@ -113,4 +113,30 @@ def depth_figure(flows: Mapping[str, DepthFlow], *, dark: bool) -> go.Figure:
         dtick=math.ceil(decades / 8) if decades > 2 else None,
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
+    return figure
+
+
+def accumulation_figure(found: Accumulation, k: int, *, dark: bool) -> go.Figure:
+    """How far accumulated gradients are from that of the whole batch, by the number of micro-batches; k is marked."""
+    figure = new_figure(dark=dark, height=380)
+    by_what = {what: [each for each in found.comparisons if each.what == what] for what in found.kinds}
+    lines = [
+        ("mean of means, texts", by_what["texts"], "means", VERMILLION),
+        ("batch norm, images", by_what["images, batch norm"], "right", PURPLE),
+        ("sum over all, texts", by_what["texts"], "right", BLUE),
+        ("no batch norm, images", by_what["images"], "right", GREEN),
+    ]
+    for name, rows, how, colour in lines:
+        figure.add_scatter(
+            x=[str(each.micro_batches) for each in rows],
+            y=[getattr(each, how) for each in rows],
+            name=name,
+            mode="lines+markers",
+            line={"color": for_theme(colour, dark), "width": 2.5},
+            marker={"size": [13 if each.micro_batches == k else 6 for each in rows]},
+            hovertemplate="%{y:.2g}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_xaxes(title="micro-batches", type="category")
+    figure.update_yaxes(title="difference of the gradients", type="log", exponentformat="power", dtick=1)
+    figure.update_layout(legend={"orientation": "h", "y": 1.15, "x": 0})
     return figure

@@ -12,5 +12,6 @@ PAGE = Page(
         "Graph": "How does the chain rule find a gradient? Click a node.",
         "Network": "How much gradient reaches each layer, and each weight?",
         "Depth": "Where does the gradient vanish, or explode?",
+        "Accumulation": "Are k micro-batches the same as one batch?",
     },
 )

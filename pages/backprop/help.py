@@ -42,3 +42,19 @@ def depth_help() -> None:
             "$g = \\sqrt 2$ with ReLU, which stops half of it ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Sigmoid's "
             "derivative is at most 1/4. Inputs and the gradient at the top are normal; no biases."
         )
+
+
+def accumulation_help() -> None:
+    with st.expander("How this works", icon=":material/school:", key="backprop-help"):
+        st.markdown(
+            "Accumulation adds up the gradients of k micro-batches before one step. The loss of a batch of texts is a mean over "
+            "its characters, $L = \\frac{1}{N} \\sum_t \\ell_t$, so each micro-batch has to be divided by the whole batch's N. "
+            "Dividing each by its own count, and the sum by k, gives characters of short texts more weight "
+            "([transformers issue 34191](https://github.com/huggingface/transformers/issues/34191)). Batch norm takes mean and "
+            "variance from the micro-batch, so no division repairs it.\n\n"
+            "Measured with a GRU of 64 units on 32 speeches of Tiny Shakespeare (16 to 160 characters), and Simple CNN with "
+            "random weights on 64 images of CIFAR-10. The difference is the norm of the difference of two gradients, as a share "
+            "of the whole batch's. Memory is what the forward pass keeps for the backward pass. Bits per character are on 256 "
+            "held-out speeches; seeds differ in weights and batches, and are shared by all rows. `python -m core foundations "
+            "accumulation --measure` measures it again."
+        )
