@@ -24,7 +24,7 @@ TEXTS, IMAGES = 32, 64
 """In a batch."""
 MICRO = (2, 4, 8, 16, 32)
 """Numbers of micro-batches that are compared."""
-LONGEST = 160
+LONGEST = 100
 """Characters of a text that are read."""
 STEPS, SEEDS = 200, 5
 RATE = 0.01

@@ -52,7 +52,7 @@ def accumulation_help() -> None:
             "Dividing each by its own count, and the sum by k, gives characters of short texts more weight "
             "([transformers issue 34191](https://github.com/huggingface/transformers/issues/34191)). Batch norm takes mean and "
             "variance from the micro-batch, so no division repairs it.\n\n"
-            "Measured with a GRU of 64 units on 32 speeches of Tiny Shakespeare (16 to 160 characters), and Simple CNN with "
+            "Measured with a GRU of 64 units on 32 speeches of Tiny Shakespeare (of up to 100 characters), and Simple CNN with "
             "random weights on 64 images of CIFAR-10. The difference is the norm of the difference of two gradients, as a share "
             "of the whole batch's. Memory is what the forward pass keeps for the backward pass. Bits per character are on 256 "
             "held-out speeches; seeds differ in weights and batches, and are shared by all rows. `python -m core foundations "
