@@ -84,7 +84,7 @@ def backprop(
 def accumulation(
     *,
     measure: Annotated[bool, Parameter(negative=())] = False,
-    seeds: Annotated[Whole, between(1, 100)] = 5,
+    seeds: Annotated[Whole, between(0, 100)] = 5,
     steps: Annotated[Whole, between(1, 10_000)] = 200,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +92,7 @@ def accumulation(
 
     Args:
         measure: Measure it here on Tiny Shakespeare and CIFAR-10, in some minutes; else what ships is shown.
-        seeds: Of the training.
+        seeds: Of the training; 0 for none.
         steps: Of the training.
     """
     import dataclasses
@@ -121,7 +121,8 @@ def accumulation(
         }
         for each in found.trainings
     ]
-    print_table(trained, list(trained[0]))
+    if trained:
+        print_table(trained, list(trained[0]))
 
 
 def accumulation_data() -> tuple[str, np.ndarray, np.ndarray]:

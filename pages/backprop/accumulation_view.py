@@ -52,8 +52,13 @@ def _accumulation(found: Accumulation) -> None:
         f"{texts.memory_bytes / 1e6:.1f} MB, {1 / texts.memory:.1f} times less. With batch norm the gradient differs by "
         f"{norm.right:.0%}, however it is divided."
     )
-    st.markdown(f"**After {found.steps} steps of training on texts**")
+    if found.trainings:
+        _trainings(found)
+
+
+def _trainings(found: Accumulation) -> None:
     rows = found.trainings
+    st.markdown(f"**After {found.steps} steps of training on texts**")
     show_table(
         {
             "Gradient": [row.how if row.how == ONE else f"{row.how}, k = {row.micro_batches}" for row in rows],
