@@ -12,6 +12,8 @@ from plotly.subplots import make_subplots
 from core.backprop.results import Accumulation, DepthFlow, Flow, WeightGradient
 from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, as_text, for_theme, new_figure
 
+MOST_LABELS = 14
+"""With more layers only those with weights are named."""
 LOWEST = 1e-40
 """A gradient of 0 is not drawn on a logarithmic axis."""
 
@@ -46,7 +48,10 @@ def flow_figure(flow: Flow, *, dark: bool, chosen: str = "") -> go.Figure:
         hovertemplate="dead: %{y:.1%}<extra></extra>",
         width=0.6,
     )
-    figure.update_xaxes(tickvals=places, ticktext=[as_text(layer.name) for layer in layers], tickangle=-45)
+    named = [
+        place for place in places if len(layers) <= MOST_LABELS or layers[place].kind in ("input", "Conv2d", "Linear")
+    ]
+    figure.update_xaxes(tickvals=named, ticktext=[as_text(layers[place].name) for place in named], tickangle=-45)
     figure.update_layout(
         yaxis={"title": "gradient norm", "type": "log", "exponentformat": "power"},
         yaxis2={
@@ -54,6 +59,8 @@ def flow_figure(flow: Flow, *, dark: bool, chosen: str = "") -> go.Figure:
             "overlaying": "y",
             "side": "right",
             "range": [0, 1],
+            "tickmode": "array",
+            "tickvals": [0, 0.5, 1],
             "tickformat": ".0%",
             "showgrid": False,
         },

@@ -18,8 +18,9 @@ from core.common.errors import LabError
 from core.inference.images import normalise
 from core.models import clone_model
 
-STEP = 2.0**-13
-"""Of a weight for its central difference, as a share of the layer's largest weight."""
+STEP = 2.0**-22
+"""Of a weight for its central difference, as a share of the layer's largest weight: so small that hardly a ReLU or a maximum
+changes sides."""
 
 
 @dataclass(kw_only=True)
