@@ -51,6 +51,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "edit": "core.convolution.cli:edit",
         },
         {"descent": "core.descent.cli:descent", "surface": "core.descent.cli:surface"},
+        {"backprop": "core.backprop.cli:backprop", "accumulation": "core.backprop.cli:accumulation"},
     ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""

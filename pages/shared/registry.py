@@ -25,6 +25,7 @@ ROOMS = (
     "pages.text",
     "pages.convolution",
     "pages.descent",
+    "pages.backprop",
     "pages.datasets",
     "pages.regularization",
     "pages.attribution",

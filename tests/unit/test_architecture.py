@@ -24,6 +24,7 @@ ROOMS = {
     "compression": set(),
     "convolution": {"images", "attribution", "compression"},
     "descent": set(),
+    "backprop": set(),
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}

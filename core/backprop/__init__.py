@@ -1,0 +1,1 @@
+"""How gradients are computed, layer by layer and batch by batch."""

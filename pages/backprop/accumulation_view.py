@@ -1,0 +1,89 @@
+"""Backpropagation / Accumulation: one batch against micro-batches, by gradient, memory, and bits per character."""
+
+from __future__ import annotations
+
+import statistics
+
+import streamlit as st
+
+from core.backprop.results import ACCUMULATIONS, ONE, Accumulation, Training
+from core.common.errors import LabError
+from core.common.values import plus_minus, t_half_width
+from pages.backprop.depth_view import scientific
+from pages.backprop.help import accumulation_help
+from pages.shared.elements import show_figure, show_table
+from pages.shared.resources import dark
+from pages.shared.text import show_error
+from pages.shared.url import linked, linked_fragment
+from pages.shared.url_values import one_of
+
+COUNT = "backprop-micro"
+FIRST = 8
+
+
+def accumulation_page() -> None:
+    try:
+        found = ACCUMULATIONS.load_shipped("accumulation")
+    except LabError as error:
+        show_error(error)
+        return
+    linked_fragment(_accumulation)(found)
+    accumulation_help()
+
+
+def _accumulation(found: Accumulation) -> None:
+    from core.backprop.figures import accumulation_figure
+
+    answer = st.container()
+    counts = sorted({each.micro_batches for each in found.comparisons})
+    linked("k", COUNT, one_of(counts, "number of micro-batches"), FIRST, options=counts)
+    k = int(st.select_slider("Micro-batches k", counts, key=COUNT, persist_state="session", width=400))
+    words = sentence(found, k)
+    with answer:
+        st.markdown(f"## {words}")
+        show_figure(
+            accumulation_figure(found, k, dark=dark()),
+            key="backprop-accumulation",
+            alt=f"Difference from the whole batch's gradient by number of micro-batches. {words}",
+        )
+    texts, norm = found.of("texts", k), found.of("images, batch norm", k)
+    st.markdown(
+        f"Memory for the backward pass: {texts.memory * texts.memory_bytes / 1e6:.1f} MB instead of "
+        f"{texts.memory_bytes / 1e6:.1f} MB, {1 / texts.memory:.1f} times less. With batch norm the gradient differs by "
+        f"{norm.right:.0%}, however it is divided."
+    )
+    if found.trainings:
+        _trainings(found)
+
+
+def _trainings(found: Accumulation) -> None:
+    rows = found.trainings
+    st.markdown(f"**After {found.steps} steps of training on texts**")
+    show_table(
+        {
+            "Gradient": [row.how if row.how == ONE else f"{row.how}, k = {row.micro_batches}" for row in rows],
+            "Bits per character": [f"{statistics.fmean(row.bits):.3f}" for row in rows],
+            "Costs": [_cost(found, row) for row in rows],
+        },
+        key="backprop-bits",
+    )
+    seeds = len(rows[0].bits)
+    st.caption(f"Mean of {seeds} seeds; the cost is the paired difference to one batch, with its 95% interval.")
+
+
+def _cost(found: Accumulation, row: Training) -> str:
+    if row.how == ONE:
+        return "–"
+    costs = found.cost(row)
+    half = t_half_width(costs)
+    mean = statistics.fmean(costs)
+    return plus_minus(mean, half, 3) if half is not None else f"{mean:+.3f}"
+
+
+def sentence(found: Accumulation, k: int) -> str:
+    """Whether accumulation is the same."""
+    texts = found.of("texts", k)
+    return (
+        f"{k} micro-batches give the same gradient to {scientific(texts.right)}; the mean of their means is off by "
+        f"{texts.means:.1%}."
+    )

@@ -1,0 +1,224 @@
+"""Backpropagation / Network: how much gradient reaches each layer of a checkpoint, and the sum behind one weight's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from core.common.errors import LabError
+from pages.backprop.help import network_help
+from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.elements import folded, show_figure, show_table
+from pages.shared.examples import examples
+from pages.shared.image_view import look
+from pages.shared.resources import dark, loaded
+from pages.shared.square import show_input_image
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.upload_box import InputImage, upload_box
+from pages.shared.url import linked, linked_fragment
+from pages.shared.url_values import one_of, short_text, write_short_text
+from pages.shared.warmup import until_ready
+
+if TYPE_CHECKING:
+    from core.backprop.results import Flow, LayerFlow, WeightGradient
+    from core.checkpoints.store import Checkpoint, CheckpointRef
+
+FIRST, FIRST_IMAGE = "simple_cnn", "bird"
+TARGET, LAYER, INDEX = "backprop-target", "backprop-layer", "backprop-index"
+ANSWER = "Its answer"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Query:
+    checkpoint: Checkpoint
+    pixels: np.ndarray
+    """(H, W, 3) uint8."""
+    target: int | None
+    """None for the network's answer."""
+    key: str
+    """Of the checkpoint."""
+
+
+def network_page() -> None:
+    answer = st.container()
+    controls, image = st.columns([2, 3], gap="large")
+    with controls:
+        reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST)
+        if reference is None:
+            return
+        classes = (ANSWER, *reference.card.image_data.classes)
+        linked("target", TARGET, one_of(classes, "class"), ANSWER, of=reference.name, options=classes)
+        target = st.selectbox("Class that the loss asks for", classes, key=TARGET, persist_state="session")
+    with image:
+        found = _look(reference)
+    if found is None:
+        return
+    checkpoint, pixels = found
+    asked = _Query(
+        checkpoint=checkpoint,
+        pixels=pixels,
+        target=None if target == ANSWER else classes.index(target) - 1,
+        key=reference.card.fingerprint,
+    )
+    with answer:
+        linked_fragment(_answer)(asked, reference.card.image_data.classes)
+    network_help()
+
+
+def _look(reference: CheckpointRef) -> tuple[Checkpoint, np.ndarray] | None:
+    """The network and the image as it gets it."""
+    image = upload_box(reference.card.dataset) or InputImage(
+        data=examples()[FIRST_IMAGE], title=f"drawn example, {FIRST_IMAGE}", example=FIRST_IMAGE
+    )
+    until_ready()
+    data = reference.card.image_data
+    try:
+        seen = look(image.data, data.image_size, image.square, data.fit)
+        checkpoint = loaded(reference)
+    except LabError as error:
+        show_error(error)
+        return None
+    show_input_image(image, seen)
+    return checkpoint, seen.pixels
+
+
+def _answer(asked: _Query, classes: tuple[str, ...]) -> None:
+    from core.backprop.figures import flow_figure
+    from core.backprop.network import weight_layers
+
+    flow = _trace(asked.key, asked.pixels, asked.target, _asked=asked)
+    st.markdown(f"## {sentence(flow)}")
+    st.caption(
+        f"Loss {flow.loss_nats:.4g} nats for {escape_markdown(classes[flow.target])}, to which the network gives "
+        f"{flow.probabilities[flow.target]:.1%}."
+    )
+    figure_place = st.container()
+    shapes = weight_layers(asked.checkpoint)
+    first = next(iter(shapes))
+    linked("layer", LAYER, one_of(shapes, "layer"), first, of=asked.key, options=shapes)
+    with st.container(horizontal=True):
+        layer = str(
+            st.selectbox(
+                "Follow a weight of",
+                shapes,
+                format_func=lambda name: f"{name}, {'×'.join(map(str, shapes[name]))}",
+                key=LAYER,
+                persist_state="session",
+                width=260,
+            )
+        )
+        linked("w", INDEX, short_text, "", of=(asked.key, layer), write=write_short_text)
+        st.text_input(
+            "Weight",
+            key=INDEX,
+            placeholder="largest gradient",
+            help="Output, input, row and column, from 0 on, as in 3, 0, 1, 2; empty for the one with the largest gradient.",
+            persist_state="session",
+            width=200,
+        )
+    alt = f"Gradient norm by layer. {sentence(flow)}"
+    with figure_place:
+        show_figure(flow_figure(flow, dark=dark(), chosen=layer), key="backprop-flow", alt=alt)
+    try:
+        index = parse_index(st.session_state[INDEX])
+        _follow(_weight(asked.key, asked.pixels, asked.target, layer, index, _asked=asked), flow)
+    except LabError as error:
+        show_error(error)
+    folded("All layers", lambda: _table(flow), key="backprop-layers", param="layers")
+
+
+def _follow(found: WeightGradient, flow: Flow) -> None:
+    from core.backprop.figures import terms_figure
+
+    at = ", ".join(map(str, found.index))
+    places = found.from_above.size
+    terms = "one product" if places == 1 else f"the sum of {places:,} products"
+    st.markdown(
+        f"**∂L/∂w[{at}] = {found.gradient:.4g}**, {terms}: what came from above × the input that the weight met."
+    )
+    if places > 1:
+        show_figure(
+            terms_figure(found, dark=dark()),
+            key="backprop-terms",
+            alt=f"Three maps: from above, input, and their product, which sums to {found.gradient:.4g}",
+        )
+    else:
+        st.markdown(f"{found.from_above[0, 0]:.6g} · {found.local[0, 0]:.6g} = {found.gradient:.6g}")
+    way = [layer for layer in flow.layers if layer.kind != "input"]
+    names = [layer.name for layer in way]
+    chain = " ← ".join(
+        f"{escape_markdown(layer.name)} {layer.gradient_norm:.2g}" for layer in way[names.index(found.layer) :]
+    )
+    st.markdown(f"The way down to it, with gradient norms: {chain}")
+    show_table(
+        {
+            "Computed by": ["The sum", "PyTorch", "Central difference"],
+            "Gradient": [f"{value:.12g}" for value in (found.gradient, found.autograd, found.difference)],
+            "Differs by": ["–", *(_ulps(value, found.gradient) for value in (found.autograd, found.difference))],
+        },
+        key="backprop-checks",
+    )
+
+
+def _ulps(value: float, reference: float) -> str:
+    from core.backprop.graph import ulps
+
+    return f"{ulps(value, reference):.3g} ulp" if reference else f"{abs(value):.2g}"
+
+
+def parse_index(text: str) -> tuple[int, ...] | None:
+    """None for the weight with the largest gradient."""
+    if not text.strip():
+        return None
+    try:
+        return tuple(int(part) for part in text[:60].split(","))
+    except ValueError:
+        raise LabError(f"{text[:60]!r} names no weight: give whole numbers, as in 3, 0, 1, 2.") from None
+
+
+def sentence(flow: Flow) -> str:
+    """How much gradient gets down, and how many units stop it."""
+    top, bottom = flow.layers[-1].gradient_norm, flow.layers[0].gradient_norm
+    if not top:
+        return "No gradient: the network is certain of this class."
+    way = f"grows {bottom / top:.3g}-fold" if bottom > top else f"shrinks to {bottom / top:.2g} of it"
+    units = f"; {flow.dead:.0%} of its ReLUs let none through" if flow.dead is not None else ""
+    return f"From the logits to the image the gradient {way}{units}."
+
+
+def _table(flow: Flow) -> None:
+    layers = flow.layers
+
+    def cell(layer: LayerFlow) -> str:
+        return "–" if layer.dead is None else f"{layer.dead:.1%}"
+
+    show_table(
+        {
+            "Layer": [escape_markdown(layer.name) for layer in layers],
+            "Kind": [layer.kind for layer in layers],
+            "Shape": ["×".join(map(str, layer.shape)) for layer in layers],
+            "Activations (RMS)": [f"{layer.activation_rms:.3g}" for layer in layers],
+            "Gradient norm": [f"{layer.gradient_norm:.3g}" for layer in layers],
+            "Dead ReLUs": [cell(layer) for layer in layers],
+        },
+        key="backprop-flow-table",
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _trace(key: str, pixels: np.ndarray, target: int | None, *, _asked: _Query) -> Flow:
+    from core.backprop.network import trace
+
+    return trace(_asked.checkpoint, pixels, target)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _weight(
+    key: str, pixels: np.ndarray, target: int | None, layer: str, index: tuple[int, ...] | None, *, _asked: _Query
+) -> WeightGradient:
+    from core.backprop.network import weight_gradient
+
+    return weight_gradient(_asked.checkpoint, pixels, layer, index, target)

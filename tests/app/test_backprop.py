@@ -1,0 +1,101 @@
+"""The page about backpropagation: what the browser is given is what core computes, and every choice is in the address."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.backprop.examples import EXAMPLES
+from core.backprop.expression import parse_values
+from core.backprop.graph import compute_graph
+from core.backprop.network import trace, weight_gradient
+from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.data.decode import decode_image, fit_to_model
+from pages.shared.examples import examples
+from tests.app.conftest import Open, link, rerun, texts, write_checkpoint
+
+pytestmark = pytest.mark.usefixtures("warm")
+GRAPH = "backprop-graph"
+
+
+def shown(at: AppTest) -> dict[str, Any]:
+    """What the browser is given."""
+    found = next(found for found in at.get("bidi_component") if found.key == GRAPH)
+    values: dict[str, Any] = json.loads(found.proto.json)
+    return values
+
+
+def test_the_page_opens_on_a_network_with_its_gradients_and_autograds(open_page: Open) -> None:
+    at = open_page("backprop")
+    data, example = shown(at), EXAMPLES["network"]
+    graph = compute_graph(example.text, parse_values(example.values))
+    for node, each in zip(data["nodes"], graph.nodes, strict=True):
+        assert (node["value"], node["gradient"]) == (each.value, each.gradient)
+        assert node["autograd"] == pytest.approx(each.gradient, rel=1e-14)
+        if node["messages"]:
+            assert node["messages"][-1]["sum"] == each.gradient
+    assert data["nodes"][data["chosen"]]["name"] == "w11"
+    assert f"{abs(graph.nodes[graph.place('w11')].gradient) * 0.01:.3g}" in texts(at)
+
+
+def test_an_address_opens_the_same_graph(open_page: Open) -> None:
+    at = open_page("backprop", f="h = a*b; h*h + a", values="a=2, b=3", example="own", node="h", step="3")
+    data = shown(at)
+    assert data["nodes"][data["chosen"]]["name"] == "h"
+    assert data["step"] == 3
+    a = next(node for node in data["nodes"] if node["name"] == "a")
+    assert a["gradient"] == 2 * 2 * 3 * 3 + 1
+    assert sum(path["product"] for path in a["paths"]) == a["gradient"]
+    assert link(at).items() >= {"f": "h = a*b; h*h + a", "node": "h", "step": "3"}.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [("a/b", "a=1, b=0"), ("a*q", "a=1"), ("__import__('os')", "a=1"), ("a*a", "a"), ("", "a=1")]
+)
+def test_what_cannot_be_computed_is_one_sentence(open_page: Open, text: str, values: str) -> None:
+    at = open_page("backprop", example="own", f=text, values=values)
+    assert len(at.error) == 1
+    assert not at.get("bidi_component")
+    at.text_input("backprop-graph-text").set_value("a*a")
+    at.text_input("backprop-graph-values").set_value("a=3")
+    assert shown(rerun(at))["nodes"][0]["gradient"] == 6
+
+
+def test_another_example_brings_its_values(open_page: Open) -> None:
+    at = open_page("backprop")
+    at.selectbox("backprop-graph-example").set_value("shared")
+    data = shown(rerun(at))
+    assert data["nodes"][data["chosen"]]["name"] == "w"
+    assert len(data["nodes"][data["chosen"]]["paths"]) == 2
+    assert link(at)["example"] == "shared"
+
+
+@pytest.fixture
+def checkpoint(lab_home: Path) -> Checkpoint:
+    write_checkpoint(lab_home / "none" / "simple_cnn")
+    return load_checkpoint(find_checkpoint("simple_cnn"))
+
+
+def test_a_network_and_one_of_its_weights(open_page: Open, checkpoint: Checkpoint) -> None:
+    pixels = fit_to_model(decode_image(examples()["bird"]).rgb)
+    at = open_page("backprop", view="Network", layer="conv2", w="3, 1, 2, 0", target="cat")
+    found = weight_gradient(checkpoint, pixels, "conv2", (3, 1, 2, 0), 3)
+    flow = trace(checkpoint, pixels, 3)
+    assert f"{found.gradient:.4g}" in texts(at)
+    assert f"{flow.loss_nats:.4g}" in texts(at)
+    at.text_input("backprop-index").set_value("3, 1, 9, 0")
+    assert len(rerun(at).error) == 1
+
+
+def test_depth_answers_for_each_initialisation(open_page: Open) -> None:
+    at = open_page("backprop", view="Depth", depth="40")
+    assert "vanishes" in texts(at)
+    at.button("backprop-He").click()
+    assert "gets through" in texts(rerun(at))
+    assert link(at)["gain"] == "1.41"
+    at.slider("backprop-gain").set_value(2.5)
+    assert "explodes" in texts(rerun(at))
