@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
     from core.jobs.kind import JobKind
 
-KINDS = ("core.training.kind", "core.regularization.kind", "core.attribution.kind", "core.compression.kind")
-KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind", "core.convolution.kind")
-KINDS = ("core.training.kind", "core.regularization.kind", "core.compression.kind", "core.descent.kind")
+KINDS = (
+    "core.training.kind",
+    "core.regularization.kind",
+    "core.attribution.kind",
+    "core.compression.kind",
+    "core.convolution.kind",
+    "core.descent.kind",
+)
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
     "core.data.cli": ("data", "models", "checkpoints"),
@@ -46,12 +51,14 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "foundations": (
         "The numbers behind the pages of Foundations, as JSON.",
         {
+            "descent": "core.descent.cli:descent",
+            "surface": "core.descent.cli:surface",
+            "backprop": "core.backprop.cli:backprop",
+            "accumulation": "core.backprop.cli:accumulation",
             "convolution": "core.convolution.cli:convolution",
             "shift": "core.convolution.cli:shift",
             "edit": "core.convolution.cli:edit",
         },
-        {"descent": "core.descent.cli:descent", "surface": "core.descent.cli:surface"},
-        {"backprop": "core.backprop.cli:backprop", "accumulation": "core.backprop.cli:accumulation"},
     ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""

@@ -35,6 +35,8 @@ def child_checkpoint(checkpoint: Checkpoint, model: nn.Module, **card: Any) -> C
         "onnx_file": "",
         "onnx_sha256": "",
         "onnx_bytes": 0,
+        "features_file": "",
+        "features_sha256": "",
         "created": "",
     }
     new = dataclasses.replace(old, **values | card)

@@ -22,7 +22,7 @@ from core.convolution.config import Edit, EditConfig
 from core.convolution.kind import EDIT
 from core.convolution.receptive_field import spans
 from core.data.dataset import Split
-from core.inference.evaluation import split_logits
+from core.inference.evaluation import split_answers
 from core.inference.images import logits_of
 from core.jobs.job import Job, Outcome
 from core.jobs.store import RunStore
@@ -118,7 +118,7 @@ def first_test_logits(checkpoint: Checkpoint, split: Split, on_progress: Progres
     started = time.perf_counter()
     part = Split(images=split.images[:TEST_IMAGES], labels=split.labels[:TEST_IMAGES])
     float32 = dataclasses.replace(checkpoint, onnx=b"")
-    logits = split_logits(float32, part, "none", lambda share: on_progress(share, "answering test images"))
+    logits = split_answers(float32, part, "none", lambda share: on_progress(share, "answering test images")).logits
     return logits.numpy(), time.perf_counter() - started
 
 
