@@ -201,14 +201,16 @@ def is_one_recipe(result: CompressionResult) -> bool:
 
 def picks(result: CompressionResult) -> dict[str, Measurement]:
     """What a person looks for -> the variant. `same`: the smallest stored file of those within the noise of the original;
-    `fastest` and `smallest`: of those that lose at most FAR times what a winner may lose, or of all where none does."""
+    `fastest` and `smallest`: of those that lose at most FAR times what a winner may lose, or of all where none does; none that
+    is no faster, or no smaller, than the original."""
     items = _candidates(result)
     near = [item for item in items if _lost(item) <= FAR] or items
     same = [item for item in items if is_within_noise(item)]
-    fast = [item for item in near if faster_by(item)]
+    fast = [item for item in near if (faster_by(item) or 0.0) > 1 + ABOUT]
+    small = [item for item in near if result.first is None or _stored(item) < _stored(result.first)]
     found = {"same": min(same, key=_stored)} if same else {}
     found |= {"fastest": max(fast, key=lambda item: faster_by(item) or 0.0)} if fast else {}
-    return found | ({"smallest": min(near, key=_stored)} if near else {})
+    return found | ({"smallest": min(small, key=_stored)} if small else {})
 
 
 def is_within_noise(item: Measurement) -> bool:

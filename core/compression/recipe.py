@@ -261,7 +261,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "coded": Preset(
         title="Four times smaller",
-        about="7 bits a weight, in seconds; to store, no faster.",
+        about="7 bits a weight, without training; no faster.",
         steps=(Cluster(bits=7), HuffmanCode()),
     ),
     "quantized": Preset(

@@ -102,7 +102,8 @@ def _splits(kind: Any, title: str, root: Path) -> dict[str, Any]:
             except ValueError:  # it has no split of this name
                 continue
             except (OSError, RuntimeError, ImportError, TypeError) as error:
-                why = str(error).strip().partition("\n")[0][:200]
+                reason = getattr(error, "reason", None)  # of a URLError: why, without Python's words for it
+                why = str(getattr(reason, "strerror", None) or reason or error).strip().partition("\n")[0][:200]
                 raise LabError(f"{title} could not be fetched ({why}): check the connection and try again.") from error
             break
     if "train" not in found:

@@ -17,7 +17,7 @@ from core.common.pixels import shrink
 from core.data.dataset import ImageCard
 from core.data.decode import decode_image, model_input
 from core.data.square import Square
-from core.inference.images import Prediction, classify
+from core.inference.images import Prediction, classify, threshold_of
 
 BATCH = 32
 DECODERS = 4
@@ -36,6 +36,8 @@ class FileAnswer:
     notes: tuple[str, ...] = ()
     """What was done to the image that a person should know."""
     error: str = ""
+    warns: bool = True
+    """Whether the checkpoint has a none-of-these warning at all."""
 
     def row(self) -> dict[str, Any]:
         """Plain values for a table; the probability is 0 to 1."""
@@ -44,7 +46,7 @@ class FileAnswer:
             "file": self.name,
             "class": label,
             "probability": probability,
-            "likely_none_of_these": self.prediction.likely_none_of_these if self.prediction else None,
+            "likely_none_of_these": self.prediction.likely_none_of_these if self.prediction and self.warns else None,
             "notes": "; ".join(self.notes),
             "error": self.error,
         }
@@ -61,7 +63,7 @@ def classify_files(
     files: name, and what reads its bytes; that may raise LabError. tta: None takes the card's. square: what of
     each image the model sees; None for the central square.
     """
-    data = checkpoint.card.image_data
+    data, warns = checkpoint.card.image_data, threshold_of(checkpoint.card.calibration) is not None
     remaining = iter(files)
     with ThreadPoolExecutor(max_workers=min(DECODERS, os.cpu_count() or 1)) as pool:
         while block := list(islice(remaining, BATCH)):
@@ -69,7 +71,7 @@ def classify_files(
             pixels = [image for _, image in decoded if image is not None]
             predictions = iter(classify(checkpoint, np.stack(pixels), tta) if pixels else ())
             for answer, image in decoded:
-                yield answer if image is None else replace(answer, prediction=next(predictions))
+                yield answer if image is None else replace(answer, prediction=next(predictions), warns=warns)
 
 
 def _decode(

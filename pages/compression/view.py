@@ -156,7 +156,9 @@ def _original(result: CompressionResult) -> str:
 def _image(result: CompressionResult, key: str) -> None:
     """Cost against accuracy, the cost as the viewer likes."""
     options = [cost for cost in COSTS if result.task != "text" or cost.endswith("bytes")]
-    linked("cost", f"cost-{key}", one_of(options, "cost"), "size_bytes")
+    running = {item.size_bytes for item in (result.first, *result.variants) if item is not None and item.size_bytes}
+    usual = "size_bytes" if len(running) > 1 else "stored_bytes"  # all as large: they differ on disk only
+    linked("cost", f"cost-{key}", one_of(options, "cost"), usual, of=usual)
     cost = st.segmented_control(
         "Cost",
         options,

@@ -128,7 +128,7 @@ def _examined(name: str, state: str, found: Examined) -> None:
             key="class-counts",
         )
     width, height = found.audit.sides
-    _facts(card, (*_left_out(name), *found.audit.notes, f"Half of the photos are larger than {width}×{height} pixels."))
+    _facts(card, (*_left_out(name), *found.audit.notes, f"Median size of the photos: {width}×{height} pixels."))
     _delete(name)
 
 

@@ -155,8 +155,8 @@ def _evidence(reference: CheckpointRef, result: Evaluation) -> None:
         )
         uncalibrated = "" if reference.card.calibration.images else "The probabilities are uncalibrated. "
         st.caption(
-            f"{uncalibrated}Larger dots hold more images; the lines are 95% intervals. Under the diagonal the checkpoint is "
-            "too sure of itself."
+            f"{uncalibrated}Larger dots hold more images; the lines are 95% intervals. Dots under the diagonal: "
+            "too sure of itself; above: not sure enough."
         )
 
 
@@ -200,7 +200,7 @@ def _confusions(reference: CheckpointRef, result: Evaluation) -> None:
             alt="Confusion matrix: counts of answers for each true class",
             on_click=_take_cell,
         )
-        st.caption("Click a cell to see its images. A few of a test set's own labels are wrong.")
+        st.caption("Click a cell to see its images.")
     with right:
         found = result.images_of(true, answer)
         st.markdown(f"#### {_title(classes, true, answer)}: {len(found):,}")

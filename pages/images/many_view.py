@@ -237,7 +237,10 @@ def _table(batch: ManyFiles, answers: list[FileAnswer], shown: list[int], versio
             "File": [answer.name for answer in rows],
             "Class": [_label(answer) or None for answer in rows],
             "Probability": [100 * _probability(answer) if answer.prediction else None for answer in rows],
-            "Warning": ["unread" if answer.error else "none?" if _doubtful(answer) else None for answer in rows],
+            "Warning": [
+                "unread" if answer.error else "none?" if _doubtful(answer) else None if answer.warns else "not measured"
+                for answer in rows
+            ],
         }
     )
     opened = f"many-open-{version}"
@@ -258,7 +261,9 @@ def _table(batch: ManyFiles, answers: list[FileAnswer], shown: list[int], versio
                 format="%.1f%%", width=90, help="If the image is one of these classes."
             ),
             "Warning": st.column_config.TextColumn(
-                width=70, help="none? is probably none of the classes. unread is a file that could not be read."
+                width=70,
+                help="none?: probably none of the classes. unread: a file that could not be read. not measured: this "
+                "checkpoint had too few validation images for a warning.",
             ),
         },
         alt=f"Table of {len(rows)} images",

@@ -167,7 +167,7 @@ def _watched(run: Run) -> None:
         return
     why = "" if found.split == "validation" else " It trains on the validation images too."
     which = "with the kept weights, of" if card and card.step == found.step else "after"
-    right = f"**{found.right} of {len(found.labels)} {found.split} images right**"
+    right = f"**{found.right} of the {len(found.labels)} {found.split} images shown are right**"
     st.markdown(f"{right} {which} epoch {found.epoch:.3g}.{why}")
     with st.container(horizontal=True, gap="xsmall", width=ROW_PX):
         for image, label, answer in zip(found.images, found.labels, found.answers):

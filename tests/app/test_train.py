@@ -342,7 +342,7 @@ def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_ho
     run_id = finished_run(lab_home)
     folder = lab_home / "runs" / run_id
     at = open_page("images", view="Train", run=run_id)
-    assert "images right**" not in texts(at), "an older run has none"
+    assert "images shown" not in texts(at), "an older run has none"
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
     classes, hostile = ("ant", "bee", "![x](http:evil.example)"), "![x](http:evil.example)"
     write_sample_images(
@@ -353,13 +353,13 @@ def test_the_sample_images_are_those_of_the_kept_weights(open_page: Open, lab_ho
     at = rerun(at)
     # Those of the checkpoint, which says that it is of step 0.
     assert (
-        "**2 of 3 test images right** with the kept weights, of epoch 0. It trains on the validation images too."
+        "**2 of the 3 test images shown are right** with the kept weights, of epoch 0. It trains on the validation images too."
         in texts(at)
     )
     assert "![" not in sources(at)
     assert ":material/close: ant, not" in sources(at)
     (folder / "answers.jsonl").write_text('{"step": 0, "epoch": 1, "answers": [0, 1, 99]}')
-    assert "images right**" not in texts(rerun(at)), "nor has a damaged one"
+    assert "images shown" not in texts(rerun(at)), "nor has a damaged one"
 
 
 def test_changed_settings_are_in_the_link(open_page: Open, submitted: list[str]) -> None:
