@@ -43,7 +43,11 @@ COMMANDS = {
 GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "foundations": (
         "The numbers behind the pages of Foundations, as JSON.",
-        {"backprop": "core.backprop.cli:backprop", "accumulation": "core.backprop.cli:accumulation"},
+        {
+            "backprop": "core.backprop.cli:backprop",
+            "accumulation": "core.backprop.cli:accumulation",
+            "recurrence": "core.language.cli:recurrence",
+        },
     ),
 }
 """Commands of several rooms under one noun: its help, and the verbs, each with its `module:function`."""
