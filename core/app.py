@@ -58,6 +58,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "convolution": "core.convolution.cli:convolution",
             "shift": "core.convolution.cli:shift",
             "edit": "core.convolution.cli:edit",
+            "recurrence": "core.language.cli:recurrence",
         },
     ),
 }

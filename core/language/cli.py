@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from core.common.commands import Device, Json, Whole, takes_settings
+from core.common.commands import Device, Json, Whole, between, takes_settings
 from core.common.errors import LabError
-from core.common.output import harmless, note, print_json
+from core.common.output import harmless, note, print_json, print_table
 from core.inference.sampling import PRECISIONS, SamplingConfig
 
 if TYPE_CHECKING:
@@ -166,3 +166,36 @@ def _stand_ins(reading: Reading) -> str:
     shown = ", ".join(f"{harmless(known)!r} as {by!r}" for known, by in reading.replaced[:SHOWN_REPLACED])
     more = len(reading.replaced) - SHOWN_REPLACED
     return f" Of the prompt it read {shown}{f' and {more} more' if more > 0 else ''}.{breaks}"
+
+
+def recurrence(
+    text: str,
+    /,
+    *,
+    checkpoint: str = "char_rnn",
+    layer: Annotated[Whole, between(1, 8)] = 1,
+    unit: Annotated[Whole, between(0, 4095)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Take the last step of a recurrent language model apart: the gates of one unit, and the next characters.
+
+    Args:
+        text: What it reads; the step is that of the last character.
+        layer: From 1.
+        unit: From 0.
+    """
+    import dataclasses
+
+    from core.checkpoints.store import find_checkpoint, load_checkpoint
+    from core.language.recurrence import recurrent_step
+
+    found = recurrent_step(load_checkpoint(find_checkpoint(checkpoint)), text, layer - 1, unit)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    rows = [
+        {name: getattr(gate, name) for name in ("name", "function", "from_input", "from_state", "bias", "value")}
+        for gate in found.gates
+    ]
+    print_table(rows, list(rows[0]))
+    print(f"h: {found.before:.6g} → {found.after:.6g}. Next: " + ", ".join(f"{c!r} {p:.1%}" for c, p in found.next[:5]))

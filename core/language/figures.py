@@ -7,7 +7,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from core.common.theme import CATEGORICAL, GRID, MUTED, as_text, colour_of, for_theme, new_figure, with_alpha
+from core.common.theme import (
+    BLUE,
+    CATEGORICAL,
+    GRID,
+    MUTED,
+    ORANGE,
+    as_text,
+    colour_of,
+    for_theme,
+    new_figure,
+    with_alpha,
+)
+from core.language.recurrence import Gate, Step
 
 DIVERGING_LIGHT = ((0.0, "#00446b"), (0.25, "#3f92c6"), (0.5, "#ffffff"), (0.75, "#e08a3c"), (1.0, "#7f3500"))
 DIVERGING_DARK = ((0.0, "#b5defa"), (0.25, "#2b7fb5"), (0.5, "#12171d"), (0.75, "#b5651d"), (1.0, "#ffd2a1"))
@@ -289,3 +301,33 @@ def _wrapped(text: str) -> Iterator[tuple[int, int]]:
             yield start, cut
             start = cut
         yield start, end
+
+
+def term_bars(gate: Gate, *, dark: bool) -> go.Figure:
+    """The largest products in a gate, largest on top: weight × value."""
+    figure = new_figure(dark=dark, height=300)
+    terms = gate.terms[::-1]
+    figure.add_bar(
+        x=[term.product for term in terms],
+        y=[f"{term.source}[{term.number}]: {term.weight:.2f} × {term.value:.2f}" for term in terms],
+        orientation="h",
+        marker={"color": [ORANGE if term.product > 0 else for_theme(BLUE, dark) for term in terms]},
+        hovertemplate="%{y} = %{x:.4g}<extra></extra>",
+    )
+    figure.update_xaxes(title=f"product, in the sum behind {gate.name}")
+    return figure
+
+
+def next_bars(step: Step, *, dark: bool) -> go.Figure:
+    """The likeliest next characters, likeliest on top."""
+    figure = new_figure(dark=dark, height=280)
+    figure.add_bar(
+        x=[share for _, share in step.next[::-1]],
+        y=[sign(character) for character, _ in step.next[::-1]],
+        orientation="h",
+        marker={"color": for_theme(BLUE, dark)},
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )
+    figure.update_xaxes(title="probability", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(type="category")
+    return figure

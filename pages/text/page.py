@@ -21,6 +21,10 @@ elif view == "Inside the RNN":
     from pages.text.hidden_state_view import inside_view
 
     inside_view()
+elif view == "One step":
+    from pages.text.recurrence_view import step_view
+
+    step_view()
 else:
     from pages.text.next_char_view import why_view
 

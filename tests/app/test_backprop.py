@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from core.backprop.examples import EXAMPLES
 from core.backprop.expression import parse_values
 from core.backprop.graph import compute_graph
 from core.backprop.network import trace, weight_gradient
+from core.backprop.results import ACCUMULATIONS
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.data.decode import decode_image, fit_to_model
+from core.language.recurrence import recurrent_step
 from pages.shared.examples import examples
-from tests.app.conftest import Open, link, rerun, texts, write_checkpoint
+from pages.text.recurrence_view import sentence
+from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint, write_text_checkpoint
 
 pytestmark = pytest.mark.usefixtures("warm")
 GRAPH = "backprop-graph"
@@ -99,3 +103,23 @@ def test_depth_answers_for_each_initialisation(open_page: Open) -> None:
     assert link(at)["gain"] == "1.41"
     at.slider("backprop-gain").set_value(2.5)
     assert "explodes" in texts(rerun(at))
+
+
+def test_accumulation_shows_what_ships(open_page: Open) -> None:
+    at = open_page("backprop", view="Accumulation", k="32")
+    found = ACCUMULATIONS.load_shipped("accumulation")
+    assert f"{found.of('texts', 32).means:.1%}" in texts(at)
+    assert all(f"{statistics.fmean(row.bits):.3f}" in texts(at) for row in found.trainings)
+
+
+@pytest.mark.parametrize("model", ["char_rnn", "char_gru", "char_lstm"])
+def test_a_character_is_one_step_of_a_cell(open_page: Open, lab_home: Path, model: str) -> None:
+    write_text_checkpoint(lab_home / "none" / model, model=model)
+    at = open_page("text", view="One step", checkpoint=model, text="at", unit="5")
+    found = recurrent_step(load_checkpoint(find_checkpoint(model)), "at", 0, 5)
+    assert all(f"{gate.value:.3g}".lstrip("-") in texts(at) for gate in found.gates)
+    assert sentence(found) in texts(at)
+    click(at, "step-next-0")
+    assert link(at)["text"] == "at" + found.next[0][0]
+    at.text_area("step-text").set_value("")
+    assert len(rerun(at).error) == 1
