@@ -33,7 +33,7 @@ def test_every_view_opens_on_an_empty_machine(open_page: Open, page: str, view: 
     at = open_page(page, **({"view": view} if view else {}))
     assert len(at.title) == 1
     assert not at.error
-    needs_one = (page in ("images", "text", "attribution") and view != "Train") or view == "New recipe"
+    needs_one = (page in ("images", "text", "attribution") and view != "Train") or view in ("New recipe", "New surface")
     assert ("There is no checkpoint yet: train one under Train" in texts(at)) is needs_one
     assert not (page == "text" and needs_one and at.button)
 
