@@ -13,7 +13,7 @@ from core.data import dataset_status
 from core.descent.charts import map_data, network_charts, sweep_charts, sweep_series
 from core.descent.descent import MULTIPLES, STEPS, Sweep, lowest, sweep
 from core.descent.functions import Landscape
-from core.descent.results import SWEEPS, NetworkSweep
+from core.descent.results import SWEEPS, Descent, NetworkSweep
 from pages.descent.function import choose_function, identity
 from pages.descent.paths import linked_start, linked_view, paths
 from pages.shared import tasks
@@ -68,8 +68,8 @@ def divergence_view() -> None:
 
 def _on_function(land: Landscape) -> None:
     heading = st.container()
-    start, revision, _ = linked_start(KEY, identity(land), land.start)
-    place, _ = linked_view(KEY, revision, FIRST_PLACE, len(MULTIPLES) - 1, ())
+    start, _ = linked_start(KEY, identity(land), land.start)
+    place, _, revision = linked_view(KEY, identity(land), FIRST_PLACE, len(MULTIPLES) - 1, ())
     try:
         found = sweep(land, start)
     except LabError as error:
@@ -106,9 +106,9 @@ def _words(found: Sweep, place: int) -> str:
 
 
 def _on_network(found: NetworkSweep, key: str) -> None:
-    revision = f"{found.checkpoint} {found.curvature} {key}"
-    first = next((n for n, each in enumerate(found.descents) if each.rate > found.limit), 0)
-    place, _ = linked_view(NETWORK_KEY, revision, first, len(found.descents) - 1, ())
+    whose = f"{found.checkpoint} {found.curvature} {key}"
+    telling = (n for n, each in enumerate(found.descents) if each.rate > found.limit or passes(each))
+    place, _, revision = linked_view(NETWORK_KEY, whose, next(telling, 0), len(found.descents) - 1, ())
     st.markdown(f"## {network_answer(found)}")
     st.caption(
         f"{escape_markdown(found.title)}, {found.weights:,} weights, full-batch gradient descent on {found.images:,} training "
@@ -132,13 +132,18 @@ def _on_network(found: NetworkSweep, key: str) -> None:
     _rates(NETWORK_KEY, data, [each.rate / found.limit for each in found.descents], found.limit, place, revision)
 
 
+def passes(descent: Descent) -> bool:
+    """Whether λ came to lie above 2/η."""
+    return any(value > PASSED * 2 / descent.rate for _, value in descent.sharpness)
+
+
 def network_answer(found: NetworkSweep) -> str:
     """Whether the prediction held, in a sentence."""
     line = f"2/λ = {found.limit:.3g}"
     below, above = ([each for each in found.descents if (each.rate > found.limit) == side] for side in (False, True))
     broken = [each for each in above if each.outcome in ("diverges", "rises")]
     peak = max((value for each in below for _, value in each.sharpness), default=0.0)
-    if any(value > PASSED * 2 / each.rate for each in below for _, value in each.sharpness):
+    if any(map(passes, below)):
         return f"Below {line} is not safe for long: λ rises from {found.curvature:.3g} to {peak:.3g}, past 2/η."
     if not above:
         return f"Below {line} the loss falls, and λ stays below 2/η."

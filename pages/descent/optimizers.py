@@ -42,7 +42,7 @@ def _descents(
 ) -> None:
     """Runs alone while somebody drags the start."""
     heading = st.container()
-    start, revision, dragged = linked_start(KEY, identity(land), land.start)
+    start, dragged = linked_start(KEY, identity(land), land.start)
     names = tuple(name for name, _ in runs)
     try:
         noise = gradient_noise(land, batch_size, seed)
@@ -51,7 +51,7 @@ def _descents(
     except LabError as error:
         show_error(error)
         found, least = [], None
-    place, chosen = linked_view(KEY, revision, FIRST_STEP, STEPS, names)
+    place, chosen, revision = linked_view(KEY, identity(land), FIRST_STEP, STEPS, names)
     words = answer(found)
     heading.markdown(f"## {words}")
     minima = [least.point] if least and least.found else []

@@ -21,6 +21,8 @@ from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import linked
+from pages.shared.url_values import one_of
 
 LABELS = {"split": "Images from", "extent": "Half side", "points": "Points a side"}
 SPLITS = {"train": "training", "validation": "validation"}
@@ -67,6 +69,7 @@ def new_surface_view() -> None:
     others = {"": "None"} | {
         item.name: item.label for item in list_checkpoints(task="images") if item.name != first.name
     }
+    linked("beside", "surface-second", one_of(others, "checkpoint"), "", options=others)
     second = st.selectbox(
         "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
     )

@@ -112,12 +112,13 @@ def test_the_surfaces_that_ship(open_page: Open) -> None:
 
 
 def test_a_surface_is_started_and_shown_while_it_grows(open_page: Open, lab_home: Path, submitted: list[str]) -> None:
-    write_checkpoint(lab_home / "none" / "tiny")
-    at = open_page("descent", view="New surface")
+    for name in ("tiny", "twin"):
+        write_checkpoint(lab_home / "none" / name)
+    at = open_page("descent", view="New surface", checkpoint="tiny", beside="twin")
     at = rerun(at.button(key="start-surface").click())
     (run_id,) = submitted
     config = RunStore().config(run_id)
-    assert config == SurfaceConfig(checkpoints=("tiny",))
+    assert config == SurfaceConfig(checkpoints=("tiny", "twin"))
     at = open_page("descent", surface=run_id)
     assert "Nothing was measured yet" in read(at.info[0].value)
     axis = (-1.0, 0.0, 1.0)

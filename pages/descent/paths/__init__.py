@@ -25,39 +25,41 @@ def paths(key: str, data: dict[str, Any]) -> None:
     component(__file__)(key=key, data=data, on_start_change=lambda: None, on_view_change=lambda: None)
 
 
-def linked_start(key: str, identity: str, default: Point) -> tuple[Point, str, bool]:
-    """The start that was chosen on the component `key`, else the default; the revision to give it; and whether it is being
-    dragged. identity: of the function, to which a start belongs."""
+def linked_start(key: str, identity: str, default: Point) -> tuple[Point, bool]:
+    """The start that was chosen on the component `key`, else the default; and whether it is being dragged.
+
+    identity: of the function, to which a start belongs.
+    """
     state, chosen = st.session_state, f"{key}-start"
     if linked("start", chosen, _read_point, None, write=_write_point, of=identity):
         _renew(key)
-    revision = f"{identity} {state.get(f'{key}-revision', 0)}"
-    sent = _sent(key, "start", revision)
+    sent = _sent(key, "start", _revision(key, identity))
     point = (sent.get("x"), sent.get("y"))
     if all(isinstance(part, int | float) and math.isfinite(part) for part in point):
         start: Point = (float(point[0]), float(point[1]))  # type: ignore[arg-type]
         done = sent.get("done") is True
         if done:
             state[chosen] = start
-        return start, revision, not done
-    return state[chosen] or default, revision, False
+        return start, not done
+    return state[chosen] or default, False
 
 
-def linked_view(key: str, revision: str, default: int, most: int, names: tuple[str, ...]) -> tuple[int, str]:
-    """The step or the rate that is shown, and whose formula is."""
+def linked_view(key: str, identity: str, default: int, most: int, names: tuple[str, ...]) -> tuple[int, str, str]:
+    """The step or the rate that is shown, whose formula is, and the revision to give to the component."""
     state, place, chosen = st.session_state, f"{key}-place", f"{key}-chosen"
     renewed = linked("at", place, number(0, most, "the step or rate"), default)
     if names:
         renewed |= linked("show", chosen, one_of(names, "optimizer"), names[0], options=names)
     if renewed:
         _renew(key)
-        return state[place], state[chosen] if names else ""
+        return state[place], state[chosen] if names else "", _revision(key, identity)
+    revision = _revision(key, identity)
     sent = _sent(key, "view", revision)
     if isinstance(sent.get("place"), int) and 0 <= sent["place"] <= most:
         state[place] = sent["place"]
     if names and sent.get("chosen") in names:
         state[chosen] = sent["chosen"]
-    return min(state[place], most), state[chosen] if names else ""
+    return min(state[place], most), state[chosen] if names else "", revision
 
 
 def _sent(key: str, what: str, revision: str) -> dict[str, Any]:
@@ -65,6 +67,10 @@ def _sent(key: str, what: str, revision: str) -> dict[str, Any]:
     found = st.session_state.get(key)
     sent = found.get(what) if found is not None else None
     return sent if isinstance(sent, dict) and sent.get("revision") == revision else {}
+
+
+def _revision(key: str, identity: str) -> str:
+    return f"{identity} {st.session_state.get(f'{key}-revision', 0)}"
 
 
 def _renew(key: str) -> None:
