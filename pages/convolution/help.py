@@ -45,7 +45,7 @@ def shift_help() -> None:
         st.markdown(
             "The image moves by whole pixels; what comes in at an edge mirrors what is there. A stride makes a network see "
             "other pixels after a move; a blur before it makes that gradual ([Zhang 2019](https://arxiv.org/abs/1904.11486)). "
-            "The poolings are swapped in the trained network: its weights know max pooling alone, so accuracy falls. Keep a "
+            "The poolings are swapped in the trained network: its weights know max pooling alone, so accuracy may fall. Keep a "
             "variant under Change it and train it on to compare them fairly. Consistency is the share of test images with "
             "one answer at two random shifts."
         )
