@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.app import COMMANDS, main
+from core.app import COMMANDS, GROUPS, main
 from core.jobs import RunStore
 from core.training.config import TrainConfig
 from tests.tiny import draw
@@ -235,7 +235,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert alone == run_main(capsys, "--help")[1]
     assert not set(alone) & set("\x1b╭│"), "plain text"
     commands = re.findall(r"^  (\w+): \w", alone, re.MULTILINE)
-    assert set(commands) == {name for names in COMMANDS.values() for name in names}
+    groups = {noun for noun, (_, verbs) in GROUPS.items() if verbs}
+    assert set(commands) == groups | {name for names in COMMANDS.values() for name in names}
     for command in commands:
         code, output, _ = run_main(capsys, command, "--help")
         assert code == 0
