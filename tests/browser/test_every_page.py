@@ -18,7 +18,7 @@ ANSWERS = {
     "/text": r"goes on from “ROMEO:”",
     "/text?view=Side+by+side": r"predicts Tiny Shakespeare better",
     "/text?view=Inside+the+RNN": r"correlation 0\.\d\d, against 0\.\d\d in an untrained network",
-    "/text?view=One+step": r"takes unit 0 of layer 1 from −?0\.\d\d to −?0\.\d\d",
+    "/text?view=One+step": r"takes unit 0 of layer 1 from −?[01]\.\d\d to −?[01]\.\d\d",
     "/text?view=Train": r"Start training",
     "/text?view=Why+this+one": r"Why “\w”, with \d",
     "/convolution": r"^y\[\d+, \d+\] = ",
