@@ -83,6 +83,11 @@ def rooms() -> None:
             st.markdown(today)
             for room in sections().get(name, []):
                 page_link(room.name, room.question)
+    st.markdown("#### :material/functions: Foundations")
+    st.markdown("**How does a network learn?** Small enough to follow by eye, then on the same checkpoint.")
+    with st.container(horizontal=True):
+        for room in sections().get("Foundations", []):
+            page_link(room.name, room.question)
 
 
 page_title("Bottleneck Lab")
