@@ -47,7 +47,13 @@ def surface_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         marker={"symbol": "x", "size": 10, "color": VERMILLION, "line": {"width": 1, "color": TEXT[dark]}},
         hovertemplate="the checkpoint<extra></extra>",
     )
-    figure.update_xaxes(range=[plane.a[0], plane.a[-1]], title_text="direction 1", zeroline=False, constrain="domain")
+    figure.update_xaxes(
+        range=[plane.a[0], plane.a[-1]],
+        title_text="direction 1",
+        zeroline=False,
+        constrain="domain",
+        constraintoward="right",
+    )
     figure.update_yaxes(
         range=[plane.b[0], plane.b[-1]],
         title_text="direction 2",
