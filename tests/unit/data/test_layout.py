@@ -269,6 +269,14 @@ def test_a_list_beside_others_that_say_nothing_of_classes(tmp_path: Path) -> Non
     assert "Classes read from labels.csv." in listing.notes
 
 
+def test_a_test_folder_without_labels_is_counted_and_left_out(tmp_path: Path) -> None:
+    write_classes(tmp_path / "train", {"ant": 4, "bee": 4})
+    write_classes(tmp_path / "test", {"unknown": 3})
+    listing = list_images(tmp_path)
+    assert counts(listing) == {"train": [4, 4]}
+    assert any("3 images" in note and "test/" in note for note in listing.notes)
+
+
 def test_class_folders_come_before_a_list(tmp_path: Path) -> None:
     write_classes(tmp_path, {"ant": 3, "bee": 3})
     (tmp_path / "notes.csv").write_text("file,label\nant/000.png,wasp\n")
