@@ -141,7 +141,7 @@ class Surface:
         """What it shows, in a sentence."""
         done = [plane for plane in self.planes if plane.done]
         if len(self.planes) < len(self.config.checkpoints) or len(done) < len(self.planes):
-            return "The surface is being measured."
+            return "The surface is not whole yet."
         if len(done) == 2:
             flat, sharp = sorted(done, key=lambda plane: plane.curvature or 0.0)
             return f"{sharp.title} is sharper: λ = {sharp.curvature:.3g} against {flat.curvature:.3g}."

@@ -11,6 +11,8 @@ from pages.shared.url_values import number, one_of, short_text, write_number, wr
 
 EXAMPLE = "sin(2*x) + 0.3*x**2 + 2*y**2"
 MOST_CONDITION = 200
+USUAL_CONDITION = 50
+"""Steep enough for momentum to pay."""
 
 
 def choose_function() -> Landscape:
@@ -24,9 +26,9 @@ def choose_function() -> Landscape:
         key="descent-function",
         persist_state="session",
     )
-    condition, text, span = 10, "", 3.0
+    condition, text, span = USUAL_CONDITION, "", 3.0
     if name == "quadratic":
-        linked("k", "descent-condition", number(1, MOST_CONDITION, "the condition number"), 10)
+        linked("k", "descent-condition", number(1, MOST_CONDITION, "the condition number"), USUAL_CONDITION)
         condition = st.slider("Condition number K", 1, MOST_CONDITION, key="descent-condition", persist_state="session")
     if name == OWN:
         linked("formula", "descent-formula", short_text, EXAMPLE, write=write_short_text)

@@ -52,7 +52,7 @@ def _descents(
         show_error(error)
         found, least = [], None
     place, chosen, revision = linked_view(KEY, identity(land), FIRST_STEP, STEPS, names)
-    words = answer(found)
+    words = answer(found, bounded=least is None or least.found)
     heading.markdown(f"## {words}")
     minima = [least.point] if least and least.found else []
     paths(
@@ -75,8 +75,8 @@ def _descents(
     )
 
 
-def answer(found: list[Path]) -> str:
-    """Who gets lowest, in a sentence."""
+def answer(found: list[Path], *, bounded: bool = True) -> str:
+    """Who ends lowest, in a sentence. bounded: whether a minimum was found downhill of the start."""
     alive = [path for path in ranking(found) if not path.diverged]
     if not found:
         return "No descent from here."
@@ -84,9 +84,11 @@ def answer(found: list[Path]) -> str:
         return "All of them diverge: lower the rates."
     best = alive[0]
     title, value = OPTIMIZERS[best.optimizer].title, f"f = {float(best.values[-1]):.3g}".replace("-", "−")
+    if not bounded:
+        return f"No minimum lies downhill of here: {title} is at {value} after {STEPS} steps."
     if len(found) == 1:
         return f"{title} reaches {value} in {STEPS} steps."
-    return f"{title} gets lowest in {STEPS} steps: {value}."
+    return f"{title} ends lowest after {STEPS} steps: {value}."
 
 
 def _choose_optimizers() -> list[str]:

@@ -26,7 +26,7 @@ def data_of(at: AppTest) -> dict[str, Any]:
 
 def test_it_opens_on_an_example_with_an_answer_and_a_formula(open_page: Open) -> None:
     at = open_page("descent")
-    assert "gets lowest in 200 steps" in texts(at)
+    assert "ends lowest after 200 steps" in texts(at)
     data = data_of(at)
     assert [series["name"] for series in data["series"]] == ["sgd", "momentum", "adam"]
     assert data["chosen"] == "sgd"
@@ -135,6 +135,6 @@ def test_a_surface_is_started_and_shown_while_it_grows(open_page: Open, lab_home
     folder.mkdir()
     SURFACES.write_part(folder, plane)
     at = open_page("descent", surface=run_id)
-    assert "being measured" in texts(at)
+    assert "not whole yet" in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert SURFACE.page(RunStore().get(run_id)) == ("descent", {"view": "Surfaces", "surface": run_id})
