@@ -76,7 +76,7 @@ def sentence(graph: Graph, place: int) -> str:
 def _controls() -> tuple[str, str, str]:
     """The expression, its values, and the node to look at first."""
     names = (*EXAMPLES, OWN)
-    linked("example", EXAMPLE, one_of(names, "example"), FIRST)
+    linked("graph", EXAMPLE, one_of(names, "example"), FIRST)
     start = EXAMPLES.get(st.session_state[EXAMPLE], EXAMPLES[FIRST])
     linked("f", TEXT, short_text, start.text, write=write_short_text)
     linked("values", VALUES, short_text, start.values, write=write_short_text)

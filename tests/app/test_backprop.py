@@ -47,7 +47,7 @@ def test_the_page_opens_on_a_network_with_its_gradients_and_autograds(open_page:
 
 
 def test_an_address_opens_the_same_graph(open_page: Open) -> None:
-    at = open_page("backprop", f="h = a*b; h*h + a", values="a=2, b=3", example="own", node="h", step="3")
+    at = open_page("backprop", f="h = a*b; h*h + a", values="a=2, b=3", graph="own", node="h", step="3")
     data = shown(at)
     assert data["nodes"][data["chosen"]]["name"] == "h"
     assert data["step"] == 3
@@ -61,7 +61,7 @@ def test_an_address_opens_the_same_graph(open_page: Open) -> None:
     ("text", "values"), [("a/b", "a=1, b=0"), ("a*q", "a=1"), ("__import__('os')", "a=1"), ("a*a", "a"), ("", "a=1")]
 )
 def test_what_cannot_be_computed_is_one_sentence(open_page: Open, text: str, values: str) -> None:
-    at = open_page("backprop", example="own", f=text, values=values)
+    at = open_page("backprop", graph="own", f=text, values=values)
     assert len(at.error) == 1
     assert not at.get("bidi_component")
     at.text_input("backprop-graph-text").set_value("a*a")
@@ -75,7 +75,7 @@ def test_another_example_brings_its_values(open_page: Open) -> None:
     data = shown(rerun(at))
     assert data["nodes"][data["chosen"]]["name"] == "w"
     assert len(data["nodes"][data["chosen"]]["paths"]) == 2
-    assert link(at)["example"] == "shared"
+    assert link(at)["graph"] == "shared"
 
 
 @pytest.fixture
