@@ -68,7 +68,7 @@ def divergence_view() -> None:
 
 def _on_function(land: Landscape) -> None:
     heading = st.container()
-    start, _ = linked_start(KEY, identity(land), land.start)
+    start, _ = linked_start(KEY, identity(land), land.start, land.window)
     place, _, revision = linked_view(KEY, identity(land), FIRST_PLACE, len(MULTIPLES) - 1, ())
     try:
         found = sweep(land, start)

@@ -125,6 +125,7 @@ def test_bad_input_of_a_descent() -> None:
         (lambda: descend(land, (1, 1), [("lion", 0.1)]), "no optimizer 'lion'"),
         (lambda: descend(land, (1, 1), [("sgd", -1.0)]), "above 0"),
         (lambda: descend(land, (1, 1), [("sgd", math.nan)]), "above 0"),
+        (lambda: descend(land, (1e9, 1), [("sgd", 0.1)]), "too far away"),
         (lambda: rate_factors("step", 3), "no schedule"),
         (lambda: rates_of(land, {"lion": 1.0}), "no optimizer"),
         (lambda: landscape("rosenbrok"), "no function"),
