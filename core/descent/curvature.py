@@ -6,6 +6,7 @@ where η > 2/λ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,13 +37,15 @@ def largest_curvature(
 ) -> Curvature:
     """product: v -> Hv, on NumPy arrays or tensors (n,). start: (n,), not 0. check: told the products so far; may raise.
 
-    Power iteration finds the eigenvalue of largest absolute value. Where that is negative, or one of each sign keeps it from
-    settling, a second round on H + |λ|I finds the largest one. Ends where the residual is below the tolerance.
+    Power iteration finds the eigenvalue of largest absolute value. Where that is negative, or the round does not settle, a
+    second round on H + |λ|I finds the largest one. A round ends where the residual is below the tolerance. The answer is the
+    largest vᵀHv met, which is never above the largest eigenvalue; NaN where a product is not finite. A start that is itself an
+    eigenvector stays what it is, so draw it at random.
     """
     shift, used = 0.0, 0
-    unit = start / float(start @ start) ** 0.5
+    unit = vector = start / float(start @ start) ** 0.5
+    best, direction, distance = -math.inf, unit, 0.0
     for _ in range(2):
-        vector, value, residual, length = unit, 0.0, 0.0, 0.0
         for _ in range(iterations):
             image = product(vector) + shift * vector
             used += 1
@@ -51,12 +54,17 @@ def largest_curvature(
             rest = image - value * vector
             residual = float(rest @ rest) ** 0.5
             length = float(image @ image) ** 0.5
-            if length == 0 or residual <= tolerance * abs(value):
+            if not math.isfinite(length):
+                return Curvature(value=math.nan, vector=vector, products=used, residual=math.nan)
+            if value - shift > best:
+                best, direction, distance = value - shift, vector, residual
+            settled = residual <= tolerance * abs(value)
+            if settled or length == 0:
                 break
             vector = image / length
-        settled = residual <= tolerance * abs(value)
-        if shift or not length or (value > 0 and settled) or not length < float("inf"):
+        if shift or length == 0 or (settled and value > 0):
             break
         shift = length
-    value -= shift
-    return Curvature(value=value, vector=vector, products=used, residual=residual / abs(value) if value else 0.0)
+        if value < 0:  # the largest one has faded from the vector
+            vector = unit
+    return Curvature(value=best, vector=direction, products=used, residual=distance / abs(best) if best else 0.0)

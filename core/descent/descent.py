@@ -102,6 +102,9 @@ def descend(
     wrong = next((rate for _, rate in runs if not (math.isfinite(rate) and rate > 0)), None)
     if wrong is not None:
         raise LabError(f"A learning rate of {wrong:g} is not valid: give one above 0.")
+    far = FAR * land.width
+    if not max(map(abs, start)) < far:
+        raise LabError(f"The start ({start[0]:g}, {start[1]:g}) is too far away: give coordinates between ±{far:g}.")
     check_start(land.formula, start)
     hyper, factors = hyper or Hyper(), rate_factors(schedule, steps)
     points = np.full((steps + 1, len(runs), 2), np.nan)
@@ -109,7 +112,6 @@ def descend(
     gradients = np.full((steps, len(runs), 2), np.nan)
     terms: list[list[Terms]] = [[] for _ in runs]
     taken = [0] * len(runs)
-    far = FAR * land.width
     with np.errstate(all="ignore"):
         for step in range(steps):
             live = [place for place in range(len(runs)) if taken[place] == step]

@@ -20,14 +20,15 @@ def surface_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
     """Contours of the loss (nats) around checkpoint number `place`, with colours that all planes of the surface share; the path
     of its run, and a cross at the checkpoint."""
     plane, heights = surface.planes[place], _heights(surface.planes[place])
-    known = [value for each in surface.planes for row in each.loss_nats for value in row if value]
-    low, high = math.log10(min(known)), math.log10(max(known))
+    known = [value for each in surface.planes for row in each.loss_nats for value in row]
+    positive = [value for value in known if value is not None and value > 0] or [1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
     high = min(high, low + math.log10(CEILING))
     figure = new_figure(dark=dark, height=HEIGHT_PX)
     figure.add_contour(
         x=plane.a,
         y=plane.b[: len(heights)],
-        z=np.log10(heights),
+        z=np.log10(np.maximum(heights, 10**low)),  # a loss of exactly 0 has the lowest colour
         customdata=heights,
         zmin=low,
         zmax=high,

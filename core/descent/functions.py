@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 
 from core.common.errors import LabError
-from core.descent.curvature import largest_curvature
 from core.descent.formula import Formula, parse_formula
 
 OWN = "own"
@@ -18,6 +17,8 @@ MAP_POINTS = 81
 SPANS = (0.5, 50.0)
 """Half of the side of the window of a typed formula."""
 NEWTON_STEPS = 200
+REACH = 10
+"""Widths of the map, from the start: no minimum is looked for farther away."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,34 +163,39 @@ def check_start(formula: Formula, start: tuple[float, float]) -> None:
 
 
 def find_minimum(formula: Formula, start: tuple[float, float], width: float) -> Minimum:
-    """The minimum downhill from a start, by Newton's method along the absolute curvatures, with its largest curvature by
-    power iteration."""
-    point = np.asarray(start, dtype=float)
-    found = False
+    """The minimum downhill from a start, by Newton's method along the absolute curvatures, with the largest eigenvalue of its
+    Hessian. Where none is found within REACH widths, the start stands for it. Raises LabError."""
+    begin = point = np.asarray(start, dtype=float)
+    found, first = False, 0.0
     for _ in range(NEWTON_STEPS):
         value, gradient, hessian = formula.jet(point, hessian=True)
         if hessian is None or not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             break
         curvatures, axes = np.linalg.eigh(hessian)
-        steepest = max(abs(curvatures).max(), 1e-12)
-        found = bool(np.linalg.norm(gradient) <= 1e-9 * (1 + steepest * width))
-        if found:
-            break
+        slope = float(np.linalg.norm(gradient))
+        first = first or slope
+        steepest = max(abs(curvatures).max(), 1e-12 * slope / width, 1e-300)
         step = axes @ ((axes.T @ gradient) / np.maximum(abs(curvatures), 1e-6 * steepest))
-        step *= min(1.0, 0.1 * width / np.linalg.norm(step))  # a longer one could leave the valley
+        length = float(np.linalg.norm(step))
+        # A tail like exp(-x) is as flat as a minimum, but its Newton steps stay long.
+        flat = slope <= 1e-9 * max(first, steepest * width) and length <= 1e-6 * width
+        found = bool(flat and curvatures.min() >= -1e-6 * steepest and curvatures.max() > 0)
+        if found or length == 0:
+            break
+        step *= min(1.0, 0.1 * width / length)  # a longer one could leave the valley
         share = 1.0
         while share > 1e-12 and not formula.jet(point - share * step)[0] <= value:
             share /= 2
         point = point - share * step
-        if abs(point).max() > 100 * width:
+        if abs(point - begin).max() > REACH * width:
             break
     if not found:
-        point = np.asarray(start, dtype=float)
+        point = begin
     _, _, hessian = formula.jet(point, hessian=True)
     assert hessian is not None
     if not np.isfinite(hessian).all():
         raise LabError(f"The formula has no curvature at ({point[0]:g}, {point[1]:g}): choose another start.")
-    curvature = largest_curvature(lambda v: hessian @ v, np.array([0.8, 0.6])).value
+    curvature = float(np.linalg.eigvalsh(hessian).max())
     return Minimum(point=(float(point[0]), float(point[1])), found=found, curvature=curvature)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from core.checkpoints.store import find_checkpoint, load_checkpoint
 from core.common.devices import pick_device
+from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.common.values import plural
 from core.data import load_images
@@ -33,12 +34,14 @@ def run_surface(config: SurfaceConfig, job: Job) -> Outcome:
     total = len(config.checkpoints) * config.points**2
     job.update(now=True, total_steps=total, device=device, threads=torch.get_num_threads())
     began, before = time.monotonic(), job.run.seconds
-    planes = []
     for place, name in enumerate(config.checkpoints):
         folder = ensure_folder(plane_folder(job.folder, place))
-        loss, directions, empty = _prepare(config, name, device, job)
         found = SURFACES.read_part(folder)
-        if found is None or (found.a, found.b) != (empty.a, empty.b):
+        if found is not None and found.done:
+            job.update(now=True, parts_done=place + 1)
+            continue
+        loss, directions, empty = _prepare(config, name, device, job)
+        if found is None or not _continues(found, empty):
             found = empty
         job.interruptible = False
         job.stage("")
@@ -66,16 +69,24 @@ def run_surface(config: SurfaceConfig, job: Job) -> Outcome:
             job.stop_if_wanted()
         if found.curvature is None:
             job.stage("measuring the largest curvature")
-            measured = NetworkLoss(loss.model, loss.inputs[:SHARPNESS_IMAGES], loss.labels[:SHARPNESS_IMAGES])
+            some = slice(SHARPNESS_IMAGES)
+            measured = NetworkLoss(loss.model, loss.inputs[some], loss.labels[some], loss.chunk)
             top = measured.curvature(check=lambda done: job.stop_if_wanted())
+            if not math.isfinite(top.value):
+                raise LabError(f"The curvature at {name[:100]} is not a number: choose another checkpoint.")
             found = dataclasses.replace(found, curvature=top.value)
             SURFACES.write_part(folder, found)
-        planes.append(found)
         job.update(now=True, parts_done=place + 1)
     SURFACES.write_facts(job.folder, made=job.provenance(plural(torch.get_num_threads(), "thread")))
     seconds = round(before + time.monotonic() - began, 3)
     job.update(now=True, step=total, seconds=seconds)
     return Outcome(status="finished", message=f"{total:,} points of {config.images:,} images each.")
+
+
+def _continues(found: Plane, empty: Plane) -> bool:
+    """Whether the rows there are belong to this network. A plane from before fingerprints were kept is trusted."""
+    same = found.fingerprint in ("", empty.fingerprint)
+    return same and (found.a, found.b) == (empty.a, empty.b)
 
 
 def _prepare(config: SurfaceConfig, name: str, device: str, job: Job) -> tuple[NetworkLoss, torch.Tensor, Plane]:
@@ -97,14 +108,18 @@ def _prepare(config: SurfaceConfig, name: str, device: str, job: Job) -> tuple[N
     else:
         a = b = torch.linspace(-config.extent, config.extent, config.points, dtype=torch.float64).numpy()
     points = zip(epochs, places.tolist(), strict=True)
+    centre_loss = mean_loss(loss)[0]
+    if not math.isfinite(centre_loss):
+        raise LabError(f"The loss of {name[:100]} is not a number: choose another checkpoint.")
     empty = Plane(
         checkpoint=name,
         title=reference.label,
         a=tuple(map(float, a)),
         b=tuple(map(float, b)),
-        centre_loss_nats=mean_loss(loss)[0],
+        centre_loss_nats=centre_loss,
         path=tuple(PathPoint(epoch=epoch, a=place[0], b=place[1]) for epoch, place in points),
         share=share if len(moves) else None,
+        fingerprint=reference.card.fingerprint,
     )
     return loss, directions, empty
 

@@ -17,23 +17,27 @@ from core.data.dataset import Split
 from core.descent.curvature import Curvature, largest_curvature
 from core.descent.results import RATE_MULTIPLES, Descent, NetworkSweep
 from core.inference.images import normalise
-from core.models import clone_model
+from core.models import clone_model, images_at_once
 
 FOLLOW = 12
 """Hessian-vector products at most where the direction of the point before is known."""
 TOLERANCE, FOLLOW_TOLERANCE = 5e-3, 3e-2
 """Of the residual, which bounds the relative error of λ; that is mostly much smaller."""
+TWICE = 4
+"""A graph that is differentiated twice takes about so many times the memory of one that is not."""
+LEAST_CHUNK = 3
+"""Parts of one size then have two images or more, which batch-norm needs."""
 
 
 class NetworkLoss:
     """Mean cross-entropy on all given images, in nats, as a function of one vector: all weights, in their order.
 
     A copy of the network without dropout. Batch-norm normalises by these images, because averages kept from training would not
-    fit other weights.
+    fit other weights: by each chunk of them, where they are more than go through the network together.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
-        """inputs: (N, 3, H, W) normalised; labels: (N,)."""
+    def __init__(self, model: nn.Module, inputs: Tensor, labels: Tensor, chunk: int = 0) -> None:
+        """inputs: (N, 3, H, W) normalised; labels: (N,). chunk: images at once, at most; 0 for all."""
         self.model: nn.Module = clone_model(model).to(memory_format=torch.channels_last)
         norms = [part for part in self.model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
         self.batch_norm = bool(norms)
@@ -43,6 +47,7 @@ class NetworkLoss:
         for weight in self.weights:
             weight.requires_grad_(True)
         self.inputs, self.labels = inputs.contiguous(memory_format=torch.channels_last), labels
+        self.chunk = chunk or len(labels)
 
     @property
     def size(self) -> int:
@@ -60,21 +65,46 @@ class NetworkLoss:
             for weight, piece in zip(self.weights, pieces, strict=True):
                 weight.copy_(piece.view_as(weight))
 
-    def gradient(self, *, twice: bool = False) -> tuple[Tensor, Tensor]:
-        """The loss, and its gradient (n,) here. twice: a gradient that can be differentiated again."""
-        loss = F.cross_entropy(self.model(self.inputs), self.labels)
-        parts = torch.autograd.grad(loss, self.weights, create_graph=twice)
-        return loss.detach(), torch.cat([part.reshape(-1) for part in parts])
+    def chunks(self, most: int = 0) -> list[tuple[Tensor, Tensor]]:
+        """Inputs and labels in parts of one size, give or take an image. most: images in one, if fewer than `chunk`."""
+        size = max(LEAST_CHUNK, min(most or self.chunk, self.chunk))
+        count = math.ceil(len(self.labels) / size)
+        return list(zip(self.inputs.tensor_split(count), self.labels.tensor_split(count), strict=True))
+
+    def gradient(self) -> tuple[Tensor, Tensor]:
+        """The loss, and its gradient (n,) here."""
+        first, *others = self.chunks()
+        loss, gradient = self._gradient(*first)
+        for inputs, labels in others:
+            more, part = self._gradient(inputs, labels)
+            loss, gradient = loss + more, gradient + part
+        return loss, gradient
 
     def product(self) -> Callable[[Tensor], Tensor]:
-        """v -> Hv (n,) here, the Hessian being that of the loss."""
-        _, gradient = self.gradient(twice=True)
+        """v -> Hv (n,) here, the Hessian being that of the loss. One chunk keeps its graph; more compute theirs anew."""
+        chunks = self.chunks()
+        kept = self._gradient(*chunks[0], twice=True)[1] if len(chunks) == 1 else None
 
         def multiply(vector: Tensor) -> Tensor:
-            parts = torch.autograd.grad(gradient, self.weights, grad_outputs=vector, retain_graph=True)
-            return torch.cat([part.reshape(-1) for part in parts])
+            if kept is not None:
+                return self._vector(torch.autograd.grad(kept, self.weights, grad_outputs=vector, retain_graph=True))
+            total = torch.zeros_like(vector)
+            for inputs, labels in chunks:
+                _, gradient = self._gradient(inputs, labels, twice=True)
+                total += self._vector(torch.autograd.grad(gradient, self.weights, grad_outputs=vector))
+                del gradient  # and its graph, before the next one
+            return total
 
         return multiply
+
+    def _gradient(self, inputs: Tensor, labels: Tensor, *, twice: bool = False) -> tuple[Tensor, Tensor]:
+        """What these images add to the loss and to its gradient. twice: a gradient that can be differentiated again."""
+        loss = F.cross_entropy(self.model(inputs), labels) * (len(labels) / len(self.labels))
+        return loss.detach(), self._vector(torch.autograd.grad(loss, self.weights, create_graph=twice))
+
+    @staticmethod
+    def _vector(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([part.reshape(-1) for part in parts])
 
     def curvature(self, start: Tensor | None = None, check: Callable[[int], None] = lambda done: None) -> Curvature:
         """The largest curvature here. start: (n,) a direction that is near."""
@@ -92,7 +122,8 @@ def network_loss(checkpoint: Checkpoint, images: Split, device: str = "cpu") -> 
         raise LabError(f"This checkpoint sees images of {side} pixels: choose one that was trained on this dataset.")
     inputs = normalise(torch.from_numpy(np.ascontiguousarray(images.images)), checkpoint.card).to(device)
     labels = torch.from_numpy(np.asarray(images.labels, dtype=np.int64)).to(device)
-    return NetworkLoss(checkpoint.model.to(device), inputs, labels)
+    chunk = images_at_once(checkpoint.card.model_config, len(labels) * TWICE, device) // TWICE
+    return NetworkLoss(checkpoint.model.to(device), inputs, labels, chunk or 1)
 
 
 def descend_network(
@@ -141,6 +172,8 @@ def sweep_network(
     start = loss.point()
     on_progress(0.0, "measuring the largest curvature")
     known = loss.curvature(check=lambda done: on_progress(0.0, f"measuring the largest curvature, product {done}"))
+    if not math.isfinite(known.value):
+        raise LabError("The loss or its curvature is not a number at these weights: choose another checkpoint.")
     if known.value <= 0:
         raise LabError("The loss does not curve upwards here, so there is no 2/λ: choose another checkpoint.")
     chosen = tuple(rates) or tuple(2 * multiple / known.value for multiple in multiples)

@@ -107,14 +107,18 @@ class Plane:
     path: tuple[PathPoint, ...] = ()
     share: float | None = None
     """Of the squared movement of the run that lies in the plane, 0..1; None without a path."""
+    fingerprint: str = ""
+    """Of the checkpoint; empty in files from before it was kept."""
 
     @property
-    def rise(self) -> float:
-        """Mean loss at the rim of the plane less that at the checkpoint, nats."""
+    def rim(self) -> float | None:
+        """Mean loss at the rim of the plane, nats. None until the plane is done, or where the loss is no number there."""
+        if not self.done:
+            return None
         rows = self.loss_nats
         rim = [*rows[0], *rows[-1], *(row[place] for row in rows for place in (0, -1))]
         known = [value for value in rim if value is not None]
-        return sum(known) / max(1, len(known)) - self.centre_loss_nats
+        return sum(known) / len(known) if known else None
 
     @property
     def done(self) -> bool:
@@ -148,15 +152,18 @@ class Surface:
         plane = done[0]
         if self.config.directions == "path" and plane.share is not None:
             return f"One plane holds {100 * plane.share:.0f}% of the way that training took."
-        return f"The loss rises from {plane.centre_loss_nats:.2g} to {plane.centre_loss_nats + plane.rise:.2g} nats at the rim."
+        if plane.rim is None:
+            return f"The loss is {plane.centre_loss_nats:.2g} nats, and not a number at the rim."
+        return f"The loss rises from {plane.centre_loss_nats:.2g} to {plane.rim:.2g} nats at the rim."
 
     @property
     def sentences(self) -> list[str]:
         """What is known of each checkpoint."""
         found = []
         for plane in self.planes:
-            rim = plane.centre_loss_nats + plane.rise
-            words = [f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats, {rim:.3g} at the rim"]
+            words = [f"{plane.title}: loss {plane.centre_loss_nats:.3g} nats"]
+            if plane.rim is not None:
+                words.append(f"{plane.rim:.3g} at the rim")
             if plane.curvature:
                 words.append(f"largest curvature λ = {plane.curvature:.3g}, so 2/λ = {2 / plane.curvature:.2g}")
             if plane.share is not None:

@@ -18,9 +18,11 @@ from core.descent.network import NetworkLoss
 
 CHUNK, BATCH_NORM_CHUNK = 50, 250
 """Images that go through the network together. A processor's cache holds 50: Simple CNN takes 0.04 s for 500 images that way,
-and 0.09 s in chunks of 250, on a core. Batch-norm needs more for its averages."""
+and 0.09 s in chunks of 250, on a core. Batch-norm needs more for its averages. Large images go in smaller chunks."""
 MARGIN = 0.25
 """Of the path's length, around it."""
+BLOCK = 1 << 18
+"""Weights of all snapshots that are in double precision together, which bounds memory."""
 
 
 def random_directions(loss: NetworkLoss, seed: int) -> Tensor:
@@ -50,20 +52,34 @@ def path_directions(moves: Tensor) -> Tensor:
     """
     if len(moves) < 2:
         raise LabError("This run kept no snapshots: train one with snapshots, or choose random directions.")
-    _, strengths, axes = torch.linalg.svd(moves.double(), full_matrices=False)
-    if not strengths[1] > 1e-9 * strengths[0]:
+    gram = torch.zeros(len(moves), len(moves), dtype=torch.float64, device=moves.device)
+    for part in moves.split(BLOCK, 1):
+        gram += part.double() @ part.double().T
+    squares, axes = torch.linalg.eigh(gram)
+    squares, axes = squares[-2:].flip(0).clamp(min=0), axes[:, -2:].flip(1)
+    if not squares[1] > 1e-12 * squares[0]:
         raise LabError("The snapshots of this run lie on one line: choose random directions.")
-    axes = axes[:2]
-    return (axes * (moves.double() @ axes.T).abs().max()).to(moves.dtype)
+    strengths = squares.sqrt()
+    mixture = (axes / strengths).T * (axes * strengths).abs().max()
+    return torch.cat([(mixture @ part.double()).to(moves.dtype) for part in moves.split(BLOCK, 1)], 1)
 
 
 def project(moves: Tensor, directions: Tensor) -> tuple[Tensor, float]:
     """Coordinates (m, 2) of the nearest points in the plane, and the share of the squared movement that lies in it."""
-    moves, directions = moves.double(), directions.double()
-    places = torch.linalg.solve(directions @ directions.T, directions @ moves.T).T  # (m, 2)
-    rest = moves - places @ directions
-    total = float((moves * moves).sum())
-    return places, 1 - float((rest * rest).sum()) / total if total else 1.0
+    parts = [slice(begin, begin + BLOCK) for begin in range(0, moves.shape[1], BLOCK)]
+    gram = torch.zeros(2, 2, dtype=torch.float64, device=moves.device)
+    shadows = torch.zeros(2, len(moves), dtype=torch.float64, device=moves.device)
+    for part in parts:
+        axes = directions[:, part].double()
+        gram += axes @ axes.T
+        shadows += axes @ moves[:, part].double().T
+    places = torch.linalg.solve(gram, shadows).T  # (m, 2)
+    total = rest = 0.0
+    for part in parts:
+        move = moves[:, part].double()
+        total += float(move.square().sum())
+        rest += float((move - places @ directions[:, part].double()).square().sum())
+    return places, 1 - rest / total if total else 1.0
 
 
 def axes_around(places: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +113,7 @@ def mean_loss(loss: NetworkLoss) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy (0..1) of the weights as they are. Batch-norm sees one chunk at a time."""
     chunk = BATCH_NORM_CHUNK if loss.batch_norm else CHUNK
     total = right = 0.0
-    for inputs, labels in zip(loss.inputs.split(chunk), loss.labels.split(chunk), strict=True):
+    for inputs, labels in loss.chunks(chunk):
         logits = loss.model(inputs)
         total += float(F.cross_entropy(logits, labels, reduction="sum"))
         right += float((logits.argmax(1) == labels).sum())

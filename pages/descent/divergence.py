@@ -68,7 +68,7 @@ def divergence_view() -> None:
 
 def _on_function(land: Landscape) -> None:
     heading = st.container()
-    start, _ = linked_start(KEY, identity(land), land.start)
+    start, _ = linked_start(KEY, identity(land), land.start, land.window)
     place, _, revision = linked_view(KEY, identity(land), FIRST_PLACE, len(MULTIPLES) - 1, ())
     try:
         found = sweep(land, start)
@@ -80,8 +80,8 @@ def _on_function(land: Landscape) -> None:
     where = "the minimum" if least.found else "the start, as no minimum lies downhill"
     heading.markdown(f"## Gradient descent cannot settle here above 2/λ = {limit:.3g}.")
     heading.caption(
-        f"λ = {least.curvature:.4g} is the largest curvature at {where} ({least.point[0]:.3g}, {least.point[1]:.3g}), by power "
-        "iteration. Move the rate across the line."
+        f"λ = {least.curvature:.4g} is the largest curvature at {where} ({least.point[0]:.3g}, {least.point[1]:.3g}). "
+        "Move the rate across the line."
     )
     minima = [least.point] if least.found else []
     words = [_words(found, number) for number in range(len(found.multiples))]

@@ -27,13 +27,14 @@ MUON = (
 )
 LIMIT = (
     "**2/λ.** Along a direction of curvature λ, a step of gradient descent multiplies the distance to the minimum by 1 − ηλ. "
-    "Above η = 2/λ that is below −1, and the distance grows. λ is found by power iteration on Hessian-vector products. On a "
-    "network the path may move to where λ is smaller, or λ may rise to 2/η and stay there: the edge of stability "
-    "([Cohen et al.](https://arxiv.org/abs/2103.00065))."
+    "Above η = 2/λ that is below −1, and the distance grows. On a function λ is the largest eigenvalue of the 2×2 Hessian. On a "
+    "network it is found by power iteration on Hessian-vector products. There the path may move to where λ is smaller, or λ may "
+    "rise to 2/η and stay there: the edge of stability ([Cohen et al.](https://arxiv.org/abs/2103.00065))."
 )
 SURFACE = (
     "**The surface** is the loss on a plane through the weights, as the mean over a fixed sample of training images. Random "
     "directions are filter-normalised: each filter moves by its own length at coordinate 1, so that two networks can be compared "
     "([Li et al.](https://arxiv.org/abs/1712.09913)); biases stay. The path's directions are its two principal components, and "
-    "the share is that of the squared movement away from the checkpoint. Batch-norm normalises by the sample."
+    "the share is that of the squared movement away from the checkpoint. Batch-norm normalises by "
+    "each chunk of the sample that goes through the network together."
 )

@@ -42,7 +42,7 @@ def _descents(
 ) -> None:
     """Runs alone while somebody drags the start."""
     heading = st.container()
-    start, dragged = linked_start(KEY, identity(land), land.start)
+    start, dragged = linked_start(KEY, identity(land), land.start, land.window)
     names = tuple(name for name, _ in runs)
     try:
         noise = gradient_noise(land, batch_size, seed)

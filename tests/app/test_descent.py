@@ -71,7 +71,10 @@ def test_a_bad_link_warns_and_shows_the_default(open_page: Open) -> None:
     assert data_of(at)["start"] == [-2.6, 2]
     for wrong in ("1", "1,nan", "1,2,3", "a,b"):
         with pytest.raises(LabError, match="two numbers"):
-            _read_point(wrong)
+            _read_point(wrong, (-3, 3, -3, 3))
+    at = open_page("descent", start="1e9,1")
+    assert "far off the map" in read(at.warning[0].value)
+    assert data_of(at)["start"] == [-2.6, 2]
 
 
 def test_divergence_is_predicted_and_each_rate_says_what_became_of_it(open_page: Open) -> None:
@@ -136,5 +139,6 @@ def test_a_surface_is_started_and_shown_while_it_grows(open_page: Open, lab_home
     SURFACES.write_part(folder, plane)
     at = open_page("descent", surface=run_id)
     assert "not whole yet" in texts(at)
+    assert "rim" not in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert SURFACE.page(RunStore().get(run_id)) == ("descent", {"view": "Surfaces", "surface": run_id})

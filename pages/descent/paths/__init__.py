@@ -7,6 +7,8 @@ it gives that a new revision, and what the browser still sends of an older one i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -25,13 +27,13 @@ def paths(key: str, data: dict[str, Any]) -> None:
     component(__file__)(key=key, data=data, on_start_change=lambda: None, on_view_change=lambda: None)
 
 
-def linked_start(key: str, identity: str, default: Point) -> tuple[Point, bool]:
+def linked_start(key: str, identity: str, default: Point, window: Sequence[float]) -> tuple[Point, bool]:
     """The start that was chosen on the component `key`, else the default; and whether it is being dragged.
 
-    identity: of the function, to which a start belongs.
+    identity: of the function, to which a start belongs. window: x from, x to, y from, y to of the map.
     """
     state, chosen = st.session_state, f"{key}-start"
-    if linked("start", chosen, _read_point, None, write=_write_point, of=identity):
+    if linked("start", chosen, partial(_read_point, window=window), None, write=_write_point, of=identity):
         _renew(key)
     sent = _sent(key, "start", _revision(key, identity))
     point = (sent.get("x"), sent.get("y"))
@@ -77,7 +79,7 @@ def _renew(key: str) -> None:
     st.session_state[f"{key}-revision"] = st.session_state.get(f"{key}-revision", 0) + 1
 
 
-def _read_point(text: str) -> Point:
+def _read_point(text: str, window: Sequence[float]) -> Point:
     parts = text[:60].split(",")
     try:
         x, y = (float(part) for part in parts)
@@ -85,6 +87,10 @@ def _read_point(text: str) -> Point:
         x = y = math.nan
     if not (math.isfinite(x) and math.isfinite(y)):
         raise LabError(f"The link says {text[:60]!r} for the start, which is not two numbers: the default is used.")
+    width = window[1] - window[0]
+    for value, low, high in ((x, *window[:2]), (y, *window[2:])):
+        if not low - width <= value <= high + width:
+            raise LabError(f"The link says {text[:60]!r} for the start, which is far off the map: the default is used.")
     return x, y
 
 

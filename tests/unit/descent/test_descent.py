@@ -125,6 +125,7 @@ def test_bad_input_of_a_descent() -> None:
         (lambda: descend(land, (1, 1), [("lion", 0.1)]), "no optimizer 'lion'"),
         (lambda: descend(land, (1, 1), [("sgd", -1.0)]), "above 0"),
         (lambda: descend(land, (1, 1), [("sgd", math.nan)]), "above 0"),
+        (lambda: descend(land, (1e9, 1), [("sgd", 0.1)]), "too far away"),
         (lambda: rate_factors("step", 3), "no schedule"),
         (lambda: rates_of(land, {"lion": 1.0}), "no optimizer"),
         (lambda: landscape("rosenbrok"), "no function"),
@@ -154,6 +155,14 @@ def test_power_iteration_equals_the_closed_form(size: int) -> None:
         assert abs(found.vector @ axes[:, values.argmax()]) == pytest.approx(1, abs=1e-4)
 
 
+def test_near_eigenvalues_do_not_make_it_worse_and_nan_stays_nan() -> None:
+    for matrix in (np.diag([1, 1.03]), np.diag([1.03, -1.03])):
+        found = largest_curvature(lambda v, m=matrix: m @ v, np.array([0.8, 0.6]))
+        assert found.value == pytest.approx(1.03, rel=2e-4)
+        assert found.vector @ matrix @ found.vector == pytest.approx(found.value)
+    assert math.isnan(largest_curvature(lambda v: math.nan * v, np.array([0.8, 0.6])).value)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_minimum_and_its_curvature(name: str) -> None:
     land = landscape(name, condition=30)
@@ -174,6 +183,26 @@ def test_a_function_without_a_minimum_is_judged_at_its_start() -> None:
     assert not found.found
     assert found.point == (0.5, 0.5)
     assert found.curvature == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("formula", "start", "top", "found"),
+    [
+        ("(4*x+3*y)**2/25 + 10*(4*y-3*x)**2/25", (1, 2), 20, True),
+        ("1e-10*(x**2 + y**2)", (1, 2), 2e-10, True),
+        ("(x-2)**2 + 1e6", (-2, 1), 2, True),
+        ("(x**2 - y**2)/2 + y**4/8", (-2, 0), 1, False),
+        ("exp(-x)", (-2.4, 1.8), math.exp(2.4), False),
+        ("exp(-x**2-y**2)", (0.1, 0.1), -1.92 * math.exp(-0.02), False),
+    ],
+)
+def test_only_a_minimum_is_called_one(formula: str, start: tuple[float, float], top: float, found: bool) -> None:
+    land = landscape("own", formula=formula)
+    minimum = find_minimum(land.formula, start, land.width)
+    assert minimum.found is found
+    assert minimum.curvature == pytest.approx(top, rel=1e-2)
+    if not found:
+        assert minimum.point == start
 
 
 @pytest.mark.parametrize("condition", [1, 25])

@@ -16,14 +16,15 @@ from torch import nn
 from core.app import main
 from core.checkpoints.store import load_checkpoint
 from core.common.errors import LabError
+from core.common.paths import ensure_folder
 from core.data import load_images
 from core.descent.config import SurfaceConfig
 from core.descent.curvature import largest_curvature
 from core.descent.figures import surface_figure
-from core.descent.job import _moves
+from core.descent.job import _continues, _moves
 from core.descent.kind import SURFACE
 from core.descent.network import NetworkLoss, descend_network, network_loss, sweep_network
-from core.descent.results import SURFACES, SWEEPS, NetworkSweep, read_surface
+from core.descent.results import SURFACES, SWEEPS, NetworkSweep, Plane, Surface, plane_folder, read_surface
 from core.descent.surface import (
     axes_around,
     mean_loss,
@@ -65,6 +66,31 @@ def test_gradient_and_curvature_equal_autograd_and_eigsh(loss: NetworkLoss) -> N
     again = loss.curvature(found.vector)
     assert again.value == pytest.approx(top, rel=1e-6)
     assert again.products < found.products
+
+
+def test_chunks_sum_to_the_whole(loss: NetworkLoss) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.Tanh(), nn.Linear(6, 5)).double()
+    whole, parts = (NetworkLoss(model, loss.inputs, loss.labels, chunk) for chunk in (0, 6))
+    assert [len(labels) for _, labels in parts.chunks()] == [5, 5, 5, 5]
+    for one, other in zip(whole.gradient(), parts.gradient(), strict=True):
+        torch.testing.assert_close(one, other)
+    vector = torch.randn(whole.size, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(whole.product()(vector), parts.product()(vector))
+    assert mean_loss(whole) == pytest.approx(mean_loss(parts))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 20])
+def test_batch_norm_never_meets_a_single_image(loss: NetworkLoss, count: int) -> None:
+    for chunk in (1, 3, 6, 19):
+        parts = NetworkLoss(loss.model, loss.inputs[:count], loss.labels[:count], chunk).chunks()
+        assert min(len(labels) for _, labels in parts) >= 2
+        assert sum(len(labels) for _, labels in parts) == count
+
+
+def test_weights_that_are_not_numbers_are_refused(loss: NetworkLoss) -> None:
+    loss.move_to(torch.full_like(loss.point(), torch.nan))
+    with pytest.raises(LabError, match="not a number"):
+        sweep_network(loss, name="tiny", title="Tiny")
 
 
 def test_full_batch_descent_equals_a_plain_loop(loss: NetworkLoss) -> None:
@@ -189,13 +215,23 @@ def test_a_surface_stopped_after_a_row_and_resumed_is_the_same(
     assert finish(store, stopped).status == "finished"
     first, second = (read_surface(store.folder(run_id), config) for run_id in (whole, stopped))
     assert first.planes == second.planes
+    with monkeypatch.context() as patch:
+        patch.delattr("core.descent.job._prepare")
+        again = store.create(config, kind=SURFACE.name)
+        SURFACES.write_part(ensure_folder(plane_folder(store.folder(again), 0)), first.planes[0])
+        assert finish(store, again).parts_done == 1  # a finished plane needs no network
+    assert first.planes[0].fingerprint == load_checkpoint(f"{trained}/last").card.fingerprint
+    other = dataclasses.replace(part.planes[0], fingerprint="of another network")
+    assert not _continues(other, part.planes[0])
+    assert _continues(dataclasses.replace(other, fingerprint=""), part.planes[0])
     plane = first.planes[0]
     assert plane.done
     assert plane.share is not None
     assert plane.share > 0.5
     assert len(plane.path) == 4
     assert plane.path[-1].a == pytest.approx(0, abs=1e-6)
-    assert plane.rise == pytest.approx(np.mean(_rim(plane.loss_nats)) - plane.centre_loss_nats)
+    assert plane.rim == pytest.approx(np.mean(_rim(plane.loss_nats)))
+    assert dataclasses.replace(plane, curvature=None).rim is None
     assert len(surface_figure(first, 0, dark=True).data) == 3
     capsys.readouterr()
     assert main(["foundations", "surface", "show", whole, "--json"]) == 0
@@ -204,6 +240,20 @@ def test_a_surface_stopped_after_a_row_and_resumed_is_the_same(
 
 def _rim(rows: tuple[tuple[float | None, ...], ...]) -> list[float | None]:
     return [*rows[0], *rows[-1], *(row[0] for row in rows), *(row[-1] for row in rows)]
+
+
+def test_a_map_without_a_single_loss_can_be_drawn() -> None:
+    axis = (-1.0, 0.0, 1.0)
+    none, zero = ((None,) * 3,) * 3, ((0.0, 1.0, 2.0),) * 3
+    facts = {"checkpoint": "a", "title": "A", "a": axis, "b": axis, "centre_loss_nats": 1.0, "curvature": 1.0}
+    for rows, lowest, rim in ((none, 0.0, None), (zero, 0.0, pytest.approx(1))):
+        plane = Plane(**facts, loss_nats=rows)  # type: ignore[arg-type]
+        found = Surface(config=SurfaceConfig(), planes=(plane,))
+        assert plane.rim == rim
+        assert "at the rim" in found.answer
+        heights = surface_figure(found, 0, dark=False).data[0]
+        assert heights.zmin == lowest
+        assert not np.isinf(heights.z).any()
 
 
 def test_two_checkpoints_share_directions_and_a_scale(trained: str) -> None:
