@@ -41,9 +41,11 @@ class Node:
 
 
 def parse_values(text: str) -> dict[str, float]:
-    """`x=2, w=-3` to numbers. Raises LabError for what is none."""
+    """`x=2, w=-3` to numbers. Raises LabError for what is none, and for a text that is too long."""
+    if len(text) > 2 * MOST_CHARACTERS:
+        raise LabError(f"The values have {len(text):,} characters: shorten them to {2 * MOST_CHARACTERS:,}.")
     found: dict[str, float] = {}
-    for piece in text[: 2 * MOST_CHARACTERS].replace("−", "-").replace("\n", ",").replace(";", ",").split(","):
+    for piece in text.replace("−", "-").replace("\n", ",").replace(";", ",").split(","):
         if not piece.strip():
             continue
         name, equals, number = (part.strip() for part in piece.partition("="))
@@ -80,6 +82,8 @@ def parse(text: str, names: Collection[str]) -> list[Node]:
     plain = text.replace("^", "**").replace("²", "**2").replace("³", "**3").replace("·", "*").replace("−", "-")
     try:
         body = ast.parse(plain.replace("\n", ";").replace(";;", ";"), mode="exec").body
+        if not body:
+            raise LabError("The expression is only a comment: type one, as in tanh(w*x + b).")
         return _Reader(names).read(body)
     except LabError:
         raise

@@ -174,12 +174,13 @@ def _gradient(tensor: Tensor) -> Tensor:
 
 def _layer(name: str, kind: str, output: Tensor) -> LayerFlow:
     gradient = _gradient(output)
-    relu = kind in ("ReLU", "ReLU6")
+    values = output.detach()
+    blocked = (values <= 0) | (values >= 6) if kind == "ReLU6" else values <= 0
     return LayerFlow(
         name=name,
         kind=kind,
         shape=tuple(output.shape[1:]),
-        activation_rms=float(output.detach().square().mean().sqrt()),
+        activation_rms=float(values.square().mean().sqrt()),
         gradient_norm=float(gradient.norm()),
-        dead=float((output.detach() <= 0).double().mean()) if relu else None,
+        dead=float(blocked.double().mean()) if kind in ("ReLU", "ReLU6") else None,
     )

@@ -13,6 +13,8 @@ from core.convolution.arithmetic import MOST_CHARACTERS, parse_kernel
 from core.models import MODELS
 
 MOST_EDITS = 20
+MOST_JSON = MOST_EDITS * (MOST_CHARACTERS + 500)
+"""Characters of changes in an address: a kernel, a layer and names each."""
 POOLINGS_WORDS = {"average": "average pooling", "stride": "a stride without pooling", "blur": "anti-aliased pooling"}
 
 
@@ -83,8 +85,8 @@ class EditConfig(Settings):
 def parse_edits(text: str) -> tuple[Edit, ...]:
     """JSON, a list of changes, as an address has it. Raises LabError."""
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = json.loads(text) if len(text) <= MOST_JSON else None
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or len(found) > MOST_EDITS:
         raise LabError(f"The changes are not a list of at most {MOST_EDITS} in JSON: make them again on the page.")

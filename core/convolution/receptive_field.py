@@ -25,7 +25,8 @@ class Span:
     last: float = 0.0
     jump: float = 1.0
     rule: str = ""
-    """How the last window made it, with its numbers; empty before the first, and past a sum."""
+    """How the last window made it, with its numbers; empty before the first, past a sum, and where the window adds parts of
+    a pixel, as on an enlarged input: `size` counts whole ones."""
     side: int = 0
     """Of the network's input, which only an enlarging layer needs; that comes first."""
 
@@ -47,7 +48,8 @@ class Span:
         if window:
             k, s, p, d = window
             first, last = self.first - p * self.jump, self.last + (d * (k - 1) - p) * self.jump
-            rule = f"{self.size:g} + {d}·({k} − 1)·{self.jump:g}" if math.isfinite(self.size) else ""
+            whole = math.isfinite(self.size) and (d * (k - 1) * self.jump).is_integer()
+            rule = f"{self.size:g} + {d}·({k} − 1)·{self.jump:g}" if whole else ""
             return Span(first, last, self.jump * s, rule)
         if isinstance(module, nn.ZeroPad2d):
             return Span(

@@ -13,8 +13,9 @@ def graph_help() -> None:
             "a value is used several times, what comes back is summed:\n\n"
             "$$\\frac{\\partial L}{\\partial x} = \\sum_{u} \\frac{\\partial L}{\\partial u} \\cdot "
             "\\frac{\\partial u}{\\partial x}$$\n\n"
-            "One ulp is the spacing of 64-bit floats at that number. Sums, products and powers agree with PyTorch bit for bit; "
-            "sin, exp, tanh and the like are rounded by another library, which may leave a few ulp. A central difference "
+            "One ulp is the spacing of 64-bit floats at that number. Sums, products, squares and cubes agree with "
+            "PyTorch bit for bit. Quotients, other powers, sin, exp and the like are rounded differently, which may leave a few "
+            "ulp. A central difference "
             "$(L(x + h) - L(x - h)) / 2h$ with $h = 2^{-17} \\max(1, |x|)$ keeps about ten digits. At a kink, such as relu "
             "at 0, PyTorch's rule counts: 0. Typed text is read by a small grammar and never executed."
         )
@@ -25,8 +26,8 @@ def network_help() -> None:
         st.markdown(
             "One image goes forward through a copy of the network in 64-bit floats, and the gradient of its cross-entropy goes "
             "back. The norm of a layer is that of the gradient by its whole output. A ReLU is dead here where its input is at "
-            "most 0: its local derivative is 0 for this image, though another image may wake it. A weight of a convolution is "
-            "used at every place of its output, so its gradient is a sum:\n\n"
+            "most 0, a ReLU6 also from 6 on: its local derivative is 0 for this image, though another image may wake it. A "
+            "weight of a convolution is used at every place of its output, so its gradient is a sum:\n\n"
             "$$\\frac{\\partial L}{\\partial w_{ocmn}} = \\sum_{i,j} \\frac{\\partial L}{\\partial y_{oij}} \\cdot "
             "x_{c,\\, is + md - p,\\, js + nd - p}$$\n\n"
             "with stride $s$, dilation $d$ and padding $p$."

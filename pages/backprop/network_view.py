@@ -82,6 +82,10 @@ def _look(reference: CheckpointRef) -> tuple[Checkpoint, np.ndarray] | None:
         show_error(error)
         return None
     show_input_image(image, seen)
+    from core.attribution.networks import float_twin_note
+
+    if twin := float_twin_note(reference.card, "gradients"):
+        st.caption(escape_markdown(twin))
     return checkpoint, seen.pixels
 
 

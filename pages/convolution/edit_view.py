@@ -18,7 +18,7 @@ from pages.convolution.query import FIRST, NetworkQuery, ask_network, has_datase
 from pages.shared.elements import show_figure
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset, forget_runs
-from pages.shared.tasks import find, start, watch
+from pages.shared.tasks import drop, find, start, start_button, watch
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
 from pages.shared.url_values import number, one_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.convolution.edits import Comparison
 
 EDITS, LAYER, CHANNEL, INPUT, KERNEL = "edits", "edit-layer", "edit-channel", "edit-input", "edit-kernel"
-SAVED, PROBLEM = "edit-saved", "edit-problem"
+SAVED, PROBLEM, MEASURING = "edit-saved", "edit-problem", "edit-measuring"
 FIRST_EDITS = (Edit(what="zero", layer="conv1", channel=28),)
 """What the page opens with."""
 SHOWN = 5
@@ -45,6 +45,8 @@ def edit_view() -> None:
     first = FIRST_EDITS if asked.reference.name == FIRST else ()
     linked(EDITS, EDITS, parse_edits, first, write=write_edits, of=asked.key)
     edits: tuple[Edit, ...] = st.session_state[EDITS]
+    key = f"edit-accuracy-{asked.key}-{write_edits(edits)}"
+    _stop_previous(key)
     with place:
         _controls(asked, edits)
     with answer:
@@ -65,7 +67,7 @@ def edit_view() -> None:
                 args=(place_of,),
             )
         if edits:
-            measured = _accuracy(asked, made, write_edits(edits))
+            measured = _accuracy(key, asked, made)
             _save(asked, edits, measured)
     edit_help()
 
@@ -160,13 +162,11 @@ def _add(edits: tuple[Edit, ...], values: dict[str, Any]) -> None:
         st.session_state[PROBLEM] = str(error)
         return
     give(EDITS, new)
-    st.session_state.pop(SAVED, None)
 
 
 def _remove(place: int) -> None:
     edits = st.session_state[EDITS]
     give(EDITS, (*edits[:place], *edits[place + 1 :]))
-    st.session_state.pop(SAVED, None)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -180,11 +180,19 @@ def changeable(key: str, *, _asked: NetworkQuery) -> dict[str, tuple[int, ...]]:
     return found | dict.fromkeys(poolings(_asked.checkpoint), ())
 
 
-def _accuracy(asked: NetworkQuery, made: Checkpoint, edits: str) -> Comparison | None:
-    """Measured as soon as something is changed; None while that is under way."""
+def _stop_previous(key: str) -> None:
+    """Quick changes would otherwise leave a measurement each under way."""
+    previous = st.session_state.get(MEASURING, key)
+    task = find(previous)
+    if previous != key and task is not None and not task.done:
+        drop(previous)
+    st.session_state[MEASURING] = key
+
+
+def _accuracy(key: str, asked: NetworkQuery, made: Checkpoint) -> Comparison | None:
+    """Measured as soon as something is changed; None while that is under way, and after it was stopped or failed."""
     if not has_dataset(asked):
         return None
-    key = f"edit-accuracy-{asked.key}-{edits}"
     name = asked.reference.card.dataset.name
 
     def work(report: Progress) -> Comparison:
@@ -201,6 +209,7 @@ def _accuracy(asked: NetworkQuery, made: Checkpoint, edits: str) -> Comparison |
         return None
     task = find(key)
     if task is None or task.result is None:
+        start_button("Measure accuracy", key, work, button="edit-measure")
         return None
     found: Comparison = task.result
     low, high = found.interval_points
@@ -233,11 +242,12 @@ def _save(asked: NetworkQuery, edits: tuple[Edit, ...], measured: Comparison | N
             config = EditConfig(
                 checkpoint=asked.reference.name, edits=edits, model=card.model, dataset=card.dataset.name
             )
-            st.session_state[SAVED] = save_edited(config, measured=measured)
+            st.session_state[SAVED] = (asked.key, edits), save_edited(config, measured=measured)
             forget_runs()
         except LabError as error:
             show_error(error)
-    if run_id := st.session_state.get(SAVED):
+    saved_from, run_id = st.session_state.get(SAVED, (None, ""))
+    if saved_from == (asked.key, edits):
         with st.container(horizontal=True):
             page_link("images", "Classify with it", checkpoint=run_id)
             page_link("convolution", "Change it further", view="Change it", checkpoint=run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,9 +54,11 @@ def layers_view() -> None:
     with answer:
         values = activations(asked.key, name, asked.pixels, _asked=asked)
         maps("layer-maps", layer, values, asked.pixels, channel, lambda number: give(CHANNEL, number))
-        if layer.span.rule:
+        span = layer.span
+        if math.isfinite(span.size):
+            rule = f" = {span.rule}" if span.rule else ""
             st.caption(
-                f"Receptive field {layer.span.size:g} = {layer.span.rule}, one every {layer.span.jump:g} pixels. "
+                f"Receptive field {span.size:g}{rule}, one every {span.jump:g} pixels. "
                 "Blue is above zero, orange below; all maps share one scale, by square root."
             )
     with controls:

@@ -102,7 +102,7 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
         return
     task = find(key)
     if task is None or task.result is None:
-        start_button(f"Count on {TEST_IMAGES} test images", key, work, button="count-shifts")
+        start_button("Count on test images", key, work, button="count-shifts")
         return
     found: dict[str, Consistency] = task.result
     show_table(
@@ -116,4 +116,5 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
         },
         key="shift-table",
     )
-    st.caption(f"{TEST_IMAGES} test images, two random shifts of up to {reach} pixels each; 95% intervals.")
+    count = next(iter(found.values())).images
+    st.caption(f"{count:,} test images, two random shifts of up to {reach} pixels each; 95% intervals.")

@@ -32,6 +32,8 @@ from pages.shared.warmup import until_ready
 
 SOURCES = ("Digit", "Image", "Trained layer")
 OPERATIONS = {"convolution": "Convolution", "max": "Max pooling", "average": "Average pooling"}
+MOST_IMAGE_SIDE = 64
+"""Pixels of an image here, whatever its checkpoint takes: each is drawn as a square."""
 OWN, FIRST_KERNEL, FIRST_DIGIT = "My own", "Vertical edges", 3
 KERNEL, PRESET = "conv-kernel", "conv-preset"
 Found = tuple[Sums, str, bool, int]
@@ -113,7 +115,10 @@ def _inputs(source: str) -> tuple[np.ndarray | None, str]:
         return None, ""
     data = reference.card.image_data
     image = upload_box(reference.card.dataset) or example_image()
-    seen = look(image.data, data.image_size, image.square, data.fit)
+    side = min(data.image_size, MOST_IMAGE_SIDE)
+    seen = look(image.data, side, image.square, data.fit)
+    if side < data.image_size:
+        st.caption(f"Shrunk to {side}×{side} pixels here, so that single values can be seen.")
     return image_channels(seen.pixels, colour=colour), "channel {}" if colour else "input x"
 
 
@@ -121,7 +126,10 @@ def _kernel() -> str:
     """The text of the kernel: a preset's until somebody types another."""
     names = (*PRESETS, OWN)
     linked("preset", PRESET, one_of(names, "kernel"), FIRST_KERNEL)
-    linked("kernel", KERNEL, short_text, PRESETS[FIRST_KERNEL], write=write_short_text)
+    chosen = PRESETS.get(st.session_state[PRESET], PRESETS[FIRST_KERNEL])
+    linked("kernel", KERNEL, short_text, chosen, write=write_short_text)
+    if st.session_state[PRESET] != OWN and st.session_state[KERNEL] != chosen:
+        give(PRESET, OWN)  # a link with numbers alone
     preset = str(st.selectbox("Kernel", names, key=PRESET, on_change=_preset, persist_state="session", width=170))
     st.text_input(
         "Its numbers",

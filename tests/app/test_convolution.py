@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.common.errors import LabError
 from core.convolution.arithmetic import PRESETS, WindowSettings, compute, digits, parse_kernel
 from core.convolution.config import Edit, parse_edits
 from core.convolution.edits import apply_edits, probabilities
 from core.convolution.layers import activations
 from core.convolution.shift import shifted_answers, variants
+from core.data.dataset import Split
 from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.jobs import RunStore
+from pages.convolution import edit_view
 from pages.convolution.query import FIRST_IMAGE
 from pages.shared.examples import examples
 from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint
@@ -53,7 +57,8 @@ def test_the_sum_of_a_digit_is_there_at_once(open_page: Open) -> None:
     at = open_page("convolution")
     data = shown(at, "conv-window")
     expected = compute(digits()[3][None], parse_kernel(PRESETS["Vertical edges"])[None], WindowSettings())
-    np.testing.assert_array_equal(floats(data["terms"]).reshape(expected.terms.shape), expected.terms)
+    np.testing.assert_array_equal(floats(data["inputs"]).reshape(8, 8), digits()[3])
+    assert data["termLimit"] == np.abs(expected.terms).max()
     np.testing.assert_array_equal(floats(data["output"]).reshape(6, 6), expected.output[0])
     assert expected.size_formula in texts(at)
     at.session_state["conv-check"] = True
@@ -73,6 +78,15 @@ def test_a_typed_kernel_is_in_the_address_and_a_bad_one_is_one_sentence(open_pag
     assert shown(at, "conv-window")["k"] == 3
     at = rerun(at.selectbox(key="conv-operation").set_value("max"))
     assert shown(at, "conv-window")["operation"] == "max"
+
+
+def test_a_link_with_a_kernel_alone_computes_it(open_page: Open) -> None:
+    at = open_page("convolution", kernel="0 1; 1 0")
+    assert floats(shown(at, "conv-window")["kernel"]).tolist() == [0, 1, 1, 0]
+    assert link(at)["preset"] == "My own"
+    at = open_page("convolution", preset="Identity")
+    assert floats(shown(at, "conv-window")["kernel"]).tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert at.text_input(key="conv-kernel").value == PRESETS["Identity"]
 
 
 def test_every_layer_shows_its_maps(open_page: Open, made: Checkpoint) -> None:
@@ -104,7 +118,36 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     (run,) = RunStore().list()
     card = find_checkpoint(run.id).card
     assert (card.parent, run.config.edits) == ("simple_cnn", edits)
+    assert at.get("page_link")
+    at = rerun(rerun(at).selectbox(key="checkpoint").set_value(run.id))
+    at = rerun(at.selectbox(key="checkpoint").set_value("simple_cnn"))
+    assert not at.get("page_link")
     assert "→" not in texts(click(at, "edit-remove-0"))
+
+
+def test_an_accuracy_that_failed_can_be_measured_again(
+    open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise LabError("Fetch it first.")
+
+    monkeypatch.setattr(edit_view, "has_dataset", lambda asked: True)
+    monkeypatch.setattr(edit_view, "dataset", missing)
+    at = open_page("convolution", view="Change it")
+    assert [error.value for error in at.error] == ["Fetch it first."]
+    labels = np.arange(4)
+    monkeypatch.setattr(
+        edit_view,
+        "dataset",
+        lambda name: SimpleNamespace(test=Split(images=np.repeat(PIXELS[None], 4, 0), labels=labels)),
+    )
+    at = click(at, "edit-measure")
+    for _ in range(100):
+        if "on 4 test images" in texts(at):
+            break
+        at = rerun(at)
+    assert "on 4 test images" in texts(at)
+    assert not at.error
 
 
 def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Checkpoint) -> None:

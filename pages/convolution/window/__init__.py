@@ -45,7 +45,7 @@ def window(key: str, sums: Sums, names: str, *, on_kernel: Callable[[str], None]
         "editable": on_kernel is not None,
         "inputs": pack(sums.inputs[shown]),
         "kernel": pack(sums.kernel[shown]),
-        "terms": pack(sums.terms[shown]),
+        "termLimit": float(np.abs(sums.terms[shown]).max()) if made.operation != "max" else 0.0,
         "sums": pack(by_channel[shown] if not pools else by_channel),
         "rest": pack(rest),
         "output": pack(output),

@@ -1,6 +1,7 @@
-// One output of a convolution or a pooling, with its window and its terms. All numbers come with the data: this indexes and draws.
+// One output of a convolution or a pooling, with its window and its terms. What comes with the data is indexed, the one window multiplied.
 
 const CELL = 40;
+const MOST_SIDE_PX = 2560;
 const NUMBERS_PX = 30;
 
 function write(value) {
@@ -28,21 +29,22 @@ const largest = (values) => values.reduce((most, value) => (Number.isFinite(valu
 // The values stay while the pointer moves: they are drawn once for each version of the data and each width.
 function drawGrid(canvas, version, values, rows, columns, look) {
   const [height, width] = [rows + 2 * (look.pad ?? 0), columns + 2 * (look.pad ?? 0)];
+  const cell = within(Math.floor(MOST_SIDE_PX / Math.max(height, width)), 1, CELL);
   const key = `${version} ${look.dark} ${canvas.clientWidth}`;
   if (canvas.key !== key) {
-    [canvas.width, canvas.height] = [width * CELL, height * CELL];
+    [canvas.width, canvas.height, canvas.cell] = [width * cell, height * cell, cell];
     canvas.style.aspectRatio = `${width} / ${height}`;
     canvas.key = `${version} ${look.dark} ${canvas.clientWidth}`;
     canvas.values = document.createElement("canvas");
     [canvas.values.width, canvas.values.height] = [canvas.width, canvas.height];
-    drawValues(canvas.values, values, rows, columns, { ...look, shown: canvas.clientWidth / width >= NUMBERS_PX });
+    drawValues(canvas.values, values, rows, columns, { ...look, cell, shown: canvas.clientWidth / width >= NUMBERS_PX });
   }
   const pen = canvas.getContext("2d");
   pen.drawImage(canvas.values, 0, 0);
   return pen;
 }
 
-function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark, shown }) {
+function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark, cell, shown }) {
   const [height, width] = [rows + 2 * pad, columns + 2 * pad];
   const pen = canvas.getContext("2d");
   pen.textAlign = "center";
@@ -53,12 +55,12 @@ function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark
       const inside = y >= 0 && x >= 0 && y < rows && x < columns;
       const value = inside ? values[y * columns + x] : 0;
       pen.fillStyle = inside ? colour(value, limit, greys, dark) : dark ? "#3a3f4a" : "#d9dce2";
-      pen.fillRect(column * CELL, row * CELL, CELL, CELL);
+      pen.fillRect(column * cell, row * cell, cell, cell);
       if (shown && inside) {
         pen.fillStyle = ink(colour(value, limit, greys, dark));
         const text = write(value);
         pen.font = `${text.length > 5 ? 11 : 15}px sans-serif`;
-        pen.fillText(text, (column + 0.5) * CELL, (row + 0.5) * CELL);
+        pen.fillText(text, (column + 0.5) * cell, (row + 0.5) * cell);
       }
     }
   }
@@ -146,10 +148,18 @@ function move(state, row, column) {
   paint(state);
 }
 
+// The input that a place of the window lies on.
+function under(state, channel, index) {
+  const { k, stride, padding, dilation, height, width, operation } = state.data;
+  const y = state.row * stride + Math.floor(index / k) * dilation - padding;
+  const x = state.column * stride + (index % k) * dilation - padding;
+  if (y < 0 || x < 0 || y >= height || x >= width) return operation === "max" ? -Infinity : 0;
+  return state.inputs[(channel * height + y) * width + x];
+}
+
 function terms(state, channel) {
-  const { k, outHeight, outWidth } = state.data;
-  const start = (((channel * outHeight + state.row) * outWidth) + state.column) * k * k;
-  return state.terms.subarray(start, start + k * k);
+  const size = state.data.k ** 2;
+  return Array.from({ length: size }, (_, index) => state.kernel[channel * size + index] * under(state, channel, index));
 }
 
 function paint(state) {
@@ -162,7 +172,7 @@ function paint(state) {
     const values = state.inputs.subarray(index * size, (index + 1) * size);
     const greys = !values.some((value) => value < 0);
     const pen = drawGrid(input, state.version, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
-    frame(pen, ...[column * stride, row * stride, reach, reach].map((cells) => cells * CELL));
+    frame(pen, ...[column * stride, row * stride, reach, reach].map((cells) => cells * input.cell));
     if (operation !== "max") {
       const edit = data.editable && index === 0 ? (place, text) => send(state, place, text) : undefined;
       const key = `${data.kernel} ${dark}`;
@@ -174,7 +184,8 @@ function paint(state) {
     if (operation === "max") products.firstChild.children[own.indexOf(Math.max(...own))].className = "window-winner";
   }
   const values = state.outputs.subarray(0, data.outHeight * data.outWidth);
-  frame(drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark }), column * CELL, row * CELL, CELL, CELL);
+  const pen = drawGrid(state.output, state.version, values, data.outHeight, data.outWidth, { limit: state.limits.output, greys: false, dark });
+  frame(pen, ...[column, row, 1, 1].map((cells) => cells * state.output.cell));
   const value = values[row * data.outWidth + column];
   state.answer.textContent = `y[${row}, ${column}] = ${write(value)}`;
   state.formula.textContent = sum(state);
@@ -184,19 +195,13 @@ function paint(state) {
 function sum(state) {
   const { data, row, column, kernel } = state;
   const { k, operation } = data;
-  const lists = state.rows.map(({ index }) => [...terms(state, index)]);
+  const lists = state.rows.map(({ index }) => terms(state, index));
   if (operation === "max") return `= max(${lists[0].map(write).join(", ")})`;
   const bias = operation === "convolution" && data.bias ? ` + ${signed(data.bias)}` : "";
   if (operation === "average") return `= ${lists[0].map((value) => signed(value)).join(" + ")}`;
   if (lists.length === 1 && k <= 3) {
-    const size = data.height;
-    const factor = (index) => {
-      const y = row * data.stride + Math.floor(index / k) * data.dilation - data.padding;
-      const x = column * data.stride + (index % k) * data.dilation - data.padding;
-      const inside = y >= 0 && x >= 0 && y < size && x < data.width;
-      return `${signed(kernel[index])}·${signed(inside ? state.inputs[y * data.width + x] : 0)}`;
-    };
-    return `= ${lists[0].map((_, index) => factor(index)).join(" + ")}${bias}`;
+    const factors = lists[0].map((_, index) => `${signed(kernel[index])}·${signed(under(state, 0, index))}`);
+    return `= ${factors.join(" + ")}${bias}`;
   }
   const sums = state.rows.map(({ index }) => signed(state.sums[(index * data.outHeight + row) * data.outWidth + column]));
   const names = data.channels.map((name, index) => `${sums[index]} (${name})`);
@@ -224,10 +229,10 @@ export default function (component) {
   const state = root.window;
   const before = state.data;
   Object.assign(state, { data, trigger: setTriggerValue, dark: isDark(root), version: (state.version ?? 0) + 1 });
-  for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["terms", "terms"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
+  for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
     if (before?.[key] !== data[key]) state[name] = floats(data[key]);
   }
-  state.limits = { input: largest(state.inputs), kernel: largest(state.kernel), terms: largest(state.terms), output: largest(state.outputs) };
+  state.limits = { input: largest(state.inputs), kernel: largest(state.kernel), terms: data.termLimit, output: largest(state.outputs) };
   const shape = JSON.stringify([data.channels, data.k, data.height, data.width, data.padding, data.operation, data.stride, data.dilation, data.outHeight, data.outWidth, data.editable]);
   if (state.shape !== shape) {
     state.shape = shape;

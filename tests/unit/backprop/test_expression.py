@@ -11,6 +11,7 @@ from core.common.errors import LabError
 BAD = {
     "": "empty",
     "x" * 10_000: "10,000 characters",
+    "# x": "only a comment",
     "x*q": "q=1",
     "__import__('os')": "not part of an expression",
     "x.real": "not part of an expression",
@@ -59,7 +60,8 @@ def test_sums_are_one_node_and_only_what_is_used_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "x=", "x=nan", "x=inf", "1=2", "x=1e300", "tanh=1", "averyveryverylongname=1"]
+    "text",
+    ["", "x", "x=", "x=nan", "x=inf", "1=2", "x=1e300", "tanh=1", "averyveryverylongname=1", "x=1," + " " * 1000],
 )
 def test_values_that_are_none(text: str) -> None:
     with pytest.raises(LabError):

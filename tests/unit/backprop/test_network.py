@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.backprop.depth import ACTIVATIONS, BATCH, WIDTH, depth_flow, random_weights
-from core.backprop.network import trace, weight_gradient, weight_layers
+from core.backprop.network import _layer, trace, weight_gradient, weight_layers
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
@@ -62,6 +62,15 @@ def test_norms_and_dead_units_of_layers(checkpoint: Checkpoint) -> None:
     assert flow.target == int(logits.argmax())
     assert sum(flow.probabilities) == pytest.approx(1)
     assert next(checkpoint.model.parameters()).grad is None
+
+
+def test_a_relu6_blocks_at_both_ends() -> None:
+    values = torch.tensor([[-1.0, 0, 3, 6, 7, 5.9]], requires_grad=True)
+    output = torch.nn.functional.relu6(values)
+    output.retain_grad()
+    output.sum().backward()
+    assert values.grad is not None
+    assert _layer("act", "ReLU6", output).dead == float((values.grad == 0).double().mean()) == 4 / 6
 
 
 @pytest.mark.parametrize(

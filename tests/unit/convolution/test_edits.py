@@ -68,6 +68,8 @@ def test_a_change_that_does_not_fit_is_one_sentence(edit: dict[str, Any], words:
         "{}",
         "[3]",
         "nonsense",
+        "[" * 3000,
+        "[" + " " * 40_000 + "]",
         '[{"what": "zero"}]',
         '[{"what": "melt", "layer": "conv1"}]',
         '[{"what": "kernel", "layer": "conv1", "kernel": "nan"}]',

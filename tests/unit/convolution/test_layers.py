@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ def test_receptive_fields_are_where_gradients_are(name: str, config: dict[str, A
             places = gradient[0].abs().sum(0).nonzero()
             seen = (int(places.min()), int(places.max()))
             assert found[layer].pixels(unit, side) == seen, (layer, unit)
+    for span in found.values():
+        if span.rule:
+            before, d, k, _, jump = map(float, re.findall(r"[\d.]+", span.rule))
+            assert span.size == before + d * (k - 1) * jump, span
 
 
 def test_maps_are_what_the_layer_gives() -> None:
