@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
+from core.common.progress import Progress
 from core.convolution.arithmetic import PRESETS, WindowSettings, compute, digits, parse_kernel
 from core.convolution.config import Edit, parse_edits
 from core.convolution.edits import apply_edits, probabilities
@@ -26,6 +28,7 @@ from core.jobs import RunStore
 from pages.convolution import edit_view
 from pages.convolution.query import FIRST_IMAGE
 from pages.shared.examples import examples
+from pages.shared.tasks import Stopped
 from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint
 
 PIXELS = fit_to_model(decode_image(examples()[FIRST_IMAGE]).rgb)
@@ -148,6 +151,29 @@ def test_an_accuracy_that_failed_can_be_measured_again(
         at = rerun(at)
     assert "on 4 test images" in texts(at)
     assert not at.error
+
+
+def test_another_change_ends_the_measurement_before_it(
+    open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[Progress] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(checkpoint: Checkpoint, split: Split, report: Progress) -> None:
+        reports.append(report)
+        begun.set()
+        go_on.wait(10)
+        report(0.5, "answering")  # raises: nothing of this is cached
+
+    monkeypatch.setattr(edit_view, "has_dataset", lambda asked: True)
+    monkeypatch.setattr(edit_view, "dataset", lambda name: SimpleNamespace(test=None))
+    monkeypatch.setattr("core.convolution.edits.first_test_logits", slow)
+    at = open_page("convolution", view="Change it")
+    assert begun.wait(5)
+    at = click(at, "edit-remove-0")
+    with pytest.raises(Stopped):
+        reports[0](0.5, "answering")
+    go_on.set()
 
 
 def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Checkpoint) -> None:
