@@ -93,6 +93,25 @@ def parse(text: str, names: Collection[str]) -> list[Node]:
         ) from None
 
 
+def input_names(text: str) -> list[str]:
+    """The names in an expression that need a value, in the order in which they come; empty where it cannot be read."""
+    if len(text) > MOST_CHARACTERS:
+        return []
+    try:
+        body = ast.parse(text.strip()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    parts: set[str] = set()
+    found: dict[str, None] = {}
+    for part in body:
+        names = [node for node in ast.walk(part) if isinstance(node, ast.Name)]
+        for node in sorted(names, key=lambda node: node.col_offset):
+            if isinstance(node.ctx, ast.Load) and node.id not in parts and node.id not in FUNCTIONS:
+                found[node.id] = None
+        parts |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return list(found)
+
+
 class _Reader:
     def __init__(self, names: Collection[str]) -> None:
         self.names = names

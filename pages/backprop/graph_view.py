@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.backprop.examples import EXAMPLES, OWN
-from core.backprop.expression import LARGEST_NUMBER, MOST_CHARACTERS, Values, parse_values, write_values
+from core.backprop.expression import LARGEST_NUMBER, MOST_CHARACTERS, Values, input_names, parse_values, write_values
 from core.backprop.graph import Graph, autograd, compute_graph
 from core.common.errors import LabError
 from core.common.values import finite
@@ -95,7 +95,7 @@ def _controls() -> tuple[str, str, str]:
         "Expression",
         key=TEXT,
         max_chars=MOST_CHARACTERS,
-        on_change=lambda: give(EXAMPLE, OWN),
+        on_change=_take_text,
         help="+ - * / ** and sin, cos, exp, log, sqrt, tanh, sigmoid, relu, abs. Name parts with =, between semicolons.",
         persist_state="session",
         width=430,
@@ -104,6 +104,17 @@ def _controls() -> tuple[str, str, str]:
     chosen = EXAMPLES.get(example)
     text = chosen.text if chosen else str(st.session_state[TEXT])
     return text, str(st.session_state[VALUES]), chosen.node if chosen else ""
+
+
+def _take_text() -> None:
+    """A new expression keeps the values of its names; new names begin at 1."""
+    give(EXAMPLE, OWN)
+    try:
+        before = parse_values(st.session_state[VALUES])
+    except LabError:
+        return
+    if names := input_names(st.session_state[TEXT]):
+        give(VALUES, write_values({name: before.get(name, 1.0) for name in names}))
 
 
 def _take_example() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.attribution.networks import float_twin_note
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.theme import colour_of
@@ -171,6 +172,8 @@ def _own(answer: Any, controls: Any) -> None:
         reference = checkpoint_picker("Checkpoint", "descent-checkpoint", param="checkpoint")
         if reference is None:
             return
+        if twin := float_twin_note(reference.card, "loss and curvature"):
+            st.caption(escape_markdown(twin))
         linked("images", "descent-images", number(*IMAGES, "the number of images"), 200)
         count = st.slider("Training images", *IMAGES, step=50, key="descent-images", persist_state="session")
         name = reference.card.image_data.name

@@ -69,6 +69,14 @@ def test_what_cannot_be_computed_is_one_sentence(open_page: Open, text: str, val
     assert shown(rerun(at))["nodes"][0]["gradient"] == 6
 
 
+def test_names_of_a_new_expression_begin_at_1(open_page: Open) -> None:
+    at = open_page("backprop", f="a*b", values="a=2, b=3", graph="own")
+    at.text_input("backprop-graph-text").set_value("p = a*c; sin(p) + p")
+    at = rerun(at)
+    assert at.text_input("backprop-graph-values").value == "a=2, c=1"
+    assert not at.error
+
+
 def test_another_example_brings_its_values(open_page: Open) -> None:
     at = open_page("backprop")
     at.selectbox("backprop-graph-example").set_value("shared")
