@@ -80,6 +80,10 @@ class Step:
     """h of the unit after it."""
     next: tuple[tuple[str, float], ...]
     """The likeliest next characters and their probabilities at temperature 1."""
+    replaced: tuple[tuple[str, str], ...] = ()
+    """Characters that the model does not know, each with what it read instead."""
+    line_breaks: int = 0
+    """How often a backslash and an n were read as a line break."""
 
 
 def recurrent_step(checkpoint: Checkpoint, text: str, layer: int = 0, unit: int = 0) -> Step:
@@ -124,6 +128,8 @@ def recurrent_step(checkpoint: Checkpoint, text: str, layer: int = 0, unit: int 
         memory=float(after[layer][1][0, unit]) if lstm else None,
         after=float(after[layer][0][0, unit]),
         next=tuple((checkpoint.card.text_data.vocabulary[place], float(probabilities[place])) for place in top),
+        replaced=reading.replaced,
+        line_breaks=reading.line_breaks,
     )
 
 

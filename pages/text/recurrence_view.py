@@ -12,7 +12,7 @@ from core.language.recurrence import Gate, Step, recurrent_step
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark, loaded
-from pages.shared.text import escape_markdown, show_error
+from pages.shared.text import escape_markdown, show_error, show_reading
 from pages.shared.url import give, linked, linked_fragment
 from pages.shared.url_values import number, one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
@@ -91,6 +91,7 @@ def _append(character: str) -> None:
 
 def _show(found: Step, key: str) -> None:
     st.markdown(f"## {escape_markdown(sentence(found))}")
+    show_reading(found.replaced, found.line_breaks, "the text")
     st.latex(FORMULAS[found.cell])
     names = [gate.name for gate in found.gates]
     gate = found.gates[0]

@@ -129,5 +129,7 @@ def test_a_character_is_one_step_of_a_cell(open_page: Open, lab_home: Path, mode
     assert sentence(found) in texts(at)
     click(at, "step-next-0")
     assert link(at)["text"] == "at" + found.next[0][0]
+    at.text_area("step-text").set_value("日at")
+    assert "日" in texts(rerun(at)), "what the model does not know is named"
     at.text_area("step-text").set_value("")
     assert len(rerun(at).error) == 1
