@@ -43,7 +43,8 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 ifeq ($(ARGS),)
-	$(PY) -m pytest $(BOTH) tests
+	$(PY) -m pytest $(BOTH) tests/unit tests/app
+	$(PY) -m pytest tests/browser
 else
 	$(PY) -m pytest $(ARGS)
 endif

@@ -26,6 +26,8 @@ from pages.text.verbatim import copied_passages, copied_words
 from pages.text.verse import branch, verse
 
 POLL_S = 0.15
+SHORT_S = 0.3
+"""So long a press waits for the text that it starts."""
 KEY, HISTORY, REDRAW = "writing", "written-before", "write-redraw"
 OPENING = 300
 """Characters of the text that a first visit finds."""
@@ -95,7 +97,7 @@ def _write_button(reference: CheckpointRef, prompt: str, config: SamplingConfig 
             show_error(error)
             return KEY not in st.session_state
         _replace(writing, st.session_state.get(KEY))
-        writing.wait(0.2)
+        writing.wait(SHORT_S)
     return False
 
 
@@ -211,3 +213,4 @@ def _restart(writing: Writing, before: Sequence[Character], config: SamplingConf
     precision, pace = writing.precision, writing.pace
     new = Writing(writing.checkpoint, writing.prompt, config, before=before, precision=precision, pace=pace)
     _replace(new, writing)
+    new.wait(SHORT_S)  # a short text is whole when it is drawn, and needs no second look
