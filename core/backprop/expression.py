@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from core.common.errors import LabError
+from core.common.syntax import read_syntax, unreadable
 
 MOST_CHARACTERS = 500
 MOST_NODES = 60
@@ -74,32 +75,20 @@ def parse(text: str, names: Collection[str]) -> list[Node]:
 
     Raises LabError in one sentence for whatever is not in the grammar.
     """
-    text = text.strip()
-    if not text:
-        raise LabError("The expression is empty: type one, as in tanh(w*x + b).")
-    if len(text) > MOST_CHARACTERS:
-        raise LabError(f"The expression has {len(text):,} characters: shorten it to {MOST_CHARACTERS}.")
-    plain = text.replace("^", "**").replace("²", "**2").replace("³", "**3").replace("·", "*").replace("−", "-")
+    body = _parts(text)
     try:
-        body = ast.parse(plain.replace("\n", ";").replace(";;", ";"), mode="exec").body
-        if not body:
-            raise LabError("The expression is only a comment: type one, as in tanh(w*x + b).")
         return _Reader(names).read(body)
     except LabError:
         raise
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise LabError(
-            f"{text[:60]!r} cannot be read as an expression: write products with *, as in 2*x, and close brackets."
-        ) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise unreadable(text, "expression") from None
 
 
 def input_names(text: str) -> list[str]:
     """The names in an expression that need a value, in the order in which they come; empty where it cannot be read."""
-    if len(text) > MOST_CHARACTERS:
-        return []
     try:
-        body = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = _parts(text)
+    except LabError:
         return []
     parts: set[str] = set()
     found: dict[str, None] = {}
@@ -110,6 +99,15 @@ def input_names(text: str) -> list[str]:
                 found[node.id] = None
         parts |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return list(found)
+
+
+def _parts(text: str) -> list[ast.stmt]:
+    example = ", as in tanh(w*x + b)"
+    module = read_syntax(text, "exec", what="expression", example=example, most=MOST_CHARACTERS)
+    assert isinstance(module, ast.Module)
+    if not module.body:
+        raise LabError(f"The expression is only a comment: type one{example}.")
+    return module.body
 
 
 class _Reader:

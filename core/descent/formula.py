@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.common.errors import LabError
+from core.common.syntax import read_syntax
 
 MOST_CHARACTERS = 200
 LARGEST_EXPONENT = 20.0
@@ -84,17 +85,10 @@ class Formula:
 def parse_formula(text: str) -> Formula:
     """Read a formula. `^` and `²` are powers. Raises LabError in one sentence for whatever is not in the grammar."""
     text = text.strip()
-    if not text:
-        raise LabError("The formula is empty: type one in x and y, as in x**2 + 3*y**2.")
-    if len(text) > MOST_CHARACTERS:
-        raise LabError(f"The formula has {len(text):,} characters: shorten it to {MOST_CHARACTERS}.")
-    plain = text.replace("^", "**").replace("²", "**2").replace("³", "**3").replace("·", "*").replace("−", "-")
-    try:
-        tree = ast.parse(plain, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise LabError(
-            f"{text[:60]!r} cannot be read as a formula: write products with *, as in 2*x, and close brackets."
-        ) from None
+    example = " in x and y, as in x**2 + 3*y**2"
+    expression = read_syntax(text, "eval", what="formula", example=example, most=MOST_CHARACTERS)
+    assert isinstance(expression, ast.Expression)
+    tree = expression.body
     variables = _check(tree)
     if not variables:
         raise LabError("The formula has the same value everywhere: use x or y in it.")

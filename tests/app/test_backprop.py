@@ -75,6 +75,10 @@ def test_names_of_a_new_expression_begin_at_1(open_page: Open) -> None:
     at = rerun(at)
     assert at.text_input("backprop-graph-values").value == "a=2, c=1"
     assert not at.error
+    at.text_input("backprop-graph-text").set_value("d² · a")  # as people type it
+    at = rerun(at)
+    assert at.text_input("backprop-graph-values").value == "d=1, a=2"
+    assert not at.error
 
 
 def test_another_example_brings_its_values(open_page: Open) -> None:
