@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.common.results import DAMAGED, check_format
+from core.common.errors import LabError
+from core.common.results import ResultStore, check_format
 from core.common.values import finite
 from core.regularization.verdict import Verdict, verdicts
 
@@ -78,10 +78,12 @@ class Starts:
         )
 
 
-@cache
+STARTS: ResultStore[Starts, None] = ResultStore("comparison of starts", SHIPPED.parent, Starts.from_dict)
+
+
 def shipped_starts() -> Starts | None:
     """The comparison that ships; None where its file is missing or damaged."""
     try:
-        return Starts.from_dict(json.loads(SHIPPED.read_text()))
-    except (OSError, *DAMAGED):
+        return STARTS.load_shipped(SHIPPED.stem)
+    except LabError:
         return None

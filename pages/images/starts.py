@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import fmean
 
 import streamlit as st
 
 from core.images.figures_starts import starts_figure
 from core.images.starts import LEARNED, Starts, shipped_starts
-from pages.shared.elements import SAVE_AND_RESET, show_figure, show_table
+from pages.shared.elements import SAVE_AND_RESET, folded, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.text import escape_markdown
 
 
 def starts_section() -> None:
     """Closed at first; nothing where the comparison is missing."""
-    found = shipped_starts()
-    if found is None:
-        return
-    with st.expander("What does a start from ImageNet bring?", icon=":material/rocket_launch:"):
-        st.markdown(f"**{starts_sentence(found)}**")
-        show_figure(
-            starts_figure(found, dark=dark()),
-            key="starts",
-            buttons=SAVE_AND_RESET,
-            alt="Test accuracy over training images of a class, for three ways to start",
+    if found := shipped_starts():
+        icon = ":material/rocket_launch:"
+        folded(
+            "What does a start from ImageNet bring?",
+            partial(_starts, found),
+            key="starts-box",
+            param="starts",
+            icon=icon,
         )
-        show_table(starts_table(found), key="starts-table")
-        seeds = len({run.seed for run in found.runs})
-        st.caption(
-            escape_markdown(
-                f"CIFAR-10, {seeds} seeds, {found.test_images:,} test images. Differences hold together with 95% probability "
-                f"(Dunnett). Made by {found.made['command']} on {found.made['hardware']}, {found.made['date']}."
-            )
+
+
+def _starts(found: Starts) -> None:
+    st.markdown(f"**{starts_sentence(found)}**")
+    show_figure(
+        starts_figure(found, dark=dark()),
+        key="starts",
+        buttons=SAVE_AND_RESET,
+        alt="Test accuracy over training images of a class, for three ways to start",
+    )
+    show_table(starts_table(found), key="starts-table")
+    seeds = len({run.seed for run in found.runs})
+    st.caption(
+        escape_markdown(
+            f"CIFAR-10, {seeds} seeds, {found.test_images:,} test images. Differences hold together with 95% probability "
+            f"(Dunnett). Made by {found.made['command']} on {found.made['hardware']}, {found.made['date']}."
         )
+    )
 
 
 def starts_sentence(found: Starts) -> str:

@@ -75,6 +75,12 @@ def test_start_makes_exactly_the_run_that_the_recipe_describes(
     assert at.query_params["run"] == submitted[0]
 
 
+def test_what_a_start_from_imagenet_brings_is_drawn_once_it_is_opened(open_page: Open) -> None:
+    assert "images of a class, ImageNet's weights reach" not in texts(open_page("images", view="Train"))
+    at = open_page("images", view="Train", starts="1")
+    assert "With 10 images of a class, ImageNet's weights reach 74%" in texts(at)
+
+
 def test_every_setting_reaches_the_run(open_page: Open, submitted: list[str]) -> None:
     at = open_page("images", view="Train")
     at.number_input(key="epochs-simple_cnn-quick").set_value(2.5)
