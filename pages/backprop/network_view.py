@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,93 +9,48 @@ import streamlit as st
 
 from core.common.errors import LabError
 from pages.backprop.help import network_help
-from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import folded, show_figure, show_table
-from pages.shared.examples import examples
-from pages.shared.image_view import look
-from pages.shared.resources import dark, loaded
-from pages.shared.square import show_input_image
+from pages.shared.network_query import NetworkQuery, ask_checkpoint, ask_image
+from pages.shared.resources import dark
 from pages.shared.text import escape_markdown, show_error
-from pages.shared.upload_box import InputImage, upload_box
 from pages.shared.url import linked, linked_fragment
 from pages.shared.url_values import one_of, short_text, write_short_text
-from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
     from core.backprop.results import Flow, LayerFlow, WeightGradient
-    from core.checkpoints.store import Checkpoint, CheckpointRef
 
-FIRST, FIRST_IMAGE = "simple_cnn", "bird"
 TARGET, LAYER, INDEX = "backprop-target", "backprop-layer", "backprop-index"
 ANSWER = "Its answer"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Query:
-    checkpoint: Checkpoint
-    pixels: np.ndarray
-    """(H, W, 3) uint8."""
-    target: int | None
-    """None for the network's answer."""
-    key: str
-    """Of the checkpoint."""
 
 
 def network_page() -> None:
     answer = st.container()
     controls, image = st.columns([2, 3], gap="large")
     with controls:
-        reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST)
+        reference = ask_checkpoint()
         if reference is None:
             return
         classes = (ANSWER, *reference.card.image_data.classes)
         linked("target", TARGET, one_of(classes, "class"), ANSWER, of=reference.name, options=classes)
         target = st.selectbox("Class that the loss asks for", classes, key=TARGET, persist_state="session")
     with image:
-        found = _look(reference)
-    if found is None:
+        asked = ask_image(reference, "gradients", examples_too=True)
+    if asked is None:
         return
-    checkpoint, pixels = found
-    asked = _Query(
-        checkpoint=checkpoint,
-        pixels=pixels,
-        target=None if target == ANSWER else classes.index(target) - 1,
-        key=reference.card.fingerprint,
-    )
     with answer:
-        linked_fragment(_answer)(asked, reference.card.image_data.classes)
+        linked_fragment(_answer)(asked, None if target == ANSWER else classes.index(target) - 1)
     network_help()
 
 
-def _look(reference: CheckpointRef) -> tuple[Checkpoint, np.ndarray] | None:
-    """The network and the image as it gets it."""
-    image = upload_box(reference.card.dataset) or InputImage(
-        data=examples()[FIRST_IMAGE], title=f"drawn example, {FIRST_IMAGE}", example=FIRST_IMAGE
-    )
-    until_ready()
-    data = reference.card.image_data
-    try:
-        seen = look(image.data, data.image_size, image.square, data.fit)
-        checkpoint = loaded(reference)
-    except LabError as error:
-        show_error(error)
-        return None
-    show_input_image(image, seen)
-    from core.attribution.networks import float_twin_note
-
-    if twin := float_twin_note(reference.card, "gradients"):
-        st.caption(escape_markdown(twin))
-    return checkpoint, seen.pixels
-
-
-def _answer(asked: _Query, classes: tuple[str, ...]) -> None:
+def _answer(asked: NetworkQuery, target: int | None) -> None:
+    """target: the class that the loss asks for; None for the network's answer."""
     from core.backprop.figures import flow_figure
     from core.backprop.network import weight_layers
 
-    flow = _trace(asked.key, asked.pixels, asked.target, _asked=asked)
+    flow = _trace(asked.key, asked.pixels, target, _asked=asked)
     st.markdown(f"## {sentence(flow)}")
     st.caption(
-        f"Loss {flow.loss_nats:.4g} nats for {escape_markdown(classes[flow.target])}, to which the network gives "
+        f"Loss {flow.loss_nats:.4g} nats for {escape_markdown(asked.classes[flow.target])}, to which the network gives "
         f"{flow.probabilities[flow.target]:.1%}."
     )
     figure_place = st.container()
@@ -128,7 +82,7 @@ def _answer(asked: _Query, classes: tuple[str, ...]) -> None:
         show_figure(flow_figure(flow, dark=dark(), chosen=layer), key="backprop-flow", alt=alt)
     try:
         index = parse_index(st.session_state[INDEX])
-        _follow(_weight(asked.key, asked.pixels, asked.target, layer, index, _asked=asked), flow)
+        _follow(_weight(asked.key, asked.pixels, target, layer, index, _asked=asked), flow)
     except LabError as error:
         show_error(error)
     folded("All layers", lambda: _table(flow), key="backprop-layers", param="layers")
@@ -213,7 +167,7 @@ def _table(flow: Flow) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _trace(key: str, pixels: np.ndarray, target: int | None, *, _asked: _Query) -> Flow:
+def _trace(key: str, pixels: np.ndarray, target: int | None, *, _asked: NetworkQuery) -> Flow:
     from core.backprop.network import trace
 
     return trace(_asked.checkpoint, pixels, target)
@@ -221,7 +175,7 @@ def _trace(key: str, pixels: np.ndarray, target: int | None, *, _asked: _Query) 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _weight(
-    key: str, pixels: np.ndarray, target: int | None, layer: str, index: tuple[int, ...] | None, *, _asked: _Query
+    key: str, pixels: np.ndarray, target: int | None, layer: str, index: tuple[int, ...] | None, *, _asked: NetworkQuery
 ) -> WeightGradient:
     from core.backprop.network import weight_gradient
 

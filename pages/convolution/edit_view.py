@@ -14,8 +14,8 @@ from core.convolution.arithmetic import MOST_SIDE, PRESETS, parse_kernel, write_
 from core.convolution.config import POOLINGS_WORDS, Edit, EditConfig, parse_edits, write_edits
 from core.images.figures import before_after, percent
 from pages.convolution.help import edit_help
-from pages.convolution.query import FIRST, NetworkQuery, ask_network, has_dataset
 from pages.shared.elements import show_figure
+from pages.shared.network_query import FIRST, NetworkQuery, ask_network, has_dataset
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset, forget_runs
 from pages.shared.tasks import drop, find, start, start_button, watch

@@ -12,8 +12,8 @@ from core.common.pixels import encode
 from core.common.progress import Progress
 from pages.convolution.help import layers_help
 from pages.convolution.maps import maps
-from pages.convolution.query import NetworkQuery, ask_network, has_dataset
 from pages.shared.elements import show_image
+from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch
 from pages.shared.text import escape_markdown

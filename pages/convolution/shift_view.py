@@ -10,9 +10,9 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.progress import Progress
 from pages.convolution.help import shift_help
-from pages.convolution.query import NetworkQuery, ask_network, has_dataset
 from pages.convolution.shift import shift_board
 from pages.shared.elements import show_table
+from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch
 from pages.shared.text import escape_markdown, show_error

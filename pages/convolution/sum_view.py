@@ -19,11 +19,11 @@ from core.convolution.arithmetic import (
     parse_kernel,
 )
 from pages.convolution.help import sum_help
-from pages.convolution.query import NetworkQuery, ask_network, example_image
 from pages.convolution.window import window
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import folded
 from pages.shared.image_view import look
+from pages.shared.network_query import NetworkQuery, ask_network, example_image
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import upload_box
 from pages.shared.url import give, linked, linked_flag

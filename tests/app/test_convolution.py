@@ -26,8 +26,8 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.jobs import RunStore
 from pages.convolution import edit_view
-from pages.convolution.query import FIRST_IMAGE
 from pages.shared.examples import examples
+from pages.shared.network_query import FIRST_IMAGE
 from pages.shared.tasks import Stopped
 from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint
 

@@ -50,9 +50,21 @@ class NetworkQuery:
 
 def ask_network() -> NetworkQuery | None:
     """Draw the controls; None, with a sentence on the page, where there is no checkpoint or the image cannot be read."""
-    reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST)
-    if reference is None:
-        return None
+    reference = ask_checkpoint()
+    return None if reference is None else ask_image(reference, "layers")
+
+
+def ask_checkpoint() -> CheckpointRef | None:
+    """The first control alone; None, with a sentence on the page, where there is no checkpoint."""
+    return checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST)
+
+
+def ask_image(reference: CheckpointRef, what: str, *, examples_too: bool = False) -> NetworkQuery | None:
+    """The control of the image; None, with a sentence on the page, where it cannot be read.
+
+    what: is computed with the float twin of an int8 checkpoint. examples_too: whether a drawing is shown beside what the model
+    sees, as an upload is.
+    """
     image = upload_box(reference.card.dataset) or example_image()
     until_ready()
     data = reference.card.image_data
@@ -62,9 +74,9 @@ def ask_network() -> NetworkQuery | None:
     except LabError as error:
         show_error(error)
         return None
-    if image.token:
+    if image.token or examples_too:
         show_input_image(image, seen)
-    if twin := float_twin_note(reference.card, "layers"):
+    if twin := float_twin_note(reference.card, what):
         st.caption(escape_markdown(twin))
     return NetworkQuery(reference=reference, checkpoint=checkpoint, image=image, pixels=seen.pixels)
 
