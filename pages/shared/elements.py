@@ -140,12 +140,13 @@ def folded(label: str, draw: Callable[[], None], *, key: str, param: str, icon: 
 @st.cache_resource(show_spinner=False)
 def component(file: str, prelude: str = "") -> Any:
     """The component whose script and style lie beside a file, all of the name of their folder. prelude: a script in the folder
-    above that stands before it: what the components of a room share."""
+    above that stands before it: what the components of a room share. What all share stands before both."""
     folder = Path(file).parent
     name = folder.name
+    before = [Path(__file__).parent / "element.js", *([folder.parent / prelude] if prelude else [])]
     return st.components.v2.component(
         f"bottleneck_lab_{name}",
         html=f'<div class="{name}"></div>',
         css=(folder / f"{name}.css").read_text(),
-        js=((folder.parent / prelude).read_text() if prelude else "") + (folder / f"{name}.js").read_text(),
+        js="".join(path.read_text() for path in (*before, folder / f"{name}.js")),
     )

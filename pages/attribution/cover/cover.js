@@ -5,13 +5,6 @@ const WIDEST = 640;
 const HINT = "Click or drag on the image, or use the arrow keys and Space.";
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 function unpack(text, count) {

@@ -4,13 +4,6 @@ const NODE = { width: 92, height: 56, across: 116, down: 66 };
 const EVERY_MS = 80;
 const SVG = "http://www.w3.org/2000/svg";
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function shape(tag, values, text) {
   const made = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(values)) made.setAttribute(name, value);
@@ -27,15 +20,6 @@ function number(value, digits = 4) {
 }
 
 const factor = (value) => (value < 0 ? `(${number(value)})` : number(value));
-
-function button(text, title, press) {
-  const made = element("button", "", text);
-  made.type = "button";
-  made.title = title;
-  made.setAttribute("aria-label", title);
-  made.addEventListener("click", press);
-  return made;
-}
 
 function range(title) {
   const made = element("input");

@@ -5,13 +5,6 @@ const STEPS_PER_S = 24;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 const BANDS = 16;
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function number(value) {
   if (value === null || value === undefined) return "∞";
   if (value === 0) return "0";
@@ -34,15 +27,6 @@ function colours(root) {
 }
 
 const css = (rgb, alpha = 1) => `rgba(${rgb.join(",")},${alpha})`;
-
-function button(text, title, press) {
-  const made = element("button", "", text);
-  made.type = "button";
-  made.title = title;
-  made.setAttribute("aria-label", title);
-  made.addEventListener("click", press);
-  return made;
-}
 
 function build(root) {
   const state = { root, step: 0, index: 0, chosen: 0, pointer: null };

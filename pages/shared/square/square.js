@@ -12,12 +12,6 @@ const SIZES = { "+": 1, "=": 1, "-": -1, "−": -1, _: -1 };
 
 const within = (value, low, high) => Math.max(low, Math.min(high, value));
 
-function element(tag, className) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  return made;
-}
-
 function build(root) {
   const photo = element("div", "square-photo");
   const image = element("img");

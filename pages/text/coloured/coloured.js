@@ -7,13 +7,6 @@ const SIGNS = new Map([["\n", "↵"], [" ", "·"], ["\t", "→"]]);
 const named = (character) => NAMES.get(character) ?? `“${character}”`;
 const bits = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)} bits`;
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function build(root) {
   const panel = element("div", "coloured-panel");
   panel.setAttribute("aria-live", "polite");

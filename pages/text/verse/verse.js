@@ -7,13 +7,6 @@ const NAMES = new Map([["\n", "↵ new line"], [" ", "␣ space"], ["\t", "⇥ t
 const named = (character) => NAMES.get(character) ?? character;
 const percent = (p) => (p >= 0.9995 ? "100%" : p >= 0.1 ? `${(100 * p).toFixed(0)}%` : p >= 0.001 ? `${(100 * p).toFixed(1)}%` : "<0.1%");
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function build(root) {
   const panel = element("div", "verse-panel");
   const text = element("div", "verse-text");
