@@ -39,7 +39,7 @@ FUNCTIONS = {
         text="(x**2 + K*y**2)/2",
         window=(-3, 3, -3, 3),
         start=(-2.6, 2),
-        note="A valley K times as steep along y as along x: K is the condition number.",
+        note="A valley, K times as steep along y as along x.",
     ),
     "rosenbrock": Function(
         title="Rosenbrock",

@@ -1,4 +1,4 @@
-"""How each view of the room works, for who unfolds it."""
+"""What "How this works" says in each view."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def depth_help() -> None:
 def accumulation_help() -> None:
     with st.expander("How this works", icon=":material/school:", key="backprop-help"):
         st.markdown(
-            "Accumulation adds up the gradients of k micro-batches before one step. The loss of a batch of texts is a mean over "
-            "its characters, $L = \\frac{1}{N} \\sum_t \\ell_t$, so each micro-batch has to be divided by the whole batch's N. "
-            "Dividing each by its own count, and the sum by k, gives characters of short texts more weight "
+            "Accumulation adds the gradients of k micro-batches, then takes one step. A batch of texts has the mean loss over "
+            "its characters, $L = \\frac{1}{N} \\sum_t \\ell_t$, so each micro-batch must be divided by the whole batch's N. "
+            "If each is divided by its own count instead, characters of short texts weigh more "
             "([transformers issue 34191](https://github.com/huggingface/transformers/issues/34191)). Batch norm takes mean and "
             "variance from the micro-batch, so no division repairs it.\n\n"
             "Measured with a GRU of 64 units on 32 speeches of Tiny Shakespeare (of up to 100 characters), and Simple CNN with "

@@ -1,4 +1,4 @@
-"""How each view of the room works, for who unfolds it."""
+"""What "How this works" says in each view."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import streamlit as st
 def sum_help() -> None:
     with st.expander("How this works"):
         st.markdown(
-            "A kernel of K×K weights slides over the image. At each place it is multiplied with the values below it, and the "
-            "products are summed:\n\n"
+            "A kernel of K×K weights slides over the image. Each output is the sum of weights times values:\n\n"
             "$$y[i, j] = \\sum_{c, m, n} w[c, m, n] \\cdot x[c,\\, i s + m d - p,\\, j s + n d - p] + b$$\n\n"
             "with stride $s$, padding $p$ and dilation $d$; the output has $\\lfloor (H + 2p - d(K - 1) - 1) / s \\rfloor + 1$ "
             "rows. Indices count from 0, and the kernel is not flipped, as in PyTorch. Max pooling takes the largest value in "

@@ -1,4 +1,4 @@
-"""How the room computes what it shows, in short."""
+"""What "How this works" says."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MUON = (
 )
 LIMIT = (
     "**2/λ.** Along a direction of curvature λ, a step of gradient descent multiplies the distance to the minimum by 1 − ηλ. "
-    "Above η = 2/λ that is below −1, and the distance grows. On a function λ is the largest eigenvalue of the 2×2 Hessian. On a "
-    "network it is found by power iteration on Hessian-vector products. There the path may move to where λ is smaller, or λ may "
+    "Above η = 2/λ that is below −1, and the distance grows. For a function λ is the largest eigenvalue of its Hessian, for a "
+    "network it comes from power iteration. A network's path may move to where λ is smaller, or λ may "
     "rise to 2/η and stay there: the edge of stability ([Cohen et al.](https://arxiv.org/abs/2103.00065))."
 )
 SURFACE = (

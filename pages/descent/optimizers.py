@@ -122,7 +122,7 @@ def _settings(land: Landscape, names: list[str]) -> tuple[list[tuple[str, float]
         BATCHES,
         format_func=lambda size: "all" if size == 0 else f"{size}",
         key="descent-batch",
-        help="Fewer examples give a noisier gradient: normal noise of σ/√B, with the map's median gradient as σ.",
+        help="A smaller batch B gives a noisier gradient: normal noise of σ/√B, where σ is the map's median gradient.",
         persist_state="session",
     )
     runs = []

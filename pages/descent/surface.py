@@ -37,7 +37,7 @@ def surface_view(found: Surface, key: str, run: Run | None) -> None:
     found = replace(found, planes=tuple(plane for plane in found.planes if plane.loss_nats))
     planes = found.planes
     if not planes:
-        st.info("Nothing was measured yet. The first row of the plane appears in a few seconds.")
+        st.info("Nothing was measured yet. The first row appears in a few seconds.")
         return
     st.markdown(f"## {escape_markdown(found.answer)}")
     for place, (column, sentence) in enumerate(zip(st.columns(len(planes)), found.sentences, strict=True)):

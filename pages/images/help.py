@@ -28,12 +28,12 @@ def how_it_works(references: list[CheckpointRef]) -> None:
             "$E = -\\log \\sum_j e^{z_j}$ is low for images like those it was trained on; above a threshold set on "
             "the same images the page warns "
             "([Liu et al. 2020, Energy-based Out-of-distribution Detection](https://arxiv.org/abs/2010.03759)). "
-            "A network that started from ImageNet's weights also measures how far the image's features are from the fifth "
-            "nearest training image ([Sun et al. 2022](https://arxiv.org/abs/2204.06507)) and warns by the sum of both, in "
-            "standard deviations: there it notices far more.\n\n"
+            "A network that started from ImageNet's weights also looks at how far the image's features are from the fifth "
+            "nearest training image ([Sun et al. 2022](https://arxiv.org/abs/2204.06507)). It warns by the sum of both, in "
+            "standard deviations, and notices far more.\n\n"
             "The warning misses much, most of all in a small network: to Simple CNN a chequerboard is a truck, with 99.9%. "
-            "How much is counted for each checkpoint on images of other things: handwritten digits, textures, printed text, "
-            "scientific images, patterns, and CIFAR-10 where it was fetched. Things that resemble the classes pass far more "
+            "Each checkpoint is tried on other things: handwritten digits, textures, printed text, scientific images, patterns, "
+            "and CIFAR-10 where it was fetched. Things that resemble the classes pass far more "
             "often: with a new head, 74% of the images of a CIFAR-10 class that was left out. No warning is no proof."
         )
         for reference in references:

@@ -10,7 +10,8 @@ KINDS_SHOWN = 10
 
 
 def false_alarms(card: Card) -> float | None:
-    """Share (0..1) of its own images that it flags: of test images, else of those that set the threshold. None: unknown."""
+    """Share (0..1) of the dataset's own images that get the warning: of the test images, or else of those that set its threshold.
+    None where it was not counted."""
     measured = card.metrics.get("test_flagged")
     if measured is not None and finite(measured) and 0 <= measured <= 1:
         return float(measured)
