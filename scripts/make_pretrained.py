@@ -47,7 +47,7 @@ SHIPPED: dict[str, Shipped] = {
     ),
     "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", storage="float16"),
     "char_rnn": Shipped(title="Small RNN, Shakespeare", model="char_rnn", recipe="quick", storage="float16"),
-    "char_gpt": Shipped(title="Small GPT, Shakespeare", model="char_gpt", recipe="quick", storage="float16"),
+    "char_gpt": Shipped(title="GPT, Shakespeare", model="char_gpt", recipe="default", storage="float16"),
     "fast_resnet_long": Shipped(
         title="Fast ResNet, long recipe", model="fast_resnet", recipe="long", storage="float16"
     ),
