@@ -45,6 +45,7 @@ SHIPPED: dict[str, Shipped] = {
     "fast_resnet": Shipped(
         title="Fast ResNet", model="fast_resnet", recipe="full", storage="float16", calibrated_by="default"
     ),
+    "compact_transformer": Shipped(title="Compact Transformer", model="compact_transformer", recipe="default"),
     "char_lstm": Shipped(title="LSTM, Shakespeare", model="char_lstm", recipe="default", storage="float16"),
     "char_rnn": Shipped(title="Small RNN, Shakespeare", model="char_rnn", recipe="quick", storage="float16"),
     "char_gpt": Shipped(title="GPT, Shakespeare", model="char_gpt", recipe="default", storage="float16"),

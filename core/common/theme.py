@@ -34,6 +34,7 @@ FIXED = {
     "simple_cnn": ORANGE,
     "fast_resnet": BLUE,
     "resnet18": GREEN,
+    "compact_transformer": PURPLE,
     "char_lstm": BLUE,
     "char_gru": GREEN,
     "char_rnn": ORANGE,

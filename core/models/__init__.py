@@ -69,6 +69,16 @@ MODELS: dict[str, ModelEntry] = {
         build="resnet18",
         parameters=11_173_962,
     ),
+    "compact_transformer": ModelEntry(
+        title="Compact Transformer",
+        task="images",
+        description="Two convolutions make 64 tokens, which attend to each other: a vision Transformer for small images.",
+        source="Hassani et al., arXiv:2104.05704 (CCT-2/3x2)",
+        module="core.models.compact_transformer",
+        config="CompactTransformerConfig",
+        build="CompactTransformer",
+        parameters=283_723,
+    ),
     "efficientnet_lite0": ModelEntry(
         title="EfficientNet-Lite0",
         task="images",

@@ -33,7 +33,7 @@ MAX_EPOCHS = 10_000
 """What a TrainConfig allows."""
 PROBE_IMAGES = 1000
 """Training images that are measured, plain, beside validation."""
-LEARNING_RATES = {"simple_cnn": 3e-3, "fast_resnet": 2e-3, "resnet18": 1e-3}
+LEARNING_RATES = {"simple_cnn": 3e-3, "fast_resnet": 2e-3, "resnet18": 1e-3, "compact_transformer": 1e-3}
 """Of AdamW, which all arms share: its decay is the decoupled one."""
 MODEL_CONFIGS: dict[str, dict[str, Any]] = {"fast_resnet": {"depth": 3}}
 """With a residual connection in each block, so that stochastic depth can be compared."""

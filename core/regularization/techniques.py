@@ -257,7 +257,7 @@ class StochasticDepth(ModelTechnique):
     unit = "probability"
     low, high, default = 0.0, 0.95, 0.1
     grid = (0.1, 0.2, 0.5)
-    models = ("fast_resnet", "resnet18")  # it needs residual connections
+    models = ("fast_resnet", "resnet18", "compact_transformer")  # it needs residual connections
 
 
 TECHNIQUES: dict[str, type[Technique]] = {

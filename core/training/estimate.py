@@ -19,6 +19,7 @@ SCALED = {
     "simple_cnn": (3.9e6, 0.35),
     "fast_resnet": (118e6, 0.75),
     "resnet18": (556e6, 0.6),
+    "compact_transformer": (34e6, 0.85),
     "efficientnet_lite0": (8.3e6, 0.15),
 }
 HEAD_SPEED = 20_000

@@ -65,6 +65,26 @@ _RESNET18 = TrainConfig(
     tta="flip",
 )
 
+# Like the paper's, without its automatic augmentation, which this few epochs make no use of.
+_TRANSFORMER = TrainConfig(
+    model="compact_transformer",
+    model_config={"stochastic_depth": 0.1},
+    epochs=40,
+    batch_size=128,
+    optimizer="adamw",
+    lr=2e-3,
+    weight_decay=0.06,
+    schedule="cosine",
+    warmup=0.1,
+    grad_clip=1.0,
+    label_smoothing=0.1,
+    flip="alternating",
+    crop_padding=4,
+    average="ema",
+    average_decay=0.998,
+    tta="flip",
+)
+
 # On features that do not change, so a head is a convex problem: as many passes suffice for any number of images.
 _HEAD = TrainConfig(
     model="efficientnet_lite0",
@@ -161,6 +181,10 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+    "compact_transformer": {
+        "default": _TRANSFORMER,
+        "quick": _TRANSFORMER.replace(recipe="quick", epochs=4, average_decay=0.99, crop_padding=2),
+    },
     "efficientnet_lite0": {
         "default": _HEAD,
         "fine-tuning": _HEAD.replace(
