@@ -131,6 +131,7 @@ class SpatialDropout(ModelTechnique):
     unit = "probability"
     low, high, default = 0.0, 0.95, 0.1
     grid = (0.05, 0.1, 0.2)
+    models = ("simple_cnn", "fast_resnet", "resnet18")  # it needs blocks of convolutions
 
 
 class Augment(Technique):
