@@ -10,7 +10,6 @@ import math
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -54,13 +53,17 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.softmax = nn.Softmax(-1)
+        """A layer, so that the weights (N, heads, T, T) and their gradients can be hooked."""
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        images, tokens, _ = x.shape
-        query, key, value = self.qkv(x).view(images, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(query, key, value)  # (N, heads, T, width / heads)
-        return self.out(y.transpose(1, 2).reshape(images, tokens, -1))
+        images, tokens, width = x.shape
+        parts = self.qkv(x).view(images, tokens, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (N, heads, T, width / heads) each
+        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        y = self.softmax(scores) @ value
+        return self.out(y.transpose(1, 2).reshape(images, tokens, width))
 
 
 class Block(nn.Module):
@@ -114,6 +117,7 @@ class CompactTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, number + 1) for number in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.pool = nn.Linear(config.width, 1)
+        self.share = nn.Softmax(1)
         self.head = nn.Linear(config.width, config.classes)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -127,5 +131,5 @@ class CompactTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         tokens = self.norm(tokens)
-        share = self.pool(tokens).softmax(1)  # (N, T, 1)
+        share = self.share(self.pool(tokens))  # (N, T, 1)
         return self.head((share * tokens).sum(1))
