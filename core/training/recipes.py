@@ -130,14 +130,14 @@ _GPT = TrainConfig(
     model="char_gpt",
     dataset="tiny_shakespeare",
     model_config={"dropout": 0.1},
-    epochs=15,
-    batch_size=16,
+    epochs=13,
+    batch_size=8,
     window=256,
     optimizer="adamw",
     lr=2e-3,
     weight_decay=0.1,
     schedule="cosine",
-    warmup=0.05,
+    warmup=0.03,
     grad_clip=1.0,
 )
 
@@ -208,8 +208,10 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         "quick": _GPT.replace(
             recipe="quick",
             epochs=3,
+            batch_size=16,
             window=128,
             lr=3e-3,
+            warmup=0.05,
             model_config={"width": 128, "layers": 4, "heads": 4, "context": 128, "dropout": 0.0},
             eval_every=0.25,
         ),
