@@ -5,10 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.descent.functions import FUNCTIONS, OWN, SPANS, Landscape, landscape
+from pages.shared.number_field import linked_number
 from pages.shared.text import escape_markdown
 from pages.shared.url import linked
-from pages.shared.url_values import number, one_of, short_text, write_number, write_short_text
+from pages.shared.url_values import number, one_of, short_text, write_short_text
 
+COLUMNS = (8, 3)
+"""Shares of the width that answer and controls have: beside each other they show on one screen."""
 EXAMPLE = "sin(2*x) + 0.3*x**2 + 2*y**2"
 MOST_CONDITION = 200
 USUAL_CONDITION = 50
@@ -38,18 +41,11 @@ def choose_function() -> Landscape:
             help="+ - * / ** and sin, cos, tan, exp, log, sqrt, abs, tanh, pi, e. Its gradient is exact.",
             persist_state="session",
         )
-        linked("span", "descent-span", number(*SPANS, "the window", float), 3.0, write=write_number)
-        span = st.number_input(
-            "Window: x and y from −s to s, s =",
-            *SPANS,
-            step=0.5,
-            format="%g",
-            key="descent-span",
-            persist_state="session",
-        )
+        label = "Window: x and y from −s to s, s ="
+        span = linked_number(label, *SPANS, 3.0, param="span", key="descent-span", step=0.5, format="%g")
     land = landscape(name, condition=condition, formula=text, span=span)
     if name in FUNCTIONS:
-        st.caption(f"f = {escape_markdown(land.formula.text)}  \n{FUNCTIONS[name].note}")
+        st.caption(f"f = {escape_markdown(land.formula.text)}", help=FUNCTIONS[name].note)
     return land
 
 

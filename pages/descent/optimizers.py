@@ -9,8 +9,9 @@ from core.descent.charts import height_chart, map_data, optimizer_series
 from core.descent.descent import SCHEDULES, STEPS, Path, descend, gradient_noise, lowest, ranking
 from core.descent.functions import Landscape, find_minimum
 from core.descent.optimizers import OPTIMIZERS, Hyper
-from pages.descent.function import choose_function, identity
+from pages.descent.function import COLUMNS, choose_function, identity
 from pages.descent.paths import linked_start, linked_view, paths
+from pages.shared.number_field import linked_number
 from pages.shared.resources import dark
 from pages.shared.text import show_error
 from pages.shared.url import linked, linked_fragment
@@ -20,18 +21,22 @@ KEY = "descent-paths"
 FIRST = ("sgd", "momentum", "adam")
 BATCHES = (0, 256, 64, 16, 4, 1)
 FIRST_STEP = 30
-HIGHEST_RATE = 1e4
+RATES = (1e-9, 1e4)
+FIELD_PX = 170
 
 
 def optimizers_view() -> None:
-    answer, controls = st.columns([9, 2], gap="medium")
+    answer, controls = st.columns(COLUMNS)
+    below = st.container()
     try:
         with controls:
             land = choose_function()
             names = _choose_optimizers()
-            settings = _settings(land, names)
+            batch_size = _choose_batch_size()
+        with below:
+            runs, hyper, schedule, seed = _settings(land, names)
         with answer:
-            linked_fragment(_descents)(land, *settings)
+            linked_fragment(_descents)(land, runs, hyper, schedule, batch_size, seed)
     except LabError as error:
         with answer:
             show_error(error)
@@ -114,10 +119,10 @@ def _choose_optimizers() -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _settings(land: Landscape, names: list[str]) -> tuple[list[tuple[str, float]], Hyper, str, int, int]:
-    """Rates, what all share, schedule, batch size (0: the exact gradient) and seed."""
+def _choose_batch_size() -> int:
+    """0 is the exact gradient."""
     linked("batch", "descent-batch", one_of(BATCHES, "batch size"), 0)
-    batch_size = st.select_slider(
+    return st.select_slider(
         "Batch size",
         BATCHES,
         format_func=lambda size: "all" if size == 0 else f"{size}",
@@ -125,36 +130,45 @@ def _settings(land: Landscape, names: list[str]) -> tuple[list[tuple[str, float]
         help="A smaller batch B gives a noisier gradient: normal noise of σ/√B, where σ is the map's median gradient.",
         persist_state="session",
     )
-    runs = []
-    with st.expander("Rates and schedule", icon=":material/tune:", key="descent-more"):
-        for name in names:
-            key = f"descent-rate-{name}"
-            linked(
-                f"lr_{name}",
-                key,
-                number(1e-9, HIGHEST_RATE, "the learning rate", float),
-                land.rates[name],
-                write=write_number,
-                of=identity(land),
+
+
+def _settings(land: Landscape, names: list[str]) -> tuple[list[tuple[str, float]], Hyper, str, int]:
+    """Rates, what all share, schedule and seed."""
+    box = st.expander("Rates and schedule", icon=":material/tune:", key="descent-more")
+    with box, st.container(horizontal=True, vertical_alignment="bottom"):
+        runs = [
+            (
+                name,
+                linked_number(
+                    f"{OPTIMIZERS[name].title}: rate η",
+                    *RATES,
+                    land.rates[name],
+                    param=f"lr_{name}",
+                    key=f"descent-rate-{name}",
+                    of=identity(land),
+                    step=land.rates[name] / 5,
+                    format="%.3g",
+                    width=FIELD_PX,
+                ),
             )
-            rate = st.number_input(
-                f"{OPTIMIZERS[name].title}: rate η",
-                1e-9,
-                HIGHEST_RATE,
-                step=land.rates[name] / 5,
-                format="%.3g",
-                key=key,
-                persist_state="session",
-            )
-            runs.append((name, float(rate)))
+            for name in names
+        ]
         linked("beta", "descent-beta", number(0, 0.999, "the momentum", float), 0.9, write=write_number)
-        momentum = st.slider("Momentum β", 0.0, 0.999, step=0.01, key="descent-beta", persist_state="session")
-        linked("decay", "descent-decay", number(0, 10, "the weight decay", float), 0.01, write=write_number)
-        decay = st.number_input(
-            "Weight decay λ of AdamW", 0.0, 10.0, step=0.01, format="%g", key="descent-decay", persist_state="session"
+        momentum = st.slider(
+            "Momentum β", 0.0, 0.999, step=0.01, key="descent-beta", width=FIELD_PX, persist_state="session"
+        )
+        decay = linked_number(
+            "Weight decay of AdamW",
+            0.0,
+            10.0,
+            0.01,
+            param="decay",
+            key="descent-decay",
+            step=0.01,
+            format="%g",
+            width=FIELD_PX,
         )
         linked("schedule", "descent-schedule", one_of(SCHEDULES, "schedule"), SCHEDULES[0])
-        schedule = st.selectbox("Schedule", SCHEDULES, key="descent-schedule", persist_state="session")
-        linked("seed", "descent-seed", number(0, 9999, "the random seed"), 0)
-        seed = st.number_input("Random seed of the noise", 0, 9999, key="descent-seed", persist_state="session")
-    return runs, Hyper(momentum=momentum, weight_decay=decay), schedule, batch_size, seed
+        schedule = st.selectbox("Schedule", SCHEDULES, key="descent-schedule", width=FIELD_PX, persist_state="session")
+        seed = linked_number("Seed of the noise", 0, 9999, 0, param="seed", key="descent-seed", step=1, width=FIELD_PX)
+    return runs, Hyper(momentum=momentum, weight_decay=decay), schedule, seed

@@ -52,7 +52,7 @@ function build(root) {
   state.legend.setAttribute("aria-label", "Whose formula is shown");
   state.charts = element("div", "paths-charts");
   state.formula = element("div", "paths-formula");
-  state.side.append(state.said, state.legend, state.formula, state.charts);
+  state.side.append(state.said, state.legend, state.charts, state.formula);
   const left = element("div", "paths-left");
   left.append(state.map, state.bar);
   root.replaceChildren(left, state.side);
