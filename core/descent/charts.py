@@ -42,7 +42,8 @@ def map_data(land: Landscape, minima: Sequence[tuple[float, float]] = ()) -> dic
 
 
 def log_chart(title: str, lines: Lines, *, floor: float = 0.0, cap: float = math.inf) -> dict[str, Any]:
-    """Values above `floor` on a logarithmic scale. cap: lines leave the chart above it."""
+    """Values above `floor` on a logarithmic scale; the title says where it ends above some of them. cap: lines leave the chart
+    above it."""
     with np.errstate(all="ignore"):
         logs = [np.log10(values - floor) for _, values in lines]
     known = np.concatenate([each[np.isfinite(each)] for each in logs]) if logs else np.zeros(0)
@@ -52,12 +53,15 @@ def log_chart(title: str, lines: Lines, *, floor: float = 0.0, cap: float = math
     low = max(low, high - MOST_DECADES)
     low = min(low, high - LEAST_DECADES)
     every = max(1, math.ceil((high - low) / TICKS))
-    ticks = [
-        [power, f"{10.0**power:g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")]
-        for power in range(low, high + 1, every)
-    ]
+    ticks = [[power, _power(power)] for power in range(low, high + 1, every)]
+    cut = f", cut at {_power(low)}" if any((each < low).any() for each in logs) else ""
     shown = [np.where(np.isneginf(each), low, each) for each in logs]
-    return _chart(title, lines, shown, low, high, ticks)
+    return _chart(f"{title} (logarithmic{cut})", lines, shown, low, high, ticks)
+
+
+def _power(power: int) -> str:
+    """Of ten, as a tick has it."""
+    return f"{10.0**power:g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
 
 
 def _chart(
@@ -99,7 +103,7 @@ def height_chart(paths: Sequence[Path], floor: float) -> dict[str, Any]:
     """f above `floor`, the lowest value there is."""
     title = "f" if floor == 0 else f"f above {floor:.4g}"
     cap = 100 * (float(paths[0].values[0]) - floor) if paths else math.inf
-    return log_chart(f"{title} (logarithmic)", [(None, path.values) for path in paths], floor=floor, cap=cap)
+    return log_chart(title, [(None, path.values) for path in paths], floor=floor, cap=cap)
 
 
 def sweep_series(sweep: Sweep, words: Sequence[str], *, dark: bool) -> list[dict[str, Any]]:
@@ -120,15 +124,13 @@ def sweep_charts(sweep: Sweep, floor: float) -> list[dict[str, Any]]:
     """Height above `floor`, and sharpness with the 2/η of each rate."""
     first = sweep.paths[0]
     cap = 100 * (float(first.values[0]) - floor)
-    heights = log_chart("f (logarithmic)", [(None, path.values) for path in sweep.paths], floor=floor, cap=cap)
+    heights = log_chart("f", [(None, path.values) for path in sweep.paths], floor=floor, cap=cap)
     sharpness = log_chart(
-        "Largest curvature λ along the path (logarithmic)",
+        "Largest curvature λ along the path",
         [(None, values) for values in sweep.sharpness],
         cap=100 * max(sweep.minimum.curvature, float(sweep.sharpness[0][0])),
     )
-    limit = sweep.minimum.limit
-    assert limit is not None
-    rules = [math.log10(2 / (multiple * limit)) for multiple in sweep.multiples]
+    rules = [math.log10(2 / (multiple * sweep.limit)) for multiple in sweep.multiples]
     return [heights, _with_rules(sharpness, rules)]
 
 
@@ -138,8 +140,8 @@ def network_charts(sweep: NetworkSweep) -> list[dict[str, Any]]:
     sharpness = [([s for s, _ in d.sharpness], np.array([value for _, value in d.sharpness])) for d in sweep.descents]
     rules = [math.log10(2 / descent.rate) for descent in sweep.descents]
     return [
-        log_chart("Training loss in nats (logarithmic)", losses),
-        _with_rules(log_chart("Largest curvature λ (logarithmic)", sharpness), rules),
+        log_chart("Training loss in nats", losses),
+        _with_rules(log_chart("Largest curvature λ", sharpness), rules),
     ]
 
 
