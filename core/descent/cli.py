@@ -86,7 +86,12 @@ def descent(
         return
     where = f"({least.point[0]:.4g}, {least.point[1]:.4g})"
     print(f"f(x, y) = {land.formula.text}, largest curvature {least.curvature:.6g} at {where}")
-    print("" if least.limit is None else f"Plain gradient descent cannot settle there above 2/λ = {least.limit:.6g}.")
+    if not least.found:
+        print("No minimum lies downhill of the start.")
+    elif least.limit is None:
+        print("The curvature there is 0, so 2/λ says nothing.")
+    else:
+        print(f"Plain gradient descent cannot settle there above 2/λ = {least.limit:.6g}.")
     rows = [
         {
             "optimizer": path.optimizer,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from core.common.errors import LabError
-from core.descent.functions import Landscape, Minimum, check_start, find_minimum
+from core.descent.functions import Landscape, Minimum, check_start, find_minimum, top_curvature
 from core.descent.optimizers import OPTIMIZERS, Hyper, Terms
 
 STEPS = 200
@@ -151,8 +151,10 @@ class Sweep:
     """Plain gradient descent at many learning rates, and what 2/λ predicts of them."""
 
     minimum: Minimum
+    limit: float
+    """2/λ at the minimum; at the start where there is none, or no curvature: then it predicts nothing."""
     multiples: tuple[float, ...]
-    """Of 2/λ, one a path."""
+    """Of the limit, one a path."""
     paths: list[Path]
     sharpness: list[np.ndarray]
     """(n + 1,) largest eigenvalue of the Hessian at each point of each path."""
@@ -164,28 +166,19 @@ def sweep(land: Landscape, start: tuple[float, float], multiples: Sequence[float
     """Raises LabError where the function does not curve up, so that no rate is too large."""
     check_start(land.formula, start)
     minimum = find_minimum(land.formula, start, land.width)
-    limit = minimum.limit
-    if limit is None:
+    top = minimum.curvature or float(top_curvature(land.formula, np.array(start)))
+    if not top > 0:
         raise LabError("The function does not curve upwards here, so there is no 2/λ: choose another start.")
+    limit = 2 / top
     paths = descend(land, start, [("sgd", multiple * limit) for multiple in multiples])
-    sharpness = [hessian_top(land, path.points) for path in paths]
     return Sweep(
         minimum=minimum,
+        limit=limit,
         multiples=tuple(multiples),
         paths=paths,
-        sharpness=sharpness,
+        sharpness=[top_curvature(land.formula, path.points) for path in paths],
         outcomes=[outcome(land, path) for path in paths],
     )
-
-
-def hessian_top(land: Landscape, points: np.ndarray) -> np.ndarray:
-    """(n,) largest eigenvalue of the Hessian at points (n, 2), in closed form; NaN where it is not finite."""
-    _, _, hessian = land.formula.jet(points, hessian=True)
-    assert hessian is not None
-    with np.errstate(all="ignore"):
-        half = (hessian[:, 0, 0] + hessian[:, 1, 1]) / 2
-        top = half + np.hypot((hessian[:, 0, 0] - hessian[:, 1, 1]) / 2, hessian[:, 0, 1])
-    return np.where(np.isfinite(top), top, np.nan)
 
 
 def outcome(land: Landscape, path: Path) -> str:

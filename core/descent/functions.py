@@ -19,6 +19,8 @@ SPANS = (0.5, 50.0)
 NEWTON_STEPS = 200
 REACH = 10
 """Widths of the map, from the start: no minimum is looked for farther away."""
+NEAR, VANISHED = 1e-3, 1e-3
+"""Widths of the map beside a minimum, and the share of the curvature there below which that at the minimum is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,12 +109,12 @@ class Minimum:
     found: bool
     """False: no minimum lies downhill, and this is the start."""
     curvature: float
-    """Largest eigenvalue of the Hessian there."""
+    """Largest eigenvalue of the Hessian there; exactly 0 where it vanishes, as at the minimum of x**4 + y**4."""
 
     @property
     def limit(self) -> float | None:
-        """2/λ: plain gradient descent cannot settle here at a larger rate. None where the function does not curve up."""
-        return 2 / self.curvature if self.curvature > 0 else None
+        """2/λ: plain gradient descent cannot settle here at a larger rate. None where that predicts nothing."""
+        return 2 / self.curvature if self.found and self.curvature > 0 else None
 
 
 def function_text(name: str, *, condition: float = 10.0, formula: str = "") -> str:
@@ -147,9 +149,10 @@ def _landscape(text: str, window: tuple[float, float, float, float], start: tupl
         raise LabError("The formula has the same value everywhere: use x or y in it.")
     # Equal steps of the logarithm: near a minimum a valley would be one flat colour else.
     floor = max(1e-12 * (high - low), float(np.quantile(known - low, 0.02)))
-    levels = np.log((heights - low) / floor + 1) / math.log((high - low) / floor + 1)
     _, gradients, _ = formula.jet(np.stack([x, y], -1)[::4, ::4].reshape(-1, 2))
-    lengths = np.linalg.norm(gradients, axis=1)
+    with np.errstate(all="ignore"):  # f may be infinite somewhere
+        levels = np.log((heights - low) / floor + 1) / math.log((high - low) / floor + 1)
+        lengths = np.linalg.norm(gradients, axis=1)
     lengths = lengths[np.isfinite(lengths)]
     scale = float(np.median(lengths)) if lengths.size else 1.0
     return Landscape(formula, window, start, levels, scale, _rates(formula, window, start))
@@ -166,7 +169,8 @@ def find_minimum(formula: Formula, start: tuple[float, float], width: float) -> 
     """The minimum downhill from a start, by Newton's method along the absolute curvatures, with the largest eigenvalue of its
     Hessian. Where none is found within REACH widths, the start stands for it. Raises LabError."""
     begin = point = np.asarray(start, dtype=float)
-    found, first = False, 0.0
+    found, first, top = False, 0.0, math.nan
+    highest = float(formula.jet(point)[0])
     for _ in range(NEWTON_STEPS):
         value, gradient, hessian = formula.jet(point, hessian=True)
         if hessian is None or not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
@@ -179,8 +183,17 @@ def find_minimum(formula: Formula, start: tuple[float, float], width: float) -> 
         length = float(np.linalg.norm(step))
         # A tail like exp(-x) is as flat as a minimum, but its Newton steps stay long.
         flat = slope <= 1e-9 * max(first, steepest * width) and length <= 1e-6 * width
-        found = bool(flat and curvatures.min() >= -1e-6 * steepest and curvatures.max() > 0)
-        if found or length == 0:
+        if flat and curvatures.min() >= -1e-6 * steepest:
+            near = point + NEAR * width * np.concatenate([axes.T, -axes.T])
+            heights = formula.values(near[:, 0], near[:, 1])
+            if heights.min() < value - 1e-14 * max(abs(value), highest - value):  # an inflection: it goes on downhill
+                point = near[heights.argmin()]
+                continue
+            found = bool(heights.max() > value)
+            top = float(curvatures.max())
+            top = 0.0 if top <= VANISHED * top_curvature(formula, near).max() else top
+            break
+        if length == 0:
             break
         step *= min(1.0, 0.1 * width / length)  # a longer one could leave the valley
         share = 1.0
@@ -190,25 +203,32 @@ def find_minimum(formula: Formula, start: tuple[float, float], width: float) -> 
         if abs(point - begin).max() > REACH * width:
             break
     if not found:
-        point = begin
-    _, _, hessian = formula.jet(point, hessian=True)
-    assert hessian is not None
-    if not np.isfinite(hessian).all():
+        point, top = begin, float(top_curvature(formula, begin))
+    if not math.isfinite(top):
         raise LabError(f"The formula has no curvature at ({point[0]:g}, {point[1]:g}): choose another start.")
-    curvature = float(np.linalg.eigvalsh(hessian).max())
-    return Minimum(point=(float(point[0]), float(point[1])), found=found, curvature=curvature)
+    return Minimum(point=(float(point[0]), float(point[1])), found=found, curvature=top)
+
+
+def top_curvature(formula: Formula, points: np.ndarray) -> np.ndarray:
+    """(...) largest eigenvalue of the Hessian at points (..., 2), in closed form; NaN where it is not finite."""
+    _, _, hessian = formula.jet(points, hessian=True)
+    assert hessian is not None
+    with np.errstate(all="ignore"):
+        half = (hessian[..., 0, 0] + hessian[..., 1, 1]) / 2
+        top = half + np.hypot((hessian[..., 0, 0] - hessian[..., 1, 1]) / 2, hessian[..., 0, 1])
+    return np.where(np.isfinite(top), top, np.nan)
 
 
 def _rates(formula: Formula, window: tuple[float, float, float, float], start: tuple[float, float]) -> dict[str, float]:
     """Gradient descent and momentum: 1/λ of where they begin or end. The others move by about their rate a step."""
     width = window[1] - window[0]
+    _, _, hessian = formula.jet(np.asarray(start, dtype=float), hessian=True)
+    assert hessian is not None
+    steepest = float(abs(np.linalg.eigvalsh(hessian)).max()) if np.isfinite(hessian).all() else 0.0
     try:
-        least = find_minimum(formula, start, width)
-        _, _, hessian = formula.jet(np.asarray(start, dtype=float), hessian=True)
-        here = float(abs(np.linalg.eigvalsh(hessian)).max()) if np.isfinite(hessian).all() else 0.0  # type: ignore[arg-type]
-        steepest = max(least.curvature, here) if math.isfinite(least.curvature) else here
-    except (LabError, np.linalg.LinAlgError):
-        steepest = 0.0
+        steepest = max(find_minimum(formula, start, width).curvature, steepest)
+    except LabError:
+        pass
     plain = 1 / steepest if steepest > 0 else 0.1
     rates = {"sgd": plain, "momentum": plain / 4, "nesterov": plain / 4}
     rates |= {"rmsprop": width / 200, "adam": width / 40, "adamw": width / 40, "muon": width / 100}

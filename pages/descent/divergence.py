@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,9 +14,9 @@ from core.common.theme import colour_of
 from core.data import dataset_status
 from core.descent.charts import map_data, network_charts, sweep_charts, sweep_series
 from core.descent.descent import MULTIPLES, STEPS, Sweep, lowest, sweep
-from core.descent.functions import Landscape
+from core.descent.functions import Landscape, Minimum
 from core.descent.results import SWEEPS, Descent, NetworkSweep
-from pages.descent.function import choose_function, identity
+from pages.descent.function import COLUMNS, choose_function, identity
 from pages.descent.paths import linked_start, linked_view, paths
 from pages.shared import tasks
 from pages.shared.checkpoint_picker import checkpoint_picker
@@ -46,7 +47,7 @@ NETWORK_OUTCOMES = {
 
 
 def divergence_view() -> None:
-    answer, controls = st.columns([9, 2], gap="medium")
+    answer, controls = st.columns(COLUMNS)
     with controls:
         options = [FUNCTION, TRAINED, UNTRAINED, OWN]
         linked("of", "descent-of", one_of(options, "subject"), FUNCTION)
@@ -77,13 +78,12 @@ def _on_function(land: Landscape) -> None:
         show_error(error)
         return
     least = found.minimum
-    limit = least.limit or 0.0
-    where = "the minimum" if least.found else "the start, as no minimum lies downhill"
-    heading.markdown(f"## Gradient descent cannot settle here above 2/λ = {limit:.3g}.")
-    heading.caption(
-        f"λ = {least.curvature:.4g} is the largest curvature at {where} ({least.point[0]:.3g}, {least.point[1]:.3g}). "
-        "Move the rate across the line."
-    )
+    heading.markdown(f"## {function_answer(least)}")
+    if least.limit:
+        where = f"({least.point[0]:.3g}, {least.point[1]:.3g})"
+        heading.caption(
+            f"λ = {least.curvature:.4g} is the largest curvature at the minimum {where}. Move the rate across the line."
+        )
     minima = [least.point] if least.found else []
     words = [_words(found, number) for number in range(len(found.multiples))]
     data: dict[str, Any] = {
@@ -94,13 +94,24 @@ def _on_function(land: Landscape) -> None:
         "start": list(start),
         "label": f"Path of gradient descent on f(x, y) = {land.formula.text}, at the chosen rate.",
     }
-    _rates(KEY, data, found.multiples, limit, place, revision)
+    _rates(KEY, data, found.multiples if least.limit else (), place, revision)
+
+
+def function_answer(least: Minimum) -> str:
+    """What 2/λ predicts, in a sentence."""
+    if not least.found:
+        return "No minimum lies downhill of this start, so there is nowhere to settle."
+    if least.limit is None:
+        return "The curvature at the minimum is 0, so 2/λ says nothing there."
+    return f"Gradient descent cannot settle here above 2/λ = {least.limit:.3g}."
 
 
 def _words(found: Sweep, place: int) -> str:
     multiple = found.multiples[place]
-    rate = multiple * (found.minimum.limit or 0.0)
+    rate = multiple * found.limit
     said = OUTCOMES[found.outcomes[place]]
+    if found.minimum.limit is None:
+        return f"η = {rate:.3g}. {said}"
     if multiple > 1 and found.outcomes[place] == "settles":
         said = f"It left for a flatter place, where λ = {found.sharpness[place][-1]:.3g}."
     return f"η = {rate:.3g}, {multiple:g} × 2/λ. {said}"
@@ -130,7 +141,7 @@ def _on_network(found: NetworkSweep, key: str) -> None:
         "start": [0, 0],
         "label": f"Loss and largest curvature of {found.title} at the chosen rate.",
     }
-    _rates(NETWORK_KEY, data, [each.rate / found.limit for each in found.descents], found.limit, place, revision)
+    _rates(NETWORK_KEY, data, [each.rate / found.limit for each in found.descents], place, revision)
 
 
 def passes(descent: Descent) -> bool:
@@ -155,8 +166,8 @@ def network_answer(found: NetworkSweep) -> str:
     return f"Just above {line} it survives; at {min(each.rate for each in broken) / found.limit:.3g} × 2/λ it breaks."
 
 
-def _rates(key: str, data: dict[str, Any], multiples: Any, limit: float, place: int, revision: str) -> None:
-    """The rates as a slider with the line 2/λ on it."""
+def _rates(key: str, data: dict[str, Any], multiples: Sequence[float], place: int, revision: str) -> None:
+    """The rates as a slider with the line 2/λ on it. multiples: of 2/λ, one a rate; empty where it predicts nothing."""
     below = [n for n, multiple in enumerate(multiples) if multiple <= 1]
     at = None
     if below and len(below) < len(multiples):

@@ -86,6 +86,10 @@ def test_divergence_is_predicted_and_each_rate_says_what_became_of_it(open_page:
     assert "It diverges" in words[-1]
     assert 0 < data["markAt"] < 1
     assert not rerun(at.selectbox(key="descent-function").set_value("rastrigin")).error
+    for formula, says in (("x**4+y**4", "curvature at the minimum is 0"), ("x**3+y**2", "No minimum lies downhill")):
+        at = open_page("descent", view="Divergence", f="own", formula=formula)
+        assert says in texts(at)
+        assert data_of(at)["markAt"] is None
     at = open_page("descent", view="Divergence", f="own", formula="x+y")
     assert "does not curve upwards" in read(at.error[0].value)
 

@@ -12,13 +12,12 @@ import torch
 
 from core.app import main
 from core.common.errors import LabError
-from core.descent.charts import map_data, optimizer_series
+from core.descent.charts import log_chart, map_data, optimizer_series
 from core.descent.curvature import largest_curvature
 from core.descent.descent import (
     Path,
     descend,
     gradient_noise,
-    hessian_top,
     lowest,
     outcome,
     ranking,
@@ -26,7 +25,7 @@ from core.descent.descent import (
     rates_of,
     sweep,
 )
-from core.descent.functions import FUNCTIONS, Landscape, find_minimum, landscape
+from core.descent.functions import FUNCTIONS, Landscape, find_minimum, landscape, top_curvature
 from core.descent.optimizers import OPTIMIZERS, Hyper, orthogonalise_row
 from core.training.optimizers import Muon, orthogonalise
 
@@ -137,6 +136,17 @@ def test_bad_input_of_a_descent() -> None:
             wrong()
 
 
+def test_a_chart_says_where_it_cuts_values() -> None:
+    whole, cut, above = (
+        log_chart("f", [(None, np.array(values))], floor=floor)
+        for values, floor in (([100.0, 1e-9], 0.0), ([100.0, 1e-30], 0.0), ([3.0, 2.0], 2.0))
+    )
+    assert whole["title"] == "f (logarithmic)"
+    assert "cut at 1e−10" in cut["title"]
+    assert cut["low"] == -10
+    assert "cut at" in above["title"]  # 0 has no logarithm
+
+
 # Curvature
 
 
@@ -172,7 +182,7 @@ def test_the_minimum_and_its_curvature(name: str) -> None:
     assert found.found
     np.testing.assert_allclose(gradient, 0, atol=1e-5)
     assert found.curvature == pytest.approx(np.linalg.eigvalsh(hessian).max(), rel=1e-6)
-    assert found.curvature == pytest.approx(float(hessian_top(land, np.array([found.point]))[0]), rel=1e-6)
+    assert found.curvature == pytest.approx(float(top_curvature(land.formula, np.array(found.point))), rel=1e-6)
     if name == "quadratic":
         assert found.limit == pytest.approx(2 / 30)
 
@@ -194,6 +204,14 @@ def test_a_function_without_a_minimum_is_judged_at_its_start() -> None:
         ("(x**2 - y**2)/2 + y**4/8", (-2, 0), 1, False),
         ("exp(-x)", (-2.4, 1.8), math.exp(2.4), False),
         ("exp(-x**2-y**2)", (0.1, 0.1), -1.92 * math.exp(-0.02), False),
+        ("x**4 + y**4", (-2.4, 1.8), 0, True),
+        ("x**20 + y**6 + 3", (1.2, 1.8), 0, True),
+        ("x**4 + y**2", (-2.4, 1.8), 2, True),
+        ("x**2 + y**2 + 1e5*(x**20 + y**4)", (-0.8, 0.6), 2, True),
+        ("(x+y)**2", (-2.4, 1.8), 4, True),
+        ("x**3 + y**2", (2.4, 1.8), 14.4, False),
+        ("x**3 + y**3", (2.4, 1.8), 14.4, False),
+        ("x**4 + x**3 + y**2", (1, 1), 2.25, True),
     ],
 )
 def test_only_a_minimum_is_called_one(formula: str, start: tuple[float, float], top: float, found: bool) -> None:
@@ -203,6 +221,14 @@ def test_only_a_minimum_is_called_one(formula: str, start: tuple[float, float], 
     assert minimum.curvature == pytest.approx(top, rel=1e-2)
     if not found:
         assert minimum.point == start
+
+
+def test_where_the_curvature_vanishes_nothing_is_predicted() -> None:
+    land = landscape("own", formula="x**4 + y**4")
+    found = sweep(land, land.start)
+    assert found.minimum.limit is None
+    assert found.limit == pytest.approx(2 / (12 * 2.4**2))
+    assert set(found.outcomes) == {"slow"}  # it diverges above 1 / (2 x²), three times that
 
 
 @pytest.mark.parametrize("condition", [1, 25])

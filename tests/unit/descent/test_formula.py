@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 
 from core.common.errors import LabError
+from core.descent.charts import height_chart, map_data, sweep_charts
+from core.descent.descent import lowest, sweep
 from core.descent.formula import parse_formula
 from core.descent.functions import FUNCTIONS, function_text, landscape
 
@@ -82,3 +86,16 @@ def test_a_place_without_a_value_is_not_finite_and_the_rest_is() -> None:
     land = landscape("own", formula="1/x + y**2")
     assert np.isnan(land.levels).any() or np.isinf(land.formula.values(np.zeros(1), np.zeros(1))).all()
     assert np.isfinite(land.levels).mean() > 0.9
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "text", ["log(x) + y", "1/x + y**2", "sqrt(x*y)", "1/(x*y)**20", "exp(exp(x**2)) + y", "x**1.5"]
+)
+def test_a_place_without_a_value_raises_no_warning(text: str) -> None:
+    land = landscape("own", formula=text)
+    for start in (land.start, (1.5, 1.5)):
+        with suppress(LabError):  # no value, or no curvature
+            found = sweep(land, start)
+            charts = [height_chart(found.paths, lowest(land, found.paths)), *sweep_charts(found, 0.0)]
+            assert json.dumps([charts, map_data(land)], allow_nan=False)
