@@ -8,23 +8,29 @@ from typing import Any
 import streamlit as st
 
 from core.checkpoints.store import list_checkpoints
+from core.common.commands import changed_settings
 from core.common.errors import LabError
 from core.descent.config import SurfaceConfig
-from core.descent.figures import surface_figure
 from core.descent.kind import SURFACE
 from core.descent.results import Surface, read_surface
 from core.jobs import Run, RunStore
 from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, folded, show_figure
 from pages.shared.resources import dark
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
-from pages.shared.text import escape_markdown, show_error
-from pages.shared.url import linked
+from pages.shared.text import escape_markdown, label_error, show_error
+from pages.shared.url import give, linked
+from pages.shared.url_settings import Changes, keep_settings, linked_settings
 from pages.shared.url_values import one_of
 
 LABELS = {"split": "Images from", "extent": "Half side", "points": "Points a side"}
+NAMES = ("directions", "points", "extent", "images", "split", "seed")
+"""What the address carries of a new surface, beside its checkpoints."""
+SET = "surface-set"
+LOOKS = ("Contours", "3-D")
 SPLITS = {"train": "training", "validation": "validation"}
 
 
@@ -40,13 +46,22 @@ def surface_view(found: Surface, key: str, run: Run | None) -> None:
         st.info("Nothing was measured yet. The first row appears in a few seconds.")
         return
     st.markdown(f"## {escape_markdown(found.answer)}")
-    for place, (column, sentence) in enumerate(zip(st.columns(len(planes)), found.sentences, strict=True)):
-        with column:
+    from core.descent.figures import surface_3d_figure, surface_figure  # Plotly: after the answer
+
+    linked("as", "surface-look", one_of(LOOKS, "look"), LOOKS[0])
+    look = st.segmented_control(
+        "Look", LOOKS, required=True, key="surface-look", label_visibility="collapsed", persist_state="session"
+    )
+    draw = surface_figure if look == LOOKS[0] else surface_3d_figure
+    columns = st.columns([3, 2], vertical_alignment="center") if len(planes) == 1 else st.columns(len(planes))
+    for place, sentence in enumerate(found.sentences):
+        with columns[place]:
             show_figure(
-                surface_figure(found, place, dark=dark()),
-                key=f"surface-{key}-{place}",
+                draw(found, place, dark=dark()),
+                key=f"surface-{key}-{place}-{LOOKS.index(look)}",
                 alt=f"Loss on a plane through the weights. {sentence}",
             )
+        with columns[-1 if len(planes) == 1 else place]:
             st.markdown(escape_markdown(sentence))
     config = found.config
     sample = f"{config.images:,} {SPLITS[config.split]} images"
@@ -62,7 +77,15 @@ def _files(found: Surface, key: str) -> None:
     download("All numbers (JSON)", json_bytes(found.to_dict()), name, key=f"json-{key}")
 
 
+def _fill(changes: Changes) -> None:
+    """Put settings into the form, before it is drawn."""
+    config = SurfaceConfig().replace(**changes)
+    for name in NAMES:
+        give(f"surface-{name}", getattr(config, name))
+
+
 def new_surface_view() -> None:
+    linked_settings(SET, "usual", SurfaceConfig(), NAMES, _fill, shows=lambda config: True)
     first = checkpoint_picker("Checkpoint", "surface-checkpoint", param="checkpoint")
     if first is None:
         return
@@ -74,20 +97,22 @@ def new_surface_view() -> None:
         "Beside it", list(others), format_func=others.__getitem__, key="surface-second", persist_state="session"
     )
     usual = SurfaceConfig().to_dict()
-    values: dict[str, Any] = settings_form(SurfaceConfig, ("directions",), usual, "surface-{}", labels=LABELS)
+    values: dict[str, Any] = settings_form(SurfaceConfig, NAMES[:1], usual, "surface-{}", labels=LABELS)
     start = st.container()
     with st.expander("More settings", icon=":material/tune:", key="surface-more"):
         with st.container(horizontal=True):
-            more = ("points", "extent", "images", "split", "seed")
-            values |= settings_form(SurfaceConfig, more, usual, "surface-{}", labels=LABELS)
+            values |= settings_form(SurfaceConfig, NAMES[1:], usual, "surface-{}", labels=LABELS)
         st.text_input("Name", key="surface-name", placeholder=first.label)
     with start:
         config = None
         try:
             config = SurfaceConfig(**values, checkpoints=(first.name, *([second] if second else [])))
         except LabError as error:
-            show_error(error)
+            show_error(label_error(error, LABELS | {"images": "Images", "seed": "Seed"}))
+            not_in_link("Settings that are not valid are not in the link: it has those before.")
         if config:
+            changed = changed_settings(config, SurfaceConfig())
+            keep_settings(SET, "usual", {name: changed[name] for name in NAMES if name in changed})
             points = config.points**2 * len(config.checkpoints)
             st.caption(f"{points:,} points of {config.images:,} images: {points * config.images:,} forward passes.")
         start_job_button("Compute the surface", SURFACE, config, key="start-surface", name_key="surface-name")

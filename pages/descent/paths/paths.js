@@ -23,7 +23,8 @@ function colours(root) {
     probe.fillRect(0, 0, 1, 1);
     return [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
-  return { back: rgb("--st-background-color", "#fff"), text: rgb("--st-text-color", "#000") };
+  const [back, text] = [rgb("--st-background-color", "#fff"), rgb("--st-text-color", "#000")];
+  return { back, text, ink: back[1] < text[1] ? back : text };
 }
 
 const css = (rgb, alpha = 1) => `rgba(${rgb.join(",")},${alpha})`;
@@ -172,7 +173,7 @@ function listen(state) {
   });
 }
 
-function backdrop(state, size, { back, text }) {
+function backdrop(state, size, { back, text, ink }) {
   const key = `${size} ${back} ${state.data.map.window} ${state.data.map.levels.length}`;
   if (state.drawnKey === key && state.drawnLevels === state.data.map.levels) return state.backdrop;
   const { side } = state.data.map;
@@ -183,6 +184,7 @@ function backdrop(state, size, { back, text }) {
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(size, size);
   const deep = [0, 114, 178];
+  const line = ink === back ? 0.38 : 0.25;
   const bands = new Float32Array(size * size);
   for (let row = 0; row < size; row += 1) {
     const y = ((size - 1 - row) / (size - 1)) * (side - 1);
@@ -205,7 +207,7 @@ function backdrop(state, size, { back, text }) {
     const share = band < 0 ? 0 : 0.5 * (1 - band / BANDS);
     for (let channel = 0; channel < 3; channel += 1) {
       const plain = back[channel] + share * (deep[channel] - back[channel]);
-      image.data[4 * place + channel] = edge ? 0.75 * plain + 0.25 * text[channel] : plain;
+      image.data[4 * place + channel] = edge ? (1 - line) * plain + line * text[channel] : plain;
     }
     image.data[4 * place + 3] = 255;
   }
@@ -255,15 +257,15 @@ function paintMap(state, paint) {
   for (const series of shown(state)) {
     const last = data.mode === "rates" ? series.points.length - 1 : Math.min(state.step, series.points.length - 1);
     const line = series.points.slice(0, last + 1).filter((pair) => pair[0] !== null && pair[1] !== null).map(to);
-    for (const [width, colour] of [[4, css(paint.text, 0.55)], [2.4, series.colour]]) {
+    for (const [width, colour] of [[4.4, css(paint.ink, 0.6)], [2.4, series.colour]]) {
       pen.beginPath();
       line.forEach(([x, y], step) => (step ? pen.lineTo(x, y) : pen.moveTo(x, y)));
       pen.strokeStyle = colour;
       pen.lineWidth = width * ratio;
       pen.stroke();
     }
-    if (line.length <= 60) for (const point of line) ring(point, 2, series.colour, css(paint.text, 0.7), 0.8);
-    if (line.length) ring(line.at(-1), series === data.series[state.chosen] ? 7 : 5, series.colour, css(paint.text));
+    if (line.length <= 60) for (const point of line) ring(point, 2, series.colour, css(paint.ink, 0.7), 0.8);
+    if (line.length) ring(line.at(-1), series === data.series[state.chosen] ? 7 : 5, series.colour, css(paint.ink));
   }
   pen.globalAlpha = 1;
   ring(to(state.start), 6, css(paint.back), css(paint.text), 2.5);
@@ -321,7 +323,7 @@ function paintChart(state, canvas, chart, paint) {
   if (single) for (const line of chart.lines) draw(line, css(paint.text, 0.1), 1);
   chart.lines.forEach((line, place) => {
     if (single && place !== state.index) return;
-    draw(line, css(paint.text, 0.5), 3.4);
+    draw(line, css(paint.ink, 0.5), 3.4);
     draw(line, state.data.series[place].colour, 2.2);
   });
   const rule = chart.rules?.[state.index];
