@@ -96,12 +96,6 @@ class Calibration:
     misses: Misses | None = None
     """Of the threshold. None: not measured, as on cards of old."""
 
-    def without_distance(self) -> Calibration:
-        """Of a network that warns by its energy alone: what was counted with distances does not hold for it."""
-        if self.distance is None:
-            return self
-        return dataclasses.replace(self, distance=None, misses=None, false_alarm_rate=None)
-
     @property
     def set_on(self) -> int:
         """Images that the threshold was set on."""
@@ -185,6 +179,15 @@ class Card:
         if not isinstance(self.dataset, TextCard):
             raise LabError(f"{self.title[:100]} classifies images and cannot write: choose a language model.")
         return self.dataset
+
+    def without_features(self) -> Card:
+        """Of a network that warns by its energy alone: what was counted with distances does not hold for it."""
+        card = dataclasses.replace(self, features_file="", features_sha256="")
+        if self.calibration.distance is None:
+            return card
+        calibration = dataclasses.replace(self.calibration, distance=None, misses=None, false_alarm_rate=None)
+        metrics = {name: value for name, value in self.metrics.items() if name != "test_flagged"}
+        return dataclasses.replace(card, calibration=calibration, metrics=metrics)
 
     def interval(self, accuracy: float, part: str) -> tuple[float, float] | None:
         """95% Wilson interval, 0..1, of an accuracy (0..1) on the `test` or `validation` images of its dataset. None for an
@@ -369,7 +372,7 @@ def save_checkpoint(
     if len(data) > MAX_WEIGHTS_BYTES or len(onnx) > MAX_ONNX_BYTES:
         raise LabError("The network is too large to be stored: it could not be loaded again.")
     card = dataclasses.replace(
-        card,
+        card.without_features(),
         weights_file=f"weights-{digest[:16]}.safetensors",
         weights_sha256=digest,
         size_bytes=len(data),
@@ -377,9 +380,6 @@ def save_checkpoint(
         onnx_file=f"model-{onnx_digest[:16]}.onnx" if onnx else "",
         onnx_sha256=onnx_digest if onnx else "",
         onnx_bytes=len(onnx),
-        features_file="",
-        features_sha256="",
-        calibration=card.calibration.without_distance(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         created=card.created or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )

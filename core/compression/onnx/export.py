@@ -168,7 +168,7 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         for name, value in checkpoint.model.state_dict().items()
     }
     card = dataclasses.replace(
-        _without_folders(checkpoint.card),
+        _without_folders(checkpoint.card).without_features(),
         storage="float32",
         weights_file="",
         weights_sha256="",
@@ -176,9 +176,6 @@ def weights_file(checkpoint: Checkpoint) -> bytes:
         onnx_file="",
         onnx_sha256="",
         onnx_bytes=0,
-        features_file="",
-        features_sha256="",
-        calibration=checkpoint.card.calibration.without_distance(),
     )
     return bytes(save(tensors, metadata={"format": "pt", "card": card.to_json()}))
 

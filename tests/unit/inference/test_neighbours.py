@@ -13,6 +13,7 @@ import torch
 from core.checkpoints.store import Checkpoint, load_checkpoint, read_card, save_checkpoint
 from core.common.errors import LabError
 from core.compression.methods.child import child_checkpoint
+from core.compression.onnx.export import weights_file
 from core.compression.steps import Int8
 from core.inference.evaluation import calibrate, evaluate, split_answers
 from core.inference.images import answers_of, classify, logits_of
@@ -110,9 +111,15 @@ def test_features_come_back_and_go_with_the_warning(folder: Path) -> None:
     assert torch.equal(loaded.features, checkpoint_with_features().features)
     small = child_checkpoint(loaded, loaded.model, Int8())
     assert (small.card.features_file, small.card.calibration.distance, small.features) == ("", None, None)
+    assert "test_flagged" in loaded.card.metrics
+    header = weights_file(loaded)
+    exported = json.loads(json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])["__metadata__"]["card"])
+    assert "test_flagged" not in exported["metrics"]
     again = save_checkpoint(folder, loaded.model, loaded.card)
     assert again == read_card(folder)
     assert again.calibration.distance is None
+    assert "test_flagged" not in again.metrics
+    assert again.metrics["test_accuracy"] == loaded.card.metrics["test_accuracy"]
     assert not list(folder.glob("features*"))
     assert load_checkpoint(str(folder)).features is None
 
