@@ -16,7 +16,8 @@ CEILING = 20.0
 """In multiples of the lowest loss: higher ones share the last colour."""
 DARK = ((0.0, "#12171d"), (0.4, "#16394f"), (1.0, "#1f76aa"))
 """On a dark page the brightest colours of the lab's scale would swallow lines and path."""
-EYE = {"x": -1.1, "y": -1.5, "z": 1.05}
+EYE = {"x": 0.8, "y": -1.6, "z": 1.5}
+"""From above, so that the far side of a valley does not hide the path."""
 LIFT = 0.015
 """Share of the height by which a path lies above its surface, which would hide it."""
 
@@ -90,7 +91,7 @@ def surface_3d_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         figure.add_scatter3d(
             x=[0], y=[0], z=top, mode="markers", marker=marker, hovertemplate="the checkpoint<extra></extra>"
         )
-    axis = {"gridcolor": GRID[dark], "color": MUTED[dark], "showbackground": False, "zeroline": False}
+    axis = {"gridcolor": GRID[dark], "color": MUTED[dark], "showbackground": False, "zeroline": False, "nticks": 5}
     ticks = {name: value for name, value in _key(low, high).items() if name in ("tickvals", "ticktext")}
     figure.update_layout(
         margin={"t": 0, "l": 0, "r": 0, "b": 0},
@@ -98,10 +99,10 @@ def surface_3d_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         scene={
             "xaxis": axis | {"title": {"text": "direction 1"}},
             "yaxis": axis | {"title": {"text": "direction 2"}},
-            "zaxis": axis | ticks | {"title": {"text": "loss (nats)"}, "range": [low, high + 2 * lift]},
+            "zaxis": axis | ticks | {"title": {"text": ""}, "range": [low, high + 2 * lift]},
             "aspectmode": "manual",
             "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-            "camera": {"eye": EYE},
+            "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.15}},
         },
     )
     return figure

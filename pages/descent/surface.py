@@ -11,6 +11,7 @@ from core.checkpoints.store import list_checkpoints
 from core.common.commands import changed_settings
 from core.common.errors import LabError
 from core.descent.config import SurfaceConfig
+from core.descent.figures import surface_3d_figure, surface_figure
 from core.descent.kind import SURFACE
 from core.descent.results import Surface, read_surface
 from core.jobs import Run, RunStore
@@ -46,8 +47,6 @@ def surface_view(found: Surface, key: str, run: Run | None) -> None:
         st.info("Nothing was measured yet. The first row appears in a few seconds.")
         return
     st.markdown(f"## {escape_markdown(found.answer)}")
-    from core.descent.figures import surface_3d_figure, surface_figure  # Plotly: after the answer
-
     linked("as", "surface-look", one_of(LOOKS, "look"), LOOKS[0])
     look = st.segmented_control(
         "Look", LOOKS, required=True, key="surface-look", label_visibility="collapsed", persist_state="session"
@@ -67,6 +66,7 @@ def surface_view(found: Surface, key: str, run: Run | None) -> None:
     sample = f"{config.images:,} {SPLITS[config.split]} images"
     st.caption(
         f"Mean loss of {sample} at {config.points}×{config.points} points, seed {config.seed}"
+        + (" · one trained network each, so chance may decide" if len(planes) > 1 else "")
         + "".join(f" · {escape_markdown(found.made[name])}" for name in ("hardware", "date") if found.made.get(name))
     )
     folded("Files", lambda: _files(found, key), key=f"files-{key}", param="files", icon=":material/download:")

@@ -114,8 +114,28 @@ def test_the_surfaces_that_ship(open_page: Open) -> None:
     found = SURFACES.load_shipped("path")
     assert found.answer.split(";")[0] in read(texts(at))
     assert len(at.get("plotly_chart")) == 1
-    at = open_page("descent", view="Surface", of="sharpness")
+    at = open_page("descent", view="Surface", **{"of": "sharpness", "as": "3-D"})
     assert "is sharper" in texts(at)
+    kinds = [json.loads(chart.proto.figure.spec)["data"][0]["type"] for chart in at.get("plotly_chart")]
+    assert kinds == ["surface", "surface"]
+
+
+def test_the_address_carries_the_settings_of_a_new_surface(open_page: Open, lab_home: Path) -> None:
+    write_checkpoint(lab_home / "none" / "tiny")
+    at = open_page("descent", view="New surface", set='{"points":15,"split":"validation"}')
+    assert (at.number_input(key="surface-points").value, at.selectbox(key="surface-split").value) == (15, "validation")
+    at = rerun(at.number_input(key="surface-images").set_value(200))
+    assert json.loads(link(at)["set"]) == {"points": 15, "images": 200, "split": "validation"}
+    at = rerun(at.number_input(key="surface-points").set_value(500))
+    assert "from 5 to 51" in read(at.error[0].value)
+
+
+def test_a_number_out_of_its_range_says_the_range(open_page: Open) -> None:
+    at = rerun(open_page("descent").number_input(key="descent-rate-adam").set_value(99_999.0))
+    assert "1e-09 to 10,000" in read(at.error[0].value)
+    assert data_of(at)["series"][2]["rates"][0] == 10_000
+    assert link(at)["lr_adam"] == "10000"
+    assert not rerun(at.number_input(key="descent-rate-adam").set_value(0.1)).error
 
 
 def test_a_surface_is_started_and_shown_while_it_grows(open_page: Open, lab_home: Path, submitted: list[str]) -> None:

@@ -20,7 +20,7 @@ from core.common.paths import ensure_folder
 from core.data import load_images
 from core.descent.config import SurfaceConfig
 from core.descent.curvature import largest_curvature
-from core.descent.figures import surface_figure
+from core.descent.figures import on_grid, surface_3d_figure, surface_figure
 from core.descent.job import _continues, _moves
 from core.descent.kind import SURFACE
 from core.descent.network import NetworkLoss, descend_network, network_loss, sweep_network
@@ -232,7 +232,7 @@ def test_a_surface_stopped_after_a_row_and_resumed_is_the_same(
     assert plane.path[-1].a == pytest.approx(0, abs=1e-6)
     assert plane.rim == pytest.approx(np.mean(_rim(plane.loss_nats)))
     assert dataclasses.replace(plane, curvature=None).rim is None
-    assert len(surface_figure(first, 0, dark=True).data) == 3
+    assert len(surface_figure(first, 0, dark=True).data) == 4
     capsys.readouterr()
     assert main(["foundations", "surface", "show", whole, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(first.to_dict()))
@@ -254,6 +254,24 @@ def test_a_map_without_a_single_loss_can_be_drawn() -> None:
         heights = surface_figure(found, 0, dark=False).data[0]
         assert heights.zmin == lowest
         assert not np.isinf(heights.z).any()
+        assert not np.isinf(surface_3d_figure(found, 0, dark=False).data[0].z).any()
+
+
+def test_a_path_lies_on_its_surface_on_one_scale() -> None:
+    a, b = np.linspace(-1, 1, 5), np.linspace(0, 2, 9)
+    random = np.random.default_rng(0)
+    x, y = random.uniform(-1, 1, 20), random.uniform(0, 2, 20)
+    product = (1 + 2 * a) * (3 - b[:, None])  # bilinear, so exact
+    np.testing.assert_allclose(on_grid(product, a, b, x, y), (1 + 2 * x) * (3 - y))
+    assert np.isnan(on_grid(product, a, b, np.array([-1.1, 0.0]), np.array([1.0, 2.1]))).all()
+    path, sharpness = (SURFACES.load_shipped(name) for name in ("path", "sharpness"))
+    surface, line = surface_3d_figure(path, 0, dark=True).data
+    assert len(line.z) == len(path.planes[0].path)
+    assert np.isfinite(line.z).all()
+    assert surface.cmin <= min(line.z)
+    maps = [surface_3d_figure(sharpness, place, dark=False) for place in (0, 1)]
+    assert maps[0].layout.scene.zaxis.range == maps[1].layout.scene.zaxis.range
+    assert (maps[0].data[0].cmin, maps[0].data[0].cmax) == (maps[1].data[0].cmin, maps[1].data[0].cmax)
 
 
 def test_two_checkpoints_share_directions_and_a_scale(trained: str) -> None:
