@@ -116,7 +116,7 @@ def test_the_surfaces_that_ship(open_page: Open) -> None:
     assert len(at.get("plotly_chart")) == 1
     at = open_page("descent", view="Surface", **{"of": "sharpness", "as": "3-D"})
     assert "is sharper" in texts(at)
-    kinds = [json.loads(chart.proto.figure.spec)["data"][0]["type"] for chart in at.get("plotly_chart")]
+    kinds = [json.loads(chart.proto.spec)["data"][0]["type"] for chart in at.get("plotly_chart")]
     assert kinds == ["surface", "surface"]
 
 
