@@ -16,7 +16,7 @@ CEILING = 20.0
 """In multiples of the lowest loss: higher ones share the last colour."""
 DARK = ((0.0, "#12171d"), (0.4, "#16394f"), (1.0, "#1f76aa"))
 """On a dark page the brightest colours of the lab's scale would swallow lines and path."""
-EYE = {"x": 0.8, "y": -1.6, "z": 1.5}
+EYE = {"x": 0.9, "y": -1.85, "z": 1.7}
 """From above, so that the far side of a valley does not hide the path."""
 LIFT = 0.015
 """Share of the height by which a path lies above its surface, which would hide it."""
