@@ -55,23 +55,19 @@ def log_chart(title: str, lines: Lines, *, floor: float = 0.0, cap: float = math
     every = max(1, math.ceil((high - low) / TICKS))
     ticks = [[power, _power(power)] for power in range(low, high + 1, every)]
     cut = f", cut at {_power(low)}" if any((each < low).any() for each in logs) else ""
-    shown = [np.where(np.isneginf(each), low, each) for each in logs]
-    return _chart(f"{title} (logarithmic{cut})", lines, shown, low, high, ticks)
+    drawn = [
+        {
+            "x": None if steps is None else list(steps),
+            "y": plain_numbers(np.where(np.isneginf(each), low, each), DIGITS),
+        }
+        for (steps, _), each in zip(lines, logs, strict=True)
+    ]
+    return {"title": f"{title} (logarithmic{cut})", "lines": drawn, "low": low, "high": high, "ticks": ticks}
 
 
 def _power(power: int) -> str:
     """Of ten, as a tick has it."""
     return f"{10.0**power:g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
-
-
-def _chart(
-    title: str, lines: Lines, shown: Sequence[np.ndarray], low: float, high: float, ticks: list[Any]
-) -> dict[str, Any]:
-    drawn = [
-        {"x": None if steps is None else list(steps), "y": plain_numbers(np.asarray(values, dtype=float), DIGITS)}
-        for (steps, _), values in zip(lines, shown, strict=True)
-    ]
-    return {"title": title, "lines": drawn, "low": low, "high": high, "ticks": ticks}
 
 
 def optimizer_series(paths: Sequence[Path], *, dark: bool, only: str = "") -> list[dict[str, Any]]:

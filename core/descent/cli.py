@@ -12,7 +12,7 @@ from core.common.output import Bar, print_json, print_table
 from core.common.values import finite
 from core.data.cli import load_with_bar
 from core.descent.config import SurfaceConfig
-from core.descent.descent import STEPS, descend, gradient_noise, ranking, rates_of
+from core.descent.descent import STEPS, descend, gradient_noise, ranking
 from core.descent.functions import FUNCTIONS, OWN, find_minimum, landscape
 from core.descent.kind import SURFACE
 from core.descent.optimizers import OPTIMIZERS, Hyper
@@ -66,7 +66,7 @@ def descent(
     land = landscape(OWN if formula else function, condition=condition, formula=formula)
     point = _point(start) if start else land.start
     chosen = {str(name): _number(name, value) for name, value in rate or []}
-    rates = rates_of(land, chosen)
+    rates = land.rates | chosen
     runs = [(name, rates[name]) for name in (chosen or OPTIMIZERS)]
     noise = gradient_noise(land, batch, seed, steps)
     hyper = Hyper(momentum=momentum, weight_decay=weight_decay)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -205,11 +205,3 @@ def lowest(land: Landscape, paths: Sequence[Path], minima: Sequence[tuple[float,
 def ranking(paths: Sequence[Path]) -> list[Path]:
     """The paths by the height at their end, lowest first; those that diverged last."""
     return sorted(paths, key=lambda path: (path.diverged, float(np.nan_to_num(path.values[-1], nan=np.inf))))
-
-
-def rates_of(land: Landscape, chosen: Mapping[str, float]) -> dict[str, float]:
-    """Optimizer -> its learning rate: the chosen one, else the one that suits the function. Raises LabError."""
-    unknown = next((name for name in chosen if name not in OPTIMIZERS), None)
-    if unknown is not None:
-        raise LabError(f"There is no optimizer {unknown[:40]!r}: choose one of {', '.join(OPTIMIZERS)}.")
-    return land.rates | dict(chosen)

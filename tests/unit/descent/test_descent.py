@@ -22,7 +22,6 @@ from core.descent.descent import (
     outcome,
     ranking,
     rate_factors,
-    rates_of,
     sweep,
 )
 from core.descent.functions import FUNCTIONS, Landscape, find_minimum, landscape, top_curvature
@@ -126,7 +125,6 @@ def test_bad_input_of_a_descent() -> None:
         (lambda: descend(land, (1, 1), [("sgd", math.nan)]), "above 0"),
         (lambda: descend(land, (1e9, 1), [("sgd", 0.1)]), "too far away"),
         (lambda: rate_factors("step", 3), "no schedule"),
-        (lambda: rates_of(land, {"lion": 1.0}), "no optimizer"),
         (lambda: landscape("rosenbrok"), "no function"),
         (lambda: landscape("own", formula="x", span=0.0), "window"),
         (lambda: descend(landscape("own", formula="1/x + y"), (0.0, 1.0), [("sgd", 0.1)]), r"no slope at \(0, 1\)"),
