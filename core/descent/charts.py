@@ -97,7 +97,7 @@ def optimizer_series(paths: Sequence[Path], *, dark: bool, only: str = "") -> li
 
 def height_chart(paths: Sequence[Path], floor: float) -> dict[str, Any]:
     """f above `floor`, the lowest value there is."""
-    title = "f" if floor == 0 else f"f above {floor:.4g}"
+    title = "f" if floor == 0 else f"f above {floor:.4g}".replace("-", "−")
     cap = 100 * (float(paths[0].values[0]) - floor) if paths else math.inf
     return log_chart(title, [(None, path.values) for path in paths], floor=floor, cap=cap)
 
