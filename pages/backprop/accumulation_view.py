@@ -8,8 +8,7 @@ import streamlit as st
 
 from core.backprop.results import ACCUMULATIONS, ONE, Accumulation, Training
 from core.common.errors import LabError
-from core.common.values import plus_minus, t_half_width
-from pages.backprop.depth_view import scientific
+from core.common.values import plus_minus, scientific, t_half_width
 from pages.backprop.help import accumulation_help
 from pages.shared.elements import show_figure, show_table
 from pages.shared.resources import dark

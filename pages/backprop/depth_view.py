@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.backprop.depth import ACTIVATIONS, DEPTHS, GAINS, MARKS, WIDTH, depth_flow
 from core.backprop.results import DepthFlow
+from core.common.values import scientific
 from pages.backprop.help import depth_help
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
@@ -72,9 +73,3 @@ def sentence(flow: DepthFlow, depth: int) -> str:
     if flow.share > 1 / FADES:
         return f"The gradient explodes: the first of {depth} layers gets {share} times as much."
     return f"The gradient gets through: the first of {depth} layers gets {share} times the last one's."
-
-
-def scientific(value: float) -> str:
-    """`0.42`, or `2.6·10⁻⁵`."""
-    digits, _, power = f"{value:.2g}".partition("e")
-    return f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if power else digits
