@@ -73,7 +73,7 @@ def terms_figure(found: WeightGradient, *, dark: bool) -> go.Figure:
     parts = {"From above": found.from_above, "× input": found.local, "= product": found.products}
     figure = make_subplots(1, 3, subplot_titles=list(parts), horizontal_spacing=0.04)
     figure.update_layout(
-        template=new_figure(dark=dark).layout.template, height=290, margin={"t": 30, "b": 10, "l": 10, "r": 10}
+        template=new_figure(dark=dark).layout.template, height=230, margin={"t": 30, "b": 10, "l": 10, "r": 10}
     )
     middle = "#181b22" if dark else "#ffffff"
     for column, values in enumerate(parts.values(), 1):

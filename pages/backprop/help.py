@@ -13,9 +13,8 @@ def graph_help() -> None:
             "a value is used several times, what comes back is summed:\n\n"
             "$$\\frac{\\partial L}{\\partial x} = \\sum_{u} \\frac{\\partial L}{\\partial u} \\cdot "
             "\\frac{\\partial u}{\\partial x}$$\n\n"
-            "One ulp is the spacing of 64-bit floats at that number. Sums, products, squares and cubes agree with "
-            "PyTorch bit for bit. Quotients, other powers, sin, exp and the like are rounded differently, which may leave a few "
-            "ulp. A central difference "
+            "Sums, products, squares and cubes equal PyTorch's bit for bit. Quotients, other powers, sin, exp and the like are "
+            "rounded differently by two libraries, which may change the last of the 16 digits. A central difference "
             "$(L(x + h) - L(x - h)) / 2h$ with $h = 2^{-17} \\max(1, |x|)$ keeps about ten digits. At a kink, such as relu "
             "at 0, PyTorch's rule counts: 0. Typed text is read by a small grammar and never executed."
         )

@@ -16,6 +16,7 @@ from core.backprop.graph import compute_graph
 from core.backprop.network import trace, weight_gradient
 from core.backprop.results import ACCUMULATIONS
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.common.values import scientific
 from core.data.decode import decode_image, fit_to_model
 from core.language.recurrence import recurrent_step
 from pages.shared.examples import examples
@@ -101,7 +102,7 @@ def test_a_network_and_one_of_its_weights(open_page: Open, checkpoint: Checkpoin
     at = open_page("backprop", view="Network", layer="conv2", w="3, 1, 2, 0", target="cat")
     found = weight_gradient(checkpoint, pixels, "conv2", (3, 1, 2, 0), 3)
     flow = trace(checkpoint, pixels, 3)
-    assert f"{found.gradient:.4g}" in texts(at)
+    assert scientific(found.gradient, 4) in texts(at)
     assert f"{flow.loss_nats:.4g}" in texts(at)
     at.text_input("backprop-index").set_value("3, 1, 9, 0")
     assert len(rerun(at).error) == 1
@@ -129,7 +130,7 @@ def test_a_character_is_one_step_of_a_cell(open_page: Open, lab_home: Path, mode
     write_text_checkpoint(lab_home / "none" / model, model=model)
     at = open_page("text", view="One step", checkpoint=model, text="at", unit="5")
     found = recurrent_step(load_checkpoint(find_checkpoint(model)), "at", 0, 5)
-    assert all(f"{gate.value:.3g}".lstrip("-") in texts(at) for gate in found.gates)
+    assert all(scientific(gate.value, 3) in texts(at) for gate in found.gates)
     assert sentence(found) in texts(at)
     click(at, "step-next-0")
     assert link(at)["text"] == "at" + found.next[0][0]
