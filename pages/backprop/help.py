@@ -54,7 +54,9 @@ def accumulation_help() -> None:
             "variance from the micro-batch, so no division repairs it.\n\n"
             "Measured with a GRU of 64 units on 32 speeches of Tiny Shakespeare (of up to 100 characters), and Simple CNN with "
             "random weights on 64 images of CIFAR-10. The difference is the norm of the difference of two gradients, as a share "
-            "of the whole batch's. Memory is what the forward pass keeps for the backward pass. Bits per character are on 256 "
-            "held-out speeches; seeds differ in weights and batches, and are shared by all rows. `python -m core foundations "
-            "accumulation --measure` measures it again."
+            "of the whole batch's. Bits per character are on 256 held-out speeches; seeds differ in weights and batches, and are "
+            "shared by all rows.\n\n"
+            "What is kept between the passes is counted tensor by tensor. **Measure here** starts two processes that compute one "
+            "gradient each, with one thread, and reads their peak. It also holds what layers need for a moment. "
+            "`python -m core foundations accumulation --measure` measures the rest again."
         )

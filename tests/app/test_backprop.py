@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from core.common.values import scientific
 from core.data.decode import decode_image, fit_to_model
 from core.language.recurrence import recurrent_step
 from pages.shared.examples import examples
+from pages.shared.tasks import THREAD
 from pages.text.recurrence_view import sentence
-from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint, write_text_checkpoint
+from tests.app.conftest import Open, click, link, rerun, texts, wait_for, write_checkpoint, write_text_checkpoint
 
 pytestmark = pytest.mark.usefixtures("warm")
 GRAPH = "backprop-graph"
@@ -123,6 +125,20 @@ def test_accumulation_shows_what_ships(open_page: Open) -> None:
     found = ACCUMULATIONS.load_shipped("accumulation")
     assert f"{found.of('texts', 32).means:.1%}" in texts(at)
     assert all(f"{statistics.fmean(row.bits):.3f}" in texts(at) for row in found.trainings)
+
+
+def test_memory_measured_here_stands_beside_what_ships(
+    open_page: Open, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = {"1": 50_000_000, "16": 5_000_000}
+    monkeypatch.setattr("core.backprop.memory.measure_in_process", lambda *arguments: peaks[arguments[-1]])
+    at = open_page("backprop", view="Accumulation", k="16")
+    assert "measured here" not in texts(at)
+    click(at, "backprop-measure")
+    wait_for(lambda: not any(thread.name == THREAD for thread in threading.enumerate()))
+    at.run()
+    assert "measured here" in texts(at)
+    assert "10.0 ×" in texts(at)
 
 
 @pytest.mark.parametrize("model", ["char_rnn", "char_gru", "char_lstm"])
