@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,7 @@ def random_weights(depth: int, gain: float, seed: int) -> list[np.ndarray]:
     return [gain / math.sqrt(WIDTH) * random.standard_normal((WIDTH, WIDTH)) for _ in range(depth)]
 
 
+@lru_cache(maxsize=64)
 def depth_flow(depth: int, activation: str, gain: float, seed: int = 0) -> DepthFlow:
     """Send a batch of normal inputs forward and a normal gradient back."""
     function, derivative = ACTIVATIONS[activation]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.backprop.results import Accumulation, DepthFlow, Flow, WeightGradient
-from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, as_text, for_theme, new_figure
+from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, as_text, for_theme, log_axis, new_figure
 
 MOST_LABELS = 14
 """With more layers only those with weights are named."""
@@ -53,7 +52,7 @@ def flow_figure(flow: Flow, *, dark: bool, chosen: str = "") -> go.Figure:
     ]
     figure.update_xaxes(tickvals=named, ticktext=[as_text(layers[place].name) for place in named], tickangle=-45)
     figure.update_layout(
-        yaxis={"title": "gradient norm", "type": "log", "exponentformat": "power"},
+        yaxis={"title": "gradient norm", **log_axis(layer.gradient_norm for layer in layers)},
         yaxis2={
             "title": "dead units",
             "overlaying": "y",
@@ -74,7 +73,7 @@ def terms_figure(found: WeightGradient, *, dark: bool) -> go.Figure:
     parts = {"From above": found.from_above, "× input": found.local, "= product": found.products}
     figure = make_subplots(1, 3, subplot_titles=list(parts), horizontal_spacing=0.04)
     figure.update_layout(
-        template=new_figure(dark=dark).layout.template, height=290, margin={"t": 30, "b": 10, "l": 10, "r": 10}
+        template=new_figure(dark=dark).layout.template, height=230, margin={"t": 30, "b": 10, "l": 10, "r": 10}
     )
     middle = "#181b22" if dark else "#ffffff"
     for column, values in enumerate(parts.values(), 1):
@@ -111,14 +110,8 @@ def depth_figure(flows: Mapping[str, DepthFlow], *, dark: bool) -> go.Figure:
             hovertemplate="layer %{x}: %{y:.3g}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="layer (0: the input)")
-    drawn = [share for flow in flows.values() for share in flow.gradient_rms if share > LOWEST]
-    decades = math.log10(max(drawn) / min(drawn))
-    figure.update_yaxes(
-        title="gradient, as a share of the output's",
-        type="log",
-        exponentformat="power",
-        dtick=math.ceil(decades / 8) if decades > 2 else None,
-    )
+    drawn = (share for flow in flows.values() for share in flow.gradient_rms if share > LOWEST)
+    figure.update_yaxes(title="gradient, as a share of the output's", **log_axis(drawn))
     figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
     return figure
 
@@ -144,6 +137,7 @@ def accumulation_figure(found: Accumulation, k: int, *, dark: bool) -> go.Figure
             hovertemplate="%{y:.2g}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="micro-batches", type="category")
-    figure.update_yaxes(title="difference of the gradients", type="log", exponentformat="power", dtick=1)
+    drawn = (getattr(each, how) for _, rows, how, _ in lines for each in rows)
+    figure.update_yaxes(title="difference of the gradients", **log_axis(drawn))
     figure.update_layout(legend={"orientation": "h", "y": 1.15, "x": 0})
     return figure

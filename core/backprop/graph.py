@@ -180,6 +180,15 @@ def ulps(value: float, reference: float) -> float:
     return abs(value - reference) / math.ulp(reference)
 
 
+def agreement(value: float, reference: float) -> str:
+    """How far two ways to compute a number agree: `all 16 digits`, `9 of 16 digits`."""
+    error = abs(value - reference)
+    if error and not reference:
+        return f"0 within {error:.0e}"
+    digits = max(0, min(16, round(-math.log10(error / abs(reference))))) if error else 16
+    return "all 16 digits" if digits == 16 else f"{digits} of 16 digits"
+
+
 def _torch_operation(node: Node, taken: Sequence[Any]) -> Any:
     import torch
 

@@ -5,14 +5,17 @@ Source: Okabe & Ito, "Color Universal Design", 2008; sequential maps: cividis (N
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
+
+from core.common.values import superscript
 
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW = (
     "#0072b2",
@@ -167,6 +170,29 @@ def new_figure(*, dark: bool, height: int = 320, zoom: bool = True) -> go.Figure
     import pandas  # noqa: F401
 
     return go.Figure(layout={"template": template(dark, zoom), "height": height})
+
+
+def log_axis(values: Iterable[float | None]) -> dict[str, Any]:
+    """A logarithmic axis around the positive values: a decade at least, with ticks at powers of ten, and in a short one also at 2
+    and 5 times those."""
+    logs = [math.log10(value) for value in values if value and value > 0] or [0.0]
+    span = max(logs) - min(logs)
+    room = max(0.05 * span, (1 - span) / 2)
+    low, high = min(logs) - room, max(logs) + room
+    every, factors = math.ceil((high - low) / 8), (1, 2, 5) if high - low <= 2 else (1,)
+    powers = [power for power in range(math.floor(low), math.ceil(high) + 1) if power % every == 0]
+    ticks = {
+        float(f"{factor}e{power}"): (factor, power)
+        for power in powers
+        for factor in factors
+        if low <= math.log10(factor) + power <= high
+    }
+    plain = all(1e-3 <= tick <= 1e3 for tick in ticks)
+    texts = [
+        f"{tick:g}" if plain or tick == 1 else f"{f'{factor}·' if factor > 1 else ''}10{superscript(power)}"
+        for tick, (factor, power) in ticks.items()
+    ]
+    return {"type": "log", "range": [low, high], "tickvals": list(ticks), "ticktext": texts}
 
 
 def name_rows(

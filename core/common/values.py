@@ -31,6 +31,20 @@ def signed(value: float, digits: int = 1) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
+def superscript(number: int) -> str:
+    """`⁻¹²`."""
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def scientific(value: float, digits: int = 2) -> str:
+    """`0.42`, `−130`, `2.6·10⁻⁵`, `10⁷`: so many significant digits, with a power of ten where zeros would have to be counted."""
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")
+    if not -4 <= int(power) < 4:
+        factor = "" if float(mantissa) == 1 else f"{float(mantissa):g}·"
+        return f"{factor}10{superscript(int(power))}".replace("-", "−")
+    return f"{float(f'{value:.{digits}g}'):.{digits + 4}g}".replace("-", "−")
+
+
 def t_half_width(values: Sequence[float]) -> float | None:
     """Half of the 95% interval of the mean (Student's t); None for fewer than two values."""
     if len(values) < 2:

@@ -19,6 +19,7 @@ from core.common.theme import (
     new_figure,
     with_alpha,
 )
+from core.common.values import signed
 from core.language.recurrence import Gate, Step
 
 DIVERGING_LIGHT = ((0.0, "#00446b"), (0.25, "#3f92c6"), (0.5, "#ffffff"), (0.75, "#e08a3c"), (1.0, "#7f3500"))
@@ -304,18 +305,27 @@ def _wrapped(text: str) -> Iterator[tuple[int, int]]:
 
 
 def term_bars(gate: Gate, *, dark: bool) -> go.Figure:
-    """The largest products in a gate, largest on top: weight × value."""
-    figure = new_figure(dark=dark, height=300)
-    terms = gate.terms[::-1]
+    """All that a gate sums up: the largest products (weight × value) on top, then the others together, and the bias."""
+    bars = {
+        f"{term.source}[{term.number}]: {_minus(term.weight)} × {_minus(term.value)}{' × r' if term.reset else ''}": term.product
+        for term in gate.terms
+    }
+    bars |= ({f"and {gate.others} others": gate.rest} if gate.others else {}) | {"bias": gate.bias}
+    figure = new_figure(dark=dark, height=360)
     figure.add_bar(
-        x=[term.product for term in terms],
-        y=[f"{term.source}[{term.number}]: {term.weight:.2f} × {term.value:.2f}" for term in terms],
+        x=list(bars.values()),
+        y=[f"{name} = {signed(value, 2)}" for name, value in bars.items()],
         orientation="h",
-        marker={"color": [ORANGE if term.product > 0 else for_theme(BLUE, dark) for term in terms]},
-        hovertemplate="%{y} = %{x:.4g}<extra></extra>",
+        marker={"color": [ORANGE if value > 0 else for_theme(BLUE, dark) for value in bars.values()]},
+        hovertemplate="%{y}<extra></extra>",
     )
-    figure.update_xaxes(title=f"product, in the sum behind {gate.name}")
+    figure.update_xaxes(title=f"all bars: {signed(gate.total, 2)}, the sum in {gate.name}", nticks=5)
+    figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def _minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def next_bars(step: Step, *, dark: bool) -> go.Figure:

@@ -38,6 +38,8 @@ class Term:
     value: float
     product: float
     """In a GRU's n also times r, for the state."""
+    reset: bool = False
+    """Whether it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,18 @@ class Gate:
     """f(from_input + from_state + bias)."""
     terms: tuple[Term, ...]
     """The largest products, by size."""
+    others: int
+    """Products that are left out of the terms."""
+
+    @property
+    def rest(self) -> float:
+        """What the others sum to."""
+        return self.from_input + self.from_state - sum(term.product for term in self.terms)
+
+    @property
+    def total(self) -> float:
+        """What the function is applied to."""
+        return self.from_input + self.from_state + self.bias
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +157,8 @@ def _gates(model: CharRNN, layer: int, unit: int, x: Tensor, h: Tensor) -> list[
         row = number * width + unit
         by_x, by_h, bias_x, bias_h = (part[row] for part in parts)
         # A GRU's candidate sees of the state what the reset gate lets through.
-        kept = found[0].value if model.cell == "gru" and name == "n" else 1.0
+        reset = model.cell == "gru" and name == "n"
+        kept = found[0].value if reset else 1.0
         products = torch.cat([by_x * x, kept * by_h * h])
         from_input, from_state = float((by_x * x).sum()), float(kept * (by_h * h).sum())
         bias = float(bias_x + kept * bias_h)
@@ -159,6 +174,7 @@ def _gates(model: CharRNN, layer: int, unit: int, x: Tensor, h: Tensor) -> list[
                     weight=float(weights[index]),
                     value=float(values[index]),
                     product=float(products[place]),
+                    reset=reset and source == "h",
                 )
             )
         found.append(
@@ -170,6 +186,7 @@ def _gates(model: CharRNN, layer: int, unit: int, x: Tensor, h: Tensor) -> list[
                 bias=bias,
                 value=float(before.tanh() if function == "tanh" else before.sigmoid()),
                 terms=tuple(terms),
+                others=len(products) - len(terms),
             )
         )
     return found

@@ -6,14 +6,16 @@ import statistics
 
 import streamlit as st
 
-from core.backprop.results import ACCUMULATIONS, ONE, Accumulation, Training
+from core.backprop.memory import IMAGES, measure_memory
+from core.backprop.results import ACCUMULATIONS, ONE, Accumulation, Comparison, Training
 from core.common.errors import LabError
-from core.common.values import plus_minus, t_half_width
-from pages.backprop.depth_view import scientific
+from core.common.values import plus_minus, scientific, t_half_width
 from pages.backprop.help import accumulation_help
 from pages.shared.elements import show_figure, show_table
+from pages.shared.network_query import ask_checkpoint
 from pages.shared.resources import dark
-from pages.shared.text import show_error
+from pages.shared.tasks import find, start_button, watch
+from pages.shared.text import escape_markdown, show_error, size
 from pages.shared.url import linked, linked_fragment
 from pages.shared.url_values import one_of
 
@@ -39,6 +41,7 @@ def _accumulation(found: Accumulation) -> None:
     linked("k", COUNT, one_of(counts, "number of micro-batches"), FIRST, options=counts)
     k = int(st.select_slider("Micro-batches k", counts, key=COUNT, persist_state="session", width=400))
     words = sentence(found, k)
+    norm = found.of("images, batch norm", k)
     with answer:
         st.markdown(f"## {words}")
         show_figure(
@@ -46,14 +49,40 @@ def _accumulation(found: Accumulation) -> None:
             key="backprop-accumulation",
             alt=f"Difference from the whole batch's gradient by number of micro-batches. {words}",
         )
-    texts, norm = found.of("texts", k), found.of("images, batch norm", k)
-    st.markdown(
-        f"Memory for the backward pass: {texts.memory * texts.memory_bytes / 1e6:.1f} MB instead of "
-        f"{texts.memory_bytes / 1e6:.1f} MB, {1 / texts.memory:.1f} times less. With batch norm the gradient differs by "
-        f"{norm.right:.0%}, however it is divided."
-    )
+        st.caption(f"With batch norm the gradient differs by {norm.right:.0%}, however it is divided.")
+    _memory(found, k)
     if found.trainings:
         _trainings(found)
+
+
+def _memory(found: Accumulation, k: int) -> None:
+    """What the passes keep as it ships, beside what a process needs here."""
+    st.markdown(f"**Memory of {k} micro-batches**")
+    place = st.container()
+    rows = {
+        "GRU, 32 texts, kept between passes": _kept(found.of("texts", k)),
+        f"Simple CNN, {IMAGES} images, kept between passes": _kept(found.of("images", k)),
+    }
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if reference := ask_checkpoint():
+            name, key = reference.name, f"accumulation-{reference.card.fingerprint}-{k}"
+            start_button("Measure here", key, lambda report: measure_memory(name, k, report), button="backprop-measure")
+    if reference and not watch(key) and (task := find(key)) and task.result:
+        rows[f"**{escape_markdown(reference.card.title)}, {IMAGES} images, peak measured here**"] = task.result
+    with place:
+        show_table(
+            {
+                "Memory": list(rows),
+                "One batch": [size(whole) for whole, _ in rows.values()],
+                f"{k} micro-batches": [size(part) for _, part in rows.values()],
+                "Less by": [f"{whole / part:.1f} ×" for whole, part in rows.values()],
+            },
+            key="backprop-memory",
+        )
+
+
+def _kept(row: Comparison) -> tuple[float, float]:
+    return row.memory_bytes, row.memory * row.memory_bytes
 
 
 def _trainings(found: Accumulation) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.backprop.depth import ACTIVATIONS, DEPTHS, GAINS, MARKS, WIDTH, depth_flow
 from core.backprop.results import DepthFlow
+from core.common.values import scientific
 from pages.backprop.help import depth_help
 from pages.shared.elements import show_figure
 from pages.shared.resources import dark
@@ -48,33 +49,29 @@ def _depth() -> None:
                 st.button(f"{name}: {value:.2f}", key=f"backprop-{name}", on_click=give, args=(GAIN, round(value, 2)))
     with answer:
         chosen = depth_flow(depth, activation, gain)
-        words = sentence(chosen, depth)
+        words = sentence(chosen, depth, activation, gain)
         st.markdown(f"## {words}")
-        flows = {f"g = {gain:.2f}": chosen} | {
+        flows = {f"chosen, g = {gain:.2f}": chosen} | {
             f"{name}, g = {value:.2f}": depth_flow(depth, activation, value) for name, value in MARKS.items()
         }
         show_figure(depth_figure(flows, dark=dark()), key="backprop-depth-figure", alt=f"Gradient by layer. {words}")
+        first, *_, last = map(scientific, chosen.activation_rms)
         st.caption(
-            f"{depth} layers of {WIDTH} {title(activation)} units with random weights. Activations at the end: "
-            f"{chosen.activation_rms[-1]:.2g}, from {chosen.activation_rms[0]:.2g} at the input (root mean square)."
+            f"{depth} layers of {WIDTH} {title(activation)} units with random weights. Activations at the end: {last}, from "
+            f"{first} at the input (root mean square)."
         )
 
 
 def title(activation: str) -> str:
-    return "ReLU" if activation == "relu" else activation.capitalize() if activation == "linear" else activation
+    return "ReLU" if activation == "relu" else activation
 
 
-def sentence(flow: DepthFlow, depth: int) -> str:
-    """What becomes of the gradient."""
-    share = scientific(flow.share)
+def sentence(flow: DepthFlow, depth: int, activation: str, gain: float) -> str:
+    """What becomes of the gradient with these weights."""
+    name = next((f"{name}'s weights" for name, value in MARKS.items() if round(value, 2) == gain), f"g = {gain:.2f}")
+    setting, share = f"With {title(activation)} and {name} the gradient", scientific(flow.share)
     if flow.share < FADES:
-        return f"The gradient vanishes: {share} of it reaches the first of {depth} layers."
+        return f"{setting} vanishes: {share} of it reaches the first of {depth} layers."
     if flow.share > 1 / FADES:
-        return f"The gradient explodes: the first of {depth} layers gets {share} times as much."
-    return f"The gradient gets through: the first of {depth} layers gets {share} times the last one's."
-
-
-def scientific(value: float) -> str:
-    """`0.42`, or `2.6·10⁻⁵`."""
-    digits, _, power = f"{value:.2g}".partition("e")
-    return f"{digits}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if power else digits
+        return f"{setting} explodes: the first of {depth} layers gets {share} times as much."
+    return f"{setting} gets through: the first of {depth} layers gets {share} times the last one's."

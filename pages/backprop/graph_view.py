@@ -8,7 +8,7 @@ from core.backprop.examples import EXAMPLES, OWN
 from core.backprop.expression import LARGEST_NUMBER, MOST_CHARACTERS, Values, input_names, parse_values, write_values
 from core.backprop.graph import Graph, autograd, compute_graph
 from core.common.errors import LabError
-from core.common.values import finite
+from core.common.values import finite, scientific
 from pages.backprop.graph import graph_view, sent
 from pages.backprop.help import graph_help
 from pages.shared.text import escape_markdown, show_error
@@ -34,8 +34,7 @@ def graph_page() -> None:
 def _graph() -> None:
     """Runs alone while somebody drags a value."""
     answer = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text, values_text, first = _controls()
+    text, values_text, first = _controls()
     try:
         values = parse_values(values_text)
         values, revision = _dragged(text, values)
@@ -45,31 +44,30 @@ def _graph() -> None:
         with answer:
             show_error(error)
         return
-    with answer:
-        words = sentence(graph, chosen)
-        st.markdown(f"## {escape_markdown(words)}")
-        graph_view(
-            KEY,
-            graph,
-            graph.difference_quotients(values),
-            autograd(graph) if warmup().ready.is_set() else None,
-            chosen=chosen,
-            step=step,
-            revision=revision,
-            label=f"Graph of {text}. {words}",
-            on_value=_take_value,
-        )
+    words = sentence(graph, chosen)
+    answer.markdown(f"## {escape_markdown(words)}")
+    graph_view(
+        KEY,
+        graph,
+        graph.difference_quotients(values),
+        autograd(graph) if warmup().ready.is_set() else None,
+        chosen=chosen,
+        step=step,
+        revision=revision,
+        label=f"Graph of {text}. {words}",
+        on_value=_take_value,
+    )
 
 
 def sentence(graph: Graph, place: int) -> str:
     """What the gradient of a node says."""
     each, result = graph.nodes[place], graph.nodes[-1]
     if place == len(graph.nodes) - 1:
-        return f"{each.node.name} = {each.value:.4g}: the backward pass starts here, with 1.".replace("-", "−")
+        return f"{each.node.name} = {scientific(each.value, 4)}: the backward pass starts here, with 1."
     if each.gradient == 0:
         return f"A small change of {each.node.name} does not change {result.node.name} here: its gradient is 0."
     way = "raises" if each.gradient > 0 else "lowers"
-    by = f"{abs(each.gradient) * NUDGE:.3g}"
+    by = scientific(abs(each.gradient) * NUDGE, 3)
     return f"Raising {each.node.name} by {NUDGE:g} {way} {result.node.name} by about {by}."
 
 
@@ -80,28 +78,25 @@ def _controls() -> tuple[str, str, str]:
     start = EXAMPLES.get(st.session_state[EXAMPLE], EXAMPLES[FIRST])
     linked("f", TEXT, short_text, start.text, write=write_short_text)
     linked("values", VALUES, short_text, start.values, write=write_short_text)
-    example = str(
-        st.selectbox(
-            "Example",
-            names,
-            format_func=lambda name: EXAMPLES[name].title if name in EXAMPLES else "Your own",
-            key=EXAMPLE,
-            on_change=_take_example,
-            persist_state="session",
-            width=220,
-        )
+    left, middle, right = st.columns([2, 4, 4])
+    example = left.selectbox(
+        "Example",
+        names,
+        format_func=lambda name: EXAMPLES[name].title if name in EXAMPLES else "Your own",
+        key=EXAMPLE,
+        on_change=_take_example,
+        persist_state="session",
     )
-    st.text_input(
+    middle.text_input(
         "Expression",
         key=TEXT,
         max_chars=MOST_CHARACTERS,
         on_change=_take_text,
         help="+ - * / ** and sin, cos, exp, log, sqrt, tanh, sigmoid, relu, abs. Name parts with =, between semicolons.",
         persist_state="session",
-        width=430,
     )
-    st.text_input("Values", key=VALUES, max_chars=MOST_CHARACTERS, persist_state="session", width=430)
-    chosen = EXAMPLES.get(example)
+    right.text_input("Values", key=VALUES, max_chars=MOST_CHARACTERS, persist_state="session")
+    chosen = EXAMPLES.get(str(example))
     text = chosen.text if chosen else str(st.session_state[TEXT])
     return text, str(st.session_state[VALUES]), chosen.node if chosen else ""
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from core.backprop.graph import agreement
 from core.common.errors import LabError
+from core.common.values import scientific
 from pages.backprop.help import network_help
 from pages.shared.elements import folded, show_figure, show_table
 from pages.shared.network_query import NetworkQuery, ask_checkpoint, ask_image
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 TARGET, LAYER, INDEX = "backprop-target", "backprop-layer", "backprop-index"
 ANSWER = "Its answer"
+MOST_LAYERS = 16
+"""On the way back that is written out."""
 
 
 def network_page() -> None:
@@ -95,7 +99,7 @@ def _follow(found: WeightGradient, flow: Flow) -> None:
     places = found.from_above.size
     terms = "one product" if places == 1 else f"the sum of {places:,} products"
     st.markdown(
-        f"**∂L/∂w[{at}] = {found.gradient:.4g}**, {terms}: what came from above × the input that the weight met."
+        f"**∂L/∂w[{at}] = {scientific(found.gradient, 4)}**, {terms}: what came from above × the input that the weight met."
     )
     if places > 1:
         show_figure(
@@ -104,27 +108,32 @@ def _follow(found: WeightGradient, flow: Flow) -> None:
             alt=f"Three maps: from above, input, and their product, which sums to {found.gradient:.4g}",
         )
     else:
-        st.markdown(f"{found.from_above[0, 0]:.6g} · {found.local[0, 0]:.6g} = {found.gradient:.6g}")
-    way = [layer for layer in flow.layers if layer.kind != "input"]
-    names = [layer.name for layer in way]
-    chain = " ← ".join(
-        f"{escape_markdown(layer.name)} {layer.gradient_norm:.2g}" for layer in way[names.index(found.layer) :]
-    )
-    st.markdown(f"The way down to it, with gradient norms: {chain}")
+        factors = (found.from_above[0, 0], found.local[0, 0], found.gradient)
+        st.markdown("{} · {} = {}".format(*(scientific(value, 6) for value in factors)))
+    st.markdown(f"**The way back**, with the norm of each layer's gradient:  \n{way_back(flow, found)}")
     show_table(
         {
             "Computed by": ["The sum", "PyTorch", "Central difference"],
-            "Gradient": [f"{value:.12g}" for value in (found.gradient, found.autograd, found.difference)],
-            "Differs by": ["–", *(_ulps(value, found.gradient) for value in (found.autograd, found.difference))],
+            "Gradient": [scientific(value, 12) for value in (found.gradient, found.autograd, found.difference)],
+            "Agrees to": [
+                "–",
+                agreement(found.autograd, found.gradient),
+                f"{agreement(found.difference, found.gradient)}, as far as its step allows",
+            ],
         },
         key="backprop-checks",
     )
 
 
-def _ulps(value: float, reference: float) -> str:
-    from core.backprop.graph import ulps
-
-    return f"{ulps(value, reference):.3g} ulp" if reference else f"{abs(value):.2g}"
+def way_back(flow: Flow, found: WeightGradient) -> str:
+    """The layers from the loss to a weight; lines break between them only."""
+    names = [layer.name for layer in flow.layers]
+    layers = flow.layers[: names.index(found.layer) - 1 : -1]
+    parts = [f"{escape_markdown(layer.name)}\xa0**{scientific(layer.gradient_norm)}**" for layer in layers]
+    if len(parts) > MOST_LAYERS:
+        half = MOST_LAYERS // 2
+        parts[half:-half] = [f"{len(parts) - 2 * half}\xa0more"]
+    return " → ".join(["L", *parts, f"∂L/∂w\xa0**{scientific(found.gradient, 4)}**"])
 
 
 def parse_index(text: str) -> tuple[int, ...] | None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
+from core.common.values import scientific
 from core.language.figures import next_bars, sign, term_bars
 from core.language.hidden_state import require_recurrent
 from core.language.recurrence import Gate, Step, recurrent_step
@@ -47,7 +48,7 @@ def step_view() -> None:
         st.markdown(
             "The text is read from an empty state, a character at a time. A unit adds up the input x (of the first layer the "
             "character's vector), the outputs h of its layer one character ago, each times a weight, and a bias. A GRU and an "
-            "LSTM do so for each gate; σ gates run from 0 to 1. The largest products are shown; all count. Numbers are in "
+            "LSTM do so for each gate; σ gates run from 0 to 1. The bars add up to the sum in the brackets. Numbers are in "
             "64-bit floats and equal PyTorch's. A click on a character appends it and takes one more step."
         )
 
@@ -103,12 +104,16 @@ def _show(found: Step, key: str) -> None:
     if found.memory is not None:
         i, f, g, o = (gate.value for gate in found.gates)
         st.markdown(
-            f"c = {f:.3g} · {_plain(found.memory_before or 0)} + {i:.3g} · {_plain(g)} = **{_plain(found.memory)}**  \n"
-            f"h = {o:.3g} · tanh({_plain(found.memory)}) = **{_plain(found.after)}**"
+            f"c = {_factor(f)} · {_factor(found.memory_before or 0)} + {_factor(i)} · {_factor(g)} = "
+            f"**{scientific(found.memory, 3)}**  \n"
+            f"h = {_factor(o)} · tanh({scientific(found.memory, 3)}) = **{scientific(found.after, 3)}**"
         )
     elif found.cell == "gru":
         _, z, n = (gate.value for gate in found.gates)
-        st.markdown(f"h = (1 − {z:.3g}) · {_plain(n)} + {z:.3g} · {_plain(found.before)} = **{_plain(found.after)}**")
+        st.markdown(
+            f"h = (1 − {_factor(z)}) · {_factor(n)} + {_factor(z)} · {_factor(found.before)} = "
+            f"**{scientific(found.after, 3)}**"
+        )
     top = gate.terms[0]
     show_figure(
         term_bars(gate, dark=dark()),
@@ -119,14 +124,16 @@ def _show(found: Step, key: str) -> None:
 
 def _numbers(gate: Gate) -> str:
     """The formula of a gate with its numbers."""
+    h, bias = (f"{'−' if value < 0 else '+'}\xa0{scientific(abs(value), 3)}" for value in (gate.from_state, gate.bias))
     return (
-        f"{gate.name} = {gate.function}({_plain(gate.from_input)} from x + {_plain(gate.from_state)} from h + "
-        f"{_plain(gate.bias)} bias) = **{_plain(gate.value)}**"
+        f"{gate.name} = {gate.function}({scientific(gate.from_input, 3)} from x {h} from h {bias} bias) = "
+        f"**{scientific(gate.value, 3)}**"
     )
 
 
-def _plain(value: float) -> str:
-    text = f"{value:.3g}".replace("-", "−")
+def _factor(value: float) -> str:
+    """A number for a product."""
+    text = scientific(value, 3)
     return f"({text})" if value < 0 else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from core.backprop.graph import compute_graph
 from core.backprop.network import trace, weight_gradient
 from core.backprop.results import ACCUMULATIONS
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
+from core.common.values import scientific
 from core.data.decode import decode_image, fit_to_model
 from core.language.recurrence import recurrent_step
 from pages.shared.examples import examples
+from pages.shared.tasks import THREAD
 from pages.text.recurrence_view import sentence
-from tests.app.conftest import Open, click, link, rerun, texts, write_checkpoint, write_text_checkpoint
+from tests.app.conftest import Open, click, link, rerun, texts, wait_for, write_checkpoint, write_text_checkpoint
 
 pytestmark = pytest.mark.usefixtures("warm")
 GRAPH = "backprop-graph"
@@ -101,7 +104,7 @@ def test_a_network_and_one_of_its_weights(open_page: Open, checkpoint: Checkpoin
     at = open_page("backprop", view="Network", layer="conv2", w="3, 1, 2, 0", target="cat")
     found = weight_gradient(checkpoint, pixels, "conv2", (3, 1, 2, 0), 3)
     flow = trace(checkpoint, pixels, 3)
-    assert f"{found.gradient:.4g}" in texts(at)
+    assert scientific(found.gradient, 4) in texts(at)
     assert f"{flow.loss_nats:.4g}" in texts(at)
     at.text_input("backprop-index").set_value("3, 1, 9, 0")
     assert len(rerun(at).error) == 1
@@ -124,12 +127,26 @@ def test_accumulation_shows_what_ships(open_page: Open) -> None:
     assert all(f"{statistics.fmean(row.bits):.3f}" in texts(at) for row in found.trainings)
 
 
+def test_memory_measured_here_stands_beside_what_ships(
+    open_page: Open, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = {"1": 50_000_000, "16": 5_000_000}
+    monkeypatch.setattr("core.backprop.memory.measure_in_process", lambda *arguments: peaks[arguments[-1]])
+    at = open_page("backprop", view="Accumulation", k="16")
+    assert "measured here" not in texts(at)
+    click(at, "backprop-measure")
+    wait_for(lambda: not any(thread.name == THREAD for thread in threading.enumerate()))
+    at.run()
+    assert "measured here" in texts(at)
+    assert "10.0 ×" in texts(at)
+
+
 @pytest.mark.parametrize("model", ["char_rnn", "char_gru", "char_lstm"])
 def test_a_character_is_one_step_of_a_cell(open_page: Open, lab_home: Path, model: str) -> None:
     write_text_checkpoint(lab_home / "none" / model, model=model)
     at = open_page("text", view="One step", checkpoint=model, text="at", unit="5")
     found = recurrent_step(load_checkpoint(find_checkpoint(model)), "at", 0, 5)
-    assert all(f"{gate.value:.3g}".lstrip("-") in texts(at) for gate in found.gates)
+    assert all(scientific(gate.value, 3) in texts(at) for gate in found.gates)
     assert sentence(found) in texts(at)
     click(at, "step-next-0")
     assert link(at)["text"] == "at" + found.next[0][0]

@@ -5,10 +5,6 @@ much memory a network needs that runs alone.
 from __future__ import annotations
 
 import gc
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[3]
+from core.common.memory import measure_in_process
+
 BUDGET_S = 2.0
 FEWEST, MOST = 20, 200
 WARM_UP = 3
 LEAST = 8
 """Rounds of calls that are so slow that FEWEST of them would take more than OVERDRAW times the budget."""
 OVERDRAW = 5
-PROBE_TIMEOUT_S = 120.0
 
 
 def interleaved(
@@ -84,30 +80,11 @@ def peak_memory(onnx: bytes, inputs: Sequence[int], *, threads: int = 1) -> int 
     """Bytes that a fresh process needs at most, beyond what it has with ONNX Runtime imported and nothing loaded, to load an
     ONNX file and answer one random input. inputs: its shape, such as (1, 3, 32, 32). None where it cannot be measured.
     """
-    # What a worker tells the allocator (see core.common.devices) would be measured too.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     with tempfile.TemporaryDirectory(prefix="bottleneck-lab-") as folder:
         path = Path(folder) / "model.onnx"
         try:
             path.write_bytes(onnx)
-            command = [
-                sys.executable,
-                "-m",
-                "core.compression.measuring.peak_memory",
-                str(path),
-                str(threads),
-                *map(str, inputs),
-            ]
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PROBE_TIMEOUT_S,
-                check=True,
-            )
-            found = json.loads(done.stdout)["bytes"]
-        except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        except OSError:
             return None
-    return found if isinstance(found, int) and found > 0 else None
+        shape = map(str, inputs)
+        return measure_in_process("core.compression.measuring.peak_memory", str(path), str(threads), *shape)

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.backprop.graph import Graph, Path, ulps
+from core.backprop.graph import Graph, Path, agreement
 from core.backprop.layout import layout
 from pages.shared.elements import component
 from pages.shared.url import give
@@ -95,17 +95,10 @@ def _node(
         "morePaths": count - len(paths),
         "ways": [list(path.places) for path in paths],
         "autograd": autograd,
-        "autogradUlps": None if autograd is None else _ulps(each.gradient, autograd),
+        "autogradAgrees": "" if autograd is None else agreement(each.gradient, autograd),
         "difference": None if math.isnan(quotient) else quotient,
-        "differenceUlps": None if math.isnan(quotient) else _ulps(quotient, each.gradient),
+        "differenceAgrees": "" if math.isnan(quotient) else agreement(quotient, each.gradient),
     }
-
-
-def _ulps(value: float, reference: float) -> float | None:
-    """None where the reference is 0 and the value is not."""
-    if reference == 0:
-        return 0.0 if value == 0 else None
-    return ulps(value, reference)
 
 
 def _chain(path: Path, names: list[str]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 // A graph with the numbers of its forward and backward pass. All of them come from the server: this picks and draws.
 
-const NODE = { width: 92, height: 56, across: 116, down: 66 };
+// From left to right where there is room, else from top to bottom.
+const WIDE = { width: 92, height: 56, across: 116, down: 66, digits: 4 };
+const TALL = { width: 56, height: 56, across: 60, down: 78, digits: 3 };
+const LEAST_SCALE = 0.8;
 const EVERY_MS = 80;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -33,6 +36,7 @@ function build(root) {
   state.scroll = element("div", "graph-scroll");
   state.scroll.tabIndex = 0;
   state.scroll.setAttribute("role", "region");
+  state.scroll.addEventListener("scroll", () => hint(state));
   const bar = element("div", "graph-bar");
   state.range = range("Step of the two passes");
   state.range.min = 0;
@@ -73,7 +77,7 @@ function build(root) {
   state.chain = element("div");
   panel.append(left, state.chain);
   root.replaceChildren(state.scroll, bar, state.said, panel);
-  new ResizeObserver(() => size(state)).observe(root);
+  new ResizeObserver(() => fit(state) && paint(state)).observe(root);
   return state;
 }
 
@@ -156,13 +160,17 @@ function sendValue(state, value, done) {
 
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+// Of a node, across and down, counted in nodes.
+const spot = (state, node) => (state.tall ? [node.row, node.column] : [node.column, node.row]);
+
 function nearest(state, from, [right, down]) {
   const { nodes } = state.data;
   let best = from;
   let least = Infinity;
+  const here = spot(state, nodes[from]);
   nodes.forEach((node, place) => {
     if (node.op === "constant" || place === from) return;
-    const [x, y] = [node.column - nodes[from].column, node.row - nodes[from].row];
+    const [x, y] = spot(state, node).map((value, axis) => value - here[axis]);
     const [ahead, aside] = right ? [x * right, Math.abs(y)] : [y * down, Math.abs(x)];
     if (ahead > 0 && ahead + 3 * aside < least) [best, least] = [place, ahead + 3 * aside];
   });
@@ -170,30 +178,40 @@ function nearest(state, from, [right, down]) {
 }
 
 function drawNodes(state) {
-  const { data } = state;
-  const [width, height] = [data.columns * NODE.across, data.rows * NODE.down];
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": data.label });
+  const { data, tall } = state;
+  const size = tall ? TALL : WIDE;
+  const svg = shape("svg", { role: "group", "aria-label": data.label, class: tall ? "graph-tall" : "" });
   state.svg = svg;
   state.edges = [];
-  const left = (node) => node.column * NODE.across + (NODE.across - NODE.width) / 2;
-  const top = (node) => node.row * NODE.down + (NODE.down - NODE.height) / 2;
+  const corner = (node) => {
+    const [across, down] = spot(state, node);
+    return [across * size.across + (size.across - size.width) / 2, down * size.down + (size.down - size.height) / 2];
+  };
   data.nodes.forEach((node, place) => {
+    const [x, y] = corner(node);
     node.operands.forEach((operand, slot) => {
-      const from = data.nodes[operand];
-      const [x0, y0] = [left(from) + NODE.width, top(from) + NODE.height / 2];
-      const spread = ((slot + 0.5) / node.operands.length - 0.5) * (NODE.height - 16);
-      const [x1, y1] = [left(node), top(node) + NODE.height / 2 + spread];
-      const middle = Math.max(12, (x1 - x0) / 2);
-      const edge = shape("path", { d: `M${x0},${y0} C${x0 + middle},${y0} ${x1 - middle},${y1} ${x1},${y1}` });
+      const [left, top] = corner(data.nodes[operand]);
+      const spread = (slot + 0.5) / node.operands.length - 0.5;
+      let d;
+      if (tall) {
+        const [x0, y0, x1] = [left + size.width / 2, top + size.height, x + size.width / 2 + spread * (size.width - 16)];
+        const middle = Math.max(8, (y - y0) / 2);
+        d = `M${x0},${y0} C${x0},${y0 + middle} ${x1},${y - middle} ${x1},${y}`;
+      } else {
+        const [x0, y0, y1] = [left + size.width, top + size.height / 2, y + size.height / 2 + spread * (size.height - 16)];
+        const middle = Math.max(12, (x - x0) / 2);
+        d = `M${x0},${y0} C${x0 + middle},${y0} ${x - middle},${y1} ${x},${y1}`;
+      }
+      const edge = shape("path", { d });
       state.edges.push({ edge, operand, place });
       svg.append(edge);
     });
   });
   state.groups = data.nodes.map((node, place) => {
-    const group = shape("g", { transform: `translate(${left(node)},${top(node)})` });
-    const middle = NODE.width / 2;
+    const group = shape("g", { transform: `translate(${corner(node)})` });
+    const middle = size.width / 2;
     group.append(
-      shape("rect", { width: NODE.width, height: NODE.height, rx: 6 }),
+      shape("rect", { width: size.width, height: size.height, rx: 6 }),
       shape("text", { x: middle, y: 15, class: "graph-name" }),
       shape("text", { x: middle, y: 32, class: "graph-value" }),
       shape("text", { x: middle, y: 49, class: "graph-gradient" }),
@@ -213,19 +231,34 @@ function drawNodes(state) {
   });
   state.scroll.setAttribute("aria-label", data.label);
   state.scroll.replaceChildren(svg);
-  size(state);
 }
 
-function size(state) {
-  if (!state.svg || !state.root.clientWidth) return;
-  const natural = state.data.columns * NODE.across;
-  const scale = Math.max(0.8, Math.min(1.35, state.root.clientWidth / natural));
-  state.svg.setAttribute("width", Math.floor(natural * scale));
-  state.svg.setAttribute("height", Math.floor(state.data.rows * NODE.down * scale));
+// Fit the drawing into the width, which may turn it: says whether its nodes are new.
+function fit(state) {
+  const { data, root } = state;
+  if (!data || !root.clientWidth) return false;
+  const tall = root.clientWidth < LEAST_SCALE * data.columns * WIDE.across;
+  const anew = tall !== state.tall || !state.svg;
+  if (anew) {
+    state.tall = tall;
+    drawNodes(state);
+  }
+  const [across, down] = tall ? [data.rows * TALL.across, data.columns * TALL.down] : [data.columns * WIDE.across, data.rows * WIDE.down];
+  const scale = Math.max(LEAST_SCALE, Math.min(1.35, root.clientWidth / across));
+  state.svg.setAttribute("viewBox", `0 0 ${across} ${down}`);
+  state.svg.setAttribute("width", Math.floor(across * scale));
+  state.svg.setAttribute("height", Math.floor(down * scale));
+  hint(state);
+  return anew;
+}
+
+function hint({ scroll }) {
+  scroll.classList.toggle("more", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
 }
 
 function paintNodes(state, now) {
   const { data } = state;
+  const { digits } = state.tall ? TALL : WIDE;
   const chosen = data.nodes[state.chosen];
   const way = new Set(chosen.ways.flat());
   const steps = new Set(chosen.ways.flatMap((places) => places.slice(1).map((place, index) => `${places[index]} ${place}`)));
@@ -238,9 +271,10 @@ function paintNodes(state, now) {
     const marks = `${way.has(place) ? " way" : ""}${place === state.chosen ? " chosen" : ""}`;
     group.setAttribute("class", `graph-node${kind}${marks}${state.step < Number(state.range.max) && place === now.active ? " active" : ""}`);
     const [, name, value, slope] = group.children;
-    name.textContent = node.symbol ? `${node.name}:  ${node.symbol}` : node.name;
-    value.textContent = known ? number(node.value) : "";
-    slope.textContent = gradient === null ? "" : `∂ ${number(gradient)}`;
+    const label = node.symbol ? `${node.name}:  ${node.symbol}` : node.name;
+    name.textContent = state.tall && label.length > 10 ? node.name.slice(0, 8) : label;
+    value.textContent = known ? number(node.value, digits) : "";
+    slope.textContent = gradient === null ? "" : `∂ ${number(gradient, digits)}`;
     if (node.op === "constant") return;
     group.setAttribute("tabindex", place === state.chosen ? 0 : -1);
     group.setAttribute("aria-pressed", place === state.chosen);
@@ -280,11 +314,6 @@ function row(cells, tag, className) {
   return made;
 }
 
-function ulps(value) {
-  if (value === null) return "";
-  return value >= 1e4 ? `${value.toExponential(0).replace("e+", "e")} ulp` : `${Math.round(value)} ulp`;
-}
-
 function paintPanel(state) {
   const { data } = state;
   const node = data.nodes[state.chosen];
@@ -310,9 +339,10 @@ function paintPanel(state) {
   if (node.messages.length > 1) table.append(row(["Sum", "", "", number(node.gradient)], "td", "total"));
   state.sums.replaceChildren(table);
   const checks = element("table");
-  checks.append(row(["Computed by", "Gradient", "Differs by"], "th"), row(["Backpropagation", number(node.gradient, 12), ""], "td"));
-  checks.append(row(["PyTorch", node.autograd === null ? "loading" : number(node.autograd, 12), ulps(node.autogradUlps)], "td"));
-  checks.append(row(["Central difference", number(node.difference, 12), ulps(node.differenceUlps)], "td"));
+  checks.append(row(["Computed by", "Gradient", "Agrees to"], "th"), row(["Backpropagation", number(node.gradient, 12), ""], "td"));
+  checks.append(row(["PyTorch", node.autograd === null ? "loading" : number(node.autograd, 12), node.autogradAgrees], "td"));
+  const allowed = node.differenceAgrees && "as far as its step allows";
+  checks.append(row(["Central difference", number(node.difference, 12), [node.differenceAgrees, allowed].filter(Boolean).join(", ")], "td"));
   state.checks.replaceChildren(checks);
   const lines = node.paths.map((path, index) => {
     const line = element("div", "graph-chain");
@@ -364,9 +394,10 @@ export default function (component) {
   if (state.structure !== structure) {
     state.structure = structure;
     stop(state);
-    drawNodes(state);
+    state.svg = null;
     state.chosen = data.chosen;
     state.step = data.step ?? Number(state.range.max);
   }
-  paint(state);
+  fit(state);
+  if (state.svg) paint(state);
 }

@@ -22,6 +22,7 @@ from core.backprop.accumulation import (
     text_model,
     train,
 )
+from core.backprop.memory import measure_memory
 from core.backprop.results import ACCUMULATIONS, MEANS, ONE, RIGHT
 from core.models.simple_cnn import SimpleCNN, SimpleCNNConfig
 
@@ -68,6 +69,15 @@ def test_memory_is_what_a_pass_keeps() -> None:
     assert saved_bytes(model, batch, image_loss) == pytest.approx(4 * 10 * (6 + 4 + 4) + 8 * 10, abs=8)
     half = (batch[0][:5].clone(), batch[1][:5].clone())
     assert saved_bytes(model, half, image_loss) == pytest.approx(saved_bytes(model, batch, image_loss) / 2, abs=8)
+
+
+@pytest.mark.slow
+def test_a_process_needs_less_for_micro_batches() -> None:
+    one, parts = measure_memory("simple_cnn", 8)
+    assert 3 < one / parts < 10
+    assert one > saved_bytes(
+        SimpleCNN(SimpleCNNConfig()), (torch.randn(64, 3, 32, 32), torch.arange(64) % 10), image_loss
+    )
 
 
 def test_texts_and_their_targets() -> None:

@@ -11,7 +11,7 @@ import pytest
 from core.app import main
 from core.backprop.examples import EXAMPLES
 from core.backprop.expression import FUNCTIONS, parse_values, write_values
-from core.backprop.graph import autograd, compute_graph, ulps
+from core.backprop.graph import agreement, autograd, compute_graph, ulps
 from core.backprop.layout import layout
 
 
@@ -74,6 +74,14 @@ def test_rules_at_kinks_are_those_of_pytorch() -> None:
     power = compute_graph("x**y + x**0", {"x": 1.7, "y": -1.3})
     assert [ulps(each.gradient, other) < 3 for each, other in zip(power.nodes, autograd(power), strict=True)]
     assert set(FUNCTIONS) <= set(dir(__import__("torch")))
+
+
+def test_agreement_counts_digits() -> None:
+    assert agreement(0.1, 0.1) == agreement(math.nextafter(0.1, 1), 0.1) == "all 16 digits"
+    assert agreement(1 + 3e-10, 1).startswith("10 of 16")
+    assert agreement(-1, 1).startswith("0 of 16")
+    assert agreement(0, 0) == "all 16 digits"
+    assert "1e-12" in agreement(1e-12, 0)
 
 
 def test_layout_has_no_two_nodes_in_one_place_and_runs_to_the_right() -> None:

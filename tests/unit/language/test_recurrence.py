@@ -11,7 +11,8 @@ import torch
 from core.app import main
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
-from core.language.recurrence import recurrent_step
+from core.language.figures import term_bars
+from core.language.recurrence import GATES, recurrent_step
 from core.models import clone_model
 
 SIGN = {"σ": lambda x: 1 / (1 + math.exp(-x)), "tanh": math.tanh}
@@ -32,9 +33,26 @@ def test_a_step_is_that_of_the_network(checkpoint: Checkpoint) -> None:
         found = recurrent_step(checkpoint, "ROMEO", layer, 7)
         assert found.after == pytest.approx(float(state[layer][0][0, 7]), rel=1e-10)
         assert _combine(found) == pytest.approx(found.after, rel=1e-9)
+        width, gates = model.config.width, [name for name, _ in GATES[model.cell]]
+        module, before = model.layers[layer], _before(model, tokens)
+        x = model.embed(tokens[0, -1]) if layer == 0 else state[layer - 1][0][0]
+        sums = torch.nn.functional.linear(x, module.weight_ih_l0, module.bias_ih_l0)
+        sums = sums + torch.nn.functional.linear(before[layer][0][0], module.weight_hh_l0, module.bias_hh_l0)
+        for gate in found.gates:
+            assert gate.total == pytest.approx(float(sums[gates.index(gate.name) * width + 7]), rel=1e-9, abs=1e-12)
+            assert sum(term.product for term in gate.terms) + gate.rest + gate.bias == pytest.approx(gate.total)
+            assert len(gate.terms) + gate.others == len(x) + width
+            figure = term_bars(gate, dark=False)
+            assert sum(figure.data[0].x) == pytest.approx(gate.total)
     best = logits[0, -1].softmax(0).topk(2)
     assert [character for character, _ in found.next[:2]] == [vocabulary[place] for place in best.indices.tolist()]
     assert [p for _, p in found.next[:2]] == pytest.approx(best.values.tolist())
+
+
+def _before(model, tokens: torch.Tensor):  # type: ignore[no-untyped-def]
+    """The state before the last character."""
+    with torch.inference_mode():
+        return model(tokens[:, :-1])[1]
 
 
 def _combine(found) -> float:  # type: ignore[no-untyped-def]
