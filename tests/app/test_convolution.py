@@ -61,7 +61,9 @@ def test_the_sum_of_a_digit_is_there_at_once(open_page: Open) -> None:
     data = shown(at, "conv-window")
     expected = compute(digits()[3][None], parse_kernel(PRESETS["Vertical edges"])[None], WindowSettings())
     np.testing.assert_array_equal(floats(data["inputs"]).reshape(8, 8), digits()[3])
-    assert data["termLimit"] == np.abs(expected.terms).max()
+    terms: list[Any] = [expected.at(row, column)["terms"] for row in range(6) for column in range(6)]
+    assert data["termLimit"] == max(abs(term["term"]) for found in terms for term in found)
+    assert data["at"] == [3, 3]
     np.testing.assert_array_equal(floats(data["output"]).reshape(6, 6), expected.output[0])
     assert expected.size_formula in texts(at)
     at.session_state["conv-check"] = True
@@ -81,6 +83,20 @@ def test_a_typed_kernel_is_in_the_address_and_a_bad_one_is_one_sentence(open_pag
     assert shown(at, "conv-window")["k"] == 3
     at = rerun(at.selectbox(key="conv-operation").set_value("max"))
     assert shown(at, "conv-window")["operation"] == "max"
+
+
+def test_the_output_that_was_chosen_is_in_the_address(open_page: Open) -> None:
+    at = open_page("convolution", at="0,5")
+    assert shown(at, "conv-window")["at"] == [0, 5]
+    at = rerun(at.number_input(key="conv-digit-3").set_value(7))
+    assert link(at)["at"] == "0,5"
+    at = rerun(at.number_input(key="conv-stride-1").set_value(2))
+    assert shown(at, "conv-window")["at"] == [1, 1]
+    assert "at" not in link(at)
+    for bad in ("0,6", "3", "-1,0", "a,b", "0,1,2"):
+        at = open_page("convolution", at=bad)
+        assert len(at.warning) == 1
+        assert shown(at, "conv-window")["at"] == [3, 3]
 
 
 def test_a_link_with_a_kernel_alone_computes_it(open_page: Open) -> None:
