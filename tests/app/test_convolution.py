@@ -129,7 +129,7 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     at = click(at, "edit-add-Zero this channel")
     edits = (Edit(what="zero", layer="conv1", channel=2),)
     assert parse_edits(link(at)["edits"]) == edits
-    rerun(at.text_input(key="edit-kernel").set_value("1 nan; 0 1"))
+    rerun(at.text_area(key="edit-kernel").set_value("1 nan; 0 1"))
     assert "not a number" in texts(click(at, "edit-add-Use these numbers"))
     now = probabilities(apply_edits(made, edits), PIXELS, 2.0)
     assert f"→ {percent(float(now[target]))}" in texts(at)
@@ -137,7 +137,9 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     (run,) = RunStore().list()
     card = find_checkpoint(run.id).card
     assert (card.parent, run.config.edits) == ("simple_cnn", edits)
-    assert at.get("page_link")
+    assert run.name == "conv1 channel 2 zero"
+    assert f"Kept as **{run.name}**" in texts(at)
+    assert {found.proto.page for found in at.get("page_link")} == {"images", "attribution", "convolution"}
     at = rerun(rerun(at).selectbox(key="checkpoint").set_value(run.id))
     at = rerun(at.selectbox(key="checkpoint").set_value("simple_cnn"))
     assert not at.get("page_link")
@@ -190,6 +192,39 @@ def test_another_change_ends_the_measurement_before_it(
     with pytest.raises(Stopped):
         reports[0](0.5, "answering")
     go_on.set()
+
+
+def test_a_stop_in_one_tab_leaves_the_other(open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[Progress] = []
+    begun = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def slow(checkpoint: Checkpoint, split: Split, report: Progress) -> None:
+        reports.append(report)
+        begun.release()
+        go_on.wait(10)
+        report(0.5, "answering")
+
+    monkeypatch.setattr(edit_view, "has_dataset", lambda asked: True)
+    monkeypatch.setattr(edit_view, "dataset", lambda name: SimpleNamespace(test=None))
+    monkeypatch.setattr("core.convolution.edits.first_test_logits", slow)
+    first = open_page("convolution", view="Change it")
+    assert begun.acquire(timeout=5)
+    open_page("convolution", view="Change it")
+    click(first, next(button.key for button in first.button if button.label == "Stop"))
+    with pytest.raises(Stopped):
+        reports[0](0.5, "answering")
+    go_on.set()
+    assert begun.acquire(timeout=5)
+    reports[1](0.5, "answering")
+
+
+def test_the_example_can_be_undone_and_shown_again(open_page: Open, made: Checkpoint) -> None:
+    at = open_page("convolution", view="Change it")
+    assert "example" in texts(at)
+    at = click(at, "edit-remove-0")
+    assert "→" not in texts(at)
+    assert "→" in texts(click(at, "edit-example"))
 
 
 def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Checkpoint) -> None:

@@ -47,7 +47,7 @@ function drawGrid(canvas, version, values, rows, columns, look) {
 // The size of the numbers in pixels of the screen, for cells that are so large there; 0 where nobody could read them.
 function fontSize(texts, shown) {
   if (shown < LEAST_FONT_PX) return 0;
-  const size = Math.min(MOST_FONT_PX, 0.6 * shown, (0.92 * shown) / (0.6 * Math.max(...texts.map((text) => text.length))));
+  const size = Math.min(MOST_FONT_PX, 0.6 * shown, (0.92 * shown) / (0.7 * Math.max(...texts.map((text) => text.length))));
   return size < LEAST_FONT_PX ? 0 : size;
 }
 
