@@ -26,6 +26,7 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.jobs import RunStore
 from pages.convolution import edit_view
+from pages.convolution.shift_view import WITH
 from pages.shared.examples import examples
 from pages.shared.network_query import FIRST_IMAGE
 from pages.shared.tasks import Stopped
@@ -236,6 +237,11 @@ def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Chec
 
 def test_shifts_are_those_of_core(open_page: Open, made: Checkpoint) -> None:
     at = open_page("convolution", view="Shift", reach="2")
+    told = texts(at)
+    for kind, network in variants(made).items():
+        found = shifted_answers(network, PIXELS, 2, 2.0)
+        changed = int((found.answers != found.answers[2, 2]).sum())
+        assert f"{changed}{' of 24 shifts' * (kind == 'max')} with {WITH[kind]}" in told
     rows = shown(at, "shift-board")["rows"]
     for row, network in zip(rows, variants(made).values(), strict=True):
         found = shifted_answers(network, PIXELS, 2, 2.0)
