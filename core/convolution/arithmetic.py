@@ -111,8 +111,8 @@ def output_side(side: int, kernel: int, settings: WindowSettings) -> int:
     reach = settings.dilation * (kernel - 1) + 1
     if side + 2 * settings.padding < reach:
         raise LabError(
-            f"The window spans {reach} pixels, the image with its padding only {side + 2 * settings.padding}: the output is "
-            "empty. Take a smaller kernel or dilation, or more padding."
+            f"The window spans {reach} pixels, the image with its padding only {side + 2 * settings.padding}, so the output is "
+            "empty: take a smaller kernel or dilation, or more padding."
         )
     return (side + 2 * settings.padding - reach) // settings.stride + 1
 
