@@ -70,14 +70,17 @@ class Consistency:
 
 
 def poolings(checkpoint: Checkpoint) -> list[str]:
-    """Names of the max poolings that another can replace: those that leave more than one value of each map."""
+    """Names of the max poolings that another can replace: those that leave more than one value of each map, without padding."""
     from core.convolution.layers import layers_of
 
     modules = dict(checkpoint.model.named_modules())
     return [
         layer.name
         for layer in layers_of(checkpoint)
-        if isinstance(module := modules[layer.name], nn.MaxPool2d) and max(layer.shape[1:]) > 1 and module.stride != 1
+        if isinstance(module := modules[layer.name], nn.MaxPool2d)
+        and max(layer.shape[1:]) > 1
+        and module.stride != 1
+        and not module.padding
     ]
 
 
@@ -101,7 +104,7 @@ def variants(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
     if not strided:
         return {"trained": original}
     for name in strided:
-        model.set_submodule(name, blur_stride(model.get_submodule(name)))  # type: ignore[arg-type]
+        model.set_submodule(name, blur_stride(model.get_submodule(name)))
     return {"stride": original, "blur": dataclasses.replace(original, model=model)}
 
 

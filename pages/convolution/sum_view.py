@@ -65,7 +65,9 @@ def sum_view() -> None:
             on_kernel=_type if editable else None,
             channel=channel,
         )
-    once = " The window fits only once: take a smaller stride or kernel for more outputs." if height * width == 1 else ""
+    once = (
+        " The window fits only once: take a smaller stride or kernel for more outputs." if height * width == 1 else ""
+    )
     st.caption(f"Output size: {sums.size_formula}.{once}")
     folded("Compare with PyTorch", lambda: _compare(sums), key="conv-check", param="check")
     sum_help()

@@ -182,6 +182,7 @@ def test_a_convolution_with_a_stride_is_anti_aliased(name: str) -> None:
     made = checkpoint(name)
     found = variants(made)
     assert list(found) == ["stride", "blur"]
+    assert list(variants(checkpoint("compact_transformer"))) == ["trained"]
     before, after = (list(found[kind].model.parameters()) for kind in found)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     places = {
