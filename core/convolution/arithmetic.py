@@ -1,4 +1,4 @@
-"""One convolution or pooling on one image, with every term of every sum. NumPy in float64: no network is needed.
+"""One convolution or pooling on one image, and the terms of any of its sums. NumPy in float64: no network is needed.
 
 Indices count from 0, and the kernel is not flipped, as in PyTorch:
 `y[i, j] = Σ w[c, m, n] · x[c, i·s + m·d − p, j·s + n·d − p] + b`.
@@ -7,6 +7,7 @@ Indices count from 0, and the kernel is not flipped, as in PyTorch:
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -63,8 +64,10 @@ class Sums:
     """(C, H, W) float64."""
     kernel: np.ndarray
     """(C, K, K) float64; of a pooling (C, K, K) ones, or 1/K² for the average."""
-    terms: np.ndarray
-    """(C, H', W', K, K) float64: weight times value. Of max pooling the values; −inf stands for what is outside."""
+    parts: np.ndarray
+    """(C, H', W') float64: what each channel gives."""
+    largest_terms: np.ndarray
+    """(C,) float64: the largest size of a term of each channel; of max pooling zeros."""
     output: np.ndarray
     """(O, H', W') float64."""
 
@@ -88,25 +91,18 @@ class Sums:
             )
         made, k = self.settings, self.kernel.shape[-1]
         channels = range(len(self.inputs)) if made.operation == "convolution" else (channel,)
-        rows = [
-            {
-                "channel": c,
-                "m": m,
-                "n": n,
-                "row": (y := row * made.stride + m * made.dilation - made.padding),
-                "column": (x := column * made.stride + n * made.dilation - made.padding),
-                "value": float(self.inputs[c, y, x])
-                if 0 <= y < self.inputs.shape[1] and 0 <= x < self.inputs.shape[2]
-                else None
-                if made.operation == "max"
-                else 0.0,
-                "weight": float(self.kernel[c, m, n]),
-                "term": term if math.isfinite(term := float(self.terms[c, row, column, m, n])) else None,
-            }
-            for c in channels
-            for m in range(k)
-            for n in range(k)
-        ]
+        rows: list[dict[str, object]] = []
+        for c, m, n in itertools.product(channels, range(k), range(k)):
+            y, x = (
+                start * made.stride + step * made.dilation - made.padding for start, step in ((row, m), (column, n))
+            )
+            inside = 0 <= y < self.inputs.shape[1] and 0 <= x < self.inputs.shape[2]
+            value = float(self.inputs[c, y, x]) if inside else None if made.operation == "max" else 0.0
+            weight = float(self.kernel[c, m, n])
+            term = None if value is None else weight * value
+            rows.append(
+                {"channel": c, "m": m, "n": n, "row": y, "column": x, "value": value, "weight": weight, "term": term}
+            )
         return {"output": float(self.output[channel, row, column]), "bias": made.bias, "terms": rows}
 
 
@@ -115,8 +111,8 @@ def output_side(side: int, kernel: int, settings: WindowSettings) -> int:
     reach = settings.dilation * (kernel - 1) + 1
     if side + 2 * settings.padding < reach:
         raise LabError(
-            f"The window spans {reach} pixels, the image with its padding only {side + 2 * settings.padding}: the output is "
-            "empty. Take a smaller kernel or dilation, or more padding."
+            f"The window spans {reach} pixels, the image with its padding only {side + 2 * settings.padding}, so the output is "
+            "empty: take a smaller kernel or dilation, or more padding."
         )
     return (side + 2 * settings.padding - reach) // settings.stride + 1
 
@@ -146,16 +142,19 @@ def compute(inputs: np.ndarray, kernel: np.ndarray | None, settings: WindowSetti
     k, d = weights.shape[-1], made.dilation
     height, width = (output_side(side, k, made) for side in inputs.shape[1:])
     edge = -np.inf if made.operation == "max" else 0.0
-    p = made.padding
+    p, s = made.padding, made.stride
     padded = np.pad(inputs.astype(np.float64), ((0, 0), (p, p), (p, p)), constant_values=edge)
-    rows = made.stride * np.arange(height)[:, None, None, None] + d * np.arange(k)[None, None, :, None]
-    columns = made.stride * np.arange(width)[None, :, None, None] + d * np.arange(k)[None, None, None, :]
-    terms = padded[:, rows, columns] * weights[:, None, None]  # (C, H', W', K, K)
-    if made.operation == "convolution":
-        output = terms.sum((0, 3, 4))[None] + made.bias
-    else:
-        output = terms.max((3, 4)) if made.operation == "max" else terms.sum((3, 4))
-    return Sums(settings=made, inputs=inputs, kernel=weights, terms=terms, output=output)
+    parts, largest = np.full((channels, height, width), edge), np.zeros(channels)
+    for m, n in itertools.product(range(k), range(k)):
+        values = padded[:, m * d : m * d + (height - 1) * s + 1 : s, n * d : n * d + (width - 1) * s + 1 : s]
+        if made.operation == "max":
+            np.maximum(parts, values, out=parts)
+            continue
+        terms = weights[:, m, n, None, None] * values
+        parts += terms
+        largest = np.maximum(largest, np.abs(terms).max((1, 2)))
+    output = parts.sum(0)[None] + made.bias if made.operation == "convolution" else parts
+    return Sums(settings=made, inputs=inputs, kernel=weights, parts=parts, largest_terms=largest, output=output)
 
 
 def parse_kernel(text: str) -> np.ndarray:

@@ -98,7 +98,7 @@ def shift(
     test_images: Annotated[Whole, between(0, 10_000)] = 0,
     as_json: Json = False,
 ) -> None:
-    """Move an image by a pixel at a time, and see how the answer changes with each kind of pooling.
+    """Move an image by a pixel at a time, and see how the answer changes with each way to stride.
 
     Args:
         image: PNG, JPEG, WebP, BMP or GIF.
@@ -143,7 +143,7 @@ def shift(
     else:
         print_table(rows, list(rows[0]))
     if len(rows) > 1:
-        note("The weights were trained with max pooling alone.")
+        note(f"The weights were trained as in the first row ({rows[0]['pooling']}) alone.")
 
 
 def edit(

@@ -15,7 +15,7 @@ from core.models import MODELS
 MOST_EDITS = 20
 MOST_JSON = MOST_EDITS * (MOST_CHARACTERS + 500)
 """Characters of changes in an address: a kernel, a layer and names each."""
-POOLINGS_WORDS = {"average": "average pooling", "stride": "a stride without pooling", "blur": "anti-aliased pooling"}
+POOLINGS_WORDS = {"average": "average pooling", "stride": "a stride alone", "blur": "anti-aliased pooling"}
 
 
 class Edit(Settings):
@@ -41,6 +41,15 @@ class Edit(Settings):
         if (self.what == "pooling") != bool(self.pooling):
             raise LabError("pooling is not valid: it belongs to a change of a pooling, and only to that.")
         return self
+
+    @property
+    def label(self) -> str:
+        """What is changed, in a few words."""
+        if self.what == "zero":
+            return f"{self.layer} channel {self.channel} zero"
+        if self.what == "kernel":
+            return f"{self.layer} kernel {self.channel}, {self.input}"
+        return f"{self.layer} {POOLINGS_WORDS[self.pooling].removesuffix(' pooling')}"
 
     @property
     def words(self) -> str:
@@ -71,6 +80,13 @@ class EditConfig(Settings):
     def words(self) -> str:
         """All changes, for people."""
         return "; ".join(edit.words for edit in self.edits)
+
+    @property
+    def title(self) -> str:
+        """What the changed checkpoint is called: lists show about 22 characters."""
+        if len(self.edits) == 1:
+            return self.edits[0].label
+        return f"{MODELS[self.model].title}, {len(self.edits)} changes"
 
     @classmethod
     def from_dict(cls, values: Any) -> EditConfig:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from core.convolution.config import EditConfig
 from core.jobs.kind import Facts, JobKind
-from core.models import MODELS
 from core.training.snapshots import title_checkpoints
 
 EDIT = JobKind(
     name="edit",
     entry="core.convolution.edits:run_edit",
     read_config=EditConfig.from_dict,
-    title=lambda config: f"{MODELS[config.model].title}, changed by hand",
+    title=lambda config: config.title,
     facts=lambda config: Facts(model=config.model, dataset=config.dataset),
     page=lambda run: ("convolution", {"view": "Change it", "checkpoint": run.id}),
     group=lambda run: "Changed by hand",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ class Span:
             ratio = self.side / module.size[0]  # type: ignore[index]
             centre, reach = 0.5 * ratio - 0.5, 1 - 1e-6
             return Span(centre - reach, centre + reach, ratio, side=self.side)
-        if isinstance(module, nn.Flatten | nn.Linear | nn.AdaptiveAvgPool2d):
+        if isinstance(module, nn.Linear | nn.AdaptiveAvgPool2d):
             return Span(-math.inf, math.inf, 0.0)
         return self
 
@@ -75,15 +76,23 @@ class Span:
 
 
 def spans(model: nn.Module, side: int) -> dict[str, Span]:
-    """Layer -> what its units depend on, in the order in which the network computes. model: a classifier of images of `side`."""
+    """Layer -> what its units depend on, in the order in which the network computes, as far as there are maps.
+
+    model: a classifier of images of `side`.
+    """
     found: dict[str, Span] = {}
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     model = copy.deepcopy(model, shared)
     for name, module in list(model.named_modules()):
         if name and not list(module.children()):
             model.set_submodule(name, _Follower(name, module, found))
-    model(Span(side=side))
+    with suppress(_Flattened):
+        model(Span(side=side))
     return found
+
+
+class _Flattened(Exception):
+    """There are no maps from here on."""
 
 
 class _Follower(nn.Module):
@@ -95,6 +104,8 @@ class _Follower(nn.Module):
         self.layer = (module,)  # not a child of this one
 
     def forward(self, span: Span) -> Span:
+        if isinstance(self.layer[0], nn.Flatten):
+            raise _Flattened
         self.found[self.name] = after = span.through(self.layer[0])
         return after
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from core.common.values import wilson
 from core.convolution.config import Edit
 from core.convolution.edits import apply_edits
 from core.inference.images import logits_of
-from core.models import images_at_once
+from core.models import clone_model, images_at_once
+from core.models.pooling import blur_stride
 
 MOST_REACH = 8
 VARIANTS = ("max", "average", "stride", "blur")
@@ -45,6 +45,11 @@ class Shifts:
         return float((self.answers == self.answers[self.reach, self.reach]).mean())
 
     @property
+    def changed(self) -> int:
+        """Shifts with another answer than that of the image in place."""
+        return int((self.answers != self.answers[self.reach, self.reach]).sum())
+
+    @property
     def spread(self) -> float:
         """Largest less smallest probability, 0..1, of the class that is predicted in place."""
         values = self.probabilities[..., self.answers[self.reach, self.reach]]
@@ -65,28 +70,42 @@ class Consistency:
 
 
 def poolings(checkpoint: Checkpoint) -> list[str]:
-    """Names of the max poolings that another can replace: those that leave more than one value of each map."""
+    """Names of the max poolings that another can replace: those that leave more than one value of each map, without padding."""
     from core.convolution.layers import layers_of
 
     modules = dict(checkpoint.model.named_modules())
     return [
         layer.name
         for layer in layers_of(checkpoint)
-        if isinstance(module := modules[layer.name], nn.MaxPool2d) and max(layer.shape[1:]) > 1 and module.stride != 1
+        if isinstance(module := modules[layer.name], nn.MaxPool2d)
+        and max(layer.shape[1:]) > 1
+        and module.stride != 1
+        and not module.padding
     ]
 
 
 def variants(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
-    """The network as it is, called `max`, and with each kind of pooling in the place of all its max poolings; the network
-    alone where it has none. The weights stay those that were trained with max pooling."""
-    names = poolings(checkpoint)
-    found = {"max": dataclasses.replace(checkpoint, onnx=b"")}
-    for kind in VARIANTS[1:] if names else ():
-        edits: tuple[Any, ...] = tuple(
-            Edit.from_dict({"what": "pooling", "layer": name, "pooling": kind}) for name in names
-        )
-        found[kind] = apply_edits(checkpoint, edits)
-    return found
+    """The network as it is, then with each other way to stride in all places; the weights stay as they were trained.
+
+    Of a network with max poolings the kinds are `max`, `average`, `stride` and `blur`; of one whose convolutions stride,
+    `stride` and `blur`; of any other, `trained` alone.
+    """
+    original, names = dataclasses.replace(checkpoint, onnx=b""), poolings(checkpoint)
+    if names:
+        edits = {
+            kind: tuple(Edit.from_dict({"what": "pooling", "layer": name, "pooling": kind}) for name in names)
+            for kind in VARIANTS[1:]
+        }
+        return {"max": original} | {kind: apply_edits(checkpoint, changes) for kind, changes in edits.items()}
+    model = clone_model(checkpoint.model)
+    strided = [
+        name for name, module in model.named_modules() if isinstance(module, nn.Conv2d) and max(module.stride) > 1
+    ]
+    if not strided:
+        return {"trained": original}
+    for name in strided:
+        model.set_submodule(name, blur_stride(model.get_submodule(name)))
+    return {"stride": original, "blur": dataclasses.replace(original, model=model)}
 
 
 def shift(images: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What may stand in for a max pooling of the same window and stride: outputs of the same size."""
+"""What may stand in for a max pooling, or a convolution with a stride: outputs of the same size."""
 
 from __future__ import annotations
 
@@ -61,6 +61,19 @@ def replace_pooling(pool: nn.MaxPool2d, kind: str) -> nn.Module:
     if kind == "stride":
         return Subsample(size, stride)
     return nn.Sequential(nn.MaxPool2d(size, 1), Blur(stride))
+
+
+def blur_stride(convolution: nn.Conv2d) -> nn.Module:
+    """The convolution at every pixel, then a blur with its stride. It takes over the weights, and steps by 1 from now on.
+
+    Zhang blurs after the ReLU; here nothing but the stride changes, so that any network will do. Raises LabError for strides
+    that differ.
+    """
+    stride = int(convolution.stride[0])
+    if convolution.stride != (stride, stride):
+        raise LabError("This convolution has two strides: it cannot be replaced.")
+    convolution.stride = (1, 1)
+    return nn.Sequential(convolution, Blur(stride))
 
 
 def pooling_of(module: nn.Module) -> str:

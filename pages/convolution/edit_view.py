@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from core.common.theme import colour_of
 from core.convolution.arithmetic import MOST_SIDE, PRESETS, parse_kernel, write_kernel
 from core.convolution.config import POOLINGS_WORDS, Edit, EditConfig, parse_edits, write_edits
 from core.images.figures import before_after, percent
+from core.jobs import RunStore
 from pages.convolution.help import edit_help
 from pages.shared.elements import show_figure
 from pages.shared.network_query import FIRST, NetworkQuery, ask_network, has_dataset
@@ -45,7 +47,8 @@ def edit_view() -> None:
     first = FIRST_EDITS if asked.reference.name == FIRST else ()
     linked(EDITS, EDITS, parse_edits, first, write=write_edits, of=asked.key)
     edits: tuple[Edit, ...] = st.session_state[EDITS]
-    key = f"edit-accuracy-{asked.key}-{write_edits(edits)}"
+    tab = st.session_state.setdefault("edit-tab", secrets.token_hex(4))  # Stop is for this one
+    key = f"edit-accuracy-{tab}-{asked.key}-{write_edits(edits)}"
     _stop_previous(key)
     with place:
         _controls(asked, edits)
@@ -57,15 +60,7 @@ def edit_view() -> None:
             st.button("Start again", key="edit-clear", on_click=give, args=(EDITS, ()))
             return
         _answer(asked, made)
-        for place_of, edit in enumerate(edits):
-            st.button(
-                escape_markdown(edit.words.capitalize()[:90]),
-                key=f"edit-remove-{place_of}",
-                icon=":material/close:",
-                help="Take this change back.",
-                on_click=_remove,
-                args=(place_of,),
-            )
+        _changes(edits, first)
         if edits:
             measured = _accuracy(key, asked, made)
             _save(asked, edits, measured)
@@ -107,6 +102,25 @@ def _answer(asked: NetworkQuery, made: Checkpoint) -> None:
     )
 
 
+def _changes(edits: tuple[Edit, ...], first: tuple[Edit, ...]) -> None:
+    """What is changed, each with a way back."""
+    if first and edits == first:
+        st.caption("An example to start with: undo it, or add a change of your own.")
+    elif first and not edits:
+        example = f"Show an example: {first[0].words}"
+        st.button(example, key="edit-example", icon=":material/lightbulb:", on_click=give, args=(EDITS, first))
+    with st.container(horizontal=True, gap="small"):
+        for place, edit in enumerate(edits):
+            st.button(
+                f"Undo: {escape_markdown(edit.label)}",
+                key=f"edit-remove-{place}",
+                icon=":material/undo:",
+                help=escape_markdown(f"{edit.words.capitalize()}."),
+                on_click=_remove,
+                args=(place,),
+            )
+
+
 def _controls(asked: NetworkQuery, edits: tuple[Edit, ...]) -> None:
     if problem := st.session_state.pop(PROBLEM, ""):
         show_error(problem)
@@ -127,31 +141,34 @@ def _controls(asked: NetworkQuery, edits: tuple[Edit, ...]) -> None:
     if side > MOST_SIDE:
         return
     weights = asked.checkpoint.model.get_submodule(layer).weight[channel, source].double().numpy()
-    trained = write_kernel(weights)
+    trained = _lines(weights)
     linked("kernel", KERNEL, str, trained, of=(asked.key, layer, channel, source))
-    text = st.text_input("Kernel", key=KERNEL, persist_state="session", help="Rows between semicolons.")
+    text = st.text_area("Kernel", key=KERNEL, persist_state="session", height="content", help="One row a line.")
     scale = float(np.abs(weights).sum())
     with st.container(horizontal=True, gap="small"):
         _add_button(
             "Use these numbers",
             edits,
-            disabled=text == trained,
             what="kernel",
             layer=layer,
             channel=channel,
             input=source,
-            kernel=text,
+            kernel="; ".join(text.splitlines()),
         )
         options = {"Mirror": weights[:, ::-1], "Negate": -weights, "Zeros": 0 * weights}
         if side == 3:
             preset = parse_kernel(PRESETS["Blur"])
             options["Blur"] = preset * scale / np.abs(preset).sum()
         for name, kernel in options.items():
-            st.button(name, key=f"edit-preset-{name}", on_click=give, args=(KERNEL, write_kernel(kernel)))
+            st.button(name, key=f"edit-preset-{name}", on_click=give, args=(KERNEL, _lines(kernel)))
 
 
-def _add_button(label: str, edits: tuple[Edit, ...], *, disabled: bool = False, **values: Any) -> None:
-    st.button(label, key=f"edit-add-{label}", on_click=_add, args=(edits, values), disabled=disabled)
+def _lines(kernel: np.ndarray) -> str:
+    return write_kernel(kernel).replace("; ", "\n")
+
+
+def _add_button(label: str, edits: tuple[Edit, ...], **values: Any) -> None:
+    st.button(label, key=f"edit-add-{label}", on_click=_add, args=(edits, values))
 
 
 def _add(edits: tuple[Edit, ...], values: dict[str, Any]) -> None:
@@ -193,15 +210,10 @@ def _accuracy(key: str, asked: NetworkQuery, made: Checkpoint) -> Comparison | N
     """Measured as soon as something is changed; None while that is under way, and after it was stopped or failed."""
     if not has_dataset(asked):
         return None
-    name = asked.reference.card.dataset.name
+    edits = write_edits(st.session_state[EDITS])
 
     def work(report: Progress) -> Comparison:
-        from core.convolution.edits import compare, first_test_logits
-
-        test = dataset(name).test
-        before = logits_before(asked.key, report, _asked=asked)
-        after, seconds = first_test_logits(made, test, report)
-        return compare(before, after, test.labels[: len(after)], seconds)
+        return comparison(asked.key, edits, report, _asked=asked, _made=made)
 
     if find(key) is None:
         start(key, work).wait(0.5)
@@ -224,6 +236,17 @@ def _accuracy(key: str, asked: NetworkQuery, made: Checkpoint) -> Comparison | N
     return found
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def comparison(key: str, edits: str, _report: Progress, *, _asked: NetworkQuery, _made: Checkpoint) -> Comparison:
+    """Before and after; tabs with the same edits share it."""
+    from core.convolution.edits import compare, first_test_logits
+
+    before = logits_before(key, _report, _asked=_asked)
+    test = dataset(_asked.reference.card.dataset.name).test
+    after, seconds = first_test_logits(_made, test, _report)
+    return compare(before, after, test.labels[: len(after)], seconds)
+
+
 @st.cache_data(max_entries=8, show_spinner=False)
 def logits_before(key: str, _report: Progress, *, _asked: NetworkQuery) -> np.ndarray:
     """(N, classes) of the network as it is."""
@@ -242,18 +265,22 @@ def _save(asked: NetworkQuery, edits: tuple[Edit, ...], measured: Comparison | N
             config = EditConfig(
                 checkpoint=asked.reference.name, edits=edits, model=card.model, dataset=card.dataset.name
             )
-            st.session_state[SAVED] = (asked.key, edits), save_edited(config, measured=measured)
+            run_id = save_edited(config, measured=measured)
+            st.session_state[SAVED] = (asked.key, edits), run_id, RunStore().get(run_id).name
             forget_runs()
         except LabError as error:
             show_error(error)
-    saved_from, run_id = st.session_state.get(SAVED, (None, ""))
+    saved_from, run_id, name = st.session_state.get(SAVED, (None, "", ""))
     if saved_from == (asked.key, edits):
+        st.markdown(f"Kept as **{escape_markdown(name)}**.")
         with st.container(horizontal=True):
-            page_link("images", "Classify with it", checkpoint=run_id)
+            page_link("images", "Classify", checkpoint=run_id)
+            page_link("images", "Evaluate", view="Evaluate", checkpoint=run_id)
+            page_link("attribution", "Explain", checkpoint=run_id)
             page_link("convolution", "Change it further", view="Change it", checkpoint=run_id)
 
 
 def _whole(param: str, key: str, label: str, count: int, of: Any) -> int:
     linked(param, key, number(0, 100_000, label.lower()), 0, of=of)
     st.session_state[key] = min(st.session_state[key], count - 1)
-    return int(st.number_input(label, 0, count - 1, key=key, persist_state="session", width=150))
+    return int(st.number_input(label, 0, count - 1, key=key, persist_state="session", width=130))

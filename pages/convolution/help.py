@@ -44,7 +44,8 @@ def shift_help() -> None:
         st.markdown(
             "The image moves by whole pixels; what comes in at an edge mirrors what is there. A stride makes a network see "
             "other pixels after a move; a blur before it makes that gradual ([Zhang 2019](https://arxiv.org/abs/1904.11486)). "
-            "The poolings are swapped in the trained network: its weights know max pooling alone, so accuracy may fall. Keep a "
-            "variant under Change it and train it on to compare them fairly. Consistency is the share of test images with "
+            "Poolings are swapped in the trained network; where its convolutions stride, anti-aliasing computes them at every "
+            "pixel, then blurs and strides. The weights know one way alone, so accuracy may fall: keep another pooling under "
+            "Change it and train it on to compare them fairly. Consistency is the share of test images with "
             "one answer at two random shifts."
         )

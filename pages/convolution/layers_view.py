@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from core.common.pixels import encode
 from core.common.progress import Progress
 from pages.convolution.help import layers_help
 from pages.convolution.maps import maps
+from pages.convolution.window import linked_place
 from pages.shared.elements import show_image
 from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.resources import dataset
@@ -23,7 +25,7 @@ from pages.shared.url_values import number, one_of
 if TYPE_CHECKING:
     from core.convolution.layers import Exciting, LayerInfo
 
-LAYER, CHANNEL = "maps-layer", "maps-channel"
+LAYER, CHANNEL, UNIT = "maps-layer", "maps-channel", "maps-unit"
 SEARCHED = 1000
 """Training images that are looked at."""
 SHOWN_PX = 96
@@ -53,7 +55,16 @@ def layers_view() -> None:
         channel = int(st.number_input("Channel", 0, layer.shape[0] - 1, key=CHANNEL, persist_state="session"))
     with answer:
         values = activations(asked.key, name, asked.pixels, _asked=asked)
-        maps("layer-maps", layer, values, asked.pixels, channel, lambda number: give(CHANNEL, number))
+        maps(
+            "layer-maps",
+            layer,
+            values,
+            asked.pixels,
+            channel,
+            linked_place("unit", UNIT, layer.shape[1:], (asked.key, name)),
+            on_channel=partial(give, CHANNEL),
+            on_unit=partial(give, UNIT),
+        )
         span = layer.span
         if math.isfinite(span.size):
             rule = f" = {span.rule}" if span.rule else ""

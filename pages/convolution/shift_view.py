@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +16,19 @@ from pages.shared.elements import show_table
 from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch
-from pages.shared.text import escape_markdown, show_error
+from pages.shared.text import show_error
 from pages.shared.url import linked
 from pages.shared.url_values import number
 
 if TYPE_CHECKING:
     from core.convolution.shift import Consistency, Shifts
 
-TITLES = {
-    "max": "As trained: max pooling",
-    "average": "Average pooling",
-    "stride": "Stride, no pooling",
-    "blur": "Anti-aliased pooling",
+WITH = {
+    "trained": "the network as it is",
+    "max": "max pooling",
+    "average": "average pooling",
+    "stride": "stride alone",
+    "blur": "anti-aliasing",
 }
 REACH = "shift-reach"
 FIRST_REACH = 4
@@ -50,19 +52,34 @@ def shift_view() -> None:
         except LabError as error:
             show_error(error)
             return
-        first = next(iter(found.values()))
-        label = escape_markdown(asked.classes[int(first.answers[reach, reach])])
-        count = {kind: round(item.same * item.answers.size) for kind, item in found.items()}
-        also = f", with anti-aliased pooling one answer at {count['blur']}" if "blur" in count else ""
-        st.markdown(f"## It says {label} at {count['max']} of {first.answers.size} shifts{also}")
-        titles = {("As trained" if len(found) == 1 else TITLES[kind]): item for kind, item in found.items()}
-        shift_board("shift-board", asked.pixels, titles, asked.classes)
+        count = next(iter(found.values())).answers.size - 1
+        st.markdown(
+            f"## Moved by {_pixels(reach)}, the image gets another answer at "
+            + _listed({kind: str(item.changed) for kind, item in found.items()}, f"{count} shifts")
+        )
+        shift_board("shift-board", asked.pixels, {_title(kind, found): found[kind] for kind in found}, asked.classes)
         st.caption("Blue: the probability of the answer in place. An orange square: another answer.")
         if len(found) == 1:
-            st.caption("This network has no max pooling that another could replace.")
+            st.caption("This network has no max pooling and no stride that another could replace.")
     with controls:
         _consistency(asked, reach)
     shift_help()
+
+
+def _pixels(reach: int) -> str:
+    return "one pixel" if reach == 1 else f"up to {reach} pixels"
+
+
+def _listed(values: dict[str, str], of: str) -> str:
+    """`19 of 80 shifts with max pooling, 1 with average pooling`."""
+    first, *others = values.items()
+    rest = "".join(f", {value} with {WITH[kind]}" for kind, value in others)
+    return f"{first[1]} of {of} with {WITH[first[0]]}{rest}"
+
+
+def _title(kind: str, found: Collection[str]) -> str:
+    words = WITH[kind].capitalize()
+    return words if kind != next(iter(found)) else "As trained" if kind == "trained" else f"As trained: {WITH[kind]}"
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -105,9 +122,13 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
         start_button("Count on test images", key, work, button="count-shifts")
         return
     found: dict[str, Consistency] = task.result
+    images = next(iter(found.values())).images
+    changed = {kind: f"{100 * (1 - item.same / item.images):.0f}%" for kind, item in found.items()}
+    listed = _listed(changed, f"{images:,} test images")
+    st.markdown(f"Two random shifts by {_pixels(reach)} get different answers on {listed}.")
     show_table(
         {
-            "Pooling": [TITLES[kind] for kind in found],
+            "Network": [_title(kind, found) for kind in found],
             "Same answer": [
                 f"{100 * item.same / item.images:.1f}% ({100 * item.interval[0]:.1f}–{100 * item.interval[1]:.1f}%)"
                 for item in found.values()
@@ -116,5 +137,4 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
         },
         key="shift-table",
     )
-    count = next(iter(found.values())).images
-    st.caption(f"{count:,} test images, two random shifts of up to {reach} pixels each; 95% intervals.")
+    st.caption("95% intervals.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from core.convolution.arithmetic import (
     parse_kernel,
 )
 from pages.convolution.help import sum_help
-from pages.convolution.window import window
+from pages.convolution.window import linked_place, window
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import folded
 from pages.shared.image_view import look
@@ -35,7 +36,7 @@ OPERATIONS = {"convolution": "Convolution", "max": "Max pooling", "average": "Av
 MOST_IMAGE_SIDE = 64
 """Pixels of an image here, whatever its checkpoint takes: each is drawn as a square."""
 OWN, FIRST_KERNEL, FIRST_DIGIT = "My own", "Vertical edges", 3
-KERNEL, PRESET = "conv-kernel", "conv-preset"
+KERNEL, PRESET, PLACE = "conv-kernel", "conv-preset", "conv-place"
 Found = tuple[Sums, str, bool, int]
 """The sums, what a channel is called, whether the kernel may be changed, and which channel a pooling shows."""
 
@@ -54,8 +55,20 @@ def sum_view() -> None:
         return
     sums, names, editable, channel = found
     with answer:
-        window("conv-window", sums, names, on_kernel=_type if editable else None, channel=channel)
-        st.markdown(f"Output size: {sums.size_formula}")
+        height, width = sums.output.shape[1:]
+        window(
+            "conv-window",
+            sums,
+            names,
+            linked_place("at", PLACE, (height, width)),
+            on_place=partial(give, PLACE),
+            on_kernel=_type if editable else None,
+            channel=channel,
+        )
+    once = (
+        " The window fits only once: take a smaller stride or kernel for more outputs." if height * width == 1 else ""
+    )
+    st.caption(f"Output size: {sums.size_formula}.{once}")
     folded("Compare with PyTorch", lambda: _compare(sums), key="conv-check", param="check")
     sum_help()
 
@@ -169,9 +182,10 @@ def _layer(asked: NetworkQuery) -> Found:
 
     names = convolutions(asked.checkpoint.model)
     linked("layer", "conv-layer", one_of(names, "layer"), names[0], of=asked.key, options=names)
-    layer = st.selectbox("Convolution", names, key="conv-layer", persist_state="session")
-    outputs = asked.checkpoint.model.get_submodule(layer).out_channels
-    channel = _whole("channel", "Output channel", 0, int(outputs) - 1, 0, of=(asked.key, layer))
+    with st.container(horizontal=True):
+        layer = st.selectbox("Convolution", names, key="conv-layer", persist_state="session", width=250)
+        outputs = asked.checkpoint.model.get_submodule(layer).out_channels
+        channel = _whole("channel", "Output channel", 0, int(outputs) - 1, 0, of=(asked.key, layer))
     sums = convolution_sums(asked.checkpoint, layer, channel, asked.pixels)
     st.caption(
         f"{escape_markdown(layer)}: {len(sums.inputs)} input channels, bias {sums.settings.bias:.4g}. The input is what "

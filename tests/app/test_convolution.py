@@ -26,6 +26,7 @@ from core.data.decode import decode_image, fit_to_model
 from core.images.figures import percent
 from core.jobs import RunStore
 from pages.convolution import edit_view
+from pages.convolution.shift_view import WITH
 from pages.shared.examples import examples
 from pages.shared.network_query import FIRST_IMAGE
 from pages.shared.tasks import Stopped
@@ -61,7 +62,9 @@ def test_the_sum_of_a_digit_is_there_at_once(open_page: Open) -> None:
     data = shown(at, "conv-window")
     expected = compute(digits()[3][None], parse_kernel(PRESETS["Vertical edges"])[None], WindowSettings())
     np.testing.assert_array_equal(floats(data["inputs"]).reshape(8, 8), digits()[3])
-    assert data["termLimit"] == np.abs(expected.terms).max()
+    terms: list[Any] = [expected.at(row, column)["terms"] for row in range(6) for column in range(6)]
+    assert data["termLimit"] == max(abs(term["term"]) for found in terms for term in found)
+    assert data["at"] == [3, 3]
     np.testing.assert_array_equal(floats(data["output"]).reshape(6, 6), expected.output[0])
     assert expected.size_formula in texts(at)
     at.session_state["conv-check"] = True
@@ -81,6 +84,20 @@ def test_a_typed_kernel_is_in_the_address_and_a_bad_one_is_one_sentence(open_pag
     assert shown(at, "conv-window")["k"] == 3
     at = rerun(at.selectbox(key="conv-operation").set_value("max"))
     assert shown(at, "conv-window")["operation"] == "max"
+
+
+def test_the_output_that_was_chosen_is_in_the_address(open_page: Open) -> None:
+    at = open_page("convolution", at="0,5")
+    assert shown(at, "conv-window")["at"] == [0, 5]
+    at = rerun(at.number_input(key="conv-digit-3").set_value(7))
+    assert link(at)["at"] == "0,5"
+    at = rerun(at.number_input(key="conv-stride-1").set_value(2))
+    assert shown(at, "conv-window")["at"] == [1, 1]
+    assert "at" not in link(at)
+    for bad in ("0,6", "3", "-1,0", "a,b", "0,1,2"):
+        at = open_page("convolution", at=bad)
+        assert len(at.warning) == 1
+        assert shown(at, "conv-window")["at"] == [3, 3]
 
 
 def test_a_link_with_a_kernel_alone_computes_it(open_page: Open) -> None:
@@ -113,7 +130,7 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     at = click(at, "edit-add-Zero this channel")
     edits = (Edit(what="zero", layer="conv1", channel=2),)
     assert parse_edits(link(at)["edits"]) == edits
-    rerun(at.text_input(key="edit-kernel").set_value("1 nan; 0 1"))
+    rerun(at.text_area(key="edit-kernel").set_value("1 nan; 0 1"))
     assert "not a number" in texts(click(at, "edit-add-Use these numbers"))
     now = probabilities(apply_edits(made, edits), PIXELS, 2.0)
     assert f"→ {percent(float(now[target]))}" in texts(at)
@@ -121,7 +138,9 @@ def test_a_change_moves_the_answer_and_is_kept_as_a_checkpoint(open_page: Open, 
     (run,) = RunStore().list()
     card = find_checkpoint(run.id).card
     assert (card.parent, run.config.edits) == ("simple_cnn", edits)
-    assert at.get("page_link")
+    assert run.name == "conv1 channel 2 zero"
+    assert f"Kept as **{run.name}**" in texts(at)
+    assert {found.proto.page for found in at.get("page_link")} == {"images", "attribution", "convolution"}
     at = rerun(rerun(at).selectbox(key="checkpoint").set_value(run.id))
     at = rerun(at.selectbox(key="checkpoint").set_value("simple_cnn"))
     assert not at.get("page_link")
@@ -176,6 +195,39 @@ def test_another_change_ends_the_measurement_before_it(
     go_on.set()
 
 
+def test_a_stop_in_one_tab_leaves_the_other(open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[Progress] = []
+    begun = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def slow(checkpoint: Checkpoint, split: Split, report: Progress) -> None:
+        reports.append(report)
+        begun.release()
+        go_on.wait(10)
+        report(0.5, "answering")
+
+    monkeypatch.setattr(edit_view, "has_dataset", lambda asked: True)
+    monkeypatch.setattr(edit_view, "dataset", lambda name: SimpleNamespace(test=None))
+    monkeypatch.setattr("core.convolution.edits.first_test_logits", slow)
+    first = open_page("convolution", view="Change it")
+    assert begun.acquire(timeout=5)
+    open_page("convolution", view="Change it")
+    click(first, next(button.key for button in first.button if button.label == "Stop"))
+    with pytest.raises(Stopped):
+        reports[0](0.5, "answering")
+    go_on.set()
+    assert begun.acquire(timeout=5)
+    reports[1](0.5, "answering")
+
+
+def test_the_example_can_be_undone_and_shown_again(open_page: Open, made: Checkpoint) -> None:
+    at = open_page("convolution", view="Change it")
+    assert "example" in texts(at)
+    at = click(at, "edit-remove-0")
+    assert "→" not in texts(at)
+    assert "→" in texts(click(at, "edit-example"))
+
+
 def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Checkpoint) -> None:
     at = open_page("convolution", view="Change it", edits='[{"what":"zero","layer":"conv9"}]')
     assert "no convolution of this network" in texts(at)
@@ -185,6 +237,11 @@ def test_a_link_with_changes_that_do_not_fit_says_so(open_page: Open, made: Chec
 
 def test_shifts_are_those_of_core(open_page: Open, made: Checkpoint) -> None:
     at = open_page("convolution", view="Shift", reach="2")
+    told = texts(at)
+    for kind, network in variants(made).items():
+        found = shifted_answers(network, PIXELS, 2, 2.0)
+        changed = int((found.answers != found.answers[2, 2]).sum())
+        assert f"{changed}{' of 24 shifts' * (kind == 'max')} with {WITH[kind]}" in told
     rows = shown(at, "shift-board")["rows"]
     for row, network in zip(rows, variants(made).values(), strict=True):
         found = shifted_answers(network, PIXELS, 2, 2.0)

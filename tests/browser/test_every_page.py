@@ -24,7 +24,7 @@ ANSWERS = {
     "/convolution": r"^y\[\d+, \d+\] = ",
     "/convolution?view=Through+a+network": r"It sees 4×4 of 32×32 pixels",
     "/convolution?view=Change+it": r"bird · \d+% → \d+%",
-    "/convolution?view=Shift": r"It says bird at \d+ of 81 shifts",
+    "/convolution?view=Shift": r"another answer at \d+ of 80 shifts with max pooling, \d+ with average pooling",
     "/descent": r"ends lowest after 200 steps",
     "/descent?view=Divergence": r"cannot settle here above 2/λ = 0\.04",
     "/descent?view=Divergence&of=A+trained+network": r"Just above 2/λ = 0\.0138",

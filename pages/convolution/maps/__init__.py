@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import streamlit as st
 
-from pages.convolution.window import pack
+from pages.convolution.window import Place, pack, sent, take_place
 from pages.shared.elements import component
 
 if TYPE_CHECKING:
@@ -17,9 +16,17 @@ if TYPE_CHECKING:
 
 
 def maps(
-    key: str, layer: LayerInfo, values: np.ndarray, pixels: np.ndarray, channel: int, on_channel: Callable[[int], None]
+    key: str,
+    layer: LayerInfo,
+    values: np.ndarray,
+    pixels: np.ndarray,
+    channel: int,
+    unit: Place,
+    *,
+    on_channel: Callable[[int], None],
+    on_unit: Callable[[Place], None],
 ) -> None:
-    """values: (C, h, w) float32 of the layer; pixels: (H, W, 3) uint8. on_channel: told which map somebody clicked."""
+    """values: (C, h, w) float32 of the layer; pixels: (H, W, 3) uint8. on_channel, on_unit: told which one somebody chose."""
     side = pixels.shape[0]
     _, height, width = layer.shape
     data: dict[str, Any] = {
@@ -31,12 +38,14 @@ def maps(
         "rows": [layer.span.pixels(unit, side) for unit in range(height)],
         "columns": [layer.span.pixels(unit, side) for unit in range(width)],
         "channel": channel,
+        "at": unit,
     }
 
     def clicked() -> None:
-        found = st.session_state.get(key)
-        number = found.get("channel") if found is not None else None
+        number = sent(key, "channel")
         if isinstance(number, int | float) and 0 <= number < len(values):
             on_channel(int(number))
 
-    component(__file__, "canvas.js")(key=key, data=data, on_channel_change=clicked)
+    component(__file__, "canvas.js")(
+        key=key, data=data, on_channel_change=clicked, on_at_change=lambda: take_place(key, on_unit)
+    )

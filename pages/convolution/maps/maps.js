@@ -22,11 +22,10 @@ function paintMap(state, channel) {
   return small;
 }
 
-function figure(title, canvas) {
-  const made = element("figure");
-  const caption = element("figcaption", "", title);
+function figure(canvas, title) {
+  const [made, caption] = [element("figure"), element("figcaption", "", title)];
   made.append(caption, canvas);
-  return [made, caption];
+  return made;
 }
 
 function build(root) {
@@ -34,37 +33,29 @@ function build(root) {
   answer.setAttribute("role", "status");
   const [image, map, all] = [element("canvas"), element("canvas"), element("canvas", "maps-all")];
   image.setAttribute("role", "img");
-  const [one, two, three] = [figure("what the unit sees", image), figure("", map), figure("", all)];
-  body.append(one[0], two[0], three[0]);
+  const titled = [figure(image, "what the unit sees"), figure(map), figure(all)];
+  body.append(...titled);
   root.replaceChildren(answer, words, body);
-  const state = { root, answer, words, image, map, all, mapTitle: two[1], allTitle: three[1], row: 0, column: 0 };
+  const [, mapTitle, allTitle] = titled.map((made) => made.firstChild);
+  const state = { root, answer, words, image, map, all, mapTitle, allTitle, draw: paint };
   for (const canvas of [map, all]) {
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "application");
   }
-  const point = (row, column) => {
-    const [, height, width] = state.data.shape;
-    [state.row, state.column] = [within(row, 0, height - 1), within(column, 0, width - 1)];
-    paint(state);
-  };
-  for (const name of ["pointermove", "pointerdown"]) {
-    map.addEventListener(name, (event) => point(...place(event, map, state.data.shape[1], state.data.shape[2])));
-  }
-  onArrows(map, (down, right) => point(state.row + down, state.column + right));
+  choosable(state, map, () => state.places);
   all.addEventListener("click", (event) => {
     const [row, column] = place(event, all, state.lines, state.across);
-    choose(state, row * state.across + column);
+    chooseChannel(state, row * state.across + column);
   });
-  onArrows(all, (down, right) => choose(state, state.channel + down * state.across + right));
+  onArrows(all, (down, right) => chooseChannel(state, state.channel + down * state.across + right));
   return state;
 }
 
-function choose(state, channel) {
+function chooseChannel(state, channel) {
   if (channel < 0 || channel >= state.data.shape[0] || channel === state.channel) return;
   state.channel = channel;
   paint(state);
-  clearTimeout(state.timer);
-  state.timer = setTimeout(() => state.trigger("channel", channel), 250);
+  tellLater(state, "channel", channel);
 }
 
 function paintAll(state) {
@@ -87,7 +78,8 @@ function paintAll(state) {
 }
 
 function paint(state) {
-  const { data, row, column, channel, image, map, all } = state;
+  const { data, channel, image, map, all } = state;
+  const [row, column] = state.shown;
   const [channels, height, width] = data.shape;
   const [unit, pixel] = [LARGE / Math.max(height, width), LARGE / data.side];
   [map.width, map.height] = [width * unit, height * unit];
@@ -115,8 +107,8 @@ function paint(state) {
   const sees = `rows ${top} to ${bottom}, columns ${left} to ${right}`;
   state.answer.textContent = `It sees ${bottom - top + 1}×${right - left + 1} of ${data.side}×${data.side} pixels`;
   state.words.textContent = `${data.layer}, channel ${channel}, unit [${row}, ${column}] = ${write(value)}, from ${sees}`;
-  state.mapTitle.textContent = `channel ${channel}, ${height}×${width}: point here`;
-  state.allTitle.textContent = `all ${channels} channels: click one`;
+  state.mapTitle.textContent = `channel ${channel}: ${CHOOSE}`;
+  state.allTitle.textContent = `all ${channels} channels: choose one`;
   map.setAttribute("aria-label", `Map of channel ${channel}. Arrow keys move the unit. ${state.words.textContent}`);
   all.setAttribute("aria-label", `All ${channels} maps of ${data.layer}. Arrow keys choose one. Channel ${channel} is chosen.`);
   image.setAttribute("aria-label", `The image; the unit sees ${sees}.`);
@@ -130,19 +122,15 @@ export default function (component) {
   const before = state.data;
   const dark = isDark(root);
   const fresh = before?.maps !== data.maps || before?.layer !== data.layer || dark !== state.dark;
-  Object.assign(state, { data, dark, trigger: setTriggerValue });
+  Object.assign(state, { data, dark, tell: setTriggerValue });
   if (before?.pixels !== data.pixels) state.photo = picture(bytes(data.pixels), data.side);
   if (fresh) {
     state.maps = floats(data.maps);
     state.drawn = new Map();
     state.limit = state.maps.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     paintAll(state);
-    state.channel = data.channel;
   }
-  if (before?.channel !== data.channel) state.channel = data.channel;
-  const [, height, width] = data.shape;
-  if (before?.layer !== data.layer) [state.row, state.column] = [Math.floor(height / 2), Math.floor(width / 2)];
-  state.row = within(state.row, 0, height - 1);
-  state.column = within(state.column, 0, width - 1);
+  if (fresh || before?.channel !== data.channel) state.channel = data.channel;
+  takePlace(state, data.at, data.shape.slice(1));
   paint(state);
 }

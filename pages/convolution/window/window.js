@@ -2,7 +2,7 @@
 
 const CELL = 40;
 const MOST_SIDE_PX = 2560;
-const NUMBERS_PX = 30;
+const [LEAST_FONT_PX, MOST_FONT_PX] = [8, 15];
 
 function write(value) {
   if (value === -Infinity) return "−∞";
@@ -37,33 +37,38 @@ function drawGrid(canvas, version, values, rows, columns, look) {
     canvas.key = `${version} ${look.dark} ${canvas.clientWidth}`;
     canvas.values = document.createElement("canvas");
     [canvas.values.width, canvas.values.height] = [canvas.width, canvas.height];
-    drawValues(canvas.values, values, rows, columns, { ...look, cell, shown: canvas.clientWidth / width >= NUMBERS_PX });
+    drawValues(canvas.values, values, rows, columns, { ...look, cell, shown: canvas.clientWidth / width });
   }
   const pen = canvas.getContext("2d");
   pen.drawImage(canvas.values, 0, 0);
   return pen;
 }
 
+// The size of the numbers in pixels of the screen, for cells that are so large there; 0 where nobody could read them.
+function fontSize(texts, shown) {
+  if (shown < LEAST_FONT_PX) return 0;
+  const size = Math.min(MOST_FONT_PX, 0.6 * shown, (0.92 * shown) / (0.7 * Math.max(...texts.map((text) => text.length))));
+  return size < LEAST_FONT_PX ? 0 : size;
+}
+
 function drawValues(canvas, values, rows, columns, { pad = 0, limit, greys, dark, cell, shown }) {
-  const [height, width] = [rows + 2 * pad, columns + 2 * pad];
   const pen = canvas.getContext("2d");
+  pen.fillStyle = dark ? "#3a3f4a" : "#d9dce2"; // padding
+  pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  for (let row = 0; row < height; row += 1) {
-    for (let column = 0; column < width; column += 1) {
-      const [y, x] = [row - pad, column - pad];
-      const inside = y >= 0 && x >= 0 && y < rows && x < columns;
-      const value = inside ? values[y * columns + x] : 0;
-      pen.fillStyle = inside ? colour(value, limit, greys, dark) : dark ? "#3a3f4a" : "#d9dce2";
-      pen.fillRect(column * cell, row * cell, cell, cell);
-      if (shown && inside) {
-        pen.fillStyle = ink(colour(value, limit, greys, dark));
-        const text = write(value);
-        pen.font = `${text.length > 5 ? 11 : 15}px sans-serif`;
-        pen.fillText(text, (column + 0.5) * cell, (row + 0.5) * cell);
-      }
-    }
-  }
+  const texts = Array.from(values, write);
+  const size = (fontSize(texts, shown) * cell) / shown;
+  pen.font = `${size}px sans-serif`;
+  values.forEach((value, index) => {
+    const [y, x] = [(Math.floor(index / columns) + pad) * cell, ((index % columns) + pad) * cell];
+    const fill = colour(value, limit, greys, dark);
+    pen.fillStyle = fill;
+    pen.fillRect(x, y, cell, cell);
+    if (!size) return;
+    pen.fillStyle = ink(fill);
+    pen.fillText(texts[index], x + cell / 2, y + cell / 2);
+  });
 }
 
 function table(state, values, size, offset, limit, label, edit) {
@@ -95,64 +100,48 @@ function part(title, child) {
 }
 
 function build(root) {
-  const answer = element("div", "window-answer");
-  const formula = element("div", "window-formula");
+  const [answer, formula, body] = [element("div", "window-answer"), element("div", "window-formula"), element("div")];
   answer.setAttribute("role", "status");
-  const body = element("div", "window-body");
   root.replaceChildren(answer, formula, body);
-  const state = { root, answer, formula, body, row: 0, column: 0 };
+  const state = { root, answer, formula, body, draw: paint };
   new ResizeObserver(() => { if (state.data && state.width !== root.clientWidth) paint(state); }).observe(root);
   return state;
 }
 
 function layout(state) {
   const { data, body } = state;
-  body.replaceChildren();
-  const rows = element("div", data.channels.length > 1 ? "window-rows several" : "window-rows");
-  body.append(rows);
+  const several = data.channels.length > 1;
+  body.className = several ? "window-body several" : "window-body one";
+  const rows = element("div", "window-rows");
   state.rows = data.channels.map((name, index) => {
     const input = element("canvas");
     input.setAttribute("role", "img");
     input.setAttribute("aria-label", `${name}: ${data.height} by ${data.width} values`);
-    input.addEventListener("pointermove", (event) => {
-      const [y, x] = place(event, input, data.height + 2 * data.padding, data.width + 2 * data.padding);
-      const half = (data.dilation * (data.k - 1)) / 2;
-      move(state, Math.round((y - half) / data.stride), Math.round((x - half) / data.stride));
-    });
+    const half = (data.dilation * (data.k - 1)) / 2;
+    const size = () => [data.height + 2 * data.padding, data.width + 2 * data.padding];
+    choosable(state, input, size, (...cell) => cell.map((place) => Math.round((place - half) / data.stride)));
     const [weights, products] = [element("div"), element("div")];
-    const line = element("div", "window-row");
-    const grids = element("div", "window-grids");
+    const [line, grids] = [element("div", "window-row"), element("div", "window-grids")];
     if (data.operation !== "max") grids.append(part(data.operation === "average" ? "1 / K²" : "kernel w", weights));
     grids.append(part(data.operation === "max" ? "window" : "products w · x", products));
-    line.append(part(data.channels.length > 1 ? `input x, ${name}` : "input x", input), grids);
+    line.append(part(several ? `input, ${name}` : "input x", input), grids);
     rows.append(line);
     return { input, weights, products, index };
   });
-  const output = element("canvas", "window-output");
+  const output = element("canvas");
   output.tabIndex = 0;
   output.setAttribute("role", "application");
-  output.addEventListener("pointermove", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
-  output.addEventListener("pointerdown", (event) => move(state, ...place(event, output, data.outHeight, data.outWidth)));
-  onArrows(output, (down, right) => move(state, state.row + down, state.column + right));
-  const made = part("output y: point here", output);
+  choosable(state, output, () => [data.outHeight, data.outWidth]);
+  const made = part(`output y: ${CHOOSE}`, output);
   made.className = "window-made";
-  body.append(made);
+  body.replaceChildren(rows, made);
   state.output = output;
-}
-
-function move(state, row, column) {
-  const { outHeight, outWidth } = state.data;
-  [row, column] = [within(row, 0, outHeight - 1), within(column, 0, outWidth - 1)];
-  if (row === state.row && column === state.column) return;
-  Object.assign(state, { row, column });
-  paint(state);
 }
 
 // The input that a place of the window lies on.
 function under(state, channel, index) {
   const { k, stride, padding, dilation, height, width, operation } = state.data;
-  const y = state.row * stride + Math.floor(index / k) * dilation - padding;
-  const x = state.column * stride + (index % k) * dilation - padding;
+  const [y, x] = [Math.floor(index / k), index % k].map((step, axis) => state.shown[axis] * stride + step * dilation - padding);
   if (y < 0 || x < 0 || y >= height || x >= width) return operation === "max" ? -Infinity : 0;
   return state.inputs[(channel * height + y) * width + x];
 }
@@ -163,7 +152,8 @@ function terms(state, channel) {
 }
 
 function paint(state) {
-  const { data, row, column, dark } = state;
+  const { data, dark } = state;
+  const [row, column] = state.shown;
   const { k, stride, padding, dilation, operation } = data;
   state.width = state.root.clientWidth;
   const size = data.height * data.width;
@@ -174,7 +164,7 @@ function paint(state) {
     const pen = drawGrid(input, state.version, values, data.height, data.width, { pad: padding, limit: state.limits.input, greys, dark });
     frame(pen, ...[column * stride, row * stride, reach, reach].map((cells) => cells * input.cell));
     if (operation !== "max") {
-      const edit = data.editable && index === 0 ? (place, text) => send(state, place, text) : undefined;
+      const edit = data.editable && index === 0 ? (place, text) => type(state, place, text) : undefined;
       const key = `${data.kernel} ${dark}`;
       if (weights.key !== key) weights.replaceChildren(table(state, state.kernel, k, index * k * k, state.limits.kernel, "Kernel", edit));
       weights.key = key;
@@ -193,8 +183,9 @@ function paint(state) {
 }
 
 function sum(state) {
-  const { data, row, column, kernel } = state;
+  const { data, kernel } = state;
   const { k, operation } = data;
+  const [row, column] = state.shown;
   const lists = state.rows.map(({ index }) => terms(state, index));
   if (operation === "max") return `= max(${lists[0].map(write).join(", ")})`;
   const bias = operation === "convolution" && data.bias ? ` + ${signed(data.bias)}` : "";
@@ -209,7 +200,7 @@ function sum(state) {
   return `= ${names.join(" + ")}${bias}`;
 }
 
-function send(state, place, text) {
+function type(state, place, text) {
   const value = Number(text.replace("−", "-").replace(",", "."));
   if (text.trim() === "" || !Number.isFinite(value)) {
     state.rows[0].weights.key = ""; // the old number again
@@ -219,7 +210,7 @@ function send(state, place, text) {
   const { k } = state.data;
   const values = [...state.kernel.subarray(0, k * k)].map((old, index) => (index === place ? value : Number(old.toPrecision(6))));
   const lines = Array.from({ length: k }, (_, index) => values.slice(index * k, (index + 1) * k).join(" "));
-  state.trigger("kernel", lines.join("; "));
+  state.tell("kernel", lines.join("; "));
 }
 
 export default function (component) {
@@ -228,18 +219,16 @@ export default function (component) {
   root.window ??= build(root);
   const state = root.window;
   const before = state.data;
-  Object.assign(state, { data, trigger: setTriggerValue, dark: isDark(root), version: (state.version ?? 0) + 1 });
+  Object.assign(state, { data, tell: setTriggerValue, dark: isDark(root), version: (state.version ?? 0) + 1 });
   for (const [name, key] of [["inputs", "inputs"], ["kernel", "kernel"], ["outputs", "output"], ["sums", "sums"], ["rest", "rest"]]) {
     if (before?.[key] !== data[key]) state[name] = floats(data[key]);
   }
   state.limits = { input: largest(state.inputs), kernel: largest(state.kernel), terms: data.termLimit, output: largest(state.outputs) };
-  const shape = JSON.stringify([data.channels, data.k, data.height, data.width, data.padding, data.operation, data.stride, data.dilation, data.outHeight, data.outWidth, data.editable]);
+  const shape = JSON.stringify([data.channels, data.k, data.height, data.width, data.padding, data.operation, data.stride, data.dilation, data.outHeight, data.outWidth]);
   if (state.shape !== shape) {
     state.shape = shape;
     layout(state);
   }
-  if (!before) Object.assign(state, { row: data.row, column: data.column });
-  state.row = within(state.row, 0, data.outHeight - 1);
-  state.column = within(state.column, 0, data.outWidth - 1);
+  takePlace(state, data.at, [data.outHeight, data.outWidth]);
   paint(state);
 }

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
+from torch import nn
 
 from core.checkpoints.store import find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
@@ -174,7 +175,37 @@ def test_each_variant_swaps_the_poolings_that_move() -> None:
         [F.conv2d(channel[None, None], taps[None, None], stride=2)[0, 0] for channel in dense.flatten(0, 1)]
     )
     torch.testing.assert_close(pooled, expected.view_as(pooled))
-    assert list(variants(checkpoint("efficientnet_lite0"))) == ["max"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_a_convolution_with_a_stride_is_anti_aliased(name: str) -> None:
+    made = checkpoint(name)
+    found = variants(made)
+    assert list(found) == ["stride", "blur"]
+    assert list(variants(checkpoint("compact_transformer"))) == ["trained"]
+    before, after = (list(found[kind].model.parameters()) for kind in found)
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    places = {
+        layer: module
+        for layer, module in made.model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.stride[0] > 1
+    }
+    assert places
+    for layer, strided in places.items():
+        blurred = found["blur"].model.get_submodule(layer)
+        x = torch.randn(1, strided.in_channels, 24, 24)
+        every = F.conv2d(x, strided.weight, strided.bias, 1, strided.padding, 1, strided.groups)
+        taps = torch.tensor([0.25, 0.5, 0.25])
+        expected = F.conv2d(
+            F.pad(every.transpose(0, 1), (1, 1, 1, 1), mode="reflect"), torch.outer(taps, taps)[None, None], stride=2
+        ).transpose(0, 1)
+        torch.testing.assert_close(blurred(x), expected)
+        assert blurred(x).shape == strided(x).shape
+        inside = (..., slice(4, -4), slice(4, -4))
+        moved = blurred(x.roll((2, 2), (2, 3)))
+        torch.testing.assert_close(moved[inside], blurred(x).roll((1, 1), (2, 3))[inside])
+        flat = torch.ones_like(x)
+        torch.testing.assert_close(blurred(flat)[inside], strided(flat)[inside])
 
 
 def test_consistency_counts_images_with_one_answer_at_two_shifts() -> None:

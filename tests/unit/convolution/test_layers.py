@@ -38,6 +38,7 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("fast_resnet", {"widths": (4, 5, 6)}),
     ("fast_resnet", {"widths": (4, 5, 6), "depth": 3}),
     ("resnet18", {}),
+    ("compact_transformer", {}),
     ("efficientnet_lite0", {"image_size": 24, "upscale_to": 64}),
 ]
 
