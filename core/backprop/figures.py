@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.backprop.results import Accumulation, DepthFlow, Flow, WeightGradient
+from core.backprop.results import Accumulation, Flow, WeightGradient
 from core.common.theme import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, as_text, for_theme, log_axis, new_figure
 
 MOST_LABELS = 14
 """With more layers only those with weights are named."""
-LOWEST = 1e-40
-"""A gradient of 0 is not drawn on a logarithmic axis."""
 
 
 def flow_figure(flow: Flow, *, dark: bool, chosen: str = "") -> go.Figure:
@@ -93,26 +89,6 @@ def terms_figure(found: WeightGradient, *, dark: bool) -> go.Figure:
             autorange="reversed", scaleanchor=axis, constrain="domain", visible=False, row=1, col=column
         )
         figure.update_xaxes(constrain="domain", visible=False, row=1, col=column)
-    return figure
-
-
-def depth_figure(flows: Mapping[str, DepthFlow], *, dark: bool) -> go.Figure:
-    """What share of the gradient reaches each layer. flows: name -> network; the first is the chosen one."""
-    figure = new_figure(dark=dark, height=400)
-    colours = (for_theme(BLUE, dark), for_theme(ORANGE, dark), for_theme(GREEN, dark))
-    for number, (name, flow) in enumerate(flows.items()):
-        figure.add_scatter(
-            x=list(range(len(flow.gradient_rms))),
-            y=[share if share > LOWEST else None for share in flow.gradient_rms],
-            name=as_text(name),
-            mode="lines",
-            line={"color": colours[number], "width": 2 if number else 4, "dash": "dash" if number else "solid"},
-            hovertemplate="layer %{x}: %{y:.3g}<extra>%{fullData.name}</extra>",
-        )
-    figure.update_xaxes(title="layer (0: the input)")
-    drawn = (share for flow in flows.values() for share in flow.gradient_rms if share > LOWEST)
-    figure.update_yaxes(title="gradient, as a share of the output's", **log_axis(drawn))
-    figure.update_layout(legend={"orientation": "h", "y": 1.1, "x": 0})
     return figure
 
 

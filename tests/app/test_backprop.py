@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.backprop.depth import depth_flow
 from core.backprop.examples import EXAMPLES
 from core.backprop.expression import parse_values
 from core.backprop.graph import compute_graph
@@ -26,12 +27,12 @@ from pages.text.recurrence_view import sentence
 from tests.app.conftest import Open, click, link, rerun, texts, wait_for, write_checkpoint, write_text_checkpoint
 
 pytestmark = pytest.mark.usefixtures("warm")
-GRAPH = "backprop-graph"
+GRAPH, DEPTH = "backprop-graph", "backprop-depth-board"
 
 
-def shown(at: AppTest) -> dict[str, Any]:
+def shown(at: AppTest, key: str = GRAPH) -> dict[str, Any]:
     """What the browser is given."""
-    found = next(found for found in at.get("bidi_component") if found.key == GRAPH)
+    found = next(found for found in at.get("bidi_component") if found.key == key)
     values: dict[str, Any] = json.loads(found.proto.json)
     return values
 
@@ -111,13 +112,30 @@ def test_a_network_and_one_of_its_weights(open_page: Open, checkpoint: Checkpoin
 
 
 def test_depth_answers_for_each_initialisation(open_page: Open) -> None:
+    def words() -> str:
+        data = shown(at, DEPTH)
+        return str(data["byDepth"][data["depths"].index(data["depth"])]["words"])
+
     at = open_page("backprop", view="Depth", depth="40")
-    assert "vanishes" in texts(at)
+    assert "vanishes" in words()
     at.button("backprop-He").click()
-    assert "gets through" in texts(rerun(at))
+    at = rerun(at)
+    assert "gets through" in words()
     assert link(at)["gain"] == "1.41"
-    at.slider("backprop-gain").set_value(2.5)
-    assert "explodes" in texts(rerun(at))
+    at.session_state["backprop-gain"] = 2.5
+    at = rerun(at)
+    assert "explodes" in words()
+
+
+def test_the_browser_has_the_curve_of_every_place_of_each_slider(open_page: Open) -> None:
+    data = shown(open_page("backprop", view="Depth", depth="7", gain="0.73", activation="tanh"), DEPTH)
+    assert (data["depth"], data["gain"]) == (7, 0.73)
+    for depth, frame, marks in zip(data["depths"], data["byDepth"], data["marks"], strict=True):
+        assert frame["line"]["values"] == pytest.approx(depth_flow(depth, "tanh", 0.73).gradient_rms, rel=5e-3)
+        assert marks[1]["values"] == pytest.approx(depth_flow(depth, "tanh", 2**0.5).gradient_rms, rel=5e-3)
+    for gain, frame in zip(data["gains"], data["byGain"], strict=True):
+        assert frame["line"]["values"] == pytest.approx(depth_flow(7, "tanh", gain).gradient_rms, rel=5e-3)
+        assert scientific(depth_flow(7, "tanh", gain).share) in frame["words"]
 
 
 def test_accumulation_shows_what_ships(open_page: Open) -> None:

@@ -33,7 +33,7 @@ ANSWERS = {
     "/descent?view=Surfaces": r"There are no surfaces here yet|checkpoints \d+ of \d+",
     "/backprop": r"Raising w11 by 0\.01 raises loss by about 0\.00892",
     "/backprop?view=Network&example=bird": r"From the logits to the image the gradient",
-    "/backprop?view=Depth": r"The gradient vanishes: 2\.6·10⁻⁵ of it reaches the first of 30 layers",
+    "/backprop?view=Depth": r"the gradient vanishes: 2\.4·10⁻⁵ of it reaches the first of 30 layers",
     "/backprop?view=Accumulation": r"8 micro-batches give the same gradient to",
     "/datasets": r"Add photos",
     "/datasets?view=Add+photos": r"One folder for each class",

@@ -5,31 +5,8 @@ const WIDE = { width: 92, height: 56, across: 116, down: 66, digits: 4 };
 const TALL = { width: 56, height: 56, across: 60, down: 78, digits: 3 };
 const LEAST_SCALE = 0.8;
 const EVERY_MS = 80;
-const SVG = "http://www.w3.org/2000/svg";
-
-function shape(tag, values, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(values)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function number(value, digits = 4) {
-  if (value === null || value === undefined) return "–";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  const text = size >= 1e6 || size < 1e-4 ? value.toExponential(Math.min(2, digits - 1)) : `${Number(value.toPrecision(digits))}`;
-  return text.replaceAll("-", "−").replace("e+", "e");
-}
 
 const factor = (value) => (value < 0 ? `(${number(value)})` : number(value));
-
-function range(title) {
-  const made = element("input");
-  made.type = "range";
-  made.setAttribute("aria-label", title);
-  return made;
-}
 
 function build(root) {
   const state = { root };
@@ -39,7 +16,6 @@ function build(root) {
   state.scroll.addEventListener("scroll", () => hint(state));
   const bar = element("div", "graph-bar");
   state.range = range("Step of the two passes");
-  state.range.min = 0;
   state.range.addEventListener("input", () => goTo(state, Number(state.range.value), false));
   state.range.addEventListener("change", () => sendView(state));
   state.play = button("▶", "Play both passes", () => play(state));
@@ -102,7 +78,7 @@ function gradientSoFar(state, place, now) {
 function stop(state) {
   clearInterval(state.playing);
   state.playing = null;
-  state.play.textContent = "▶";
+  say(state.play, "▶", "Play both passes");
 }
 
 function play(state) {
@@ -112,7 +88,7 @@ function play(state) {
     return;
   }
   if (state.step >= Number(state.range.max)) set(state, 0);
-  state.play.textContent = "❚❚";
+  say(state.play, "❚❚", "Pause");
   state.playing = setInterval(() => {
     set(state, state.step + 1);
     if (state.step >= Number(state.range.max)) {

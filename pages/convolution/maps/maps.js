@@ -2,8 +2,6 @@
 
 const LARGE = 320;
 
-const write = (value) => `${Number(value.toPrecision(4))}`.replace("-", "−");
-
 // One map as pixels, on the scale of the whole layer.
 function paintMap(state, channel) {
   if (state.drawn.has(channel)) return state.drawn.get(channel);
@@ -106,7 +104,7 @@ function paint(state) {
   const value = state.maps[(channel * height + row) * width + column];
   const sees = `rows ${top} to ${bottom}, columns ${left} to ${right}`;
   state.answer.textContent = `It sees ${bottom - top + 1}×${right - left + 1} of ${data.side}×${data.side} pixels`;
-  state.words.textContent = `${data.layer}, channel ${channel}, unit [${row}, ${column}] = ${write(value)}, from ${sees}`;
+  state.words.textContent = `${data.layer}, channel ${channel}, unit [${row}, ${column}] = ${number(value)}, from ${sees}`;
   state.mapTitle.textContent = `channel ${channel}: ${CHOOSE}`;
   state.allTitle.textContent = `all ${channels} channels: choose one`;
   map.setAttribute("aria-label", `Map of channel ${channel}. Arrow keys move the unit. ${state.words.textContent}`);

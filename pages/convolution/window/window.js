@@ -4,12 +4,7 @@ const CELL = 40;
 const MOST_SIDE_PX = 2560;
 const [LEAST_FONT_PX, MOST_FONT_PX] = [8, 15];
 
-function write(value) {
-  if (value === -Infinity) return "−∞";
-  const text = Number.isInteger(value) && Math.abs(value) < 1e5 ? `${value}` : `${Number(value.toPrecision(4))}`;
-  return text.replace("-", "−");
-}
-
+const write = (value) => (value === -Infinity ? "−∞" : number(value));
 const signed = (value) => (value < 0 ? `(${write(value)})` : write(value));
 
 // An image without negative values in greys.

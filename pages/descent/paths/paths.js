@@ -5,15 +5,8 @@ const STEPS_PER_S = 24;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 const BANDS = 16;
 
-function number(value) {
-  if (value === null || value === undefined) return "∞";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(2) : Number(value.toPrecision(4)).toString();
-  return text.replaceAll("-", "−").replace("e+", "e");
-}
-
-const vector = (pair) => (pair ? `(${number(pair[0])}, ${number(pair[1])})` : "(0, 0)");
+const finite = (value) => (value === null ? "∞" : number(value));
+const vector = (pair) => (pair ? `(${finite(pair[0])}, ${finite(pair[1])})` : "(0, 0)");
 
 function colours(root) {
   const style = getComputedStyle(root);
@@ -36,9 +29,7 @@ function build(root) {
   state.map.setAttribute("role", "application");
   state.side = element("div", "paths-side");
   state.bar = element("div", "paths-bar");
-  state.range = element("input");
-  state.range.type = "range";
-  state.range.min = 0;
+  state.range = range("Step");
   state.mark = element("div", "paths-mark");
   const track = element("div", "paths-track");
   track.append(state.range, state.mark);
@@ -105,12 +96,6 @@ function stop(state) {
   cancelAnimationFrame(state.playing);
   state.playing = undefined;
   say(state.play, "▶", "Play");
-}
-
-function say(control, text, title) {
-  control.textContent = text;
-  control.title = title;
-  control.setAttribute("aria-label", title);
 }
 
 function sendView(state) {
@@ -410,7 +395,7 @@ function paintLegend(state) {
     const made = legend.children[order];
     made.setAttribute("aria-pressed", order === state.chosen);
     const over = series.diverged && state.step >= series.points.length - 1;
-    made.lastChild.textContent = over ? "diverged" : number(series.values[Math.min(state.step, series.values.length - 1)]);
+    made.lastChild.textContent = over ? "diverged" : finite(series.values[Math.min(state.step, series.values.length - 1)]);
     made.setAttribute("aria-label", `${series.title}: f = ${made.lastChild.textContent}. Show its formula.`);
   });
 }
