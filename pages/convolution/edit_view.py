@@ -18,12 +18,13 @@ from core.jobs import RunStore
 from pages.convolution.help import edit_help
 from pages.shared.elements import show_figure
 from pages.shared.network_query import FIRST, NetworkQuery, ask_network, has_dataset
+from pages.shared.number_field import linked_number
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset, forget_runs
 from pages.shared.tasks import drop, find, start, start_button, watch
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
-from pages.shared.url_values import number, one_of
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.checkpoints.store import Checkpoint
@@ -135,8 +136,9 @@ def _controls(asked: NetworkQuery, edits: tuple[Edit, ...]) -> None:
         return
     outputs, inputs, side, _ = shape
     with st.container(horizontal=True):
-        channel = _whole("channel", CHANNEL, "Channel", outputs, (asked.key, layer))
-        source = _whole("from", INPUT, "Input channel", inputs, (asked.key, layer))
+        common: dict[str, Any] = {"of": (asked.key, layer), "step": 1, "width": 130}
+        channel = linked_number("Channel", 0, outputs - 1, 0, param="channel", key=CHANNEL, **common)
+        source = linked_number("Input channel", 0, inputs - 1, 0, param="from", key=INPUT, **common)
     _add_button("Zero this channel", edits, what="zero", layer=layer, channel=channel)
     if side > MOST_SIDE:
         return
@@ -278,9 +280,3 @@ def _save(asked: NetworkQuery, edits: tuple[Edit, ...], measured: Comparison | N
             page_link("images", "Evaluate", view="Evaluate", checkpoint=run_id)
             page_link("attribution", "Explain", checkpoint=run_id)
             page_link("convolution", "Change it further", view="Change it", checkpoint=run_id)
-
-
-def _whole(param: str, key: str, label: str, count: int, of: Any) -> int:
-    linked(param, key, number(0, 100_000, label.lower()), 0, of=of)
-    st.session_state[key] = min(st.session_state[key], count - 1)
-    return int(st.number_input(label, 0, count - 1, key=key, persist_state="session", width=130))

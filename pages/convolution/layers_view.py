@@ -16,11 +16,12 @@ from pages.convolution.maps import maps
 from pages.convolution.window import linked_place
 from pages.shared.elements import show_image
 from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
+from pages.shared.number_field import linked_number
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch
 from pages.shared.text import escape_markdown
 from pages.shared.url import give, linked
-from pages.shared.url_values import number, one_of
+from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.convolution.layers import Exciting, LayerInfo
@@ -50,9 +51,8 @@ def layers_view() -> None:
             persist_state="session",
         )
         layer = layers[name]
-        linked("channel", CHANNEL, number(0, 100_000, "the channel"), 0, of=(asked.key, name))
-        st.session_state[CHANNEL] = min(st.session_state[CHANNEL], layer.shape[0] - 1)
-        channel = int(st.number_input("Channel", 0, layer.shape[0] - 1, key=CHANNEL, persist_state="session"))
+        of, last = (asked.key, name), layer.shape[0] - 1
+        channel = linked_number("Channel", 0, last, 0, param="channel", key=CHANNEL, of=of, step=1)
     with answer:
         values = activations(asked.key, name, asked.pixels, _asked=asked)
         maps(
@@ -61,7 +61,7 @@ def layers_view() -> None:
             values,
             asked.pixels,
             channel,
-            linked_place("unit", UNIT, layer.shape[1:], (asked.key, name)),
+            linked_place("unit", UNIT, layer.shape[1:], of),
             on_channel=partial(give, CHANNEL),
             on_unit=partial(give, UNIT),
         )

@@ -25,10 +25,11 @@ from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import folded
 from pages.shared.image_view import look
 from pages.shared.network_query import NetworkQuery, ask_network, example_image
+from pages.shared.number_field import linked_number
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.upload_box import upload_box
-from pages.shared.url import give, linked, linked_flag
-from pages.shared.url_values import number, one_of, short_text, write_short_text
+from pages.shared.url import give, linked, linked_flag, write_url
+from pages.shared.url_values import one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
 
 SOURCES = ("Digit", "Image", "Trained layer")
@@ -50,6 +51,7 @@ def sum_view() -> None:
     except LabError as error:
         with answer:
             show_error(error)
+        write_url("at", PLACE, st.query_params.get("at"))  # until the kernel is mended
         return
     if found is None:
         return
@@ -107,11 +109,10 @@ def _settings(inputs: np.ndarray, names: str) -> Found:
     if operation != "average":
         values["dilation"] = _whole("dilation", "Dilation", 1, 4, 1)
     if operation == "convolution":
-        linked("bias", "conv-bias", number(-1e6, 1e6, "bias", float), 0.0, write="{:g}".format)
-        values["bias"] = st.number_input("Bias", -1e6, 1e6, key="conv-bias", persist_state="session", width=104)
+        values["bias"] = linked_number("Bias", -1e6, 1e6, 0.0, param="bias", key="conv-bias", width=104)
     channel = 0
     if operation != "convolution" and len(inputs) > 1:
-        channel = _whole("channel", "Channel", 0, len(inputs) - 1, 0)
+        channel = _whole("channel", "Channel", 0, len(inputs) - 1, 0, of=len(inputs))
     weights = np.repeat(parse_kernel(text)[None], len(inputs), 0) if operation == "convolution" else None
     return compute(inputs, weights, WindowSettings(**values)), names, operation == "convolution", channel
 
@@ -210,11 +211,5 @@ def _compare(sums: Sums) -> None:
 
 
 def _whole(param: str, label: str, low: int, high: int, default: int, of: Any = None) -> int:
-    key = f"conv-{param}-{default}"
-    linked(param, key, number(low, high, label.lower()), default, of=of)
-    st.session_state[key] = min(max(low, st.session_state[key]), high)
-    return int(
-        st.number_input(
-            label, low, high, key=key, persist_state="session", width=104 if label != "Output channel" else 160
-        )
-    )
+    key, width = f"conv-{param}-{default}", 104 if label != "Output channel" else 160
+    return int(linked_number(label, low, high, default, param=param, key=key, of=of, step=1, width=width))

@@ -12,10 +12,11 @@ from core.language.hidden_state import require_recurrent
 from core.language.recurrence import Gate, Step, recurrent_step
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import show_figure
+from pages.shared.number_field import linked_number
 from pages.shared.resources import dark, loaded
 from pages.shared.text import escape_markdown, show_error, show_reading
 from pages.shared.url import give, linked, linked_fragment
-from pages.shared.url_values import number, one_of, short_text, write_short_text
+from pages.shared.url_values import one_of, short_text, write_short_text
 from pages.shared.warmup import until_ready
 
 FIRST, EXAMPLE = "char_rnn", "ROMEO:\nO, sh"
@@ -61,10 +62,9 @@ def _step(checkpoint: Checkpoint, key: str) -> None:
         config = checkpoint.model.config
         layers = list(range(1, config.layers + 1))
         linked("layer", LAYER, one_of(layers, "layer"), 1, of=key, options=layers)
-        linked("unit", UNIT, number(0, config.width - 1, "the unit"), 0, of=key)
         with st.container(horizontal=True):
             layer = st.segmented_control("Layer", layers, required=True, key=LAYER, persist_state="session")
-            unit = st.number_input("Unit", 0, config.width - 1, key=UNIT, persist_state="session", width=120)
+            unit = linked_number("Unit", 0, config.width - 1, 0, param="unit", key=UNIT, of=key, step=1, width=120)
     with answer:
         try:
             found = recurrent_step(checkpoint, text or "", int(layer) - 1, int(unit))

@@ -100,6 +100,26 @@ def test_the_output_that_was_chosen_is_in_the_address(open_page: Open) -> None:
         assert shown(at, "conv-window")["at"] == [3, 3]
 
 
+def test_a_bad_kernel_leaves_the_chosen_output(open_page: Open) -> None:
+    at = open_page("convolution", at="0,5")
+    at = rerun(at.text_input(key="conv-kernel").set_value("1 0"))
+    assert at.error
+    assert link(at)["at"] == "0,5"
+    at = rerun(at.text_input(key="conv-kernel").set_value("1 0 0; 0 1 0; 0 0 1"))
+    assert shown(at, "conv-window")["at"] == [0, 5]
+    at = open_page("convolution", at="0,5", kernel="nonsense")
+    at = rerun(at.text_input(key="conv-kernel").set_value("1 0 0; 0 1 0; 0 0 1"))
+    assert shown(at, "conv-window")["at"] == [0, 5]
+
+
+def test_a_number_out_of_its_range_is_said(open_page: Open) -> None:
+    at = open_page("convolution", operation="average")
+    at = rerun(at.number_input(key="conv-size-2").set_value(9))
+    assert len(at.error) == 1
+    assert shown(at, "conv-window")["k"] == 7
+    assert link(at)["size"] == "7"
+
+
 def test_a_link_with_a_kernel_alone_computes_it(open_page: Open) -> None:
     at = open_page("convolution", kernel="0 1; 1 0")
     assert floats(shown(at, "conv-window")["kernel"]).tolist() == [0, 1, 1, 0]

@@ -37,7 +37,7 @@ function build(root) {
   };
   for (const name of ["pointermove", "pointerdown"]) state.svg.addEventListener(name, point);
   state.svg.addEventListener("pointerleave", () => { state.layer = null; paint(state); });
-  root.replaceChildren(state.answer, sliders, state.legend, state.svg, state.said);
+  root.replaceChildren(state.answer, sliders, state.legend, element("div", "depth-axis", "Gradient, as a share of the output's"), state.svg, state.said);
   new ResizeObserver(() => { if (state.data && state.width !== root.clientWidth) paint(state); }).observe(root);
   return state;
 }
