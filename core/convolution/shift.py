@@ -20,7 +20,7 @@ from core.convolution.config import Edit
 from core.convolution.edits import apply_edits
 from core.inference.images import logits_of
 from core.models import clone_model, images_at_once
-from core.models.pooling import blur_stride
+from core.models.pooling import blur_stride, replaceable
 
 MOST_REACH = 8
 VARIANTS = ("max", "average", "stride", "blur")
@@ -70,7 +70,7 @@ class Consistency:
 
 
 def poolings(checkpoint: Checkpoint) -> list[str]:
-    """Names of the max poolings that another can replace: those that leave more than one value of each map, without padding."""
+    """Names of the max poolings that another can replace: those that leave more than one value of each map."""
     from core.convolution.layers import layers_of
 
     modules = dict(checkpoint.model.named_modules())
@@ -80,7 +80,7 @@ def poolings(checkpoint: Checkpoint) -> list[str]:
         if isinstance(module := modules[layer.name], nn.MaxPool2d)
         and max(layer.shape[1:]) > 1
         and module.stride != 1
-        and not module.padding
+        and replaceable(module)
     ]
 
 

@@ -15,14 +15,14 @@ POOLINGS = get_args(Pooling)
 
 
 class Subsample(nn.Module):
-    """The first value of each window alone: a stride without pooling. (N, C, H, W) to (N, C, H', W')."""
+    """Every `stride`-th value alone, the first of each window without its padding. (N, C, H, W) to (N, C, H', W')."""
 
-    def __init__(self, size: int, stride: int) -> None:
+    def __init__(self, size: int, stride: int, padding: int = 0) -> None:
         super().__init__()
-        self.kernel_size, self.stride = size, stride
+        self.kernel_size, self.stride, self.padding = size, stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = (side - self.kernel_size + 1 for side in x.shape[-2:])
+        height, width = (side + 2 * self.padding - self.kernel_size + 1 for side in x.shape[-2:])
         return x[..., : height : self.stride, : width : self.stride]
 
 
@@ -46,21 +46,30 @@ class Blur(nn.Module):
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), kernel, stride=self.stride, groups=channels)
 
 
+def replaceable(pool: nn.MaxPool2d) -> tuple[int, int, int] | None:
+    """Size, stride and padding of square windows without dilation, with a padding below half of them; None for others."""
+    size, stride, padding = pool.kernel_size, pool.stride, pool.padding
+    if not (isinstance(size, int) and isinstance(stride, int) and isinstance(padding, int)):
+        return None
+    return None if 2 * padding >= size or pool.dilation != 1 or pool.ceil_mode else (size, stride, padding)
+
+
 def replace_pooling(pool: nn.MaxPool2d, kind: str) -> nn.Module:
     """The layer that takes its place. kind: one of POOLINGS; `blur` takes the maximum at every pixel, then blurs and strides.
 
-    Raises LabError for an unknown kind, and a pooling with padding, dilation or another window than a square.
+    Padding counts for nothing in an average. Raises LabError for an unknown kind, and a pooling that is not `replaceable`.
     """
     if kind not in POOLINGS:
         raise LabError(f"There is no pooling {kind[:40]!r}: choose one of {', '.join(POOLINGS)}.")
-    size, stride = pool.kernel_size, pool.stride
-    if not isinstance(size, int) or not isinstance(stride, int) or pool.padding or pool.dilation != 1 or pool.ceil_mode:
-        raise LabError("This max pooling has padding or dilation, or is not square: it cannot be replaced.")
+    window = replaceable(pool)
+    if window is None:
+        raise LabError("This max pooling has dilation or wide padding, or is not square: it cannot be replaced.")
+    size, stride, padding = window
     if kind == "average":
-        return nn.AvgPool2d(size, stride)
+        return nn.AvgPool2d(size, stride, padding, count_include_pad=False)
     if kind == "stride":
-        return Subsample(size, stride)
-    return nn.Sequential(nn.MaxPool2d(size, 1), Blur(stride))
+        return Subsample(size, stride, padding)
+    return nn.Sequential(nn.MaxPool2d(size, 1, padding), Blur(stride))
 
 
 def blur_stride(convolution: nn.Conv2d) -> nn.Module:
