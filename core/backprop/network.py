@@ -5,7 +5,9 @@ All in float64, so that two ways to compute one number can be told apart from ro
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,9 +46,11 @@ def trace(checkpoint: Checkpoint, pixels: np.ndarray, target: int | None = None)
     target: the class that the loss asks for; by default the one that the network finds least wrong, its answer.
     """
     ran = _run(checkpoint, pixels, target)
-    modules = dict(ran.model.named_modules())
+    modules, uses = dict(ran.model.named_modules()), _uses(ran.loss)
     layers = [_layer("image", "input", ran.image)]
-    layers += [_layer(name, type(modules[name]).__name__, output) for name, output in ran.outputs.items()]
+    for name, output in ran.outputs.items():
+        skipped = uses.pop(ran.inputs[name].grad_fn, 1) > 1  # once, for the first layer that takes it
+        layers.append(_layer(name, type(modules[name]).__name__, output, skipped=skipped))
     return Flow(
         layers=tuple(layers),
         loss_nats=float(ran.loss.detach()),
@@ -168,11 +172,22 @@ def _run(checkpoint: Checkpoint, pixels: np.ndarray, target: int | None) -> _Pas
     return found
 
 
+def _uses(loss: Tensor) -> Counter[Any]:
+    """How many operations take what each operation computed."""
+    found: Counter[Any] = Counter()
+    todo: list[Any] = [loss.grad_fn]
+    while todo:
+        taken = [node for node, _ in todo.pop().next_functions if node is not None]
+        todo += [node for node in taken if node not in found]
+        found.update(taken)
+    return found
+
+
 def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
-def _layer(name: str, kind: str, output: Tensor) -> LayerFlow:
+def _layer(name: str, kind: str, output: Tensor, *, skipped: bool = False) -> LayerFlow:
     gradient = _gradient(output)
     values = output.detach()
     blocked = (values <= 0) | (values >= 6) if kind == "ReLU6" else values <= 0
@@ -183,4 +198,5 @@ def _layer(name: str, kind: str, output: Tensor) -> LayerFlow:
         activation_rms=float(values.square().mean().sqrt()),
         gradient_norm=float(gradient.norm()),
         dead=float(blocked.double().mean()) if kind in ("ReLU", "ReLU6") else None,
+        skipped=skipped,
     )

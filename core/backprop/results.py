@@ -26,6 +26,8 @@ class LayerFlow:
     """Euclidean norm of the gradient of the loss by its output."""
     dead: float | None
     """Of a ReLU the share of units that let no gradient through, 0..1."""
+    skipped: bool = False
+    """Whether a skip connection leads around it: its input goes elsewhere too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

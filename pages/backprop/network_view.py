@@ -129,7 +129,11 @@ def way_back(flow: Flow, found: WeightGradient) -> str:
     """The layers from the loss to a weight; lines break between them only."""
     names = [layer.name for layer in flow.layers]
     layers = flow.layers[: names.index(found.layer) - 1 : -1]
-    parts = [f"{escape_markdown(layer.name)}\xa0**{scientific(layer.gradient_norm)}**" for layer in layers]
+    parts = [
+        f"{escape_markdown(layer.name)}\xa0**{scientific(layer.gradient_norm)}**"
+        + (" and the skip connection around it" if layer.skipped and layer.name != found.layer else "")
+        for layer in layers
+    ]
     if len(parts) > MOST_LAYERS:
         half = MOST_LAYERS // 2
         parts[half:-half] = [f"{len(parts) - 2 * half}\xa0more"]

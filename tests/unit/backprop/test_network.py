@@ -12,6 +12,7 @@ from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
 from core.models import clone_model
+from tests.unit.convolution.networks import checkpoint as network
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -82,6 +83,20 @@ def test_what_is_not_there_is_one_sentence(
 ) -> None:
     with pytest.raises(LabError):
         weight_gradient(checkpoint, PIXELS, layer, index, target)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "skipped"),
+    [
+        ("simple_cnn", {}, []),
+        ("fast_resnet", {"widths": (8, 8, 8), "depth": 3}, [f"blocks.{n}.body.0" for n in range(3)]),
+        ("fast_resnet", {"widths": (8, 8, 8)}, []),
+        ("resnet18", {}, [f"layer{stage}.{block}.conv1" for stage in (1, 2, 3, 4) for block in (0, 1)]),
+    ],
+)
+def test_layers_that_a_skip_connection_leads_around(name: str, config: dict[str, object], skipped: list[str]) -> None:
+    flow = trace(network(name, **config), PIXELS)
+    assert [layer.name for layer in flow.layers if layer.skipped] == skipped
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
