@@ -9,8 +9,9 @@ from core.backprop.expression import LARGEST_NUMBER, MOST_CHARACTERS, Values, in
 from core.backprop.graph import Graph, autograd, compute_graph
 from core.common.errors import LabError
 from core.common.values import finite, scientific
-from pages.backprop.graph import graph_view, sent
+from pages.backprop.graph import graph_view
 from pages.backprop.help import graph_help
+from pages.shared.elements import sent, sent_of
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked, linked_fragment
 from pages.shared.url_values import number, one_of, short_text, write_short_text
@@ -121,7 +122,7 @@ def _take_example() -> None:
 def _dragged(text: str, values: Values) -> tuple[dict[str, float], str]:
     """The values with the one that is being dragged, and the revision for the browser. Released, it stands in the text."""
     revision = f"{text} {st.session_state.get(f'{KEY}-revision', 0)}"
-    said, found = sent(KEY, "value", revision), dict(values)
+    said, found = sent_of(KEY, "value", revision), dict(values)
     name, value = said.get("name"), said.get("value")
     if said == st.session_state.get(f"{KEY}-taken") or name not in found or not finite(value):
         return found, revision
@@ -131,8 +132,7 @@ def _dragged(text: str, values: Values) -> tuple[dict[str, float], str]:
 
 def _take_value() -> None:
     """A value that was let go."""
-    found = st.session_state.get(KEY)
-    said = found.get("value") if found is not None else None
+    said = sent(KEY, "value")
     if not isinstance(said, dict) or said.get("done") is not True:
         return
     try:

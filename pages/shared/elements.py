@@ -143,10 +143,23 @@ def component(file: str, prelude: str = "") -> Any:
     above that stands before it: what the components of a room share. What all share stands before both."""
     folder = Path(file).parent
     name = folder.name
-    before = [Path(__file__).parent / "element.js", *([folder.parent / prelude] if prelude else [])]
+    shared = Path(__file__).with_name
+    before = [shared("element.js"), *([folder.parent / prelude] if prelude else [])]
     return st.components.v2.component(
         f"bottleneck_lab_{name}",
         html=f'<div class="{name}"></div>',
-        css=(folder / f"{name}.css").read_text(),
+        css=shared("element.css").read_text() + (folder / f"{name}.css").read_text(),
         js="".join(path.read_text() for path in (*before, folder / f"{name}.js")),
     )
+
+
+def sent(key: str, what: str) -> Any:
+    """What the component `key` sent last; None where that is nothing."""
+    found = st.session_state.get(key)
+    return None if found is None else found.get(what)
+
+
+def sent_of(key: str, what: str, revision: str) -> dict[str, Any]:
+    """The same of values that name their revision; empty where it is another one."""
+    found = sent(key, what)
+    return found if isinstance(found, dict) and found.get("revision") == revision else {}

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from pages.shared.elements import component
+from pages.shared.elements import component, sent
 
 BRUSHES = (1, 2, 4, 8)
 """Sides of the square that covers, pixels of an image 32 wide; in proportion for others."""
@@ -55,11 +54,10 @@ def cover(
 
 def drawn(key: str, side: int) -> Drawn | None:
     """What was drawn last; None where nothing was, or what came is no mask of an image side x side."""
-    state = st.session_state.get(key)
-    sent = state.get("drawn") if state is not None else None
-    if not isinstance(sent, dict):
+    found = sent(key, "drawn")
+    if not isinstance(found, dict):
         return None
-    revision, stroke, mask = sent.get("revision"), sent.get("stroke"), unpack(sent.get("mask"), side)
+    revision, stroke, mask = found.get("revision"), found.get("stroke"), unpack(found.get("mask"), side)
     if not isinstance(revision, str) or not isinstance(stroke, int) or isinstance(stroke, bool) or mask is None:
         return None
     return Drawn(revision=revision, stroke=stroke, mask=mask)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.backprop.results import DepthFlow
 from core.common.theme import log_axis
-from pages.shared.elements import component
+from pages.shared.elements import component, sent
 
 LOWEST = 1e-40
 """A gradient of 0 is not drawn on a logarithmic axis."""
@@ -60,10 +60,9 @@ def depth_board(
     }
 
     def take() -> None:
-        found = state.get(key)
-        sent = found.get("view") if found is not None else None
-        if isinstance(sent, dict) and sent.get("depth") in depths and sent.get("gain") in gains:
-            state[f"{key}-told"] = sent["depth"], sent["gain"]
-            on_view(sent["depth"], sent["gain"])
+        found = sent(key, "view")
+        if isinstance(found, dict) and found.get("depth") in depths and found.get("gain") in gains:
+            state[f"{key}-told"] = found["depth"], found["gain"]
+            on_view(found["depth"], found["gain"])
 
     component(__file__)(key=key, data=data, on_view_change=take)

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import Any
 
-import streamlit as st
-
 from core.backprop.graph import Graph, Path, agreement
 from core.backprop.layout import layout
-from pages.shared.elements import component
+from pages.shared.elements import component, sent_of
 from pages.shared.url import give
 
 SYMBOLS = {
@@ -54,15 +52,8 @@ def graph_view(
     component(__file__)(key=key, data=data, on_view_change=lambda: _take_view(key, revision), on_value_change=on_value)
 
 
-def sent(key: str, what: str, revision: str) -> dict[str, Any]:
-    """What the browser sent last of this revision; empty where that is nothing."""
-    found = st.session_state.get(key)
-    said = found.get(what) if found is not None else None
-    return said if isinstance(said, dict) and said.get("revision") == revision else {}
-
-
 def _take_view(key: str, revision: str) -> None:
-    said = sent(key, "view", revision)
+    said = sent_of(key, "view", revision)
     if isinstance(said.get("node"), str):
         give(f"{key}-node", said["node"], again=False)
         give(f"{key}-step", said["step"] if isinstance(said.get("step"), int) else None, again=False)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pages.convolution.window import Place, pack, sent, take_place
-from pages.shared.elements import component
+from pages.convolution.window import Place, pack, take_place
+from pages.shared.elements import component, sent
 
 if TYPE_CHECKING:
     from core.convolution.layers import LayerInfo

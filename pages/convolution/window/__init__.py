@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.convolution.arithmetic import Sums
-from pages.shared.elements import component
+from pages.shared.elements import component, sent
 from pages.shared.url import linked
 
 Place = tuple[int, int]
@@ -70,12 +70,6 @@ def window(
     component(__file__, "canvas.js")(
         key=key, data=data, on_kernel_change=typed, on_at_change=lambda: take_place(key, on_place)
     )
-
-
-def sent(key: str, what: str) -> Any:
-    """What a component sent just now; None where that is nothing."""
-    found = st.session_state.get(key)
-    return None if found is None else found.get(what)
 
 
 def take_place(key: str, on_place: Callable[[Place], None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from core.common.errors import LabError
-from pages.shared.elements import component
+from pages.shared.elements import component, sent_of
 from pages.shared.url import linked
 from pages.shared.url_values import number, one_of, write_number
 
@@ -35,7 +35,7 @@ def linked_start(key: str, identity: str, default: Point, window: Sequence[float
     state, chosen = st.session_state, f"{key}-start"
     if linked("start", chosen, partial(_read_point, window=window), None, write=_write_point, of=identity):
         _renew(key)
-    sent = _sent(key, "start", _revision(key, identity))
+    sent = sent_of(key, "start", _revision(key, identity))
     point = (sent.get("x"), sent.get("y"))
     if all(isinstance(part, int | float) and math.isfinite(part) for part in point):
         start: Point = (float(point[0]), float(point[1]))  # type: ignore[arg-type]
@@ -56,19 +56,12 @@ def linked_view(key: str, identity: str, default: int, most: int, names: tuple[s
         _renew(key)
         return state[place], state[chosen] if names else "", _revision(key, identity)
     revision = _revision(key, identity)
-    sent = _sent(key, "view", revision)
+    sent = sent_of(key, "view", revision)
     if isinstance(sent.get("place"), int) and 0 <= sent["place"] <= most:
         state[place] = sent["place"]
     if names and sent.get("chosen") in names:
         state[chosen] = sent["chosen"]
     return min(state[place], most), state[chosen] if names else "", revision
-
-
-def _sent(key: str, what: str, revision: str) -> dict[str, Any]:
-    """What the browser sent last of this revision; empty where that is nothing."""
-    found = st.session_state.get(key)
-    sent = found.get(what) if found is not None else None
-    return sent if isinstance(sent, dict) and sent.get("revision") == revision else {}
 
 
 def _revision(key: str, identity: str) -> str:

@@ -14,7 +14,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.pixels import data_url, enlarge
 from core.data.square import LEAST_PX, Square, parse_square
-from pages.shared.elements import component, show_image
+from pages.shared.elements import component, sent_of, show_image
 from pages.shared.text import escape_markdown
 from pages.shared.url import linked
 
@@ -85,12 +85,11 @@ def _draw(image: InputImage, seen: DecodedUpload) -> None:
 
 def _sent(revision: str) -> tuple[Square, bool] | None:
     """What the browser sent last of this revision, and whether the drag is over; None where it sent no square."""
-    found = st.session_state.get(KEY)
-    sent = found.get("square") if found is not None else None
-    if not isinstance(sent, dict) or sent.get("revision") != revision or not isinstance(sent.get("square"), str):
-        return None
+    found = sent_of(KEY, "square", revision)
     try:
-        return parse_square(sent["square"]), sent.get("done") is True
+        return (
+            (parse_square(found["square"]), found.get("done") is True) if isinstance(found.get("square"), str) else None
+        )
     except LabError:
         return None
 
