@@ -11,12 +11,14 @@ import plotly.graph_objects as go
 from core.common.theme import GRID, MUTED, ORANGE, PAPER, TEXT, VERMILLION, new_figure, sequential
 from core.descent.results import Plane, Surface
 
-HEIGHT_PX = 420
+HEIGHT_PX = 460
+KEY_PX = 60
+"""Above a plane."""
 CEILING = 20.0
 """In multiples of the lowest loss: higher ones share the last colour."""
 DARK = ((0.0, "#12171d"), (0.4, "#16394f"), (1.0, "#1f76aa"))
 """On a dark page the brightest colours of the lab's scale would swallow lines and path."""
-EYE = {"x": 0.9, "y": -1.85, "z": 1.7}
+EYE = {"x": 0.8, "y": -1.63, "z": 1.5}
 """From above, so that the far side of a valley does not hide the path."""
 LIFT = 0.015
 """Share of the height by which a path lies above its surface, which would hide it."""
@@ -54,9 +56,9 @@ def surface_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         hovertemplate="the checkpoint<extra></extra>",
     )
     axis: dict[str, Any] = {"zeroline": False, "constrain": "domain"}
-    figure.update_xaxes(range=[plane.a[0], plane.a[-1]], title_text="direction 1", constraintoward="right", **axis)
+    figure.update_xaxes(range=[plane.a[0], plane.a[-1]], title_text="direction 1", **axis)
     figure.update_yaxes(range=[plane.b[0], plane.b[-1]], title_text="direction 2", scaleanchor="x", **axis)
-    figure.update_layout(margin={"t": 8}, showlegend=False)
+    figure.update_layout(margin={"t": KEY_PX}, showlegend=False)
     return figure
 
 
@@ -87,14 +89,14 @@ def surface_3d_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         figure.add_scatter3d(x=x, y=y, z=z, mode="lines+markers", marker_size=3, **_path_look(plane, dark, width=6))
     else:
         top = on_grid(levels, np.array(plane.a), np.array(b), np.zeros(1), np.zeros(1)) + lift
-        marker = {"symbol": "x", "size": 5, "color": _mark(dark)}
+        marker = {"symbol": "diamond", "size": 6, "color": _mark(dark)}
         figure.add_scatter3d(
             x=[0], y=[0], z=top, mode="markers", marker=marker, hovertemplate="the checkpoint<extra></extra>"
         )
     axis = {"gridcolor": GRID[dark], "color": MUTED[dark], "showbackground": False, "zeroline": False, "nticks": 5}
     ticks = {name: value for name, value in _key(low, high).items() if name in ("tickvals", "ticktext")}
     figure.update_layout(
-        margin={"t": 0, "l": 0, "r": 0, "b": 0},
+        margin={"t": KEY_PX, "l": 0, "r": 0, "b": 0},
         showlegend=False,
         scene={
             "xaxis": axis | {"title": {"text": "direction 1"}},
@@ -130,15 +132,18 @@ def _scaled(surface: Surface, place: int) -> tuple[Plane, np.ndarray, float, flo
 
 
 def _key(low: float, high: float) -> dict[str, Any]:
-    """The key of the colours; low, high: powers of ten."""
+    """The key of the colours, above the plane: beside it, it would take a third of a phone's width. low, high: powers of ten."""
     ticks = [tick for power in range(-3, 4) for tick in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)]
     ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
     return {
-        "title": {"text": "loss (nats)", "side": "right", "font": {"size": 12}},
+        "orientation": "h",
+        "y": 1.0,
+        "yanchor": "bottom",
+        "title": {"text": "loss (nats)", "side": "top", "font": {"size": 12}},
         "tickvals": [math.log10(tick) for tick in ticks],
         "ticktext": [f"{tick:g}" for tick in ticks],
         "tickfont": {"size": 12},
-        "thickness": 12,
+        "thickness": 10,
     }
 
 
