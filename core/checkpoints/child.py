@@ -23,7 +23,7 @@ def child_checkpoint(checkpoint: Checkpoint, model: nn.Module, **card: Any) -> C
     settings = {key: value for key, value in old.model_config.items() if key != LAYERS}
     with torch.device("meta"):  # sizes only: no memory, and nothing drawn from the global generator
         designed = build_model(old.model, settings)
-    changed = layer_changes(model, designed) if old.task == "images" else {}
+    changed = layer_changes(model, designed)
     values: dict[str, Any] = {
         "model_config": settings | ({LAYERS: changed} if changed else {}),
         "metrics": {},

@@ -6,6 +6,7 @@ arXiv:1706.03762; Radford et al., Language Models are Unsupervised Multitask Lea
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -48,14 +49,14 @@ class Attention(nn.Module):
 
     def __init__(self, config: CharGPTConfig) -> None:
         super().__init__()
-        self.heads, self.dropout = config.heads, config.attention_dropout
+        self.heads, self.head_size = config.heads, config.width // config.heads
+        self.dropout = config.attention_dropout
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        batch, time, width = x.shape
-        parts = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
+        batch, time, _ = x.shape
+        query, key, value = self.project(x)
         mask = None
         causal = past is None or not past[0].shape[2]  # a constant where there is no past, as exporters need it
         if past is not None and not causal:
@@ -64,7 +65,18 @@ class Attention(nn.Module):
                 mask = torch.ones(time, key.shape[2], dtype=torch.bool, device=x.device).tril(key.shape[2] - time)
         p = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p, is_causal=causal)
-        return self.out(y.transpose(1, 2).reshape(batch, time, width)), (key, value)
+        return self.out(y.transpose(1, 2).reshape(batch, time, -1)), (key, value)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of (B, T, width): (3, B, heads, T, head size)."""
+        return self.qkv(x).view(*x.shape[:2], 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """What attention looks at, written out: (B, heads, T, T), rows sum to 1 and look back only."""
+        query, key, _ = self.project(x)
+        scores = query @ key.transpose(-2, -1) / math.sqrt(self.head_size)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+        return scores.masked_fill(future, -math.inf).softmax(-1)
 
 
 class Block(nn.Module):
@@ -83,8 +95,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         attended, kept = self.attention(self.norm1(x), past)
-        x = x + self.drop1(attended)
-        return x + self.drop2(self.back(self.act(self.feed(self.norm2(x))))), kept
+        return self.feed_forward(x + self.drop1(attended)), kept
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The second half of the block, on what attention made of its input."""
+        return x + self.drop2(self.back(self.act(self.feed(self.norm2(x)))))
 
 
 class CharGPT(nn.Module):
@@ -109,9 +124,9 @@ class CharGPT(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """An empty cache for `batch` streams."""
-        size = self.config.width // self.config.heads
-        empty = self.embed.weight.new_zeros(batch, self.config.heads, 0, size)
-        return [(empty, empty) for _ in self.blocks]
+        parts: list[Attention] = [block.attention for block in self.blocks]
+        empty = [self.embed.weight.new_zeros(batch, part.heads, 0, part.head_size) for part in parts]
+        return [(none, none) for none in empty]
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Raises LabError where cache and tokens together are longer than the context."""
@@ -119,9 +134,17 @@ class CharGPT(nn.Module):
         time = tokens.shape[1]
         if before + time > self.config.context:
             raise LabError(f"{before + time} characters do not fit a context of {self.config.context}: shorten them.")
-        x = self.drop(self.embed(tokens) + self.position.weight[before : before + time])  # (B, T, width)
+        x = self.enter(tokens, before)
         after: State = []
         for index, block in enumerate(self.blocks):
             x, kept = block(x, state[index] if state else None)
             after.append(kept)
-        return F.linear(self.norm(x), self.embed.weight), after  # tied: arXiv:1608.05859
+        return self.leave(x), after
+
+    def enter(self, tokens: Tensor, before: int = 0) -> Tensor:
+        """What the first block reads of tokens (B, T) after `before` others: (B, T, width)."""
+        return self.drop(self.embed(tokens) + self.position.weight[before : before + tokens.shape[1]])
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Logits (B, T, vocabulary) of what the last block gives."""
+        return F.linear(self.norm(x), self.embed.weight)  # tied: arXiv:1608.05859

@@ -51,19 +51,17 @@ class Attention(nn.Module):
 
     def __init__(self, config: CompactTransformerConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.head_size = config.heads, config.width // config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.softmax = nn.Softmax(-1)
         """A layer, so that the weights (N, heads, T, T) and their gradients can be hooked."""
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        images, tokens, width = x.shape
-        parts = self.qkv(x).view(images, tokens, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (N, heads, T, width / heads) each
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        y = self.softmax(scores) @ value
-        return self.out(y.transpose(1, 2).reshape(images, tokens, width))
+        parts = self.qkv(x).view(*x.shape[:2], 3, self.heads, self.head_size)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (N, heads, T, head size) each
+        y = self.softmax(query @ key.transpose(-2, -1) / math.sqrt(self.head_size)) @ value
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from core.common.errors import LabError
+from core.models.heads import attention_layers, resize_heads
 from core.models.pooling import POOLINGS, pooling_of, replace_pooling
 
 MOST = 100_000
@@ -24,8 +25,8 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
     """The model with its layers changed, in place, with fresh weights where a size changed. Raises LabError.
 
     layers: name of a module -> `{"removed": true}` (the identity takes its place), or any of `in`, `out` (channels or
-    features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs); or of a max
-    pooling `{"pooling": kind}`, see core.models.pooling. What is left out stays as it is.
+    features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs); of a max
+    pooling `{"pooling": kind}`, see core.models.pooling; or of an attention layer `{"heads": n}`. What is left out stays.
     """
     if not isinstance(layers, dict):
         raise LabError("changed_layers is not valid: it must map names of layers to their changes.")
@@ -35,6 +36,9 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
         if module is None or not name:
             raise LabError(f"There is no layer named {str(name)[:60]!r} in this network: its card is damaged.")
         _check(name, change)
+        if "heads" in change:
+            _change_heads(name, module, change["heads"])
+            continue
         parent, _, child = name.rpartition(".")
         setattr(modules[parent], child, _changed(name, module, change))
     return model
@@ -44,8 +48,14 @@ def layer_changes(model: nn.Module, original: nn.Module) -> dict[str, dict[str, 
     """What `apply_changes` needs to make a network like `model` out of a fresh `original`. Only layers that both have."""
     found: dict[str, dict[str, Any]] = {}
     now = dict(model.named_modules())
+    fewer = {name for name, layer in attention_layers(original).items() if layer.heads != now[name].heads}
     for name, before in original.named_modules():
         after = now.get(name)
+        if name in fewer:
+            found[name] = {"heads": now[name].heads}
+            continue
+        if name.rpartition(".")[0] in fewer:
+            continue
         if isinstance(before, nn.MaxPool2d) and after is not None and pooling_of(after):
             found[name] = {"pooling": pooling_of(after)}
             continue
@@ -85,6 +95,8 @@ def _check(name: str, change: Any) -> None:
         if change["pooling"] not in POOLINGS:
             raise LabError(f"The pooling of layer {name[:60]!r} is not one of {', '.join(POOLINGS)}.")
         return
+    if isinstance(change, dict) and set(change) == {"heads"}:
+        return
     if not isinstance(change, dict) or not change or set(change) - SIZES - FLAGS:
         raise LabError(
             f"The change of layer {name[:60]!r} is not valid: it may set {', '.join(sorted(SIZES | FLAGS))}."
@@ -93,6 +105,14 @@ def _check(name: str, change: Any) -> None:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (isinstance(value, bool) if key in FLAGS else whole and 1 <= value <= MOST):
             raise LabError(f"{key}={repr(value)[:40]} of layer {name[:60]!r} is not valid.")
+
+
+def _change_heads(name: str, module: nn.Module, heads: Any) -> None:
+    if not hasattr(module, "head_size"):
+        raise LabError(f"Layer {name[:60]!r} has no attention heads: its card is damaged.")
+    if not isinstance(heads, int) or isinstance(heads, bool) or not 1 <= heads <= module.heads:  # type: ignore[operator]
+        raise LabError(f"heads={repr(heads)[:40]} of layer {name[:60]!r} is not valid: it must be 1 to {module.heads}.")
+    resize_heads(module, heads)
 
 
 def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:
