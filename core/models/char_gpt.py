@@ -7,7 +7,7 @@ arXiv:1706.03762; Radford et al., Language Models are Unsupervised Multitask Lea
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -124,7 +124,7 @@ class CharGPT(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """An empty cache for `batch` streams."""
-        parts: list[Attention] = [block.attention for block in self.blocks]
+        parts: list[Any] = [block.attention for block in self.blocks]
         empty = [self.embed.weight.new_zeros(batch, part.heads, 0, part.head_size) for part in parts]
         return [(none, none) for none in empty]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from core.common.errors import LabError
 
 
-def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
+def attention_layers(model: nn.Module) -> dict[str, Any]:
     """Name -> layer of every self-attention, in the network's order; empty for a network without any.
 
     Such a layer has `heads`, `head_size` and the linear layers `qkv` and `out`.
@@ -19,30 +20,30 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def keep_heads(attention: nn.Module, kept: Sequence[int]) -> None:
+def keep_heads(attention: Any, kept: Sequence[int]) -> None:
     """Take all other heads out of a layer, in place: its matrices become smaller, and the rest computes as before.
 
     Raises LabError where no head would be left, or for a head that there is not.
     """
-    old: int = attention.heads  # type: ignore[assignment]
+    old: int = attention.heads
     if not kept or not set(kept) <= set(range(old)) or len(set(kept)) < len(kept):
         raise LabError(f"A layer keeps at least one of its {old} heads, each once: choose which.")
     qkv, out, size = attention.qkv, attention.out, attention.head_size
-    places = torch.cat([torch.arange(head * size, (head + 1) * size) for head in kept])  # type: ignore[operator]
-    parts = qkv.weight.view(3, -1, qkv.in_features)[:, places]  # type: ignore[union-attr, operator]
+    places = torch.cat([torch.arange(head * size, (head + 1) * size) for head in kept])
+    parts = qkv.weight.view(3, -1, qkv.in_features)[:, places]
     resize_heads(attention, len(kept))
-    attention.qkv.weight.copy_(parts.reshape(-1, parts.shape[-1]))  # type: ignore[union-attr, operator]
-    attention.out.weight.copy_(out.weight[:, places])  # type: ignore[union-attr, operator, index]
-    if out.bias is not None:  # type: ignore[union-attr]
-        attention.out.bias.copy_(out.bias)  # type: ignore[union-attr, operator]
+    attention.qkv.weight.copy_(parts.reshape(-1, parts.shape[-1]))
+    attention.out.weight.copy_(out.weight[:, places])
+    if out.bias is not None:
+        attention.out.bias.copy_(out.bias)
 
 
-def resize_heads(attention: nn.Module, heads: int) -> None:
+def resize_heads(attention: Any, heads: int) -> None:
     """Give a layer so many heads of the size they have, in place, with fresh weights."""
-    inner = heads * attention.head_size  # type: ignore[operator]
+    inner = heads * attention.head_size
     for name, inputs, outputs in (("qkv", None, 3 * inner), ("out", inner, None)):
         old: nn.Linear = getattr(attention, name)
         new = nn.Linear(inputs or old.in_features, outputs or old.out_features, bias=old.bias is not None)
         new.requires_grad_(old.weight.requires_grad)
         setattr(attention, name, new.to(old.weight))
-    attention.heads = heads  # type: ignore[assignment]
+    attention.heads = heads

@@ -107,10 +107,10 @@ def _check(name: str, change: Any) -> None:
             raise LabError(f"{key}={repr(value)[:40]} of layer {name[:60]!r} is not valid.")
 
 
-def _change_heads(name: str, module: nn.Module, heads: Any) -> None:
+def _change_heads(name: str, module: Any, heads: Any) -> None:
     if not hasattr(module, "head_size"):
         raise LabError(f"Layer {name[:60]!r} has no attention heads: its card is damaged.")
-    if not isinstance(heads, int) or isinstance(heads, bool) or not 1 <= heads <= module.heads:  # type: ignore[operator]
+    if not isinstance(heads, int) or isinstance(heads, bool) or not 1 <= heads <= module.heads:
         raise LabError(f"heads={repr(heads)[:40]} of layer {name[:60]!r} is not valid: it must be 1 to {module.heads}.")
     resize_heads(module, heads)
 

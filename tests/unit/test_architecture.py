@@ -23,6 +23,7 @@ ROOMS = {
     "language": {"attribution"},
     "compression": set(),
     "convolution": {"images", "attribution", "compression"},
+    "attention": {"attribution", "compression", "images", "language"},
     "descent": set(),
     "backprop": set(),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.attribution.method import Method
 from core.attribution.methods.activations import GradCam, GuidedGradCam
+from core.attribution.methods.attention import AttentionRollout, GradientRollout
 from core.attribution.methods.baseline_methods import DeepLift, GradientShap, IntegratedGradients
 from core.attribution.methods.gradients import GuidedBackprop, InputXGradient, Saliency, SmoothGrad
 from core.attribution.methods.lrp import LRP
@@ -22,6 +23,8 @@ METHODS: dict[str, type[Method]] = {
         GuidedBackprop,
         GradCam,
         GuidedGradCam,
+        AttentionRollout,
+        GradientRollout,
         LRP,
         IntegratedGradients,
         SmoothGrad,

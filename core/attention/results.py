@@ -1,0 +1,110 @@
+"""What was measured of a language model's heads. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.attention.config import HeadsConfig
+from core.common.errors import LabError
+from core.common.results import ResultStore, check_format
+
+FORMAT = 1
+CHEAP_BITS = 0.01
+"""Bits per character below which a head can be removed without much loss."""
+MOST_REMOVED = 10
+LOSSES, REPORT = "losses.json", "heads.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadWorth:
+    """One head."""
+
+    layer: int
+    head: int
+    cost_bits: float
+    """Rise in bits per character without it."""
+    half_width: float
+    """Half of its 95% interval, over windows of text."""
+    shares: dict[str, float]
+    """Role -> share of its attention that goes where the rule points, 0..1."""
+    role: str
+    """Name of its role in `core.attention.roles`; empty where none is clear."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer}.{self.head}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """The heads that cost least, taken out together."""
+
+    heads: tuple[str, ...]
+    cost_bits: float
+    half_width: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadReport:
+    checkpoint: str
+    title: str
+    dataset: str
+    characters: int
+    """Scored."""
+    bits_per_character: float
+    """Of the whole network, on the same characters."""
+    heads: tuple[HeadWorth, ...]
+    untrained: dict[str, float]
+    """Role -> mean share that heads of the same network with random weights give it."""
+    joint: tuple[Joint, ...]
+    """One, two, … of the cheapest heads at once."""
+    made: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def removable(self) -> Joint | None:
+        """The most heads that together cost less than CHEAP_BITS, the end of the interval included; None for not one."""
+        fits = [joint for joint in self.joint if joint.cost_bits + joint.half_width < CHEAP_BITS]
+        return max(fits, key=lambda joint: len(joint.heads), default=None)
+
+    @property
+    def answer(self) -> str:
+        """What was found, in a sentence."""
+        dearest = max(self.heads, key=lambda head: head.cost_bits)
+        few = self.removable
+        cheap = f"{len(few.heads)} of {len(self.heads)}" if few else f"Not one of {len(self.heads)}"
+        cost = f"Head {dearest.name} is worth {dearest.cost_bits:.2f} bits per character"
+        return f"{cost}; {cheap} heads can go for less than {CHEAP_BITS:g}."
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"format": FORMAT}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> HeadReport:
+        """Raises LabError or what a damaged file raises."""
+        values = dict(check_format(values, FORMAT, "measurement of heads"))
+        values.pop("format", None)
+        heads = tuple(HeadWorth(**item) for item in values.pop("heads"))
+        joint = tuple(Joint(**item | {"heads": tuple(item["heads"])}) for item in values.pop("joint"))
+        return cls(**values, heads=heads, joint=joint)
+
+
+REPORTS: ResultStore[HeadReport, HeadReport] = ResultStore(
+    "measurement of heads",
+    Path(__file__).parent / "shipped",
+    HeadReport.from_dict,
+    part_file=REPORT,
+    parse_part=HeadReport.from_dict,
+)
+
+
+def read_report(folder: Path, config: Any) -> HeadReport:
+    """The result of a run. Raises LabError for a run of another kind, or one that is not done."""
+    if not isinstance(config, HeadsConfig):
+        raise LabError("This run did not measure heads: pick one from the list of measurements.")
+    found = REPORTS.read_part(folder)
+    if found is None:
+        raise LabError("The heads are not measured yet: wait for the run to end.")
+    return dataclasses.replace(found, made=REPORTS.read_facts(folder)["made"])

@@ -1,0 +1,133 @@
+"""What a head does, measured: the share of its attention that goes where a simple rule points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+REPEAT = 3
+"""Characters that must recur before a place counts as a repeat."""
+NAMED_SHARE, NAMED_FACTOR = 0.3, 2.0
+"""A head is named by a role where that gets this share of its attention, and as many times what untrained heads give it."""
+SPEAKER = re.compile(r"^[^\n:]{1,30}:$", re.MULTILINE)
+
+
+def previous_character(text: str) -> np.ndarray:
+    return np.eye(len(text), k=-1, dtype=bool)
+
+
+def same_character(text: str) -> np.ndarray:
+    codes = np.array([ord(character) for character in text])
+    return (codes[:, None] == codes[None]) & _before(len(text))
+
+
+def repeat(text: str) -> np.ndarray:
+    """What followed the last three characters where they stood before: induction (Olsson et al., arXiv:2209.11895)."""
+    found = np.zeros((len(text), len(text)), bool)
+    places: dict[str, list[int]] = {}
+    for end in range(REPEAT, len(text) + 1):
+        key = text[end - REPEAT : end]
+        found[end - 1, [place for place in places.get(key, ()) if place < end]] = True
+        places.setdefault(key, []).append(end)
+    return found
+
+
+def line_start(text: str) -> np.ndarray:
+    """The line break before the line that a character is in, and the line's first character; itself not."""
+    found = np.zeros((len(text), len(text)), bool)
+    start = -1
+    for place, character in enumerate(text):
+        if start >= 0:
+            found[place, [at for at in (start, start + 1) if at < place]] = True
+        if character == "\n":
+            start = place
+    return found
+
+
+def speaker_name(text: str) -> np.ndarray:
+    """The latest line of the form `NAME:`, for characters after it."""
+    found = np.zeros((len(text), len(text)), bool)
+    names = [match.span() for match in SPEAKER.finditer(text)]
+    for (start, end), (until, _) in zip(names, [*names[1:], (len(text), 0)], strict=True):
+        found[end:until, start:end] = True
+    return found
+
+
+def own_place(text: str) -> np.ndarray:
+    return np.eye(len(text), dtype=bool)
+
+
+def first_place(text: str) -> np.ndarray:
+    """The first character that the model sees, where a head can put attention that it has no use for."""
+    found = np.zeros((len(text), len(text)), bool)
+    found[1:, 0] = True
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Role:
+    title: str
+    targets: Callable[[str], np.ndarray]
+    """Text of T characters to (T, T) bool: where the rule points from each character."""
+
+
+ROLES: dict[str, Role] = {
+    "previous": Role(title="Previous character", targets=previous_character),
+    "same": Role(title="Same character before", targets=same_character),
+    "repeat": Role(title="Induction (repeats)", targets=repeat),
+    "line": Role(title="Line start", targets=line_start),
+    "speaker": Role(title="Speaker name", targets=speaker_name),
+    "self": Role(title="Itself", targets=own_place),
+    "first": Role(title="First character seen", targets=first_place),
+}
+
+
+@dataclass(slots=True)
+class RoleSums:
+    """Sums of shares of all heads over all rows in which a rule points anywhere."""
+
+    shares: dict[str, np.ndarray]
+    """Role -> (heads,)."""
+    rows: dict[str, int]
+
+    @classmethod
+    def empty(cls, heads: int) -> RoleSums:
+        return cls(shares={name: np.zeros(heads) for name in ROLES}, rows=dict.fromkeys(ROLES, 0))
+
+    def add(self, text: str, weights: np.ndarray) -> None:
+        """weights: (heads, T, T) of that text."""
+        for name, role in ROLES.items():
+            targets = role.targets(text)
+            rows = targets.any(1)
+            self.shares[name] += (weights * targets)[:, rows].sum((1, 2))
+            self.rows[name] += int(rows.sum())
+
+    def means(self) -> dict[str, np.ndarray]:
+        """Role -> (heads,) mean share, 0..1; without those roles that the texts had no place for."""
+        return {name: share / self.rows[name] for name, share in self.shares.items() if self.rows[name]}
+
+
+def name_head(shares: dict[str, float], untrained: dict[str, float]) -> str:
+    """The role of a head, or empty where none is clear: of the roles above both limits, the one with the largest share.
+
+    shares, untrained: role -> share of attention, of this head and the mean of untrained heads.
+    """
+    clear = [
+        name
+        for name, share in shares.items()
+        if share >= NAMED_SHARE and share >= NAMED_FACTOR * untrained.get(name, 0.0)
+    ]
+    return max(clear, key=lambda name: shares[name], default="")
+
+
+def _before(length: int) -> np.ndarray:
+    return np.tri(length, k=-1, dtype=bool)
+
+
+def windows(text: str, tokens: np.ndarray, context: int, most: int) -> Sequence[tuple[str, np.ndarray]]:
+    """Up to `most` whole windows of a text without overlap."""
+    count = min(most, len(text) // context)
+    return [(text[at : at + context], tokens[at : at + context]) for at in range(0, count * context, context)]
