@@ -139,8 +139,9 @@ def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: in
             tvd = (answer - usual).abs().sum() / 2
             jsd = _divergence(weights, other).mean()
             loss = 20 * (tvd - SAME_ANSWER / 2).clamp(min=0) - jsd
-        if float(tvd) <= SAME_ANSWER and float(jsd) > best[0]:
-            best = (float(jsd), float(tvd))
+        reached = (float(jsd.detach()), float(tvd.detach()))
+        if reached[1] <= SAME_ANSWER and reached[0] > best[0]:
+            best = reached
         optimizer.zero_grad()
         (scores.grad,) = torch.autograd.grad(loss, [scores])
         optimizer.step()

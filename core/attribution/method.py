@@ -50,7 +50,7 @@ class Method:
     """What the command line and an address call it."""
     title: ClassVar[str]
     family: ClassVar[str]
-    """`gradient`, `reference` (compares with a baseline), `activation`, `perturbation` or `relevance`."""
+    """`gradient`, `reference` (compares with a baseline), `activation`, `attention`, `perturbation` or `relevance`."""
     signed: ClassVar[bool]
     """Whether a map tells what speaks against the class from what supports it; else its values are at least 0."""
     channels: ClassVar[bool] = True

@@ -164,8 +164,11 @@ def _wrong_text(card: Card) -> str:
         return "has a vocabulary that is not at least two different characters"
     if any("\ud800" <= character <= "\udfff" for character in known):
         return "has half a character in its vocabulary"
-    if card.model_config.get(LAYERS):
-        return "has changed layers, which no language model has here"
+    changed = card.model_config.get(LAYERS) or {}
+    if not isinstance(changed, dict) or any(
+        not isinstance(change, dict) or set(change) != {"heads"} for change in changed.values()
+    ):
+        return "has changed layers other than removed heads, which no language model has here"
     if card.onnx_file:
         return "names an ONNX file, which no language model has here"
     if card.model_config.get("vocabulary") != len(data.vocabulary):

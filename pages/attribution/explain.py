@@ -115,7 +115,8 @@ def _maps(asked: AttributionQuery) -> None:
         try:
             found = attributed(asked, name, settings_of(name, asked.reference))
         except LabError as error:
-            refused[name] = error
+            if METHODS[name].family != "attention":  # nobody misses those where there is no attention
+                refused[name] = error
             continue
         with grid, st.container(width=CARD_PX, gap="xsmall"):
             st.markdown(f"**{escape_markdown(METHODS[name].title)}**")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.attribution.method import AttributionRequest, Method
-from core.models.heads import attention_layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,6 +18,8 @@ class Recorder:
     """
 
     def __init__(self, model: Any) -> None:
+        from core.models.heads import attention_layers
+
         self.weights: list[Tensor] = []
         self.pooling: Tensor | None = None
         self._hooks = [layer.softmax.register_forward_hook(self._keep) for layer in attention_layers(model).values()]
@@ -40,6 +41,8 @@ class Recorder:
 
 def has_image_attention(model: nn.Module) -> bool:
     """Whether it is a vision Transformer whose tokens lie on a grid and are pooled by learned shares."""
+    from core.models.heads import attention_layers
+
     return bool(attention_layers(model)) and hasattr(model, "share") and hasattr(model, "side")
 
 
@@ -56,7 +59,7 @@ def on_pixels(tokens: Tensor, side: int, question: AttributionRequest) -> Tensor
 class AttentionMethod(Method):
     """What both methods share."""
 
-    family: ClassVar[str] = "activation"
+    family: ClassVar[str] = "attention"
     signed: ClassVar[bool] = False
     channels: ClassVar[bool] = False
 

@@ -36,6 +36,8 @@ from tests.unit.attribution.planted import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting:UserWarning")
 PIXELS = DATA.test.images[0]
+ATTENTION = tuple(name for name, kind in METHODS.items() if kind.family == "attention")
+ON_CONVOLUTIONS = tuple(name for name in METHODS if name not in ATTENTION)
 FEW: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 30, "max_gap": 1},
     "smoothgrad": {"samples": 30},
@@ -119,7 +121,7 @@ DIRECT: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ON_CONVOLUTIONS)
 def test_it_equals_a_direct_call_of_captum_and_leaves_the_network_alone(name: str) -> None:
     checkpoint = small()
     before, names = copy.deepcopy(checkpoint.model.state_dict()), [set(vars(m)) for m in checkpoint.model.modules()]
@@ -146,7 +148,7 @@ def test_it_equals_a_direct_call_of_captum_and_leaves_the_network_alone(name: st
     assert hooks(checkpoint.model) == hooks(explainer._model) == hooked
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ON_CONVOLUTIONS)
 def test_a_map_is_where_the_answer_comes_from(name: str) -> None:
     pixels = random_image()
     explainer = Explainer(planted())
@@ -173,7 +175,7 @@ def test_the_controls_are_not() -> None:
         assert values[inside()].sum() / values.sum() < 0.2, name
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ON_CONVOLUTIONS)
 def test_of_a_class_that_depends_on_nothing_the_map_is_blank(name: str) -> None:
     assert Explainer(planted()).attribute(get_method(name, FEW.get(name)), random_image(), NOTHING).blank
 
@@ -183,7 +185,9 @@ def test_the_cost_told_is_the_number_of_images_that_pass_the_network(name: str) 
     """A grid, because SLIC makes about as many pieces as it is told to."""
     grid = {"superpixels": "grid"} if name in ("feature_ablation", "kernel_shap", "lime") else {}
     method = get_method(name, FEW.get(name, {}) | grid)
-    model = copy.deepcopy(small().model)
+    model, layer = copy.deepcopy(small().model), "conv2"
+    if name in ATTENTION:
+        model, layer = copy.deepcopy(small("compact_transformer", width=8).model), "norm"
     passed = {"forward": 0, "backward": 0}
 
     def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -192,7 +196,7 @@ def test_the_cost_told_is_the_number_of_images_that_pass_the_network(name: str) 
             output.register_hook(lambda gradient: passed.update(backward=passed["backward"] + len(gradient)))
 
     # LRP works on a copy of what it gets, which takes the hook along.
-    model.get_submodule("conv2").register_forward_hook(count)
+    model.get_submodule(layer).register_forward_hook(count)
     shares: list[float] = []
     inputs = normalised(PIXELS, small().card)
     method.attribute(
@@ -264,7 +268,7 @@ def test_what_would_lie_is_refused_in_one_sentence(name: str, model: str, config
 def test_what_would_not_is_not(model: str, config: dict[str, Any]) -> None:
     explainer = Explainer(small(model, **config))
     refused = {name for name in METHODS if explainer.refusal(get_method(name))}
-    assert refused == {name for name, of, settings, _ in REFUSED if (of, settings) == (model, config)}
+    assert refused == {*ATTENTION, *(name for name, of, settings, _ in REFUSED if (of, settings) == (model, config))}
 
 
 def test_a_layer_of_which_only_a_kind_is_known_is_refused() -> None:
@@ -337,7 +341,7 @@ def test_a_window_wider_than_the_image_is_one_sentence() -> None:
 
 def test_all_methods_tell_what_a_reader_must_know() -> None:
     assert (*QUICK, *SLOW) == tuple(METHODS)
-    assert len(METHODS) == 14
+    assert len(METHODS) == 16
     for name, kind in METHODS.items():
         method = get_method(name)
         assert method.name == name
