@@ -36,7 +36,7 @@ class TextHeads:
 
 def require_text_attention(card: Card) -> None:
     """Raises LabError for a checkpoint whose network reads a text without attention, or reads no text."""
-    if card.task != "text" or MODELS[card.model].recurrent:
+    if card.task != "text" or not MODELS[card.model].attention:
         raise LabError(f"{card.title[:100]} has no attention over a text: choose a GPT.")
 
 

@@ -36,6 +36,8 @@ class ModelEntry:
     """With the default config (for text: of Tiny Shakespeare's 65 characters)."""
     recurrent: bool = False
     """Whether it reads with a state that it carries on."""
+    attention: bool = False
+    """Whether its parts attend to each other: characters, or tokens of an image."""
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -78,6 +80,7 @@ MODELS: dict[str, ModelEntry] = {
         config="CompactTransformerConfig",
         build="CompactTransformer",
         parameters=283_723,
+        attention=True,
     ),
     "efficientnet_lite0": ModelEntry(
         title="EfficientNet-Lite0",
@@ -131,6 +134,7 @@ MODELS: dict[str, ModelEntry] = {
         config="CharGPTConfig",
         build="CharGPT",
         parameters=2_718_336,
+        attention=True,
     ),
 }
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Verdict
 from core.attribution.figures import overlay_png, score_bar
-from core.attribution.methods.registry import QUICK
+from core.attribution.methods.registry import quick_methods
 from core.common.errors import LabError
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.conclusion import conclusion
@@ -43,7 +43,7 @@ class Best:
 def best_map(asked: AttributionQuery) -> Best | None:
     """None where every quick method is refused or finds nothing. Raises LabError where maps cannot be scored here."""
     scored: list[tuple[Attribution, Verdict]] = []
-    for name in QUICK:
+    for name in quick_methods(asked.reference.card.model):
         try:
             found = attributed(asked, name, settings_of(name, asked.reference))
         except LabError:
@@ -61,7 +61,7 @@ def show_answer(asked: AttributionQuery) -> None:
     problem = ""
     with st.spinner("Scoring the quick methods"):
         try:
-            if not scores_ready(asked, QUICK):
+            if not scores_ready(asked, quick_methods(asked.reference.card.model)):
                 return
             best = best_map(asked)
         except LabError as error:

@@ -10,7 +10,6 @@ import streamlit as st
 
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure
-from core.attribution.methods.registry import QUICK
 from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from pages.attribution.cached import controls_of, score_of_another, score_order
@@ -139,7 +138,7 @@ def _more_scores(asked: AttributionQuery, found: Attribution) -> list[tuple[str,
         rows.append(
             ("For and against", signed_number(score), "Score of the signed order: first what speaks for the class.")
         )
-    if found.method.name in QUICK:
+    if found.method.quick:
         other = score_of_another(asked, found.method.name, found.method.settings())
         if other is not None:
             rows.append(

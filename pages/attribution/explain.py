@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.attribution.methods.registry import METHODS, QUICK, SLOW
+from core.attribution.methods.registry import METHODS, SLOW, quick_methods
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.answer import show_answer
@@ -99,7 +99,8 @@ def _headline(asked: AttributionQuery) -> None:
 
 def _maps(asked: AttributionQuery) -> None:
     """The image, the quick methods, those asked for and the controls; scores follow once all maps are there."""
-    if not scores_ready(asked, QUICK):
+    quick = quick_methods(asked.reference.card.model)
+    if not scores_ready(asked, quick):
         return
     display = display_controls()
     legend(asked.label)
@@ -111,12 +112,11 @@ def _maps(asked: AttributionQuery) -> None:
     with grid, st.container(width=CARD_PX, gap="xsmall"):
         st.markdown("**The image**")
         input_image(asked)
-    for name in QUICK:
+    for name in quick:
         try:
             found = attributed(asked, name, settings_of(name, asked.reference))
         except LabError as error:
-            if METHODS[name].family != "attention":  # nobody misses those where there is no attention
-                refused[name] = error
+            refused[name] = error
             continue
         with grid, st.container(width=CARD_PX, gap="xsmall"):
             st.markdown(f"**{escape_markdown(METHODS[name].title)}**")

@@ -10,7 +10,7 @@ from core.attribution.baselines import BASELINES
 from core.attribution.config import ScoresConfig
 from core.attribution.evidence.cost import IMAGES_A_PROCESS, report_seconds
 from core.attribution.kind import SCORES
-from core.attribution.methods.registry import METHODS, get_method
+from core.attribution.methods.registry import METHODS, SLOW, get_method, quick_methods
 from core.checkpoints.store import CheckpointRef
 from core.common.devices import cores, offered_devices
 from core.common.errors import LabError
@@ -47,8 +47,9 @@ def new_report_form(reference: CheckpointRef) -> None:
         return
     until_ready(everything=True)
     explainer = explainer_of(reference)
-    refused = {name: why for name in METHODS if (why := explainer.refusal(get_method(name)))}
-    offered = [name for name in METHODS if name not in refused]
+    every = (*quick_methods(reference.card.model), *SLOW)
+    refused = {name: why for name in every if (why := explainer.refusal(get_method(name)))}
+    offered = [name for name in every if name not in refused]
     usual = [name for name in offered if METHODS[name].quick]
     of = reference.card.fingerprint
     linked("score", METHODS_KEY, several_of(offered, "method", len(METHODS)), usual, write=write_several, of=of)

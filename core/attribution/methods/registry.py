@@ -13,6 +13,7 @@ from core.attribution.methods.gradients import GuidedBackprop, InputXGradient, S
 from core.attribution.methods.lrp import LRP
 from core.attribution.methods.perturbations import FeatureAblation, KernelShap, Lime, Occlusion
 from core.common.errors import LabError
+from core.models import MODELS
 
 METHODS: dict[str, type[Method]] = {
     kind.name: kind
@@ -36,8 +37,15 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 """Quick ones first."""
-QUICK = tuple(name for name, kind in METHODS.items() if kind.quick)
+ATTENTION = tuple(name for name, kind in METHODS.items() if kind.family == "attention")
+"""Quick too, but only of a vision Transformer."""
+QUICK = tuple(name for name, kind in METHODS.items() if kind.quick and name not in ATTENTION)
 SLOW = tuple(name for name, kind in METHODS.items() if not kind.quick)
+
+
+def quick_methods(model: str) -> tuple[str, ...]:
+    """Quick methods for a network of that architecture."""
+    return (*QUICK, *ATTENTION) if MODELS[model].attention else QUICK
 
 
 def get_method(name: str, settings: dict[str, Any] | None = None) -> Method:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.attribution.evidence.controls import edges, random_map
 from core.attribution.evidence.masking import most_important
-from core.attribution.methods.registry import METHODS, QUICK, get_method
+from core.attribution.methods.registry import METHODS, get_method, quick_methods
 from core.common.errors import LabError
 from pages.attribution.cached import attributed
 from pages.attribution.cover.steps import Covering
@@ -30,7 +30,10 @@ KNOW_NOTHING = {EDGES: "Edges (a control)", CHANCE: "Random (a control)"}
 
 def let_a_map_cover(asked: AttributionQuery, covering: Covering, explainer: Explainer) -> None:
     """Choose a map, and cover the pixels that it finds most important."""
-    names = [*(name for name in QUICK if explainer.refusal(get_method(name)) is None), *KNOW_NOTHING]
+    names = [
+        *(name for name in quick_methods(explainer.card.model) if not explainer.refusal(get_method(name))),
+        *KNOW_NOTHING,
+    ]
     linked("map", "cover-map", one_of(names, "map"), names[0])
     if st.session_state["cover-map"] not in names:
         st.session_state["cover-map"] = names[0]

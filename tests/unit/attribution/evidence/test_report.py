@@ -24,7 +24,7 @@ from core.attribution.evidence.scores import FIGURES
 from core.attribution.evidence.stability import control_infidelity, cover_squares, infidelity, max_sensitivity
 from core.attribution.explainer import Explainer
 from core.attribution.method import Method
-from core.attribution.methods.registry import METHODS, get_method
+from core.attribution.methods.registry import QUICK, SLOW, get_method
 from core.checkpoints.store import Card, CheckpointRef, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.data import ImageDataset, Split
@@ -307,7 +307,7 @@ def test_what_is_no_report(values: Any) -> None:
 def test_what_ships_is_of_the_checkpoint_that_ships(name: str) -> None:
     found = REPORTS.load_shipped(name)
     assert found.config.fingerprint == find_checkpoint(name).card.fingerprint
-    assert set(found.config.methods) | set(found.config.refused) == set(METHODS)
+    assert set(found.config.methods) | set(found.config.refused) == {*QUICK, *SLOW}
     assert len(found.images) == found.config.requested - len(found.left_out) == 200
     assert found.config.sensitivity_images == 20
     rows = {row.name: row for row in found.rows()}
