@@ -18,7 +18,7 @@ import core.attribution.explainer
 from core.attribution.baselines import BASELINES
 from core.attribution.explainer import Explainer
 from core.attribution.method import AttributionRequest
-from core.attribution.methods.registry import METHODS, get_method
+from core.attribution.methods.registry import METHODS, QUICK, SLOW, get_method
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from tests.unit.attribution.planted import DATA, TARGET, hooks, normalised, planted, random_image, small
@@ -175,7 +175,7 @@ def test_what_cannot_be_asked_is_one_sentence(
 
 
 @pytest.mark.parametrize(("pixels", "baseline"), [(GREY, "blur"), (GREY * 0, "black"), (GREY * 0, "blur")])
-@pytest.mark.parametrize("name", (*QUICK, *SLOW))
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_a_baseline_that_is_the_image_is_refused_where_one_is_used(
     name: str, pixels: np.ndarray, baseline: str
 ) -> None:

@@ -205,7 +205,7 @@ def test_a_verdict_names_the_humblest_control_that_is_not_beaten(
     assert found.score == pytest.approx(score)
 
 
-@pytest.mark.parametrize("name", (*QUICK, *SLOW))
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_on_a_planted_truth_no_method_that_finds_it_is_near_chance(explainer: Explainer, name: str) -> None:
     """The class hangs on a patch: the true mask ranks first, a random map is near zero, whatever the signs of a map."""
     of_method, of_truth, roads = [], [], []
