@@ -48,6 +48,11 @@ def quick_methods(model: str) -> tuple[str, ...]:
     return (*QUICK, *ATTENTION) if MODELS[model].attention else QUICK
 
 
+def methods_for(model: str) -> tuple[str, ...]:
+    """All methods for a network of that architecture."""
+    return (*quick_methods(model), *SLOW)
+
+
 def get_method(name: str, settings: dict[str, Any] | None = None) -> Method:
     """A method with its settings. Raises LabError for an unknown name, setting or value."""
     if name not in METHODS:
