@@ -10,7 +10,7 @@ from core.attribution.baselines import BASELINES
 from core.attribution.config import ScoresConfig
 from core.attribution.evidence.cost import IMAGES_A_PROCESS, report_seconds
 from core.attribution.kind import SCORES
-from core.attribution.methods.registry import METHODS, SLOW, get_method, quick_methods
+from core.attribution.methods.registry import METHODS, get_method, methods_for
 from core.checkpoints.store import CheckpointRef
 from core.common.devices import cores, offered_devices
 from core.common.errors import LabError
@@ -47,7 +47,7 @@ def new_report_form(reference: CheckpointRef) -> None:
         return
     until_ready(everything=True)
     explainer = explainer_of(reference)
-    every = (*quick_methods(reference.card.model), *SLOW)
+    every = methods_for(reference.card.model)
     refused = {name: why for name in every if (why := explainer.refusal(get_method(name)))}
     offered = [name for name in every if name not in refused]
     usual = [name for name in offered if METHODS[name].quick]

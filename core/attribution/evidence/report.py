@@ -27,7 +27,7 @@ from core.attribution.evidence.scores import (
     build_report,
 )
 from core.attribution.method import Method, Progress, no_progress
-from core.attribution.methods.registry import SLOW, get_method, quick_methods
+from core.attribution.methods.registry import get_method, methods_for
 from core.checkpoints.store import CheckpointRef, load_checkpoint, version_words
 from core.common.errors import LabError
 from core.common.results import ResultStore
@@ -88,8 +88,7 @@ def make_report(
     device = pick_device(device)
     with _one_thread():
         explainer = Explainer(load_checkpoint(reference, device))
-        every = (*quick_methods(reference.card.model), *SLOW)
-        asked = [get_method(name) for name in every] if methods is None else list(methods)
+        asked = [get_method(name) for name in methods_for(reference.card.model)] if methods is None else list(methods)
         refused = {method.name: sentence for method in asked if (sentence := explainer.refusal(method))}
         if len(refused) == len(asked):
             raise LabError(

@@ -201,7 +201,7 @@ def test_methods_are_listed(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report of two methods with few samples."""
-    monkeypatch.setattr(report_module, "METHODS", {name: METHODS[name] for name in ("saliency", "guided_backprop")})
+    monkeypatch.setattr(report_module, "methods_for", lambda model: ("saliency", "guided_backprop"))
     monkeypatch.setattr(measure, "INFIDELITY_SAMPLES", 5)
 
 
