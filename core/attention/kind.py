@@ -12,6 +12,7 @@ HEADS = JobKind(
     entry="core.attention.job:measure_heads",
     read_config=HeadsConfig.from_dict,
     title=lambda config: config.checkpoint,
+    facts=lambda config: Facts(model="char_gpt"),  # the architecture that has attention over a text
     page=lambda run: ("attention", {"view": "Measurements", "heads": run.id}),
     group=lambda run: "Attention heads",
     summary=lambda config: f"{config.characters:,} characters",
