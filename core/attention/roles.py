@@ -51,7 +51,7 @@ def speaker_name(text: str) -> np.ndarray:
     """The latest line of the form `NAME:`, for characters after it."""
     found = np.zeros((len(text), len(text)), bool)
     names = [match.span() for match in SPEAKER.finditer(text)]
-    for (start, end), (until, _) in zip(names, [*names[1:], (len(text), 0)], strict=True):
+    for (start, end), (until, _) in zip(names, [*names, (len(text), 0)][1:], strict=True):
         found[end:until, start:end] = True
     return found
 
@@ -70,18 +70,22 @@ def first_place(text: str) -> np.ndarray:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
     title: str
+    words: str
+    """What a head does that has it, after `looks`."""
     targets: Callable[[str], np.ndarray]
     """Text of T characters to (T, T) bool: where the rule points from each character."""
 
 
 ROLES: dict[str, Role] = {
-    "previous": Role(title="Previous character", targets=previous_character),
-    "same": Role(title="Same character before", targets=same_character),
-    "repeat": Role(title="Induction (repeats)", targets=repeat),
-    "line": Role(title="Line start", targets=line_start),
-    "speaker": Role(title="Speaker name", targets=speaker_name),
-    "self": Role(title="Itself", targets=own_place),
-    "first": Role(title="First character seen", targets=first_place),
+    "previous": Role(title="Previous character", words="at the previous character", targets=previous_character),
+    "same": Role(title="Same character before", words="at the same character before", targets=same_character),
+    "repeat": Role(
+        title="Induction (repeats)", words="at what followed the same three characters before", targets=repeat
+    ),
+    "line": Role(title="Line start", words="at the start of the line", targets=line_start),
+    "speaker": Role(title="Speaker name", words="at the speaker's name", targets=speaker_name),
+    "self": Role(title="Itself", words="at the character itself", targets=own_place),
+    "first": Role(title="First character seen", words="at the first character of the text", targets=first_place),
 }
 
 

@@ -145,6 +145,7 @@ def test_roles_point_where_the_rule_says() -> None:
     for name, (row, places) in expected.items():
         assert set(np.flatnonzero(ROLES[name].targets(text)[row])) == places, name
     assert set(np.flatnonzero(ROLES["repeat"].targets("abcXabc")[6])) == {3}
+    assert not ROLES["speaker"].targets("abc abc").any()
     for role in ROLES.values():
         assert not np.triu(role.targets(PLAY[:60]), 1).any()  # nothing points ahead
 
