@@ -89,14 +89,20 @@ def build_report(
         [block.attention.heads for block in model.blocks],
         MOST_REMOVED,
     )
+    sets = [order[:count] for count in range(1, len(order) + 1)]
+    names = [tuple(write_head(*head) for head in chosen) for chosen in sets]
+    smaller = [
+        (without_heads(checkpoint, each).model, min(layer for layer, _ in chosen))
+        for each, chosen in zip(names, sets, strict=True)
+    ]
+    together = joint_losses(model, smaller, text_windows, scored)
     joint = []
-    for count in range(1, len(order) + 1):
-        names = tuple(write_head(*head) for head in order[:count])
-        smaller = without_heads(checkpoint, names).model
-        bits, half = cost(losses[:, 0], joint_losses(smaller, text_windows, scored))
-        joint.append(Joint(heads=names, cost_bits=bits, half_width=half))
+    for place, each in enumerate(names):
+        bits, half = cost(losses[:, 0], together[:, place])
+        joint.append(Joint(heads=each, cost_bits=bits, half_width=half))
     return HeadReport(
         checkpoint=checkpoint.name,
+        fingerprint=checkpoint.card.fingerprint,
         title=title,
         dataset=checkpoint.card.dataset.title,
         characters=len(text_windows) * scored,

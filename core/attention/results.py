@@ -50,6 +50,8 @@ class Joint:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadReport:
     checkpoint: str
+    fingerprint: str
+    """Of its weights."""
     title: str
     dataset: str
     characters: int

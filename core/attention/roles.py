@@ -103,11 +103,12 @@ class RoleSums:
 
     def add(self, text: str, weights: np.ndarray) -> None:
         """weights: (heads, T, T) of that text."""
-        for name, role in ROLES.items():
-            targets = role.targets(text)
-            rows = targets.any(1)
-            self.shares[name] += (weights * targets)[:, rows].sum((1, 2))
-            self.rows[name] += int(rows.sum())
+        found = {name: role.targets(text) for name, role in ROLES.items()}
+        targets = np.stack(list(found.values())).reshape(len(found), -1).astype(weights.dtype)
+        shares = weights.reshape(len(weights), -1) @ targets.T  # (heads, roles)
+        for name, share in zip(found, shares.T, strict=True):
+            self.shares[name] += share
+            self.rows[name] += int(found[name].any(1).sum())
 
     def means(self) -> dict[str, np.ndarray]:
         """Role -> (heads,) mean share, 0..1; without those roles that the texts had no place for."""

@@ -91,8 +91,9 @@ def _loss(model: Any, x: Tensor, wanted: Tensor, scored: int) -> Tensor:
     return losses.view(len(x), scored).mean(1) / math.log(2)
 
 
-def joint_losses(model: Any, windows: np.ndarray, scored: int) -> np.ndarray:
-    """(N,) mean loss of the scored characters of every window, bits."""
+def joint_losses(model: Any, others: Sequence[tuple[Any, int]], windows: np.ndarray, scored: int) -> np.ndarray:
+    """(N, others) mean loss of the scored characters of every window, bits, of networks that differ from `model` from a
+    layer on: (network, layer) each."""
     import torch
 
     device = next(model.parameters()).device
@@ -100,9 +101,13 @@ def joint_losses(model: Any, windows: np.ndarray, scored: int) -> np.ndarray:
     for start in range(0, len(windows), TOGETHER):
         group = torch.from_numpy(windows[start : start + TOGETHER]).to(device)
         with torch.no_grad():
-            found.append(
-                _loss(model, _read_on(model, model.enter(group[:, :-1]), 0), group[:, 1:], scored).cpu().numpy()
-            )
+            inputs = [model.enter(group[:, :-1])]
+            for block in model.blocks:
+                inputs.append(block(inputs[-1], None)[0])
+            losses = [
+                _loss(other, _read_on(other, inputs[layer], layer), group[:, 1:], scored) for other, layer in others
+            ]
+        found.append(torch.stack(losses, 1).cpu().numpy())
     return np.concatenate(found)
 
 

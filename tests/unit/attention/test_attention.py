@@ -181,7 +181,8 @@ def test_the_cost_of_a_head_is_that_of_a_network_without_it() -> None:
     assert losses[0, 0] == pytest.approx(float(whole), abs=1e-5)
     for place, (layer, head) in enumerate(list_heads(checkpoint.model)):
         smaller = without_heads(checkpoint, [f"{layer}.{head}"])
-        np.testing.assert_allclose(losses[:, 1 + place], joint_losses(smaller.model, windows, scored), atol=2e-5)
+        others = joint_losses(checkpoint.model, [(smaller.model, layer)], windows, scored)
+        np.testing.assert_allclose(losses[:, 1 + place], others[:, 0], atol=2e-5)
     np.testing.assert_array_equal(np.concatenate(list(head_losses(checkpoint.model, windows, scored, 8))), losses[8:])
 
 
@@ -368,4 +369,16 @@ def test_losses_in_bits() -> None:
     windows, scored = make_windows(tokens_of(PLAY), 32, 100)
     logits = checkpoint.model(torch.from_numpy(windows[:1, :-1]))[0][0, -scored:]
     expected = F.cross_entropy(logits, torch.from_numpy(windows[0, 1:][-scored:])) / math.log(2)
-    assert joint_losses(checkpoint.model, windows, scored)[0] == pytest.approx(float(expected), abs=1e-5)
+    assert next(head_losses(checkpoint.model, windows, scored))[0, 0] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_what_ships_is_of_the_checkpoint_that_ships() -> None:
+    assert results.REPORTS.shipped_names() == ("char_gpt",)
+    found: HeadReport = results.REPORTS.load_shipped("char_gpt")
+    card = find_checkpoint("char_gpt").card
+    assert found.fingerprint == card.fingerprint
+    assert len(found.heads) == 36
+    assert found.characters >= 100_000
+    assert found.made["hardware"]
+    assert found.bits_per_character == pytest.approx(card.metrics["val_bits_per_character"], abs=0.1)
+    assert max(found.heads, key=lambda head: head.cost_bits).role == "previous"
