@@ -33,14 +33,7 @@ def heads(prompt: Prompt, /, *, checkpoint: CheckpointName = "char_gpt", as_json
 
     found = text_heads(_load(checkpoint), prompt)
     if as_json:
-        print_json(
-            {
-                "text": found.text,
-                "dropped": found.dropped,
-                "weights": [layer.round(6).tolist() for layer in found.weights],
-                "rollout": found.rollout.round(6).tolist(),
-            }
-        )
+        print_json(found.to_dict())
         return
     rows = []
     for layer, weights in enumerate(found.weights):

@@ -33,10 +33,22 @@ class TextHeads:
     probabilities: np.ndarray
     """(V,) float32: of the character after the text."""
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "dropped": self.dropped,
+            "weights": [layer.round(6).tolist() for layer in self.weights],
+            "rollout": self.rollout.round(6).tolist(),
+        }
+
+
+def has_text_attention(card: Card) -> bool:
+    return card.task == "text" and card.model in MODELS and MODELS[card.model].attention
+
 
 def require_text_attention(card: Card) -> None:
     """Raises LabError for a checkpoint whose network reads a text without attention, or reads no text."""
-    if card.task != "text" or not MODELS[card.model].attention:
+    if not has_text_attention(card):
         raise LabError(f"{card.title[:100]} has no attention over a text: choose a GPT.")
 
 

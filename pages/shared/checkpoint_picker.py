@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -33,7 +34,7 @@ def checkpoint_picker(
     other: str | None = None,
     prefer: str = "",
     task: str = "images",
-    recurrent: bool = False,
+    fits: Callable[[Card], bool] = lambda card: True,
     originals: bool = False,
     always: bool = False,
 ) -> CheckpointRef | None:
@@ -42,15 +43,14 @@ def checkpoint_picker(
     param: query parameter that carries the name, so that a link opens with the same choice.
     other: name of a checkpoint to compare with, so not the one to start from.
     prefer: name of the one to start from, where it is there.
-    recurrent: offer recurrent networks only; a link may still bring another.
+    fits: whether one is offered; a link may still bring another.
     originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
     always: the address names the first one of the list too.
     """
     references = {
         reference.name: reference
         for reference in list_checkpoints(task=task)
-        if not (originals and is_compressed(reference.card))
-        and (not recurrent or (reference.card.model in MODELS and MODELS[reference.card.model].recurrent))
+        if fits(reference.card) and not (originals and is_compressed(reference.card))
     }
     names = _run_names()
     for run_id, (_, active) in names.items():
@@ -82,6 +82,11 @@ def checkpoint_picker(
         label, options, format_func=lambda name: labels.get(name, name), key=key, help=f"{CHECKPOINT} Chosen: {whole}."
     )
     return references[chosen]
+
+
+def is_recurrent(card: Card) -> bool:
+    """Whether a network reads with a state that it carries on; `fits` of views that show one."""
+    return card.model in MODELS and MODELS[card.model].recurrent
 
 
 def describe(reference: CheckpointRef) -> str:

@@ -14,7 +14,7 @@ from core.common.values import signed
 from core.language import hidden_state
 from core.language.figures import SPELLED_OUT, hidden_heatmap, unit_over_text
 from core.language.hidden_state import Follower, HiddenStates
-from pages.shared.checkpoint_picker import checkpoint_picker, describe
+from pages.shared.checkpoint_picker import checkpoint_picker, describe, is_recurrent
 from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, show_figure
 from pages.shared.resources import dark, loaded
@@ -55,7 +55,7 @@ def inside_view() -> None:
     answer, form = st.columns([2, 1], gap="large")
     with form:
         reference = checkpoint_picker(
-            "Checkpoint", "inside-checkpoint", param="checkpoint", task="text", recurrent=True
+            "Checkpoint", "inside-checkpoint", param="checkpoint", task="text", fits=is_recurrent
         )
         if reference is None:
             return

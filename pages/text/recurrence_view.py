@@ -10,7 +10,7 @@ from core.common.values import scientific
 from core.language.figures import next_bars, sign, term_bars
 from core.language.hidden_state import require_recurrent
 from core.language.recurrence import Gate, Step, recurrent_step
-from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.checkpoint_picker import checkpoint_picker, is_recurrent
 from pages.shared.elements import show_figure
 from pages.shared.number_field import linked_number
 from pages.shared.resources import dark, loaded
@@ -32,7 +32,7 @@ FORMULAS = {
 def step_view() -> None:
     answer = st.container()
     reference = checkpoint_picker(
-        "Checkpoint", "step-checkpoint", param="checkpoint", task="text", recurrent=True, prefer=FIRST
+        "Checkpoint", "step-checkpoint", param="checkpoint", task="text", fits=is_recurrent, prefer=FIRST
     )
     if reference is None:
         return

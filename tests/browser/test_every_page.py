@@ -44,6 +44,7 @@ ANSWERS = {
     "/attribution?view=Compare&example=ship": r"Changes with the class:",
     "/attribution?view=Cover+by+hand&example=ship": r"ship · \d",
     "/attribution?view=Scores": r"\d of 14 methods beat every control",
+    "/attention": r"Head 0\.1 looks at the previous character: 8\d%",
     "/compression": r"3\.9 times as small and 3\.4 times as fast",
     "/compression?view=New+recipe": r"1 variant",
     "/compression?view=Results": r"There are no results here yet|variants \d+ of \d+",

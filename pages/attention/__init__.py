@@ -1,0 +1,14 @@
+"""What a Transformer attends to, what its heads are worth, and whether that explains its answer."""
+
+from pages.shared.registry import Page
+
+PAGE = Page(
+    name="attention",
+    title="Attention",
+    icon=":material/visibility:",
+    section="Trust",
+    question="What does it look at?",
+    views={
+        "Heads": "What does each head look at? Choose one, and point at a character.",
+    },
+)

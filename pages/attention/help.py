@@ -1,0 +1,26 @@
+"""What "How this works" says."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def attention_help() -> None:
+    with st.expander("How this works", icon=":material/school:", key="attention-help"):
+        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}")
+
+
+HEADS = (
+    "**A head** gives each character weights over itself and all characters before it; they sum to 1. It adds the weighted mean "
+    "of what those characters carry to the character's own vector ([Vaswani et al.](https://arxiv.org/abs/1706.03762)). Heads "
+    "and layers count from 0."
+)
+ROLES = (
+    "**Roles** are simple rules: a head is named by one where that rule's places get at least 30% of its attention, and twice "
+    "what heads of an untrained network give them. Induction looks at what followed the last three characters where they stood "
+    "before ([Olsson et al.](https://arxiv.org/abs/2209.11895)). On a short text a share rests on few characters."
+)
+ROLLOUT = (
+    "**All layers** multiplies the layers: each is the mean of its heads, half of it the residual connection "
+    "([Abnar & Zuidema](https://arxiv.org/abs/2005.00928)). Feed-forward layers are left out, so it is a rough account."
+)

@@ -1,0 +1,91 @@
+"""The page about attention: what the browser is given is what core computes, and every choice is in the address."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.attention.text import text_heads
+from core.checkpoints.store import find_checkpoint, load_checkpoint
+from tests.app.conftest import Open, link, rerun, texts, write_checkpoint, write_text_checkpoint
+
+pytestmark = pytest.mark.usefixtures("warm")
+TEXT = "abc abc ab"
+
+
+@pytest.fixture
+def gpt(lab_home: Path) -> None:
+    """A language model with one layer of two heads and 64 characters of context, that ships as `writer`."""
+    write_text_checkpoint(lab_home / "none" / "writer", model="char_gpt", title="Writer")
+
+
+def shown(at: AppTest, key: str) -> dict[str, Any]:
+    """What the browser is given."""
+    element: Any = next(found for found in at.get("bidi_component") if found.key == key)
+    found: dict[str, Any] = json.loads(element.proto.json)
+    return found
+
+
+@pytest.mark.usefixtures("gpt")
+def test_the_browser_gets_every_weight_and_a_sentence_for_every_head(open_page: Open) -> None:
+    at = open_page("attention", prompt=TEXT)
+    data = shown(at, "attention-heads")
+    found = text_heads(load_checkpoint(find_checkpoint("writer")), TEXT)
+    count = len(TEXT) * (len(TEXT) + 1) // 2
+    weights = np.frombuffer(base64.b64decode(data["weights"]), np.uint8).reshape(3, count) / 255
+    rows, columns = np.tril_indices(len(TEXT))
+    expected = np.concatenate([found.weights[0], found.rollout[None]])[:, rows, columns]
+    np.testing.assert_allclose(weights, expected, atol=0.5 / 255 + 1e-6)
+    assert data["text"] == TEXT
+    assert [tile["name"] for tile in data["tiles"]] == ["0.0", "0.1", "all"]
+    assert all(tile["sentence"] for tile in data["tiles"])
+    assert data["at"] == len(TEXT) - 1
+
+
+@pytest.mark.usefixtures("gpt")
+def test_head_character_and_text_are_in_the_address(open_page: Open) -> None:
+    at = open_page("attention", prompt=TEXT, head="0.1", at="3")
+    data = shown(at, "attention-heads")
+    assert (data["head"], data["at"]) == ("0.1", 3)
+    assert link(at) == {"prompt": TEXT, "head": "0.1", "at": "3"}
+    at = rerun(at.text_area(key="attention-prompt").set_value("abc"))
+    assert shown(at, "attention-heads")["at"] == 2
+    for bad in ({"head": "7.7"}, {"at": "10"}, {"head": "<b>"}):
+        at = open_page("attention", prompt=TEXT, **bad)
+        assert len(at.warning) == 1
+        assert not at.error
+
+
+@pytest.mark.usefixtures("gpt")
+def test_a_text_that_is_too_short_or_too_long_is_one_sentence(open_page: Open) -> None:
+    at = open_page("attention", prompt="a")
+    assert [error.value for error in at.error] != []
+    assert not at.get("bidi_component")
+    at = rerun(at.text_area(key="attention-prompt").set_value("abc def " * 1250))
+    assert not at.error
+    assert len(shown(at, "attention-heads")["text"]) == 64
+    assert "Only the last 64 characters are read; 9,936 before them" in texts(at)
+    assert "prompt" not in link(at)
+
+
+@pytest.mark.usefixtures("gpt", "scribe", "shipped")
+def test_a_network_without_attention_over_a_text_is_one_sentence(open_page: Open, lab_home: Path) -> None:
+    at = open_page("attention")
+    assert [option.split(" · ")[0] for option in at.selectbox(key="attention-checkpoint").options] == ["Writer"]
+    at = open_page("attention", checkpoint="scribe")
+    assert len(at.error) == 1
+    assert "choose a GPT" in at.error[0].value
+    write_checkpoint(lab_home / "none" / "seer")
+    at = open_page("attention", checkpoint="seer")
+    assert len(at.warning) == 1
+    assert len(shown(at, "attention-heads")["text"]) == 64
+
+
+def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
+    assert "train one" in texts(open_page("attention"))
