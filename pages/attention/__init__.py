@@ -10,5 +10,8 @@ PAGE = Page(
     question="What does it look at?",
     views={
         "Heads": "What does each head look at? Choose one, and point at a character.",
+        "What heads do": "What does each head do, and what is lost without it?",
+        "New measurement": "What do the heads of your checkpoint do?",
+        "Measurements": "The measurements of this machine.",
     },
 )

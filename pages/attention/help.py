@@ -7,7 +7,7 @@ import streamlit as st
 
 def attention_help() -> None:
     with st.expander("How this works", icon=":material/school:", key="attention-help"):
-        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}")
+        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}\n\n{WORTH}")
 
 
 HEADS = (
@@ -23,4 +23,9 @@ ROLES = (
 ROLLOUT = (
     "**All layers** multiplies the layers: each is the mean of its heads, half of it the residual connection "
     "([Abnar & Zuidema](https://arxiv.org/abs/2005.00928)). Feed-forward layers are left out, so it is a rough account."
+)
+WORTH = (
+    "**What a head is worth** is the rise of the loss when what it adds is left out, on text that the network did not train on; "
+    "everything after it is computed again. One head may stand in for another, so the cheapest are also removed together "
+    "([Michel et al.](https://arxiv.org/abs/1905.10650)). Removing makes the network smaller for good."
 )

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.attention.results import REPORTS, HeadReport, HeadWorth, Joint
 from core.attention.text import text_heads
 from core.checkpoints.store import find_checkpoint, load_checkpoint
-from tests.app.conftest import Open, link, rerun, texts, write_checkpoint, write_text_checkpoint
+from core.jobs import RunStore
+from tests.app.conftest import Open, click, link, rerun, table, texts, write_checkpoint, write_text_checkpoint
 
 pytestmark = pytest.mark.usefixtures("warm")
 TEXT = "abc abc ab"
@@ -89,3 +91,76 @@ def test_a_network_without_attention_over_a_text_is_one_sentence(open_page: Open
 
 def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
     assert "train one" in texts(open_page("attention"))
+
+
+def write_report(folder: Path) -> HeadReport:
+    """Of a network with one layer of two heads, of which one can go."""
+    heads = tuple(
+        HeadWorth(layer=0, head=head, cost_bits=cost, half_width=0.001, shares={"previous": share}, role=role)
+        for head, cost, share, role in ((0, 1.5, 0.8, "previous"), (1, 0.002, 0.1, ""))
+    )
+    joint = (Joint(heads=("0.1",), cost_bits=0.002, half_width=0.001),)
+    report = HeadReport(
+        checkpoint="writer",
+        title="Writer",
+        dataset="Tiny Shakespeare",
+        characters=5000,
+        bits_per_character=2.5,
+        heads=heads,
+        untrained={"previous": 0.04},
+        joint=joint,
+    )
+    (folder / "char_gpt.json").write_text(json.dumps(report.to_dict()))
+    return report
+
+
+@pytest.fixture
+def ships(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of what ships, empty."""
+    monkeypatch.setattr(REPORTS, "shipped", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("ships")
+def test_while_nothing_ships_the_page_says_how_to_measure(open_page: Open) -> None:
+    assert "New measurement starts one" in texts(open_page("attention", view="What heads do"))
+
+
+@pytest.mark.usefixtures("gpt")
+def test_heads_are_named_priced_and_removed(open_page: Open, ships: Path) -> None:
+    report = write_report(ships)
+    at = open_page("attention", view="What heads do", table="1")
+    assert report.answer in texts(at)
+    assert table(at)["Role"] == ["Previous character", "none clear"]
+    assert table(at)["In untrained heads"] == ["4%", "4%"]
+    assert at.multiselect(key="heads-removed").value == ["0.1"]
+    at = click(at, "remove-shipped-char_gpt")
+    (run,) = RunStore().list()
+    smaller: Any = load_checkpoint(find_checkpoint(run.id)).model
+    assert [block.attention.heads for block in smaller.blocks] == [1]
+    assert [(item.proto.page, item.proto.label) for item in at.get("page_link") if "with it" in item.proto.label]
+    at = open_page("attention", view="Heads", checkpoint=run.id, prompt=TEXT)
+    assert [tile["name"] for tile in shown(at, "attention-heads")["tiles"]] == ["0.0", "all"]
+
+
+@pytest.mark.usefixtures("gpt")
+def test_no_layer_loses_all_its_heads(open_page: Open, ships: Path) -> None:
+    write_report(ships)
+    at = open_page("attention", view="What heads do", remove="0.0,0.1")
+    at = click(at, "remove-shipped-char_gpt")
+    assert "keep at least one" in at.error[0].value
+    assert RunStore().list() == []
+
+
+@pytest.mark.usefixtures("gpt")
+def test_a_measurement_is_started_and_found_again(open_page: Open, submitted: list[str]) -> None:
+    at = open_page("attention", view="New measurement", characters="2000")
+    at = click(at, "start-heads")
+    (run_id,) = submitted
+    config: Any = RunStore().config(run_id)
+    assert (config.checkpoint, config.characters) == ("writer", 2000)
+    at = open_page("attention", view="Measurements", heads=run_id)
+    assert "once all windows" in texts(at)
+    at = rerun(open_page("attention", view="New measurement").number_input(key="heads-characters").set_value(10))
+    assert len(at.error) == 1
+    assert at.button(key="start-heads").disabled

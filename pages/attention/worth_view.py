@@ -1,0 +1,179 @@
+"""Attention / What heads do: what a measurement found, removing heads, and the form of a new measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.attention.config import HeadsConfig, RemoveHeadsConfig
+from core.attention.figures import DIGITS, joint_figure, worth_figure
+from core.attention.kind import HEADS
+from core.attention.results import CHEAP_BITS, REPORTS, HeadReport, HeadWorth, read_report
+from core.attention.roles import ROLES
+from core.attention.text import has_text_attention
+from core.checkpoints.store import find_checkpoint
+from core.common.errors import LabError
+from core.common.values import plus_minus
+from core.jobs import Run, RunStore
+from pages.shared.checkpoint_picker import checkpoint_picker
+from pages.shared.elements import download, folded, show_figure, show_table
+from pages.shared.registry import page_link
+from pages.shared.resources import dark, forget_runs
+from pages.shared.run_controls import start_job_button
+from pages.shared.settings_form import settings_form
+from pages.shared.tables import csv_bytes, file_stem, json_bytes
+from pages.shared.text import escape_markdown, label_error, show_error
+from pages.shared.url import linked
+from pages.shared.url_values import number, several_of, write_several
+
+REMOVED, SAVED = "heads-removed", "heads-saved"
+LABELS = {"characters": "Characters"}
+TITLES = {name: role.title for name, role in ROLES.items()}
+
+
+def read(runs: RunStore, run_id: str) -> HeadReport | None:
+    """What a run measured; None while that is not done. Raises LabError for a run of another kind."""
+    config = runs.config(run_id)
+    if isinstance(config, HeadsConfig) and REPORTS.read_part(runs.folder(run_id)) is None:
+        return None
+    return read_report(runs.folder(run_id), config)
+
+
+def worth_view(report: HeadReport | None, key: str, run: Run | None) -> None:
+    if report is None:
+        st.info("The result appears once all windows of text are measured.")
+        return
+    st.markdown(f"## {escape_markdown(report.answer)}")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Loss added without this head**, bits per character")
+        show_figure(
+            worth_figure(report, TITLES, dark=dark()),
+            key=f"worth-{key}",
+            alt="What is lost without each head: "
+            + "; ".join(f"{head.name} {head.cost_bits:.{DIGITS}f} bits" for head in report.heads),
+        )
+    with right:
+        if report.joint:
+            st.markdown("**Without the cheapest heads together**")
+            show_figure(
+                joint_figure(report, dark=dark()),
+                key=f"joint-{key}",
+                alt="Loss added without the cheapest heads: "
+                + "; ".join(f"{len(each.heads)}: {each.cost_bits:.{DIGITS}f} bits" for each in report.joint),
+            )
+    st.caption(
+        f"{escape_markdown(report.title)}: {report.bits_per_character:.3f} bits per character, measured on "
+        f"{report.characters:,} characters of {escape_markdown(report.dataset)} that it did not train on. Colours by square root."
+        + "".join(f" · {escape_markdown(report.made[name])}" for name in ("hardware", "date") if report.made.get(name))
+    )
+    _removal(report, key)
+    folded("All heads in figures", lambda: _table(report, key), key=f"heads-table-{key}", param="table")
+    folded("Files", lambda: _files(report, key), key=f"files-{key}", param="files", icon=":material/download:")
+
+
+def _removal(report: HeadReport, key: str) -> None:
+    names = [head.name for head in sorted(report.heads, key=lambda head: head.cost_bits)]
+    proposed = list(report.removable.heads) if report.removable else []
+    linked(
+        "remove",
+        REMOVED,
+        several_of(names, "head", len(names)),
+        proposed,
+        write=write_several,
+        of=(key, report.checkpoint),
+    )
+    chosen = st.multiselect(
+        "Heads to remove", names, key=REMOVED, help="Each layer keeps at least one.", persist_state="session"
+    )
+    known = next((joint for joint in report.joint if set(joint.heads) == set(chosen)), None)
+    if known:
+        cost = plus_minus(known.cost_bits, known.half_width, DIGITS)
+        st.caption(f"Together they cost {cost} bits per character.")
+    elif len(chosen) > 1:
+        st.caption("These were not measured together: what they cost need not add up.")
+    label = f"Remove {'this head' if len(chosen) == 1 else f'these {len(chosen)} heads'}"
+    of = (report.checkpoint, frozenset(chosen))
+    if st.button(label, key=f"remove-{key}", icon=":material/content_cut:", disabled=not chosen, type="primary"):
+        try:
+            st.session_state[SAVED] = of, *_save(report.checkpoint, chosen)
+        except LabError as error:
+            show_error(error)
+    saved_from, run_id, name = st.session_state.get(SAVED, (None, "", ""))
+    if saved_from == of:
+        st.markdown(f"Kept as **{escape_markdown(name)}**.")
+        with st.container(horizontal=True):
+            page_link("text", "Write with it", checkpoint=run_id)
+            page_link("attention", "Look at its heads", view="Heads", checkpoint=run_id)
+            page_link("attention", "Measure it", view="New measurement", checkpoint=run_id)
+
+
+def _save(checkpoint: str, heads: list[str]) -> tuple[str, str]:
+    """Id and name of the run that holds the smaller network. Raises LabError."""
+    from core.attention.removal import save_without
+
+    card = find_checkpoint(checkpoint).card
+    config = RemoveHeadsConfig(checkpoint=checkpoint, heads=heads, model=card.model, dataset=card.dataset.name)
+    run_id = save_without(config)
+    forget_runs()
+    return run_id, RunStore().get(run_id).name
+
+
+def _table(report: HeadReport, key: str) -> None:
+    ordered = sorted(report.heads, key=lambda head: -head.cost_bits)
+    roles = [head.role or max(head.shares, key=lambda name: head.shares[name], default="") for head in ordered]
+    show_table(
+        {
+            "Head": [head.name for head in ordered],
+            "Role": [TITLES[head.role] if head.role else "none clear" for head in ordered],
+            "Largest share": [_share(head, role) for head, role in zip(ordered, roles, strict=True)],
+            "In untrained heads": [f"{report.untrained.get(role, 0):.0%}" for role in roles],
+            "Cost (bits)": [plus_minus(head.cost_bits, head.half_width, DIGITS) for head in ordered],
+        },
+        key=f"heads-{key}",
+    )
+    st.caption("± is half of the 95% interval over windows of text. A role's share is of the head's whole attention.")
+
+
+def _share(head: HeadWorth, role: str) -> str:
+    if not role:
+        return "–"
+    return f"{head.shares[role]:.0%}" + ("" if head.role else f", {TITLES[role].lower()}")
+
+
+def _files(report: HeadReport, key: str) -> None:
+    name = f"heads-{file_stem(report.checkpoint, 'checkpoint')}"
+    rows = (
+        {"head": head.name, "cost_bits": head.cost_bits, "half_width": head.half_width, "role": head.role}
+        | {f"share_{role}": share for role, share in head.shares.items()}
+        for head in report.heads
+    )
+    with st.container(horizontal=True, gap="small"):
+        download("All numbers (JSON)", json_bytes(report.to_dict()), f"{name}.json", key=f"json-{key}")
+        download("The heads (CSV)", csv_bytes(rows), f"{name}.csv", key=f"csv-{key}")
+    st.caption("To save a figure as PNG, point at it and click the camera.")
+
+
+def new_measurement_view() -> None:
+    reference = checkpoint_picker(
+        "Checkpoint", "heads-checkpoint", param="checkpoint", task="text", fits=has_text_attention
+    )
+    if reference is None:
+        return
+    usual = HeadsConfig()
+    linked("characters", "heads-characters", number(1000, 10**7, "characters"), usual.characters)
+    values: dict[str, Any] = settings_form(
+        HeadsConfig, ("characters",), usual.to_dict(), "heads-{}", labels=LABELS, increments={"characters": 10_000}
+    )
+    config = None
+    try:
+        config = HeadsConfig(checkpoint=reference.name, **values)
+    except LabError as error:
+        show_error(label_error(error, LABELS))
+    st.text_input("Name", key="heads-name", placeholder=reference.label)
+    start_job_button("Measure the heads", HEADS, config, key="start-heads", name_key="heads-name")
+    st.caption(
+        f"It reads that much of {escape_markdown(reference.card.dataset.title)} once for each head. "
+        f"Heads that cost less than {CHEAP_BITS:g} bits per character can then be removed."
+    )
