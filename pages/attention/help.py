@@ -7,7 +7,7 @@ import streamlit as st
 
 def attention_help() -> None:
     with st.expander("How this works", icon=":material/school:", key="attention-help"):
-        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}\n\n{WORTH}")
+        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}\n\n{WORTH}\n\n{IMAGE}")
 
 
 HEADS = (
@@ -28,4 +28,9 @@ WORTH = (
     "**What a head is worth** is the rise of the loss when what it adds is left out, on text that the network did not train on; "
     "everything after it is computed again. One head may stand in for another, so the cheapest are also removed together "
     "([Michel et al.](https://arxiv.org/abs/1905.10650)). Removing makes the network smaller for good."
+)
+IMAGE = (
+    "**On an image** a Compact Transformer's convolutions make a token of each block of pixels. Every token attends to all, and "
+    "a learned share of each is what the classifier reads. A token has seen its neighbours through the convolutions, so a block "
+    "is only roughly its place. Scores of maps are those of Attribution: pixels put in and taken away in the map's order."
 )

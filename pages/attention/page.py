@@ -5,6 +5,7 @@ from core.attention.results import REPORTS
 from pages.attention import PAGE
 from pages.attention.heads_view import heads_view
 from pages.attention.help import attention_help
+from pages.attention.image_view import image_view
 from pages.attention.worth_view import new_measurement_view, read, worth_view
 from pages.shared.job_page import JobPage
 
@@ -17,7 +18,7 @@ JobPage(
     result=worth_view,
     examples={"char_gpt": "Small GPT"},
     load_example=REPORTS.load_shipped,
-    others={"Heads": heads_view},
+    others={"Heads": heads_view, "On an image": image_view},
     changes=lambda run: {},
     help=attention_help,
 ).draw()

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from core.attention.image import image_heads
 from core.attention.results import REPORTS, HeadReport, HeadWorth, Joint
 from core.attention.text import text_heads
-from core.checkpoints.store import find_checkpoint, load_checkpoint
+from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.data.decode import decode_image, fit_to_model
 from core.jobs import RunStore
-from tests.app.conftest import Open, click, link, rerun, table, texts, write_checkpoint, write_text_checkpoint
+from core.models import build_model
+from pages.attention import image_view
+from pages.shared import tasks
+from pages.shared.examples import examples
+from pages.shared.network_query import FIRST_IMAGE
+from tests.app.conftest import (
+    Open,
+    click,
+    link,
+    rerun,
+    table,
+    texts,
+    unfold,
+    wait_for,
+    write_checkpoint,
+    write_text_checkpoint,
+)
 
 pytestmark = pytest.mark.usefixtures("warm")
 TEXT = "abc abc ab"
@@ -164,3 +184,53 @@ def test_a_measurement_is_started_and_found_again(open_page: Open, submitted: li
     at = rerun(open_page("attention", view="New measurement").number_input(key="heads-characters").set_value(10))
     assert len(at.error) == 1
     assert at.button(key="start-heads").disabled
+
+
+@pytest.fixture
+def seer(lab_home: Path) -> Checkpoint:
+    """An untrained vision Transformer that ships."""
+    torch.manual_seed(0)
+    card = write_checkpoint(lab_home / "none" / "seer")
+    config = {"width": 16}
+    card = dataclasses.replace(card, title="Seer", model="compact_transformer", model_config=config)
+    save_checkpoint(lab_home / "none" / "seer", build_model(card.model, config), card)
+    return load_checkpoint(find_checkpoint("seer"))
+
+
+def test_tokens_of_an_image_and_both_maps(open_page: Open, seer: Checkpoint) -> None:
+    at = open_page("attention", view="On an image", token="9")
+    data = shown(at, "attention-tokens")
+    found = image_heads(seer, fit_to_model(decode_image(examples()[FIRST_IMAGE]).rgb))
+    assert data["heads"] == ["0.0", "0.1", "1.0", "1.1"]
+    rows = np.frombuffer(base64.b64decode(data["weights"]), np.uint8).reshape(5 * 64 + 2, 64) / 255
+    rows = rows * np.array(data["most"])[:, None]
+    np.testing.assert_allclose(rows[64:128], found.weights[0][1], atol=0.003)
+    np.testing.assert_allclose(rows[-2], found.answer, atol=0.003)
+    np.testing.assert_allclose(rows[-1], found.pooling, atol=0.003)
+    assert data["at"] == 9
+    assert link(at)["token"] == "9"
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    at = rerun(at)
+    assert "Attention Rollout**: score" in texts(at)
+    assert "Gradient Rollout**: score" in texts(at)
+    closer = [item.proto.query_string for item in at.get("page_link") if item.proto.label == "Look closer"]
+    assert len(closer) == 2
+    assert "closer=gradient_rollout" in closer[1]
+    assert "example=bird" in closer[1]
+
+
+@pytest.mark.usefixtures("ten_classes", "seer")
+def test_accuracy_without_each_head_is_measured_on_demand(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_view, "MEASURED", 20)
+    at = click(unfold(open_page("attention", view="On an image"), "head-accuracies"), "measure-accuracies")
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    at = rerun(at)
+    assert table(at)["Without head"] == ["0.0", "0.1", "1.0", "1.1"]
+    assert "first 20 test images" in texts(at)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_an_image_network_without_attention_is_one_sentence(open_page: Open) -> None:
+    assert "train one" in texts(open_page("attention", view="On an image"))
+    at = open_page("attention", view="On an image", checkpoint="tiny")
+    assert "choose a Compact Transformer" in at.error[0].value

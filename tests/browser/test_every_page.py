@@ -46,6 +46,7 @@ ANSWERS = {
     "/attribution?view=Scores": r"\d of 14 methods beat every control",
     "/attention": r"Head 0\.1 looks at the previous character: 8\d%",
     "/attention?view=What+heads+do": r"heads can go for less than 0\.01|New measurement starts one",
+    "/attention?view=On+an+image": r"It says \w+, \d+%|There is no checkpoint yet",
     "/attention?view=New+measurement": r"Measure the heads",
     "/attention?view=Measurements": r"There are no measurements here yet|windows? \d+ of \d+",
     "/compression": r"3\.9 times as small and 3\.4 times as fast",
