@@ -43,6 +43,10 @@ class Explanation:
     adversarial_jsd: float
     """Mean divergence, bits, of the most different attention of the last layer that was found for the same answer."""
     adversarial_tvd: float
+    usual: tuple[float, ...]
+    """Attention of the last layer from the last character, the mean over heads; sums to 1."""
+    adversarial: tuple[float, ...]
+    """The most different one that was found; `usual` where none was."""
     agreement: float
     """Spearman's rank correlation of rolled-out attention with |Integrated Gradients| over the characters."""
     agreement_recent: float
@@ -77,7 +81,8 @@ def explain_attention(
         on_progress(0.1, "permuting attention")
         distances = _permute(model, tokens, usual, seed)
     on_progress(0.4, "searching other attention")
-    jsd, tvd = _search(model, tokens, usual, weights[-1][:, -1], seed)
+    last = weights[-1][:, -1]
+    jsd, tvd, other = _search(model, tokens, usual, last, seed)
     on_progress(0.8, "comparing with Integrated Gradients")
     values = explain_next(checkpoint, kept).values
     rolled = roll_out([layer.clone() for layer in weights])[-1].numpy()
@@ -91,6 +96,8 @@ def explain_attention(
         permuted_same=float(np.mean(np.array(distances) <= SAME_ANSWER)),
         adversarial_jsd=jsd,
         adversarial_tvd=tvd,
+        usual=tuple(last.mean(0).tolist()),
+        adversarial=tuple(other.mean(0).tolist()),
         agreement=_number(spearmanr(rolled, np.abs(values)).statistic),
         agreement_recent=_number(spearmanr(places, np.abs(values)).statistic),
     )
@@ -116,9 +123,9 @@ def _permute(model: Any, tokens: Tensor, usual: Tensor, seed: int) -> list[float
     return found
 
 
-def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: int) -> tuple[float, float]:
+def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: int) -> tuple[float, float, Tensor]:
     """The most different attention (heads, T) of the last layer and character that keeps the answer: its divergence in
-    bits, the mean over heads, and the distance of the answer. (0, 0) where none was found."""
+    bits, the mean over heads, the distance of the answer, and itself. 0, 0 and what was given where none was found."""
     import torch
 
     with torch.no_grad():
@@ -130,7 +137,7 @@ def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: in
     random = torch.Generator().manual_seed(seed)
     scores = torch.randn(weights.shape, generator=random).requires_grad_()
     optimizer = torch.optim.Adam([scores], lr=0.1)
-    best = (0.0, 0.0)
+    best = (0.0, 0.0, weights)
     for _ in range(SEARCH_STEPS):
         with torch.enable_grad():
             other = scores.softmax(-1)
@@ -139,7 +146,7 @@ def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: in
             tvd = (answer - usual).abs().sum() / 2
             jsd = _divergence(weights, other).mean()
             loss = 20 * (tvd - SAME_ANSWER / 2).clamp(min=0) - jsd
-        reached = (float(jsd.detach()), float(tvd.detach()))
+        reached = (float(jsd.detach()), float(tvd.detach()), other.detach())
         if reached[1] <= SAME_ANSWER and reached[0] > best[0]:
             best = reached
         optimizer.zero_grad()

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from core.attention.results import CHEAP_BITS, HeadReport
 from core.common.theme import BLUE, GREEN, GRID, MUTED, PURPLE, TEXT, for_theme, new_figure, sequential
-from core.common.values import plus_minus
+from core.common.values import plus_minus, signed
 
 ROW_PX, FOOT_PX = 54, 44
 DIGITS = 3
@@ -91,4 +91,23 @@ def distances_figure(distances: Sequence[float], same: float, *, dark: bool) -> 
     figure.update_xaxes(range=[0, 1], title_text="total variation distance of the answer", gridcolor=GRID[dark])
     figure.update_yaxes(title_text="permutations", rangemode="tozero")
     figure.update_layout(margin={"t": 8}, bargap=0.05, showlegend=False)
+    return figure
+
+
+def agreement_figure(rows: Sequence[tuple[str, float]], *, dark: bool) -> go.Figure:
+    """Rank correlations, -1 to 1, as bars; the first stands out. rows: what it is of, and its value."""
+    figure = new_figure(dark=dark, height=150, zoom=False)
+    figure.add_bar(
+        x=[value for _, value in rows],
+        y=[name for name, _ in rows],
+        orientation="h",
+        marker_color=[for_theme(PURPLE, dark), *[MUTED[dark]] * (len(rows) - 1)],
+        text=[signed(value, 2) for _, value in rows],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+    )
+    figure.update_xaxes(range=[-1, 1], title_text="rank correlation with Integrated Gradients")
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=6)
+    figure.update_layout(margin={"t": 8}, bargap=0.4, showlegend=False)
     return figure

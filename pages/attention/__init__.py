@@ -12,6 +12,7 @@ PAGE = Page(
         "Heads": "What does each head look at? Choose one, and point at a character.",
         "What heads do": "What does each head do, and what is lost without it?",
         "On an image": "Which parts of an image attend to which, and what reaches the answer?",
+        "Is it an explanation?": "Would other attention give the same answer?",
         "New measurement": "What do the heads of your checkpoint do?",
         "Measurements": "The measurements of this machine.",
     },

@@ -7,7 +7,7 @@ import streamlit as st
 
 def attention_help() -> None:
     with st.expander("How this works", icon=":material/school:", key="attention-help"):
-        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}\n\n{WORTH}\n\n{IMAGE}")
+        st.markdown(f"{HEADS}\n\n{ROLES}\n\n{ROLLOUT}\n\n{WORTH}\n\n{IMAGE}\n\n{EXPLANATION}")
 
 
 HEADS = (
@@ -33,4 +33,11 @@ IMAGE = (
     "**On an image** a Compact Transformer's convolutions make a token of each block of pixels. Every token attends to all, and "
     "a learned share of each is what the classifier reads. A token has seen its neighbours through the convolutions, so a block "
     "is only roughly its place. Scores of maps are those of Attribution: pixels put in and taken away in the map's order."
+)
+EXPLANATION = (
+    "**Is it an explanation?** If attention explains an answer, other attention should give another one ([Jain & "
+    "Wallace](https://arxiv.org/abs/1902.10186)). What the last character attends to is shuffled within each head; then "
+    "gradient descent searches the most different attention of the last layer that keeps the answer. An answer counts as the "
+    "same up to a total variation distance of 0.05. That such attention exists does not prove that the model's own is "
+    "meaningless ([Wiegreffe & Pinter](https://arxiv.org/abs/1908.04626))."
 )

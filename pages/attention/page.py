@@ -3,6 +3,7 @@
 from core.attention.kind import HEADS
 from core.attention.results import REPORTS
 from pages.attention import PAGE
+from pages.attention.explanation_view import explanation_view
 from pages.attention.heads_view import heads_view
 from pages.attention.help import attention_help
 from pages.attention.image_view import image_view
@@ -18,7 +19,7 @@ JobPage(
     result=worth_view,
     examples={"char_gpt": "Small GPT"},
     load_example=REPORTS.load_shipped,
-    others={"Heads": heads_view, "On an image": image_view},
+    others={"Heads": heads_view, "On an image": image_view, "Is it an explanation?": explanation_view},
     changes=lambda run: {},
     help=attention_help,
 ).draw()

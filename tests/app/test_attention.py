@@ -13,6 +13,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from core.attention.explanation import explain_attention
 from core.attention.image import image_heads
 from core.attention.results import REPORTS, HeadReport, HeadWorth, Joint
 from core.attention.text import text_heads
@@ -234,3 +235,31 @@ def test_an_image_network_without_attention_is_one_sentence(open_page: Open) -> 
     assert "train one" in texts(open_page("attention", view="On an image"))
     at = open_page("attention", view="On an image", checkpoint="tiny")
     assert "choose a Compact Transformer" in at.error[0].value
+
+
+@pytest.mark.usefixtures("gpt")
+def test_the_test_of_an_explanation_shows_both_attentions(open_page: Open) -> None:
+    open_page("attention", view="Is it an explanation?", prompt=TEXT)
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    at = open_page("attention", view="Is it an explanation?", prompt=TEXT)
+    found = explain_attention(load_checkpoint(find_checkpoint("writer")), TEXT)
+    assert found.answer in texts(at)
+    data = shown(at, "attention-strips")
+    assert data["text"] == TEXT
+    np.testing.assert_allclose([row["values"] for row in data["rows"]], [found.usual, found.adversarial], atol=1e-5)
+    assert link(at)["prompt"] == TEXT
+    at.session_state["view"] = "Heads"
+    at = rerun(at)
+    assert at.text_area(key="attention-prompt").value == TEXT
+
+
+@pytest.mark.usefixtures("gpt", "scribe")
+@pytest.mark.parametrize(
+    ("query", "sentence"), [({"prompt": "a"}, "two characters"), ({"checkpoint": "scribe"}, "choose a GPT")]
+)
+def test_what_cannot_be_tested_is_one_sentence(open_page: Open, query: dict[str, str], sentence: str) -> None:
+    open_page("attention", view="Is it an explanation?", **query)
+    wait_for(lambda: all(task.done for task in tasks._tasks().values()))
+    at = open_page("attention", view="Is it an explanation?", **query)
+    assert len(at.error) == 1
+    assert sentence in at.error[0].value

@@ -47,6 +47,7 @@ ANSWERS = {
     "/attention": r"Head 0\.1 looks at the previous character: 8\d%",
     "/attention?view=What+heads+do": r"heads can go for less than 0\.01|New measurement starts one",
     "/attention?view=On+an+image": r"It says \w+, \d+%|There is no checkpoint yet",
+    "/attention?view=Is+it+an+explanation%3F": r"other attention (in the last layer )?gives|hardly changes|It matters here",
     "/attention?view=New+measurement": r"Measure the heads",
     "/attention?view=Measurements": r"There are no measurements here yet|windows? \d+ of \d+",
     "/compression": r"3\.9 times as small and 3\.4 times as fast",

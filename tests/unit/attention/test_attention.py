@@ -314,6 +314,10 @@ def test_attention_that_nothing_reads_explains_nothing_and_one_that_is_read_does
     assert found.permuted_same == 1
     assert found.adversarial_jsd > 0.3
     assert found.answer.startswith("No")
+    np.testing.assert_allclose([sum(found.usual), sum(found.adversarial)], 1, rtol=1e-5)
+    last = text_heads(checkpoint, PLAY[:30]).weights[-1][:, -1]
+    np.testing.assert_allclose(found.usual, last.mean(0), atol=1e-6)
+    assert np.abs(np.subtract(found.usual, found.adversarial)).max() > 0.05
     writer = gpt(heads=1)
     for block in writer.model.blocks:
         block.attention.out.weight.mul_(20)
