@@ -1,0 +1,46 @@
+"""Pointing at a character shows what a head looks at there and tells nobody; a click keeps head and character in the address."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, WebSocket, expect
+
+from tests.browser.steps import settled
+
+
+def test_heads_by_pointer_and_by_keyboard(page: Page) -> None:
+    sent: list[bytes] = []
+
+    def listen(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: sent.append(frame if isinstance(frame, bytes) else frame.encode()))
+
+    page.on("websocket", listen)
+    page.goto("/attention")
+    text = page.get_by_role("application", name=re.compile("^The text"))
+    text.wait_for(timeout=60_000)
+    settled(page)
+    first, before = text.get_attribute("aria-label"), len(sent)
+    letter = text.locator("span[data-index='40']")
+    letter.hover()
+    expect(text).to_have_attribute("aria-label", re.compile("character 41 of 119, looks at"))
+    shades = "spans => spans.map(span => span.style.getPropertyValue('--share'))"
+    pointed = text.locator("span[data-index]").evaluate_all(shades)
+    page.mouse.move(0, 0)
+    expect(text).to_have_attribute("aria-label", first or "")
+    assert text.locator("span[data-index]").evaluate_all(shades) != pointed
+    page.wait_for_timeout(500)
+    assert len(sent) == before
+    letter.click()
+    page.wait_for_url(re.compile("at=40"))
+    page.get_by_role("button", name=re.compile("^Head 2.3")).click()
+    page.wait_for_url(re.compile(r"head=2\.3"))
+    expect(page.get_by_text(re.compile("^Head 2.3 looks at the start of the line"))).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(re.compile(r"head=2\.2"))
+    text.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(re.compile("at=41"))
+    page.reload()
+    expect(text).to_have_attribute("aria-label", re.compile("character 42 of 119"), timeout=60_000)
+    expect(page.get_by_role("button", name=re.compile("^Head 2.2"))).to_have_attribute("aria-pressed", "true")
