@@ -60,7 +60,6 @@ def measure_heads(config: HeadsConfig, job: Job) -> Outcome:
             saved_step=len(losses),
             seconds=round(before + time.monotonic() - began, 3),
             seconds_left=(len(text_windows) - len(losses)) * each,
-            examples_per_s=scored / each,
         )
         job.stop_if_wanted()
     job.stage("looking where heads look")

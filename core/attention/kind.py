@@ -15,6 +15,7 @@ HEADS = JobKind(
     facts=lambda config: Facts(model="char_gpt"),  # the architecture that has attention over a text
     page=lambda run: ("attention", {"view": "Measurements", "heads": run.id}),
     group=lambda run: "Attention heads",
+    done=lambda run: f"window {run.step:,} of {run.total_steps:,}" if run.total_steps else "",
     summary=lambda config: f"{config.characters:,} characters",
     look=lambda run: f"Look at it: python -m core attention worth show {run.id}",
     figures_command="attention worth show {id} --json",

@@ -90,7 +90,7 @@ def _removal(report: HeadReport, key: str) -> None:
     known = next((joint for joint in report.joint if set(joint.heads) == set(chosen)), None)
     if known:
         cost = plus_minus(known.cost_bits, known.half_width, DIGITS)
-        st.caption(f"Together they cost {cost} bits per character.")
+        st.caption(f"{'Together they cost' if len(chosen) > 1 else 'It costs'} {cost} bits per character.")
     elif len(chosen) > 1:
         st.caption("These were not measured together: what they cost need not add up.")
     label = f"Remove {'this head' if len(chosen) == 1 else f'these {len(chosen)} heads'}"
@@ -171,8 +171,9 @@ def new_measurement_view() -> None:
         config = HeadsConfig(checkpoint=reference.name, **values)
     except LabError as error:
         show_error(label_error(error, LABELS))
-    st.text_input("Name", key="heads-name", placeholder=reference.label)
-    start_job_button("Measure the heads", HEADS, config, key="start-heads", name_key="heads-name")
+    name_key = f"heads-name-{reference.name}"
+    st.text_input("Name", reference.label, key=name_key, persist_state="session")
+    start_job_button("Measure the heads", HEADS, config, key="start-heads", name_key=name_key)
     st.caption(
         f"It reads that much of {escape_markdown(reference.card.dataset.title)} once for each head. "
         f"Heads that cost less than {CHEAP_BITS:g} bits per character can then be removed."
