@@ -123,6 +123,7 @@ def write_report(folder: Path) -> HeadReport:
     joint = (Joint(heads=("0.1",), cost_bits=0.002, half_width=0.001),)
     report = HeadReport(
         checkpoint="writer",
+        fingerprint="",
         title="Writer",
         dataset="Tiny Shakespeare",
         characters=5000,

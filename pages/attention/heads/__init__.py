@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import streamlit as st
 
-from pages.shared.elements import component
+from pages.shared.elements import component, sent
 
 if TYPE_CHECKING:
     from core.attention.text import TextHeads
@@ -67,12 +66,6 @@ def heads(
             on_at(int(place))
 
     component(__file__, "room.js")(key=key, data=data, on_head_change=clicked, on_at_change=pointed)
-
-
-def sent(key: str, what: str) -> Any:
-    """What a component sent just now; None where that is nothing."""
-    found = st.session_state.get(key)
-    return None if found is None else found.get(what)
 
 
 def pack(found: TextHeads) -> str:

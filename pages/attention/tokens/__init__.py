@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pages.attention.heads import sent
-from pages.shared.elements import component
+from pages.shared.elements import component, sent
 
 if TYPE_CHECKING:
     from core.attention.image import ImageHeads
