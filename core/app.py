@@ -30,6 +30,7 @@ KINDS = (
     "core.compression.kind",
     "core.convolution.kind",
     "core.descent.kind",
+    "core.features.kind",
 )
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
@@ -38,6 +39,7 @@ COMMANDS = {
     "core.jobs.cli": ("runs", "worker"),
     "core.images.cli": ("classify", "evaluate"),
     "core.attribution.cli": ("explain",),
+    "core.features.cli": ("features",),
     "core.language.cli": ("generate",),
     "core.regularization.cli": ("study",),
     "core.compression.cli": ("compress",),

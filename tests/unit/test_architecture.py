@@ -25,6 +25,7 @@ ROOMS = {
     "convolution": {"images", "attribution", "compression"},
     "descent": set(),
     "backprop": set(),
+    "features": {"attribution", "compression"},
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}
