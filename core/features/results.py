@@ -90,7 +90,7 @@ class Unit:
         liked = f"{self.title}: {count} of its {total} strongest images are {label}"
         if self.multiple is None:
             return liked
-        return f"{liked}; its own image drives it {self.multiple:.1f}× as much as any"
+        return f"{liked}; its own image drives it {self.multiple:.1f}× as much as any real one"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"multiple": self.multiple, "random_multiple": self.random.multiple}

@@ -29,6 +29,7 @@ ROOMS = (
     "pages.datasets",
     "pages.regularization",
     "pages.attribution",
+    "pages.features",
     "pages.compression",
 )
 """In the order of the navigation."""

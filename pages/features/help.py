@@ -1,0 +1,32 @@
+"""What "How this works" says."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def features_help() -> None:
+    with st.expander("How this works", icon=":material/school:", key="features-help"):
+        st.markdown(f"{IMAGE}\n\n{NUMBERS}\n\n{LAYER}\n\n{ABLATION}")
+
+
+IMAGE = (
+    "**The optimised image** is climbed to by gradient ascent on a Fourier spectrum, in decorrelated colours, and it is moved by "
+    "some pixels before each step ([Olah et al. 2017](https://distill.pub/2017/feature-visualization/)). It shows what drives "
+    "the unit furthest, which no photo may look like: people predict a unit better from natural images, 92% against 82% "
+    "([Borowski et al. 2020](https://arxiv.org/abs/2010.12606))."
+)
+NUMBERS = (
+    "**The response** of a unit is the mean of its channel's map over space, in a Transformer over tokens; of a class it is the "
+    "logit. The same image is shown to copies with weights in int8, and with the smaller half of them at zero. A network of "
+    "random weights is optimised too: what looks alike there was not learned."
+)
+LAYER = (
+    "**A channel** is dead where its response to all test images is the same, or never above 0 after a ReLU. It is redundant "
+    "where it correlates with another above 0.95 in size. Class selectivity is the share of the variance of its responses that "
+    "lies between classes. Colour and spatial frequency are those of its 1% strongest images."
+)
+ABLATION = (
+    "**Without a unit** its map is held at the mean over test images, and the same images are answered again. What it adds to a "
+    "logit is the head's weights times what the head gets of it, less the mean over classes; only the last layer has that."
+)
