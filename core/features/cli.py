@@ -1,10 +1,10 @@
-"""`features unit`, `features layer`, `features start` and `features show`: the numbers of the page, for scripts."""
+"""`features unit`, `layer`, `surrogate`, `start` and `show`: the numbers of the page, for scripts."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -123,6 +123,40 @@ def layer(
     print(f"{found.answer}.")
     rows = [dataclasses.asdict(item) for item in sorted(found.channels, key=lambda item: -getattr(item, by))]
     print_table(rows, ["channel", "selectivity", "favourite", "chroma", "hue", "frequency", "dead", "twin"])
+
+
+@features.command
+def surrogate(
+    *,
+    checkpoint: CheckpointName = "simple_cnn",
+    kind: Annotated[Literal["tree", "linear"], Parameter(help="tree or linear.")] = "tree",
+    depth: Annotated[Whole, between(1, 4)] = 3,
+    layer: Annotated[str, Parameter(help="Whose most selective units the rules may use, too.")] = "",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a few rules on named features that imitate the network, and measure how often they agree with it.
+
+    Args:
+        depth: Of the tree.
+        seed: Of the training images and of the shuffled control.
+    """
+    made, data, _ = _open(checkpoint, layer)
+    from core.features.surrogate import fit_surrogate
+
+    found = _with_bar(
+        lambda report: fit_surrogate(
+            made, data.train, data.test, kind=kind, depth=depth, layer=layer, seed=seed, on_progress=report
+        )
+    )
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    print(f"{found.answer}; on shuffled features, on {found.shuffled.share:.0%}.")
+    for line in found.rules():
+        print(line)
+    for label, weights in found.weights.items():
+        print(f"{label}: " + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights))
 
 
 @features.command
