@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 BY, SHOW, ALL = "layer-by", "layer-show", "layer-all"
 ORDERS = {"selectivity": "Class selectivity", "chroma": "Colour", "frequency": "Spatial frequency", "channel": "Number"}
 SHOWN = 40
-THUMB_PX = 84
+THUMB_PX = 92
 
 
 def layer_view() -> None:
     answer = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         asked = ask_layer()
-    if asked is None:
+    if asked is None or not dataset_or_offer(asked.dataset, "see what drives each channel", "layer"):
         return
-    with answer:
-        try:
-            if dataset_or_offer(asked.dataset, "see what drives each channel", "layer"):
-                found = _facts(asked)
-                if found is not None:
-                    _draw(asked, found)
-        except LabError as error:
-            show_error(error)
+    try:
+        found = _facts(asked)
+    except LabError as error:
+        show_error(error)
+        return
+    if found is not None:
+        answer.markdown(f"## {escape_markdown(found.answer)}")
+        _draw(asked, found)
 
 
 def _facts(asked: LayerQuery) -> LayerFacts | None:
@@ -55,7 +55,6 @@ def _facts(asked: LayerQuery) -> LayerFacts | None:
 
 
 def _draw(asked: LayerQuery, found: LayerFacts) -> None:
-    st.markdown(f"## {escape_markdown(found.answer)}")
     units = find_units(store(), asked.reference.card.fingerprint, asked.layer.name)
     linked("by", BY, one_of(ORDERS, "order"), "selectivity", options=ORDERS)
     shows = ["Optimised", "Strongest real"] if units else ["Strongest real"]
@@ -64,7 +63,9 @@ def _draw(asked: LayerQuery, found: LayerFacts) -> None:
         by = st.segmented_control(
             "Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key=BY, required=True, persist_state="session"
         )
-        show = st.segmented_control("Images", shows, key=SHOW, required=True, persist_state="session")
+        if units:
+            st.segmented_control("Images", shows, key=SHOW, required=True, persist_state="session")
+    show = st.session_state[SHOW]
     reverse = by != "channel"
     rows = sorted(found.channels, key=lambda item: getattr(item, by), reverse=reverse)
     rows = sorted(rows, key=lambda item: item.dead and reverse)  # dead ones respond to nothing

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SEED, STEPS_KEY, DIVERSE = "features-seed", "features-steps", "features-diverse"
 MOST_STEPS = 1024
+USUAL: dict[str, Any] = {"seed": 0, "steps": STEPS, "diverse": False}
+"""Settings of galleries."""
 
 
 def unit_view() -> None:
@@ -39,7 +41,7 @@ def unit_view() -> None:
         st.button("All channels of this layer", icon=":material/apps:", key="to-layer", on_click=_open_layer)
     with answer:
         try:
-            unit = _unit(asked, channel, settings)
+            unit = unit_of(asked, channel, settings)
         except LabError as error:
             show_error(error)
             return
@@ -63,10 +65,9 @@ def _open_layer() -> None:
     give("view", "Layer")
 
 
-def _unit(asked: LayerQuery, channel: int, settings: dict[str, Any]) -> Unit | None:
+def unit_of(asked: LayerQuery, channel: int, settings: dict[str, Any]) -> Unit | None:
     """From a gallery, or computed now; None while it is not there. Raises LabError."""
-    usual = {"seed": 0, "steps": STEPS, "diverse": False}
-    if settings == usual:
+    if settings == USUAL:
         kept = find_units(store(), asked.reference.card.fingerprint, asked.layer.name).get(channel)
         if kept is not None and (kept.seed, kept.steps) == (0, STEPS):
             return kept
