@@ -151,6 +151,10 @@ def fit_surrogate(
                 names += [f"{layer} {channel}" for channel in chosen]
             values = np.concatenate([values, units[:, chosen]], 1)
         parts.append(values)
+    if len(np.unique(answers[0])) < 2:
+        raise LabError(
+            "The network gives all images one class, so there is nothing to imitate: choose another checkpoint."
+        )
     on_progress(0.95, "fitting the rules")
     classes = checkpoint.card.image_data.classes
     found = _fit(kind, depth, seed, parts[0], answers[0])

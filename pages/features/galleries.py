@@ -38,7 +38,7 @@ def new_gallery_view() -> None:
     count = int(st.number_input("Channels, from the first on", 1, most, key=COUNT, persist_state="session"))
     with st.expander("More settings", icon=":material/tune:", key="gallery-more"):
         with st.container(horizontal=True):
-            values = settings_form(GalleryConfig, ("steps", "seed"), GalleryConfig().to_dict(), "gallery-{}")
+            values = settings_form(GalleryConfig, ("steps", "seed"), GalleryConfig().to_dict(), "gallery-{}", labels={})
         st.text_input("Name", key="gallery-name", placeholder=asked.reference.label)
     card, config = asked.reference.card, None
     try:

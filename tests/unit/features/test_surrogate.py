@@ -82,3 +82,6 @@ def test_what_there_is_not_is_one_sentence(network) -> None:
         fit_surrogate(network, DATA.train, DATA.test, layer="head")
     with pytest.raises(LabError, match="no layer"):
         fit_surrogate(network, DATA.train, DATA.test, layer="conv9")
+    network.model.head.bias[0] = -1e9
+    with pytest.raises(LabError, match="one class"):
+        fit_surrogate(network, DATA.train, DATA.test)
