@@ -53,8 +53,6 @@ class Unit:
     """Optimised for it."""
     response: float
     """To that image, as pixels of 8 bits."""
-    second: str
-    """From another seed."""
     diverse: tuple[str, ...] = ()
     """Images that were optimised together to differ."""
     images: int

@@ -72,7 +72,6 @@ def study_unit(
         seed=seed,
         image=to_png(made[0]),
         response=first,
-        second=to_png(made[1]),
         diverse=tuple(to_png(image) for image in varied),
         images=len(split),
         strongest=float(column.max()),
