@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.data.dataset import Split
 
 BY, SHOW, ALL = "layer-by", "layer-show", "layer-all"
-ORDERS = {"selectivity": "Class selectivity", "chroma": "Colour", "frequency": "Spatial frequency", "channel": "Number"}
+ORDERS = {"selectivity": "Class", "chroma": "Colour", "frequency": "Frequency", "channel": "Number"}
 SHOWN = 40
 THUMB_PX = 92
 
