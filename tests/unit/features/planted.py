@@ -22,6 +22,7 @@ def planted() -> Checkpoint:
     config = {"classes": 4, "image_size": 32, "widths": (8, 8)}
     model = build_model("simple_cnn", config).eval().requires_grad_(False)
     first = model.conv1
+    first.weight.copy_(first.weight.mean(1, keepdim=True).expand(-1, 3, -1, -1))  # the others see no colour
     first.weight[RED] = torch.tensor([1.0, -0.5, -0.5])[:, None, None].expand(3, 3, 3)
     first.bias[RED] = 0.0
     first.weight[DEAD], first.bias[DEAD] = 0.0, -1.0
@@ -31,12 +32,12 @@ def planted() -> Checkpoint:
 
 
 def coloured(train: int = 200, test: int = 300) -> ImageDataset:
-    """Noisy images of any colour, of four classes; the red ones are class 0."""
+    """Noisy images of pale colours, of four classes; those of class 0 are red."""
     random = np.random.default_rng(0)
 
     def split(n: int) -> Split:
         labels = np.arange(n) % 4
-        colours = random.integers(0, 200, (n, 1, 1, 3))
+        colours = random.integers(70, 140, (n, 1, 1, 3))
         colours[labels == 0] = (200, 40, 40)
         images = np.clip(colours + random.normal(0, 20, (n, 32, 32, 3)), 0, 255)
         return Split(images=images.astype(np.uint8), labels=labels)
