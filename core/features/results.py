@@ -88,6 +88,8 @@ class Unit:
         liked = f"{self.title}: {count} of its {total} strongest images are {label}"
         if self.multiple is None:
             return liked
+        if self.multiple < 1:
+            return f"{liked}; its own image drives it less, {self.multiple:.1f}× as much as the strongest"
         return f"{liked}; its own image drives it {self.multiple:.1f}× as much as any real one"
 
     def to_dict(self) -> dict[str, Any]:

@@ -125,14 +125,14 @@ def fit_surrogate(
 ) -> Surrogate:
     """layer: whose most selective units the rules may use, too. Raises LabError for a layer or depth that there is not."""
     from core.features.layer import class_selectivity
-    from core.features.units import find_layer, responses_of
+    from core.features.units import find_layer, real_images, responses_of
     from core.models import head_name
 
     if not 1 <= depth <= MOST_DEPTH:
         raise LabError(f"The depth of a tree is 1 to {MOST_DEPTH}, not {depth}.")
     if layer and find_layer(checkpoint, layer).classes:
         raise LabError("The classes are what the rules are to imitate: choose a layer before them.")
-    fit, held = subset(train, min(FIT_IMAGES, len(train)), seed), _held(test)
+    fit, held = subset(train, min(FIT_IMAGES, len(train)), seed), _first(real_images(test))
     parts, answers = [], []
     names = list(image_features(fit.images[:1]))
     for place, split in enumerate((fit, held)):
@@ -196,7 +196,7 @@ def image_features(images: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def _held(test: Split) -> Split:
+def _first(test: Split) -> Split:
     return Split(images=test.images[:HELD_OUT], labels=test.labels[:HELD_OUT])
 
 

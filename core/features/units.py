@@ -133,7 +133,9 @@ def find_layer(checkpoint: Checkpoint, name: str, channel: int = 0) -> Layer:
 
 
 def real_images(split: Split) -> Split:
-    """The test images that responses are measured on."""
+    """The test images that responses are measured on. Raises LabError where there are none."""
+    if not len(split):
+        raise LabError("This dataset has no test images to show to a unit: add some under Datasets, then train again.")
     return Split(images=split.images[:REAL_IMAGES], labels=split.labels[:REAL_IMAGES])
 
 

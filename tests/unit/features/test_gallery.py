@@ -100,6 +100,9 @@ def test_the_command_line_prints_the_numbers_of_core(parent: str, capsys: pytest
     assert layer["dead"]
     names = [item["name"] for item in answer(capsys, "features", "layers", "--checkpoint", parent, "--json")]
     assert LAYER in names
+    rules = answer(capsys, "features", "surrogate", "--checkpoint", parent, "--depth", "2", "--json")
+    assert rules["agreement"]["n"] == 300
+    assert "from 1 to 4" in refused(capsys, "features", "surrogate", "--checkpoint", parent, "--depth", "9")
     assert "no layer" in refused(capsys, "features", "unit", "--checkpoint", parent, "--layer", "conv9")
     assert "no channel 99" in refused(capsys, "features", "unit", "99", "--checkpoint", parent)
     assert "whole number" in refused(capsys, "features", "start", "--checkpoint", parent, "--channels", "a")

@@ -197,6 +197,8 @@ def test_what_there_is_not_is_one_sentence(made: Checkpoint) -> None:
         Responses(made.model, "")
     with pytest.raises(LabError, match="the answer itself"):
         ablate(made, "head", 0, TEST)
+    with pytest.raises(LabError, match="no test images"):
+        study_unit(made, LAYER, 0, Split(images=TEST.images[:0], labels=TEST.labels[:0]))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)).eval()
     with pytest.raises(LabError, match="no convolutions"):
         layers_of(dataclasses.replace(made, model=flat))
