@@ -11,9 +11,9 @@ def features_help() -> None:
 
 
 IMAGE = (
-    "**The optimised image** comes from gradient ascent on a Fourier spectrum, in decorrelated colours. It is moved by some pixels "
-    "before each step ([Olah et al. 2017](https://distill.pub/2017/feature-visualization/)). It shows what drives the unit "
-    "furthest, which no photo may look like. People predict a unit better from natural images, 92% against 82% "
+    "**The optimised image** comes from gradient ascent on a Fourier spectrum, in decorrelated colours. It is moved by some "
+    "pixels before each step ([Olah et al. 2017](https://distill.pub/2017/feature-visualization/)). It shows what drives the "
+    "unit furthest, which no photo may look like. People predict a unit better from natural images, 92% against 82% "
     "([Borowski et al. 2020](https://arxiv.org/abs/2010.12606))."
 )
 NUMBERS = (
