@@ -31,6 +31,7 @@ KINDS = (
     "core.convolution.kind",
     "core.descent.kind",
     "core.attention.kind",
+    "core.features.kind",
 )
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
@@ -40,6 +41,7 @@ COMMANDS = {
     "core.images.cli": ("classify", "evaluate"),
     "core.attribution.cli": ("explain",),
     "core.attention.cli": ("attention",),
+    "core.features.cli": ("features",),
     "core.language.cli": ("generate",),
     "core.regularization.cli": ("study",),
     "core.compression.cli": ("compress",),

@@ -44,12 +44,13 @@ def features_of(
     amp: torch.autocast,
     words: str,
     on_progress: Progress | None = None,
+    folder: str = "features",
 ) -> Tensor:
     """Features (N, F) float32 on the CPU, of all images in order; from disk where they were computed before.
 
-    settings: of the network. A callback that raises ends the work, and nothing is kept.
+    settings: of the network. folder: below LAB_HOME. A callback that raises ends the work, and nothing is kept.
     """
-    path = lab_home() / "features" / f"{_key(body, data, settings)}.npy"
+    path = lab_home() / folder / f"{_key(body, data, settings)}.npy"
     kept = _read(path, len(data))
     if kept is not None:
         return kept

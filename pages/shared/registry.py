@@ -30,6 +30,7 @@ ROOMS = (
     "pages.regularization",
     "pages.attribution",
     "pages.attention",
+    "pages.features",
     "pages.compression",
 )
 """In the order of the navigation."""

@@ -26,6 +26,7 @@ ROOMS = {
     "attention": {"attribution", "compression", "images", "language"},
     "descent": set(),
     "backprop": set(),
+    "features": {"attribution", "compression"},
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}

@@ -32,8 +32,9 @@ def mcnemar(lost: int, gained: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(lost, gained), n, 0.5)))
 
 
-def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
-    """95% interval of (gained - lost) / n in percentage points; lost, gained: as for `mcnemar`; n: all examples.
+def paired_interval(lost: int, gained: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """95% interval of (gained - lost) / n in percentage points; lost, gained: as for `mcnemar`; n: all examples. z: another
+    quantile of the normal distribution, for another level.
 
     The adjusted Wald interval of Bonett & Price 2012 (doi:10.3102/1076998611411915): one disagreement of each kind is added,
     which keeps the coverage near 95% where there are few or none (then it is about ±277/n points) and changes nothing that
@@ -43,7 +44,7 @@ def paired_interval(lost: int, gained: int, n: int) -> tuple[float, float]:
         return -100.0, 100.0
     first, second = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
     centre = second - first
-    half = Z95 * math.sqrt((first + second - centre * centre) / (n + 2))
+    half = z * math.sqrt((first + second - centre * centre) / (n + 2))
     return 100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)
 
 

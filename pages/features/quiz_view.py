@@ -1,0 +1,154 @@
+"""Features / Quiz: which of two new images excites the unit more?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.common.errors import LabError
+from core.common.pixels import enlarge
+from core.common.progress import Progress
+from core.features.quiz import Pair, Score, brighter_rule, make_pairs, score
+from core.features.results import Unit, from_png
+from pages.features.images import SIDE_PX, column, show_real, show_rgb
+from pages.features.query import LayerQuery, ask_channel, ask_layer, background
+from pages.features.unit_view import USUAL, unit_of
+from pages.shared.dataset_fetch import dataset_or_offer
+from pages.shared.elements import clickable_image, show_table
+from pages.shared.resources import dataset
+from pages.shared.text import escape_markdown, show_error
+from pages.shared.url import give, linked
+from pages.shared.url_values import number, one_of
+
+SEED, HINTS, ANSWERS, SCORES = "quiz-seed", "quiz-hints", "quiz-answers", "quiz-scores"
+KINDS = {"real": "Real", "optimised": "Optimised"}
+MOST_SEED = 2**31 - 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quiz:
+    pairs: tuple[Pair, ...]
+    rule: Score
+    """Of always taking the brighter image."""
+
+
+def quiz_view() -> None:
+    answer, controls = st.columns([3, 1], gap="medium")
+    with controls:
+        asked = ask_layer()
+        if asked is None:
+            return
+        channel = ask_channel(asked)
+        linked("hints", HINTS, one_of(KINDS, "kind of hint"), "real", options=KINDS)
+        hints = str(
+            st.segmented_control(
+                "Hints", list(KINDS), format_func=KINDS.__getitem__, key=HINTS, required=True, persist_state="session"
+            )
+        )
+        linked("quiz", SEED, number(0, MOST_SEED, "the quiz"), 0)
+        seed = int(
+            st.number_input(
+                "Quiz", 0, MOST_SEED, key=SEED, persist_state="session", help="Another number draws other images."
+            )
+        )
+    with answer:
+        try:
+            if dataset_or_offer(asked.dataset, "draw images for the quiz", "quiz"):
+                _quiz(asked, channel, hints, seed)
+        except LabError as error:
+            show_error(error)
+
+
+def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
+    unit = unit_of(asked, channel, USUAL)
+    if unit is None:
+        return
+
+    def work(report: Progress) -> Quiz:
+        from core.features.units import real_images, responses_of
+
+        split, made = real_images(dataset(asked.dataset).test), asked.checkpoint
+        values = responses_of(made.model, made.card, asked.layer.name, split, report)[:, channel]
+        return Quiz(pairs=make_pairs(values, seed), rule=brighter_rule(values, split.images, seed))
+
+    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{seed}", "quiz", work, label="Draw the quiz")
+    if quiz is None:
+        return
+    this = (asked.key, hints, channel, seed)
+    name, answers = st.session_state.get(ANSWERS, (None, []))
+    if name != this:
+        name, answers = st.session_state[ANSWERS] = (this, [])
+    done = len(answers)
+    if done < len(quiz.pairs):
+        st.markdown(f"## Question {done + 1} of {len(quiz.pairs)}: which image excites the unit more?")
+        with st.container(horizontal=True, gap="small"):
+            for first in (True, False):
+                _choice(asked, quiz.pairs[done], first, answers)
+        _hints(asked, unit, hints)
+    else:
+        found = score(quiz.pairs, answers)
+        st.session_state.setdefault(SCORES, {})[this] = found
+        _result(asked, quiz, found, answers, hints)
+
+
+def _choice(asked: LayerQuery, pair: Pair, first: bool, answers: list[bool]) -> None:
+    place = pair.first if first else pair.second
+    clickable_image(
+        enlarge(dataset(asked.dataset).test.images[place], 2 * SIDE_PX),
+        "This one",
+        key=f"quiz-{'first' if first else 'second'}-{len(answers)}",
+        alt=f"{'First' if first else 'Second'} image of question {len(answers) + 1}",
+        on_click=answers.append,
+        args=(first,),
+        width=SIDE_PX,
+    )
+
+
+def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
+    st.markdown(f"**What drives {escape_markdown(unit.title[0].lower() + unit.title[1:])}**")
+    with st.container(horizontal=True, gap="small"):
+        if hints == "optimised":
+            with column():
+                show_rgb(from_png(unit.image), alt=f"Image optimised for {unit.title}")
+                st.caption("**Optimised** for it")
+            return
+        test, classes = dataset(asked.dataset).test, asked.reference.card.image_data.classes
+        for places, word in ((unit.most, "most"), (unit.least, "least")):
+            with column():
+                show_real(test, places, classes, f"The nine test images that drive it {word}")
+                st.caption(f"**Real** images that drive it {word}")
+
+
+def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool], hints: str) -> None:
+    st.markdown(f"## {found.hits} of {found.n} right; always the brighter image: {quiz.rule.rate:.0%}")
+    test = dataset(asked.dataset).test
+    with st.container(horizontal=True, gap="small"):
+        for pair, chosen in zip(quiz.pairs, answers, strict=True):
+            winner, loser = (pair.first, pair.second) if pair.first_wins else (pair.second, pair.first)
+            right = chosen == pair.first_wins
+            with st.container(width=72, gap=None):
+                show_rgb(test.images[winner], alt="It excites the unit more", width=64)
+                show_rgb(test.images[loser], alt="It excites the unit less", width=64)
+                st.caption("right" if right else "**wrong**")
+    st.caption("The upper image of each pair excites the unit more.")
+    st.button("Another quiz", key="quiz-next", icon=":material/refresh:", type="primary", on_click=_next)
+    totals: dict[tuple[str, str], Score] = {}
+    for (layer, kind, _, _), each in st.session_state[SCORES].items():
+        key = (layer.rpartition("-")[2], kind)
+        totals[key] = totals.get(key, Score(hits=0, n=0)) + each
+    show_table(
+        {
+            "Layer": [escape_markdown(layer) for layer, _ in totals],
+            "Hints": [KINDS[kind] for _, kind in totals],
+            "Right": [f"{each.hits} of {each.n}" for each in totals.values()],
+            "95% interval": [f"{each.interval[0]:.0%} to {each.interval[1]:.0%}" for each in totals.values()],
+        },
+        key="quiz-scores",
+    )
+    low, high = quiz.rule.interval
+    st.caption(f"The brighter-image rule: {low:.0%} to {high:.0%} on {quiz.rule.n:,} pairs. By chance it would be 50%.")
+
+
+def _next() -> None:
+    give(SEED, st.session_state[SEED] + 1)

@@ -1,0 +1,204 @@
+"""Units by number and by rule: planted ones are found, and what there is not is one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
+from core.data.dataset import Split
+from core.features.classes import ablate
+from core.features.layer import redundancy, spatial_frequency, study_layer
+from core.features.results import Unit, from_png
+from core.features.unit import prune, round_to_int8, study_unit
+from core.features.units import Responses, find_layer, layers_of, random_twin, responses_of, usual_layer
+from core.inference.images import logits_of, normalise
+from core.models import build_model
+from tests.unit.features.planted import DEAD, FIRST_COPY, LAYER, RED, SECOND_COPY, coloured, planted
+
+TEST = coloured().test
+
+
+@pytest.fixture(autouse=True)
+def _home(lab_home: Path) -> None:
+    """Responses are kept in a LAB_HOME of the test's own."""
+
+
+@pytest.fixture
+def made() -> Checkpoint:
+    return planted()
+
+
+@pytest.mark.parametrize("name", ["simple_cnn", "fast_resnet", "compact_transformer"])
+def test_responses_are_means_of_maps(name: str) -> None:
+    config = {"classes": 4, "widths": (8, 12, 16)} if name == "fast_resnet" else {"classes": 4}
+    parent = planted()
+    model = build_model(name, config).eval().requires_grad_(False)
+    checkpoint = Checkpoint(name, dataclasses.replace(parent.card, model=name, model_config=config), model)
+    layers = layers_of(checkpoint)
+    assert layers[-1].classes
+    assert layers[-1].channels == 4
+    assert usual_layer(layers).follows
+    inputs, seen = normalise(torch.from_numpy(TEST.images[:3]), checkpoint.card), {}
+    for layer in layers:
+        hook = model.get_submodule(layer.name).register_forward_hook(
+            lambda module, args, output, name=layer.name: seen.__setitem__(name, output)
+        )
+        with torch.inference_mode():
+            logits = model(inputs)
+            found = Responses(model, layer.name)(inputs)
+        hook.remove()
+        output = seen[layer.name]
+        expected = output.mean((2, 3)) if output.ndim == 4 else output.mean(1) if output.ndim == 3 else logits
+        assert found.shape == (3, layer.channels)
+        torch.testing.assert_close(found, expected)
+
+
+def test_responses_are_kept_on_disk(made: Checkpoint, lab_home: Path) -> None:
+    first = responses_of(made.model, made.card, LAYER, TEST)
+    assert len(list((lab_home / "responses").iterdir())) == 1
+
+    def never(share: float, words: str) -> None:
+        raise AssertionError("it computes again")
+
+    np.testing.assert_array_equal(responses_of(made.model, made.card, LAYER, TEST, never), first)
+    logits = responses_of(made.model, made.card, "head", TEST)
+    np.testing.assert_allclose(logits, logits_of(made, TEST.images, "none"), atol=1e-4)
+
+
+def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> None:
+    unit = study_unit(made, LAYER, RED, TEST, steps=256)
+    red, green, blue = from_png(unit.image).reshape(-1, 3).mean(0)
+    assert red > 1.4 * max(green, blue)
+    assert unit.multiple is not None
+    assert unit.multiple > 0.8, "nothing is redder than even red"
+    column = responses_of(made.model, made.card, LAYER, TEST)[:, RED]
+    assert unit.strongest == column.max() == column[unit.most[0]]
+    assert list(unit.most_responses) == sorted(column)[::-1][:9]
+    assert column[unit.least[0]] == column.min()
+    assert unit.top_classes[0][0] == "a"
+    assert sum(count for _, count in unit.top_classes) == 100
+    assert 0.9 < unit.survival["int8"] < 1.1
+    assert 0.7 < unit.survival["seed"] < 1.4
+    facts = study_layer(made, LAYER, TEST)
+    assert max((item for item in facts.channels), key=lambda item: item.chroma).channel == RED
+    assert facts.channels[RED].hue == "red"
+    assert facts.channels[RED].favourite == "a"
+
+
+def test_a_unit_survives_json_and_is_the_same_again(made: Checkpoint) -> None:
+    unit = study_unit(made, "head", 2, TEST, steps=8, seed=3, diverse=True)
+    assert unit.title == "The class c"
+    assert len(unit.diverse) == 4
+    assert Unit.from_dict(json.loads(json.dumps(unit.to_dict()))) == unit
+    assert study_unit(made, "head", 2, TEST, steps=8, seed=3, diverse=True) == unit
+
+
+def test_dead_and_redundant_units_are_called_so(made: Checkpoint) -> None:
+    facts = study_layer(made, LAYER, TEST)
+    assert DEAD in facts.dead
+    assert RED not in facts.dead
+    assert facts.channels[FIRST_COPY].twin == SECOND_COPY
+    assert facts.channels[SECOND_COPY].twin == FIRST_COPY
+    assert {FIRST_COPY, SECOND_COPY} <= set(facts.redundant)
+    assert DEAD not in facts.redundant
+    unit = study_unit(made, LAYER, DEAD, TEST, steps=8)
+    assert unit.dead
+    assert unit.multiple is None
+    assert "dead" in unit.answer
+
+
+def test_redundancy_is_numpys_correlation() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 6))
+    values[:, 5] = -3 * values[:, 1] + 0.01 * values[:, 0]
+    twin, found = redundancy(values, np.zeros(6, dtype=bool))
+    expected = np.corrcoef(values.T) - np.eye(6)
+    assert twin.tolist() == np.abs(expected).argmax(1).tolist()
+    np.testing.assert_allclose(found, expected[np.arange(6), twin])
+    assert found[1] < -0.95
+
+
+def test_selectivity_is_the_share_of_the_variance_between_classes(made: Checkpoint) -> None:
+    facts = study_layer(made, LAYER, TEST)
+    column = responses_of(made.model, made.card, LAYER, TEST)[:, RED].astype(np.float64)
+    groups = [column[TEST.labels == label] for label in range(4)]
+    between = sum(len(group) * (group.mean() - column.mean()) ** 2 for group in groups)
+    assert facts.channels[RED].selectivity == pytest.approx(between / ((column - column.mean()) ** 2).sum())
+
+
+def test_a_grating_has_its_own_frequency() -> None:
+    places = np.arange(32)
+    grating = 128 + 100 * np.cos(2 * np.pi * places * 8 / 32)
+    image = np.repeat(np.broadcast_to(grating, (32, 32))[..., None], 3, 2).astype(np.uint8)
+    found = spatial_frequency(np.stack([image, np.full_like(image, 7)]))
+    assert found[0] == pytest.approx(0.25, abs=0.01)
+    assert found[1] == 0
+
+
+def test_changed_copies_leave_the_network_alone(made: Checkpoint) -> None:
+    before = {key: value.clone() for key, value in made.model.state_dict().items()}
+    rounded, pruned, twin = round_to_int8(made.model), prune(made.model), random_twin(made.model, 0)
+    assert all(torch.equal(value, before[key]) for key, value in made.model.state_dict().items())
+    step = made.model.conv2.weight.abs().amax((1, 2, 3)) / 127
+    assert ((rounded.conv2.weight - made.model.conv2.weight).abs() <= step[:, None, None, None] / 2 + 1e-7).all()
+    weights = [layer.weight.flatten() for layer in (pruned.conv1, pruned.conv2, pruned.head)]
+    assert (torch.cat(weights) == 0).float().mean() == pytest.approx(0.5, abs=0.01)
+    again = random_twin(made.model, 0)
+    assert torch.equal(twin.conv2.weight, again.conv2.weight)
+    assert not torch.equal(twin.conv2.weight, made.model.conv2.weight)
+
+
+def test_without_the_only_path_of_a_class_it_falls(made: Checkpoint) -> None:
+    """Class 0 is recognised by red alone."""
+    model = made.model
+    model.conv2.weight.zero_()
+    model.conv2.bias.zero_()
+    model.conv2.weight[0, RED, 1, 1] = 1.0
+    model.head.weight.zero_()
+    model.head.bias.copy_(torch.tensor([-800.0, 0, 0, 0]))
+    model.head.weight[0, :36] = 1.0
+    found = ablate(made, LAYER, RED, TEST)
+    effects = {item.label: item for item in found.classes}
+    assert effects["a"].before == 1
+    assert effects["a"].after == 0
+    assert effects["a"].sure
+    assert effects["a"].contribution is None, "layers stand between"
+    assert "a falls by 100.0 points" in found.answer
+    last = ablate(made, "relu2", 0, TEST)
+    contributions = [item.contribution for item in last.classes]
+    assert contributions[0] is not None
+    assert contributions[0] > 0
+    assert sum(contributions) == pytest.approx(0, abs=1e-4)
+    other = ablate(made, "relu2", 5, TEST)
+    assert not any(item.sure for item in other.classes)
+
+
+def test_contributions_add_up_to_the_mean_logit(made: Checkpoint) -> None:
+    small = Split(images=TEST.images[:40], labels=TEST.labels[:40])
+    channels = [ablate(made, "relu2", channel, small).classes for channel in range(8)]
+    totals = np.array([[item.contribution for item in classes] for classes in channels]).sum(0)
+    logits = logits_of(made, small.images, "none").mean(0) - made.model.head.bias
+    np.testing.assert_allclose(totals, logits - logits.mean(), atol=1e-4)
+
+
+def test_what_there_is_not_is_one_sentence(made: Checkpoint) -> None:
+    with pytest.raises(LabError, match="no layer 'conv9'"):
+        find_layer(made, "conv9")
+    with pytest.raises(LabError, match="no channel 8"):
+        study_unit(made, LAYER, 8, TEST)
+    with pytest.raises(LabError, match="no layer"):
+        Responses(made.model, "")
+    with pytest.raises(LabError, match="the answer itself"):
+        ablate(made, "head", 0, TEST)
+    with pytest.raises(LabError, match="no test images"):
+        study_unit(made, LAYER, 0, Split(images=TEST.images[:0], labels=TEST.labels[:0]))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)).eval()
+    with pytest.raises(LabError, match="no convolutions"):
+        layers_of(dataclasses.replace(made, model=flat))
