@@ -236,7 +236,7 @@ def test_what_ships_loads_and_is_small() -> None:
     folders = {card.parent.name for card in PRETRAINED.glob("*/card.json")}
     assert {"simple_cnn", "fast_resnet_smallest", "char_lstm_smallest"} <= folders
     assert {reference.name for reference in shipped} == folders
-    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 20_000_000
+    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 22_000_000
     for reference in shipped:
         loaded = load_checkpoint(reference)
         if loaded.card.task == "text":
