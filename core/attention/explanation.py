@@ -15,11 +15,14 @@ import numpy as np
 from core.attention.rollout import roll_out
 from core.attention.text import attend, forward_with, read_context, weights_of
 from core.checkpoints.store import Checkpoint
+from core.common.errors import LabError
 from core.common.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEWEST = 10
+"""Characters below which a rank correlation says nothing."""
 PERMUTATIONS = 50
 SEARCH_STEPS = 150
 SAME_ANSWER = 0.05
@@ -56,11 +59,11 @@ class Explanation:
     def answer(self) -> str:
         """In a sentence."""
         if self.adversarial_jsd >= DIFFERENT and self.permuted_same > 0.5:
-            return "No: other attention gives the same answer here, in all layers and in the last."
+            return "No explanation here: other attention gives the same answer, in all layers and in the last."
         if self.adversarial_jsd >= DIFFERENT:
-            return "Only partly: other attention in the last layer gives the same answer, in all layers another."
+            return "Partly an explanation: shuffled in all layers it gives another answer, but the last layer can look elsewhere."
         if self.permuted_same > 0.5:
-            return "Only partly: the answer hardly changes when attention is permuted."
+            return "Partly an explanation: the answer hardly changes when attention is shuffled."
         return "It matters here: other attention gives another answer."
 
 
@@ -74,6 +77,8 @@ def explain_attention(
     from core.language.attribution import MAX_CHARACTERS, explain_next
 
     kept, tokens, _ = read_context(checkpoint, text[-MAX_CHARACTERS:])
+    if len(kept) < FEWEST:
+        raise LabError(f"This test needs at least {FEWEST} characters: write a longer text.")
     model: Any = checkpoint.model
     with torch.no_grad():
         weights, logits = weights_of(model, tokens)

@@ -25,7 +25,9 @@ def worth_figure(report: HeadReport, titles: dict[str, str], *, dark: bool) -> g
     hovers = [[""] * across for _ in range(layers)]
     for head in report.heads:
         shades[head.layer][head.head] = math.sqrt(max(0.0, head.cost_bits))
-        labels[head.layer][head.head] = f"{head.cost_bits:.{DIGITS}f}" + (f"<br>{head.role}" if head.role else "")
+        labels[head.layer][head.head] = signed(head.cost_bits, DIGITS).lstrip("+") + (
+            f"<br>{head.role}" if head.role else ""
+        )
         cost = plus_minus(head.cost_bits, head.half_width, DIGITS)
         hovers[head.layer][head.head] = f"Head {head.name}: {cost} bits<br>{titles.get(head.role, 'no clear role')}"
     figure = new_figure(dark=dark, height=FOOT_PX + ROW_PX * layers, zoom=False)

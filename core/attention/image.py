@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.attention.config import parse_head, write_head
-from core.attention.removal import without_heads
-from core.attention.rollout import roll_out
+from core.attention.rollout import require_finite, roll_out
 from core.attribution.methods.attention import Recorder, has_image_attention
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data.dataset import Split
+from core.data.splits import subset
 from core.inference.evaluation import split_answers
 from core.inference.images import normalise
 from core.models import clone_model
@@ -52,7 +53,7 @@ class HeadAccuracy:
     cost_points: float
     """Fall in percentage points; below 0 where it is better without."""
     interval_points: tuple[float, float]
-    """95% interval of that."""
+    """95% interval of that; such intervals hold for all heads at once."""
     p_value: float
     """McNemar's exact test."""
     images: int
@@ -74,6 +75,7 @@ def image_heads(checkpoint: Checkpoint, pixels: np.ndarray) -> ImageHeads:
         model(normalise(torch.from_numpy(pixels[None].copy()), checkpoint.card))
     assert found.pooling is not None
     weights = tuple(layer[0].float().numpy() for layer in found.weights)
+    require_finite(checkpoint.card, *weights)
     return ImageHeads(
         side=int(model.side),
         weights=weights,
@@ -83,14 +85,17 @@ def image_heads(checkpoint: Checkpoint, pixels: np.ndarray) -> ImageHeads:
 
 
 def head_accuracies(checkpoint: Checkpoint, split: Split, images: int, on_progress: Progress) -> list[HeadAccuracy]:
-    """Accuracy without each head in turn, on the first `images` of a split."""
+    """Accuracy without each head in turn, on `images` of a split. Raises LabError for a split without images."""
     from core.compression.measuring.significance import mcnemar, paired_interval
 
     require_image_attention(checkpoint.card, checkpoint.model)
-    part = Split(images=split.images[:images], labels=split.labels[:images])
+    part = subset(split, min(images, len(split)), 0)
+    if not len(part):
+        raise LabError(f"{checkpoint.card.dataset.title[:100]} has no test images: add some to each class.")
     layers = list(attention_layers(checkpoint.model).values())
     names = [write_head(layer, head) for layer, item in enumerate(layers) for head in range(item.heads)]
     float32 = dataclasses.replace(checkpoint, onnx=b"")
+    z = NormalDist().inv_cdf(1 - (1 - 0.95 ** (1 / len(names))) / 2)  # Šidák: all heads at once
     rights = []
     for place, name in enumerate(["", *names]):
         on_progress(place / (len(names) + 1), "removing heads")
@@ -99,7 +104,7 @@ def head_accuracies(checkpoint: Checkpoint, split: Split, images: int, on_progre
     found = []
     for name, right in zip(names, rights[1:], strict=True):
         lost, gained = int((rights[0] & ~right).sum()), int((right & ~rights[0]).sum())
-        low, high = paired_interval(lost, gained, len(part))
+        low, high = paired_interval(lost, gained, len(part), z)
         found.append(
             HeadAccuracy(
                 name=name,
@@ -113,14 +118,15 @@ def head_accuracies(checkpoint: Checkpoint, split: Split, images: int, on_progre
 
 
 def _silence(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """The network in which a head adds nothing; also the only head of a layer."""
+    """The network in which a head adds nothing; also the only head of a layer, and one whose matrices are in factors."""
     import torch
 
-    layers = list(attention_layers(checkpoint.model).values())
-    layer, _ = parse_head(name)
-    if layers[layer].heads > 1:
-        return without_heads(checkpoint, [name])
     model = clone_model(checkpoint.model)
+    layer, head = parse_head(name)
+    attention = list(attention_layers(model).values())[layer]
+    reads = getattr(attention.out, "weight", None)
     with torch.no_grad():
-        list(attention_layers(model).values())[layer].out.weight.zero_()
+        (attention.out[0].weight if reads is None else reads)[
+            :, head * attention.head_size : (head + 1) * attention.head_size
+        ] = 0
     return dataclasses.replace(checkpoint, model=model)

@@ -16,6 +16,7 @@ from core.attention.results import LOSSES, MOST_REMOVED, REPORTS, HeadReport, He
 from core.attention.roles import RoleSums, name_head, windows
 from core.attention.text import require_text_attention, weights_of
 from core.attention.worth import cheapest, cost, head_losses, joint_losses, list_heads, make_windows
+from core.attribution.explainer import seeded
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.devices import pick_device
 from core.common.paths import write_atomic
@@ -51,7 +52,7 @@ def measure_heads(config: HeadsConfig, job: Job) -> Outcome:
         losses = np.concatenate([losses, group])
         write_atomic(
             job.folder / LOSSES,
-            json.dumps({"fingerprint": reference.card.fingerprint, "losses": losses.round(7).tolist()}),
+            json.dumps({"fingerprint": reference.card.fingerprint, "losses": losses.tolist()}),
         )
         each = (time.monotonic() - fresh) / (len(losses) - begun_with)
         job.update(
@@ -83,8 +84,10 @@ def build_report(
         shares = {name: float(values[place]) for name, values in trained.items()}
         role = name_head(shares, untrained)
         rows.append(HeadWorth(layer=layer, head=head, cost_bits=bits, half_width=half, shares=shares, role=role))
+    # Chosen on half of the windows and priced on the others: those that chose the cheapest would flatter them.
+    choosing = [cost(losses[::2, 0], losses[::2, 1 + place])[0] for place in range(len(heads))]
     order = cheapest(
-        [(head, bits) for head, (bits, _) in zip(heads, costs, strict=True)],
+        list(zip(heads, choosing, strict=True)),
         [block.attention.heads for block in model.blocks],
         MOST_REMOVED,
     )
@@ -94,10 +97,10 @@ def build_report(
         (without_heads(checkpoint, each).model, min(layer for layer, _ in chosen))
         for each, chosen in zip(names, sets, strict=True)
     ]
-    together = joint_losses(model, smaller, text_windows, scored)
+    together = joint_losses(model, smaller, text_windows[1::2], scored)
     joint = []
     for place, each in enumerate(names):
-        bits, half = cost(losses[:, 0], together[:, place])
+        bits, half = cost(losses[1::2, 0], together[:, place])
         joint.append(Joint(heads=each, cost_bits=bits, half_width=half))
     return HeadReport(
         checkpoint=checkpoint.name,
@@ -120,8 +123,7 @@ def measure_roles(
     card = checkpoint.card
     model: Any = checkpoint.model
     device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         fresh = build_model(card.model, card.model_config).to(device).eval()
     vocabulary = card.text_data.vocabulary
     known = tokens[tokens >= 0]
@@ -141,7 +143,7 @@ def _read(path: Path, fingerprint: str, heads: int) -> np.ndarray:
     try:
         values = read_json(path.read_bytes())
         found = np.array(values["losses"], dtype=np.float32)
+        fits = values["fingerprint"] == fingerprint and found.shape[1:] == (1 + heads,) and np.isfinite(found).all()
     except (OSError, ValueError, LookupError, TypeError):
-        return np.zeros((0, 1 + heads), np.float32)
-    fits = values["fingerprint"] == fingerprint and found.ndim == 2 and found.shape[1] == 1 + heads
+        fits = False
     return found if fits else np.zeros((0, 1 + heads), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.attention.config import HeadsConfig, RemoveHeadsConfig
+from core.common.values import plural
 from core.jobs.kind import Facts, JobKind
 from core.models import MODELS
 from core.training.snapshots import title_checkpoints
@@ -24,7 +25,7 @@ REMOVE_HEADS = JobKind(
     name="remove_heads",
     entry="core.attention.removal:run_removal",
     read_config=RemoveHeadsConfig.from_dict,
-    title=lambda config: f"{MODELS[config.model].title}, {config.words}",
+    title=lambda config: f"{MODELS[config.model].title}, {plural(len(config.heads), 'head')} removed",
     facts=lambda config: Facts(model=config.model, dataset=config.dataset),
     page=lambda run: ("attention", {"view": "Heads", "checkpoint": run.id}),
     group=lambda run: "Heads removed",

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from core.attention.config import HeadsConfig
+from core.attention.roles import ROLES
 from core.common.errors import LabError
 from core.common.results import ResultStore, check_format
+from core.common.values import finite
 
 FORMAT = 1
 CHEAP_BITS = 0.01
@@ -62,7 +64,7 @@ class HeadReport:
     untrained: dict[str, float]
     """Role -> mean share that heads of the same network with random weights give it."""
     joint: tuple[Joint, ...]
-    """One, two, … of the cheapest heads at once."""
+    """One, two, … of the cheapest heads at once: chosen on half of the windows, priced on the others."""
     made: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,9 +78,12 @@ class HeadReport:
         """What was found, in a sentence."""
         dearest = max(self.heads, key=lambda head: head.cost_bits)
         few = self.removable
-        cheap = f"{len(few.heads)} of {len(self.heads)}" if few else f"Not one of {len(self.heads)}"
+        cheap = f"{len(few.heads)} of {len(self.heads)}" if few else f"not one of {len(self.heads)}"
+        cheap = f"at least {cheap}" if few and len(few.heads) == MOST_REMOVED else cheap
         cost = f"Head {dearest.name} is worth {dearest.cost_bits:.2f} bits per character"
-        return f"{cost}; {cheap} heads can go for less than {CHEAP_BITS:g}."
+        if few is None:
+            return f"{cost}; {cheap} heads can go for less than {CHEAP_BITS:g} bits."
+        return f"{cost}; {cheap} heads can go together for less than {CHEAP_BITS:g} bits."
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"format": FORMAT}
@@ -90,6 +95,13 @@ class HeadReport:
         values.pop("format", None)
         heads = tuple(HeadWorth(**item) for item in values.pop("heads"))
         joint = tuple(Joint(**item | {"heads": tuple(item["heads"])}) for item in values.pop("joint"))
+        costs: list[HeadWorth | Joint] = [*heads, *joint]
+        numbers = [number for item in costs for number in (item.cost_bits, item.half_width)]
+        shares = [share for head in heads for share in head.shares.values()]
+        if not heads or not all(map(finite, [*numbers, *shares, *values["untrained"].values()])):
+            raise LabError("This measurement of heads is damaged: make it again.")
+        if any(head.role not in ("", *head.shares) or not set(head.shares) <= set(ROLES) for head in heads):
+            raise LabError("This measurement of heads names a role that is not known: make it again with this version.")
         return cls(**values, heads=heads, joint=joint)
 
 

@@ -30,7 +30,7 @@ def repeat(text: str) -> np.ndarray:
     places: dict[str, list[int]] = {}
     for end in range(REPEAT, len(text) + 1):
         key = text[end - REPEAT : end]
-        found[end - 1, [place for place in places.get(key, ()) if place < end]] = True
+        found[end - 1, [place for place in places.get(key, ()) if place < end - 1]] = True
         places.setdefault(key, []).append(end)
     return found
 

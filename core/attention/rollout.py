@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
+
+from core.checkpoints.store import Card
+from core.common.errors import LabError
+
 Array = TypeVar("Array")
 
 
@@ -25,3 +30,9 @@ def roll_out(weights: Sequence[Array]) -> Array:
     if found is None:
         raise ValueError("no layer")
     return found
+
+
+def require_finite(card: Card, *found: np.ndarray) -> None:
+    """Raises LabError where a network's weights gave what is no number."""
+    if not all(np.isfinite(values).all() for values in found):
+        raise LabError(f"The weights of {card.title[:100]} are damaged: pick another checkpoint.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.attention.rollout import roll_out
+from core.attention.rollout import require_finite, roll_out
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.inference.text import read
@@ -63,12 +63,14 @@ def text_heads(checkpoint: Checkpoint, text: str) -> TextHeads:
         kept, tokens, dropped = read_context(checkpoint, text)
         weights, logits = weights_of(checkpoint.model, tokens)
         rolled = roll_out([layer.clone() for layer in weights])
+        probabilities = logits[0, -1].float().softmax(0).cpu().numpy()
+    require_finite(checkpoint.card, probabilities)
     return TextHeads(
         text=kept,
         dropped=dropped,
         weights=tuple(layer.float().cpu().numpy() for layer in weights),
         rollout=rolled.float().cpu().numpy(),
-        probabilities=logits[0, -1].float().softmax(0).cpu().numpy(),
+        probabilities=probabilities,
     )
 
 

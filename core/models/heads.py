@@ -29,6 +29,8 @@ def keep_heads(attention: Any, kept: Sequence[int]) -> None:
     if not kept or not set(kept) <= set(range(old)) or len(set(kept)) < len(kept):
         raise LabError(f"A layer keeps at least one of its {old} heads, each once: choose which.")
     qkv, out, size = attention.qkv, attention.out, attention.head_size
+    if not isinstance(qkv, nn.Linear) or not isinstance(out, nn.Linear):
+        raise LabError("The matrices of this attention layer are in factors: remove heads before that step.")
     places = torch.cat([torch.arange(head * size, (head + 1) * size) for head in kept])
     parts = qkv.weight.view(3, -1, qkv.in_features)[:, places]
     resize_heads(attention, len(kept))

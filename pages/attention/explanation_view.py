@@ -65,8 +65,8 @@ def _facts(found: Explanation) -> None:
     count = len(found.permuted_tvd)
     with left:
         st.markdown(
-            f"**Shuffled in all layers:** the same answer in {found.permuted_same:.0%} of {count} permutations of the "
-            "attention of the last character."
+            f"**Shuffled in all layers:** in {round(count * found.permuted_same)} of {count} shuffles of the last character's "
+            f"attention all probabilities stay the same, within {SAME_ANSWER:.0%} in sum."
         )
         show_figure(
             distances_figure(found.permuted_tvd, SAME_ANSWER, dark=dark()),
@@ -74,10 +74,9 @@ def _facts(found: Explanation) -> None:
             alt=f"How far the answer moves under {count} permutations: {found.permuted_same:.0%} stay within {SAME_ANSWER:g}",
         )
     with right:
-        more = "more" if found.agreement > found.agreement_recent else "no more"
         st.markdown(
-            f"**Beside Integrated Gradients:** attention through all layers agrees {more} with it than a rule that only knows "
-            "how recent a character is."
+            f"**Beside Integrated Gradients:** rank correlation {signed(found.agreement, 2)}. A rule that only knows how recent "
+            f"a character is has {signed(found.agreement_recent, 2)}."
         )
         rows = [("attention", found.agreement), ("how recent", found.agreement_recent)]
         show_figure(
@@ -86,7 +85,8 @@ def _facts(found: Explanation) -> None:
             alt="Rank correlation: " + ", ".join(f"{name} {signed(value, 2)}" for name, value in rows),
         )
     changed = (
-        f"{found.adversarial_jsd:.2f} bits away, where 1 is the most, moves the answer by only {found.adversarial_tvd:.3f}"
+        f"at a divergence of {found.adversarial_jsd:.2f} bits (1 is the most) moves the probabilities by only "
+        f"{found.adversarial_tvd:.1%}"
         if found.adversarial_jsd
         else "was not found that keeps the answer"
     )

@@ -13,6 +13,7 @@ from core.checkpoints.store import Checkpoint, CheckpointRef
 from core.common.errors import LabError
 from core.common.pixels import encode
 from core.images.figures import percent
+from core.models import LAYERS
 from pages.attention.heads import ALL, Tile, heads
 from pages.attention.prompt import ask_text, note_reading, spoken
 from pages.shared.elements import download, folded
@@ -64,8 +65,10 @@ def heads_view() -> None:
         )
         st.caption(
             "Each map is one head: a row for each character, strong where it looks. Head 0.1 is head 1 of layer 0. A head "
-            "that looks somewhere need not matter: see What heads do."
+            "that looks somewhere need not matter: see What heads do. The words under the maps are of this text alone."
         )
+        if reference.card.model_config.get(LAYERS):
+            st.caption("Heads were removed from this network; the others are numbered anew from 0.")
         note_reading(reference, text, found.text)
     folded(
         "Files",
@@ -110,7 +113,7 @@ def tiles_of(fingerprint: str, text: str, *, _checkpoint: Checkpoint, _found: Te
         shares = {role: float(values[place]) for role, values in trained.items()}
         role = name_head(shares, untrained)
         most = role or max(shares, key=lambda each: shares[each])
-        figures = f"{shares[most]:.0%} of its attention on this text, {untrained[most]:.0%} in untrained heads"
+        figures = f"{shares[most]:.0%} of its attention on this text, an untrained head gives {untrained[most]:.0%}"
         if role:
             clear[name] = shares[role]
             sentence = f"Head {name} looks {ROLES[role].words}: {figures}."

@@ -68,8 +68,8 @@ def image_view() -> None:
             "attention-tokens",
             found,
             asked.pixels,
-            f"It says {asked.classes[target]}, {percent(probability)}. Row {row}, column {column} reaches the answer most: "
-            f"{found.answer.max():.1%}, where {1 / (last + 1):.1%} would be even.",
+            f"It says {asked.classes[target]}, {percent(probability)}. The token in row {row + 1}, column {column + 1} reaches "
+            f"the answer most: {found.answer.max():.1%}, where {1 / (last + 1):.1%} would be even.",
             min(st.session_state[TOKEN], last),
             on_token=partial(give, TOKEN),
         )
@@ -193,7 +193,9 @@ def _accuracies(asked: NetworkQuery) -> None:
         },
         key="head-accuracies",
     )
-    st.caption(f"On the first {found[0].images:,} test images. A p above 0.05 may be luck.")
+    st.caption(
+        f"On {found[0].images:,} test images. The intervals hold for all heads at once; p is of each head alone."
+    )
     rows = (
         {
             "head": each.name,

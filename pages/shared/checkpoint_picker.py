@@ -71,7 +71,7 @@ def checkpoint_picker(
     default = next(fitting, next(iter(references), None))
     linked(param, key, find, None if always else default)
     if not references:
-        st.info("There is no checkpoint yet: train one under Train, and it can be picked here.")
+        st.info("There is no checkpoint yet: train one under Images or Text, and it can be picked here.")
         return None
     options = list(references)
     # Said again in each run: of one that was cut short the browser may not know yet what it chose.

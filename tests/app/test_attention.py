@@ -228,7 +228,7 @@ def test_accuracy_without_each_head_is_measured_on_demand(open_page: Open, monke
     wait_for(lambda: all(task.done for task in tasks._tasks().values()))
     at = rerun(at)
     assert table(at)["Without head"] == ["0.0", "0.1", "1.0", "1.1"]
-    assert "first 20 test images" in texts(at)
+    assert "On 20 test images" in texts(at)
 
 
 @pytest.mark.usefixtures("shipped")

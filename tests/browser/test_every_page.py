@@ -45,7 +45,7 @@ ANSWERS = {
     "/attribution?view=Cover+by+hand&example=ship": r"ship · \d",
     "/attribution?view=Scores": r"\d of 14 methods beat every control",
     "/attention": r"Head 0\.1 looks at the previous character: 8\d%",
-    "/attention?view=What+heads+do": r"heads can go for less than 0\.01",
+    "/attention?view=What+heads+do": r"heads can go together for less than 0\.01 bits",
     "/attention?view=On+an+image": r"It says \w+, \d+%|There is no checkpoint yet",
     "/attention?view=Is+it+an+explanation%3F": r"other attention (in the last layer )?gives|hardly changes|It matters here",
     "/attention?view=New+measurement": r"Measure the heads",

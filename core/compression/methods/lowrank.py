@@ -23,7 +23,9 @@ def factorise(checkpoint: Checkpoint, step: LowRank) -> Checkpoint:
     that they take fewer multiply-adds than; a layer that is in factors already stays so. Raises LabError where there is none.
     """
     model = clone_model(checkpoint.model)
-    done = {name for name, change in checkpoint.card.model_config.get(LAYERS, {}).items() if change.get("rank")}
+    # Factors already, or matrices of an attention layer that lost heads, whose card has no place for a rank.
+    changed = checkpoint.card.model_config.get(LAYERS, {})
+    done = {name for name, change in changed.items() if change.get("rank") or change.get("heads")}
     found = False
     for name, layer in list(model.named_modules()):
         if name in FIXED or name.rpartition(".")[0] in done or not isinstance(layer, nn.Conv2d | nn.Linear):

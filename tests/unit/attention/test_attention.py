@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -28,8 +29,11 @@ from core.attribution.explainer import Explainer
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
+from core.compression.methods.lowrank import factorise
+from core.compression.steps import LowRank
 from core.data import load_text
 from core.data.dataset import TextCard
+from core.inference.images import logits_of
 from core.inference.text import character_losses
 from core.jobs import RunStore
 from core.models import build_model
@@ -297,6 +301,36 @@ def test_a_silent_head_of_a_vision_transformer_costs_no_image() -> None:
     assert [each.name for each in only] == ["0.0"]
 
 
+def test_heads_and_factors_in_either_order(tmp_path: Path) -> None:
+    """Low rank after a removal leaves that layer alone; a removal after it is one sentence, and heads can still be measured."""
+    smaller = without_heads(vision(width=64), ["0.1"])
+    both = factorise(smaller, LowRank(energy=0.5))
+    save_checkpoint(tmp_path / "both", both.model, both.card)
+    pixels = synthetic().test.images[:4]
+    torch.testing.assert_close(logits_of(load_checkpoint(str(tmp_path / "both")), pixels), logits_of(both, pixels))
+    factors = factorise(vision(width=64), LowRank(energy=0.5))
+    with pytest.raises(LabError, match="in factors"):
+        without_heads(factors, ["0.1"])
+    assert len(head_accuracies(factors, synthetic().test, 8, lambda share, words: None)) == 4
+
+
+def test_weights_that_are_no_numbers_and_damaged_results_are_one_sentence() -> None:
+    broken = gpt()
+    broken.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(LabError, match="damaged"):
+        text_heads(broken, PLAY[:20])
+    blind = vision()
+    blind.model.tokenizer[0].weight.fill_(float("nan"))
+    with pytest.raises(LabError, match="damaged"):
+        image_heads(blind, synthetic().test.images[0])
+    values = results.REPORTS.load_shipped("char_gpt").to_dict()
+    for change in ({"heads": []}, {"heads": [values["heads"][0] | {"role": "x"}]}, {"untrained": {"previous": None}}):
+        with pytest.raises(LabError, match="make it again"):
+            HeadReport.from_dict(values | change)
+    with pytest.raises(LabError, match="at least 10"):
+        explain_attention(gpt(), PLAY[:5])
+
+
 def test_divergence_is_symmetric_and_one_bit_at_most() -> None:
     rows = torch.rand(4, 9).softmax(1), torch.rand(4, 9).softmax(1)
     torch.testing.assert_close(_divergence(*rows), _divergence(*rows[::-1]))
@@ -353,7 +387,7 @@ def test_heads_are_measured_as_a_run_that_goes_on_where_it_stopped(
     (store.folder(half) / kept).write_text(json.dumps(values))
     finish(store, half)
     again = read_report(store.folder(half), config)
-    assert [head.cost_bits for head in again.heads] == pytest.approx([head.cost_bits for head in found.heads], abs=1e-6)
+    assert dataclasses.replace(again, made={}) == dataclasses.replace(found, made={}), "bit for bit"
     saved = save_without(
         RemoveHeadsConfig(checkpoint=config.checkpoint, heads=("0.1",), model="char_gpt", dataset=name)
     )
