@@ -45,7 +45,7 @@ def test_no_file_of_the_lab_knows_the_room() -> None:
 
 def test_the_room_is_in_the_navigation_and_on_home(open_page: Open) -> None:
     assert ("toy", "") in links(open_page("home"))
-    assert [page.name for page in sections()["Trust"]] == ["attribution", "attention", "toy"]
+    assert [page.name for page in sections()["Trust"]] == ["attribution", "attention", "features", "toy"]
     at = open_page("toy", view="Counts")
     assert at.title[0].value == "Toy"
     assert "There are no counts here yet. New count starts one." in texts(at)
