@@ -79,7 +79,8 @@ def _draw(asked: LayerQuery, found: LayerFacts) -> None:
             _thumb(item, str(by), test, units.get(item.channel) if show == "Optimised" else None, asked)
     if len(rows) > SHOWN:
         st.toggle(f"Show all {len(rows)}", key=ALL, persist_state="session")
-    _dead_and_redundant(found)
+    optimised = len(units) if show == "Optimised" else None
+    _dead_and_redundant(found, by == "selectivity", optimised)
     folded("Files", lambda: _files(found), key="layer-files", param="files", icon=":material/download:")
 
 
@@ -114,8 +115,11 @@ def _open_unit(channel: int) -> None:
     give("view", "Unit")
 
 
-def _dead_and_redundant(found: LayerFacts) -> None:
-    words = []
+def _dead_and_redundant(found: LayerFacts, by_class: bool, optimised: int | None) -> None:
+    """by_class: whether images carry classes. optimised: channels whose image is an optimised one; None where none is shown."""
+    words = ["Under each: the class with the highest mean response."] if by_class else []
+    if optimised is not None and optimised < len(found.channels):
+        words.append(f"{optimised} of {len(found.channels)} channels have an optimised image and stand first.")
     if found.dead:
         words.append(f"Dead: {_some(found.dead)}.")
     if found.redundant:

@@ -13,6 +13,7 @@ from core.checkpoints.store import Checkpoint, CheckpointRef
 from core.common.errors import LabError
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.network_query import FIRST
+from pages.shared.number_field import number_field
 from pages.shared.resources import loaded
 from pages.shared.tasks import drop, find, start, start_button, watch
 from pages.shared.text import escape_markdown, show_error
@@ -95,7 +96,7 @@ def ask_channel(asked: LayerQuery) -> int:
             st.selectbox("Class", options, format_func=lambda place: names[place], key=CHANNEL, persist_state="session")
         )
     last = asked.layer.channels - 1
-    return int(st.number_input(f"Channel, 0 to {last}", 0, last, key=CHANNEL, persist_state="session"))
+    return int(number_field("Channel", 0, last, key=CHANNEL, step=1))
 
 
 def layer_words(layer: Layer) -> str:
