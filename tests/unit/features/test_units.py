@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,30 @@ def test_responses_are_kept_on_disk(made: Checkpoint, lab_home: Path) -> None:
     np.testing.assert_array_equal(responses_of(made.model, made.card, LAYER, TEST, never), first)
     logits = responses_of(made.model, made.card, "head", TEST)
     np.testing.assert_allclose(logits, logits_of(made, TEST.images, "none"), atol=1e-4)
+
+
+def test_two_threads_compute_once_and_get_the_same(made: Checkpoint, lab_home: Path) -> None:
+    begun, calls = threading.Event(), []
+
+    def slowly(share: float, words: str) -> None:
+        calls.append(share)
+        begun.set()
+        waiting.wait(5)
+
+    waiting = threading.Event()
+
+    def wait(share: float, words: str) -> None:
+        assert share == 0, "the second computes nothing"
+        waiting.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(responses_of, made.model, made.card, LAYER, TEST, slowly)
+        assert begun.wait(10)
+        second = pool.submit(responses_of, made.model, made.card, LAYER, TEST, wait)
+        np.testing.assert_array_equal(first.result(30), second.result(30))
+    assert waiting.is_set()
+    assert calls == [0.0]
+    assert [item.suffix for item in (lab_home / "responses").iterdir()] == [".npy"]
 
 
 def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> None:
