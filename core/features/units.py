@@ -23,7 +23,8 @@ from core.training.features import features_of
 
 REAL_IMAGES = 10_000
 """Test images, at most, that a unit's responses are measured on."""
-HANDED_ON = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
+HANDED_ON = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Softmax)
+"""Modules that make no units. A softmax only weighs: the mean of its outputs is the same for all images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,6 +48,9 @@ def test_responses_are_means_of_maps(name: str) -> None:
     assert layers[-1].classes
     assert layers[-1].channels == 4
     assert usual_layer(layers).follows
+    weighs = [name for name, module in model.named_modules() if isinstance(module, nn.Softmax)]
+    assert bool(weighs) == (name == "compact_transformer")
+    assert not {*weighs} & {layer.name for layer in layers}, "a softmax has one mean for all images"
     inputs, seen = normalise(torch.from_numpy(TEST.images[:3]), checkpoint.card), {}
     for layer in layers:
         hook = model.get_submodule(layer.name).register_forward_hook(
