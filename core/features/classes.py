@@ -77,9 +77,8 @@ def ablate(
     found = find_layer(checkpoint, layer, channel)
     if found.classes:
         raise LabError("A class is the answer itself, so leaving it out says nothing: choose a channel.")
-    mean = float(
-        responses_of(checkpoint.model, checkpoint.card, layer, real_images(test), on_progress)[:, channel].mean()
-    )
+    _, shown = real_images(test)
+    mean = float(responses_of(checkpoint.model, checkpoint.card, layer, shown, on_progress)[:, channel].mean())
     part = subset(test, min(ABLATION_IMAGES, len(test)), 0)
     before, features = _answers(checkpoint, part, None, lambda share, words: on_progress(share / 2, words))
     after, _ = _answers(

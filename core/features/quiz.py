@@ -5,7 +5,7 @@ After Borowski et al., Exemplary Natural Images Explain CNN Activations Better t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,6 +72,11 @@ def make_pairs(responses: np.ndarray, seed: int, count: int = QUESTIONS) -> tupl
         Pair(first=int(high if wins else low), second=int(low if wins else high), first_wins=bool(wins))
         for high, low, wins in zip(better, worse, first_wins, strict=True)
     )
+
+
+def in_split(pairs: tuple[Pair, ...], places: np.ndarray) -> tuple[Pair, ...]:
+    """Pairs of some images of a split as pairs of the split. places: (N,) where the images are in it."""
+    return tuple(replace(pair, first=int(places[pair.first]), second=int(places[pair.second])) for pair in pairs)
 
 
 def brighter_rule(responses: np.ndarray, images: np.ndarray, seed: int) -> Score:

@@ -17,6 +17,7 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data.dataset import Split
+from core.data.splits import stratified_order
 from core.models import clone_model, head_name
 from core.training.batches import DeviceImages
 from core.training.features import features_of
@@ -133,11 +134,15 @@ def find_layer(checkpoint: Checkpoint, name: str, channel: int = 0) -> Layer:
     return layer
 
 
-def real_images(split: Split) -> Split:
-    """The test images that responses are measured on. Raises LabError where there are none."""
+def real_images(split: Split, most: int = REAL_IMAGES) -> tuple[np.ndarray, Split]:
+    """The test images that responses are measured on, after their places in the split, ascending: those that
+    core.data.splits.subset picks with seed 0, for a split may be sorted by class. Raises LabError where there are none."""
     if not len(split):
         raise LabError("This dataset has no test images to show to a unit: add some under Datasets, then train again.")
-    return Split(images=split.images[:REAL_IMAGES], labels=split.labels[:REAL_IMAGES])
+    if len(split) <= most:
+        return np.arange(len(split)), split
+    places = np.sort(stratified_order(split.labels, 0)[:most])
+    return places, Split(images=split.images[places], labels=split.labels[places])
 
 
 def responses_of(

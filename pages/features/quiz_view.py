@@ -9,7 +9,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.pixels import enlarge
 from core.common.progress import Progress
-from core.features.quiz import Pair, Score, brighter_rule, make_pairs, score
+from core.features.quiz import Pair, Score, brighter_rule, in_split, make_pairs, score
 from core.features.results import Unit, from_png
 from pages.features.images import SIDE_PX, column, show_real, show_rgb
 from pages.features.query import LayerQuery, ask_channel, ask_layer, background
@@ -68,9 +68,9 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
     def work(report: Progress) -> Quiz:
         from core.features.units import real_images, responses_of
 
-        split, made = real_images(dataset(asked.dataset).test), asked.checkpoint
+        (places, split), made = real_images(dataset(asked.dataset).test), asked.checkpoint
         values = responses_of(made.model, made.card, asked.layer.name, split, report)[:, channel]
-        return Quiz(pairs=make_pairs(values, seed), rule=brighter_rule(values, split.images, seed))
+        return Quiz(pairs=in_split(make_pairs(values, seed), places), rule=brighter_rule(values, split.images, seed))
 
     quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{seed}", "quiz", work, label="Draw the quiz")
     if quiz is None:

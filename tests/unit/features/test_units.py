@@ -16,11 +16,12 @@ from torch import nn
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.dataset import Split
+from core.data.splits import subset
 from core.features.classes import ablate
 from core.features.layer import redundancy, spatial_frequency, study_layer
 from core.features.results import Unit, from_png
 from core.features.unit import prune, round_to_int8, study_unit
-from core.features.units import Responses, find_layer, layers_of, random_twin, responses_of, usual_layer
+from core.features.units import Responses, find_layer, layers_of, random_twin, real_images, responses_of, usual_layer
 from core.inference.images import logits_of, normalise
 from core.models import build_model
 from tests.unit.features.planted import DEAD, FIRST_COPY, LAYER, RED, SECOND_COPY, coloured, planted
@@ -215,6 +216,29 @@ def test_contributions_add_up_to_the_mean_logit(made: Checkpoint) -> None:
     totals = np.array([[item.contribution for item in classes] for classes in channels]).sum(0)
     logits = logits_of(made, small.images, "none").mean(0) - made.model.head.bias
     np.testing.assert_allclose(totals, logits - logits.mean(), atol=1e-4)
+
+
+def test_of_a_sorted_split_all_classes_are_taken_and_places_are_those_of_the_split(
+    made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.argsort(TEST.labels, kind="stable")
+    ordered = Split(images=TEST.images[order], labels=TEST.labels[order])
+    places, few = real_images(ordered, 40)
+    assert np.bincount(few.labels).tolist() == [10, 10, 10, 10]
+    np.testing.assert_array_equal(few.images, ordered.images[places])
+    np.testing.assert_array_equal(few.images, subset(ordered, 40, 0).images)
+    places, all_of_it = real_images(ordered, 300)
+    assert places.tolist() == list(range(300))
+    assert all_of_it is ordered
+    monkeypatch.setattr(real_images, "__defaults__", (40,))
+    monkeypatch.setattr("core.features.unit.RANDOM_IMAGES", 12)
+    unit = study_unit(made, LAYER, FIRST_COPY, ordered, steps=8)
+    best = study_layer(made, LAYER, ordered).channels[FIRST_COPY].best
+    assert (unit.images, unit.random.images) == (40, 12)
+    column = responses_of(made.model, made.card, LAYER, ordered)[:, FIRST_COPY]
+    np.testing.assert_allclose(column[list(unit.most)], unit.most_responses, rtol=1e-5)
+    np.testing.assert_allclose(column[list(unit.least)], unit.least_responses, rtol=1e-5)
+    assert best == unit.most[0]
 
 
 def test_what_there_is_not_is_one_sentence(made: Checkpoint) -> None:
