@@ -21,6 +21,8 @@ from core.jobs.store import RunStore
 FORMAT = 1
 SHOWN = 9
 """Real images at either end."""
+CHANGES = ("seed", "int8", "pruned")
+"""What should not matter much: another seed of the image, weights rounded to int8, the smaller half of them 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +71,13 @@ class Unit:
     least_responses: tuple[float, ...]
     top_classes: tuple[tuple[str, int], ...]
     """Classes of the 100 images that drive it most, with how many there are, most first."""
-    survival: dict[str, float]
-    """`seed`, `int8`, `pruned`: the response under that change, as a share of this one."""
+    survival: dict[str, float] | None
+    """`seed`, `int8`, `pruned`: the response under that change, as a share of this one; None where that is not above 0."""
     random: Control
 
     @property
     def multiple(self) -> float | None:
-        """Response to the optimised image in units of the strongest real one; None where that is not above 0."""
+        """Response to the optimised image in units of the strongest real one; None where one of them is not above 0."""
         return _multiple(self.response, self.strongest)
 
     @property
@@ -86,6 +88,8 @@ class Unit:
         label, count = self.top_classes[0]
         total = sum(number for _, number in self.top_classes)
         liked = f"{self.title}: {count} of its {total} strongest images are {label}"
+        if self.response <= 0:
+            return f"{liked}; no image was found that drives it"
         if self.multiple is None:
             return liked
         if self.multiple < 1:
@@ -248,4 +252,4 @@ def montage(images: Sequence[np.ndarray], columns: int = 3, gap: int = 1) -> np.
 
 
 def _multiple(response: float, strongest: float) -> float | None:
-    return response / strongest if strongest > 0 else None
+    return response / strongest if response > 0 and strongest > 0 else None

@@ -82,7 +82,7 @@ def study_unit(
         most_responses=tuple(map(float, column[most])),
         least_responses=tuple(map(float, column[least])),
         top_classes=count_classes(split.labels[order[:TOP]], data),
-        survival={name: value / first if first else 0.0 for name, value in ({"seed": second} | left).items()},
+        survival={name: value / first for name, value in ({"seed": second} | left).items()} if first > 0 else None,
         random=Control(
             image=to_png(unlearned[0]),
             response=respond(blank, checkpoint, unlearned[0], channel),

@@ -63,11 +63,12 @@ class Responses(nn.Module):
         module = dict(self.model.named_modules()).get(layer) if layer else None
         if module is None or list(module.children()):
             raise LabError(f"There is no layer {layer[:60]!r} in this network: choose one that is listed.")
+        self.activation = type(module).__name__ in ACTIVATIONS
         self._kept: tuple[Tensor, Tensor] | None = None
         module.register_forward_hook(self._keep)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, P): the maps, P places each, and what the layer was given, where that has as many channels (else the maps)."""
+        """(N, C, P): the maps, P places each, and what the layer was given, if it is an activation (else the maps)."""
         try:
             self.model(images)
         except _Reached:
@@ -75,7 +76,8 @@ class Responses(nn.Module):
         kept, self._kept = self._kept, None
         assert kept is not None, "a layer that is listed is reached"
         after, before = (_by_channel(part) for part in kept)
-        return after, before if before.shape[:2] == after.shape[:2] else after
+        # Of any other layer, a channel that it is given is not the channel that it makes.
+        return after, before if self.activation else after
 
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images)[0].mean(2)

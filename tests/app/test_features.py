@@ -73,6 +73,7 @@ def test_a_unit_beside_its_real_images(open_page: Open, made: Checkpoint, data: 
     at = settled(open_page("features", layer=LAYER, channel="3"), "Channel 3 of relu1")
     unit = study_unit(made, LAYER, 3, data.test, steps=STEPS)
     assert unit.answer in read(texts(at))
+    assert unit.survival is not None
     assert f"{100 * unit.survival['pruned']:.0f}%" in str(at.table[0].value)
     assert link(at)["layer"] == LAYER
     assert link(at)["channel"] == "3"
@@ -83,6 +84,17 @@ def test_a_unit_beside_its_real_images(open_page: Open, made: Checkpoint, data: 
     at = rerun(at.number_input(key="features-seed").set_value(5))
     assert link(at)["seed"] == "5"
     settled(at, study_unit(made, LAYER, 3, data.test, steps=STEPS, seed=5).answer)
+
+
+def test_a_unit_that_no_image_drives_says_so(
+    open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = study_unit(made, LAYER, 0, synthetic(held_out=200).test, steps=STEPS)
+    silent = dataclasses.replace(unit, response=-0.1, survival=None)
+    monkeypatch.setattr(unit_view, "find_units", lambda store, fingerprint, layer: {0: silent})
+    at = open_page("features", layer=LAYER)
+    assert "No image was found that drives it" in texts(at)
+    assert not at.table
 
 
 def test_a_class_has_its_name(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:

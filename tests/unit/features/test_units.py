@@ -115,6 +115,7 @@ def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> Non
     assert column[unit.least[0]] == column.min()
     assert unit.top_classes[0][0] == "a"
     assert sum(count for _, count in unit.top_classes) == 100
+    assert unit.survival is not None
     assert 0.9 < unit.survival["int8"] < 1.1
     assert 0.7 < unit.survival["seed"] < 1.4
     facts = study_layer(made, LAYER, TEST)
@@ -143,6 +144,16 @@ def test_dead_and_redundant_units_are_called_so(made: Checkpoint) -> None:
     assert unit.dead
     assert unit.multiple is None
     assert "dead" in unit.answer
+
+
+def test_a_unit_that_no_image_drives_has_no_numbers_of_it(made: Checkpoint) -> None:
+    made.model.head.weight[1], made.model.head.bias[1] = 0.001 * made.model.head.weight[1], -50.0
+    unit = study_unit(made, "head", 1, TEST, steps=8)
+    assert unit.response < 0
+    assert unit.multiple is None
+    assert unit.survival is None
+    assert unit.answer.endswith("no image was found that drives it")
+    assert Unit.from_dict(json.loads(json.dumps(unit.to_dict()))) == unit
 
 
 def test_redundancy_is_numpys_correlation() -> None:
