@@ -59,11 +59,12 @@ class Ablation:
 
     @property
     def answer(self) -> str:
-        """The largest fall, in a sentence."""
-        worst = min(self.classes, key=lambda item: item.points)
-        low, high = worst.interval_points
-        if not worst.sure or worst.points >= 0:
+        """The largest fall of those that are sure, in a sentence: a larger one of a class with few images may be chance."""
+        falls = [item for item in self.classes if item.sure and item.points < 0]
+        if not falls:
             return f"Without this unit no class falls for certain on {self.images:,} test images"
+        worst = min(falls, key=lambda item: item.points)
+        low, high = worst.interval_points
         return f"Without this unit, {worst.label} falls by {-worst.points:.1f} points ({signed(low)} to {signed(high)})"
 
 

@@ -17,7 +17,7 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.dataset import Split
 from core.data.splits import subset
-from core.features.classes import ablate
+from core.features.classes import Ablation, ClassEffect, ablate
 from core.features.layer import redundancy, spatial_frequency, study_layer
 from core.features.results import Unit, from_png
 from core.features.unit import prune, round_to_int8, study_unit
@@ -219,6 +219,21 @@ def test_without_the_only_path_of_a_class_it_falls(made: Checkpoint) -> None:
     assert sum(contributions) == pytest.approx(0, abs=1e-4)
     other = ablate(made, "relu2", 5, TEST)
     assert not any(item.sure for item in other.classes)
+
+
+def test_the_answer_is_the_largest_fall_that_is_sure() -> None:
+    def effect(label: str, after: float, interval: tuple[float, float]) -> ClassEffect:
+        return ClassEffect(
+            label=label, images=100, before=0.9, after=after, interval_points=interval, contribution=None
+        )
+
+    def answer(*classes: ClassEffect) -> str:
+        return Ablation(layer=LAYER, channel=0, images=300, before=0.9, after=0.8, classes=classes).answer
+
+    chance, small = effect("chance", 0.5, (-90.0, 10.0)), effect("small", 0.8, (-15.0, -5.0))
+    large, rise = effect("large", 0.7, (-25.0, -15.0)), effect("rise", 1.0, (5.0, 15.0))
+    assert "large falls by 20.0 points" in answer(chance, small, large, rise)
+    assert "no class falls for certain" in answer(chance, rise)
 
 
 def test_contributions_add_up_to_the_mean_logit(made: Checkpoint) -> None:
