@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -31,6 +32,16 @@ class Quiz:
     pairs: tuple[Pair, ...]
     rule: Score
     """Of always taking the brighter image."""
+
+
+class Group(NamedTuple):
+    """Quizzes whose scores are added."""
+
+    checkpoint: str
+    fingerprint: str
+    """Two checkpoints may have one title."""
+    layer: str
+    hints: str
 
 
 def quiz_view() -> None:
@@ -70,12 +81,15 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
 
         (places, split), made = real_images(dataset(asked.dataset).test), asked.checkpoint
         values = responses_of(made.model, made.card, asked.layer.name, split, report)[:, channel]
-        return Quiz(pairs=in_split(make_pairs(values, seed), places), rule=brighter_rule(values, split.images, seed))
+        # With other hints the same pairs would be known already, and the two kinds could not be compared.
+        mixed = (seed, list(KINDS).index(hints))
+        return Quiz(pairs=in_split(make_pairs(values, mixed), places), rule=brighter_rule(values, split.images, mixed))
 
-    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{seed}", "quiz", work, label="Draw the quiz")
+    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{hints}-{seed}", "quiz", work, label="Draw the quiz")
     if quiz is None:
         return
-    this = (asked.key, hints, channel, seed)
+    card = asked.reference.card
+    this = (Group(card.title, card.fingerprint, asked.layer.name, hints), channel, seed)
     name, answers = st.session_state.get(ANSWERS, (None, []))
     if name != this:
         name, answers = st.session_state[ANSWERS] = (this, [])
@@ -88,8 +102,9 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
         _hints(asked, unit, hints)
     else:
         found = score(quiz.pairs, answers)
-        st.session_state.setdefault(SCORES, {})[this] = found
-        _result(asked, quiz, found, answers, hints)
+        # Who takes a quiz again knows its answers.
+        st.session_state.setdefault(SCORES, {}).setdefault(this, found)
+        _result(asked, quiz, found, answers)
 
 
 def _choice(asked: LayerQuery, pair: Pair, first: bool, answers: list[bool]) -> None:
@@ -120,7 +135,7 @@ def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
                 st.caption(f"**Real** images that drive it {word}")
 
 
-def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool], hints: str) -> None:
+def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) -> None:
     st.markdown(f"## {found.hits} of {found.n} right; always the brighter image: {quiz.rule.rate:.0%}")
     test = dataset(asked.dataset).test
     with st.container(horizontal=True, gap="small"):
@@ -133,21 +148,24 @@ def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool], hi
                 st.caption("right" if right else "**wrong**")
     st.caption("The upper image of each pair excites the unit more.")
     st.button("Another quiz", key="quiz-next", icon=":material/refresh:", type="primary", on_click=_next)
-    totals: dict[tuple[str, str], Score] = {}
-    for (layer, kind, _, _), each in st.session_state[SCORES].items():
-        key = (layer.rpartition("-")[2], kind)
-        totals[key] = totals.get(key, Score(hits=0, n=0)) + each
+    totals: dict[Group, Score] = {}
+    for (group, _, _), each in st.session_state[SCORES].items():
+        totals[group] = totals.get(group, Score(hits=0, n=0)) + each
     show_table(
         {
-            "Layer": [escape_markdown(layer) for layer, _ in totals],
-            "Hints": [KINDS[kind] for _, kind in totals],
+            "Checkpoint": [escape_markdown(group.checkpoint) for group in totals],
+            "Layer": [escape_markdown(group.layer) for group in totals],
+            "Hints": [KINDS[group.hints] for group in totals],
             "Right": [f"{each.hits} of {each.n}" for each in totals.values()],
             "95% interval": [f"{each.interval[0]:.0%} to {each.interval[1]:.0%}" for each in totals.values()],
         },
         key="quiz-scores",
     )
     low, high = quiz.rule.interval
-    st.caption(f"The brighter-image rule: {low:.0%} to {high:.0%} on {quiz.rule.n:,} pairs. By chance it would be 50%.")
+    st.caption(
+        f"The brighter-image rule: {low:.0%} to {high:.0%} on {quiz.rule.n:,} pairs. By chance it would be 50%. The table counts "
+        "each quiz as it was first taken."
+    )
 
 
 def _next() -> None:

@@ -136,15 +136,27 @@ def test_a_layer_in_order_and_a_click_to_the_unit(open_page: Open, made: Checkpo
 def test_ten_questions_and_a_rate(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
     at = settled(open_page("features", view="Quiz", layer=LAYER, channel="2", quiz="3"), "Question 1 of 10")
     values = responses_of(made.model, made.card, LAYER, Split(images=data.test.images, labels=data.test.labels))[:, 2]
-    for place, pair in enumerate(make_pairs(values, 3)):
-        right = place != 4
-        at = click(at, f"quiz-{'first' if pair.first_wins == right else 'second'}-{place}")
+
+    def take(at: AppTest, seed: tuple[int, int], *wrong: int) -> AppTest:
+        for place, pair in enumerate(make_pairs(values, seed)):
+            right = place not in wrong
+            at = click(at, f"quiz-{'first' if pair.first_wins == right else 'second'}-{place}")
+        return at
+
+    at = take(at, (3, 0), 4)
     assert "9 of 10 right" in texts(at)
     assert at.table[0].value["Right"].tolist() == ["9 of 10"]
     at = settled(click(at, "quiz-next"), "Question 1 of 10")
     assert link(at)["quiz"] == "4"
-    at = rerun(at.segmented_control(key="quiz-hints").set_value("optimised"))
+    at = settled(rerun(at.number_input(key="quiz-seed").set_value(3)), "Question 1 of 10")
+    at = take(at, (3, 0))
+    assert "10 of 10 right" in texts(at)
+    assert at.table[0].value["Right"].tolist() == ["9 of 10"], "the first try counts"
+    at = settled(rerun(at.segmented_control(key="quiz-hints").set_value("optimised")), "Question 1 of 10")
     assert "Optimised" in texts(at)
+    at = take(at, (3, 1), 0, 1)
+    assert at.table[0].value["Hints"].tolist() == ["Real", "Optimised"]
+    assert at.table[0].value["Right"].tolist() == ["9 of 10", "8 of 10"]
 
 
 def test_the_surrogate_is_that_of_core(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:

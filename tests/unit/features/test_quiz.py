@@ -30,6 +30,11 @@ def test_pairs_never_repeat_never_show_hints_and_differ_in_rank(seed: int) -> No
     assert make_pairs(NOISE, seed) == pairs
 
 
+def test_a_seed_of_several_numbers_draws_other_pairs() -> None:
+    assert make_pairs(NOISE, (3, 1)) == make_pairs(NOISE, (3, 1))
+    assert not {*make_pairs(NOISE, (3, 1))} & {*make_pairs(NOISE, (3, 0))}
+
+
 def test_pairs_of_some_images_are_pairs_of_the_split() -> None:
     pairs, places = make_pairs(NOISE, 0), np.arange(2000) * 3 + 1
     for pair, moved in zip(pairs, in_split(pairs, places), strict=True):
