@@ -53,6 +53,9 @@ class Ablation:
     layer: str
     channel: int
     images: int
+    """Of the accuracy."""
+    mean_over: int
+    """Images that the mean is taken over, among them those of the accuracy."""
     before: float
     after: float
     classes: tuple[ClassEffect, ...]
@@ -92,6 +95,7 @@ def ablate(
         layer=layer,
         channel=channel,
         images=len(part),
+        mean_over=len(shown),
         before=float(right[0].mean()),
         after=float(right[1].mean()),
         classes=tuple(

@@ -169,7 +169,8 @@ def _classes(asked: LayerQuery, unit: Unit) -> None:
         columns["Adds to the logit"] = [signed(item.contribution or 0.0, 2) for item in rows]
     show_table(columns, key="ablation")
     st.caption(
-        f"The channel is held at its mean on {found.images:,} test images. The intervals hold for all classes at once."
+        f"The channel is held at its mean over {found.mean_over:,} test images, and the accuracy is counted on "
+        f"{found.images:,} of them. The intervals hold for all classes at once."
     )
 
 

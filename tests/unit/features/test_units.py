@@ -207,6 +207,7 @@ def test_without_the_only_path_of_a_class_it_falls(made: Checkpoint) -> None:
     model.head.weight[0, :36] = 1.0
     found = ablate(made, LAYER, RED, TEST)
     effects = {item.label: item for item in found.classes}
+    assert (found.images, found.mean_over) == (300, 300)
     assert effects["a"].before == 1
     assert effects["a"].after == 0
     assert effects["a"].sure
@@ -228,7 +229,7 @@ def test_the_answer_is_the_largest_fall_that_is_sure() -> None:
         )
 
     def answer(*classes: ClassEffect) -> str:
-        return Ablation(layer=LAYER, channel=0, images=300, before=0.9, after=0.8, classes=classes).answer
+        return Ablation(layer=LAYER, channel=0, images=300, mean_over=300, before=0.9, after=0.8, classes=classes).answer
 
     chance, small = effect("chance", 0.5, (-90.0, 10.0)), effect("small", 0.8, (-15.0, -5.0))
     large, rise = effect("large", 0.7, (-25.0, -15.0)), effect("rise", 1.0, (5.0, 15.0))
