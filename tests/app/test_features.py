@@ -97,6 +97,17 @@ def test_a_unit_that_no_image_drives_says_so(
     assert not at.table
 
 
+def test_places_that_the_test_images_do_not_have_are_left_out(
+    open_page: Open, made: Checkpoint, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = study_unit(made, LAYER, 0, data.test, steps=STEPS)
+    other = dataclasses.replace(unit, most=(5000, *unit.most[1:]), least=(5000,) * 9)
+    monkeypatch.setattr(unit_view, "find_units", lambda store, fingerprint, layer: {0: other})
+    at = open_page("features", layer=LAYER)
+    assert not at.exception
+    assert "These test images are not in this dataset" in texts(at)
+
+
 def test_a_class_has_its_name(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
     at = open_page("features", layer="head", channel="4", diverse="1")
     assert at.selectbox(key="features-channel").value == 4

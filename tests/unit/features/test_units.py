@@ -7,6 +7,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def _home(lab_home: Path) -> None:
 @pytest.fixture
 def made() -> Checkpoint:
     return planted()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A unit as a file has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(tmp_path_factory.mktemp("whole")))
+        unit = study_unit(planted(), LAYER, RED, TEST, steps=8, diverse=True)
+    assert unit.response > 0
+    assert Unit.from_dict(unit.to_dict()) == unit
+    return json.loads(json.dumps(unit.to_dict()))
 
 
 @pytest.mark.parametrize("name", ["simple_cnn", "fast_resnet", "compact_transformer"])
@@ -130,6 +142,34 @@ def test_a_unit_survives_json_and_is_the_same_again(made: Checkpoint) -> None:
     assert len(unit.diverse) == 4
     assert Unit.from_dict(json.loads(json.dumps(unit.to_dict()))) == unit
     assert study_unit(made, "head", 2, TEST, steps=8, seed=3, diverse=True) == unit
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"response": "5"},
+        {"channel": True},
+        {"channel": -1},
+        {"title": 7},
+        {"dead": 0},
+        {"image": "AAAA"},
+        {"diverse": ["x"]},
+        {"most": [1, 2]},
+        {"most": "012345678"},
+        {"most": [0.5] * 9},
+        {"least_responses": [1.0] * 8},
+        {"top_classes": []},
+        {"top_classes": [["a", "b"]]},
+        {"images": 0},
+        {"survival": {"seed": 1.0}},
+        {"survival": None},
+        {"random": {"image": "", "response": 1.0, "strongest": 1.0, "images": 1}},
+    ],
+    ids=str,
+)
+def test_a_damaged_unit_is_refused(whole: dict[str, Any], change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Unit.from_dict(whole | change)
 
 
 def test_dead_and_redundant_units_are_called_so(made: Checkpoint) -> None:
@@ -229,7 +269,9 @@ def test_the_answer_is_the_largest_fall_that_is_sure() -> None:
         )
 
     def answer(*classes: ClassEffect) -> str:
-        return Ablation(layer=LAYER, channel=0, images=300, mean_over=300, before=0.9, after=0.8, classes=classes).answer
+        return Ablation(
+            layer=LAYER, channel=0, images=300, mean_over=300, before=0.9, after=0.8, classes=classes
+        ).answer
 
     chance, small = effect("chance", 0.5, (-90.0, 10.0)), effect("small", 0.8, (-15.0, -5.0))
     large, rise = effect("large", 0.7, (-25.0, -15.0)), effect("rise", 1.0, (5.0, 15.0))
