@@ -53,17 +53,21 @@ class Ablation:
     layer: str
     channel: int
     images: int
+    """Of the accuracy."""
+    mean_over: int
+    """Images that the mean is taken over, among them those of the accuracy."""
     before: float
     after: float
     classes: tuple[ClassEffect, ...]
 
     @property
     def answer(self) -> str:
-        """The largest fall, in a sentence."""
-        worst = min(self.classes, key=lambda item: item.points)
-        low, high = worst.interval_points
-        if not worst.sure or worst.points >= 0:
+        """The largest fall of those that are sure, in a sentence: a larger one of a class with few images may be chance."""
+        falls = [item for item in self.classes if item.sure and item.points < 0]
+        if not falls:
             return f"Without this unit no class falls for certain on {self.images:,} test images"
+        worst = min(falls, key=lambda item: item.points)
+        low, high = worst.interval_points
         return f"Without this unit, {worst.label} falls by {-worst.points:.1f} points ({signed(low)} to {signed(high)})"
 
 
@@ -77,9 +81,8 @@ def ablate(
     found = find_layer(checkpoint, layer, channel)
     if found.classes:
         raise LabError("A class is the answer itself, so leaving it out says nothing: choose a channel.")
-    mean = float(
-        responses_of(checkpoint.model, checkpoint.card, layer, real_images(test), on_progress)[:, channel].mean()
-    )
+    _, shown = real_images(test)
+    mean = float(responses_of(checkpoint.model, checkpoint.card, layer, shown, on_progress)[:, channel].mean())
     part = subset(test, min(ABLATION_IMAGES, len(test)), 0)
     before, features = _answers(checkpoint, part, None, lambda share, words: on_progress(share / 2, words))
     after, _ = _answers(
@@ -92,6 +95,7 @@ def ablate(
         layer=layer,
         channel=channel,
         images=len(part),
+        mean_over=len(shown),
         before=float(right[0].mean()),
         after=float(right[1].mean()),
         classes=tuple(

@@ -15,7 +15,7 @@ from core.common.settings import MAX_SEED
 from core.data.cli import load_with_bar
 from core.features.config import STEPS, GalleryConfig
 from core.features.kind import GALLERY
-from core.features.results import GALLERIES, Gallery, read_gallery
+from core.features.results import CHANGES, GALLERIES, Gallery, read_gallery
 from core.jobs import LocalEngine
 from core.jobs.foreground import run_in_foreground
 
@@ -82,13 +82,14 @@ def unit(
         print_json(found.to_dict() | ({"ablation": dataclasses.asdict(effects)} if effects else {}))
         return
     print(f"{found.answer}.")
+    left = found.survival or dict.fromkeys(CHANGES)
     print_table(
         [
             {"measure": "response, of the strongest real one", "value": found.multiple},
             {"measure": "the same in a network of random weights", "value": found.random.multiple},
-            {"measure": "of it, on another seed", "value": found.survival["seed"]},
-            {"measure": "of it, after int8", "value": found.survival["int8"]},
-            {"measure": "of it, after pruning half of the weights", "value": found.survival["pruned"]},
+            {"measure": "of it, on another seed", "value": left["seed"]},
+            {"measure": "of it, after int8", "value": left["int8"]},
+            {"measure": "of it, after pruning half of the weights", "value": left["pruned"]},
         ],
         ["measure", "value"],
     )
@@ -218,7 +219,8 @@ def show(gallery_id: RunId, /, *, as_json: Json = False) -> None:
         print_json(found.to_dict())
         return
     rows = [
-        {"channel": item.channel, "multiple": item.multiple, "random": item.random.multiple, **item.survival}
+        {"channel": item.channel, "multiple": item.multiple, "random": item.random.multiple}
+        | (item.survival or dict.fromkeys(CHANGES))
         for item in found.units
     ]
     if rows:

@@ -27,7 +27,7 @@ HUES = {
 
 def study_layer(checkpoint: Checkpoint, layer: str, test: Split, *, on_progress: Progress = no_progress) -> LayerFacts:
     """Raises LabError for a layer that there is not. test: images with their labels."""
-    found, split = find_layer(checkpoint, layer), real_images(test)
+    found, (places, split) = find_layer(checkpoint, layer), real_images(test)
     values = responses_of(checkpoint.model, checkpoint.card, layer, split, on_progress)
     dead = dead_units(values, found)
     classes = checkpoint.card.image_data.classes
@@ -51,7 +51,7 @@ def study_layer(checkpoint: Checkpoint, layer: str, test: Split, *, on_progress:
                 frequency=float(frequency[order[:, number]].mean()),
                 twin=int(twins[number]) if abs(correlation[number]) > REDUNDANT else None,
                 correlation=float(correlation[number]),
-                best=int(order[0, number]),
+                best=int(places[order[0, number]]),
             )
             for number in range(values.shape[1])
         ),

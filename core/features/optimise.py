@@ -24,6 +24,8 @@ SOFTEN = 4.0
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 """Square root of the covariance of ImageNet's colours, rows R, G, B (Lucid): its columns are light, blue-orange, green-purple."""
 DIVERSITY = 1.0
+SILENT = 1e-3
+"""Up to this response of an activation, what comes before it is climbed."""
 REPORT_EVERY = 8
 
 
@@ -78,8 +80,9 @@ def optimise(
         after, before = network.maps((moved - mean) / std)  # (K, C, P)
         rows = torch.arange(len(chosen))
         response, under = after[rows, chosen].mean(1), before[rows, chosen].mean(1)
-        # Where a ReLU is silent everywhere it has no gradient: what it was given shows the way up.
-        goal = torch.where(response == 0, under, response)
+        # Where a ReLU is silent everywhere it has no gradient, and a GELU just below 0 has one that leads away from the way
+        # up: what the activation was given shows it.
+        goal = torch.where(response <= SILENT, under, response)
         loss = -goal.sum()
         if diverse:
             loss = loss + DIVERSITY * goal.detach().abs().mean() * _likeness(after)

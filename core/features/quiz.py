@@ -5,7 +5,7 @@ After Borowski et al., Exemplary Natural Images Explain CNN Activations Better t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,8 +51,9 @@ class Score:
         return Score(hits=self.hits + other.hits, n=self.n + other.n)
 
 
-def make_pairs(responses: np.ndarray, seed: int, count: int = QUESTIONS) -> tuple[Pair, ...]:
-    """Pairs without an image twice, and without those that stand as hints at either end. responses: (N,) of one unit.
+def make_pairs(responses: np.ndarray, seed: int | tuple[int, ...], count: int = QUESTIONS) -> tuple[Pair, ...]:
+    """Pairs without an image twice, and without those that stand as hints at either end. responses: (N,) of one unit. seed:
+    several numbers are one seed.
 
     Raises LabError where there are too few images, or all excite it alike.
     """
@@ -74,7 +75,12 @@ def make_pairs(responses: np.ndarray, seed: int, count: int = QUESTIONS) -> tupl
     )
 
 
-def brighter_rule(responses: np.ndarray, images: np.ndarray, seed: int) -> Score:
+def in_split(pairs: tuple[Pair, ...], places: np.ndarray) -> tuple[Pair, ...]:
+    """Pairs of some images of a split as pairs of the split. places: (N,) where the images are in it."""
+    return tuple(replace(pair, first=int(places[pair.first]), second=int(places[pair.second])) for pair in pairs)
+
+
+def brighter_rule(responses: np.ndarray, images: np.ndarray, seed: int | tuple[int, ...]) -> Score:
     """The control: whoever always takes the brighter image. It is right about half of the time for a unit to which brightness
     says nothing. responses: (N,); images: (N, H, W, 3) uint8."""
     count = min(CONTROL_PAIRS, round((STRONG[1] - STRONG[0]) * len(responses)) - 1)

@@ -21,6 +21,8 @@ from core.jobs.store import RunStore
 FORMAT = 1
 SHOWN = 9
 """Real images at either end."""
+CHANGES = ("seed", "int8", "pruned")
+"""What should not matter much: another seed of the image, weights rounded to int8, the smaller half of them 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,16 @@ class Control:
     @property
     def multiple(self) -> float | None:
         return _multiple(self.response, self.strongest)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Control:
+        """Raises ValueError for values that are none, and what a damaged file raises."""
+        return cls(
+            image=_image(values["image"]),
+            response=_number(values["response"]),
+            strongest=_number(values["strongest"]),
+            images=_count(values["images"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +81,13 @@ class Unit:
     least_responses: tuple[float, ...]
     top_classes: tuple[tuple[str, int], ...]
     """Classes of the 100 images that drive it most, with how many there are, most first."""
-    survival: dict[str, float]
-    """`seed`, `int8`, `pruned`: the response under that change, as a share of this one."""
+    survival: dict[str, float] | None
+    """`seed`, `int8`, `pruned`: the response under that change, as a share of this one; None where that is not above 0."""
     random: Control
 
     @property
     def multiple(self) -> float | None:
-        """Response to the optimised image in units of the strongest real one; None where that is not above 0."""
+        """Response to the optimised image in units of the strongest real one; None where one of them is not above 0."""
         return _multiple(self.response, self.strongest)
 
     @property
@@ -86,6 +98,8 @@ class Unit:
         label, count = self.top_classes[0]
         total = sum(number for _, number in self.top_classes)
         liked = f"{self.title}: {count} of its {total} strongest images are {label}"
+        if self.response <= 0:
+            return f"{liked}; no image was found that drives it"
         if self.multiple is None:
             return liked
         if self.multiple < 1:
@@ -97,12 +111,38 @@ class Unit:
 
     @classmethod
     def from_dict(cls, values: Any) -> Unit:
-        """Raises what a damaged file raises."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        given = {key: value for key, value in values.items() if key in known}
-        lists = {key: tuple(given[key]) for key in ("diverse", "most", "least", "most_responses", "least_responses")}
-        classes = tuple((str(label), int(count)) for label, count in given["top_classes"])
-        return cls(**given | lists | {"top_classes": classes, "random": Control(**given["random"])})
+        """Raises ValueError for values that no unit has, and what a damaged file raises."""
+        response, survival = _number(values["response"]), values["survival"]
+        if response <= 0:
+            survival = None
+        elif not isinstance(survival, dict) or set(survival) != set(CHANGES):
+            raise ValueError(f"survival is not of {', '.join(CHANGES)}")
+        unit = cls(
+            layer=_word(values["layer"]),
+            channel=_count(values["channel"]),
+            title=_word(values["title"]),
+            steps=_count(values["steps"]),
+            seed=_count(values["seed"]),
+            image=_image(values["image"]),
+            response=response,
+            diverse=tuple(map(_image, _list(values["diverse"]))),
+            images=_count(values["images"]),
+            strongest=_number(values["strongest"]),
+            dead=_flag(values["dead"]),
+            most=tuple(map(_count, _list(values["most"]))),
+            least=tuple(map(_count, _list(values["least"]))),
+            most_responses=tuple(map(_number, _list(values["most_responses"]))),
+            least_responses=tuple(map(_number, _list(values["least_responses"]))),
+            top_classes=tuple((_word(label), _count(count)) for label, count in _list(values["top_classes"])),
+            survival=None if survival is None else {name: _number(survival[name]) for name in CHANGES},
+            random=Control.from_dict(values["random"]),
+        )
+        shown = min(SHOWN, unit.images)
+        if not shown or not unit.top_classes:
+            raise ValueError("a unit was shown at least one image")
+        if {len(part) for part in (unit.most, unit.least, unit.most_responses, unit.least_responses)} != {shown}:
+            raise ValueError(f"a unit has {shown} images at either end, each with its response")
+        return unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,4 +288,43 @@ def montage(images: Sequence[np.ndarray], columns: int = 3, gap: int = 1) -> np.
 
 
 def _multiple(response: float, strongest: float) -> float | None:
-    return response / strongest if strongest > 0 else None
+    return response / strongest if response > 0 and strongest > 0 else None
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("it is not a word")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("it is not a whole number from 0 on")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError("it is not a number")
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("it is neither true nor false")
+    return value
+
+
+def _list(value: Any) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("it is not a list")
+    return value
+
+
+def _image(value: Any) -> str:
+    text = _word(value)
+    try:
+        from_png(text)
+    except (OSError, SyntaxError, EOFError) as error:  # Pillow has all of them for damaged PNG files
+        raise ValueError("it is not an image") from error
+    return text

@@ -132,7 +132,7 @@ def fit_surrogate(
         raise LabError(f"The depth of a tree is 1 to {MOST_DEPTH}, not {depth}.")
     if layer and find_layer(checkpoint, layer).classes:
         raise LabError("The classes are what the rules are to imitate: choose a layer before them.")
-    fit, held = subset(train, min(FIT_IMAGES, len(train)), seed), _first(real_images(test))
+    fit, (places, held) = subset(train, min(FIT_IMAGES, len(train)), seed), real_images(test, HELD_OUT)
     parts, answers = [], []
     names = list(image_features(fit.images[:1]))
     for place, split in enumerate((fit, held)):
@@ -175,7 +175,7 @@ def fit_surrogate(
         nodes=_nodes(found, names, classes) if kind == "tree" else (),
         weights={} if kind == "tree" else _weights(found, names, classes),
         disagreements=tuple(
-            (int(place), classes[int(answers[1][place])], classes[int(said[place])]) for place in different
+            (int(places[row]), classes[int(answers[1][row])], classes[int(said[row])]) for row in different
         ),
     )
 
@@ -194,10 +194,6 @@ def image_features(images: np.ndarray) -> dict[str, np.ndarray]:
         angle = np.deg2rad(degrees)
         found[f"{name} edges"] = ((down * np.cos(angle) + right * np.sin(angle)) ** 2).mean((1, 2))
     return found
-
-
-def _first(test: Split) -> Split:
-    return Split(images=test.images[:HELD_OUT], labels=test.labels[:HELD_OUT])
 
 
 def _fit(kind: Kind, depth: int, seed: int, values: np.ndarray, answers: np.ndarray) -> Any:

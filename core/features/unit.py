@@ -13,6 +13,7 @@ from core.checkpoints.store import Checkpoint
 from core.common.progress import Progress, no_progress
 from core.compression.methods.pruning import apply_masks, magnitude_masks
 from core.data.dataset import ImageCard, Split
+from core.data.splits import subset
 from core.features.config import STEPS
 from core.features.optimise import optimise
 from core.features.results import SHOWN, Control, Unit, to_png
@@ -43,7 +44,7 @@ def study_unit(
 ) -> Unit:
     """Raises LabError for a layer or channel that there is not. test: images with their labels."""
     found, data, model = find_layer(checkpoint, layer, channel), checkpoint.card.image_data, checkpoint.model
-    split = real_images(test)
+    places, split = real_images(test)
     column = responses_of(model, checkpoint.card, layer, split, lambda share, words: on_progress(0.4 * share, words))[
         :, channel
     ]
@@ -59,7 +60,7 @@ def study_unit(
     varied = climb([channel] * DIVERSE, range(seed + 2, seed + 2 + DIVERSE), diverse=True) if diverse else ()
     blank = Responses(other, layer)
     unlearned = optimise(blank, data, [channel], [seed], steps=steps, on_progress=stage(0.7, 0.9))
-    few = Split(images=split.images[:RANDOM_IMAGES], labels=split.labels[:RANDOM_IMAGES])
+    few = subset(split, RANDOM_IMAGES, 0)
     usual = responses_of(other, checkpoint.card, layer, few, stage(0.9, 1.0))[:, channel]
     first, second = (respond(network, checkpoint, image, channel) for image in made)
     changed = {"int8": round_to_int8(model), "pruned": prune(model)}
@@ -76,12 +77,12 @@ def study_unit(
         images=len(split),
         strongest=float(column.max()),
         dead=bool(dead_units(column[:, None], found)[0]),
-        most=tuple(map(int, most)),
-        least=tuple(map(int, least)),
+        most=tuple(map(int, places[most])),
+        least=tuple(map(int, places[least])),
         most_responses=tuple(map(float, column[most])),
         least_responses=tuple(map(float, column[least])),
         top_classes=count_classes(split.labels[order[:TOP]], data),
-        survival={name: value / first if first else 0.0 for name, value in ({"seed": second} | left).items()},
+        survival={name: value / first for name, value in ({"seed": second} | left).items()} if first > 0 else None,
         random=Control(
             image=to_png(unlearned[0]),
             response=respond(blank, checkpoint, unlearned[0], channel),

@@ -17,13 +17,15 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.data.dataset import Split
+from core.data.splits import stratified_order
 from core.models import clone_model, head_name
 from core.training.batches import DeviceImages
 from core.training.features import features_of
 
 REAL_IMAGES = 10_000
 """Test images, at most, that a unit's responses are measured on."""
-HANDED_ON = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
+HANDED_ON = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Softmax)
+"""Modules that make no units. A softmax only weighs: the mean of its outputs is the same for all images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,11 +63,12 @@ class Responses(nn.Module):
         module = dict(self.model.named_modules()).get(layer) if layer else None
         if module is None or list(module.children()):
             raise LabError(f"There is no layer {layer[:60]!r} in this network: choose one that is listed.")
+        self.activation = type(module).__name__ in ACTIVATIONS
         self._kept: tuple[Tensor, Tensor] | None = None
         module.register_forward_hook(self._keep)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, P): the maps, P places each, and what the layer was given, where that has as many channels (else the maps)."""
+        """(N, C, P): the maps, P places each, and what the layer was given, if it is an activation (else the maps)."""
         try:
             self.model(images)
         except _Reached:
@@ -73,7 +76,8 @@ class Responses(nn.Module):
         kept, self._kept = self._kept, None
         assert kept is not None, "a layer that is listed is reached"
         after, before = (_by_channel(part) for part in kept)
-        return after, before if before.shape[:2] == after.shape[:2] else after
+        # Of any other layer, a channel that it is given is not the channel that it makes.
+        return after, before if self.activation else after
 
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images)[0].mean(2)
@@ -132,11 +136,15 @@ def find_layer(checkpoint: Checkpoint, name: str, channel: int = 0) -> Layer:
     return layer
 
 
-def real_images(split: Split) -> Split:
-    """The test images that responses are measured on. Raises LabError where there are none."""
+def real_images(split: Split, most: int = REAL_IMAGES) -> tuple[np.ndarray, Split]:
+    """The test images that responses are measured on, after their places in the split, ascending: those that
+    core.data.splits.subset picks with seed 0, for a split may be sorted by class. Raises LabError where there are none."""
     if not len(split):
         raise LabError("This dataset has no test images to show to a unit: add some under Datasets, then train again.")
-    return Split(images=split.images[:REAL_IMAGES], labels=split.labels[:REAL_IMAGES])
+    if len(split) <= most:
+        return np.arange(len(split)), split
+    places = np.sort(stratified_order(split.labels, 0)[:most])
+    return places, Split(images=split.images[places], labels=split.labels[places])
 
 
 def responses_of(

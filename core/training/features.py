@@ -7,8 +7,9 @@ import hashlib
 import io
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ KEPT_FILES = 12
 """Older files of features are removed."""
 LEFT_AFTER_S = 86_400.0
 """An unfinished file that nobody has written to for so long belongs to a process that was killed."""
+ASK_AGAIN_S = 0.2
+"""Who waits for another thread's work can be stopped this often."""
+_locks: dict[Path, threading.Lock] = {}
+_locks_guard = threading.Lock()
 
 
 def body_of(model: nn.Module) -> nn.Module:
@@ -51,16 +56,32 @@ def features_of(
     settings: of the network. folder: below LAB_HOME. A callback that raises ends the work, and nothing is kept.
     """
     path = lab_home() / folder / f"{_key(body, data, settings)}.npy"
-    kept = _read(path, len(data))
-    if kept is not None:
-        return kept
-    with readable_disk_errors(path.parent):
-        _write(path, body, data, images_at_once(settings, MOST_AT_ONCE), amp, words, on_progress)
-    kept = _read(path, len(data))
+    # Threads of one process would write to one temporary file, and the second finds what the first has computed.
+    with _alone(path, words, on_progress):
+        kept = _read(path, len(data))
+        if kept is not None:
+            return kept
+        with readable_disk_errors(path.parent):
+            _write(path, body, data, images_at_once(settings, MOST_AT_ONCE), amp, words, on_progress)
+        kept = _read(path, len(data))
     if kept is None:
         raise LabError(f"{path} was damaged right after it was written: check that disk, or set LAB_HOME to another.")
     _remove_old(path.parent)
     return kept
+
+
+@contextlib.contextmanager
+def _alone(path: Path, words: str, on_progress: Progress | None) -> Iterator[None]:
+    """One thread at a time for each path; who waits can still be stopped by its callback."""
+    with _locks_guard:
+        lock = _locks.setdefault(path, threading.Lock())
+    while not lock.acquire(timeout=ASK_AGAIN_S):
+        if on_progress:
+            on_progress(0.0, words)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _remove_old(folder: Path) -> None:

@@ -69,7 +69,7 @@ def gallery_view(found: Gallery, key: str, run: Run | None) -> None:
                 show_rgb(from_png(unit.image), alt=f"Image optimised for {unit.title}")
                 page_link(
                     "features",
-                    f"{unit.channel} · {times(unit.multiple)}",
+                    f"{unit.channel} · {times(unit)}",
                     view="Unit",
                     checkpoint=config.checkpoint,
                     layer=config.layer,

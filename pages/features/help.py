@@ -31,8 +31,8 @@ ABLATION = (
     "logit is the head's weight times what the head gets, less the mean over classes. Only the last layer has that."
 )
 QUIZ = (
-    "**The quiz** takes one image of each pair from the 10 to 20% strongest, the other from the weaker half. No image is a hint "
-    "or comes twice."
+    "**The quiz** takes one image of each pair from the 10 to 20% strongest, the other from the weaker half. No image is a hint, "
+    "and none comes twice in one quiz. Other quizzes may show it again."
 )
 SURROGATE = (
     "**The surrogate** is fitted to the network's answers, not to the labels. It may use mean colours, brightness, contrast, "

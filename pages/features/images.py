@@ -27,7 +27,11 @@ def show_rgb(rgb: np.ndarray, *, alt: str, width: int = SIDE_PX) -> None:
 
 
 def show_real(split: Split, places: tuple[int, ...], classes: tuple[str, ...], what: str) -> None:
-    """Real images as a square of small ones."""
+    """Real images as a square of small ones. A place that the split does not have, from a result of other images, is left out."""
+    places = tuple(place for place in places if place < len(split))
+    if not places:
+        st.caption("These test images are not in this dataset.")
+        return
     labels = ", ".join(classes[int(split.labels[place])] for place in places)
     sheet = montage([split.images[place] for place in places])
     show_rgb(sheet, alt=f"{what}: {labels}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import streamlit as st
 
 from core.common.errors import LabError
 from core.common.pixels import enlarge
 from core.common.progress import Progress
-from core.features.quiz import Pair, Score, brighter_rule, make_pairs, score
+from core.features.quiz import Pair, Score, brighter_rule, in_split, make_pairs, score
 from core.features.results import Unit, from_png
 from pages.features.images import SIDE_PX, column, show_real, show_rgb
 from pages.features.query import LayerQuery, ask_channel, ask_layer, background
@@ -31,6 +32,16 @@ class Quiz:
     pairs: tuple[Pair, ...]
     rule: Score
     """Of always taking the brighter image."""
+
+
+class Group(NamedTuple):
+    """Quizzes whose scores are added."""
+
+    checkpoint: str
+    fingerprint: str
+    """Two checkpoints may have one title."""
+    layer: str
+    hints: str
 
 
 def quiz_view() -> None:
@@ -68,14 +79,17 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
     def work(report: Progress) -> Quiz:
         from core.features.units import real_images, responses_of
 
-        split, made = real_images(dataset(asked.dataset).test), asked.checkpoint
+        (places, split), made = real_images(dataset(asked.dataset).test), asked.checkpoint
         values = responses_of(made.model, made.card, asked.layer.name, split, report)[:, channel]
-        return Quiz(pairs=make_pairs(values, seed), rule=brighter_rule(values, split.images, seed))
+        # With other hints the same pairs would be known already, and the two kinds could not be compared.
+        mixed = (seed, list(KINDS).index(hints))
+        return Quiz(pairs=in_split(make_pairs(values, mixed), places), rule=brighter_rule(values, split.images, mixed))
 
-    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{seed}", "quiz", work, label="Draw the quiz")
+    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{hints}-{seed}", "quiz", work, label="Draw the quiz")
     if quiz is None:
         return
-    this = (asked.key, hints, channel, seed)
+    card = asked.reference.card
+    this = (Group(card.title, card.fingerprint, asked.layer.name, hints), channel, seed)
     name, answers = st.session_state.get(ANSWERS, (None, []))
     if name != this:
         name, answers = st.session_state[ANSWERS] = (this, [])
@@ -88,8 +102,9 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
         _hints(asked, unit, hints)
     else:
         found = score(quiz.pairs, answers)
-        st.session_state.setdefault(SCORES, {})[this] = found
-        _result(asked, quiz, found, answers, hints)
+        # Who takes a quiz again knows its answers.
+        st.session_state.setdefault(SCORES, {}).setdefault(this, found)
+        _result(asked, quiz, found, answers)
 
 
 def _choice(asked: LayerQuery, pair: Pair, first: bool, answers: list[bool]) -> None:
@@ -120,7 +135,7 @@ def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
                 st.caption(f"**Real** images that drive it {word}")
 
 
-def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool], hints: str) -> None:
+def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) -> None:
     st.markdown(f"## {found.hits} of {found.n} right; always the brighter image: {quiz.rule.rate:.0%}")
     test = dataset(asked.dataset).test
     with st.container(horizontal=True, gap="small"):
@@ -133,21 +148,24 @@ def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool], hi
                 st.caption("right" if right else "**wrong**")
     st.caption("The upper image of each pair excites the unit more.")
     st.button("Another quiz", key="quiz-next", icon=":material/refresh:", type="primary", on_click=_next)
-    totals: dict[tuple[str, str], Score] = {}
-    for (layer, kind, _, _), each in st.session_state[SCORES].items():
-        key = (layer.rpartition("-")[2], kind)
-        totals[key] = totals.get(key, Score(hits=0, n=0)) + each
+    totals: dict[Group, Score] = {}
+    for (group, _, _), each in st.session_state[SCORES].items():
+        totals[group] = totals.get(group, Score(hits=0, n=0)) + each
     show_table(
         {
-            "Layer": [escape_markdown(layer) for layer, _ in totals],
-            "Hints": [KINDS[kind] for _, kind in totals],
+            "Checkpoint": [escape_markdown(group.checkpoint) for group in totals],
+            "Layer": [escape_markdown(group.layer) for group in totals],
+            "Hints": [KINDS[group.hints] for group in totals],
             "Right": [f"{each.hits} of {each.n}" for each in totals.values()],
             "95% interval": [f"{each.interval[0]:.0%} to {each.interval[1]:.0%}" for each in totals.values()],
         },
         key="quiz-scores",
     )
     low, high = quiz.rule.interval
-    st.caption(f"The brighter-image rule: {low:.0%} to {high:.0%} on {quiz.rule.n:,} pairs. By chance it would be 50%.")
+    st.caption(
+        f"The brighter-image rule: {low:.0%} to {high:.0%} on {quiz.rule.n:,} pairs. By chance it would be 50%. The table counts "
+        "each quiz as it was first taken."
+    )
 
 
 def _next() -> None:

@@ -10,7 +10,7 @@ from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.values import signed
 from core.features.config import STEPS
-from core.features.results import Unit, find_units, from_png
+from core.features.results import Control, Unit, find_units, from_png
 from pages.features.images import column, png, show_real, show_rgb
 from pages.features.query import LayerQuery, ask_channel, ask_layer, background
 from pages.shared.dataset_fetch import dataset_or_offer
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 SEED, STEPS_KEY, DIVERSE = "features-seed", "features-steps", "features-diverse"
 MOST_STEPS = 1024
+CHANGED = {
+    "seed": "Another seed of the image",
+    "int8": "Weights rounded to int8",
+    "pruned": "Smaller half of the weights is 0",
+}
 USUAL: dict[str, Any] = {"seed": 0, "steps": STEPS, "diverse": False}
 """Settings of galleries."""
 
@@ -89,7 +94,7 @@ def _draw(asked: LayerQuery, unit: Unit) -> None:
     with st.container(horizontal=True, gap="small"):
         with column():
             show_rgb(from_png(unit.image), alt=f"Image optimised for {unit.title}")
-            st.caption(f"**Optimised** for it: {times(unit.multiple)}")
+            st.caption(f"**Optimised** for it: {times(unit)}")
         if _has_images(asked):
             test, classes = dataset(asked.dataset).test, asked.reference.card.image_data.classes
             for places, word in ((unit.most, "most"), (unit.least, "least")):
@@ -98,7 +103,7 @@ def _draw(asked: LayerQuery, unit: Unit) -> None:
                     st.caption(f"**Real** images that drive it {word}")
         with column():
             show_rgb(from_png(unit.random.image), alt=f"Image optimised for {unit.title} of a random network")
-            st.caption(f"**Random network**, the same unit: {times(unit.random.multiple)}")
+            st.caption(f"**Random network**, the same unit: {times(unit.random)}")
     if unit.diverse:
         with st.container(horizontal=True, gap="small"):
             for place, text in enumerate(unit.diverse):
@@ -109,17 +114,16 @@ def _draw(asked: LayerQuery, unit: Unit) -> None:
         f"{unit.random.images:,}). The response is {'the logit' if asked.layer.classes else 'the mean of the map'}."
     )
     shares = unit.survival
-    show_table(
-        {
-            "What changes": [
-                "Another seed of the image",
-                "Weights rounded to int8",
-                "Smaller half of the weights is 0",
-            ],
-            "Response left": [f"{100 * shares[name]:.0f}%" for name in ("seed", "int8", "pruned")],
-        },
-        key="survival",
-    )
+    if shares is None:
+        st.markdown("No image was found that drives it.")
+    else:
+        show_table(
+            {
+                "What changes": list(CHANGED.values()),
+                "Response left": [f"{100 * shares[name]:.0f}%" for name in CHANGED],
+            },
+            key="survival",
+        )
     if not asked.layer.classes:
         folded("From the unit to the classes", lambda: _classes(asked, unit), key="unit-classes", param="classes")
     folded("Files", lambda: _files(unit), key="unit-files", param="files", icon=":material/download:")
@@ -129,9 +133,11 @@ def _has_images(asked: LayerQuery) -> bool:
     return dataset_or_offer(asked.dataset, "show the real images", "real")
 
 
-def times(multiple: float | None) -> str:
-    """`5.2×`; where no real image is above 0 there is no such number."""
-    return "no real image is above 0" if multiple is None else f"{multiple:.1f}×"
+def times(found: Unit | Control) -> str:
+    """`5.2×`, or why there is no such number."""
+    if found.response <= 0:
+        return "its response is not above 0"
+    return "no real image is above 0" if found.multiple is None else f"{found.multiple:.1f}×"
 
 
 def _classes(asked: LayerQuery, unit: Unit) -> None:
@@ -163,7 +169,8 @@ def _classes(asked: LayerQuery, unit: Unit) -> None:
         columns["Adds to the logit"] = [signed(item.contribution or 0.0, 2) for item in rows]
     show_table(columns, key="ablation")
     st.caption(
-        f"The channel is held at its mean on {found.images:,} test images. The intervals hold for all classes at once."
+        f"The channel is held at its mean over {found.mean_over:,} test images, and the accuracy is counted on "
+        f"{found.images:,} of them. The intervals hold for all classes at once."
     )
 
 

@@ -73,6 +73,7 @@ def test_a_unit_beside_its_real_images(open_page: Open, made: Checkpoint, data: 
     at = settled(open_page("features", layer=LAYER, channel="3"), "Channel 3 of relu1")
     unit = study_unit(made, LAYER, 3, data.test, steps=STEPS)
     assert unit.answer in read(texts(at))
+    assert unit.survival is not None
     assert f"{100 * unit.survival['pruned']:.0f}%" in str(at.table[0].value)
     assert link(at)["layer"] == LAYER
     assert link(at)["channel"] == "3"
@@ -83,6 +84,28 @@ def test_a_unit_beside_its_real_images(open_page: Open, made: Checkpoint, data: 
     at = rerun(at.number_input(key="features-seed").set_value(5))
     assert link(at)["seed"] == "5"
     settled(at, study_unit(made, LAYER, 3, data.test, steps=STEPS, seed=5).answer)
+
+
+def test_a_unit_that_no_image_drives_says_so(
+    open_page: Open, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = study_unit(made, LAYER, 0, synthetic(held_out=200).test, steps=STEPS)
+    silent = dataclasses.replace(unit, response=-0.1, survival=None)
+    monkeypatch.setattr(unit_view, "find_units", lambda store, fingerprint, layer: {0: silent})
+    at = open_page("features", layer=LAYER)
+    assert "No image was found that drives it" in texts(at)
+    assert not at.table
+
+
+def test_places_that_the_test_images_do_not_have_are_left_out(
+    open_page: Open, made: Checkpoint, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = study_unit(made, LAYER, 0, data.test, steps=STEPS)
+    other = dataclasses.replace(unit, most=(5000, *unit.most[1:]), least=(5000,) * 9)
+    monkeypatch.setattr(unit_view, "find_units", lambda store, fingerprint, layer: {0: other})
+    at = open_page("features", layer=LAYER)
+    assert not at.exception
+    assert "These test images are not in this dataset" in texts(at)
 
 
 def test_a_class_has_its_name(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
@@ -124,15 +147,27 @@ def test_a_layer_in_order_and_a_click_to_the_unit(open_page: Open, made: Checkpo
 def test_ten_questions_and_a_rate(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
     at = settled(open_page("features", view="Quiz", layer=LAYER, channel="2", quiz="3"), "Question 1 of 10")
     values = responses_of(made.model, made.card, LAYER, Split(images=data.test.images, labels=data.test.labels))[:, 2]
-    for place, pair in enumerate(make_pairs(values, 3)):
-        right = place != 4
-        at = click(at, f"quiz-{'first' if pair.first_wins == right else 'second'}-{place}")
+
+    def take(at: AppTest, seed: tuple[int, int], *wrong: int) -> AppTest:
+        for place, pair in enumerate(make_pairs(values, seed)):
+            right = place not in wrong
+            at = click(at, f"quiz-{'first' if pair.first_wins == right else 'second'}-{place}")
+        return at
+
+    at = take(at, (3, 0), 4)
     assert "9 of 10 right" in texts(at)
     assert at.table[0].value["Right"].tolist() == ["9 of 10"]
     at = settled(click(at, "quiz-next"), "Question 1 of 10")
     assert link(at)["quiz"] == "4"
-    at = rerun(at.segmented_control(key="quiz-hints").set_value("optimised"))
+    at = settled(rerun(at.number_input(key="quiz-seed").set_value(3)), "Question 1 of 10")
+    at = take(at, (3, 0))
+    assert "10 of 10 right" in texts(at)
+    assert at.table[0].value["Right"].tolist() == ["9 of 10"], "the first try counts"
+    at = settled(rerun(at.segmented_control(key="quiz-hints").set_value("optimised")), "Question 1 of 10")
     assert "Optimised" in texts(at)
+    at = take(at, (3, 1), 0, 1)
+    assert at.table[0].value["Hints"].tolist() == ["Real", "Optimised"]
+    assert at.table[0].value["Right"].tolist() == ["9 of 10", "8 of 10"]
 
 
 def test_the_surrogate_is_that_of_core(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:

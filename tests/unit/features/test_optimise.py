@@ -51,6 +51,25 @@ def test_a_silent_relu_is_climbed_from_below() -> None:
     assert float(Responses(made.model, LAYER)(normalise(torch.from_numpy(images), made.card))[0, DEAD]) > 0
 
 
+def test_a_gelu_is_climbed_from_below_0() -> None:
+    """Far below 0 its gradient leads down to where it hands nothing on, and is as good as 0."""
+    made = planted()
+    made.model.relu1 = torch.nn.GELU()
+    made.model.conv1.weight[DEAD], made.model.conv1.bias[DEAD] = made.model.conv1.weight[RED], -3.0
+    images = optimise(Responses(made.model, LAYER), made.card.image_data, [DEAD], [0], steps=96)
+    assert float(Responses(made.model, LAYER)(normalise(torch.from_numpy(images), made.card))[0, DEAD]) > 0
+
+
+def test_only_an_activation_is_climbed_by_what_it_is_given() -> None:
+    """What a convolution of as many channels is given are other channels."""
+    made = planted()
+    assert Responses(made.model, LAYER).activation
+    network = Responses(made.model, "conv2")
+    after, before = network.maps(torch.zeros(1, 3, 32, 32))
+    assert made.model.conv2.in_channels == made.model.conv2.out_channels
+    assert after is before
+
+
 def test_diverse_images_differ_more() -> None:
     made = planted()
     network, data = Responses(made.model, "relu2"), made.card.image_data

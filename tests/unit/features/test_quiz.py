@@ -7,7 +7,7 @@ import pytest
 
 from core.common.errors import LabError
 from core.common.values import wilson
-from core.features.quiz import brighter_rule, make_pairs, score
+from core.features.quiz import brighter_rule, in_split, make_pairs, score
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (2000, 4, 4, 3), dtype=np.uint8)
@@ -28,6 +28,18 @@ def test_pairs_never_repeat_never_show_hints_and_differ_in_rank(seed: int) -> No
         assert 200 <= rank[winner] < 400
         assert rank[loser] >= 1000
     assert make_pairs(NOISE, seed) == pairs
+
+
+def test_a_seed_of_several_numbers_draws_other_pairs() -> None:
+    assert make_pairs(NOISE, (3, 1)) == make_pairs(NOISE, (3, 1))
+    assert not {*make_pairs(NOISE, (3, 1))} & {*make_pairs(NOISE, (3, 0))}
+
+
+def test_pairs_of_some_images_are_pairs_of_the_split() -> None:
+    pairs, places = make_pairs(NOISE, 0), np.arange(2000) * 3 + 1
+    for pair, moved in zip(pairs, in_split(pairs, places), strict=True):
+        assert (moved.first, moved.second) == (3 * pair.first + 1, 3 * pair.second + 1)
+        assert moved.first_wins == pair.first_wins
 
 
 def test_the_rule_is_right_half_of_the_time_on_noise_and_always_for_brightness() -> None:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from core.common.errors import LabError
+from core.data.dataset import Split
 from core.features.surrogate import fit_surrogate, image_features
+from core.inference.images import logits_of
 from tests.unit.features.planted import LAYER, RED, coloured, planted
 
 DATA = coloured(train=600, test=300)
@@ -45,6 +47,20 @@ def test_a_rule_that_is_there_is_found_and_a_shuffled_one_knows_nothing(network)
     for place, says, rule in found.disagreements:
         assert says != rule
         assert 0 <= place < 300
+
+
+def test_of_a_sorted_split_all_classes_are_held_out(network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disagreements name places of the whole split."""
+    order = np.argsort(DATA.test.labels, kind="stable")
+    ordered = Split(images=DATA.test.images[order], labels=DATA.test.labels[order])
+    monkeypatch.setattr("core.features.surrogate.HELD_OUT", 100)
+    found = fit_surrogate(network, DATA.train, ordered, depth=1)
+    assert found.agreement.n == 100
+    red = 1 - found.most_common.share
+    assert 0.2 < red < 0.3, "a quarter is red, as in the whole split"
+    says = logits_of(network, ordered.images, "none").argmax(1)
+    for place, answer, _ in found.disagreements:
+        assert network.card.image_data.classes[int(says[place])] == answer
 
 
 def test_image_features_alone_do_with_colours(network) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +17,12 @@ from torch import nn
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.data.dataset import Split
-from core.features.classes import ablate
+from core.data.splits import subset
+from core.features.classes import Ablation, ClassEffect, ablate
 from core.features.layer import redundancy, spatial_frequency, study_layer
 from core.features.results import Unit, from_png
 from core.features.unit import prune, round_to_int8, study_unit
-from core.features.units import Responses, find_layer, layers_of, random_twin, responses_of, usual_layer
+from core.features.units import Responses, find_layer, layers_of, random_twin, real_images, responses_of, usual_layer
 from core.inference.images import logits_of, normalise
 from core.models import build_model
 from tests.unit.features.planted import DEAD, FIRST_COPY, LAYER, RED, SECOND_COPY, coloured, planted
@@ -36,6 +40,17 @@ def made() -> Checkpoint:
     return planted()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A unit as a file has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_HOME", str(tmp_path_factory.mktemp("whole")))
+        unit = study_unit(planted(), LAYER, RED, TEST, steps=8, diverse=True)
+    assert unit.response > 0
+    assert Unit.from_dict(unit.to_dict()) == unit
+    return json.loads(json.dumps(unit.to_dict()))
+
+
 @pytest.mark.parametrize("name", ["simple_cnn", "fast_resnet", "compact_transformer"])
 def test_responses_are_means_of_maps(name: str) -> None:
     config = {"classes": 4, "widths": (8, 12, 16)} if name == "fast_resnet" else {"classes": 4}
@@ -46,6 +61,9 @@ def test_responses_are_means_of_maps(name: str) -> None:
     assert layers[-1].classes
     assert layers[-1].channels == 4
     assert usual_layer(layers).follows
+    weighs = [name for name, module in model.named_modules() if isinstance(module, nn.Softmax)]
+    assert bool(weighs) == (name == "compact_transformer")
+    assert not {*weighs} & {layer.name for layer in layers}, "a softmax has one mean for all images"
     inputs, seen = normalise(torch.from_numpy(TEST.images[:3]), checkpoint.card), {}
     for layer in layers:
         hook = model.get_submodule(layer.name).register_forward_hook(
@@ -73,6 +91,30 @@ def test_responses_are_kept_on_disk(made: Checkpoint, lab_home: Path) -> None:
     np.testing.assert_allclose(logits, logits_of(made, TEST.images, "none"), atol=1e-4)
 
 
+def test_two_threads_compute_once_and_get_the_same(made: Checkpoint, lab_home: Path) -> None:
+    begun, calls = threading.Event(), []
+
+    def slowly(share: float, words: str) -> None:
+        calls.append(share)
+        begun.set()
+        waiting.wait(5)
+
+    waiting = threading.Event()
+
+    def wait(share: float, words: str) -> None:
+        assert share == 0, "the second computes nothing"
+        waiting.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(responses_of, made.model, made.card, LAYER, TEST, slowly)
+        assert begun.wait(10)
+        second = pool.submit(responses_of, made.model, made.card, LAYER, TEST, wait)
+        np.testing.assert_array_equal(first.result(30), second.result(30))
+    assert waiting.is_set()
+    assert calls == [0.0]
+    assert [item.suffix for item in (lab_home / "responses").iterdir()] == [".npy"]
+
+
 def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> None:
     unit = study_unit(made, LAYER, RED, TEST, steps=256)
     red, green, blue = from_png(unit.image).reshape(-1, 3).mean(0)
@@ -85,6 +127,7 @@ def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> Non
     assert column[unit.least[0]] == column.min()
     assert unit.top_classes[0][0] == "a"
     assert sum(count for _, count in unit.top_classes) == 100
+    assert unit.survival is not None
     assert 0.9 < unit.survival["int8"] < 1.1
     assert 0.7 < unit.survival["seed"] < 1.4
     facts = study_layer(made, LAYER, TEST)
@@ -101,6 +144,34 @@ def test_a_unit_survives_json_and_is_the_same_again(made: Checkpoint) -> None:
     assert study_unit(made, "head", 2, TEST, steps=8, seed=3, diverse=True) == unit
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"response": "5"},
+        {"channel": True},
+        {"channel": -1},
+        {"title": 7},
+        {"dead": 0},
+        {"image": "AAAA"},
+        {"diverse": ["x"]},
+        {"most": [1, 2]},
+        {"most": "012345678"},
+        {"most": [0.5] * 9},
+        {"least_responses": [1.0] * 8},
+        {"top_classes": []},
+        {"top_classes": [["a", "b"]]},
+        {"images": 0},
+        {"survival": {"seed": 1.0}},
+        {"survival": None},
+        {"random": {"image": "", "response": 1.0, "strongest": 1.0, "images": 1}},
+    ],
+    ids=str,
+)
+def test_a_damaged_unit_is_refused(whole: dict[str, Any], change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Unit.from_dict(whole | change)
+
+
 def test_dead_and_redundant_units_are_called_so(made: Checkpoint) -> None:
     facts = study_layer(made, LAYER, TEST)
     assert DEAD in facts.dead
@@ -113,6 +184,16 @@ def test_dead_and_redundant_units_are_called_so(made: Checkpoint) -> None:
     assert unit.dead
     assert unit.multiple is None
     assert "dead" in unit.answer
+
+
+def test_a_unit_that_no_image_drives_has_no_numbers_of_it(made: Checkpoint) -> None:
+    made.model.head.weight[1], made.model.head.bias[1] = 0.001 * made.model.head.weight[1], -50.0
+    unit = study_unit(made, "head", 1, TEST, steps=8)
+    assert unit.response < 0
+    assert unit.multiple is None
+    assert unit.survival is None
+    assert unit.answer.endswith("no image was found that drives it")
+    assert Unit.from_dict(json.loads(json.dumps(unit.to_dict()))) == unit
 
 
 def test_redundancy_is_numpys_correlation() -> None:
@@ -166,6 +247,7 @@ def test_without_the_only_path_of_a_class_it_falls(made: Checkpoint) -> None:
     model.head.weight[0, :36] = 1.0
     found = ablate(made, LAYER, RED, TEST)
     effects = {item.label: item for item in found.classes}
+    assert (found.images, found.mean_over) == (300, 300)
     assert effects["a"].before == 1
     assert effects["a"].after == 0
     assert effects["a"].sure
@@ -180,12 +262,52 @@ def test_without_the_only_path_of_a_class_it_falls(made: Checkpoint) -> None:
     assert not any(item.sure for item in other.classes)
 
 
+def test_the_answer_is_the_largest_fall_that_is_sure() -> None:
+    def effect(label: str, after: float, interval: tuple[float, float]) -> ClassEffect:
+        return ClassEffect(
+            label=label, images=100, before=0.9, after=after, interval_points=interval, contribution=None
+        )
+
+    def answer(*classes: ClassEffect) -> str:
+        return Ablation(
+            layer=LAYER, channel=0, images=300, mean_over=300, before=0.9, after=0.8, classes=classes
+        ).answer
+
+    chance, small = effect("chance", 0.5, (-90.0, 10.0)), effect("small", 0.8, (-15.0, -5.0))
+    large, rise = effect("large", 0.7, (-25.0, -15.0)), effect("rise", 1.0, (5.0, 15.0))
+    assert "large falls by 20.0 points" in answer(chance, small, large, rise)
+    assert "no class falls for certain" in answer(chance, rise)
+
+
 def test_contributions_add_up_to_the_mean_logit(made: Checkpoint) -> None:
     small = Split(images=TEST.images[:40], labels=TEST.labels[:40])
     channels = [ablate(made, "relu2", channel, small).classes for channel in range(8)]
     totals = np.array([[item.contribution for item in classes] for classes in channels]).sum(0)
     logits = logits_of(made, small.images, "none").mean(0) - made.model.head.bias
     np.testing.assert_allclose(totals, logits - logits.mean(), atol=1e-4)
+
+
+def test_of_a_sorted_split_all_classes_are_taken_and_places_are_those_of_the_split(
+    made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.argsort(TEST.labels, kind="stable")
+    ordered = Split(images=TEST.images[order], labels=TEST.labels[order])
+    places, few = real_images(ordered, 40)
+    assert np.bincount(few.labels).tolist() == [10, 10, 10, 10]
+    np.testing.assert_array_equal(few.images, ordered.images[places])
+    np.testing.assert_array_equal(few.images, subset(ordered, 40, 0).images)
+    places, all_of_it = real_images(ordered, 300)
+    assert places.tolist() == list(range(300))
+    assert all_of_it is ordered
+    monkeypatch.setattr(real_images, "__defaults__", (40,))
+    monkeypatch.setattr("core.features.unit.RANDOM_IMAGES", 12)
+    unit = study_unit(made, LAYER, FIRST_COPY, ordered, steps=8)
+    best = study_layer(made, LAYER, ordered).channels[FIRST_COPY].best
+    assert (unit.images, unit.random.images) == (40, 12)
+    column = responses_of(made.model, made.card, LAYER, ordered)[:, FIRST_COPY]
+    np.testing.assert_allclose(column[list(unit.most)], unit.most_responses, rtol=1e-5)
+    np.testing.assert_allclose(column[list(unit.least)], unit.least_responses, rtol=1e-5)
+    assert best == unit.most[0]
 
 
 def test_what_there_is_not_is_one_sentence(made: Checkpoint) -> None:
