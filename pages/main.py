@@ -20,7 +20,8 @@ try:
 except LabError as error:
     st.error(str(error))
     st.stop()
-page = st.navigation({name: [room.for_streamlit() for room in found] for name, found in rooms.items()})
+# Expanded, or from the thirteenth page on the last ones hide behind "View more".
+page = st.navigation({name: [room.for_streamlit() for room in found] for name, found in rooms.items()}, expanded=True)
 st.html(STYLE)
 sidebar()
 try:
