@@ -15,7 +15,8 @@ def graph_help() -> None:
             "\\frac{\\partial u}{\\partial x}$$\n\n"
             "Sums, products, squares and cubes equal PyTorch's bit for bit. Quotients, other powers, sin, exp and the like are "
             "rounded differently by two libraries, which may change the last of the 16 digits. A central difference "
-            "$(L(x + h) - L(x - h)) / 2h$ with $h = 2^{-17} \\max(1, |x|)$ keeps about ten digits. At a kink, such as relu "
+            "$(L(x + h) - L(x - h)) / 2h$ with $h = 2^{-17} \\max(1, |x|)$ keeps about ten digits. "
+            "An ulp is one step in the last place of a number. At a kink, such as relu "
             "at 0, PyTorch's rule counts: 0. Typed text is read by a small grammar and never executed."
         )
 

@@ -77,10 +77,13 @@ def test_rules_at_kinks_are_those_of_pytorch() -> None:
 
 
 def test_agreement_counts_digits() -> None:
-    assert agreement(0.1, 0.1) == agreement(math.nextafter(0.1, 1), 0.1) == "all 16 digits"
+    assert (agreement(0.1, 0.1), agreement(math.nextafter(0.1, 1), 0.1)) == (
+        "all 16 digits (0 ulp)",
+        "all 16 digits (1 ulp)",
+    )
     assert agreement(1 + 3e-10, 1).startswith("10 of 16")
     assert agreement(-1, 1).startswith("0 of 16")
-    assert agreement(0, 0) == "all 16 digits"
+    assert agreement(0, 0) == "all 16 digits (0 ulp)"
     assert "1e-12" in agreement(1e-12, 0)
 
 
