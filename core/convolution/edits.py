@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ from core.convolution.receptive_field import spans
 from core.data.dataset import Split
 from core.inference.evaluation import split_answers
 from core.inference.images import logits_of
+from core.jobs.instant import record_finished
 from core.jobs.job import Job, Outcome
-from core.jobs.store import RunStore
 from core.models import clone_model
 from core.models.pooling import replace_pooling
 
@@ -125,29 +126,17 @@ def first_test_logits(checkpoint: Checkpoint, split: Split, on_progress: Progres
 def save_edited(config: EditConfig, name: str | None = None, measured: Comparison | None = None) -> str:
     """Keep the changed checkpoint as a finished run, which lists and pages find under its id; returns that. It takes
     milliseconds, so it waits in no queue. Raises LabError."""
-    store = RunStore()
-    run_id = store.create(config, name, kind=EDIT.name)
-    folder = store.folder(run_id)
-    try:
-        _write(config, folder, store.get(run_id).name, measured)
-    except BaseException:
-        store.delete(run_id)
-        raise
-    now = time.time()
-    with store.locked():
-        store.write_status(
-            run_id, status="finished", message=f"Changed by hand: {config.words}.", started=now, ended=now, final=True
-        )
-    return run_id
+    message = f"Changed by hand: {config.words}."
+    return record_finished(config, EDIT.name, name, message, partial(_write, config, measured=measured))
 
 
 def run_edit(config: EditConfig, job: Job) -> Outcome:
     """The same in a worker, for a run that was interrupted before it was saved."""
-    _write(config, job.folder, job.name, None)
+    _write(config, job.folder, job.name)
     return Outcome(status="finished", message=f"Changed by hand: {config.words}.")
 
 
-def _write(config: EditConfig, folder: Path, title: str, measured: Comparison | None) -> None:
+def _write(config: EditConfig, folder: Path, title: str, measured: Comparison | None = None) -> None:
     made = apply_edits(load_checkpoint(config.checkpoint), config.edits)
     figures = {}
     if measured is not None:
