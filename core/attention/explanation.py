@@ -59,9 +59,9 @@ class Explanation:
     def answer(self) -> str:
         """In a sentence."""
         if self.adversarial_jsd >= DIFFERENT and self.permuted_same > 0.5:
-            return "No explanation here: other attention gives the same answer, in all layers and in the last."
+            return "No explanation here: other attention gives the same answer."
         if self.adversarial_jsd >= DIFFERENT:
-            return "Partly an explanation: shuffled in all layers it gives another answer, but the last layer can look elsewhere."
+            return "Partly an explanation: shuffling it changes the answer, but the last layer can look elsewhere."
         if self.permuted_same > 0.5:
             return "Partly an explanation: the answer hardly changes when attention is shuffled."
         return "It matters here: other attention gives another answer."

@@ -112,6 +112,6 @@ def forward_with(model: Any, tokens: Tensor, change: Callable[[int, Tensor], Ten
 
 
 def attend(attention: Any, inner: Tensor, weights: Tensor) -> Any:
-    """What a layer adds, (B, T, width), with these weights (B, heads, T, T) in place of its own."""
+    """The output of an attention layer (B, T, width) that uses the given weights (B, heads, T, T)."""
     value = attention.project(inner)[2]
     return attention.out((weights @ value).transpose(1, 2).flatten(2))

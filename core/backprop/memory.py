@@ -16,7 +16,7 @@ IMAGES = 64
 
 
 def measure_memory(checkpoint: str, micro_batches: int, on_progress: Progress = no_progress) -> tuple[int, int]:
-    """Peak bytes of one batch, and of so many micro-batches, each in a process of its own. Raises LabError where it fails."""
+    """Peak bytes of one batch and of the micro-batches, each measured in a new process. Raises LabError if that fails."""
     peaks = []
     for done, parts in enumerate((1, micro_batches)):
         on_progress(done / 2, "measuring micro-batches" if done else "measuring one batch")

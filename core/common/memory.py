@@ -1,4 +1,4 @@
-"""How much memory a piece of work needs at most, measured in a process of its own. Linux and macOS."""
+"""Peak memory of a piece of work, measured in a new process. Linux and macOS."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def ablate(
     """
     found = find_layer(checkpoint, layer, channel)
     if found.classes:
-        raise LabError("A class is the answer itself, so leaving it out says nothing: choose a channel.")
+        raise LabError("A class is the answer itself and cannot be left out: choose a channel.")
     _, shown = real_images(test)
     mean = float(responses_of(checkpoint.model, checkpoint.card, layer, shown, on_progress)[:, channel].mean())
     part = subset(test, min(ABLATION_IMAGES, len(test)), 0)

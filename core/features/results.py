@@ -42,7 +42,7 @@ class Control:
 
     @classmethod
     def from_dict(cls, values: Any) -> Control:
-        """Raises ValueError for values that are none, and what a damaged file raises."""
+        """Raises ValueError for values that are not valid, or what a damaged file raises."""
         return cls(
             image=_image(values["image"]),
             response=_number(values["response"]),

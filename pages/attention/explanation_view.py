@@ -99,7 +99,7 @@ def _facts(found: Explanation) -> None:
         else {"As the model has it": found.usual},
         dark=dark(),
     )
-    st.caption("Mean over the heads of the last layer, from the last character. The strongest has the full colour.")
+    st.caption("Attention of the last character, averaged over the heads of the last layer.")
 
 
 def _files(found: Explanation) -> None:

@@ -25,6 +25,13 @@ function shade(spans, values) {
   spans.forEach((span, index) => span.style.setProperty("--share", `${Math.round((STRONGEST * (values[index] ?? 0)) / most)}%`));
 }
 
+// What is under the pointer, until it leaves.
+function show(state, at) {
+  if (at === state.shown) return;
+  state.shown = at;
+  paint(state);
+}
+
 // Arrow keys on an element: told the step, down and right.
 function onArrows(target, move) {
   target.addEventListener("keydown", (event) => {

@@ -59,7 +59,7 @@ def new_gallery_view() -> None:
 def gallery_view(found: Gallery, key: str, run: Run | None) -> None:
     config = found.config
     if not found.units:
-        st.info("No channel is done yet. The first one takes the longest, because it is shown all test images.")
+        st.info("No channel is done yet. The first one takes longest: it needs all test images.")
         return
     beaten = sum((unit.multiple or 0) > (unit.random.multiple or 0) for unit in found.units)
     st.markdown(f"## {beaten} of {len(found.units)} images drive their unit further than in a random network")

@@ -76,9 +76,9 @@ class AttentionRollout(AttentionMethod):
     name: ClassVar[str] = "attention_rollout"
     title: ClassVar[str] = "Attention Rollout"
     quick: ClassVar[bool] = True
-    summary: ClassVar[str] = "How much of each token reaches the answer, if layers only passed on what they attend to."
+    summary: ClassVar[str] = "How much of each token reaches the answer through attention alone."
     how_to_read: ClassVar[str] = "Strong colour: this block's token is attended to most; one square is one token."
-    caveat: ClassVar[str] = "It is the same for every class, and attending to a place is not yet using it."
+    caveat: ClassVar[str] = "It is the same for every class, and a place with much attention need not be used."
     paper: ClassVar[tuple[str, str]] = ("Abnar & Zuidema, arXiv:2005.00928", "https://arxiv.org/abs/2005.00928")
 
     def passes(self, side: int) -> tuple[int, int]:

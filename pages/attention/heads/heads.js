@@ -43,12 +43,6 @@ function build(root) {
   return state;
 }
 
-function show(state, at) {
-  if (at === state.shown) return;
-  state.shown = at;
-  paint(state);
-}
-
 function choose(state, at) {
   if (at < 0 || at >= state.spans.length) return;
   state.at = at;

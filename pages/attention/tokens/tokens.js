@@ -69,12 +69,6 @@ function build(root) {
   return state;
 }
 
-function show(state, at) {
-  if (at === state.shown) return;
-  state.shown = at;
-  paint(state);
-}
-
 function choose(state, at) {
   state.at = at;
   show(state, at);
@@ -96,7 +90,7 @@ function lay(state) {
   state.titles = titles;
 }
 
-const where = (state, token) => `row ${Math.floor(token / state.data.side)}, column ${token % state.data.side}`;
+const where = (state, token) => `row ${Math.floor(token / state.data.side) + 1}, column ${(token % state.data.side) + 1}`;
 
 function paint(state) {
   const { shown, canvases, titles } = state;
