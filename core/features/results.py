@@ -104,7 +104,7 @@ class Unit:
             return liked
         if self.multiple < 1:
             return f"{liked}; its own image drives it less, {self.multiple:.1f}× as much as the strongest"
-        return f"{liked}; its own image drives it {self.multiple:.1f}× as much as any real one"
+        return f"{liked}; its own image drives it {self.multiple:.1f}× as much as the strongest real one"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"multiple": self.multiple, "random_multiple": self.random.multiple}
