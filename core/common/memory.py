@@ -36,20 +36,30 @@ def measure_in_process(module: str, *arguments: str) -> int | None:
 
 def print_peak(work: Callable[[], object]) -> None:
     """Do it, and print the peak of resident memory, beyond what this process had before, as {"bytes": …}."""
-    import psutil
-
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of importing
-    except OSError:
-        pass
-    idle = psutil.Process().memory_info().rss
+    forget_peak()
+    idle = resident_bytes()
     work()
-    peak = _peak()
+    peak = peak_bytes()
     print(json.dumps({"bytes": None if peak is None else peak - idle}))
 
 
-def _peak() -> int | None:
-    """Most resident memory of this process so far, bytes."""
+def resident_bytes() -> int:
+    """Resident memory of this process now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def forget_peak() -> None:
+    """Count the peak anew from here, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_bytes() -> int | None:
+    """Most resident memory of this process so far."""
     try:
         # Not getrusage on Linux: that keeps the peak of the process that started this one.
         found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)

@@ -36,10 +36,24 @@ def preview(rgb: np.ndarray, side: int = 640) -> bytes:
 
 
 def encode(image: object, kind: str) -> bytes:
-    """Bytes of a Pillow image. kind: `PNG` or `JPEG`."""
+    """Bytes of a Pillow image. kind: `PNG`, `JPEG` or `WEBP`."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {"compress_level": 1}))  # type: ignore[attr-defined]
+    image.save(buffer, kind, **({"compress_level": 1} if kind == "PNG" else {"quality": 90}))  # type: ignore[attr-defined]
     return buffer.getvalue()
+
+
+def to_png(rgb: np.ndarray) -> str:
+    """(H, W, 3) uint8 as PNG in base64."""
+    from PIL import Image
+
+    return base64.b64encode(encode(Image.fromarray(np.ascontiguousarray(rgb)), "PNG")).decode()
+
+
+def from_png(text: str) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
 
 
 def data_url(image: bytes | str) -> str:

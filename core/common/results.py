@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 Part = TypeVar("Part")
 
 FACTS = "facts.json"
-"""What a run knows as a whole: `classes` and `made` (hardware, versions, code, date), and what its room adds."""
+"""What a run knows as a whole: `classes`, `made` (hardware, versions, code, date), `data`, and what its room adds."""
 DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """What reading and parsing a file raises that anyone may have written."""
 
@@ -62,6 +62,18 @@ class ResultStore(Generic[Result, Part]):
         """Add to the facts of the run in `folder`, or replace some of them."""
         write_atomic(folder / FACTS, json.dumps(self.read_facts(folder) | facts, indent=1) + "\n")
 
+    def check_data(self, folder: Path, title: str, data: Mapping[str, str]) -> None:
+        """Keep what the data of the run in `folder` are, checksums and classes, when it begins.
+
+        Raises LabError where they are others than those that it began with. title: of the dataset.
+        """
+        if self.read_facts(folder).get("data", data) != data:
+            raise LabError(
+                f"The data of {title[:80]} have changed since this {self.what} began: put them back as they were, or start a "
+                f"new {self.what}."
+            )
+        self.write_facts(folder, data=dict(data))
+
     def read_part(self, folder: Path) -> Part | None:
         """The result of the part in `folder`; None while there is none, or where it cannot be read."""
         assert self.parse_part is not None
@@ -72,8 +84,9 @@ class ResultStore(Generic[Result, Part]):
         return part
 
     def write_part(self, folder: Path, part: Any) -> None:
-        """Keep the result of a part, a dataclass, in the part's folder."""
-        write_atomic(folder / self.part_file, json.dumps(dataclasses.asdict(part)) + "\n")
+        """Keep the result of a part, a dataclass or its plain values, in the part's folder."""
+        values = part if isinstance(part, dict) else dataclasses.asdict(part)
+        write_atomic(folder / self.part_file, json.dumps(values) + "\n")
 
     def shipped_names(self) -> tuple[str, ...]:
         return tuple(sorted(path.stem for path in self.shipped.glob("*.json")))

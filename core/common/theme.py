@@ -51,12 +51,18 @@ FIXED = {
     "augment": GREEN,
     "cutout": GREEN,
     "trivial_augment": GREEN,
+    "pipeline": SKY,
+    "augmix": PURPLE,
+    "noise": SKY,
     "mixup": PURPLE,
     "cutmix": PURPLE,
     "label_smoothing": ORANGE,
     "batch_norm": ORANGE,
     "early_stopping": SKY,
     "ema": SKY,
+    "synthetic": PURPLE,
+    "synthetic_only": ORANGE,
+    "more_real": BLUE,
 }
 """A model, a split or a technique keeps its colour on every page."""
 
@@ -68,9 +74,15 @@ FIXED_DASHES = {
     "stochastic_depth": "dashdot",
     "trivial_augment": "dot",
     "cutout": "dashdot",
+    "augmix": "dashdot",
+    "noise": "12px,3px",
     "cutmix": "dot",
     "batch_norm": "dot",
     "ema": "dot",
+    "synthetic": "12px,3px",
+    "synthetic_only": "dashdot",
+    "more_real": "dashdot",
+    "pipeline": "dashdot",
 }
 """Of techniques whose colour another one has with a solid line."""
 
@@ -115,9 +127,34 @@ def shortened(name: str, characters: int) -> str:
     return name if len(name) <= characters else f"{name[: characters - 2]} …"
 
 
+WHITE_OR_BLACK = {False: 76, True: 59}
+"""Of 100: where white and black words have the same contrast on `sequential`, 4.5 at least on all of it."""
+
+
 def sequential(dark: bool) -> list[list[object]]:
     """A colour scale from the page's background to one strong blue, even in lightness."""
     return [list(stop) for stop in (SEQUENTIAL_DARK if dark else SEQUENTIAL_LIGHT)]
+
+
+def write_cells(
+    figure: go.Figure, x: Sequence[Any], words: Sequence[Sequence[str]], values: Any, *, dark: bool
+) -> None:
+    """Words on the cells of a heat map of values 0..100 in `sequential` colours, in black or white by what is behind them.
+    Plotly's own choice is grey on some. x: of the columns; rows are numbered."""
+    figure.update_layout(
+        annotations=[
+            {
+                "x": place,
+                "y": row,
+                "text": text,
+                "showarrow": False,
+                "font": {"size": 11, "color": TEXT[False] if (value > WHITE_OR_BLACK[dark]) == dark else "#ffffff"},
+            }
+            for row, (line, known) in enumerate(zip(words, values, strict=True))
+            for place, text, value in zip(x, line, known, strict=True)
+            if text
+        ]
+    )
 
 
 @cache

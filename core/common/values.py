@@ -57,8 +57,9 @@ def t_half_width(values: Sequence[float]) -> float | None:
     return float(special.stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
 
 
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95% interval of a proportion (Wilson 1927), which stays inside 0..1. (0, 1) for n = 0."""
+def wilson(hits: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95% interval of a proportion (Wilson 1927), which stays inside 0..1. (0, 1) for n = 0. hits: may be a fraction, where each
+    of the n is a mean."""
     if n == 0:
         return 0.0, 1.0
     share = hits / n
