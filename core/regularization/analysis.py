@@ -226,12 +226,15 @@ def worth_images(rows: list[ArmResult], arm: str, train_size: int) -> float | No
     logarithmic axis. None where that lies outside what was measured, or the arm does not help by more than luck."""
     here = [row for row in rows if row.arm == arm and row.train_size == train_size and row.verdict.kind == "helps"]
     own = here[0].mean if here else None
+    return None if own is None else images_for(rows, own)
+
+
+def images_for(rows: list[ArmResult], accuracy: float) -> float | None:
+    """The same for an accuracy, 0..1."""
     line = sorted((row.train_size, row.mean) for row in rows if row.arm == BASELINE and row.mean is not None)
-    if own is None:
-        return None
     for (small, low), (large, high) in itertools.pairwise(line):
-        if low <= own <= high and low < high:
-            share = (own - low) / (high - low)
+        if low <= accuracy <= high and low < high:
+            share = (accuracy - low) / (high - low)
             return math.exp(math.log(small) + share * (math.log(large) - math.log(small)))
     return None
 
@@ -240,7 +243,7 @@ def strengths(result: StudyResult, technique: str, train_size: int) -> list[Stre
     """Validation accuracy against the strength of a technique alone, as far as there are runs. Weak to strong."""
     found: dict[str, StrengthPoint] = {}
     for arm in result.config.parsed():
-        if arm.names != (technique,):
+        if arm.names != (technique,) or not arm.variants[0].techniques[0].unit:
             continue
         for variant in arm.variants:
             point = _strength_point(result, variant.spec, variant.techniques[0].strength, train_size)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from core.common.errors import LabError
-from core.regularization.techniques import TECHNIQUES, Technique, plain_number
+from core.regularization.techniques import ALL_TECHNIQUES, TECHNIQUES, Pipeline, Technique, plain_number
 from core.training.config import TrainConfig
 
 BASELINE = "none"
@@ -53,11 +53,11 @@ class Arm:
 
     @property
     def spec(self) -> str:
-        """In one way of writing: `dropout=0.1/0.3/0.5`, in the order of TECHNIQUES."""
+        """In one way of writing: `dropout=0.1/0.3/0.5`, in the order of ALL_TECHNIQUES."""
         parts = []
         for place, first in enumerate(self.variants[0].techniques):
             strengths = dict.fromkeys(plain_number(variant.techniques[place].strength) for variant in self.variants)
-            parts.append(f"{first.name}={OR.join(strengths)}" if first.unit else first.name)
+            parts.append(f"{first.name}={OR.join(strengths)}" if first.unit else first.spec)
         return TOGETHER.join(parts) or BASELINE
 
     @property
@@ -73,7 +73,7 @@ class Arm:
 
 def title_of(names: tuple[str, ...]) -> str:
     """The techniques in words, without strengths: `Dropout, flip + crop and L2 (weight decay)`."""
-    return _together([TECHNIQUES[name].title for name in names])
+    return _together([ALL_TECHNIQUES[name].title for name in names])
 
 
 def inside(title: str) -> str:
@@ -100,7 +100,7 @@ def parse_arm(text: str) -> Arm:
             raise LabError(
                 f"{BASELINE} is the arm without any technique: it stands alone, take it out of {text[:80]!r}."
             )
-        if name not in TECHNIQUES:
+        if name not in ALL_TECHNIQUES:
             known = ", ".join([BASELINE, *TECHNIQUES])
             raise LabError(f"There is no technique named {name[:40]!r}: choose among {known}.")
         if name in chosen:
@@ -108,7 +108,7 @@ def parse_arm(text: str) -> Arm:
                 f"The arm {text[:80]!r} has {name} twice: give it once, or as {name}=0.1/0.2 to try several."
             )
         chosen[name] = _options(name, strengths if equals else "")
-    ordered = [chosen[name] for name in TECHNIQUES if name in chosen]
+    ordered = [chosen[name] for name in ALL_TECHNIQUES if name in chosen]
     count = math.prod(len(options) for options in ordered)
     if count > MAX_VARIANTS:
         raise LabError(f"The arm {text[:80]!r} has {count:,} combinations of strengths: give at most {MAX_VARIANTS}.")
@@ -116,11 +116,13 @@ def parse_arm(text: str) -> Arm:
 
 
 def _options(name: str, strengths: str) -> tuple[Technique, ...]:
-    kind = TECHNIQUES[name]
+    kind = ALL_TECHNIQUES[name]
     if not strengths:
         return (kind(strength=kind.default),)
     if strengths == TUNE:
         return tuple(kind(strength=value) for value in kind.grid)
+    if issubclass(kind, Pipeline):
+        return (kind(strength=kind.default, steps=strengths),)
     if not kind.unit:
         raise LabError(f"{name} has no strength: write {name} alone.")
     found = []

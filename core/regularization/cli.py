@@ -13,7 +13,7 @@ from core.common.errors import LabError
 from core.common.output import check_output, note, print_json, print_table
 from core.common.values import duration, plural
 from core.data.cli import load_with_bar
-from core.jobs import LocalEngine
+from core.jobs import LocalEngine, open_engine
 from core.jobs.foreground import check_idle, note_state, run_for_result
 from core.jobs.run import Run
 from core.regularization.analysis import ArmResult, headline, split_of, summary, worth_images
@@ -46,13 +46,15 @@ def start(
     Trains arms (techniques, alone or together) at some training-set sizes with several seeds, all for as many steps, and says
     which of them help, by how much, and whether that is more than chance. An arm is written as dropout, dropout=0.3,
     dropout=0.1/0.3/0.5 or dropout=tune (the best strength on validation), or augment+l2=0.1 (together). Techniques: python -m
-    core study techniques.
+    core study techniques. With --extra-dataset, arms may be synthetic=N, synthetic_only=N and more_real=N too.
     """
-    config = StudyConfig(**_plain_settings(settings))
+    config = StudyConfig(**plain_settings(settings))
     config = config.replace(dataset=_images_dataset(config.dataset))
-    engine = LocalEngine()
-    _check_sizes(config)
-    _announce(config, engine, 0)
+    if config.extra_dataset:
+        config = config.replace(extra_dataset=_images_dataset(config.extra_dataset))
+    engine = open_engine()
+    check_sizes(config)
+    announce(config, engine, 0)
     return _run(engine, engine.store.create(config, name, kind=STUDY.name), detach, as_json)
 
 
@@ -62,18 +64,18 @@ def resume(
     study_id: RunId, /, *, detach: Detach = False, as_json: Json = False, settings: dict[str, Any] | None = None
 ) -> int:
     """Go on with a study that stopped, or add arms, training-set sizes and seeds to it."""
-    engine = LocalEngine()
+    engine = open_engine()
     run = engine.state(study_id)
     result = read_study(engine.store, study_id)
     check_idle(run, "study show")
-    config = result.config.extended(**_plain_settings(settings))
+    config = result.config.extended(**plain_settings(settings))
     if config != result.config:
-        _check_sizes(config)
+        check_sizes(config)
         extend_study(engine.store, study_id, config)
         result = read_study(engine.store, study_id)
     elif run.status == "finished":
         raise LabError(f"The study {study_id} has finished: add --arms, --train-sizes or --seeds, or start a new one.")
-    _announce(config, engine, result.done)
+    announce(config, engine, result.done)
     return _run(engine, study_id, detach, as_json)
 
 
@@ -110,7 +112,7 @@ def techniques(*, as_json: Json = False) -> None:
         print(f"{kind.name} ({kind.title}): {strength}\n  {kind.how}{only}\n  {kind.paper}, {kind.url}")
 
 
-def _plain_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
+def plain_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     found = dict(settings or {})
     return found | ({"model_config": dict(found["model_config"])} if "model_config" in found else {})
 
@@ -119,14 +121,14 @@ def _find(study_id: str) -> tuple[StudyResult, Run | None]:
     """A study, and its run; None for one that ships."""
     if study_id in STUDIES.shipped_names():
         return STUDIES.load_shipped(study_id), None
-    engine = LocalEngine()
+    engine = open_engine()
     run = engine.state(study_id)
-    return _made(read_study(engine.store, run.id), run), run
+    return with_provenance(read_study(engine.store, run.id), run), run
 
 
 def _run(engine: LocalEngine, study_id: str, detach: bool, as_json: bool) -> int:
     def show(run: Run) -> None:
-        _print(_made(read_study(engine.store, study_id), run), run, study_id, as_json)
+        _print(with_provenance(read_study(engine.store, study_id), run), run, study_id, as_json)
 
     return run_for_result(engine, study_id, "study", show, detach=detach, as_json=as_json)
 
@@ -151,15 +153,16 @@ def _images_dataset(name: str) -> str:
     return name
 
 
-def _check_sizes(config: StudyConfig) -> None:
+def check_sizes(config: StudyConfig) -> None:
     """Raises LabError for a training-set size above the dataset, if that is here; else the worker will tell."""
-    from core.data import dataset_status
+    from core.data import dataset_sizes, dataset_status
 
     if dataset_status(config.dataset).ready:
-        config.check_data(len(load_with_bar(config.dataset, "images").train))
+        extra = dataset_sizes(config.extra_dataset).get("train") if config.extra_dataset else None
+        config.check_data(len(load_with_bar(config.dataset, "images").train), extra)
 
 
-def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
+def announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
     """Print the expected cost before the start."""
     device, at_once = before_start(config, engine.slots)
     found = cost(config, device, at_once, done)
@@ -174,7 +177,7 @@ def _announce(config: StudyConfig, engine: LocalEngine, done: int) -> None:
         note("With one seed there will be no verdict: it cannot separate an effect from chance. Give --seeds 3.")
 
 
-def _made(result: StudyResult, run: Run) -> StudyResult:
+def with_provenance(result: StudyResult, run: Run) -> StudyResult:
     """The study with its command and hours, where they are not known yet."""
     known = {"command": command_of(result.config), "hours": f"{run.seconds / 3600:.3g}"}
     return dataclasses.replace(result, made=known | result.made)
@@ -185,7 +188,14 @@ def command_of(config: StudyConfig) -> str:
     always = ("arms", "train_sizes", "seeds", "model", "dataset", "steps", "batch_size", "evaluations")
     flags = {name: getattr(config, name) for name in always} | {"lr": plain_number(config.lr) if config.lr else None}
     device = None if config.device == "auto" else config.device
-    return command_line("study", "start", **flags, device=device, model_config=config.model_settings)
+    return command_line(
+        "study",
+        "start",
+        **flags,
+        extra_dataset=config.extra_dataset,
+        device=device,
+        model_config=config.model_settings,
+    )
 
 
 def _plain(result: StudyResult, run: Run | None, study_id: str, rows: list[ArmResult]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from core.common import devices
@@ -10,7 +11,14 @@ from core.jobs.engine import gpus
 from core.jobs.pool import crew_size
 from core.models import MODELS
 from core.regularization.study import StudyConfig
-from core.training.estimate import AUTO_AUGMENT_SECONDS, START_SECONDS, guessed_speed, measured_speed, record_speed
+from core.training.estimate import (
+    START_SECONDS,
+    augmentation_seconds,
+    guessed_speed,
+    measured_speed,
+    record_speed,
+    views,
+)
 
 MEASURING = 1.35
 """Evaluations, start-up and the test set cost so much on top of the steps, as seen in a study of `simple_cnn` here."""
@@ -41,21 +49,27 @@ def cost(config: StudyConfig, device: str, at_once: int, done: int = 0) -> Cost:
     runs = max(0, config.runs - done)
     speed, measured = _speed(config, device)
     images = runs * config.steps * config.batch_size
-    members = config.members()
-    augmented = sum("trivial_augment" in member.variant.spec for member in members) / len(members)
+    seen, augmented_s = _per_image(config)
     return Cost(
         runs=runs,
-        seconds=START_SECONDS + images * (1 / speed + augmented * AUTO_AUGMENT_SECONDS) / min(at_once, max(runs, 1))
-        if speed
-        else None,
+        seconds=START_SECONDS + images * (seen / speed + augmented_s) / min(at_once, max(runs, 1)) if speed else None,
         measured=measured,
         size_bytes=runs * MODELS[config.model].parameters * BYTES_PER_PARAMETER,
     )
 
 
 def remember(config: StudyConfig, device: str, images_per_s: float) -> None:
-    """Record the speed of one run beside the others, measuring included."""
-    record_speed(config.base(), _in_study(device), images_per_s)
+    """Record the speed of one run beside the others, measuring included, as if no arm had changed the images."""
+    seen, augmented_s = _per_image(config)
+    plain_s = 1 / images_per_s - augmented_s if images_per_s > 0 else 0.0
+    if plain_s > 0:
+        record_speed(config.base(), _in_study(device), seen / plain_s)
+
+
+def _per_image(config: StudyConfig) -> tuple[float, float]:
+    """Views that the network sees of an image, and the seconds that changing it takes; means over the runs."""
+    runs = [config.train_config(member) for member in config.members()]
+    return statistics.fmean(map(views, runs)), statistics.fmean(map(augmentation_seconds, runs))
 
 
 def _speed(config: StudyConfig, device: str) -> tuple[float | None, bool]:

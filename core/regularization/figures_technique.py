@@ -25,7 +25,7 @@ from core.common.theme import (
 )
 from core.regularization.analysis import ClassChange, StrengthPoint
 from core.regularization.figures_curves import percent
-from core.regularization.techniques import TECHNIQUES, plain_number
+from core.regularization.techniques import ALL_TECHNIQUES, plain_number
 
 
 def strength(
@@ -38,7 +38,7 @@ def strength(
 ) -> go.Figure:
     """Validation accuracy (percent, mean ± standard deviation over seeds) against a technique's strength, weak to strong.
 
-    technique: name in TECHNIQUES. at: strength that a ring marks. Training accuracy is drawn faintly above it.
+    technique: name in ALL_TECHNIQUES. at: strength that a ring marks. Training accuracy is drawn faintly above it.
     """
     if not points:
         return empty_figure("No strength has a finished run yet.", dark)
@@ -110,12 +110,12 @@ def strength(
         )
         strip = {"domain": [0.76, 1], "title": {"text": "train (%)"}, "nticks": 3}
         figure.update_layout(yaxis={"domain": [0, 0.68]}, yaxis2=strip)
-    unit = TECHNIQUES[technique].unit
+    unit = ALL_TECHNIQUES[technique].unit
     figure.update_xaxes(
         range=span,
         tickvals=places,
         ticktext=labels if unit else ["on"] * len(ordered),
-        title_text=f"{TECHNIQUES[technique].title}: {unit}" if unit else TECHNIQUES[technique].title,
+        title_text=f"{ALL_TECHNIQUES[technique].title}: {unit}" if unit else ALL_TECHNIQUES[technique].title,
         zeroline=False,
     )
     figure.update_layout(

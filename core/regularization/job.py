@@ -11,11 +11,12 @@ from core.common.devices import likely_device
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.common.values import plural
-from core.data import load_images
+from core.data import GENERATED_PREFIX, load_images
 from core.data.dataset import ImageDataset
+from core.data.generated import read_card
 from core.jobs.engine import gpus
 from core.jobs.job import Job, Outcome
-from core.jobs.pool import TEST, TRAIN, PoolTask, TaskResult, WorkerPool, crew_size
+from core.jobs.pool import TEST, TRAIN, Pool, PoolTask, TaskResult, open_pool, pool_size
 from core.jobs.run import number
 from core.jobs.store import RunStore
 from core.regularization import cost
@@ -24,6 +25,7 @@ from core.regularization.kind import MEMBER
 from core.regularization.results import StudyResult
 from core.regularization.store import STUDIES, read_study
 from core.regularization.study import Member, StudyConfig
+from core.training.extra import check_classes
 
 ADDED = "runs were added after a look at the test images"
 LEAST_SPEED_S = 60.0
@@ -37,26 +39,29 @@ def run_study(config: StudyConfig, job: Job) -> Outcome:
     """Do what is missing of a study. Raises Stopped with all of it kept, LabError where it cannot be done."""
     job.stage("reading the dataset")
     dataset = load_images(config.dataset, job.downloading)
-    config.check_data(len(dataset.train))
+    extra = load_images(config.extra_dataset, job.downloading) if config.extra_dataset else None
+    config.check_data(len(dataset.train), len(extra.train) if extra else None)
+    if extra:
+        check_classes(extra.card, dataset.card)
     job.stage("preparing")
     store = RunStore(ensure_folder(job.folder / MEMBERS))
     members = {member.id: member for member in config.members()}
-    size = crew_size(len(members), config.device, gpus())
+    size = pool_size(len(members), config.device, gpus())
     known = [STUDIES.read_part(store.root / member_id) for member_id in members]
     # Whoever adds runs because of what the test images said can no longer rely on the intervals: that is said for good.
     added = any(not (store.root / member_id).is_dir() for member_id in members)
     looked = added and any(result and result.test_accuracy is not None for result in known)
-    _write_facts(dataset, size, job, looked)
+    _write_facts(dataset, extra, size, job, looked)
     for member_id, member in members.items():
         if not _is_usable(store, member_id):
             # Whatever is left of one that was damaged: it is trained again.
             shutil.rmtree(store.root / member_id, ignore_errors=True)
             store.create(config.train_config(member), member.title, kind=MEMBER.name, run_id=member_id)
     has_test = len(dataset.test) > 0
-    del dataset  # the processes read their own
+    del dataset, extra  # the processes read their own
     progress = StudyProgress(job, store, members, config, size)
     job.interruptible = False
-    pool = WorkerPool("core.regularization.member", store.root, size, gpus())
+    pool = open_pool("core.regularization.member", store.root, size, gpus())
     try:
         _train(progress, pool)
         if has_test:
@@ -117,6 +122,7 @@ class StudyProgress:
         self.job.update(
             stage=stage,
             step=steps,
+            saved_step=steps,  # each run saves its state when it is stopped, and every minute
             parts_done=len(self.done),
             seconds=round(self.seconds_before + spent, 3),
             examples_per_s=rate * self.config.batch_size if rate else None,
@@ -140,23 +146,22 @@ class StudyProgress:
             cost.remember(self.config, likely_device(self.config.device), images / spent / self.size)
 
 
-def _write_facts(dataset: ImageDataset, size: int, job: Job, looked: bool) -> None:
+def _write_facts(dataset: ImageDataset, extra: ImageDataset | None, size: int, job: Job, looked: bool) -> None:
     """Keep what is known of dataset and machine. looked: runs are missing after others were measured on test.
 
     Raises LabError where the data are not those of the runs that there are.
     """
-    data = {"classes": "\n".join(dataset.card.classes)} | dataset.card.sha256
+    data = dataset.card.content
+    added = {f"extra {name}": value for name, value in extra.card.sha256.items()} if extra else {}
     before = STUDIES.read_facts(job.folder)
-    if before.get("data", data) != data:
-        raise LabError(
-            f"The data of {dataset.card.title} have changed since this study began: put them back as they were, or start a "
-            "new study."
-        )
+    own = {name: value for name, value in before.get("data", {}).items() if name not in added}
+    title = extra.card.title if extra and own == data else dataset.card.title
+    STUDIES.check_data(job.folder, title, data | added)
     STUDIES.write_facts(
         job.folder,
         classes=list(dataset.card.classes),
         sizes={"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
-        data=data,
+        extra=read_card(extra.card.name).to_dict() if extra and extra.card.name.startswith(GENERATED_PREFIX) else {},
         made=job.provenance(f"{plural(size, 'process')} with a thread each")
         | ({"note": ADDED} if looked or "note" in before["made"] else {}),
     )
@@ -175,7 +180,7 @@ def _is_usable(store: RunStore, member_id: str) -> bool:
     return run.resumable or run.active  # active: a process of a worker that was killed is still saving it
 
 
-def _train(progress: StudyProgress, pool: WorkerPool) -> None:
+def _train(progress: StudyProgress, pool: Pool) -> None:
     missing = [
         PoolTask(verb=TRAIN, member_id=member_id) for member_id in progress.members if member_id not in progress.done
     ]
@@ -188,7 +193,7 @@ def _train(progress: StudyProgress, pool: WorkerPool) -> None:
         missing = again
 
 
-def _test(progress: StudyProgress, pool: WorkerPool) -> None:
+def _test(progress: StudyProgress, pool: Pool) -> None:
     """Measure the runs chosen on validation on the test images, once all runs are trained."""
     if len(progress.done) < len(progress.members):
         return

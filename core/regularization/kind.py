@@ -30,6 +30,7 @@ STUDY = JobKind(
     facts=facts,
     parts=lambda config: config.runs,
     part_name="runs",
+    keeps_parts=True,
     page=lambda run: ("regularization", {"view": "Studies", "study": run.id}),
     group=lambda run: "Studies",
     summary=_summary,

@@ -82,6 +82,8 @@ class StudyResult:
     """Images of each split: `train`, `validation`, `test`."""
     made: dict[str, str] = field(default_factory=dict)
     """How: `command`, `hardware`, `versions`, `date`, `hours`, as far as known."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """The card of the generated images in `extra_dataset`; empty for other studies."""
 
     @property
     def done(self) -> int:
@@ -116,6 +118,7 @@ class StudyResult:
             classes=tuple(str(label) for label in values.get("classes", ())),
             sizes={str(key): int(value) for key, value in values.get("sizes", {}).items()},
             made={str(key): str(value) for key, value in values.get("made", {}).items()},
+            extra=dict(values.get("extra", {})),
         )
         wanted = [(item.variant.spec, item.train_size, item.seed) for item in config.members()]
         if [(item.variant, item.train_size, item.seed) for item in members] != wanted:

@@ -22,8 +22,8 @@ STUDIES = ResultStore(
     part_file="result.json",
     parse_part=member_from_dict,
 )
-"""The facts of a study are its `classes`, `sizes`, `made`, and `data`: checksums. A part is what one of its runs gave, once it
-is over."""
+"""The facts of a study are its `classes`, `sizes`, `made`, `extra`, and `data`: checksums. A part is what one of its runs gave,
+once it is over."""
 EXAMPLE = "example"
 """The study that ships and that the page opens with."""
 
@@ -61,6 +61,7 @@ def read_study(store: RunStore, study_id: str) -> StudyResult:
         classes=tuple(facts["classes"]),
         sizes=_sizes(facts.get("sizes")),
         made=facts["made"],
+        extra=facts["extra"] if isinstance(facts.get("extra"), dict) else {},
     )
 
 

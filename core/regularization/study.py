@@ -1,8 +1,9 @@
 """A study: arms × training-set sizes × seeds, fair by construction. Nothing here imports torch.
 
 Every run of a study has the same number of steps, the same batch size and learning-rate schedule. Runs of one seed share
-their initial weights, their training images and the order in which they see them. The strength of a technique is chosen
-on validation; the test set is looked at once, at the end, and only for what was chosen.
+their initial weights, their training images and the order in which they see them; an arm with other images (EXTRA_DATA)
+has another order. The strength of a technique is chosen on validation; the test set is looked at once, at the end, and only
+for what was chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from core.common.errors import LabError
 from core.common.settings import List, Name, Settings
 from core.data import dataset_title
 from core.regularization.arms import BASELINE, Arm, Variant, parse_arm
-from core.regularization.techniques import IMAGE_MODELS, TECHNIQUES, techniques_for
+from core.regularization.techniques import EXTRA_DATA, IMAGE_MODELS, TECHNIQUES, techniques_for
 from core.training.config import Device, TrainConfig
 
 MAX_SEEDS = 50
@@ -77,6 +78,9 @@ class StudyConfig(Settings):
     """Name in `core.models.MODELS`; an image classifier."""
     dataset: Name = "cifar10"
     """Name in `core.data.DATASETS`, or `folder:<path>`."""
+    extra_dataset: str = ""
+    """Dataset of the same classes for the arms synthetic=N, synthetic_only=N and more_real=N, such as `generated:<id>`;
+    empty = none."""
     arms: Annotated[tuple[str, ...], Field(strict=False, validate_default=True)] = (
         BASELINE,
         "l2",
@@ -113,10 +117,10 @@ class StudyConfig(Settings):
         if not [spec for spec in specs if spec != BASELINE]:
             raise LabError("No technique is chosen: choose at least one to compare with no regularization.")
         model = info.data.get("model", "")  # empty where it is wrong itself, which is told first
-        usable = techniques_for(model)
+        usable = (*techniques_for(model), *EXTRA_DATA)
         unusable = next((name for arm in arms for name in arm.names if model and name not in usable), None)
         if unusable:
-            raise LabError(f"{unusable} cannot be used with {model}: choose among {', '.join(usable)}.")
+            raise LabError(f"{unusable} cannot be used with {model}: choose among {', '.join(techniques_for(model))}.")
         return (BASELINE, *(spec for spec in specs if spec != BASELINE))
 
     @field_validator("train_sizes")
@@ -135,6 +139,7 @@ class StudyConfig(Settings):
         owned = next((name for name in OWNED if name in self.model_settings), None)
         if owned:
             raise LabError(f"model_config cannot hold {owned} in a study: it is a technique, so make it an arm.")
+        self._check_extra()
         if self.runs > MAX_RUNS:
             raise LabError(
                 f"This study has {self.runs:,} runs: take fewer arms, strengths, sizes or seeds, at most {MAX_RUNS:,} runs."
@@ -149,6 +154,14 @@ class StudyConfig(Settings):
         for variant in self._variants().values():  # what a training run would refuse is refused here
             self.train_config(Member(variant=variant, train_size=self.train_sizes[0], seed=0))
         return self
+
+    def _check_extra(self) -> None:
+        for arm in self.parsed():
+            names = [name for name in arm.names if name in EXTRA_DATA]
+            if names and not self.extra_dataset:
+                raise LabError(f"{names[0]} needs extra images: set extra_dataset to a dataset of the same classes.")
+            if len(names) > 1:
+                raise LabError(f"The arm {arm.spec} has {names[0]} and {names[1]}: give one of them.")
 
     @property
     def recipe(self) -> str:
@@ -197,8 +210,13 @@ class StudyConfig(Settings):
 
     def train_config(self, member: Member) -> TrainConfig:
         """The training run of a member."""
-        steps_per_epoch = self._steps_per_epoch(member.train_size)
+        images = member.train_size
+        for item in member.variant.techniques:
+            images = item.images(images)
+        steps_per_epoch = self._steps_per_epoch(images)
+        extra = any(item.reads_extra for item in member.variant.techniques)
         config = self.base().replace(
+            extra_dataset=self.extra_dataset if extra else "",
             seed=member.seed,
             train_images=member.train_size,
             epochs=self.steps / steps_per_epoch,
@@ -210,14 +228,25 @@ class StudyConfig(Settings):
         """Epochs are counted in whole batches; a set smaller than a batch is one batch."""
         return train_size // min(self.batch_size, train_size)
 
-    def check_data(self, training_images: int) -> None:
-        """Raises LabError where a training-set size is above what the dataset has."""
+    def check_data(self, training_images: int, extra_images: int | None = None) -> None:
+        """Raises LabError where a size is above what the dataset has, or its extra dataset; None where that is not known."""
         above = [size for size in self.train_sizes if size > training_images]
         if above:
             raise LabError(
                 f"A training-set size of {above[0]:,} is not valid: {dataset_title(self.dataset)[:80]} has {training_images:,} "
                 "training images beside those for validation."
             )
+        largest = self.train_sizes[-1]
+        for item in (item for variant in self._variants().values() for item in variant.techniques):
+            if item.reads_extra and extra_images is not None and item.strength > extra_images:
+                raise LabError(
+                    f"{item.spec} is not valid: {dataset_title(self.extra_dataset)[:80]} has {extra_images:,} images."
+                )
+            if not item.reads_extra and (images := item.images(largest)) > training_images:
+                raise LabError(
+                    f"{item.spec} beside {largest:,} training images takes {images:,}, and "
+                    f"{dataset_title(self.dataset)[:80]} has {training_images:,}: take fewer of either."
+                )
 
     def extended(self, *, arms: tuple[str, ...] = (), train_sizes: tuple[int, ...] = (), seeds: int = 0) -> StudyConfig:
         """The same study with more arms, sizes or seeds; what there was stays. Raises LabError for an arm that it has."""

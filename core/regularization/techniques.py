@@ -12,7 +12,8 @@ from typing import ClassVar
 from core.checkpoints.backbone import BACKBONES
 from core.common.errors import LabError
 from core.common.values import finite
-from core.models import MODELS
+from core.models import DESIGNS
+from core.training.augmentation import check_pipeline, parse_pipeline
 from core.training.config import TrainConfig
 
 
@@ -21,7 +22,7 @@ def plain_number(value: float) -> str:
     return f"{value:.10g}"
 
 
-IMAGE_MODELS = tuple(name for name, entry in MODELS.items() if entry.task == "images" and name not in BACKBONES)
+IMAGE_MODELS = tuple(name for name, entry in DESIGNS.items() if entry.task == "images" and name not in BACKBONES)
 """Those that are trained from random weights: on learned ones, an arm would have little left to do."""
 
 
@@ -50,6 +51,8 @@ class Technique:
     """Whether the strength is a whole number."""
     models: ClassVar[tuple[str, ...]] = IMAGE_MODELS
     """Models it can be used with."""
+    reads_extra: ClassVar[bool] = False
+    """Whether a run with it takes images from the study's `extra_dataset`."""
 
     def __post_init__(self) -> None:
         valid = finite(self.strength) and self.low <= self.strength <= self.high
@@ -70,6 +73,10 @@ class Technique:
     def label(self) -> str:
         """`Dropout 0.3`, for people."""
         return f"{self.title} {plain_number(self.strength)}" if self.unit else self.title
+
+    def images(self, real: int) -> int:
+        """Training images of a run with it, where the run without it has so many."""
+        return real
 
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The config with this technique switched on: the field of its name set to its strength."""
@@ -197,6 +204,65 @@ class TrivialAugment(Technique):
         return config.replace(auto_augment="trivialaugment")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pipeline(Technique):
+    """Written as `pipeline=flip@0.5 rotate:0.3@0.5`. Raises LabError for steps that are not valid."""
+
+    steps: str = "flip@0.5 crop:0.25"
+    """As `core.training.augmentation` writes them."""
+
+    name = "pipeline"
+    title = "Pipeline"
+    how = "Applies transforms to every image in a fixed order. Each has its own strength and probability."
+    paper = "Shorten & Khoshgoftaar 2019, A survey on image data augmentation for deep learning"
+    url = "https://doi.org/10.1186/s40537-019-0197-0"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", check_pipeline(self.steps) or parse_pipeline("").spec)
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}={self.steps}"
+
+    @property
+    def label(self) -> str:
+        return parse_pipeline(self.steps).words
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(augmentation=self.steps)
+
+
+class AugMix(Technique):
+    name = "augmix"
+    title = "AugMix"
+    how = (
+        "Mixes every image with three chains of random operations up to this strength, and asks for like answers to the image "
+        "and two such views (Jensen–Shannon, weight 12). A step costs three."
+    )
+    paper = "Hendrycks et al. 2020, AugMix: a simple data processing method to improve robustness and uncertainty"
+    url = "https://arxiv.org/abs/1912.02781"
+    unit = "severity"
+    low, high, default = 1, 10, 3
+    grid = (1, 3, 5)
+    whole = True
+    consistency: ClassVar[float] = 12.0
+    """The paper's weight."""
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(augmix=int(self.strength), consistency=self.consistency)
+
+
+class Noise(Technique):
+    name = "noise"
+    title = "Gaussian noise"
+    how = "Adds Gaussian noise to half of the training images. Its standard deviation is a share of the pixel range."
+    paper = "Rusak et al. 2020, A simple way to make neural networks robust against diverse image corruptions"
+    url = "https://arxiv.org/abs/2001.06057"
+    unit = "deviation"
+    low, high, default = 0.0, 1.0, 0.1
+    grid = (0.05, 0.1, 0.2)
+
+
 class LabelSmoothing(Technique):
     name = "label_smoothing"
     title = "Label smoothing"
@@ -261,6 +327,60 @@ class StochasticDepth(ModelTechnique):
     models = ("fast_resnet", "resnet18", "compact_transformer")  # it needs residual connections
 
 
+class MoreImages(Technique):
+    """What other training images do. The strength is how many there are; `extra_dataset` is set before where it is read."""
+
+    unit = "images"
+    low, high, default = 1, 500_000, 1000
+    grid = (1000, 5000)
+    whole = True
+    paper = "Ravuri & Vinyals 2019, Classification accuracy score for conditional generative models"
+    url = "https://arxiv.org/abs/1905.10887"
+
+    @property
+    def label(self) -> str:
+        first, _, rest = self.title.partition(" ")
+        return f"{first} {int(self.strength):,} {rest}"
+
+
+class Synthetic(MoreImages):
+    name = "synthetic"
+    title = "Adding synthetic images"
+    how = "Trains on so many images of the extra dataset too, beside all real ones."
+    reads_extra = True
+
+    def images(self, real: int) -> int:
+        return real + int(self.strength)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(extra_images=int(self.strength))
+
+
+class SyntheticOnly(MoreImages):
+    name = "synthetic_only"
+    title = "Using synthetic images alone"
+    how = "Trains on so many images of the extra dataset, and on no real one, whatever the number of training images."
+    reads_extra = True
+
+    def images(self, real: int) -> int:
+        return int(self.strength)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(extra_images=int(self.strength), extra_only=True)
+
+
+class MoreReal(MoreImages):
+    name = "more_real"
+    title = "Adding real images"
+    how = "Trains on so many more real images of the dataset: what synthetic ones are compared with."
+
+    def images(self, real: int) -> int:
+        return real + int(self.strength)
+
+    def apply(self, config: TrainConfig) -> TrainConfig:
+        return config.replace(train_images=config.train_images + int(self.strength))
+
+
 TECHNIQUES: dict[str, type[Technique]] = {
     kind.name: kind
     for kind in (
@@ -273,6 +393,9 @@ TECHNIQUES: dict[str, type[Technique]] = {
         Mixup,
         CutMix,
         TrivialAugment,
+        Pipeline,
+        AugMix,
+        Noise,
         LabelSmoothing,
         EarlyStopping,
         BatchNorm,
@@ -281,7 +404,10 @@ TECHNIQUES: dict[str, type[Technique]] = {
     )
 }
 """In the order in which they are shown, and written in the name of a combination."""
-AUGMENTATIONS = ("augment", "cutout", "mixup", "cutmix", "trivial_augment")
+EXTRA_DATA: dict[str, type[Technique]] = {kind.name: kind for kind in (Synthetic, SyntheticOnly, MoreReal)}
+"""Arms of a study that has an `extra_dataset`; no form offers them elsewhere."""
+ALL_TECHNIQUES = TECHNIQUES | EXTRA_DATA
+AUGMENTATIONS = ("augment", "cutout", "mixup", "cutmix", "trivial_augment", "pipeline", "augmix", "noise")
 """Those that change what the network sees, and can be looked at before any training."""
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.training.augmentation import drawing
+
 
 def trivial_augment(pixels: Tensor, seed: int) -> Tensor:
     """Each image changed at random. pixels: (B, H, W, 3) uint8, returns the same.
@@ -17,7 +19,6 @@ def trivial_augment(pixels: Tensor, seed: int) -> Tensor:
     from torchvision.transforms import v2
 
     transform = v2.TrivialAugmentWide()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torchvision draws from it; torch.manual_seed would reseed GPUs too
+    with drawing(seed):
         changed = [np.asarray(transform(Image.fromarray(image))) for image in pixels.cpu().numpy()]
     return torch.from_numpy(np.stack(changed)).to(pixels.device)

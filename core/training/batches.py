@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.data.dataset import ImageCard, Split
+from core.training.augmentation import apply_pipeline, parse_pipeline
+from core.training.augmix import VIEWS, add_noise, augmix
 from core.training.auto_augment import trivial_augment
 from core.training.config import TrainConfig
 from core.training.mixing import mixup_cutmix
 
-AUTO_AUGMENT_STREAM, MIXING_STREAM = 1, 2
+AUTO_AUGMENT_STREAM, MIXING_STREAM, AUGMIX_STREAM, SECOND_VIEW_STREAM, PIPELINE_STREAM, NOISE_STREAM = 1, 2, 3, 4, 5, 6
 """Draws that came later than order, flips, crops and cutout have streams of their own: those stay what they were."""
 
 
@@ -50,7 +52,7 @@ def epoch_batches(
     data: DeviceImages, config: TrainConfig, epoch: int, batch_size: int, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches `first`, `first`+1, … of an epoch; a last, smaller batch is dropped. Yields (B, 3, H, W) and (B,),
-    with mixup or cutmix (B, classes)."""
+    with mixup or cutmix (B, classes); with consistency (B, 3 views, 3, H, W), the image as it is first."""
     total, side = len(data), data.images.shape[1]
     device = data.images.device
     random = torch.Generator().manual_seed(derive_seed(config.seed, epoch))
@@ -77,19 +79,40 @@ def epoch_batches(
             columns = _reflect(columns + shifts[part, 1:], side)
         flat = (chosen[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]  # (B, H, W)
         chosen_pixels = data.images.view(-1, 3)[flat]  # (B, H, W, 3)
-        if config.auto_augment != "none":
-            seed = batch_seed(config.seed, epoch, index, AUTO_AUGMENT_STREAM)
-            chosen_pixels = trivial_augment(chosen_pixels, seed)
+        place = (config.seed, epoch, index)
+        chosen_pixels = _augment(chosen_pixels, config, place)
+        if config.noise:
+            chosen_pixels = add_noise(chosen_pixels, config.noise, batch_seed(*place, NOISE_STREAM))
         images, targets = data.normalise(chosen_pixels), data.labels[chosen]
         if config.cutout:
             inside = (pixels >= corners[part, :, None]) & (pixels < corners[part, :, None] + config.cutout)  # (B, 2, S)
+            inside = inside.repeat(len(images) // len(chosen), 1, 1)
             # Not masked_fill, which would lose the memory order.
             images = torch.where((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0, images)
         if config.mixup or config.cutmix:
-            targets = F.one_hot(targets, data.classes).float()
-            seed = batch_seed(config.seed, epoch, index, MIXING_STREAM)
-            images, targets = mixup_cutmix(images, targets, mixup=config.mixup, cutmix=config.cutmix, seed=seed)
+            labels, seed = F.one_hot(targets, data.classes).float(), batch_seed(*place, MIXING_STREAM)
+            # All views of an image are mixed with the same one, by the same share.
+            mixed = [
+                mixup_cutmix(part, labels, mixup=config.mixup, cutmix=config.cutmix, seed=seed)
+                for part in images.split(len(chosen))
+            ]
+            images, targets = torch.cat([part for part, _ in mixed]), mixed[0][1]
+        if config.consistency:
+            images = images.unflatten(0, (VIEWS, len(chosen))).transpose(0, 1)
         yield images, targets
+
+
+def _augment(pixels: Tensor, config: TrainConfig, place: tuple[int, int, int]) -> Tensor:
+    """pixels: (B, H, W, 3) uint8; returns the same, with consistency (3 B, H, W, 3), view after view."""
+    if config.auto_augment != "none":
+        pixels = trivial_augment(pixels, batch_seed(*place, AUTO_AUGMENT_STREAM))
+    if config.augmentation:
+        pixels = apply_pipeline(pixels, parse_pipeline(config.augmentation), batch_seed(*place, PIPELINE_STREAM))
+    if not config.augmix:
+        return pixels
+    streams = (AUGMIX_STREAM, SECOND_VIEW_STREAM) if config.consistency else (AUGMIX_STREAM,)
+    views = [augmix(pixels, batch_seed(*place, stream), config.augmix) for stream in streams]
+    return torch.cat([pixels, *views]) if config.consistency else views[0]
 
 
 def epoch_order(total: int, random: torch.Generator) -> Tensor:

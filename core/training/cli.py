@@ -15,9 +15,9 @@ from core.common.errors import LabError
 from core.common.output import Bar, note, print_json
 from core.common.settings import fields_of
 from core.data.cli import EncodingName, name_encoding_flag, note_changes
-from core.jobs import LocalEngine
-from core.jobs.foreground import check_idle, describe, report, run_detached, run_in_foreground
-from core.models import LAYERS, MODELS, full_config
+from core.jobs import open_engine
+from core.jobs.foreground import check_idle, describe, report, start_run
+from core.models import DESIGNS, LAYERS, MODELS, full_config
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, STARTS, get_recipe, recipe_from
 
@@ -56,8 +56,10 @@ def train(
         changes["model_config"] = {**start.model_settings, **dict(changes["model_config"])}
     config = start.replace(**changes)
     config = config.replace(dataset=dataset_name(config, encoding))
-    engine = LocalEngine()
-    return _start(engine, engine.store.create(config, name), detach, as_json)
+    if config.extra_dataset:
+        config = config.replace(extra_dataset=whole_name(config.extra_dataset))
+    engine = open_engine()
+    return start_run(engine, engine.store.create(config, name), detach=detach, as_json=as_json)
 
 
 def _start_recipe(model: str, recipe: str, changes: dict[str, Any]) -> TrainConfig:
@@ -101,10 +103,10 @@ def _changed_model(config: TrainConfig, usual: TrainConfig) -> dict[str, Any]:
 
 def resume(run_id: RunId, /, *, detach: Detach = False, as_json: Json = False) -> int:
     """Go on with a run that stopped, failed or was lost."""
-    engine = LocalEngine()
+    engine = open_engine()
     run = engine.state(run_id)
     check_idle(run, "runs")
-    return _start(engine, run.id, detach, as_json)
+    return start_run(engine, run.id, detach=detach, as_json=as_json)
 
 
 def stop(run_id: RunId, /, *, now: bool = False, as_json: Json = False) -> None:
@@ -113,7 +115,7 @@ def stop(run_id: RunId, /, *, now: bool = False, as_json: Json = False) -> None:
     Args:
         now: End it at once, going back to its last saved state.
     """
-    engine = LocalEngine()
+    engine = open_engine()
     was = engine.state(run_id)
     run = engine.stop(run_id, now=now) if was.active else was
     with Bar() as bar:
@@ -129,10 +131,6 @@ def stop(run_id: RunId, /, *, now: bool = False, as_json: Json = False) -> None:
         note(f"It was not running ({run.status}).")
 
 
-def _start(engine: LocalEngine, run_id: str, detach: bool, as_json: bool) -> int:
-    return (run_detached if detach else run_in_foreground)(engine, run_id, as_json=as_json)
-
-
 def dataset_name(config: TrainConfig, encoding: str | None) -> str:
     """The name that a run has for its dataset. Raises LabError for all that can be told before there is a run."""
     from core.data import DATASETS, TEXT_PREFIX, convert_text, dataset_task, load_text
@@ -141,11 +139,11 @@ def dataset_name(config: TrainConfig, encoding: str | None) -> str:
     name = whole_name(config.dataset)
     check_start(config.replace(dataset=name))
     model, task = MODELS[config.model], dataset_task(name)
-    if model.task != task:
+    if model.data != task:
         title = DATASETS[name].title if name in DATASETS else name[:200]
-        others = " or ".join(other for other, entry in MODELS.items() if entry.task == task)
+        others = " or ".join(other for other, entry in DESIGNS.items() if entry.data == task)
         raise LabError(
-            f"{model.title} learns {model.task} and {title} holds {task}: choose another --dataset, or "
+            f"{model.title} learns {model.data} and {title} holds {task}: choose another --dataset, or "
             f"--model {others}."
         )
     if name.startswith(TEXT_PREFIX):

@@ -9,17 +9,26 @@ from pydantic import AfterValidator, Field, model_validator
 from core.common.errors import LabError
 from core.common.settings import Name, Seed, Settings
 from core.models import TtaLevel
+from core.training.augmentation import check_pipeline
 
 IMAGES_ONLY = (
     "train_layers",
     "body_lr_factor",
     "train_images",
     "train_on",
+    "extra_dataset",
+    "extra_images",
+    "extra_only",
     "balance",
     "grad_accumulation",
+    "devices",
     "flip",
     "crop_padding",
     "auto_augment",
+    "augmentation",
+    "augmix",
+    "consistency",
+    "noise",
     "cutout",
     "mixup",
     "cutmix",
@@ -27,10 +36,19 @@ IMAGES_ONLY = (
     "tta",
 )
 """Fields that mean nothing for a text."""
-AUGMENTATION = ("flip", "crop_padding", "auto_augment", "cutout", "mixup", "cutmix")
+AUGMENTATION = (
+    *("flip", "crop_padding", "auto_augment", "augmentation", "augmix", "consistency"),
+    *("noise", "cutout", "mixup", "cutmix"),
+)
 """Fields that change training images anew in every epoch; each is off by default."""
 TEXT_ONLY = ("window", "state_reset")
 """Fields that mean nothing for images."""
+CLASSIFIERS_ONLY = (
+    *("train_layers", "devices", "balance", "auto_augment", "augmentation", "augmix", "consistency", "noise"),
+    *("cutout", "mixup", "cutmix", "label_smoothing", "tta"),
+    *("extra_dataset", "extra_images", "extra_only"),
+)
+"""Fields that mean nothing for a generator of images, or would change what it learns to make."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(ge=0, le=10_000)]
 Epochs = Annotated[float, Field(gt=0, le=10_000)]
@@ -42,6 +60,14 @@ def check_device(name: str) -> str:
     if name not in ("auto", "cpu", "cuda", "mps") and not (name.startswith("cuda:") and name[5:].isdigit()):
         raise LabError(f"device={name[:60]!r} is not valid: device must be auto, cpu, cuda, cuda:N or mps.")
     return name
+
+
+def check_shares(devices: int, batch_size: int) -> None:
+    """Raises LabError for a batch that cannot be shared evenly."""
+    if batch_size % devices:
+        raise LabError(
+            f"devices={devices} cannot share a batch of {batch_size}: set batch_size to a multiple of {devices}."
+        )
 
 
 Device = Annotated[str, AfterValidator(check_device)]
@@ -76,6 +102,12 @@ class TrainConfig(Settings):
     train_on: Literal["train", "train+validation"] = "train"
     """`train`, or `train+validation` for a recipe that was fixed on validation before (its validation figures then
     say nothing)."""
+    extra_dataset: str = ""
+    """Dataset of the same classes and image size whose training images are added, such as `generated:<id>`; empty = none."""
+    extra_images: ImageCount = 0
+    """How many images of `extra_dataset` are added (stratified, seeded); 0 = all."""
+    extra_only: bool = False
+    """Train on the images of `extra_dataset` alone; those of the dataset are left out."""
     balance: Literal["none", "weights", "sampling"] = "none"
     """Where classes differ in size: `weights` counts an image of a rare class more in the loss, `sampling` draws images so
     that each class comes equally often, rare ones repeatedly."""
@@ -88,6 +120,9 @@ class TrainConfig(Settings):
     a text begin, and start every prompt with nonsense."""
     grad_accumulation: Annotated[int, Field(ge=1)] = 1
     """Split each batch into this many pieces to save memory; the step stays the same but for batch-norm statistics."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share each batch, each with a GPU, or on the CPU with its part of the threads; the step stays the same but
+    for batch-norm statistics and which units dropout drops."""
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adamw"
     """`adam`, `adamw`, `sgd` (Nesterov) or `muon` (conv filters by Muon, the rest by SGD)."""
@@ -122,6 +157,17 @@ class TrainConfig(Settings):
     auto_augment: Literal["none", "trivialaugment"] = "none"
     """Random changes of colour and geometry after flip and crop: `none` or `trivialaugment` (one of any strength an image,
     arXiv:2103.10158)."""
+    augmentation: Annotated[str, AfterValidator(check_pipeline)] = ""
+    """A pipeline of transforms after flip, crop and auto-augment, as `flip@0.5 rotate:0.3@0.5`: transform, strength 0 to 1 after
+    a colon, probability after an @; empty = off."""
+    augmix: Annotated[int, Field(ge=0, le=10)] = 0
+    """Mix each training image with three chains of random changes, of this severity at most; 0 = off (arXiv:1912.02781)."""
+    consistency: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """With `augmix`: weight of the Jensen-Shannon divergence between the answers to an image and to two augmented views of it,
+    which makes a step three times the work; 0 = train on one augmented view."""
+    noise: Fraction = 0.0
+    """Gaussian noise on half of the training images: its standard deviation as a share of the pixels' range; 0 = off
+    (arXiv:2001.06057)."""
     cutout: Annotated[int, Field(ge=0, le=64)] = 0
     """Side of the square hidden in each training image, pixels; 0 = off (arXiv:1708.04552)."""
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
@@ -166,6 +212,36 @@ class TrainConfig(Settings):
             raise LabError(
                 f"grad_accumulation={self.grad_accumulation} is not valid: grad_accumulation must be at most the batch size, "
                 f"{self.batch_size}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_devices(self) -> TrainConfig:
+        if self.devices == 1:
+            return self
+        check_shares(self.devices, self.batch_size)
+        if self.train_layers == "head":
+            raise LabError(
+                f"devices={self.devices} cannot be used with train_layers='head', which is quick on one: set devices to 1."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_extra(self) -> TrainConfig:
+        if not self.extra_dataset and (self.extra_images or self.extra_only):
+            given = f"extra_images={self.extra_images}" if self.extra_images else "extra_only=True"
+            raise LabError(
+                f"{given} needs a dataset to take images from: set extra_dataset to one of the same classes."
+            )
+        if self.extra_dataset and self.extra_dataset == self.dataset:
+            raise LabError("extra_dataset is the dataset of the run itself: raise train_images, or choose another.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_views(self) -> TrainConfig:
+        if self.consistency and not self.augmix:
+            raise LabError(
+                f"consistency={self.consistency:g} is not valid: it compares views by augmix, so set augmix, to 3 for example."
             )
         return self
 

@@ -20,8 +20,11 @@ SCALED = {
     "fast_resnet": (118e6, 0.75),
     "resnet18": (556e6, 0.6),
     "compact_transformer": (34e6, 0.85),
+    "flow_unet": (207e6, 0.6),  # in float32; the form measures a step (core.training.trial), as bfloat16 may be fast
     "efficientnet_lite0": (8.3e6, 0.15),
 }
+VIEWS = 3
+"""Of an image, where their answers are compared (core.training.augmix, which needs torch)."""
 HEAD_SPEED = 20_000
 """Examples per second that a head alone is trained on, a batch of 32 at a time."""
 CORE_FLOPS = 100e9
@@ -29,8 +32,9 @@ DROPS = ("dropout", "spatial_dropout", "stochastic_depth")
 """Settings of those models that hardly change their speed."""
 RESIZES = "upscale_to"
 """A setting whose effect on the speed is known."""
-AUTO_AUGMENT_SECONDS = 150e-6
-"""What auto-augment adds to each image: 144 µs were measured here, on one core."""
+AUTO_AUGMENT_SECONDS, AUGMIX_SECONDS = 150e-6, 250e-6
+"""What auto-augment, and each step of a pipeline, adds to each image, and augmix to each view: 144 µs and 250 µs were measured
+here, on one core."""
 TEXT_SHARE = 0.5
 """The same share for language models: 0.75 was seen for 2x512, less for small ones."""
 GATES = {"char_rnn": 1, "char_gru": 3, "char_lstm": 4}
@@ -46,17 +50,29 @@ def training_examples(config: TrainConfig) -> int | None:
     return sum(filter(None, used)) if all(used) else None
 
 
-def estimate_seconds(config: TrainConfig, device: str, train_examples: int) -> float | None:
+def estimate_seconds(config: TrainConfig, device: str, train_examples: int, speed: float | None = None) -> float | None:
     """Seconds for the whole run, start-up included. device: `cpu`, `cuda:0`, …; train_examples: images or characters of an
-    epoch. None where nothing is known."""
-    speed = known_speed(config, device)
+    epoch; speed: training examples per second, None for what is known. None where nothing is known."""
+    speed = speed or known_speed(config, device)
     if speed is None:
         return None
-    images = min(train_examples, config.train_images or train_examples)
+    images = _images(config, train_examples)
     if config.train_layers == "head":  # the body computes all images once, forward only
         forward = guessed_speed(config.replace(train_layers="all"), device)
         return START_SECONDS + images / (3 * forward) + images * config.epochs / speed if forward else None
     return START_SECONDS + images * config.epochs / speed
+
+
+def _images(config: TrainConfig, train_examples: int) -> int:
+    """Images or characters of an epoch, with the extra ones."""
+    own = min(train_examples, config.train_images or train_examples)
+    if not config.extra_dataset:
+        return own
+    try:
+        extra = config.extra_images or dataset_sizes(config.extra_dataset).get("train", 0)
+    except LabError:
+        extra = config.extra_images
+    return extra if config.extra_only else own + extra
 
 
 def known_speed(config: TrainConfig, device: str) -> float | None:
@@ -88,7 +104,18 @@ def guessed_speed(config: TrainConfig, device: str) -> float | None:
         return None
     # Forward and backward together cost three forward passes, at two operations per multiply-add.
     speed = cores() * CORE_FLOPS * share / (6 * multiply_adds)
-    return speed if config.auto_augment == "none" else 1 / (1 / speed + AUTO_AUGMENT_SECONDS)
+    return 1 / (views(config) / speed + augmentation_seconds(config))
+
+
+def views(config: TrainConfig) -> int:
+    """Of each image, that the network sees in a step."""
+    return VIEWS if config.consistency else 1
+
+
+def augmentation_seconds(config: TrainConfig) -> float:
+    """What transforms that are computed image by image, and augmix, add to each."""
+    seconds = AUTO_AUGMENT_SECONDS * ((config.auto_augment != "none") + len(config.augmentation.split()))
+    return seconds + (AUGMIX_SECONDS * max(1, views(config) - 1) if config.augmix else 0.0)
 
 
 def _of_a_character(config: TrainConfig) -> float:
@@ -122,8 +149,11 @@ def record_speed(config: TrainConfig, device: str, examples_per_s: float) -> Non
 def _key(config: TrainConfig, device: str) -> str:
     sizes = _sizes(config)
     settings = json.dumps(sizes, sort_keys=True) if sizes else ""
-    augmented = "" if config.auto_augment == "none" else config.auto_augment
-    return " ".join(part for part in (device, config.model, settings, augmented) if part)
+    auto = "" if config.auto_augment == "none" else config.auto_augment
+    augmented = auto + (f"augmix {views(config)}" if config.augmix else "")
+    shared = f"devices {config.devices}" if config.devices > 1 else ""
+    parts = (device, config.model, settings, augmented, config.augmentation, shared)
+    return " ".join(part for part in parts if part)
 
 
 def _sizes(config: TrainConfig) -> dict[str, Any]:

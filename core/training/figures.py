@@ -28,6 +28,17 @@ def loss_curves(
     return _curves(rows, "loss_nats", "loss (nats)", 1.0, dark=dark, revision=revision, epochs=epochs, height=height)
 
 
+def error_curves(rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None) -> go.Figure:
+    """Training and validation error of a generator's velocities over epochs. The first readings may lie above the plot."""
+    figure = _curves(rows, "loss_nats", "squared error", 1.0, dark=dark, revision=revision, epochs=epochs, height=320)
+    read, known = readings(rows, "train_loss_nats")[1], [row["val_loss_nats"] for row in evaluations(rows)]
+    if known:
+        late = sorted(read)[: -(-9 * len(read) // 10)] + known
+        room = max(0.1 * (max(late) - min(late)), 0.01)
+        figure.update_yaxes(range=[max(0.0, min(late) - room), max(late) + room], rangemode="normal")
+    return figure
+
+
 def text_loss_curves(rows: Sequence[Row], *, dark: bool, revision: str, epochs: float | None = None) -> go.Figure:
     """Training and validation loss of a language model over epochs, in nats on the left and bits per character on the right.
 

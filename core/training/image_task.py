@@ -17,8 +17,10 @@ from core.data import subset
 from core.data.dataset import DatasetCard, ImageDataset, Split
 from core.models import images_at_once
 from core.models.tta import tta_logits
+from core.training.augmix import js_divergence
 from core.training.batches import DeviceImages, class_weights, epoch_batches
 from core.training.config import TrainConfig
+from core.training.extra import with_extra
 from core.training.task import Batch, Validation
 
 WHITENING_IMAGES = 5000
@@ -38,6 +40,7 @@ class ImageTask:
             )
         if config.train_images:
             train = subset(train, config.train_images, config.seed)
+        train, self.extra_card = with_extra(config, dataset.card, train)
         if len(train) == 0 or len(dataset.validation) == 0:
             raise LabError(f"{dataset.card.title} has no training or no validation images: add some to each class.")
         self.config, self.device, self.amp = config, device, amp
@@ -76,13 +79,19 @@ class ImageTask:
             first = 0
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = model(inputs).float()
+        views = None
+        if inputs.ndim == 5:  # (B, views, 3, H, W)
+            answers = model(inputs.transpose(0, 1).flatten(0, 1)).float()
+            views = answers.unflatten(0, (inputs.shape[1], len(inputs))).transpose(0, 1)
+        logits = model(inputs).float() if views is None else views[:, 0]
         smoothing, weights = self.config.label_smoothing, self.class_weights
         # Weights are 1 on average over all images, and a batch in pieces must be the same step: so a sum, by the images.
         loss = F.cross_entropy(
             logits, targets, weight=weights, label_smoothing=smoothing, reduction="mean" if weights is None else "sum"
         )
         loss = loss if weights is None else loss / len(targets)
+        if views is not None:
+            loss = loss + self.config.consistency * js_divergence(views)
         wanted = targets if targets.ndim == 1 else targets.argmax(1)
         return loss, (logits.detach().argmax(1) == wanted).sum()
 
@@ -114,7 +123,7 @@ class ImageTask:
             return [int(answer) for answer in tta_logits(model, inputs, "none").argmax(1)]
 
     def is_better(self, new: Validation, best_accuracy: float | None, best_loss_nats: float | None) -> bool:
-        return math.isfinite(new.loss_nats) and (best_accuracy is None or new.accuracy > best_accuracy)
+        return math.isfinite(new.loss_nats) and (best_accuracy is None or (new.accuracy or 0.0) > best_accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -18,20 +18,23 @@ from core.inference.evaluation_store import keep_evaluation
 from core.inference.generate import write
 from core.inference.sampling import SamplingConfig
 from core.jobs.job import Job, Outcome
+from core.jobs.metrics import rewind
 from core.training.config import TrainConfig
 from core.training.estimate import known_speed, record_speed
+from core.training.flow_task import FlowTask
 from core.training.head_task import HeadTask
 from core.training.image_task import ImageTask
 from core.training.kind import FIGURES
-from core.training.report import in_words, measure_images, measure_text
+from core.training.report import in_words, measure_flow, measure_images, measure_text
 from core.training.results import EvalResult, Finished, StepResult
 from core.training.sample_answers import (
+    ANSWERS,
     SampleImages,
     add_answers,
     choose_sample_images,
-    rewind_answers,
     write_sample_images,
 )
+from core.training.sample_sheets import SHEETS, add_sheet, sample_sheet
 from core.training.session import TrainSession
 from core.training.snapshots import (
     checkpoint_title,
@@ -41,6 +44,7 @@ from core.training.snapshots import (
     snapshot_folder,
     title_checkpoints,
 )
+from core.training.team import device_of, start_team
 from core.training.time_left import TimeLeft
 from core.training.trainer import train
 
@@ -58,9 +62,18 @@ def run_training(config: TrainConfig, job: Job) -> Outcome:
     job.stage("reading the dataset")
     dataset = load_dataset(config.dataset, job.downloading)
     job.stage("preparing")
-    session = TrainSession.start(config, dataset, threads=job.run.threads, on_progress=job.downloading)
-    dataset = session.dataset
-    sample = choose_sample_images(config, dataset) if isinstance(dataset, ImageDataset) else None
+    with start_team(config, job) as team:
+        session = TrainSession.start(
+            config, dataset, device_of(config, 0), threads=job.run.threads, on_progress=job.downloading, team=team
+        )
+        return _train(session, job)
+
+
+def _train(session: TrainSession, job: Job) -> Outcome:
+    config, dataset = session.config, session.dataset
+    sample = None
+    if isinstance(dataset, ImageDataset) and not isinstance(session.task, FlowTask):
+        sample = choose_sample_images(config, dataset)
     outcome = train_to_end(session, job, sample)
     if outcome.reason == "diverged":
         kept = " The best checkpoint before that is kept." if (job.folder / "best" / CARD).is_file() else ""
@@ -79,7 +92,8 @@ def train_to_end(session: TrainSession, job: Job, sample: SampleImages | None = 
     if job.state_path.exists():
         session.load_state(job.state_path)
     job.rewind(session.counters.step, session.counters.evaluated_step)
-    rewind_answers(job.folder, session.counters.evaluated_step)
+    for name in (ANSWERS, SHEETS):
+        rewind(job.folder / name, session.counters.evaluated_step)
     if session.counters.step == 0:
         # A run that starts anew, also after it was lost without a saved state, starts with nothing measured.
         unmeasured: dict[str, Any] = dict.fromkeys(name for name in FIGURES if name.startswith(("best_", "last_")))
@@ -224,7 +238,7 @@ class Recorder:
         self._row("eval", result)
         if math.isfinite(result.val_loss_nats):
             keys = ("train_loss_nats", "train_accuracy", "val_loss_nats", "val_accuracy")
-            measured = {key: getattr(result, key) for key in keys}
+            measured = {key: value for key in keys if (value := getattr(result, key)) is not None}
             # A recipe that also trains on the validation images cannot choose by them: its best is its last.
             chooses = session.config.keep == "best" and session.config.train_on == "train"
             best = result.is_best or not chooses
@@ -244,12 +258,15 @@ class Recorder:
             checkpoint = Checkpoint(job.run.id, session.card(job.name), session.eval_model())
             text = "".join(character.character for character in write(checkpoint, "", SAMPLE))
             job.sample(result.step, result.epoch, text)
-        if self.sample and isinstance(session.task, ImageTask):
+        if isinstance(session.task, FlowTask):
+            add_sheet(job.folder, result.step, result.epoch, sample_sheet(session.eval_model(), session.task))
+        elif self.sample and isinstance(session.task, ImageTask):
             answers = session.task.answers(session.eval_model(), self.sample.pixels)
             add_answers(job.folder, result.step, result.epoch, answers)
+        right = "" if result.val_accuracy is None else f", accuracy {result.val_accuracy:.4f}"
         job.log(
             f"epoch {result.epoch:g}: training loss {result.train_loss_nats:.4f}, "
-            f"validation loss {result.val_loss_nats:.4f}, accuracy {result.val_accuracy:.4f}"
+            f"validation loss {result.val_loss_nats:.4f}{right}"
         )
 
     def _row(self, kind: str, result: StepResult | EvalResult) -> None:
@@ -299,7 +316,10 @@ def _report(session: TrainSession, dataset: Dataset, job: Job) -> str:
         "code_version": job.value("code_version"),
     }
     evaluation = None
-    if isinstance(dataset, TextDataset):
+    if isinstance(session.task, FlowTask):
+        error = measure_flow(folder, session.task, known)
+        words = f"velocity error {error:.4f} on validation images"
+    elif isinstance(dataset, TextDataset):
         result = measure_text(folder, dataset, session.device, known, job.stage)
         words = f"validation loss {result.loss_nats:.3f} nats, {result.bits_per_character:.3f} bits per character"
     else:

@@ -26,7 +26,13 @@ FIGURES = (
 
 def facts(config: Any) -> Facts:
     """Of a configuration with the fields of a training."""
-    return Facts(model=config.model, dataset=config.dataset, recipe=config.recipe, device=config.device)
+    return Facts(
+        model=config.model,
+        dataset=config.dataset,
+        recipe=config.recipe,
+        device=config.device,
+        devices=getattr(config, "devices", 1),
+    )
 
 
 def _title(config: TrainConfig) -> str:
@@ -34,9 +40,21 @@ def _title(config: TrainConfig) -> str:
     return f"{MODELS[config.model].title} on {dataset_title(config.dataset)}{recipe}"
 
 
+PAGES = {"generation": "synthesis"}
+"""Pages that are not called as their task is."""
+GROUPS = {"text": "Text", "generation": "Generators"}
+
+
+def _page(run: Run) -> tuple[str, dict[str, str]]:
+    return PAGES.get(run.task, run.task), {"view": "Train", "run": run.id}
+
+
 def _best(run: Run) -> str:
-    """The figure that its best checkpoint was chosen by: `71.30%` for images, `1.520 nats` for text."""
+    """The figure that its best checkpoint was chosen by: `71.30%` for images, `1.520 nats` for text, `error 0.21` of a
+    generator."""
     loss, accuracy = run.figure("best_val_loss_nats"), run.figure("best_val_accuracy")
+    if run.task == "generation":
+        return "" if loss is None else f"error {loss:.3f}"
     if run.task == "text":
         return "" if loss is None else f"{loss:.3f} nats"
     return "" if accuracy is None else f"{accuracy:.2%}"
@@ -51,7 +69,9 @@ def _live(run: Run) -> list[str]:
     parts = [f"epoch {run.figure('epoch') or 0.0:.2f}"]
     if (train := run.figure("last_train_loss_nats")) is not None:
         parts.append(f"loss {train:.3f}")
-    if run.task == "text" and loss is not None:
+    if run.task == "generation" and loss is not None:
+        parts.append(f"validation error {loss:.3f}")
+    elif run.task == "text" and loss is not None:
         parts.append(f"validation {loss:.3f} nats")
     elif accuracy is not None:
         parts.append(f"validation {accuracy:.1%}")
@@ -68,7 +88,7 @@ def _columns(run: Run) -> dict[str, Any]:
 
 
 def _look(run: Run) -> str:
-    verb = "generate --prompt TEXT" if run.task == "text" else "classify IMAGE"
+    verb = {"text": "generate --prompt TEXT", "generation": "synthesize images"}.get(run.task, "classify IMAGE")
     return f"Use it: python -m core {verb} --checkpoint {run.id}"
 
 
@@ -103,8 +123,8 @@ TRAIN = JobKind(
     title=_title,
     facts=facts,
     figures=FIGURES,
-    page=lambda run: (run.task, {"view": "Train", "run": run.id}),
-    group=lambda run: "Text" if run.task == "text" else "Images",
+    page=_page,
+    group=lambda run: GROUPS.get(run.task, "Images"),
     best=_best,
     done=_done,
     live=_live,

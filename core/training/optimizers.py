@@ -106,7 +106,7 @@ def _at_rates(
     """Groups without an empty one: a single one at this rate, or where training goes on from a checkpoint, the body at its share
     of it and the head."""
     rates = dict.fromkeys(parameters, lr)
-    if config.init_from and MODELS[config.model].task == "images":
+    if config.init_from and MODELS[config.model].data == "images":
         head = f"{head_name(model)}."
         rates = {name: lr if name.startswith(head) else lr * config.body_lr_factor for name in parameters}
     return [

@@ -51,7 +51,7 @@ def _check_model(config: TrainConfig, title: str, model: str) -> None:
 def _check_validation(config: TrainConfig, card: Card) -> None:
     """The parent must not have learned from the images that the run is measured on."""
     saw_validation = card.recipe.get("train_on", "train") != "train" and card.dataset.name == config.dataset
-    if saw_validation and card.task == "images" and config.train_on == "train":
+    if saw_validation and card.task != "text" and config.train_on == "train":
         raise LabError(
             f"{card.title[:100]} was trained on the validation images of {card.dataset.title[:100]} too: set train_on to "
             "train+validation, or start from another checkpoint."
@@ -65,14 +65,14 @@ def inherit(config: TrainConfig, dataset: Dataset, parent: Checkpoint) -> tuple[
     card = parent.card
     own = {key: value for key, value in card.model_config.items() if key not in ("classes", "image_size", "vocabulary")}
     config = config.replace(model_config=own | config.model_settings)
-    if isinstance(dataset, ImageDataset) and card.task == "images":
-        data = card.image_data
+    if isinstance(dataset, ImageDataset) and card.task != "text":
+        data = card.pixel_data
         return config, dataclasses.replace(
             dataset, card=dataclasses.replace(dataset.card, mean=data.mean, std=data.std)
         )
     if isinstance(dataset, TextDataset) and card.task == "text":
         return config, extend_vocabulary(dataset, card.text_data.vocabulary)
-    what = "images" if card.task == "images" else "text"
+    what = "text" if card.task == "text" else "images"
     raise LabError(
         f"{card.title[:100]} learned from {what}: choose {what} to train on, or start from another checkpoint."
     )
@@ -88,7 +88,7 @@ def copy_weights(model: nn.Module, parent: Checkpoint, dataset: Dataset) -> None
         head = head_name(model)
         shapes = {key: value.shape for key, value in new.items() if key.startswith(f"{head}.")}
         same_head = all(key in old and old[key].shape == shape for key, shape in shapes.items())
-        if not same_head or dataset.card.classes != parent.card.image_data.classes:
+        if not same_head or dataset.card.classes != parent.card.pixel_data.classes:
             fresh = tuple(shapes)
     for key, value in new.items():
         if key in fresh:

@@ -22,7 +22,7 @@ def augmented_pixels(
     if not len(images) or len(images) != len(labels):
         raise LabError(f"{len(images)} images with {len(labels)} labels cannot be shown: give each image one label.")
     data = DeviceImages(Split(images=images, labels=labels), card, "cpu")
-    config = config.replace(balance="none")  # so that each image comes once
+    config = config.replace(balance="none", consistency=0.0)  # so that each image comes once, in one view
     inputs, targets = next(epoch_batches(data, config, epoch, len(data)))
     place = torch.argsort(epoch_order(len(data), torch.Generator().manual_seed(derive_seed(config.seed, epoch))))
     raw = (inputs.permute(0, 2, 3, 1) * torch.tensor(card.std) + torch.tensor(card.mean)) * 255

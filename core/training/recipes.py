@@ -84,6 +84,21 @@ _TRANSFORMER = TrainConfig(
     tta="flip",
 )
 
+_FLOW = TrainConfig(
+    model="flow_unet",
+    epochs=48,
+    batch_size=128,
+    optimizer="adamw",
+    lr=1.5e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    warmup=0.02,
+    grad_clip=1.0,
+    flip="random",
+    average="ema",
+    average_decay=0.999,
+)
+
 # On features that do not change, so a head is a convex problem: as many passes suffice for any number of images.
 _HEAD = TrainConfig(
     model="efficientnet_lite0",
@@ -180,6 +195,10 @@ RECIPES: dict[str, dict[str, TrainConfig]] = {
         ),
     },
     "resnet18": {"default": _RESNET18, "quick": _RESNET18.replace(recipe="quick", epochs=3)},
+    "flow_unet": {
+        "default": _FLOW,
+        "quick": _FLOW.replace(recipe="quick", epochs=14),
+    },
     "compact_transformer": {
         "default": _TRANSFORMER,
         "quick": _TRANSFORMER.replace(recipe="quick", epochs=4, average_decay=0.99),
@@ -286,6 +305,10 @@ MEASURED: dict[tuple[str, str], str] = {
     ("simple_cnn", "quick"): "72.6 ± 0.7% on an image and its mirror image (seeds 0 to 2).",
     ("simple_cnn", "textbook"): "71.1% (seed 0); the usual script, but for normalised pixels.",
     ("fast_resnet", "default"): "93.7% on six views of an image, 93.0% on the image alone (seed 0).",
+    (
+        "flow_unet",
+        "quick",
+    ): "Fast ResNet recognises 81.6% of 5,000 generated images, and 93.8% of real ones (seed 0).",
     (
         "compact_transformer",
         "default",

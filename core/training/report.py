@@ -18,6 +18,8 @@ from core.inference.text import TextEvaluation, evaluate_text
 if TYPE_CHECKING:
     import torch
 
+    from core.training.flow_task import FlowTask
+
 Stage = Callable[[str, float | None], None]
 """Told what is being done, and the share done, 0..1, where it is known."""
 
@@ -68,6 +70,15 @@ def measure_images(
         }
     write_atomic(folder / CARD, dataclasses.replace(card, metrics=metrics).to_json())
     return evaluation
+
+
+def measure_flow(folder: Path, task: FlowTask, known: dict[str, Any]) -> float:
+    """The squared error of the velocities on validation images, as it was followed in training; it goes on the card."""
+    checkpoint = load_checkpoint(str(folder), task.device)
+    error = task.validate(checkpoint.model).loss_nats
+    metrics = dict(checkpoint.card.metrics) | {"velocity_error": error} | known
+    write_atomic(folder / CARD, dataclasses.replace(checkpoint.card, metrics=metrics).to_json())
+    return error
 
 
 def in_words(evaluation: Evaluation) -> str:

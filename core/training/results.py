@@ -33,9 +33,10 @@ class EvalResult:
     examples: int
     train_loss_nats: float
     """Mean over the steps since the last evaluation."""
-    train_accuracy: float
+    train_accuracy: float | None
     val_loss_nats: float
-    val_accuracy: float
+    val_accuracy: float | None
+    """None, like the training accuracy, for a generator; its losses are squared errors."""
     probe_loss_nats: float | None = None
     """On the config's `probe_images`, measured as validation is; None where there are none."""
     probe_accuracy: float | None = None

@@ -19,7 +19,7 @@ from core.common.pixels import enlarge
 from core.common.values import finite, read_json
 from core.data.dataset import ImageDataset
 from core.data.splits import stratified_order
-from core.jobs.metrics import read_objects, to_line
+from core.jobs.metrics import append_row, read_objects
 from core.training.config import TrainConfig
 
 COUNT, SEED = 12, 20094
@@ -82,16 +82,7 @@ def write_sample_images(folder: Path, sample: SampleImages) -> None:
 
 def add_answers(folder: Path, step: int, epoch: float, answers: Sequence[int]) -> None:
     """After an evaluation. answers: the class of each image."""
-    with (folder / ANSWERS).open("ab", buffering=0) as file:
-        file.write(to_line({"step": step, "epoch": epoch, "answers": list(answers)}).encode())
-
-
-def rewind_answers(folder: Path, evaluated_step: int) -> None:
-    """Forget the answers after that step, which the steps to come will write again, and a line that was cut off."""
-    path = folder / ANSWERS
-    if path.exists():
-        rows = (row for row in read_objects(path) if finite(row.get("step")) and row["step"] <= evaluated_step)
-        write_atomic(path, "".join(map(to_line, rows)))
+    append_row(folder / ANSWERS, {"step": step, "epoch": epoch, "answers": list(answers)})
 
 
 def read_answers(folder: Path, step: int | None = None) -> SampleAnswers | None:

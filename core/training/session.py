@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,20 +15,24 @@ from torch import Tensor, nn
 
 from core.checkpoints.backbone import BACKBONES
 from core.checkpoints.store import Card, versions
-from core.common.devices import hardware, pick_device
+from core.common.devices import fast_bfloat16, hardware, pick_device
 from core.common.errors import LabError
 from core.common.paths import write_atomic
 from core.common.progress import Progress
 from core.data.dataset import Dataset, ImageDataset, TextCard
 from core.models import LAYERS, MODELS, build_model, full_config, head_name
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, check_shares
+from core.training.flow_task import FlowTask
 from core.training.head_task import HeadTask
 from core.training.image_task import ImageTask
 from core.training.optimizers import Average, build_optimizers
 from core.training.parent import copy_weights, inherit, load_parent
 from core.training.task import Batch, Task
+from core.training.team import Forward, Team
 from core.training.text_task import TextTask
 
+EXTRA = "extra "
+"""Before the names of the checksums of `extra_dataset`."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -54,18 +58,27 @@ class Counters:
 class TrainSession:
     """Build with `TrainSession.start`, run with `core.training.trainer.train`."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, device: str, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        device: str,
+        on_progress: Progress | None = None,
+        team: Team | None = None,
+    ) -> None:
         task, what = ("images", "images") if isinstance(dataset, ImageDataset) else ("text", "a text")
         entry = MODELS.get(config.model)
-        if entry and entry.task != task:
+        if entry and entry.data != task:
             raise LabError(f"{entry.title} cannot learn {dataset.card.title}, which is {what}: choose another of both.")
         self.parent = load_parent(config, on_progress)
         if self.parent is not None:
             config, dataset = inherit(config, dataset, self.parent)
         self.config, self.dataset, self.device, self.on_progress = config, dataset, device, on_progress
-        self.dataset_card = dataset.card
+        self.dataset_card, self.team = dataset.card, team or Team()
         kind = device.split(":")[0]
-        precision = config.precision if config.precision != "auto" else ("bfloat16" if kind == "cuda" else "float32")
+        # A generator is all convolutions in one precision; classifiers' figures on a CPU were all measured in float32.
+        fast = kind == "cuda" or (entry is not None and entry.task == "generation" and fast_bfloat16())
+        precision = config.precision if config.precision != "auto" else ("bfloat16" if fast else "float32")
         self.dtype = DTYPES[precision]
         self.amp = torch.autocast(kind, dtype=self.dtype, enabled=precision != "float32")
         self.scaler = torch.amp.GradScaler(kind, enabled=precision == "float16")
@@ -75,6 +88,7 @@ class TrainSession:
         self.task = self._new_task(dataset)
         if kind == "cpu" and precision == "float16" and entry and entry.recurrent:
             raise LabError("precision='float16' does not work for this model on a CPU: choose float32, or bfloat16.")
+        check_shares(self.team.size, self.task.batch_size)
         self.batch_size = self.task.batch_size
         self.steps_per_epoch = self.task.steps_per_epoch
         # Rounded first: epochs that were computed as steps / steps_per_epoch may give a hair more than those steps.
@@ -87,10 +101,11 @@ class TrainSession:
         self.has_dropout = getattr(self.model, "random_in_training", False) or any(
             isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in self.model.modules()
         )
-        self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self._loss
+        self._own_loss: Forward = self._loss
         if config.compile:
-            self.forward = torch.compile(self._loss, mode="max-autotune")
+            self._own_loss = torch.compile(self._loss, mode="max-autotune")
         self._begin()
+        self.forward = self.team.wrap(self.model, self._own_loss)
 
     @classmethod
     def start(
@@ -100,12 +115,14 @@ class TrainSession:
         device: str | None = None,
         threads: int | None = None,
         on_progress: Progress | None = None,
+        team: Team | None = None,
     ) -> TrainSession:
         """A session at step 0. device: None picks the config's. threads: CPU threads for this process, None = as is.
-        on_progress: told while weights are fetched and features computed; may raise to stop."""
+        on_progress: told while weights are fetched and features computed; may raise to stop. team: that this process trains
+        with, None = alone."""
         if threads:
             torch.set_num_threads(threads)
-        return cls(config, dataset, device or pick_device(config.device), on_progress)
+        return cls(config, dataset, device or pick_device(config.device), on_progress, team)
 
     def restart(self, seed: int) -> None:
         """Back to step 0 with another seed, keeping data on the device and compiled code: for repeated measurements."""
@@ -127,6 +144,8 @@ class TrainSession:
 
     def _new_task(self, dataset: Dataset) -> Task:
         if isinstance(dataset, ImageDataset):
+            if MODELS[self.config.model].task == "generation":
+                return FlowTask(self.config, dataset, self.device, self.dtype, self.amp)
             kind = HeadTask if self.config.train_layers == "head" else ImageTask
             return kind(self.config, dataset, self.device, self.dtype, self.amp)
         return TextTask(self.config, dataset, self.device, self.amp)
@@ -157,12 +176,15 @@ class TrainSession:
 
     def freeze(self) -> None:
         """Stop training the parameters whose time is over (see FastResNet.frozen_after)."""
-        if hasattr(self.model, "frozen_after"):
-            for name, epochs in self.model.frozen_after().items():
-                if self.epoch >= epochs:
-                    parameter = self.model.get_parameter(name)
-                    parameter.requires_grad_(False)
-                    parameter.grad = None
+        if not hasattr(self.model, "frozen_after"):
+            return
+        over = [name for name, epochs in self.model.frozen_after().items() if self.epoch >= epochs]
+        frozen = [parameter for name in over if (parameter := self.model.get_parameter(name)).requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        if frozen:
+            self.forward = self.team.wrap(self.model, self._own_loss)
 
     @property
     def epoch(self) -> float:
@@ -239,7 +261,9 @@ class TrainSession:
         card = self.dataset_card
         names = {"vocabulary": card.vocabulary} if isinstance(card, TextCard) else {"classes": "\n".join(card.classes)}
         parent = {"parent": self.parent.card.weights_sha256} if self.parent else {}
-        return names | parent | card.sha256
+        extra = self.task.extra_card if isinstance(self.task, ImageTask) else None
+        added = {f"{EXTRA}{name}": value for name, value in extra.sha256.items()} if extra else {}
+        return names | parent | card.sha256 | added
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -268,11 +292,10 @@ class TrainSession:
             state = torch.load(path, map_location=self.device, weights_only=True)
             before, now = state["data"], self._data()
             if changed := {name for name in before | now if before.get(name) != now.get(name)}:
-                what = (
-                    "The weights of its checkpoint"
-                    if changed == {"parent"}
-                    else f"The data of {self.dataset_card.title}"
-                )
+                title = self.dataset_card.title
+                if all(name.startswith(EXTRA) for name in changed) and isinstance(self.task, ImageTask):
+                    title = self.task.extra_card.title if self.task.extra_card else title
+                what = "The weights of its checkpoint" if changed == {"parent"} else f"The data of {title}"
                 raise LabError(
                     f"{what} have changed since this run was interrupted: put them back as they were, or start a new run."
                 )

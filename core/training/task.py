@@ -13,7 +13,7 @@ from core.training.config import TrainConfig
 
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets of one optimizer step. Images: (B, 3, H, W) and (B,), or where labels are mixed (B, classes) that
-sum to one; text: (B, T) and (B, T)."""
+sum to one, where views are compared (B, views, 3, H, W) and (B,); text: (B, T) and (B, T)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +21,10 @@ class Validation:
     """A model against the validation split, or against training images measured in the same way."""
 
     loss_nats: float
-    """Mean cross-entropy of an image or a character."""
-    accuracy: float
-    """Share of right answers, 0..1: classes, or next characters."""
+    """Mean cross-entropy of an image or a character; of a generator the mean squared error of its velocities, which is no
+    number of nats."""
+    accuracy: float | None
+    """Share of right answers, 0..1: classes, or next characters; None where nothing is right or wrong."""
 
 
 class Task(Protocol):

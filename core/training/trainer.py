@@ -35,7 +35,7 @@ def train(session: TrainSession) -> Iterator[TrainResult]:
             yield _finished(session, "early_stopping", f"No gain in {config.early_stopping} evaluations.")
             return
         if counters.step >= session.total_steps:
-            yield _finished(session, "completed", f"Trained for {round(session.epoch, 2):g} epochs.")
+            yield _finished(session, "completed", f"Trained for {_epochs(session.epoch)}.")
             return
         lr = train_step(session, *next(batches))
         loss, accuracy = _read(session) if session.reading_due() else (None, None)
@@ -63,16 +63,20 @@ def train_step(session: TrainSession, inputs: Tensor, targets: Tensor) -> float:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
     if session.has_dropout:
-        torch.manual_seed(config.seed * 1_000_003 + counters.step)  # so that a resumed run drops the same units
+        # So that a resumed run drops the same units.
+        torch.manual_seed(session.team.seed(config.seed * 1_000_003 + counters.step))
     try:
-        pieces = zip(inputs.chunk(config.grad_accumulation), targets.chunk(config.grad_accumulation), strict=True)
+        images, answers = session.team.share(inputs), session.team.share(targets)
+        pieces = zip(images.chunk(config.grad_accumulation), answers.chunk(config.grad_accumulation), strict=True)
+        sums = torch.zeros_like(session.sums)
         for part, wanted in pieces:
-            share = len(part) / len(inputs)
+            share = len(part) / len(images)
             with session.amp:
                 loss, correct = session.forward(part, wanted)
             objective = loss + config.l1 * l1_norm(model) if config.l1 else loss
             session.scaler.scale(objective * share).backward()
-            session.sums += torch.stack([loss.detach() * _examples(wanted), correct])
+            sums += torch.stack([loss.detach() * _examples(wanted), correct])
+        session.sums += session.team.total(sums)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise LabError(out_of_memory(config)) from error
@@ -110,7 +114,7 @@ def evaluate(session: TrainSession) -> EvalResult:
         epoch=session.epoch,
         examples=counters.examples,
         train_loss_nats=counters.eval_loss / seen,
-        train_accuracy=counters.eval_correct / seen,
+        train_accuracy=None if found.accuracy is None else counters.eval_correct / seen,
         val_loss_nats=found.loss_nats,
         val_accuracy=found.accuracy,
         probe_loss_nats=probed.loss_nats if probed else None,
@@ -126,6 +130,12 @@ def evaluate(session: TrainSession) -> EvalResult:
 def _examples(targets: Tensor) -> int:
     """Images or characters of a batch: a mixed label is one example, however many classes it has a share of."""
     return len(targets) if targets.is_floating_point() else targets.numel()
+
+
+def _epochs(epoch: float) -> str:
+    """`1 epoch`, `2.5 epochs`."""
+    number = round(epoch, 2)
+    return f"{number:g} {'epoch' if number == 1 else 'epochs'}"
 
 
 def _read(session: TrainSession) -> tuple[float, float]:

@@ -337,7 +337,7 @@ def test_a_new_arm_leaves_the_old_runs_alone(calm: str, store: RunStore) -> None
         extend_study(store, calm, store.config(calm).replace(steps=STEPS + 1))
     extend_study(store, calm, store.config(calm).extended(arms=("dropout=0.5",)))
     run = store.get(calm)
-    assert (run.status, run.resumable) == ("stopped", True)
+    assert (run.status, run.resumable, run.keeps_work) == ("stopped", True, True)
     assert [item.status for item in read_study(store, calm).members].count("waiting") == 2
     run = finish(store, calm)
     assert run.status == "finished", run.message

@@ -37,7 +37,7 @@ from core.regularization.analysis import (
 from core.regularization.arms import parse_arm
 from core.regularization.results import Curve, StudyResult, waiting
 from core.regularization.study import Member, StudyConfig
-from core.training.estimate import START_SECONDS
+from core.training.estimate import AUGMIX_SECONDS, START_SECONDS, VIEWS
 
 T_95 = {1: 12.706204736}
 """Student's t by degrees of freedom, two-sided 95%, from a printed table."""
@@ -359,3 +359,18 @@ def test_cost_is_counted_and_learned(lab_home: Path) -> None:
     assert cost.cost(config, "cpu", 2, done=7).seconds == pytest.approx(START_SECONDS + 2), "one run cannot be shared"
     assert cost.cost(config, "cpu", 2, done=9).runs == 0
     assert cost.cost(config, "cuda:0", 1).seconds is None, "nothing is known of a GPU"
+
+
+def test_cost_counts_what_each_arm_does_to_an_image(lab_home: Path) -> None:
+    def of(arm: str) -> StudyConfig:
+        return StudyConfig(arms=(arm,), seeds=1, steps=100, batch_size=10)  # 2 runs of 1,000 images
+
+    def seconds(arm: str) -> float:
+        return (cost.cost(of(arm), "cpu", 1).seconds or 0.0) - START_SECONDS
+
+    assert seconds("augmix") > seconds("pipeline=rotate:0.3 hue:0.5") > seconds("l2") > 0
+    cost.remember(of("l2"), "cpu", 500.0)
+    plain, views, changed = 2000 / 500, (1 + VIEWS) / 2, 1000 * AUGMIX_SECONDS * (VIEWS - 1)
+    assert seconds("augmix") == pytest.approx(plain * views + changed)
+    cost.remember(of("augmix"), "cpu", 2000 / seconds("augmix"))  # what it takes says the same of other arms
+    assert seconds("l2") == pytest.approx(plain, rel=1e-3)

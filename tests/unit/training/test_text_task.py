@@ -309,14 +309,25 @@ def test_what_is_for_images_is_refused_for_a_text(name: str) -> None:
         "train_on": "train+validation",
         "flip": "random",
         "auto_augment": "trivialaugment",
+        "augmentation": "flip@0.5",
         "tta": "flip",
         "balance": "weights",
     }
-    values |= {"train_layers": "head", "body_lr_factor": 0.5}
-    # A run without a checkpoint to start from cannot even ask for its last layer alone.
-    words = (
-        "^train_layers='head' needs a network" if name == "train_layers" else f"^{name}=.* is for images: .*text\\.$"
-    )
+    values |= {
+        "train_layers": "head",
+        "body_lr_factor": 0.5,
+        "noise": 0.1,
+        "extra_dataset": "cifar10",
+        "extra_only": True,
+    }
+    # What needs another setting for images cannot even be asked for alone.
+    alone = {
+        "train_layers": "^train_layers='head' needs a network",
+        "extra_images": "^extra_images=2 needs a dataset",
+        "extra_only": "^extra_only=True needs a dataset",
+        "consistency": "^consistency=2 is not valid: it compares views",
+    }
+    words = alone.get(name, f"^{name}=.* is for images: .*text\\.$")
     with pytest.raises(LabError, match=words):
         session(SMALL.replace(**{name: values.get(name, 2)}))
 

@@ -59,12 +59,27 @@ CONFIGS = {
             "stochastic_depth": 0.5,
         },
     ),
-    "spatial-dropout": SMALL.replace(epochs=2, mixup=0.4, model_config={"widths": [8, 8], "spatial_dropout": 0.3}),
+    "spatial-dropout": SMALL.replace(
+        epochs=2,
+        mixup=0.4,
+        augmentation="flip@0.5 rotate:0.4@0.7",
+        model_config={"widths": [8, 8], "spatial_dropout": 0.3},
+    ),
     "stochastic-depth": SMALL.replace(
         epochs=2,
         model="fast_resnet",
         auto_augment="trivialaugment",
         model_config={"widths": [8, 8, 8], "depth": 3, "stochastic_depth": 0.5},
+    ),
+    "augmix-noise": SMALL.replace(
+        epochs=2,
+        augmix=3,
+        mixup=0.4,
+        consistency=12.0,
+        noise=0.1,
+        cutout=6,
+        grad_accumulation=2,
+        model_config={"widths": [8, 8], "dropout": 0.2},
     ),
     "sgd-cosine": SMALL.replace(
         optimizer="sgd", schedule="cosine", warmup=0.2, eval_every=0.5, flip="random", model_config={"widths": [8, 8]}
