@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,16 @@ def foreign_images(card: ImageCard) -> Iterator[tuple[str, np.ndarray]]:
     for number, kind in enumerate(KINDS):
         if kind.words & known:
             continue
-        images = kind.draw(count, side, np.random.default_rng((SEED, number)))
+        # Whether CIFAR-10 is here may change; the rest never does, and every training and variant asks for it.
+        images = (_draw.__wrapped__ if kind.draw is _cifar10 else _draw)(number, count, side)
         if len(images):
             yield kind.name, images
+
+
+@lru_cache(maxsize=6)  # all kinds of one size: at most 40 MB
+def _draw(number: int, count: int, side: int) -> np.ndarray:
+    """(count, side, side, 3) uint8 of KINDS[number]."""
+    return KINDS[number].draw(count, side, np.random.default_rng((SEED, number)))
 
 
 def auroc(familiar: np.ndarray, foreign: np.ndarray) -> float:
@@ -95,9 +103,7 @@ def _science(n: int, side: int, random: np.random.Generator) -> np.ndarray:
 
 def _digits(n: int, side: int, random: np.random.Generator) -> np.ndarray:
     """Handwritten digits (Alpaydin & Kaynak 1998): half of them white on black, half black on white."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits().images  # (1797, 8, 8), 0..16
+    digits = _all_digits()
     chosen = digits[random.choice(len(digits), n, replace=n > len(digits))]
     chosen[::2] = 16 - chosen[::2]
     pixels = np.repeat((chosen * (255 / 16)).astype(np.uint8)[..., None], 3, axis=3)
@@ -153,12 +159,26 @@ def _cifar10(n: int, side: int, random: np.random.Generator) -> np.ndarray:
 
 
 @cache
+def _all_digits() -> np.ndarray:
+    """(1797, 8, 8) float64, 0..16: scikit-learn's `load_digits`, without the seconds that importing it takes."""
+    table = np.loadtxt(_package("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8)  # the last column is the label
+
+
+@cache
 def _photo(name: str) -> np.ndarray:
-    import skimage.data
     from PIL import Image
 
-    with Image.open(Path(skimage.data.__file__).parent / name) as photo:
+    with Image.open(_package("skimage") / "data" / name) as photo:
         return np.asarray(photo.convert("RGB"))
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, which is not imported."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def _words(text: str) -> frozenset[str]:

@@ -55,8 +55,13 @@ def generate(
     vocabulary = reference.card.text_data.vocabulary  # an image classifier is told before torch is imported
     reading = read(_standard_input() if prompt == "-" else prompt, vocabulary)
     prepare_server(1)  # products of one row: a second thread costs more than it brings
+    from core.inference.decoding import NO_ENGINE, available_precision
+
     chosen = precision or (usual_precision(reference.card) if device in ("auto", "cpu") else "float32")
+    asked, chosen = chosen, available_precision(chosen)
     device = pick_device("cpu" if (chosen, device) == ("int8", "auto") else device)
+    if chosen != asked:
+        note(NO_ENGINE)
     loaded = load_checkpoint(reference, device)
     from core.inference.generate import write_many
 

@@ -26,7 +26,8 @@ TTA_LEVELS = get_args(TtaLevel)
 class ModelEntry:
     title: str
     task: str
-    """`images`: images to logits of classes; `text`: characters to logits of the next character."""
+    """`images`: images to logits of classes; `text`: characters to logits of the next character; `generation`: noise to
+    images of a class."""
     description: str
     source: str
     module: str
@@ -38,6 +39,13 @@ class ModelEntry:
     """Whether it reads with a state that it carries on."""
     attention: bool = False
     """Whether its parts attend to each other: characters, or tokens of an image."""
+    imported: bool = False
+    """Whether its weights come from elsewhere: none is trained from random weights here."""
+
+    @property
+    def data(self) -> str:
+        """What it learns from: `images` or `text`."""
+        return "images" if self.task == "generation" else self.task
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -136,7 +144,53 @@ MODELS: dict[str, ModelEntry] = {
         parameters=2_718_336,
         attention=True,
     ),
+    "flow_unet": ModelEntry(
+        title="Flow U-Net",
+        task="generation",
+        description="Generates images of a class by following a learned flow from noise.",
+        source="Lipman et al., arXiv:2210.02747; Ronneberger et al., arXiv:1505.04597",
+        module="core.models.flow_unet",
+        config="FlowUNetConfig",
+        build="FlowUNet",
+        parameters=4_092_364,
+    ),
+    "torchvision": ModelEntry(
+        title="torchvision network",
+        task="images",
+        description="An architecture of torchvision with weights that were trained elsewhere.",
+        source="torchvision.models",
+        module="core.models.torchvision_network",
+        config="TorchvisionConfig",
+        build="TorchvisionNetwork",
+        parameters=11_689_512,
+        imported=True,
+    ),
+    "onnx": ModelEntry(
+        title="ONNX network",
+        task="images",
+        description="A network that came as an ONNX file, rebuilt in PyTorch with the same answers.",
+        source="https://onnx.ai",
+        module="core.models.onnx_graph",
+        config="OnnxGraphConfig",
+        build="OnnxGraph",
+        parameters=0,
+        imported=True,
+    ),
+    "onnx_runtime": ModelEntry(
+        title="ONNX network, answers only",
+        task="images",
+        description="A network that came as an ONNX file and runs only in ONNX Runtime.",
+        source="https://onnxruntime.ai",
+        module="core.inference.runtime_network",
+        config="RuntimeNetworkConfig",
+        build="RuntimeNetwork",
+        parameters=0,
+        imported=True,
+    ),
 }
+
+DESIGNS = {name: entry for name, entry in MODELS.items() if not entry.imported}
+"""Architectures that can be trained from random weights."""
 
 
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
@@ -159,10 +213,12 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
 
 
 def head_name(model: nn.Module) -> str:
-    """Name of the layer that gives the logits: the network's last linear layer."""
+    """Name of the layer that depends on the classes: the last linear layer, which gives the logits, unless the network names
+    another."""
     from torch import nn
 
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    named = getattr(model, "class_layer", None)
+    return named or [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
 def images_at_once(config: Mapping[str, Any], most: int, device: str = "cpu") -> int:
@@ -189,7 +245,7 @@ def full_config(name: str, config: dict[str, Any]) -> tuple[ModelEntry, Any]:
 
 
 def model_info() -> list[dict[str, Any]]:
-    """The registry as rows for a table."""
+    """What can be trained, as rows for a table."""
     return [
         {
             "name": name,
@@ -199,5 +255,5 @@ def model_info() -> list[dict[str, Any]]:
             "description": entry.description,
             "source": entry.source,
         }
-        for name, entry in MODELS.items()
+        for name, entry in DESIGNS.items()
     ]

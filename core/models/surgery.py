@@ -26,7 +26,8 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
 
     layers: name of a module -> `{"removed": true}` (the identity takes its place), or any of `in`, `out` (channels or
     features), `bias` (whether it has one) and `rank` (two layers in its place, the first with this many outputs); of a max
-    pooling `{"pooling": kind}`, see core.models.pooling; or of an attention layer `{"heads": n}`. What is left out stays.
+    pooling `{"pooling": kind}`, see core.models.pooling; or of an attention layer `{"heads": n, "kept": [0, 2, …]}`, where
+    `kept` are the numbers of its heads before any was removed, if they are known. What is left out stays.
     """
     if not isinstance(layers, dict):
         raise LabError("changed_layers is not valid: it must map names of layers to their changes.")
@@ -37,7 +38,7 @@ def apply_changes(model: nn.Module, layers: Any) -> nn.Module:
             raise LabError(f"There is no layer named {str(name)[:60]!r} in this network: its card is damaged.")
         _check(name, change)
         if "heads" in change:
-            _change_heads(name, module, change["heads"])
+            _change_heads(name, module, **change)
             continue
         parent, _, child = name.rpartition(".")
         setattr(modules[parent], child, _changed(name, module, change))
@@ -52,7 +53,8 @@ def layer_changes(model: nn.Module, original: nn.Module) -> dict[str, dict[str, 
     for name, before in original.named_modules():
         after = now.get(name)
         if name in fewer:
-            found[name] = {"heads": now[name].heads}
+            kept = getattr(now[name], "kept", ())
+            found[name] = {"heads": now[name].heads} | ({"kept": list(kept)} if kept else {})
             continue
         if name.rpartition(".")[0] in fewer:
             continue
@@ -95,7 +97,7 @@ def _check(name: str, change: Any) -> None:
         if change["pooling"] not in POOLINGS:
             raise LabError(f"The pooling of layer {name[:60]!r} is not one of {', '.join(POOLINGS)}.")
         return
-    if isinstance(change, dict) and set(change) == {"heads"}:
+    if isinstance(change, dict) and {"heads"} <= set(change) <= {"heads", "kept"}:
         return
     if not isinstance(change, dict) or not change or set(change) - SIZES - FLAGS:
         raise LabError(
@@ -107,12 +109,17 @@ def _check(name: str, change: Any) -> None:
             raise LabError(f"{key}={repr(value)[:40]} of layer {name[:60]!r} is not valid.")
 
 
-def _change_heads(name: str, module: Any, heads: Any) -> None:
+def _change_heads(name: str, module: Any, heads: Any, kept: Any = ()) -> None:
     if not hasattr(module, "head_size"):
         raise LabError(f"Layer {name[:60]!r} has no attention heads: its card is damaged.")
     if not isinstance(heads, int) or isinstance(heads, bool) or not 1 <= heads <= module.heads:
         raise LabError(f"heads={repr(heads)[:40]} of layer {name[:60]!r} is not valid: it must be 1 to {module.heads}.")
-    resize_heads(module, heads)
+    numbers = isinstance(kept, list | tuple) and all(type(number) is int for number in kept)
+    if not numbers or (kept and (len(kept) != heads or sorted(set(kept) & set(range(module.heads))) != list(kept))):
+        raise LabError(
+            f"kept={repr(kept)[:40]} of layer {name[:60]!r} is not valid: it must name {heads} heads in order."
+        )
+    resize_heads(module, heads, kept)
 
 
 def _changed(name: str, module: nn.Module, change: dict[str, Any]) -> nn.Module:

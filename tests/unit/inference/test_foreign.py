@@ -12,6 +12,7 @@ import torch
 from core.checkpoints.store import Calibration, Card
 from core.data import cifar10
 from core.data.dataset import ImageCard, Split
+from core.inference import foreign
 from core.inference.evaluation import measure_misses
 from core.inference.foreign import KINDS, auroc, class_words, foreign_images
 from core.inference.images import Answers
@@ -25,7 +26,9 @@ def card_of(*classes: str, side: int = 32) -> ImageCard:
 
 
 def test_they_are_the_same_each_time_of_the_cards_size_and_not_of_one_kind(lab_home: Path) -> None:
-    first, again = (dict(foreign_images(card_of("a", "b"))) for _ in range(2))
+    first = dict(foreign_images(card_of("a", "b")))
+    foreign._draw.cache_clear()
+    again = dict(foreign_images(card_of("a", "b")))
     assert list(first) == KIND_NAMES[:-1], "CIFAR-10 was not fetched here"
     for name, images in first.items():
         assert images.shape == (80, 32, 32, 3)
@@ -34,6 +37,12 @@ def test_they_are_the_same_each_time_of_the_cards_size_and_not_of_one_kind(lab_h
         assert len(np.unique(images.reshape(80, -1), axis=0)) > 60, f"{name} differ"
     large = dict(foreign_images(card_of("a", "b", side=224)))
     assert {images.shape for images in large.values()} == {(40, 224, 224, 3)}
+
+
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    assert np.array_equal(foreign._all_digits(), load_digits().images)
 
 
 def test_cifar_10_joins_where_it_was_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

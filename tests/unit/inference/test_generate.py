@@ -15,9 +15,10 @@ from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
 from core.data.dataset import TextCard
 from core.data.text import build, digest
-from core.inference.decoding import stepper
+from core.inference import decoding
+from core.inference.decoding import RecurrentStepper, available_precision, stepper
 from core.inference.generate import MAX_PROMPT, MAX_STREAMS, read_prompt, write, write_many
-from core.inference.sampling import NoRepeatNgram, SamplingConfig, TokenSampler, distribution, softmax
+from core.inference.sampling import PRECISIONS, NoRepeatNgram, SamplingConfig, TokenSampler, distribution, softmax
 from core.models import build_model
 from core.training.config import TrainConfig
 from core.training.session import TrainSession
@@ -251,6 +252,30 @@ def test_eight_bits_are_close(name: str) -> None:
     assert not torch.equal(exact[:, 1], rough[:, 1])
     assert (exact - rough).std() < 0.1 * exact.std()
     assert (exact.argmax(2) == rough.argmax(2)).float().mean() > 0.9
+
+
+def test_without_an_engine_eight_bits_are_written_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch as it is built for Apple silicon: it names no engine, and packing weights for one fails."""
+
+    def fail(*_: Tensor) -> None:
+        raise RuntimeError("Didn't find engine for operation quantized::linear_prepack NoQEngine")
+
+    monkeypatch.setattr(type(torch.backends.quantized), "engine", "none")
+    monkeypatch.setattr(decoding, "_int8", fail)
+    subject = checkpoint("lstm", width=96, embedding=96)
+    with pytest.raises(RuntimeError, match="NoQEngine"):
+        RecurrentStepper(subject.model, int8=True).start(encoded("the"), 1)
+    asked, usual = (
+        [item.probability for item in write(subject, "the", SamplingConfig(length=20), precision=precision)]
+        for precision in ("int8", "float32")
+    )
+    assert asked == usual
+    assert available_precision("int8") == "float32"
+
+
+def test_with_an_engine_eight_bits_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(torch.backends.quantized), "engine", "x86")
+    assert [available_precision(precision) for precision in PRECISIONS] == list(PRECISIONS)
 
 
 @pytest.mark.parametrize("reach", [2, 3, 16])

@@ -1,0 +1,65 @@
+"""A checkpoint of the lab as the zip archive that Download gives. Runs in a separate process."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+from core.checkpoints.store import (
+    CARD,
+    MAX_CARD_BYTES,
+    MAX_FEATURES_BYTES,
+    MAX_ONNX_BYTES,
+    MAX_WEIGHTS_BYTES,
+    Card,
+    read_card,
+)
+from core.common.errors import LabError
+
+DAMAGED = (OSError, EOFError, ValueError, NotImplementedError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def is_bundle(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return CARD in archive.namelist()
+    except DAMAGED:
+        return False
+
+
+def unpack(path: Path, folder: Path) -> Card:
+    """Write the card and the files that it names into a folder, and nothing else. Raises LabError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _copy(archive, CARD, folder / CARD, MAX_CARD_BYTES)
+            card = read_card(folder)  # checks the names that it gives
+            for name, most in (
+                (card.weights_file, min(card.size_bytes, MAX_WEIGHTS_BYTES)),
+                (card.onnx_file, min(card.onnx_bytes, MAX_ONNX_BYTES)),
+                (card.features_file, MAX_FEATURES_BYTES),
+            ):
+                if name:
+                    _copy(archive, name, folder / name, most)
+    except LabError:
+        raise
+    except DAMAGED as error:
+        raise LabError(
+            "The archive is not a checkpoint of this lab that can be read: download it again, and give it as it is."
+        ) from error
+    return card
+
+
+def _copy(archive: zipfile.ZipFile, name: str, target: Path, most: int) -> None:
+    """As many bytes as are there, counted: what the archive says of their number is not believed."""
+    if name not in archive.namelist():
+        raise LabError(f"{name} is missing in the archive: download the checkpoint again.")
+    left = most
+    with archive.open(name) as source, target.open("xb") as made:
+        while part := source.read(min(1 << 20, left + 1)):
+            left -= len(part)
+            if left < 0:
+                raise LabError(f"{name} in the archive is larger than {most / 1e6:,.0f} MB: it is not read.")
+            made.write(part)
+    if not target.stat().st_size:
+        raise LabError(f"{name} in the archive is empty: download the checkpoint again.")
