@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.attribution.baselines import DEFAULT_BASELINE, baseline_of, check_baseline, same_image
 from core.attribution.method import AttributionRequest, Method, Progress, Unlocked, completeness_gap, no_progress
-from core.checkpoints.store import Checkpoint
+from core.checkpoints.store import RUNTIME_ONLY, Checkpoint
 from core.common.errors import LabError
 from core.inference.images import normalise
 from core.models import clone_model
@@ -94,8 +94,17 @@ class Explainer:
         key = repr(method)
         if key not in self._refusals:  # the network stays the same, and following it takes milliseconds
             # The original is never hooked, while another thread may be hooking the copy.
-            self._refusals[key] = method.refusal(self.checkpoint.model)
+            self._refusals[key] = self._without_gradients(method) or method.refusal(self.checkpoint.model)
         return self._refusals[key]
+
+    def _without_gradients(self, method: Method) -> str | None:
+        """Why a network that only answers is not explained by methods which do more than ask it."""
+        if self.card.model != RUNTIME_ONLY or method.family == "perturbation":
+            return None
+        return (
+            f"{method.title} needs gradients or layers, and this network runs only in ONNX Runtime: choose Occlusion, Feature "
+            "Ablation, LIME or KernelSHAP."
+        )
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
         """The network's input (1, 3, H, W) of one image (H, W, 3) uint8. Raises LabError for any other size."""

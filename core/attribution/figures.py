@@ -219,33 +219,41 @@ def _under(pixels: np.ndarray, opacity: float) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def score_bar(score: float, controls: Mapping[str, float], *, dark: bool, width: int = 448) -> str:
-    """A score as a bar from 0, with a mark for each control, as SVG. controls: what it is called -> its score."""
-    row, edge, bar = 16, 4, 14
+def score_bars(score: float, controls: Mapping[str, float], *, dark: bool, width: int = 448) -> str:
+    """A score and those of the controls as bars from 0 over one axis, as SVG. controls: what it is called -> its score."""
+    row, bar, letter, number = 18, 12, 6.7, 38
     low = min(0.0, score, *controls.values())
     high = max(0.5, score, *controls.values())
+    rows = [("this map", score), *sorted(controls.items(), key=lambda item: -item[1])]
+    begin, end = letter * max(len(name) for name, _ in rows) + 8, width - number
+    text, bottom = TEXT[dark], row * len(rows)
 
     def at(value: float) -> float:
-        return edge + (value - low) / (high - low) * (width - 2 * edge)
+        return begin + (value - low) / (high - low) * (end - begin)
+
+    def words(x: float, y: float, anchor: str, what: str, colour: str = text) -> str:
+        return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" fill="{colour}">{what}</text>'
 
     beaten = score > max(controls.values())
-    colour = for_theme(GREEN if beaten else VERMILLION, dark)
-    left, right = sorted((at(0), at(score)))
-    parts = [f'<rect x="{left:.1f}" y="0" width="{max(right - left, 1):.1f}" height="{bar}" fill="{colour}"/>']
-    words = []  # above all lines, and with a halo: the mark of the next control may run through them
-    for place, (name, value) in enumerate(sorted(controls.items(), key=lambda item: item[1])):
-        x, y = at(value), bar + row * (place + 1)
-        anchor = "start" if x < width / 2 else "end"
-        shift = 5 if anchor == "start" else -5
-        parts.append(f'<path d="M{x:.1f} 0V{y - 2}" stroke="{TEXT[dark]}" stroke-width="1.5"/>')
-        words.append(
-            f'<text x="{x + shift:.1f}" y="{y - 3}" text-anchor="{anchor}" fill="{TEXT[dark]}" stroke="{PAPER[dark]}" '
-            f'stroke-width="4" paint-order="stroke">{name} {_number(value)}</text>'
-        )
-    height = bar + row * len(controls) + 2
+    parts = []
+    for place, (name, value) in enumerate(rows):
+        colour = MUTED[dark] if place else for_theme(GREEN if beaten else VERMILLION, dark)
+        left, right = sorted((at(0), at(value)))
+        top = row * place + (row - bar) / 2
+        parts += [
+            f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 1):.1f}" height="{bar}" fill="{colour}"/>',
+            words(0, top + bar - 2, "start", name),
+            words(width, top + bar - 2, "end", _number(value)),
+        ]
+    parts.append(f'<path d="M{at(0):.1f} 0V{bottom}" stroke="{text}"/>')
+    parts.append(f'<path d="M{begin:.1f} {bottom}H{end:.1f}" stroke="{MUTED[dark]}"/>')
+    for tick in (half / 2 for half in range(math.ceil(2 * low), math.floor(2 * high) + 1)):
+        parts.append(f'<path d="M{at(tick):.1f} {bottom}v4" stroke="{MUTED[dark]}"/>')
+        parts.append(words(at(tick), bottom + 16, "middle", _number(tick).rstrip("0").rstrip("."), MUTED[dark]))
+    height = bottom + 20
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'font-family="sans-serif" font-size="12">{"".join(parts + words)}</svg>'
+        f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
     )
 
 

@@ -70,10 +70,12 @@ class ScoresProgress:
             self.first = (spent, share)  # what a run before this one did took none of this time
         begun, before = self.first
         rate = (share - before) / (spent - begun) if spent > begun and share > before else None
+        done = int(share * self.images + 1e-6)
         self.job.update(
             stage="scoring",
             step=int(share * STEPS * self.images),
-            parts_done=int(share * self.images + 1e-6),
+            saved_step=STEPS * done,
+            parts_done=done,
             seconds=round(self.seconds_before + spent, 3),
             seconds_left=(1 - share) / rate if rate else None,
         )

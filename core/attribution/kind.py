@@ -41,6 +41,7 @@ SCORES = JobKind(
     facts=lambda config: Facts(model=config.model, dataset=config.dataset, device=config.device),
     parts=lambda config: config.images,
     part_name="images",
+    keeps_parts=True,
     page=lambda run: ("attribution", {"view": "Scores", "checkpoint": run.config.checkpoint, "report": run.id}),
     group=lambda run: "Scores",
     summary=_summary,

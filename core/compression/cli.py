@@ -24,7 +24,7 @@ from core.compression.results import CompressionResult
 from core.compression.steps import STEPS
 from core.compression.store import COMPRESSIONS, read_compression
 from core.data.cli import how_to_get
-from core.jobs import LocalEngine
+from core.jobs import LocalEngine, open_engine
 from core.jobs.foreground import check_idle, note_state, run_for_result
 from core.jobs.run import Run
 
@@ -64,7 +64,7 @@ def start(
             "fine_tune"}, {"step": "int8"}]'; or @FILE with such a list. All of them: python -m core compress presets.
     """
     config = _config(checkpoint, recipe, settings or {})
-    engine = LocalEngine()
+    engine = open_engine()
     run_id = engine.store.create(config, name, kind=COMPRESS.name)
     note(f"{plural(len(config.variants()), 'variant')} of {config.checkpoint}: {config.variants()[-1].title}")
     return _run(engine, run_id, detach, as_json)
@@ -73,7 +73,7 @@ def start(
 @compress.command
 def resume(run_id: RunId, /, *, detach: Detach = False, as_json: Json = False) -> int:
     """Go on with a recipe that stopped."""
-    engine = LocalEngine()
+    engine = open_engine()
     run = engine.state(run_id)
     read_compression(engine.store, run_id)
     check_idle(run, "compress show")
@@ -91,7 +91,7 @@ def show(run_id: ResultId, /, *, as_json: Json = False) -> None:
     result = _find(run_id)
     _print(result, run_id, as_json)
     if run_id != EXAMPLE:
-        note_state(LocalEngine().state(run_id), "compress")
+        note_state(open_engine().state(run_id), "compress")
 
 
 @compress.command(name="export")
@@ -105,7 +105,7 @@ def export_results(run_id: ResultId, file: str, /) -> None:
 @compress.command(name="list")
 def list_runs(*, as_json: Json = False) -> None:
     """List the recipes that were run here."""
-    engine = LocalEngine()
+    engine = open_engine()
     engine.tick()
     found = [
         {
@@ -176,7 +176,7 @@ def command_of(config: CompressConfig) -> str:
 def _find(run_id: str) -> CompressionResult:
     if run_id == EXAMPLE:
         return COMPRESSIONS.load_shipped("images")
-    engine = LocalEngine()
+    engine = open_engine()
     return read_compression(engine.store, engine.state(run_id).id)
 
 

@@ -2,116 +2,95 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from core.common.commands import CheckpointName, Json
 from core.common.errors import LabError
 from core.common.output import check_output, note, print_json
+from core.compression.targets import PRECISIONS, TARGETS, ExportRequest, export_file
+from core.inference.onnx_network import OPSET
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from core.checkpoints.store import Checkpoint, CheckpointRef
+    from core.checkpoints.store import CheckpointRef
+    from core.data.dataset import ImageDataset
 
 
 def export(
     *,
     checkpoint: CheckpointName,
     output: str,
-    format: Literal["onnx", "safetensors"] = "onnx",
+    format: Annotated[str, Parameter(choices=tuple(TARGETS))] = "onnx",
+    precision: Annotated[str | None, Parameter(choices=PRECISIONS)] = None,
+    opset: int = OPSET,
+    script: str | None = None,
     snippet: bool = False,
     as_json: Json = False,
 ) -> int:
-    """Write a checkpoint as one ONNX or safetensors file.
+    """Write a checkpoint as one file that leaves the lab.
 
-    The file is read back and compared with the checkpoint before it is written to its place.
+    The file is read back and compared with the checkpoint before it is written to its place. Nothing is downloaded but what
+    a web page needs.
 
     Args:
         output: Where to; a file that is there is replaced.
-        format: onnx: what runs in ONNX Runtime, with labels and normalisation in its metadata; it computes in float32, and that
-            of an int8 checkpoint of images in int8. safetensors: the weights in float32, with the card in its metadata.
-        snippet: Print a short script that runs the file (onnx only).
+        format: What to make: a file for ONNX Runtime, a web page that runs the network (zip), a program of torch.export, the
+            weights, or a model card in Markdown.
+        precision: Of an ONNX file or a web page. By default int8 for a checkpoint of images that is in int8, else float32. To put
+            another checkpoint in int8, its training images must be on this machine.
+        opset: Of an ONNX file, 17 to 22: older runtimes need a lower one.
+        script: Write the script that answers with the file to this place.
+        snippet: Print that script.
     """
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.common.devices import cores, prepare_server
     from core.common.paths import write_atomic
 
-    if snippet and format != "onnx":
-        raise LabError(
-            "--snippet is for --format onnx: a safetensors file holds weights, which do not run by themselves."
-        )
     target = check_output("--output", output)
+    beside = None if script is None else check_output("--script", script, other=output)
     reference = find_checkpoint(checkpoint)
+    request = ExportRequest(target=format, precision=precision, opset=opset)
+    request.check(reference.card)
+    if (snippet or beside) and format not in ("onnx", "pt2"):
+        raise LabError("--script and --snippet are for --format onnx and pt2: no other file has a script.")
     prepare_server(cores())
-    loaded = load_checkpoint(reference)
-    data, difference, compared = _onnx(reference, loaded) if format == "onnx" else _weights(loaded)
+    made = export_file(load_checkpoint(reference), request, target.name, _dataset(reference, request))
     try:
-        write_atomic(target, data, mode=0o666)
+        write_atomic(target, made.data, mode=0o666)
+        if beside:
+            write_atomic(beside, made.script, mode=0o666)
     except OSError as error:
         note(f"{target} cannot be written ({error.strerror or error}): free some space there, or give another file.")
         return 1
-    script = ""
-    if format == "onnx":
-        from core.compression.onnx.export import snippet as write_snippet
-
-        script = write_snippet(loaded.card, target.name)
-        if loaded.card.task == "text" and loaded.card.storage == "int8":
-            note(
-                "The ONNX file of a language model computes in float32: its weights, rounded to 8 bits, take four bytes each."
-            )
-    if as_json:
-        figures = {"format": format, "size_bytes": len(data), "largest_difference": difference}
-        print_json(
-            {"checkpoint": reference.name, "file": str(target)} | figures | {"compared": compared, "snippet": script}
-        )
-        return 0
-    sentence = f"{target}: {len(data):,} bytes; differs from the checkpoint by {difference:.2g} at most, on {compared}."
-    if snippet:
+    for sentence in made.notes:
         note(sentence)
-        print(script, end="")
+    if as_json:
+        about = {"checkpoint": reference.name, "file": str(target), "format": format, "size_bytes": len(made.data)}
+        about |= {"largest_difference": made.difference, "compared": made.compared, "notes": list(made.notes)}
+        print_json(about | {"script": made.script})
         return 0
-    print(sentence)
-    if script:
-        note("A script that runs it: the same command with --snippet.")
+    sentence = f"{target}: {len(made.data):,} bytes"
+    if made.difference is not None:
+        sentence += f"; differs from the checkpoint by {made.difference:.2g} at most, on {made.compared}"
+    (note if snippet else print)(f"{sentence}.")
+    if snippet:
+        print(made.script, end="")
+    elif made.script and not beside:
+        note(f"A script that answers with it: the same command with --script {made.script_name}.")
     return 0
 
 
-def _onnx(reference: CheckpointRef, checkpoint: Checkpoint) -> tuple[bytes, float, str]:
-    """The file, the largest difference of its logits from the checkpoint's, and on what that was found."""
-    from core.compression.onnx.export import RANDOM_IMAGES, compare_export, export_onnx
-
-    data = export_onnx(checkpoint)
-    if checkpoint.card.task == "text":
-        return data, compare_export(checkpoint, data, None), "random characters"
-    images = _images(reference)
-    difference = compare_export(checkpoint, data, images)
-    return data, difference, f"{RANDOM_IMAGES} random images" if images is None else f"{len(images):,} test images"
-
-
-def _weights(checkpoint: Checkpoint) -> tuple[bytes, float, str]:
-    import torch
-    from safetensors.torch import load
-
-    from core.compression.onnx.export import weights_file
-
-    data = weights_file(checkpoint)
-    found = load(data)
-    for name, value in checkpoint.model.state_dict().items():
-        if not torch.equal(found[name], value.to(found[name].dtype)):
-            raise LabError(f"{name} did not come back as it was written: nothing was written, report this.")
-    return data, 0.0, "all weights"
-
-
-def _images(reference: CheckpointRef) -> np.ndarray | None:
-    """Test images of the checkpoint's dataset, if they are on this machine and fit; nothing is fetched."""
-    from core.compression.onnx.export import most_compared
+def _dataset(reference: CheckpointRef, request: ExportRequest) -> ImageDataset | None:
+    """The checkpoint's own, if it is on this machine; nothing is fetched."""
     from core.data import dataset_status, load_images
 
-    card = reference.card.image_data
+    card = reference.card
+    if card.task != "images" or request.target in ("safetensors", "card"):
+        return None
     try:
-        if not dataset_status(card.name).ready:
+        if not dataset_status(card.dataset.name).ready:
             return None
-        images = load_images(card.name).test.images[: most_compared(reference.card)]
+        return load_images(card.dataset.name)
     except LabError:
         return None
-    return images if len(images) and images.shape[1:3] == (card.image_size, card.image_size) else None

@@ -12,6 +12,7 @@ import torch
 from core.checkpoints.store import CARD, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
 from core.common.paths import write_atomic
+from core.common.processor import int8_processor
 from core.common.values import plural, read_json
 from core.compression.measuring.measure import Bench
 from core.compression.methods import distill
@@ -215,6 +216,8 @@ def _add_metrics(progress: RecipeProgress, variant: Variant, made: Checkpoint) -
             "delta_points": measured["delta_points"],
             "p_value": measured["p_value"],
         }
+    if made.onnx:
+        figures["processor"] = int8_processor()
     calibration = made.card.calibration
     if found.calibration:
         calibration = found.calibration

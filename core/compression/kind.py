@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.checkpoints.store import network_title
 from core.compression.recipe import PRESETS, CompressConfig
 from core.jobs.kind import JobKind
 from core.jobs.run import Run
-from core.models import MODELS
 from core.training.kind import facts
 from core.training.snapshots import title_checkpoints
 
 
 def _title(config: CompressConfig) -> str:
     recipe = PRESETS[config.recipe].title if config.recipe in PRESETS else "own recipe"
-    return f"{MODELS[config.model].title}, {recipe}"
+    return f"{network_title(config.checkpoint, config.model)}, {recipe}"
 
 
 def _summary(config: CompressConfig) -> str:
@@ -39,6 +39,7 @@ COMPRESS = JobKind(
     facts=facts,
     parts=lambda config: len(config.variants()),
     part_name="variants",
+    keeps_parts=True,
     page=lambda run: ("compression", {"view": "Results", "recipe": run.id}),
     group=lambda run: "Compression",
     summary=_summary,

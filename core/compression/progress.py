@@ -67,10 +67,12 @@ class RecipeProgress:
     def show(self, share: float, words: str = "", seconds_left: float | None = None) -> None:
         """Write how far the piece of work is. Raises Stopped where that is asked for."""
         step = round(WHOLE * min(1.0, (self.at + self.cost * share) / self.total))
+        begun = round(WHOLE * min(1.0, self.at / self.total))
         spent = time.monotonic() - self.started
         self.job.update(
             stage=words or self.stage,
             step=step,
+            saved_step=step if self.cost == TRAINING else begun,  # a training saves its state, the rest begins again
             parts_done=self.done,
             seconds=round(self.seconds_before + spent, 3),
             seconds_left=seconds_left,

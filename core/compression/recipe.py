@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from core.checkpoints.store import Card
+from core.checkpoints.store import RUNTIME_ONLY, Card
 from core.common.errors import LabError
 from core.common.settings import MAX_SEED, List, Name, Settings
 from core.compression.steps import (
@@ -28,7 +28,7 @@ from core.compression.steps import (
     read_step,
 )
 from core.data.dataset import ImageCard
-from core.models import MODELS, full_config
+from core.models import DESIGNS, MODELS, full_config
 from core.training.config import Device, TrainConfig
 
 MOST_STEPS = 12
@@ -173,7 +173,7 @@ def make(
 
 def is_compressed(card: Card) -> bool:
     """Whether a checkpoint is in a form that any further step would undo."""
-    return bool(card.onnx_file) or card.storage in ("int8", "coded", "clustered")
+    return card.in_int8 or card.storage in ("int8", "coded", "clustered")
 
 
 def check_fits(config: CompressConfig, card: Card) -> None:
@@ -183,13 +183,17 @@ def check_fits(config: CompressConfig, card: Card) -> None:
             f"{card.title[:100]} is in {'int8' if card.storage == 'int8' else card.storage} already: start from the checkpoint "
             f"that it was made from, {card.compression.get('original') or card.parent or 'its original'}."
         )
+    if card.model == RUNTIME_ONLY and any(step["step"] != "int8" for step in config.steps):
+        raise LabError(
+            f"{card.title[:100]} runs only in ONNX Runtime and has no layers here that could be changed: int8 alone is possible."
+        )
     if card.storage == "float16" and [step["step"] for step in config.steps] == ["float16"]:
         raise LabError(f"{card.title[:100]} is stored in float16 already: choose another recipe, int8 for instance.")
     for step in config.parsed():
         if isinstance(step, Distill) and MODELS[step.student].task != card.task:
             raise LabError(
                 f"{MODELS[step.student].title} cannot be the student of {card.title[:100]}: they learn different things. Choose "
-                f"one of {', '.join(name for name, entry in MODELS.items() if entry.task == card.task)}."
+                f"one of {', '.join(name for name, entry in DESIGNS.items() if entry.task == card.task)}."
             )
         if isinstance(step, Distill):
             data = card.dataset

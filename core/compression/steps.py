@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from core.common.errors import LabError
 from core.common.settings import Settings
 from core.common.values import plural
-from core.models import MODELS
+from core.models import DESIGNS
 
 if TYPE_CHECKING:
     from core.checkpoints.store import Checkpoint
@@ -234,8 +234,8 @@ class Distill(TrainingStep):
 
     @model_validator(mode="after")
     def _check_student(self) -> Distill:
-        if self.student not in MODELS:
-            raise LabError(f"There is no model named {str(self.student)[:60]!r}: choose one of {', '.join(MODELS)}.")
+        if self.student not in DESIGNS:
+            raise LabError(f"There is no model named {str(self.student)[:60]!r}: choose one of {', '.join(DESIGNS)}.")
         return self
 
     def without_teacher(self) -> Distill:
@@ -247,7 +247,7 @@ class Distill(TrainingStep):
 
     @property
     def words(self) -> str:
-        return f"distill into {MODELS[self.student].title}, {plural(self.epochs, 'epoch')}"
+        return f"distill into {DESIGNS[self.student].title}, {plural(self.epochs, 'epoch')}"
 
 
 class LowRank(Step):

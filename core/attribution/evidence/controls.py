@@ -10,6 +10,7 @@ CONTROLS = {
     "blob": "a blob in the centre",
 }
 """The blob stands for the habit of photographers to put what they show into the middle."""
+CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 OTHER = "other"
 """One more control, each method's own: its map of another image."""
 RANDOM_MAPS = 3

@@ -58,6 +58,7 @@ def randomise(
     LabError as `Explainer.attribute` does, and where the map that all are compared with is the same everywhere.
     """
     checkpoint = explainer.checkpoint
+    checkpoint.check_layers()
     total = 1 + len(layers_of(checkpoint.model))
     original: np.ndarray | None = None
     for layers, model in cascade(checkpoint.model, seed):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.attribution.method import AttributionRequest, Method
-from core.attribution.networks import PASSES_THROUGH, kinds, leaves, unseen_operations
+from core.attribution.networks import PASSES_THROUGH, kinds, leaves, needs_single_calls, unseen_operations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,6 +39,8 @@ class LRP(Method):
         return 2, 1
 
     def refusal(self, model: nn.Module) -> str | None:
+        if refusal := needs_single_calls(model, self.title):
+            return refusal
         from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
 
         known = (*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS)

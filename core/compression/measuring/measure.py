@@ -130,7 +130,7 @@ class ImageBench:
         side = card.image_data.image_size
         first = self._first
         running = first if is_original else self._start(checkpoint)
-        notes = [*running.notes, *about_storage(card, bool(checkpoint.onnx))]
+        notes = [*running.notes, *about_storage(card, checkpoint.in_int8)]
         layers, macs = layers_of_images(checkpoint.model, side)
         zeros = zeros_of(checkpoint.model)
         latency_ms, losses = self._latencies(running, None if is_original else first, side)
@@ -165,7 +165,7 @@ class ImageBench:
         }
         if answers is not None:
             figures |= self._accuracy(answers, None if is_original else self._original_answers)
-            notes += about_int8(card, bool(checkpoint.onnx), figures.get("delta_points"))
+            notes += about_int8(card, checkpoint.in_int8, figures.get("delta_points"))
         if logits is not None:
             figures |= self._calibration(checkpoint, running, logits)
         return figures | {"notes": tuple(notes)}, answers
@@ -183,7 +183,7 @@ class ImageBench:
         self.on_progress(0.0, "export to ONNX")
         model = clone_model(checkpoint.model).to(memory_format=torch.channels_last)
         try:
-            data = export_onnx(checkpoint)
+            data = export_onnx(dataclasses.replace(checkpoint, features=None))  # the network alone
             return _Running(model, data, OnnxNetwork(data, threads=self.threads), ())
         except LabError as error:
             note = "Size, times and memory in ONNX Runtime were not measured, and accuracy is that of PyTorch"

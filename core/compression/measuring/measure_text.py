@@ -159,7 +159,7 @@ class _StepwiseReader:
 
     def __call__(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Tokens (B, T) int64 and a state to logits (B, T, V) and the state after the last of them."""
-        self.engine.state = list(state if state is not None else self.initial_state(len(tokens)))
+        self.engine.go_on(list(state if state is not None else self.initial_state(len(tokens))))
         logits = torch.stack([self.engine.step(column) for column in tokens.T], 1)
         return logits, list(self.engine.state)
 

@@ -60,9 +60,9 @@ def about_zeros(zeros: float) -> list[str]:
     return [f"{zeros:.0%} of its weights are zero, and they are multiplied all the same: that makes nothing faster."]
 
 
-def about_storage(card: Card, has_onnx: bool) -> list[str]:
+def about_storage(card: Card, in_int8: bool) -> list[str]:
     """In which precision it runs, where that is not the precision of its file."""
-    if has_onnx:
+    if in_int8:
         return ["8 bits are for ONNX Runtime: in PyTorch it computes in float32, with weights that were rounded."]
     if card.storage == "float32" or runs_in_int8(card):
         return []
@@ -70,9 +70,9 @@ def about_storage(card: Card, has_onnx: bool) -> list[str]:
     return [f"Its file holds the weights {held}; to run, they become float32 again, as large and as fast as any."]
 
 
-def about_int8(card: Card, has_onnx: bool, delta_points: float | None) -> list[str]:
+def about_int8(card: Card, in_int8: bool, delta_points: float | None) -> list[str]:
     """A remedy for an int8 network for images that loses much accuracy and was not trained for int8."""
-    if not has_onnx or delta_points is None or delta_points >= -MUCH_LOST:
+    if not in_int8 or delta_points is None or delta_points >= -MUCH_LOST:
         return []
     done = card.compression.get("steps") or ()
     if any(STEPS.get(step.get("step")) is TrainQuantized for step in done):

@@ -1,4 +1,4 @@
-"""A process of its own that loads an ONNX file, answers one random input, and prints how much memory that took.
+"""A separate process that loads an ONNX file, answers one random input, and prints how much memory that took.
 
 `python -m core.compression.measuring.peak_memory FILE THREADS 1 3 32 32`: the peak minus what it had with ONNX Runtime imported
 and nothing loaded. Started by core.compression.measuring.latency.peak_memory.
@@ -15,9 +15,9 @@ def main(file: str, threads: str, *shape: str) -> None:
     import numpy as np
     import onnxruntime as ort
 
-    ort.set_default_logger_severity(3)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = int(threads), 1
+    from core.inference.onnx_network import session_options
+
+    options = session_options(int(threads))
     inputs = np.random.default_rng(0).standard_normal([int(size) for size in shape], dtype=np.float32)
 
     def answer() -> None:

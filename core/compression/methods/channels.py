@@ -121,7 +121,19 @@ def prune_channels(
         least = score.argsort(stable=True)[: group.size - kept[group.name]]
         if len(least):
             channels.take_out(group, sorted(least.tolist()))
+    _check_runs(model, checkpoint.card.image_data.image_size)
     return child_checkpoint(checkpoint, model, step)
+
+
+@torch.no_grad()
+def _check_runs(model: nn.Module, side: int) -> None:
+    """Raises LabError for a network that came with numbers of channels written into its graph."""
+    try:
+        model(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
+    except RuntimeError as error:
+        raise LabError(
+            "The graph of this network fixes how many channels go from layer to layer: prune its weights instead."
+        ) from error
 
 
 def magnitudes(channels: Channels) -> dict[Group, Tensor]:

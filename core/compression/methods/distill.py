@@ -125,8 +125,8 @@ class SoftImageTask(ImageTask):
 
     def teach(self, teaching: Teaching) -> None:
         """From now on, the loss asks for the teacher's answers too."""
-        if self.config.mixup or self.config.cutmix:
-            raise LabError("A teacher's answers cannot be mixed: leave mixup and cutmix out.")
+        if self.config.mixup or self.config.cutmix or self.config.consistency:
+            raise LabError("A teacher's answers cannot be mixed: leave mixup and cutmix out, and consistency.")
         self.teaching = teaching
         if self.train_data.labels is self.true:
             self.train_data.labels = torch.arange(len(self.true), device=self.true.device)

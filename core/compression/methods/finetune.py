@@ -33,7 +33,18 @@ MASK_UPDATES = 60
 """How often the weights to prune are chosen anew on the way."""
 TUNING = "fine-tuning"
 """Name of the recipe of a network that went on from another one's weights."""
-KEPT_FOR_IMAGES = ("train_images", "train_on", "balance", "flip", "crop_padding", "cutout", "auto_augment")
+KEPT_FOR_IMAGES = (
+    "train_images",
+    "train_on",
+    "balance",
+    "flip",
+    "crop_padding",
+    "cutout",
+    "auto_augment",
+    "augmentation",
+    "augmix",
+    "noise",
+)
 KEPT_FOR_TEXT = ("window", "batch_size", "state_reset")
 
 
@@ -68,7 +79,7 @@ def tune_config(card: Card, step: TrainingStep, *, seed: int, device: str) -> Tr
         return recipe.replace(**common | window | {"lr": step.lr or recipe.lr, "seed": recipe.seed})
     common |= {"recipe": TUNING}
     if isinstance(step, FineTuningStep) and step.schedule == "own" and (own := _own_recipe(card)):
-        unmixed = {"mixup": 0.0, "cutmix": 0.0} if step.alpha else {}
+        unmixed = {"mixup": 0.0, "cutmix": 0.0, "consistency": 0.0} if step.alpha else {}
         return own.replace(**common | window | unmixed | {"lr": step.lr or own.lr, "tta": "none"})
     common |= {"schedule": "cosine", "warmup": 0.05}
     if card.task == "text":

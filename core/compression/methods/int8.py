@@ -19,7 +19,7 @@ from core.compression.onnx.folding import fold_batch_norms
 from core.compression.onnx.graph import image_graph
 from core.compression.onnx.quantize import quantize_graph
 from core.compression.steps import FEWEST_CALIBRATION_IMAGES, Int8
-from core.inference.onnx_network import onnx_inputs
+from core.inference.onnx_network import check_onnx, onnx_inputs
 from core.models import clone_model
 
 COMPARED = 64
@@ -43,10 +43,14 @@ def to_int8(checkpoint: Checkpoint, images: np.ndarray | None, step: Int8) -> Ch
     data = checkpoint.card.image_data
     chosen = _checked(images, data.image_size)[: step.images]
     _check_finite(checkpoint.model)
-    twin = _on_grid(fold_batch_norms(checkpoint.model, data.image_size))
-    file = quantize_graph(image_graph(twin, data.image_size), onnx_inputs(checkpoint.card, chosen))
+    if checkpoint.onnx:  # of a network that came as an ONNX file, that file itself
+        twin, graph = _on_grid(clone_model(checkpoint.model)), check_onnx(checkpoint.onnx, data.image_size)
+    else:
+        twin = _on_grid(fold_batch_norms(checkpoint.model, data.image_size))
+        graph = image_graph(twin, data.image_size)
+    file = quantize_graph(graph, onnx_inputs(checkpoint.card, chosen))
     made = child_checkpoint(checkpoint, twin, step, storage="int8")
-    made = dataclasses.replace(made, onnx=with_metadata(file, made))
+    made = dataclasses.replace(made, onnx=with_metadata(file, made, "int8"))
     compare_export(made, made.onnx, chosen[:COMPARED])
     return made
 

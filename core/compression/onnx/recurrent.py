@@ -14,7 +14,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from core.compression.onnx.graph import IR_VERSION, LOGITS, OPSET, TOKENS
+from core.compression.onnx.graph import EXPORTERS_LEAST, LOGITS, TOKENS, ir_version
+from core.inference.onnx_network import OPSET
 from core.models.char_rnn import CharRNN
 
 STATES = {"rnn": ("h",), "gru": ("h",), "lstm": ("h", "c")}
@@ -26,7 +27,8 @@ GATES = {"rnn": (0,), "gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
 class Graph:
     """Nodes and weights under construction."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -45,19 +47,21 @@ class Graph:
 
     def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "bottleneck_lab", inputs, outputs, self.weights)
-        opset = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="bottleneck_lab")
+        opset = [helper.make_opsetid("", self.opset)]
+        version = ir_version(self.opset)
+        return helper.make_model(graph, opset_imports=opset, ir_version=version, producer_name="bottleneck_lab")
 
 
-def recurrent_graph(model: CharRNN) -> onnx.ModelProto:
+def recurrent_graph(model: CharRNN, opset: int = OPSET) -> onnx.ModelProto:
     """`tokens` (B, T) int64 and a state to `logits` (B, T, vocabulary) and the state after the last token."""
-    graph, config, parts = Graph(), model.config, STATES[model.cell]
+    graph, config, parts = Graph(opset), model.config, STATES[model.cell]
     axis, layers = graph.weight("axis", np.array([1], np.int64)), len(model.layers)
     embed = graph.weight("embed.weight", model.embed.weight)
     before = {part: [f"state_{part}"] for part in parts}
     for part in parts if layers > 1 else ():
         before[part] = [f"layer_{part}.{index}" for index in range(layers)]
-        graph.add("Split", [f"state_{part}"], before[part], axis=0, num_outputs=layers)  # (1, B, width) each
+        equal = {"num_outputs": layers} if opset >= EXPORTERS_LEAST else {}
+        graph.add("Split", [f"state_{part}"], before[part], axis=0, **equal)  # (1, B, width) each
     after: dict[str, list[str]] = {part: [] for part in parts}
     x = graph.add("Transpose", [graph.add("Gather", [embed, TOKENS])], perm=[1, 0, 2])  # (T, B, embedding)
     for index, layer in enumerate(model.layers):

@@ -236,7 +236,7 @@ def test_what_ships_loads_and_is_small() -> None:
     folders = {card.parent.name for card in PRETRAINED.glob("*/card.json")}
     assert {"simple_cnn", "fast_resnet_smallest", "char_lstm_smallest"} <= folders
     assert {reference.name for reference in shipped} == folders
-    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 22_000_000
+    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 30_000_000
     for reference in shipped:
         loaded = load_checkpoint(reference)
         if loaded.card.task == "text":
@@ -244,6 +244,9 @@ def test_what_ships_loads_and_is_small() -> None:
             assert loaded.card.metrics["val_loss_nats"] < 2
             continue
         assert loaded.card.dataset.name == "cifar10"
+        if loaded.card.task == "generation":
+            assert loaded.card.metrics["velocity_error"] < 0.31
+            continue
         assert loaded.card.metrics["test_accuracy"] > 0.72
         if (
             not loaded.card.compression or loaded.card.recipe["train_on"] == "train"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.common.processor import int8_processor
 from core.compression import job
 from core.compression.kind import COMPRESS
 from core.compression.measuring import measure
@@ -288,6 +289,7 @@ def test_what_is_int8_or_clustered_already_is_refused(store: RunStore, shapes: P
     made_int8 = made(store, first.id, "1-int8")
     assert made_int8.onnx
     assert made(store, first.id, "").onnx == made_int8.onnx
+    assert made_int8.card.metrics["processor"] == int8_processor()
     assert first.message.startswith("1 variant made and measured; the result: ")
     clustered = done(store, shapes, Cluster(bits=4))
     for name, word in ((f"{first.id}/1-int8", "int8"), (clustered.id, "clustered")):
@@ -365,6 +367,7 @@ def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(
     run = store.get(rough)
     assert "after 0 of 2 variants: resume it" in run.message
     assert run.resumable
+    assert run.keeps_work
     assert run.threads == torch.get_num_threads(), "a resume takes as many"
     assert (store.folder(rough) / "members" / "1-fine_tune" / STATE).is_file()
     at_step(monkeypatch, 3, "2-prune_gradually", stop)
