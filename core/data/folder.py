@@ -288,7 +288,7 @@ def _measured(splits: dict[str, Split], kept: Path) -> dict[str, Any] | None:
         return {"sha256": checksums, "mean": tuple(known["mean"]), "std": tuple(known["std"])}
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    mean, std = _statistics(splits["train"].images)
+    mean, std = channel_statistics(splits["train"].images)
     found = {"sha256": checksums, "mean": mean, "std": std}
     if kept.parent.is_dir():
         try:
@@ -298,7 +298,7 @@ def _measured(splits: dict[str, Split], kept: Path) -> dict[str, Any] | None:
     return found
 
 
-def _statistics(images: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Per-channel mean and standard deviation of (N, H, W, 3) uint8, 0..1; exact, and without a float copy of the pixels."""
     values = np.arange(256) / 255
     counts = np.zeros((3, 256))

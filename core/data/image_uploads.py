@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from core.common.access import check_writable
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.progress import Meter, Progress
@@ -111,6 +112,7 @@ def delete_stored(path: Path) -> None:
     """Remove an uploaded folder. Raises LabError for any other folder, and where the disk refuses."""
     if not is_stored(path):
         raise LabError(f"{path} was not uploaded here: delete it yourself.")
+    check_writable()
     with readable_disk_errors(path):
         path.with_suffix(".json").unlink(missing_ok=True)
         if path.is_dir():
@@ -124,6 +126,7 @@ def leave_out(path: Path, files: Iterable[str], why: str) -> int:
     """
     if not is_stored(path):
         raise LabError(f"{path} was not uploaded here: remove the files yourself.")
+    check_writable()
     removed = size = 0
     with readable_disk_errors(path):
         facts = read_note(path, MAX_NOTE_BYTES) | {"reduced": True}
@@ -194,6 +197,7 @@ def _check_total(files: int, size_bytes: int) -> None:
 
 
 def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progress: Progress | None) -> StoredFolder:
+    check_writable()
     home = folder()
     with readable_disk_errors(home):
         temporary = temporary_folder(home)

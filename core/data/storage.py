@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.common import locks
+from core.common.access import check_writable
 from core.common.errors import LabError
 from core.common.paths import ensure_folder
 from core.common.progress import Meter, Progress
@@ -53,6 +54,7 @@ def read_or_fetch(
     """
     with readable_disk_errors(folder):
         if (content := read()) is None:
+            check_writable()
             home, waiting = ensure_folder(folder.parent), None
             while (lock := locks.take(home / f"{folder.name}.lock", wait_s=0.2)) is None:
                 waiting = waiting or Meter(on_progress, f"wait for another process that fetches {folder.name}")

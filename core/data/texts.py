@@ -10,6 +10,7 @@ import stat
 from functools import lru_cache, partial
 from pathlib import Path
 
+from core.common.access import check_writable
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.progress import Meter, Progress
@@ -81,6 +82,7 @@ def store_upload(data: bytes, title: str, encoding: str | None = None) -> str:
 
     A text that is there already is kept once, under its newest title. encoding: as in `text.decode_file`.
     """
+    check_writable()
     content = text.decode_file(data, title, encoding)
     sha256 = text.digest(content.text)
     text.build(content.text, name="", title=title, source="", sha256=sha256)

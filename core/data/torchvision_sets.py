@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.common.access import check_writable
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home
 from core.common.progress import Progress, no_progress
@@ -53,6 +54,7 @@ LARGEST = 256
 def add_torchvision(name: str, on_progress: Progress | None = None, *, root: Path | None = None) -> StoredFolder:
     """Download a dataset of `torchvision.datasets` and store it. root: a folder that holds its files already, as torchvision
     lays them out. Raises LabError for a name that is no classification dataset, and where it cannot be had."""
+    check_writable()
     report = on_progress or no_progress
     title = name.removeprefix(TORCHVISION_PREFIX).strip()
     kind = _class_of(title)

@@ -10,10 +10,10 @@ from core.regularization.results import StudyResult
 from core.regularization.store import extend_study
 from core.regularization.study import StudyConfig
 from pages.regularization.arms import arms_form, specs
-from pages.regularization.cost import check_sizes, show_cost
 from pages.regularization.new import LABELS, parse_sizes, sizes_field
-from pages.shared.resources import act, forget_runs, store
+from pages.shared.resources import forget_runs, start_new, store
 from pages.shared.run_controls import open_run
+from pages.shared.study_cost import check_sizes, show_cost
 from pages.shared.text import label_error, show_error
 
 ENOUGH_SEEDS = 3
@@ -65,11 +65,13 @@ def add_seed(run: Run, study: StudyConfig) -> None:
 
 def _extend(run: Run, wider: StudyConfig) -> None:
     """Train what is missing, and show it."""
-    try:
+
+    def extended() -> str:
         extend_study(store(), run.id, wider)
         forget_runs()
-        act("submit", run.id)
+        return run.id
+
+    try:
+        open_run(start_new(extended))
     except LabError as error:
         show_error(error)
-        return
-    open_run(run)

@@ -17,6 +17,8 @@ from pages.shared.url import give
 STRENGTH_PX = 178
 """Two beside each other."""
 ARM = "An arm is one technique, or several together."
+OFFERED = {name: kind for name, kind in TECHNIQUES.items() if name != "pipeline"}
+"""A pipeline is built under Augmentation, which starts its study."""
 TITLES = {name: kind.title for name, kind in TECHNIQUES.items()}
 """What the form calls each technique."""
 
@@ -35,7 +37,7 @@ def arms_form(prefix: str, model: str, default: tuple[str, ...] = ()) -> list[tu
     """Show the fields; returns the chosen arms as the names of their techniques. prefix: of the fields' keys."""
     alone = st.multiselect(
         "Techniques, each alone",
-        list(TECHNIQUES),
+        list(OFFERED),
         default=list(default),
         format_func=lambda name: _offered(name, model),
         key=f"{prefix}-alone",
@@ -47,7 +49,7 @@ def arms_form(prefix: str, model: str, default: tuple[str, ...] = ()) -> list[tu
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.multiselect(
             "Several together, as one more arm",
-            list(TECHNIQUES),
+            list(OFFERED),
             format_func=lambda name: _offered(name, model),
             key=f"{prefix}-together",
             placeholder="Choose two or more",
@@ -90,6 +92,8 @@ def read_arms(arms: Iterable[Arm]) -> ArmChoice:
     for arm in chosen:
         for part in arm.spec.split(TOGETHER):
             name, _, values = part.partition("=")
+            if name not in OFFERED:
+                raise LabError("The form cannot show a pipeline: build it under Augmentation.")
             if strengths.setdefault(name, values.replace(OR, " ")) != values.replace(OR, " "):
                 raise LabError(f"{TITLES[name]} has two sets of strengths: the form gives all its arms the same.")
     return ArmChoice(

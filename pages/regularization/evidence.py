@@ -18,7 +18,7 @@ from core.regularization.figures import sizes as sizes_figure
 from core.regularization.figures_technique import class_changes as class_figure
 from core.regularization.figures_technique import strength as strength_figure
 from core.regularization.results import StudyResult
-from core.regularization.techniques import TECHNIQUES, plain_number
+from core.regularization.techniques import ALL_TECHNIQUES, plain_number
 from pages.shared.elements import show_figure
 from pages.shared.registry import page_link
 from pages.shared.resources import dark
@@ -70,7 +70,7 @@ def sizes(result: StudyResult, rows: list[ArmResult], size: int, key: str) -> No
 
 def strength(result: StudyResult, size: int, key: str) -> None:
     """How validation accuracy depends on the strength of one technique."""
-    points = {name: strengths(result, name, size) for name in TECHNIQUES}
+    points = {name: strengths(result, name, size) for name in ALL_TECHNIQUES}
     several = [name for name, found in points.items() if len(found) > 1]
     if not several:
         st.caption(
@@ -83,7 +83,7 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     name = left.selectbox(
         "Technique",
         several,
-        format_func=lambda name: TECHNIQUES[name].title,
+        format_func=lambda name: ALL_TECHNIQUES[name].title,
         key=f"technique-{key}",
         persist_state="session",
     )
@@ -93,7 +93,7 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     parse = one_of(options, "strength")
     linked("strength", f"strength-{key}", parse, options[best], of=(size, name), options=options)  # a study grows
     picked = right.select_slider(
-        f"Strength ({TECHNIQUES[name].unit})", options, key=f"strength-{key}", persist_state="session"
+        f"Strength ({ALL_TECHNIQUES[name].unit})", options, key=f"strength-{key}", persist_state="session"
     )
     point = found[options.index(picked)]
     base = baseline_point(result, size)
@@ -106,7 +106,7 @@ def strength(result: StudyResult, size: int, key: str) -> None:
     show_figure(
         strength_figure(found, base, name, dark=dark(), at=point.strength),
         key=f"strengths-{key}-{name}",
-        alt=f"Accuracy against the strength of {TECHNIQUES[name].title}; best on validation: {options[best]}",
+        alt=f"Accuracy against the strength of {ALL_TECHNIQUES[name].title}; best on validation: {options[best]}",
     )
 
 

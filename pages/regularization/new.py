@@ -17,12 +17,12 @@ from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from core.regularization.techniques import IMAGE_MODELS
 from pages.regularization.arms import TITLES, arms_form, fill_arms, read_arms, specs
-from pages.regularization.cost import check_sizes, show_cost
 from pages.regularization.preview import preview
 from pages.shared.copy_link import not_in_link
 from pages.shared.dataset_field import FOLDER, allowed_name, dataset_field, folder_field
 from pages.shared.run_controls import start_job_button
 from pages.shared.settings_form import settings_form
+from pages.shared.study_cost import check_sizes, show_cost
 from pages.shared.text import label_error, show_error
 from pages.shared.url import give
 from pages.shared.url_settings import Changes, keep_settings, linked_settings

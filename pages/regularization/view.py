@@ -22,6 +22,7 @@ from pages.regularization.files import files
 from pages.regularization.report import study_report
 from pages.shared.elements import folded, open_tab, show_figure, show_table
 from pages.shared.resources import dark
+from pages.shared.run_controls import note_nothing_yet
 from pages.shared.text import UNBROKEN, escape_markdown
 from pages.shared.url import linked
 from pages.shared.url_values import one_of
@@ -42,9 +43,11 @@ def study_view(result: StudyResult, key: str, run: Run | None) -> None:
     """A study, and the form that adds to one. key: of this study alone, for what the viewer chooses; run: None of an example."""
     idle = run if run is not None and not run.active else None
     if not any(item.curve.step or item.status != "waiting" for item in result.members):
-        st.info(
-            "Nothing was measured yet. Curves appear with the first measurement of the first run; verdicts once arms have two "
-            "seeds in common with no regularization."
+        note_nothing_yet(
+            run,
+            "Nothing is measured yet.",
+            "Curves appear with the first measurement of the first run; verdicts once arms have two seeds in common with no "
+            "regularization.",
         )
         st.caption(f"{_what(result)} · {_how(result)}")
     else:
