@@ -1,0 +1,1 @@
+"""How far a network falls when images are blurred, noisy or drawn."""
