@@ -17,12 +17,18 @@ PARTS = {
     "observed": "a run with its dashboard open beside the bare generator",
     "answer": "from upload to label in core",
     "app": "first page of a cold server, first answer, page switch, upload to label in the browser",
+    "sessions": "20 browsers at one server: upload to label, and exceptions",
     "text": "characters/s written and trained beside the textbook's loops, and the first character in the browser",
     "explain": "attribution maps of one image, their curves, and our wrapper beside Captum called directly",
     "study": "a study's use of the cores, the quick study from start to verdict",
     "runs": "a refresh of any page, and the Runs page, beside 10,000 finished runs",
+    "cluster": "runs an hour on a Ray cluster of 1, 2 and 4 nodes on this machine, at most 3 rounds (needs requirements-ray.txt)",
     "speedrun": "time to 94% on CIFAR-10 (needs a CUDA GPU)",
 }
+
+
+ON_REQUEST = ("cluster", "speedrun")
+"""Parts that not every machine can do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

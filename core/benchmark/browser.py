@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
 
 
+def program() -> str | None:
+    """Path of the installed Chromium; None lets Playwright use the one that it downloaded."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if (found := shutil.which(name))), None)
+
+
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Headless Chromium. Raises LabError where Playwright or a browser is missing."""
@@ -31,12 +37,9 @@ def browser() -> Iterator[Browser]:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
         raise LabError("This part needs Playwright and a browser: run `make test` once, which sets them up.") from error
-    program = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
     with sync_playwright() as playwright:
         try:
-            opened = playwright.chromium.launch(executable_path=program, args=FLAGS)
+            opened = playwright.chromium.launch(executable_path=program(), args=FLAGS)
         except Error as error:
             raise LabError("No browser starts here: run `make test` once, which sets one up.") from error
         with opened:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from core.benchmark import PARTS, Figure, measure
+from core.benchmark import ON_REQUEST, PARTS, Figure, measure
 from core.common.commands import Json, Whole, between
 from core.common.errors import LabError
 from core.common.output import note, print_json
@@ -19,7 +19,7 @@ Part = Annotated[
 
 
 def benchmark(*parts: Part, rounds: Annotated[Whole, between(1, 1000)] = 5, as_json: Json = False) -> int:
-    """Measure speed, side by side in one run. Without PARTS: all but speedrun.
+    """Measure speed, side by side in one run. Without PARTS: all but cluster and speedrun.
 
     Args:
         rounds: Rounds of each comparison.
@@ -33,7 +33,7 @@ def benchmark(*parts: Part, rounds: Annotated[Whole, between(1, 1000)] = 5, as_j
     problems: dict[str, str] = {}
     if not as_json:
         print(machine)
-    for part in parts or [name for name in PARTS if name != "speedrun"]:
+    for part in parts or [name for name in PARTS if name not in ON_REQUEST]:
         try:
             for item in measure([part], rounds):
                 found.append(item)

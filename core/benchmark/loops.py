@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from core.training.session import TrainSession
 
 EPOCHS = 20
@@ -74,7 +76,7 @@ def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int
             return prepare(image), int(data.train.labels[index])
 
     loader = DataLoader(Images(), batch_size=batch_size, shuffle=True, num_workers=workers)
-    network = build_model(model, {})
+    network = textbook_cnn() if model == "simple_cnn" else build_model(model, {})
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in itertools.count():
@@ -85,6 +87,17 @@ def tutorial(model: str, workers: int = 2, batch_size: int = 32) -> Iterator[int
             optimizer.step()
             loss.item()
             yield len(labels)
+
+
+def textbook_cnn() -> nn.Module:
+    """The network of simple_cnn as the tutorial writes it."""
+    from torch import nn
+
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(64 * 6 * 6, 10)),
+    )
 
 
 def keras(batch_size: int = 32) -> Iterator[int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from core.common.devices import worker_environment
 from core.common.errors import LabError
+from core.common.paths import lab_home
 
 POLICY = tuple(worker_environment())
 
@@ -17,6 +22,16 @@ POLICY = tuple(worker_environment())
 def bare_environment() -> dict[str, str]:
     """The environment of a script that sets nothing."""
     return {name: value for name, value in os.environ.items() if name not in POLICY}
+
+
+@contextlib.contextmanager
+def empty_home() -> Iterator[Path]:
+    """A LAB_HOME without runs, with the datasets of this machine. Raises LabError without CIFAR-10."""
+    if not (lab_home() / "data" / "cifar10").is_dir():
+        raise LabError("CIFAR-10 is not on this machine: fetch it with `python -m core data fetch cifar10`.")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "data").symlink_to(lab_home() / "data")
+        yield Path(folder)
 
 
 def start(loop: str, seconds: float, environment: dict[str, str], **options: Any) -> subprocess.Popen[str]:

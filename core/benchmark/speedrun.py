@@ -53,7 +53,7 @@ def speedrun(dataset: ImageDataset, runs: int) -> Iterator[SpeedrunResult]:
         wait()
         seconds = time.perf_counter() - started
         if seed > 0:
-            yield SpeedrunResult(seed=seed, seconds=seconds, accuracy=accuracy)
+            yield SpeedrunResult(seed=seed, seconds=seconds, accuracy=accuracy or 0.0)
 
 
 def measure(rounds: int) -> Iterator[Figure]:

@@ -6,17 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from core.benchmark import Figure, figure, ratio
-from core.benchmark.processes import bare_environment, run
+from core.benchmark.processes import bare_environment, empty_home, run
 from core.benchmark.sharing import SECONDS, side_by_side
 from core.common.devices import cores, worker_environment
 from core.common.errors import LabError
-from core.common.paths import lab_home
 
 PART = "study"
 
@@ -40,15 +37,12 @@ def using_cores(rounds: int) -> Iterator[Figure]:
 
 def quick_study(rounds: int) -> Iterator[Figure]:
     """The study that the form starts with: 5 arms, 3 seeds, simple_cnn, 2,000 images. Raises LabError without CIFAR-10."""
-    if not (lab_home() / "data" / "cifar10").is_dir():
-        raise LabError("CIFAR-10 is not on this machine: fetch it with `python -m core data fetch cifar10`.")
     taken = []
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "data").symlink_to(lab_home() / "data")
+        with empty_home() as folder:
             started = time.perf_counter()
             command = [sys.executable, "-m", "core", "study", "start", "--json"]
-            environment = dict(os.environ) | {"LAB_HOME": folder}
+            environment = dict(os.environ) | {"LAB_HOME": str(folder)}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             taken.append(time.perf_counter() - started)
             if done.returncode:

@@ -11,7 +11,7 @@ from core.common.commands import Json, RunId
 from core.common.errors import LabError
 from core.common.output import harmless, note, print_json, print_table
 from core.common.values import duration
-from core.jobs import LocalEngine
+from core.jobs import open_engine
 from core.jobs.foreground import describe, report
 from core.jobs.kind import kinds
 from core.jobs.run import Run
@@ -28,6 +28,7 @@ def runs(
     metrics: bool = False,
     samples: bool = False,
     log: bool = False,
+    tensorboard: Path | None = None,
     rename: str | None = None,
     delete: bool = False,
     as_json: Json = False,
@@ -39,14 +40,15 @@ def runs(
         metrics: Print the run's metrics rows (as JSON).
         samples: Print what a language model wrote at each evaluation.
         log: Print the end of the run's log.
+        tensorboard: Write the run's metrics to this folder as TensorBoard event files (pip install tensorboard).
         rename: Give the run this name.
         delete: Remove the run and its checkpoints.
     """
-    engine = LocalEngine()
+    engine = open_engine()
     store = engine.store
-    chosen = sum((metrics, samples, log, rename is not None, delete))
+    chosen = sum((metrics, samples, log, tensorboard is not None, rename is not None, delete))
     if chosen > 1:
-        raise LabError("Give one of --metrics, --samples, --log, --rename and --delete.")
+        raise LabError("Give one of --metrics, --samples, --log, --tensorboard, --rename and --delete.")
     if run_id is None:
         if chosen:
             raise LabError("Which run? Give its id, as listed by: python -m core runs")
@@ -60,6 +62,11 @@ def runs(
         _print_samples(store.samples(run_id), as_json)
     elif log:
         print(store.log(run_id), end="")
+    elif tensorboard is not None:
+        from core.jobs.tensorboard import write_events
+
+        count = write_events(store, run_id, tensorboard)
+        print(f"{tensorboard / run_id}: {count:,} figures. See them: tensorboard --logdir {tensorboard}")
     elif delete:
         store.delete(run_id)
         note(f"Deleted {run_id}.")

@@ -17,9 +17,12 @@ import time
 from pathlib import Path
 
 from core.common import devices, locks
+from core.common.access import check_writable
+from core.common.environment import number_from
 from core.common.errors import LabError
+from core.jobs.quota import Quota
 from core.jobs.run import Run
-from core.jobs.store import FOREGROUND_LOCK, LOG, STOP, WORKER_LOCK, RunStore
+from core.jobs.store import FOREGROUND_LOCK, JOB, LOG, STOP, WORKER_LOCK, RunStore
 
 GRACE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,12 +41,14 @@ class LocalEngine:
         if self.slots < 1:
             raise LabError(f"slots={self.slots} is not valid: at least one run must be able to start.")
 
-    def submit(self, run_id: str, *, attached: bool = False) -> Run:
+    def submit(self, run_id: str, *, attached: bool = False, user: str = "") -> Run:
         """Queue a new run, or one that stopped, failed or was lost; it starts when a slot is free.
 
-        One that is queued or running is left alone. attached: it belongs to the terminal that holds FOREGROUND_LOCK.
-        Raises LabError for a run that has finished or cannot go on.
+        One that is queued or running is left alone. attached: it belongs to the terminal that holds FOREGROUND_LOCK. user:
+        who asks, see core.jobs.quota. Raises LabError for a run that has finished or cannot go on, and for a user who has
+        as much as they may.
         """
+        check_writable()
         with self.store.locked():
             run = self.store.get(run_id)
             folder = self.store.folder(run_id)
@@ -53,6 +58,7 @@ class LocalEngine:
                 raise LabError(f"The run {run_id} is still stopping: resume it in a moment.")
             if not run.resumable:
                 raise LabError(_why_not_resumable(run))
+            Quota.from_environment().check(self.store, user)
             (folder / STOP).unlink(missing_ok=True)
             if not attached:
                 (folder / FOREGROUND_LOCK).unlink(missing_ok=True)
@@ -63,10 +69,12 @@ class LocalEngine:
                 run_id,
                 status="queued",
                 message="",
+                user=user,
                 ticket=max(waiting, default=0) + 1,
                 ended=None,
                 final=False,
                 stage="",
+                **{JOB: None},  # of an earlier start
             )
         self.tick()
         return self.store.get(run_id)
@@ -77,12 +85,13 @@ class LocalEngine:
         A worker that has not ended after the grace period is killed by the next tick. now: kill it at once; what it
         did since its last saved state is lost. A run that is not active is left alone.
         """
+        check_writable()
         with self.store.locked():
             run = self.store.get(run_id)
             folder = self.store.folder(run_id)
             if run.status == "queued":
                 message = "It was taken out of the queue: resume it to queue it again."
-                self.store.write_status(run_id, status="stopped", message=message, ended=time.time())
+                self.store.write_status(run_id, status="stopped", message=message, ended=time.time(), **{JOB: None})
             elif run.status in ("running", "stopping"):
                 with contextlib.suppress(OSError):  # on a full disk the signal alone must do
                     (folder / STOP).touch(exist_ok=False)
@@ -104,19 +113,21 @@ class LocalEngine:
             for run in runs:
                 with contextlib.suppress(OSError):  # a full disk: readers see what is the case without it
                     self._settle(run)
-            working = [run for run in runs if run.status in ("running", "stopping")]
-            queue = sorted((run for run in runs if run.status == "queued"), key=lambda run: run.queue_position or 0)
+            working = list(filter(_at_work, runs))
+            waiting = (run for run in runs if run.status == "queued" and not run.handed_over)
+            queue = sorted(waiting, key=lambda run: run.queue_position or 0)
             for run in queue:
-                if len(working) >= self.slots:
+                taken = sum(map(_places, working))
+                if taken and taken + _places(run) > self.slots:
                     break
                 if not _abandoned(self.store.folder(run.id)) and self._start(run, working):
                     working.append(run)
 
     def _work_to_do(self, runs: list[Run]) -> bool:
         runs = [run for run in runs if run.active or not run.settled]
-        free = self.slots > sum(run.status in ("running", "stopping") for run in runs)
+        free = self.slots > sum(map(_places, filter(_at_work, runs)))
         for run in runs:
-            if run.status == "queued" and (free or _abandoned(self.store.folder(run.id))):
+            if run.status == "queued" and ((free and not run.handed_over) or _abandoned(self.store.folder(run.id))):
                 return True
             if run.status == "stopping" and self._overdue(run):
                 return True
@@ -188,30 +199,52 @@ class LocalEngine:
             environment |= {"OMP_NUM_THREADS": str(run.threads), "MKL_NUM_THREADS": str(run.threads)}
         # A worker gives the queue a push when it ends, and must then see what we see.
         environment["LAB_SLOTS"] = str(self.slots)
+        environment.pop("LAB_READ_ONLY", None)  # a run that was started elsewhere keeps what it makes
         if choice := gpus():
             environment["LAB_GPUS"] = ",".join(choice)
             environment["CUDA_VISIBLE_DEVICES"] = gpu if gpu is not None else ",".join(choice)
         return environment
 
     def _free_gpu(self, run: Run, working: list[Run]) -> str | None:
-        """The GPU to show to this run's worker, the least used; None to show all (one GPU, or the run names its device)."""
+        """The GPU to show to this run's worker, the least used; None to show all (one GPU, or the run names its device, or takes
+        several)."""
         choice = gpus()
-        if len(choice) < 2 or run.facts.device not in ("auto", "cuda"):
+        if len(choice) < 2 or run.facts.devices > 1 or run.facts.device not in ("auto", "cuda"):
             return None
-        used = [self.store.status(item.id).get("gpu") for item in working]
+        used = [self.store.status(item.id).get("gpu") for item in working if item.facts.devices == 1]
         return min(choice, key=used.count)
+
+
+def _at_work(run: Run) -> bool:
+    return run.status in ("running", "stopping") or run.handed_over
+
+
+def _places(run: Run) -> int:
+    """Slots that a run takes: one for each GPU."""
+    return run.facts.devices if gpus() and run.facts.device != "cpu" else 1
+
+
+def engine_name() -> str:
+    """What LAB_ENGINE says."""
+    return os.environ.get("LAB_ENGINE", "").strip() or "local"
+
+
+def open_engine(store: RunStore | None = None) -> LocalEngine:
+    """What LAB_ENGINE names: `local`, which is the default, or `ray`. Raises LabError for anything else."""
+    name = engine_name()
+    if name == "ray":
+        from core.jobs.ray_engine import RayEngine
+
+        return RayEngine(store)
+    if name != "local":
+        raise LabError(f"LAB_ENGINE={name[:40]!r} is not valid: set it to local or ray, or remove it.")
+    return LocalEngine(store)
 
 
 def slots_from_environment() -> int:
     """LAB_SLOTS, else one run per GPU, else one."""
-    text = os.environ.get("LAB_SLOTS", "").strip()
-    if not text:
-        return max(1, devices.nvidia_gpus())
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise LabError(
-            f"LAB_SLOTS={text[:40]!r} is not valid: set it to a whole number of runs, 1 to 1024, or remove it."
-        )
-    return int(text)
+    slots = number_from("LAB_SLOTS", 1, 1024, whole=True)
+    return max(1, devices.nvidia_gpus()) if slots is None else int(slots)
 
 
 def gpus() -> list[str]:

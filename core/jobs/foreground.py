@@ -26,6 +26,11 @@ from core.jobs.store import FOREGROUND_LOCK
 LOOK_EVERY_S = 0.2
 
 
+def start_run(engine: LocalEngine, run_id: str, *, detach: bool, as_json: bool) -> int:
+    """Start or resume a run, and return the exit code: of the run, or with `detach` at once."""
+    return (run_detached if detach else run_in_foreground)(engine, run_id, as_json=as_json)
+
+
 def run_in_foreground(engine: LocalEngine, run_id: str, *, as_json: bool) -> int:
     """Start or resume a run, show how it goes until it ends, and return the exit code."""
     run, interrupted = follow(engine, run_id)

@@ -119,9 +119,7 @@ class Job:
 
     def sample(self, step: int, epoch: float, text: str) -> None:
         """Keep what a language model wrote at this point of its training."""
-        line = json.dumps({"step": step, "epoch": epoch, "text": text}) + "\n"
-        with (self.folder / metrics.SAMPLES).open("ab", buffering=0) as file:
-            file.write(line.encode())
+        metrics.append_row(self.folder / metrics.SAMPLES, {"step": step, "epoch": epoch, "text": text})
 
     def sync_rows(self) -> None:
         """Force all rows to the disk: before the state that they belong to."""

@@ -30,6 +30,8 @@ class Facts:
     dataset: str = ""
     recipe: str = ""
     device: str = "auto"
+    devices: int = 1
+    """Processes that do it together, each with a GPU where there are any."""
 
     @property
     def task(self) -> str:
@@ -70,6 +72,8 @@ class JobKind:
     parts: Callable[[Any], int] = lambda config: 0
     """How many parts the job counts as done one by one; 0 where it only counts steps."""
     part_name: str = "parts"
+    keeps_parts: bool = False
+    """Whether a resume goes on from the results that the run's folder holds. Otherwise it needs a saved training state."""
     page: Callable[[Run], tuple[str, dict[str, str]]] = lambda run: ("runs", {})
     """Name of the page (`runs`, `images`) that shows a run, and the query parameters of a link to it."""
     summary: Callable[[Any], str] = _no_words

@@ -51,6 +51,19 @@ def _is_whole(row: dict[str, Any]) -> bool:
     )
 
 
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a line; at once, because a reader may look at any time."""
+    with path.open("ab", buffering=0) as file:
+        file.write(to_line(row).encode())
+
+
+def rewind(path: Path, step: int) -> None:
+    """Drop the rows after that step, which the steps to come will write again, and a line that was cut off."""
+    if path.exists():
+        rows = (row for row in read_objects(path) if finite(row.get("step")) and row["step"] <= step)
+        write_atomic(path, "".join(map(to_line, rows)))
+
+
 def keep_until(path: Path, step: int, evaluated_step: int) -> None:
     """Drop what lies after a saved state: train rows after `step`, eval rows after `evaluated_step`."""
     last = {"train": step, "eval": evaluated_step}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from core.common import devices
 from core.jobs import engine
@@ -25,6 +25,8 @@ MEMORY_BYTES = 1_500_000_000
 """What one process with torch, a dataset and a small network was seen to need at most, with room."""
 
 
+OWN_JOB = "LAB_RAY_JOB"
+"""Variable by which an engine tells a worker on a cluster which job it is."""
 TRAIN, TEST = "train", "test"
 """What a process can be told."""
 
@@ -66,6 +68,37 @@ def crew_size(tasks: int, device: str, gpus: Sequence[str], cores: int | None = 
     threads = os.environ.get("OMP_NUM_THREADS", "")
     cores = cores or (int(threads) if threads.isdigit() and int(threads) else devices.cores())
     return max(1, min(tasks, cores, int(psutil.virtual_memory().available // MEMORY_BYTES)))
+
+
+class Pool(Protocol):
+    """What does a study's runs, on this machine or on many."""
+
+    def run(self, tasks: Sequence[PoolTask], poll: Callable[[list[PoolTask]], None]) -> Iterator[TaskResult]: ...
+
+    def stop(self, alive: Callable[[], None]) -> None: ...
+
+
+def on_cluster() -> bool:
+    """Whether this process is a job of a Ray cluster, over which small runs may spread."""
+    return engine.engine_name() == "ray" and OWN_JOB in os.environ
+
+
+def pool_size(tasks: int, device: str, gpus: Sequence[str]) -> int:
+    """How many processes a study keeps at most."""
+    if on_cluster():
+        from core.jobs.ray_pool import cluster_size
+
+        return cluster_size(tasks)
+    return crew_size(tasks, device, gpus)
+
+
+def open_pool(module: str, members: Path, size: int, gpus: Sequence[str]) -> Pool:
+    """The pool where this process runs. module: of each process, as core.regularization.member."""
+    if on_cluster():
+        from core.jobs.ray_pool import RayPool
+
+        return RayPool(module, members, size, gpus)
+    return WorkerPool(module, members, size, gpus)
 
 
 class WorkerPool:

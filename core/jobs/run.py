@@ -59,11 +59,15 @@ class Run:
     code_version: str = ""
     peak_memory_bytes: int | None = None
     """Of the device on a GPU, of the process elsewhere."""
+    user: str = ""
+    """Who started it last, as core.jobs.quota tells users apart; empty for a terminal."""
+    handed_over: bool = False
+    """Whether a cluster has it in hand while it is queued."""
     queue_position: int | None = None
     """1 = next; None unless queued."""
     seconds_left: float | None = None
     saved_step: int | None = None
-    """Step of the saved training state that a resume goes on from; None if there is none."""
+    """Step of the saved training state, or of the kept parts, that a resume goes on from; None if there is none."""
     resumable: bool = False
     has_checkpoint: bool = False
     stage: str = ""
@@ -95,6 +99,11 @@ class Run:
     @property
     def part_name(self) -> str:
         return self.job_kind.part_name
+
+    @property
+    def keeps_work(self) -> bool:
+        """Whether a resume has something to go on from: a saved training state, or finished parts."""
+        return bool(self.saved_step or (self.job_kind.keeps_parts and self.parts_done))
 
     def figure(self, name: str) -> float | None:
         """A number that its job reported; None while there is none."""

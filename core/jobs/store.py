@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any
 
 from core.checkpoints.store import CARD, MEMBERS
 from core.common import locks
+from core.common.access import check_writable
 from core.common.errors import LabError
 from core.common.paths import ensure_folder, lab_home, write_atomic
 from core.common.values import one_line, read_json
 from core.jobs.kind import DEFAULT_KIND, UNREADABLE, JobKind, find_kind
 from core.jobs.listing import INDEX, Files, listing, note_change
 from core.jobs.metrics import METRICS, SAMPLES, read_rows, read_samples
-from core.jobs.run import ACTIVE, STATUSES, Run, moment, number, read_config
+from core.jobs.quota import fair_order
+from core.jobs.run import ACTIVE, SILENT_AFTER_S, STATUSES, Run, moment, number, read_config
 from core.models import MODELS
 
 CONFIG, STATUS, LOG, STATE = "config.json", "status.json", "log.txt", "state.pt"
@@ -32,6 +35,10 @@ WORKER_LOCK = "worker.lock"
 FOREGROUND_LOCK = "foreground.lock"
 """Held by the terminal that a run belongs to, if it belongs to one: the run stops when the terminal goes away."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
+JOB = "ray_job"
+"""In the status of a run: the Ray job that is to do it."""
+CLOCK = ".clock"
+"""Touched to ask a shared file system for its time."""
 MAX_NAME = 100
 """Characters of a run's name."""
 _MAX_JSON_BYTES = 1_000_000
@@ -53,6 +60,7 @@ class RunStore:
 
         run_id: for runs within a run, which have names of their own; None makes one.
         """
+        check_writable()
         job_kind = find_kind(kind)
         model = job_kind.facts(config).model
         if model and model not in MODELS:
@@ -90,7 +98,11 @@ class RunStore:
             ) from error
         if not queued:
             return runs
-        place = {run_id: position for position, run_id in enumerate(queued, 1)}
+        by_id = {run.id: run for run in runs}
+        working = [run for run in runs if run.status in ("running", "stopping") or run.handed_over]
+        place = {
+            run.id: position for position, run in enumerate(_in_turn([by_id[run_id] for run_id in queued], working), 1)
+        }
         return [dataclasses.replace(run, queue_position=place[run.id]) if run.id in place else run for run in runs]
 
     def get(self, run_id: str) -> Run:
@@ -140,13 +152,14 @@ class RunStore:
 
     def rename(self, run_id: str, name: str) -> None:
         """Give a run, and the checkpoints it has so far, another name for people."""
+        check_writable()
         name = _checked_name(name)
         with self.locked():
             folder = self.folder(run_id)
             values = _read_json(folder / CONFIG) | {"name": name}
             write_atomic(folder / CONFIG, json.dumps(values, indent=1) + "\n")
             note_change(self.root, run_id)
-            if not locks.is_held(folder / WORKER_LOCK):  # else the worker does it
+            if self.get(run_id).status not in ("running", "stopping"):  # else the worker does it
                 self.get(run_id).job_kind.rename(folder, name)
 
     def reconfigure(self, run_id: str, change: Callable[[Any], Any], message: str, **status: Any) -> None:
@@ -155,6 +168,7 @@ class RunStore:
         change: from the old configuration to the new one; may raise LabError. message: what the run says until it is
         started again. status: further changes of its status.
         """
+        check_writable()
         with self.locked():
             folder = self.folder(run_id)
             config = change(self.config(run_id))
@@ -167,10 +181,12 @@ class RunStore:
 
     def delete(self, run_id: str) -> None:
         """Remove a run with its checkpoints. Raises LabError while it runs."""
+        check_writable()
         with self.locked():
             folder = self.folder(run_id)
             # A study's own runs live on for a moment when its worker is killed: they save what they have.
-            if any(map(locks.is_held, (folder / WORKER_LOCK, *folder.glob(f"{MEMBERS}/*/{WORKER_LOCK}")))):
+            held = any(map(locks.is_held, (folder / WORKER_LOCK, *folder.glob(f"{MEMBERS}/*/{WORKER_LOCK}"))))
+            if held or self.get(run_id).status in ("running", "stopping"):
                 raise LabError(f"The run {run_id} is still running: stop it before you delete it.")
             doomed = self.root / f".deleted-{run_id}-{secrets.token_hex(3)}"
             try:
@@ -225,10 +241,10 @@ class RunStore:
         status = now.get("status")
         if status == "running":
             folder = self.root / run_id
-            if not locks.is_held(folder / WORKER_LOCK):
+            if not _has_worker(folder):
                 now = _read_json(folder / STATUS)  # it may have ended, or started again, between the two looks
                 status = now.get("status")
-                if status == "running" and not locks.is_held(folder / WORKER_LOCK):
+                if status == "running" and not _has_worker(folder):
                     status = "stopped" if (folder / STOP).exists() else "lost"
             elif (folder / STOP).exists():
                 status = "stopping"
@@ -254,6 +270,8 @@ class RunStore:
             parts_done=int(number(now, "parts_done") or number(now, "members_done") or 0),
             status=status,
             message=message,
+            user=str(now.get("user") or ""),
+            handed_over=status == "queued" and bool(now.get(JOB)),
             step=int(number(now, "step") or 0),
             total_steps=int(number(now, "total_steps") or 0),
             created=moment(stored, "created"),
@@ -269,7 +287,7 @@ class RunStore:
             code_version=str(now.get("code_version") or ""),
             peak_memory_bytes=number(now, "peak_memory_bytes"),
             seconds_left=number(now, "seconds_left") if status == "running" else None,
-            saved_step=number(now, "saved_step") if files.has_state else None,
+            saved_step=number(now, "saved_step") if files.has_state or kind.keeps_parts else None,
             resumable=status in ("stopped", "failed", "lost") and not problem and not now.get("final"),
             has_checkpoint=bool(files.has_checkpoint),
             stage=str(now.get("stage") or "") if status in ("running", "stopping") else "",
@@ -289,10 +307,39 @@ class RunStore:
         return name
 
 
+def _in_turn(queued: Runs, working: Runs) -> Runs:
+    """First what a cluster has in hand already, then as users take turns."""
+    ahead = [run for run in queued if run.handed_over]
+    return ahead + fair_order([run for run in queued if not run.handed_over], working)
+
+
+def _has_worker(folder: Path) -> bool:
+    """Whether a living process does the run. Where the lock of another machine's worker seems free, its status must be new: not
+    every shared file system has locks that reach so far."""
+    if locks.is_held(folder / WORKER_LOCK):
+        return True
+    try:
+        host = (folder / WORKER_LOCK).read_text().partition(" ")[2]
+        if not host or host == socket.gethostname():
+            return False
+        written = (folder / STATUS).stat().st_mtime
+    except OSError:
+        return False
+    try:  # by the clock of the file system: those of two machines may differ
+        clock = folder / CLOCK
+        clock.touch()
+        now = clock.stat().st_mtime
+    except OSError:  # a full disk, say
+        now = time.time()
+    return now - written < SILENT_AFTER_S
+
+
 def _ended_message(stop_requested: bool, run: Run) -> str:
     """The message of a run whose process ended unexpectedly. stop_requested: somebody had asked it to stop."""
     if run.parts:
-        why = "It was ended" if stop_requested else "Its process ended unexpectedly"
+        why = "It was stopped" if stop_requested else "Its process ended unexpectedly"
+        if not run.parts_done:
+            return f"{why} before any of its {run.part_name} was done: start it again."
         return f"{why}: resume it; what its {run.part_name} have done so far is kept."
     how = (
         "It was ended before it could save"

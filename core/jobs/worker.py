@@ -10,7 +10,9 @@ import errno
 import importlib
 import os
 import signal
+import socket
 import subprocess
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -18,11 +20,15 @@ from pathlib import Path
 import core
 from core.common import locks
 from core.common.errors import LabError, is_out_of_memory
-from core.jobs.engine import ROOT, LocalEngine, write_owner
+from core.jobs.engine import ROOT, open_engine, write_owner
 from core.jobs.job import Job, Stopped
+from core.jobs.pool import OWN_JOB
 from core.jobs.run import Run
-from core.jobs.store import FOREGROUND_LOCK, STOP, WORKER_LOCK, RunStore
+from core.jobs.store import FOREGROUND_LOCK, JOB, STATUS, STOP, WORKER_LOCK, RunStore
 
+SERVER_CODE = "LAB_CODE_VERSION"
+"""Variable by which an engine tells a worker on another machine the version of the server's code."""
+BEAT_S = 10.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -34,17 +40,33 @@ def run_worker(run_id: str, runs_folder: Path | None = None, lock_handle: int | 
     store = RunStore(runs_folder)
     status = do_run(store, run_id, lock_handle)
     with contextlib.suppress(LabError, OSError):
-        LocalEngine(store).tick()
+        open_engine(store).tick()
     return status
 
 
 def do_run(store: RunStore, run_id: str, lock_handle: int | None = None) -> str:
     """Do one run in this process, and return the status it ended with. Raises LabError where it may not start."""
     handle = _claim(store, run_id) if lock_handle is None else _adopt(store, run_id, lock_handle)
+    over = threading.Event()
+    if _for_job(run_id):
+        threading.Thread(target=_beat, args=(store.folder(run_id) / STATUS, over), daemon=True).start()
     try:
         return _do(store, store.get(run_id))
     finally:
+        over.set()
         os.close(handle)
+
+
+def _for_job(run_id: str) -> bool:
+    """Whether this process was started to do that run on a cluster; the runs of a study are claimed by any of its processes."""
+    return os.environ.get(OWN_JOB, "").startswith(f"{run_id}-")
+
+
+def _beat(status: Path, over: threading.Event) -> None:
+    """Keep the status file new, by which other machines know that we live where they do not see our lock."""
+    while not over.wait(BEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(status)
 
 
 def _claim(store: RunStore, run_id: str) -> int:
@@ -54,11 +76,15 @@ def _claim(store: RunStore, run_id: str) -> int:
         handle = locks.take(store.folder(run_id) / WORKER_LOCK, wait_s=1.0)
         if handle is None:
             raise LabError(f"The run {run_id} has a worker already: watch that one, or stop it first.")
+        own = _for_job(run_id)
+        if own and (run.status != "queued" or store.status(run_id).get(JOB) != os.environ[OWN_JOB]):
+            os.close(handle)
+            raise LabError(f"The run {run_id} was taken back, or given to another worker.")
         if run.status != "queued" and not run.resumable:
             os.close(handle)
             raise LabError(f"The run {run_id} cannot go on ({run.status}): {run.message or 'start a new one.'}")
         write_owner(handle, os.getpid())
-        for name in (STOP, FOREGROUND_LOCK):
+        for name in (STOP,) if own else (STOP, FOREGROUND_LOCK):
             (store.folder(run_id) / name).unlink(missing_ok=True)
         started = run.started.timestamp() if run.started else time.time()
         store.write_status(
@@ -90,7 +116,8 @@ def _do(store: RunStore, run: Run) -> str:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, frame: job.ask_to_stop("Stopped as asked"))
         config = store.config(run.id)
-        job.update(code_version=code_version())
+        _check_code(code := code_version())
+        job.update(code_version=code)
         job.stage("starting PyTorch")
         module, _, function = run.job_kind.entry.partition(":")
         outcome = getattr(importlib.import_module(module), function)(config, job)
@@ -114,6 +141,16 @@ def _do(store: RunStore, run: Run) -> str:
             job.log("".join(traceback.format_exception(error)))
         job.end("failed", sentence(error, run))
         return "failed"
+
+
+def _check_code(own: str) -> None:
+    """Raises LabError where the server that queued the run has another version of this code."""
+    wanted = os.environ.get(SERVER_CODE, own)
+    if wanted != own:
+        raise LabError(
+            f"The code on {socket.gethostname()} is {own}, that of the server {wanted}: bring both to one version, then "
+            "resume it."
+        )
 
 
 def sentence(error: BaseException, run: Run) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,6 +264,20 @@ def test_a_run_whose_lock_is_free_is_lost_at_once(runs: RunStore, run_id: str) -
     holder.communicate()
 
 
+@pytest.mark.parametrize(
+    ("host", "age_s", "status"), [("another", 5, "running"), ("another", 90, "lost"), ("", 5, "lost")]
+)
+def test_a_worker_on_another_machine_is_known_by_its_lock_or_its_heartbeat(
+    runs: RunStore, run_id: str, host: str, age_s: float, status: str
+) -> None:
+    set_status(runs, run_id, status="running", step=12)
+    folder = runs.folder(run_id)
+    (folder / WORKER_LOCK).write_text(f"123 {host or socket.gethostname()}")  # which nobody holds, as seen from here
+    then = (folder / "status.json").stat().st_mtime - age_s
+    os.utime(folder / "status.json", (then, then))
+    assert runs.get(run_id).status == status
+
+
 def test_a_queued_run_of_a_closed_terminal_leaves_the_queue(runs: RunStore, run_id: str) -> None:
     set_status(runs, run_id, status="queued", ticket=1)
     (runs.folder(run_id) / FOREGROUND_LOCK).touch()
@@ -507,3 +522,12 @@ def test_a_finished_run_stays_finished_where_a_setting_is_gone(runs: RunStore, r
     assert (run.status, run.message, run.resumable) == ("finished", "Done.", False)
     set_status(runs, run_id, status="stopped")
     assert runs.get(run_id).status == "failed"
+
+
+@pytest.mark.parametrize(("parts", "words"), [(0, "start it again"), (2, "so far is kept")])
+def test_a_study_that_was_lost_says_whether_anything_is_kept(runs: RunStore, parts: int, words: str) -> None:
+    run_id = runs.create(StudyConfig(), kind=STUDY.name)
+    runs.write_status(run_id, status="running", started=1.0, parts_done=parts)
+    run = runs.get(run_id)
+    assert run.status == "lost"
+    assert words in run.message
