@@ -12,10 +12,10 @@ from core.attention.config import HeadsConfig, RemoveHeadsConfig
 from core.attention.kind import HEADS
 from core.attention.results import REPORTS, HeadReport, read_report
 from core.common.commands import CheckpointName, Detach, Json, RunId, RunName, Whole, between, takes_settings
-from core.common.output import Bar, harmless, print_json, print_table
+from core.common.output import Bar, harmless, note, print_json, print_table
 from core.data.cli import load_with_bar
-from core.jobs import LocalEngine
-from core.jobs.foreground import run_in_foreground
+from core.jobs import open_engine
+from core.jobs.foreground import start_run
 
 if TYPE_CHECKING:
     from core.checkpoints.store import Checkpoint
@@ -36,17 +36,10 @@ def heads(prompt: Prompt, /, *, checkpoint: CheckpointName = "char_gpt", as_json
         print_json(found.to_dict())
         return
     rows = []
-    for layer, weights in enumerate(found.weights):
-        for head, row in enumerate(weights[:, -1]):
-            place = int(row.argmax())
-            rows.append(
-                {
-                    "head": f"{layer}.{head}",
-                    "looks at": repr(found.text[place]),
-                    "back": len(found.text) - 1 - place,
-                    "share": float(row[place]),
-                }
-            )
+    for name, row in zip(found.heads, (row for layer in found.weights for row in layer[:, -1]), strict=True):
+        place = int(row.argmax())
+        back = len(found.text) - 1 - place
+        rows.append({"head": name, "looks at": repr(found.text[place]), "back": back, "share": float(row[place])})
     print_table(rows, list(rows[0]))
 
 
@@ -128,15 +121,18 @@ def remove(
     """Take heads out of a network for good, and keep the smaller one as a checkpoint.
 
     Args:
-        heads: As in 0.3,2.5: layer and number, both from 0.
+        heads: As in 0.3,2.5: layer and number in the whole network, both from 0.
     """
-    from core.attention.removal import save_without
+    from core.attention.removal import find_without, save_without
     from core.checkpoints.store import find_checkpoint
 
     card = find_checkpoint(checkpoint).card
     names = tuple(part.strip() for part in heads.split(","))
     config = RemoveHeadsConfig(checkpoint=checkpoint, heads=names, model=card.model, dataset=card.dataset.name)
-    saved = save_without(config, name)
+    there = find_without(config)
+    if there:
+        note(f"These heads were removed before: {there} is that checkpoint.")
+    saved = there or save_without(config, name)
     print_json({"checkpoint": saved, "heads": list(names)}) if as_json else print(saved)
 
 
@@ -147,13 +143,9 @@ def start(
 ) -> int:
     """Measure what each head does, and what is lost without it."""
     config = HeadsConfig(**dict(settings or {}))
-    engine = LocalEngine()
+    engine = open_engine()
     run_id = engine.store.create(config, name, kind=HEADS.name)
-    if detach:
-        engine.submit(run_id)
-        print(run_id)
-        return 0
-    return run_in_foreground(engine, run_id, as_json=as_json)
+    return start_run(engine, run_id, detach=detach, as_json=as_json)
 
 
 @worth.command
@@ -162,7 +154,7 @@ def show(report_id: RunId, /, *, as_json: Json = False) -> None:
     if report_id in REPORTS.shipped_names():
         found: HeadReport = REPORTS.load_shipped(report_id)
     else:
-        store = LocalEngine().store
+        store = open_engine().store
         found = read_report(store.folder(report_id), store.config(report_id))
     if as_json:
         print_json(found.to_dict())

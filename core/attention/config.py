@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,3 +57,10 @@ def parse_head(text: str) -> tuple[int, int]:
 
 def write_head(layer: int, head: int) -> str:
     return f"{layer}.{head}"
+
+
+def head_names(model: Any) -> tuple[str, ...]:
+    """All heads of a network, layer by layer."""
+    from core.models.heads import list_heads
+
+    return tuple(write_head(*head) for head in list_heads(model))

@@ -7,7 +7,9 @@ arXiv:1908.04626. Here it is the last character's attention that is changed: the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,16 +82,20 @@ def explain_attention(
     if len(kept) < FEWEST:
         raise LabError(f"This test needs at least {FEWEST} characters: write a longer text.")
     model: Any = checkpoint.model
+
+    def show(start: float, end: float, words: str, share: float) -> None:
+        on_progress(start + (end - start) * share, words)
+
     with torch.no_grad():
         weights, logits = weights_of(model, tokens)
         usual = logits[0, -1].float().softmax(0)
-        on_progress(0.1, "permuting attention")
-        distances = _permute(model, tokens, usual, seed)
-    on_progress(0.4, "searching other attention")
+        distances = _permute(model, tokens, usual, seed, partial(show, 0.0, 0.4, "permuting attention"))
     last = weights[-1][:, -1]
-    jsd, tvd, other = _search(model, tokens, usual, last, seed)
-    on_progress(0.8, "comparing with Integrated Gradients")
-    values = explain_next(checkpoint, kept).values
+    search = partial(show, 0.4, 0.8, "searching other attention")
+    jsd, tvd, other = _search(model, tokens, usual, last, seed, search)
+    values = explain_next(
+        checkpoint, kept, on_progress=partial(show, 0.8, 1.0, "comparing with Integrated Gradients")
+    ).values
     rolled = roll_out([layer.clone() for layer in weights])[-1].numpy()
     best = int(usual.argmax())
     places = np.arange(len(kept))
@@ -108,7 +114,7 @@ def explain_attention(
     )
 
 
-def _permute(model: Any, tokens: Tensor, usual: Tensor, seed: int) -> list[float]:
+def _permute(model: Any, tokens: Tensor, usual: Tensor, seed: int, on_share: Callable[[float], None]) -> list[float]:
     """Distances of answers when each head's weights are shuffled among the characters that it may look at."""
     import torch
 
@@ -122,13 +128,16 @@ def _permute(model: Any, tokens: Tensor, usual: Tensor, seed: int) -> list[float
         return changed
 
     found = []
-    for _ in range(PERMUTATIONS):
+    for done in range(PERMUTATIONS):
+        on_share(done / PERMUTATIONS)
         answer = forward_with(model, tokens[None], shuffle)[0, -1].float().softmax(0)
         found.append(float((answer - usual).abs().sum()) / 2)
     return found
 
 
-def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: int) -> tuple[float, float, Tensor]:
+def _search(
+    model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: int, on_share: Callable[[float], None]
+) -> tuple[float, float, Tensor]:
     """The most different attention (heads, T) of the last layer and character that keeps the answer: its divergence in
     bits, the mean over heads, the distance of the answer, and itself. 0, 0 and what was given where none was found."""
     import torch
@@ -143,7 +152,8 @@ def _search(model: Any, tokens: Tensor, usual: Tensor, weights: Tensor, seed: in
     scores = torch.randn(weights.shape, generator=random).requires_grad_()
     optimizer = torch.optim.Adam([scores], lr=0.1)
     best = (0.0, 0.0, weights)
-    for _ in range(SEARCH_STEPS):
+    for done in range(SEARCH_STEPS):
+        on_share(done / SEARCH_STEPS)
         with torch.enable_grad():
             other = scores.softmax(-1)
             added = attend(block.attention, inner, other[None, :, None])  # (1, 1, width)

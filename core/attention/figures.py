@@ -69,11 +69,18 @@ def joint_figure(report: HeadReport, *, dark: bool) -> go.Figure:
     figure.add_hline(
         y=CHEAP_BITS,
         line={"color": MUTED[dark], "dash": "dash", "width": 1.5},
-        annotation={"text": f"{CHEAP_BITS:g} bits", "font_color": MUTED[dark], "xanchor": "right"},
+        # In the margin, where no interval can lie over it.
+        annotation={
+            "text": f"{CHEAP_BITS:g} bits",
+            "font_color": MUTED[dark],
+            "x": 1,
+            "xanchor": "left",
+            "yanchor": "middle",
+        },
     )
     figure.update_xaxes(title_text="cheapest heads removed", dtick=1)
     figure.update_yaxes(title_text="loss added (bits per character)", rangemode="tozero")
-    figure.update_layout(margin={"t": 8}, showlegend=False)
+    figure.update_layout(margin={"t": 8, "r": 62}, showlegend=False)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.attention.config import parse_head, write_head
+from core.attention.config import head_names, parse_head
 from core.attention.rollout import require_finite, roll_out
 from core.attribution.methods.attention import Recorder, has_image_attention
 from core.checkpoints.store import Card, Checkpoint
@@ -20,7 +20,7 @@ from core.data.splits import subset
 from core.inference.evaluation import split_answers
 from core.inference.images import normalise
 from core.models import clone_model
-from core.models.heads import attention_layers
+from core.models.heads import attention_layers, head_numbers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,8 @@ class ImageHeads:
     """Attention on one image, whose tokens lie on a grid of side x side."""
 
     side: int
+    heads: tuple[str, ...]
+    """`LAYER.HEAD` of all, layer by layer."""
     weights: tuple[np.ndarray, ...]
     """Of each layer (heads, T, T) float32, T = side²; rows sum to 1."""
     rollout: np.ndarray
@@ -78,6 +80,7 @@ def image_heads(checkpoint: Checkpoint, pixels: np.ndarray) -> ImageHeads:
     require_finite(checkpoint.card, *weights)
     return ImageHeads(
         side=int(model.side),
+        heads=head_names(model),
         weights=weights,
         rollout=roll_out(weights),
         pooling=found.pooling[0, :, 0].numpy(),
@@ -92,8 +95,7 @@ def head_accuracies(checkpoint: Checkpoint, split: Split, images: int, on_progre
     part = subset(split, min(images, len(split)), 0)
     if not len(part):
         raise LabError(f"{checkpoint.card.dataset.title[:100]} has no test images: add some to each class.")
-    layers = list(attention_layers(checkpoint.model).values())
-    names = [write_head(layer, head) for layer, item in enumerate(layers) for head in range(item.heads)]
+    names = head_names(checkpoint.model)
     float32 = dataclasses.replace(checkpoint, onnx=b"")
     z = NormalDist().inv_cdf(1 - (1 - 0.95 ** (1 / len(names))) / 2)  # Šidák: all heads at once
     rights = []
@@ -124,9 +126,10 @@ def _silence(checkpoint: Checkpoint, name: str) -> Checkpoint:
     model = clone_model(checkpoint.model)
     layer, head = parse_head(name)
     attention = list(attention_layers(model).values())[layer]
+    place = head_numbers(attention).index(head)
     reads = getattr(attention.out, "weight", None)
     with torch.no_grad():
         (attention.out[0].weight if reads is None else reads)[
-            :, head * attention.head_size : (head + 1) * attention.head_size
+            :, place * attention.head_size : (place + 1) * attention.head_size
         ] = 0
     return dataclasses.replace(checkpoint, model=model)

@@ -13,20 +13,16 @@ import torch
 from core.attention.config import HeadsConfig, write_head
 from core.attention.removal import without_heads
 from core.attention.results import LOSSES, MOST_REMOVED, REPORTS, HeadReport, HeadWorth, Joint
-from core.attention.roles import RoleSums, name_head, windows
-from core.attention.text import require_text_attention, weights_of
-from core.attention.worth import cheapest, cost, head_losses, joint_losses, list_heads, make_windows
-from core.attribution.explainer import seeded
+from core.attention.roles import measure_roles, name_head, role_characters
+from core.attention.text import require_text_attention
+from core.attention.worth import cheapest, cost, head_losses, joint_losses, make_windows
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint
 from core.common.devices import pick_device
 from core.common.paths import write_atomic
 from core.common.values import plural, read_json
 from core.data import load_text
 from core.jobs.job import Job, Outcome
-from core.models import build_model
-
-ROLE_WINDOWS = 80
-"""Windows of text on which roles are measured."""
+from core.models.heads import list_heads
 
 
 def measure_heads(config: HeadsConfig, job: Job) -> Outcome:
@@ -41,12 +37,13 @@ def measure_heads(config: HeadsConfig, job: Job) -> Outcome:
     model: Any = checkpoint.model
     text_windows, scored = make_windows(tokens, model.config.context, config.characters)
     began, before = time.monotonic(), job.run.seconds
-    losses = _read(job.folder / LOSSES, reference.card.fingerprint, len(list_heads(model)))
+    count = len(list_heads(model))
+    losses = _read(job.folder / LOSSES, reference.card.fingerprint, count)
     job.update(
         now=True, total_steps=len(text_windows), step=len(losses), device=device, threads=torch.get_num_threads()
     )
     job.interruptible = False
-    job.stage("")
+    job.stage(f"leaving out each of {count} heads in turn")
     fresh, begun_with = time.monotonic(), len(losses)
     for group in head_losses(model, text_windows, scored, len(losses)):
         losses = np.concatenate([losses, group])
@@ -63,7 +60,7 @@ def measure_heads(config: HeadsConfig, job: Job) -> Outcome:
             seconds_left=(len(text_windows) - len(losses)) * each,
         )
         job.stop_if_wanted()
-    job.stage("looking where heads look")
+    job.stage("removing the cheapest heads together, and naming all")
     report = build_report(checkpoint, reference.label, tokens, text_windows, scored, losses)
     REPORTS.write_part(job.folder, report)
     REPORTS.write_facts(job.folder, made=job.provenance(plural(torch.get_num_threads(), "thread")))
@@ -112,30 +109,8 @@ def build_report(
         heads=tuple(rows),
         untrained=untrained,
         joint=tuple(joint),
+        role_characters=role_characters(model, tokens),
     )
-
-
-@torch.no_grad()
-def measure_roles(
-    checkpoint: Checkpoint, tokens: np.ndarray, most: int = ROLE_WINDOWS
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Role -> (heads,) shares of attention, in the order of `list_heads`; and the mean share of untrained heads."""
-    card = checkpoint.card
-    model: Any = checkpoint.model
-    device = next(model.parameters()).device
-    with seeded(0):
-        fresh = build_model(card.model, card.model_config).to(device).eval()
-    vocabulary = card.text_data.vocabulary
-    known = tokens[tokens >= 0]
-    text = "".join(vocabulary[token] for token in known)
-    count = len(list_heads(model))
-    found, control = RoleSums.empty(count), RoleSums.empty(count)
-    for part, part_tokens in windows(text, known, min(model.config.context, len(text)), most):
-        given = torch.from_numpy(np.ascontiguousarray(part_tokens)).to(device)
-        for network, sums in ((model, found), (fresh, control)):
-            weights, _ = weights_of(network, given)
-            sums.add(part, torch.cat(weights).cpu().numpy())
-    return found.means(), {name: float(share.mean()) for name, share in control.means().items()}
 
 
 def _read(path: Path, fingerprint: str, heads: int) -> np.ndarray:

@@ -14,6 +14,7 @@ HEADS = JobKind(
     read_config=HeadsConfig.from_dict,
     title=lambda config: config.checkpoint,
     facts=lambda config: Facts(model="char_gpt"),  # the architecture that has attention over a text
+    keeps_parts=True,
     page=lambda run: ("attention", {"view": "Measurements", "heads": run.id}),
     group=lambda run: "Attention heads",
     done=lambda run: f"window {run.step:,} of {run.total_steps:,}" if run.total_steps else "",

@@ -12,14 +12,15 @@ from core.attention.kind import REMOVE_HEADS
 from core.checkpoints.child import child_checkpoint
 from core.checkpoints.store import Checkpoint, load_checkpoint, save_checkpoint
 from core.common.errors import LabError
+from core.jobs import RunStore
 from core.jobs.instant import record_finished
 from core.jobs.job import Job, Outcome
 from core.models import clone_model
-from core.models.heads import attention_layers, keep_heads
+from core.models.heads import attention_layers, head_numbers, keep_heads
 
 
 def without_heads(checkpoint: Checkpoint, heads: Sequence[str]) -> Checkpoint:
-    """The smaller network. heads: `LAYER.HEAD` each, counted in the order of the network's attention layers.
+    """The smaller network. heads: `LAYER.HEAD` each, layers in the network's order, heads by their number in the whole network.
 
     Raises LabError for a network without attention, a head that there is not, and where a layer would have none left.
     """
@@ -29,13 +30,15 @@ def without_heads(checkpoint: Checkpoint, heads: Sequence[str]) -> Checkpoint:
         raise LabError(f"{checkpoint.card.title[:100]} has no attention heads: choose a Transformer.")
     removed = [parse_head(head) for head in dict.fromkeys(heads)]
     for layer, head in removed:
-        if layer >= len(layers) or head >= layers[layer].heads:
-            most = layers[min(layer, len(layers) - 1)].heads - 1
+        numbers = head_numbers(layers[min(layer, len(layers) - 1)])
+        if layer >= len(layers) or head not in numbers:
+            whole = numbers == tuple(range(len(numbers)))
+            there = f"0 to {numbers[-1]}" if whole else ", ".join(map(str, numbers))
             raise LabError(
-                f"There is no head {layer}.{head}: this network has layers 0 to {len(layers) - 1}, and heads 0 to {most} there."
+                f"There is no head {layer}.{head}: this network has layers 0 to {len(layers) - 1}, and heads {there} there."
             )
     for number, attention in enumerate(layers):
-        kept = [head for head in range(attention.heads) if (number, head) not in removed]
+        kept = [place for place, head in enumerate(head_numbers(attention)) if (number, head) not in removed]
         if not kept:
             raise LabError(f"Layer {number} would have no head left: keep at least one.")
         if len(kept) < attention.heads:
@@ -45,8 +48,31 @@ def without_heads(checkpoint: Checkpoint, heads: Sequence[str]) -> Checkpoint:
 
 
 def save_without(config: RemoveHeadsConfig, name: str | None = None) -> str:
-    """Keep the smaller network as a finished run, which lists and pages find under its id; returns that. Raises LabError."""
-    return record_finished(config, REMOVE_HEADS.name, name, f"Saved {config.words}.", partial(_write, config))
+    """Keep the smaller network as a finished run, which lists and pages find under its id; returns that, or the id of the
+    one that is there already. Raises LabError."""
+    return find_without(config) or record_finished(
+        config, REMOVE_HEADS.name, name, f"Saved {config.words}.", partial(_write, config)
+    )
+
+
+def find_without(config: RemoveHeadsConfig) -> str | None:
+    """Id of the run that keeps this same network already. Raises LabError where it could not be made either."""
+    wanted = None
+    for run in RunStore().list():
+        other = run.config
+        if not isinstance(other, RemoveHeadsConfig) or run.status != "finished":
+            continue
+        if other.checkpoint != config.checkpoint or set(other.heads) != set(config.heads):
+            continue
+        wanted = wanted or without_heads(load_checkpoint(config.checkpoint), config.heads).model.state_dict()
+        try:
+            there = load_checkpoint(run.id).model.state_dict()
+        except LabError:
+            continue
+        # The parent may have been trained on since.
+        if all(name in there and there[name].equal(value) for name, value in wanted.items()):
+            return run.id
+    return None
 
 
 def run_removal(config: RemoveHeadsConfig, job: Job) -> Outcome:

@@ -12,6 +12,7 @@ from core.attention.roles import ROLES
 from core.common.errors import LabError
 from core.common.results import ResultStore, check_format
 from core.common.values import finite
+from core.jobs import RunStore
 
 FORMAT = 1
 CHEAP_BITS = 0.01
@@ -65,6 +66,8 @@ class HeadReport:
     """Role -> mean share that heads of the same network with random weights give it."""
     joint: tuple[Joint, ...]
     """One, two, … of the cheapest heads at once: chosen on half of the windows, priced on the others."""
+    role_characters: int = 0
+    """On which roles were measured; 0 in a result from before that was kept."""
     made: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -112,6 +115,14 @@ REPORTS: ResultStore[HeadReport, HeadReport] = ResultStore(
     part_file=REPORT,
     parse_part=HeadReport.from_dict,
 )
+
+
+def find_report(fingerprint: str, store: RunStore) -> HeadReport | None:
+    """What was measured of a network, by a run or by what ships: on the most characters. None where nothing was."""
+    found = [REPORTS.read_part(store.folder(run.id)) for run in store.list() if isinstance(run.config, HeadsConfig)]
+    found += [REPORTS.load_shipped(name) for name in REPORTS.shipped_names()]
+    fits = [report for report in found if report is not None and report.fingerprint == fingerprint]
+    return max(fits, key=lambda report: report.characters, default=None)
 
 
 def read_report(folder: Path, config: Any) -> HeadReport:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from core.attention.text import TextHeads, text_heads, weights_of
+from core.checkpoints.store import Checkpoint
+from core.models import build_model
+
+ROLE_WINDOWS = 80
+"""Windows of text on which roles are measured."""
 REPEAT = 3
 """Characters that must recur before a place counts as a repeat."""
 NAMED_SHARE, NAMED_FACTOR = 0.3, 2.0
@@ -126,6 +134,58 @@ def name_head(shares: dict[str, float], untrained: dict[str, float]) -> str:
         if share >= NAMED_SHARE and share >= NAMED_FACTOR * untrained.get(name, 0.0)
     ]
     return max(clear, key=lambda name: shares[name], default="")
+
+
+def measure_roles(
+    checkpoint: Checkpoint, tokens: np.ndarray, most: int = ROLE_WINDOWS
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Role -> (heads,) shares of attention, in the order of `list_heads`, over windows of a text; and the mean share of
+    untrained heads."""
+    import torch
+
+    from core.models.heads import list_heads
+
+    model: Any = checkpoint.model
+    networks = (model, _untrained(checkpoint))
+    device = next(model.parameters()).device
+    vocabulary = checkpoint.card.text_data.vocabulary
+    known = tokens[tokens >= 0]
+    text = "".join(vocabulary[token] for token in known)
+    sums = [RoleSums.empty(len(list_heads(model))) for _ in networks]
+    with torch.no_grad():
+        for part, part_tokens in windows(text, known, min(model.config.context, len(text)), most):
+            given = torch.from_numpy(np.ascontiguousarray(part_tokens)).to(device)
+            for network, each in zip(networks, sums, strict=True):
+                each.add(part, torch.cat(weights_of(network, given)[0]).cpu().numpy())
+    return _both(*sums)
+
+
+def text_roles(checkpoint: Checkpoint, found: TextHeads) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The same of one text whose attention is known."""
+    untrained = text_heads(dataclasses.replace(checkpoint, model=_untrained(checkpoint)), found.text)
+    sums = [RoleSums.empty(len(found.heads)) for _ in range(2)]
+    for each, heads in zip(sums, (found, untrained), strict=True):
+        each.add(heads.text, np.concatenate(heads.weights))
+    return _both(*sums)
+
+
+def role_characters(model: Any, tokens: np.ndarray, most: int = ROLE_WINDOWS) -> int:
+    """How many characters of a text `measure_roles` reads."""
+    known, context = int((tokens >= 0).sum()), model.config.context
+    return min(known, context) * min(most, max(1, known // context))
+
+
+def _untrained(checkpoint: Checkpoint) -> Any:
+    from core.attribution.explainer import seeded
+
+    card = checkpoint.card
+    with seeded(0):
+        fresh = build_model(card.model, card.model_config)
+    return fresh.to(next(checkpoint.model.parameters()).device).eval()
+
+
+def _both(trained: RoleSums, untrained: RoleSums) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    return trained.means(), {name: float(share.mean()) for name, share in untrained.means().items()}
 
 
 def _before(length: int) -> np.ndarray:

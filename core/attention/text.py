@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.attention.config import head_names
 from core.attention.rollout import require_finite, roll_out
 from core.checkpoints.store import Card, Checkpoint
 from core.common.errors import LabError
@@ -26,6 +27,8 @@ class TextHeads:
     """As the model read it."""
     dropped: int
     """Characters before it that are beyond the model's context."""
+    heads: tuple[str, ...]
+    """`LAYER.HEAD` of all, layer by layer."""
     weights: tuple[np.ndarray, ...]
     """Of each layer (heads, T, T) float32: row t says what character t looks at; rows sum to 1."""
     rollout: np.ndarray
@@ -37,6 +40,7 @@ class TextHeads:
         return {
             "text": self.text,
             "dropped": self.dropped,
+            "heads": list(self.heads),
             "weights": [layer.round(6).tolist() for layer in self.weights],
             "rollout": self.rollout.round(6).tolist(),
         }
@@ -68,6 +72,7 @@ def text_heads(checkpoint: Checkpoint, text: str) -> TextHeads:
     return TextHeads(
         text=kept,
         dropped=dropped,
+        heads=head_names(checkpoint.model),
         weights=tuple(layer.float().cpu().numpy() for layer in weights),
         rollout=rolled.float().cpu().numpy(),
         probabilities=probabilities,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,29 @@ from core.data.dataset import UNKNOWN
 if TYPE_CHECKING:
     from torch import Tensor
 
-Head = tuple[int, int]
-"""Layer and head, from 0."""
+    from core.models.heads import Head
+
 TOGETHER = 8
 """Windows in one pass."""
 
 
-def list_heads(model: Any) -> list[Head]:
-    """All heads, layer by layer."""
-    return [(layer, head) for layer, block in enumerate(model.blocks) for head in range(block.attention.heads)]
+def count_windows(length: int, context: int, characters: int) -> tuple[int, int]:
+    """How many windows of a text of that length score about `characters`, and how many characters each of them scores."""
+    scored = max(1, context - context // 4)
+    return min(-(-characters // scored), (length - 1 - context) // scored + 1), scored
+
+
+def window_seconds(model: Any) -> float:
+    """Measured: a window without each head in turn, processor time of this thread."""
+    import torch
+
+    context = int(model.config.context)
+    tokens = torch.zeros((1, context + 1), dtype=torch.int64, device=next(model.parameters()).device)
+    scored = count_windows(context + 1, context, 1)[1]
+    begun = time.thread_time()  # what else the machine does just now says nothing of the run
+    with torch.no_grad():
+        _losses_without(model, tokens[:, :-1], tokens[:, 1:], scored)
+    return time.thread_time() - begun
 
 
 def make_windows(tokens: np.ndarray, context: int, characters: int) -> tuple[np.ndarray, int]:
@@ -32,8 +47,7 @@ def make_windows(tokens: np.ndarray, context: int, characters: int) -> tuple[np.
     Together they score about `characters`; each scored one has at least a quarter of the context before it. Windows with a
     character that the model does not know are left out. Raises LabError for a text shorter than one window.
     """
-    scored = max(1, context - context // 4)
-    count = min(-(-characters // scored), (len(tokens) - 1 - context) // scored + 1)
+    count, scored = count_windows(len(tokens), context, characters)
     found = [tokens[at : at + context + 1] for at in range(0, count * scored, scored)]
     found = [window for window in found if (window != UNKNOWN).all()]
     if count < 1 or len(found) < 2:

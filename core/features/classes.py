@@ -16,6 +16,7 @@ from core.common.values import signed
 from core.compression.measuring.significance import paired_interval
 from core.data.dataset import Split
 from core.data.splits import subset
+from core.features.source import source_of
 from core.features.units import Layer, find_layer, layers_of, real_images, responses_of
 from core.inference.images import normalise
 from core.models import clone_model, head_name, images_at_once
@@ -79,9 +80,12 @@ def ablate(
     Raises LabError for a layer or channel that there is not, and for a class.
     """
     found = find_layer(checkpoint, layer, channel)
+    source = source_of(checkpoint.card)
+    if source.foreign:
+        raise LabError("Accuracy needs test images of the network's own classes, and those are not here.")
     if found.classes:
         raise LabError("A class is the answer itself and cannot be left out: choose a channel.")
-    _, shown = real_images(test)
+    _, shown = real_images(test, source.most)
     mean = float(responses_of(checkpoint.model, checkpoint.card, layer, shown, on_progress)[:, channel].mean())
     part = subset(test, min(ABLATION_IMAGES, len(test)), 0)
     before, features = _answers(checkpoint, part, None, lambda share, words: on_progress(share / 2, words))

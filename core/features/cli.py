@@ -16,8 +16,9 @@ from core.data.cli import load_with_bar
 from core.features.config import STEPS, GalleryConfig
 from core.features.kind import GALLERY
 from core.features.results import CHANGES, GALLERIES, Gallery, read_gallery
-from core.jobs import LocalEngine
-from core.jobs.foreground import run_in_foreground
+from core.features.source import source_of
+from core.jobs import open_engine
+from core.jobs.foreground import start_run
 
 if TYPE_CHECKING:
     from core.checkpoints.store import Checkpoint
@@ -37,6 +38,7 @@ def layers(*, checkpoint: CheckpointName = "simple_cnn", as_json: Json = False) 
     from core.checkpoints.store import load_checkpoint
     from core.features.units import layers_of
 
+    _fetch_backbone(checkpoint)
     rows = [dataclasses.asdict(layer) for layer in layers_of(load_checkpoint(checkpoint))]
     if as_json:
         print_json(rows)
@@ -82,17 +84,11 @@ def unit(
         print_json(found.to_dict() | ({"ablation": dataclasses.asdict(effects)} if effects else {}))
         return
     print(f"{found.answer}.")
-    left = found.survival or dict.fromkeys(CHANGES)
-    print_table(
-        [
-            {"measure": "response, of the strongest real one", "value": found.multiple},
-            {"measure": "the same in a network of random weights", "value": found.random.multiple},
-            {"measure": "of it, on another seed", "value": left["seed"]},
-            {"measure": "of it, after int8", "value": left["int8"]},
-            {"measure": "of it, after pruning half of the weights", "value": left["pruned"]},
-        ],
-        ["measure", "value"],
-    )
+    multiple = found.random.multiple
+    words = "no number: a response is not above 0" if multiple is None else f"{multiple:.1f}× the strongest real one"
+    print(f"The same in a network of random weights: {words}.")
+    for sentence in found.changes:
+        print(sentence)
     if effects:
         print(f"{effects.answer}.")
         rows = [
@@ -123,7 +119,7 @@ def layer(
         return
     print(f"{found.answer}.")
     rows = [dataclasses.asdict(item) for item in sorted(found.channels, key=lambda item: -getattr(item, by))]
-    print_table(rows, ["channel", "selectivity", "favourite", "chroma", "hue", "frequency", "dead", "twin"])
+    print_table(rows, ["channel", "selectivity", "unit_class", "chroma", "hue", "frequency", "dead", "twin"])
 
 
 @features.command
@@ -153,11 +149,9 @@ def surrogate(
     if as_json:
         print_json(dataclasses.asdict(found))
         return
-    print(f"{found.answer}; on shuffled features, on {found.shuffled.share:.0%}.")
+    print(f"{found.answer}; on shuffled features, on {found.shuffled.rate:.0%}.")
     for line in found.rules():
         print(line)
-    for label, weights in found.weights.items():
-        print(f"{label}: " + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights))
 
 
 @features.command
@@ -184,27 +178,15 @@ def start(
     from core.checkpoints.store import find_checkpoint, load_checkpoint
     from core.features.units import find_layer, layers_of, usual_layer
 
+    _fetch_backbone(checkpoint)
     reference = find_checkpoint(checkpoint)
     made = load_checkpoint(reference)
     chosen = find_layer(made, layer, max(channels, default=0)) if layer else usual_layer(layers_of(made))
-    card = reference.card
-    config = GalleryConfig(
-        checkpoint=reference.name,
-        layer=chosen.name,
-        channels=channels or tuple(range(min(16, chosen.channels))),
-        steps=steps,
-        seed=seed,
-        model=card.model,
-        dataset=card.dataset.name,
-        fingerprint=card.fingerprint,
-    )
-    engine = LocalEngine()
+    wanted = channels or range(min(16, chosen.channels))
+    config = GalleryConfig.of(reference, chosen.name, wanted, steps=steps, seed=seed)
+    engine = open_engine()
     run_id = engine.store.create(config, name, kind=GALLERY.name)
-    if detach:
-        engine.submit(run_id)
-        print(run_id)
-        return 0
-    return run_in_foreground(engine, run_id, as_json=as_json)
+    return start_run(engine, run_id, detach=detach, as_json=as_json)
 
 
 @features.command
@@ -213,7 +195,7 @@ def show(gallery_id: RunId, /, *, as_json: Json = False) -> None:
     if gallery_id in GALLERIES.shipped_names():
         found: Gallery = GALLERIES.load_shipped(gallery_id)
     else:
-        store = LocalEngine().store
+        store = open_engine().store
         found = read_gallery(store.folder(gallery_id), store.config(gallery_id))
     if as_json:
         print_json(found.to_dict())
@@ -231,13 +213,24 @@ def show(gallery_id: RunId, /, *, as_json: Json = False) -> None:
 
 def _open(name: str, layer: str) -> tuple[Checkpoint, ImageDataset, str]:
     """The checkpoint, its dataset, and the layer that is meant. Raises LabError."""
-    from core.checkpoints.store import find_checkpoint, load_checkpoint
+    from core.checkpoints.store import load_checkpoint
     from core.features.units import find_layer, layers_of, usual_layer
 
-    reference = find_checkpoint(name)
-    made = load_checkpoint(reference)
+    _fetch_backbone(name)
+    made = load_checkpoint(name)
     chosen = find_layer(made, layer) if layer else usual_layer(layers_of(made))
-    return made, load_with_bar(reference.card.image_data.name), chosen.name
+    source = source_of(made.card)
+    if source.foreign:
+        note(f"Images: {source.most:,} {source.title} test images, enlarged to {made.card.image_data.image_size} px.")
+    return made, load_with_bar(source.dataset), chosen.name
+
+
+def _fetch_backbone(name: str) -> None:
+    """ImageNet's weights by their name, where they are not here yet."""
+    from core.checkpoints.backbone import BACKBONES, fetch_backbone
+
+    if name in BACKBONES:
+        _with_bar(lambda report: fetch_backbone(name, report))
 
 
 def _with_bar(work: Callable[[Progress], Found]) -> Found:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.common.settings import List, Name, Seed, Settings
 from core.models import MODELS
@@ -33,6 +35,20 @@ class GalleryConfig(Settings):
     """What the checkpoint was trained on, for lists of runs."""
     fingerprint: str = ""
     """Of the checkpoint, so that a gallery belongs to just these weights."""
+
+    @classmethod
+    def of(cls, reference: CheckpointRef, layer: str, channels: Sequence[int], **values: Any) -> GalleryConfig:
+        """Of some channels of a checkpoint. values: further fields."""
+        card = reference.card
+        return cls(
+            checkpoint=reference.name,
+            layer=layer,
+            channels=tuple(channels),
+            model=card.model,
+            dataset=card.dataset.name,
+            fingerprint=card.fingerprint,
+            **values,
+        )
 
     @model_validator(mode="after")
     def _check(self) -> GalleryConfig:

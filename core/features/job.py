@@ -1,4 +1,4 @@
-"""A gallery in its worker: channel after channel, each kept as soon as it is there."""
+"""A gallery in its worker: some channels at once, each kept as soon as it is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from core.common.values import plural
 from core.data import load_images
 from core.features.config import GalleryConfig
 from core.features.results import GALLERIES, unit_folder
-from core.features.unit import study_unit
+from core.features.source import source_of
+from core.features.unit import study_units
 from core.features.units import find_layer
 from core.jobs.job import Job, Outcome
 
@@ -31,25 +32,24 @@ def run_gallery(config: GalleryConfig, job: Job) -> Outcome:
     checkpoint = load_checkpoint(reference)
     find_layer(checkpoint, config.layer, max(config.channels))
     job.stage("reading the dataset")
-    test = load_images(reference.card.image_data.name, job.downloading).test
+    test = load_images(source_of(reference.card).dataset, job.downloading).test
     missing = [item for item in config.channels if GALLERIES.read_part(unit_folder(job.folder, item)) is None]
-    before, began = job.run.seconds, time.monotonic()
-    for place, channel in enumerate(missing):
-        done = len(config.channels) - len(missing) + place
+    done, before, began = len(config.channels) - len(missing), job.run.seconds, time.monotonic()
 
-        def show(share: float, words: str, done: int = done, place: int = place) -> None:
-            spent = time.monotonic() - began
-            left = spent * (len(missing) - place - share) / (place + share) if place else None
-            step = int(STEPS * (done + share))
-            seconds = round(before + spent, 3)
-            job.update(step=step, saved_step=STEPS * done, parts_done=done, seconds=seconds, seconds_left=left)
-            job.stage(words)
+    def show(share: float, words: str) -> None:
+        spent = time.monotonic() - began
+        left = spent * (1 - share) / share if share else None
+        step = max(STEPS * done, int(total - STEPS * len(missing) * (1 - share)))
+        job.update(step=step, saved_step=STEPS * done, seconds=round(before + spent, 3), seconds_left=left)
+        job.stage(words)
 
-        unit = study_unit(
-            checkpoint, config.layer, channel, test, steps=config.steps, seed=config.seed, on_progress=show
-        )
-        GALLERIES.write_part(ensure_folder(unit_folder(job.folder, channel)), unit)
-        job.update(now=True, step=STEPS * (done + 1), saved_step=STEPS * (done + 1), parts_done=done + 1)
+    if missing:
+        for unit in study_units(
+            checkpoint, config.layer, missing, test, steps=config.steps, seed=config.seed, on_progress=show
+        ):
+            GALLERIES.write_part(ensure_folder(unit_folder(job.folder, unit.channel)), unit)
+            done += 1
+            job.update(now=True, step=STEPS * done, saved_step=STEPS * done, parts_done=done)
     GALLERIES.write_facts(job.folder, made=job.provenance(plural(torch.get_num_threads(), "thread")))
     seconds = round(before + time.monotonic() - began, 3)
     job.update(now=True, step=total, parts_done=len(config.channels), seconds=seconds)

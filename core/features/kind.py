@@ -15,6 +15,7 @@ GALLERY = JobKind(
     facts=lambda config: Facts(model=config.model, dataset=config.dataset),
     parts=lambda config: len(config.channels),
     part_name="channels",
+    keeps_parts=True,
     page=lambda run: ("features", {"view": "Galleries", "gallery": run.id}),
     group=lambda run: "Feature galleries",
     summary=lambda config: f"{plural(len(config.channels), 'channel')} of {config.layer}",

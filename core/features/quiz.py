@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.common.errors import LabError
-from core.common.values import wilson
-from core.features.results import SHOWN
+from core.features.results import SHOWN, Score
 
 QUESTIONS = 10
 STRONG = (0.10, 0.20)
@@ -27,28 +26,13 @@ class Pair:
 
     first: int
     second: int
-    first_wins: bool
-    """Whether the first excites the unit more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
-    """How often a choice was right."""
-
-    hits: int
-    n: int
+    responses: tuple[float, float]
+    """Of the unit to the first and the second."""
 
     @property
-    def rate(self) -> float:
-        return self.hits / self.n if self.n else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% Wilson interval, 0..1."""
-        return wilson(self.hits, self.n)
-
-    def __add__(self, other: Score) -> Score:
-        return Score(hits=self.hits + other.hits, n=self.n + other.n)
+    def first_wins(self) -> bool:
+        """Whether the first excites the unit more."""
+        return self.responses[0] > self.responses[1]
 
 
 def make_pairs(responses: np.ndarray, seed: int | tuple[int, ...], count: int = QUESTIONS) -> tuple[Pair, ...]:
@@ -69,9 +53,10 @@ def make_pairs(responses: np.ndarray, seed: int | tuple[int, ...], count: int = 
     random = np.random.default_rng(seed)
     better, worse = (random.choice(part, count, replace=False) for part in (strong, weak))
     first_wins = random.random(count) < 0.5
+    pairs = np.where(first_wins[:, None], np.stack([better, worse], 1), np.stack([worse, better], 1))  # (count, 2)
     return tuple(
-        Pair(first=int(high if wins else low), second=int(low if wins else high), first_wins=bool(wins))
-        for high, low, wins in zip(better, worse, first_wins, strict=True)
+        Pair(first=int(first), second=int(second), responses=(float(responses[first]), float(responses[second])))
+        for first, second in pairs
     )
 
 

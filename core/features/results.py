@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from core.common.errors import LabError
-from core.common.pixels import encode
+from core.common.pixels import encode, from_png
 from core.common.results import ResultStore, check_format
+from core.common.values import wilson
 from core.features.config import GalleryConfig
 from core.jobs.store import RunStore
 
@@ -25,63 +27,92 @@ CHANGES = ("seed", "int8", "pruned")
 """What should not matter much: another seed of the image, weights rounded to int8, the smaller half of them 0."""
 
 
+LOSSLESS_SIDE = 64
+"""Pixels; larger images are kept as WebP."""
+
+
+def _check_image(text: str) -> str:
+    try:
+        from_png(text)
+    except (OSError, SyntaxError, EOFError) as error:  # Pillow has all of them for damaged files
+        raise ValueError("it is not an image") from error
+    return text
+
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Word = Annotated[str, Field(min_length=1)]
+Flag = Annotated[bool, Field(strict=True)]
+ImageText = Annotated[str, AfterValidator(_check_image)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """How often a choice was right, or rules agree with a network."""
+
+    hits: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% Wilson interval, 0..1."""
+        return wilson(self.hits, self.n)
+
+    def __add__(self, other: Score) -> Score:
+        return Score(hits=self.hits + other.hits, n=self.n + other.n)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
     """The same unit in a network of random weights."""
 
-    image: str
-    response: float
-    strongest: float
+    image: ImageText
+    response: Number
+    strongest: Number
     """Largest response to real images in that network."""
-    images: int
+    images: Count
     """Real images that it was shown."""
 
     @property
     def multiple(self) -> float | None:
         return _multiple(self.response, self.strongest)
 
-    @classmethod
-    def from_dict(cls, values: Any) -> Control:
-        """Raises ValueError for values that are not valid, or what a damaged file raises."""
-        return cls(
-            image=_image(values["image"]),
-            response=_number(values["response"]),
-            strongest=_number(values["strongest"]),
-            images=_count(values["images"]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """A unit, the images that drive it, and how far to believe the optimised one. Images are PNG in base64."""
+    """A unit, the images that drive it, and how far to believe the optimised one. Images are PNG in base64, large ones WebP."""
 
-    layer: str
-    channel: int
-    title: str
-    """`relu2, channel 7`, or the name of a class."""
-    steps: int
-    seed: int
-    image: str
+    layer: Word
+    channel: Count
+    title: Word
+    """`Channel 7 of relu2`, or `The class cat`."""
+    steps: Count
+    seed: Count
+    image: ImageText
     """Optimised for it."""
-    response: float
-    """To that image, as pixels of 8 bits."""
-    diverse: tuple[str, ...] = ()
+    response: Number
+    """To that image as it is kept."""
+    diverse: tuple[ImageText, ...] = ()
     """Images that were optimised together to differ."""
-    images: int
+    images: Count
     """Real images that it was shown."""
-    strongest: float
+    strongest: Number
     """Largest response to a real image."""
-    dead: bool
+    dead: Flag
     """Whether its response to all of them is the same, or after ReLU 0."""
-    most: tuple[int, ...]
+    most: tuple[Count, ...]
     """Places of the real images that drive it most, strongest first."""
-    least: tuple[int, ...]
+    least: tuple[Count, ...]
     """Weakest first."""
-    most_responses: tuple[float, ...]
-    least_responses: tuple[float, ...]
-    top_classes: tuple[tuple[str, int], ...]
+    most_responses: tuple[Number, ...]
+    least_responses: tuple[Number, ...]
+    top_classes: tuple[tuple[Word, Count], ...]
     """Classes of the 100 images that drive it most, with how many there are, most first."""
-    survival: dict[str, float] | None
+    survival: dict[str, Number] | None
     """`seed`, `int8`, `pruned`: the response under that change, as a share of this one; None where that is not above 0."""
     random: Control
 
@@ -102,47 +133,41 @@ class Unit:
             return f"{liked}; no image was found that drives it"
         if self.multiple is None:
             return liked
-        if self.multiple < 1:
-            return f"{liked}; its own image drives it less, {self.multiple:.1f}× as much as the strongest"
         return f"{liked}; its own image drives it {self.multiple:.1f}× as much as the strongest real one"
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What each change does to it, in a sentence; none where no image drives it."""
+        if self.survival is None:
+            return ()
+        other = "just as far", "further", "less far"
+        same = "just as strongly", "stronger", "weaker"
+        return (
+            f"An image from another random seed drives it {_compare(self.survival['seed'], *other)}.",
+            f"In int8 the unit responds {_compare(self.survival['int8'], *same)}.",
+            f"With the smaller half of the weights at 0 it responds {_compare(self.survival['pruned'], *same)}.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"multiple": self.multiple, "random_multiple": self.random.multiple}
 
     @classmethod
     def from_dict(cls, values: Any) -> Unit:
-        """Raises ValueError for values that no unit has, and what a damaged file raises."""
-        response, survival = _number(values["response"]), values["survival"]
-        if response <= 0:
-            survival = None
-        elif not isinstance(survival, dict) or set(survival) != set(CHANGES):
+        """Raises ValueError for values that no unit has."""
+        unit: Unit = _unit_adapter().validate_python(values)
+        if (unit.survival is None) != (unit.response <= 0) or (unit.survival and set(unit.survival) != set(CHANGES)):
             raise ValueError(f"survival is not of {', '.join(CHANGES)}")
-        unit = cls(
-            layer=_word(values["layer"]),
-            channel=_count(values["channel"]),
-            title=_word(values["title"]),
-            steps=_count(values["steps"]),
-            seed=_count(values["seed"]),
-            image=_image(values["image"]),
-            response=response,
-            diverse=tuple(map(_image, _list(values["diverse"]))),
-            images=_count(values["images"]),
-            strongest=_number(values["strongest"]),
-            dead=_flag(values["dead"]),
-            most=tuple(map(_count, _list(values["most"]))),
-            least=tuple(map(_count, _list(values["least"]))),
-            most_responses=tuple(map(_number, _list(values["most_responses"]))),
-            least_responses=tuple(map(_number, _list(values["least_responses"]))),
-            top_classes=tuple((_word(label), _count(count)) for label, count in _list(values["top_classes"])),
-            survival=None if survival is None else {name: _number(survival[name]) for name in CHANGES},
-            random=Control.from_dict(values["random"]),
-        )
         shown = min(SHOWN, unit.images)
         if not shown or not unit.top_classes:
             raise ValueError("a unit was shown at least one image")
         if {len(part) for part in (unit.most, unit.least, unit.most_responses, unit.least_responses)} != {shown}:
             raise ValueError(f"a unit has {shown} images at either end, each with its response")
         return unit
+
+
+@lru_cache(maxsize=1)
+def _unit_adapter() -> TypeAdapter[Unit]:
+    return TypeAdapter(Unit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,8 +179,8 @@ class ChannelFacts:
     dead: bool
     selectivity: float
     """Share of the variance of its responses that lies between classes (eta squared), 0..1."""
-    favourite: str
-    """Class with the largest mean response."""
+    unit_class: str
+    """Class of most of its 100 strongest images."""
     chroma: float
     """How far the mean colour of its 1% strongest images is from grey, against that of all images; of 255."""
     hue: str
@@ -168,6 +193,8 @@ class ChannelFacts:
     """With the channel that it correlates most with."""
     best: int
     """Place of its strongest image."""
+    patch: tuple[int, int, int] | None = None
+    """Top, left and side of the pixels in there that drive it most; None where it sees the whole image, or is dead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +222,7 @@ class LayerFacts:
         if not alive:
             return words
         best = max(alive, key=lambda item: item.selectivity)
-        return f"{words}; channel {best.channel} is the most selective, for {best.favourite}"
+        return f"{words}; channel {best.channel} is the most selective, for {best.unit_class}"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"dead": self.dead, "redundant": self.redundant}
@@ -262,18 +289,24 @@ def _galleries(store: RunStore, fingerprint: str, layer: str) -> Iterator[Galler
             yield read_gallery(store.folder(run.id), run.config)
 
 
-def to_png(rgb: np.ndarray) -> str:
-    """(H, W, 3) uint8 as PNG in base64."""
+def encode_image(rgb: np.ndarray) -> str:
+    """(H, W, 3) uint8 as PNG in base64, a large one as WebP."""
     from PIL import Image
 
-    return base64.b64encode(encode(Image.fromarray(np.ascontiguousarray(rgb)), "PNG")).decode()
+    kind = "PNG" if max(rgb.shape[:2]) <= LOSSLESS_SIDE else "WEBP"
+    return base64.b64encode(encode(Image.fromarray(np.ascontiguousarray(rgb)), kind)).decode()
 
 
-def from_png(text: str) -> np.ndarray:
-    """(H, W, 3) uint8."""
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+def crop(rgb: np.ndarray, patch: tuple[int, int, int], mean: Sequence[float]) -> np.ndarray:
+    """A square (side, side, 3) of an image (H, W, 3) uint8; past its border the mean colour, which the network sees as zeros.
+    patch: top, left, side. mean: 0..1."""
+    top, left, side = patch
+    found = np.full((side, side, 3), [round(255 * value) for value in mean], np.uint8)
+    rows, columns = (
+        slice(max(0, at), min(at + side, most)) for at, most in ((top, rgb.shape[0]), (left, rgb.shape[1]))
+    )
+    found[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = rgb[rows, columns]
+    return found
 
 
 def montage(images: Sequence[np.ndarray], columns: int = 3, gap: int = 1) -> np.ndarray:
@@ -291,40 +324,9 @@ def _multiple(response: float, strongest: float) -> float | None:
     return response / strongest if response > 0 and strongest > 0 else None
 
 
-def _word(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("it is not a word")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("it is not a whole number from 0 on")
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError("it is not a number")
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("it is neither true nor false")
-    return value
-
-
-def _list(value: Any) -> list[Any] | tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("it is not a list")
-    return value
-
-
-def _image(value: Any) -> str:
-    text = _word(value)
-    try:
-        from_png(text)
-    except (OSError, SyntaxError, EOFError) as error:  # Pillow has all of them for damaged PNG files
-        raise ValueError("it is not an image") from error
-    return text
+def _compare(share: float, same: str, more: str, less: str) -> str:
+    """`6% stronger` of 1.06."""
+    percent = round(100 * (share - 1))
+    if share <= 0:
+        return "not at all"
+    return f"{abs(percent)}% {more if percent > 0 else less}" if percent else same

@@ -13,9 +13,9 @@ import numpy as np
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress, no_progress
-from core.common.values import wilson
 from core.data.dataset import Split
 from core.data.splits import subset
+from core.features.results import Score
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier
@@ -50,23 +50,6 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Agreement:
-    """With the network, on held-out images."""
-
-    hits: int
-    n: int
-
-    @property
-    def share(self) -> float:
-        return self.hits / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% Wilson interval, 0..1."""
-        return wilson(self.hits, self.n)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Surrogate:
     kind: Kind
     depth: int
@@ -76,10 +59,11 @@ class Surrogate:
     fitted_on: int
     """Training images."""
     features: tuple[str, ...]
-    agreement: Agreement
-    most_common: Agreement
+    agreement: Score
+    """With the network, on held-out images."""
+    most_common: Score
     """Control: always the class that the network predicts most often."""
-    shuffled: Agreement
+    shuffled: Score
     """Control: the same rules, fitted on features of other images."""
     nodes: tuple[Node, ...]
     """Of a tree, the root first."""
@@ -91,25 +75,38 @@ class Surrogate:
     @property
     def answer(self) -> str:
         """How far the rules come, in a sentence."""
-        words = f"{'A tree' if self.kind == 'tree' else 'A linear model'} agrees with the network on {self.agreement.share:.0%}"
-        return f"{words} of {self.agreement.n:,} new images; always the same class, on {self.most_common.share:.0%}"
+        words = f"{'A tree' if self.kind == 'tree' else 'A linear model'} agrees with the network on {self.agreement.rate:.0%}"
+        return f"{words} of {self.agreement.n:,} new images; always the same class, on {self.most_common.rate:.0%}"
+
+    def steps(self) -> list[tuple[int, str, Node | None]]:
+        """The tree from the top: depth, a condition, and the leaf that it leads to, None where more conditions follow."""
+        found: list[tuple[int, str, Node | None]] = []
+
+        def walk(place: int, depth: int) -> None:
+            node = self.nodes[place]
+            for child, sign in ((node.low, "≤"), (node.high, ">")):
+                leaf = self.nodes[child].low < 0
+                found.append(
+                    (depth, f"{node.feature} {sign} {node.threshold:.3g}", self.nodes[child] if leaf else None)
+                )
+                if not leaf:
+                    walk(child, depth + 1)
+
+        if self.nodes and self.nodes[0].low >= 0:
+            walk(0, 0)
+        return found
 
     def rules(self) -> list[str]:
-        """The tree as indented lines."""
-        lines: list[str] = []
-
-        def walk(place: int, indent: int) -> None:
-            node = self.nodes[place]
-            if node.low < 0:
-                lines.append(f"{'    ' * indent}{node.answer} ({node.share:.0%} of {node.images:,})")
-                return
-            for child, sign in ((node.low, "≤"), (node.high, ">")):
-                lines.append(f"{'    ' * indent}{node.feature} {sign} {node.threshold:.3g}")
-                walk(child, indent + 1)
-
-        if self.nodes:
-            walk(0, 0)
-        return lines
+        """The tree as indented lines, or the largest weights of each class."""
+        if not self.nodes:
+            return [
+                f"{label}: " + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights)
+                for label, weights in self.weights.items()
+            ]
+        return [
+            f"{'    ' * depth}{condition}" + (f": {leaf.answer} ({leaf.share:.0%} of {leaf.images:,})" if leaf else "")
+            for depth, condition, leaf in self.steps()
+        ]
 
 
 def fit_surrogate(
@@ -125,11 +122,16 @@ def fit_surrogate(
 ) -> Surrogate:
     """layer: whose most selective units the rules may use, too. Raises LabError for a layer or depth that there is not."""
     from core.features.layer import class_selectivity
+    from core.features.source import source_of
     from core.features.units import find_layer, real_images, responses_of
     from core.models import head_name
 
     if not 1 <= depth <= MOST_DEPTH:
         raise LabError(f"The depth of a tree is 1 to {MOST_DEPTH}, not {depth}.")
+    if source_of(checkpoint.card).foreign:
+        raise LabError(
+            "Rules need images of the network's own dataset, and those are not here: choose another checkpoint."
+        )
     if layer and find_layer(checkpoint, layer).classes:
         raise LabError("The classes are what the rules are to imitate: choose a layer before them.")
     fit, (places, held) = subset(train, min(FIT_IMAGES, len(train)), seed), real_images(test, HELD_OUT)
@@ -146,7 +148,7 @@ def fit_surrogate(
         if layer:
             units = responses_of(checkpoint.model, checkpoint.card, layer, split, report)
             if place == 0:
-                selectivity, _ = class_selectivity(units, answers[0], logits.shape[1])
+                selectivity = class_selectivity(units, answers[0], logits.shape[1])
                 chosen = np.argsort(-selectivity, kind="stable")[:UNITS]
                 names += [f"{layer} {channel}" for channel in chosen]
             values = np.concatenate([values, units[:, chosen]], 1)
@@ -209,8 +211,8 @@ def _fit(kind: Kind, depth: int, seed: int, values: np.ndarray, answers: np.ndar
     return make_pipeline(StandardScaler(), sparse).fit(values, answers)
 
 
-def _agreement(said: np.ndarray, answers: np.ndarray) -> Agreement:
-    return Agreement(hits=int((said == answers).sum()), n=len(answers))
+def _agreement(said: np.ndarray, answers: np.ndarray) -> Score:
+    return Score(hits=int((said == answers).sum()), n=len(answers))
 
 
 def _nodes(model: DecisionTreeClassifier, names: list[str], classes: tuple[str, ...]) -> tuple[Node, ...]:

@@ -5,6 +5,7 @@ The response of a unit is the mean of its channel's map over space (over tokens 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,6 @@ from core.models import clone_model, head_name
 from core.training.batches import DeviceImages
 from core.training.features import features_of
 
-REAL_IMAGES = 10_000
-"""Test images, at most, that a unit's responses are measured on."""
 HANDED_ON = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Softmax)
 """Modules that make no units. A softmax only weighs: the mean of its outputs is the same for all images."""
 
@@ -59,7 +58,8 @@ class Responses(nn.Module):
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         super().__init__()
-        self.model, self.layer = clone_model(model), layer
+        # Convolutions on a CPU are faster on channels that lie together.
+        self.model, self.layer = clone_model(model).to(memory_format=torch.channels_last), layer
         module = dict(self.model.named_modules()).get(layer) if layer else None
         if module is None or list(module.children()):
             raise LabError(f"There is no layer {layer[:60]!r} in this network: choose one that is listed.")
@@ -92,6 +92,7 @@ def layers_of(checkpoint: Checkpoint) -> list[Layer]:
 
     Raises LabError for a network without convolutions.
     """
+    checkpoint.check_layers()
     side, model = checkpoint.card.image_data.image_size, clone_model(checkpoint.model)
     windows = set(convolutions(model))
     if not windows:
@@ -136,7 +137,7 @@ def find_layer(checkpoint: Checkpoint, name: str, channel: int = 0) -> Layer:
     return layer
 
 
-def real_images(split: Split, most: int = REAL_IMAGES) -> tuple[np.ndarray, Split]:
+def real_images(split: Split, most: int) -> tuple[np.ndarray, Split]:
     """The test images that responses are measured on, after their places in the split, ascending: those that
     core.data.splits.subset picks with seed 0, for a split may be sorted by class. Raises LabError where there are none."""
     if not len(split):
@@ -153,7 +154,7 @@ def responses_of(
     """(N, C) float32, of all units of a layer to all images; from disk where they were computed before."""
     device = next(model.parameters()).device.type
     return features_of(
-        Responses(model, layer),
+        Responses(*enlarging(model, layer, split.images.shape[1], card.image_data.image_size)),
         DeviceImages(split, card.image_data, device),
         settings=card.model_config | {"layer": layer},
         amp=torch.autocast(device, enabled=False),
@@ -161,6 +162,15 @@ def responses_of(
         on_progress=on_progress,
         folder="responses",
     ).numpy()
+
+
+def enlarging(model: nn.Module, layer: str, side: int, size: int) -> tuple[nn.Module, str]:
+    """The network behind a layer that enlarges images of `side` pixels to the `size` that it takes, and the name of its layer
+    in there; the network itself where they have that size."""
+    if side == size:
+        return model, layer
+    upscale = nn.Upsample((size, size), mode="bilinear")
+    return nn.Sequential(OrderedDict(upscale=upscale, network=model)), f"network.{layer}"
 
 
 def random_twin(model: nn.Module, seed: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,14 +17,12 @@ from pages.attention.strips import strips
 from pages.shared.elements import download, folded, show_figure
 from pages.shared.resources import dark, loaded
 from pages.shared.tables import csv_bytes, json_bytes
-from pages.shared.tasks import find, start, start_button, watch
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown
 from pages.shared.warmup import until_ready
 
 if TYPE_CHECKING:
     from core.attention.explanation import Explanation
-
-WAIT_S = 0.5
 
 
 def explanation_view() -> None:
@@ -42,18 +41,12 @@ def explanation_view() -> None:
 
             return explain_attention(checkpoint, text, 0, report)
 
-        if find(key) is None:
-            start(key, work).wait(WAIT_S)
-        if watch(key):
+        found: Explanation | None = background(key, "attention-test", work, label="Test it")
+        if found is None:
             return
-        task = find(key)
-        if task is None or task.result is None:
-            start_button("Test it", key, work, button="attention-test", icon=":material/play_arrow:")
-            return
-        found: Explanation = task.result
         _facts(found)
         note_reading(reference, text, found.text)
-    folded("Files", lambda: _files(found), key="explanation-files", param="files", icon=":material/download:")
+    folded("Files", partial(_files, found), key="explanation-files", param="files", icon=":material/download:")
 
 
 def _facts(found: Explanation) -> None:

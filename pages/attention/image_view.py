@@ -21,7 +21,7 @@ from pages.shared.network_query import NetworkQuery, ask_image, has_dataset
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset, explainer_of
 from pages.shared.tables import csv_bytes, json_bytes
-from pages.shared.tasks import find, start, start_button, watch
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
 from pages.shared.url_values import number
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 TOKEN = "attention-token"
 METHODS = ("attention_rollout", "gradient_rollout")
-MAP_PX = 224
+MAP_PX, BARS_PX = 224, 320
+SCORE = "How well the map ranks the parts that matter to the answer: 0 is a random order, more is better."
 MEASURED = 1000
 """Test images on which heads are left out."""
 
@@ -71,6 +72,7 @@ def image_view() -> None:
             f"It says {asked.classes[target]}, {percent(probability)}. The token in row {row + 1}, column {column + 1} reaches "
             f"the answer most: {found.answer.max():.1%}, where {1 / (last + 1):.1%} would be even.",
             min(st.session_state[TOKEN], last),
+            dark=dark(),
             on_token=partial(give, TOKEN),
         )
         st.caption(
@@ -101,7 +103,8 @@ def answer_of(asked: NetworkQuery) -> tuple[int, float]:
 
 def _maps(asked: NetworkQuery, target: int) -> None:
     """Both maps side by side, each with its score beside the controls."""
-    from core.attribution.figures import overlay_png, score_bar
+    from core.attribution.evidence.controls import CONTROL_TITLES
+    from core.attribution.figures import overlay_png, score_bars
     from core.attribution.methods.registry import METHODS as KNOWN
 
     key = f"attention-maps-{asked.key}-{hash(asked.pixels.tobytes())}-{target}"
@@ -109,27 +112,23 @@ def _maps(asked: NetworkQuery, target: int) -> None:
     def work(report: Progress) -> list[tuple[Attribution, Verdict | None]]:
         return scored_maps(asked.key, asked.pixels, target, _reference=asked.reference, _report=report)
 
-    task = find(key)
-    if task is None:
-        task = start(key, work)
-        task.wait(1)
-    if watch(key):
+    maps = background(key, "attention-compute", work, label="Compute the maps")
+    if maps is None:
         return
-    if task.result is None:
-        start_button("Compute the maps", key, work, button="attention-compute")
-        return
-    for place, (found, judged) in zip(st.columns(2, gap="large"), task.result, strict=True):
+    for place, (found, judged) in zip(st.columns(2, gap="large"), maps, strict=True):
         with place:
             name = found.method.name
             title = KNOWN[name].title
             scored = f": score {signed(judged.score, 2)}, {judged.label}" if judged else ""
-            st.markdown(f"**{title}**{escape_markdown(scored)}")
+            st.markdown(f"**{title}**{escape_markdown(scored)}", help=SCORE if judged else None)
+            st.caption(KNOWN[name].summary)
             png = overlay_png(found.pixels, asked.pixels, signed=False, dark=dark(), side=2 * MAP_PX)
             show_image(png, width=MAP_PX, alt=f"{title} for {asked.classes[target]}")
             if judged:
-                bar = score_bar(judged.score, judged.controls, dark=dark(), width=300)
-                controls = ", ".join(f"{control} {signed(value, 2)}" for control, value in judged.controls.items())
-                show_image(bar, width=300, alt=f"Score {signed(judged.score, 2)}; {controls}")
+                controls = {CONTROL_TITLES[control].lower(): value for control, value in judged.controls.items()}
+                told = ", ".join(f"{control} {signed(value, 2)}" for control, value in controls.items())
+                bars = score_bars(judged.score, controls, dark=dark(), width=BARS_PX)
+                show_image(bars, width=BARS_PX, alt=f"Score {signed(judged.score, 2)}; {told}")
             else:
                 st.caption("It cannot be scored on this image.")
             with st.container(horizontal=True, gap="small"):
@@ -173,15 +172,10 @@ def _accuracies(asked: NetworkQuery) -> None:
 
         return head_accuracies(asked.checkpoint, dataset(name).test, MEASURED, report)
 
-    if watch(key):
+    label = f"Measure on {MEASURED:,} test images"
+    found: list[HeadAccuracy] | None = background(key, "measure-accuracies", work, label=label, begin=False)
+    if found is None:
         return
-    task = find(key)
-    if task is None or task.result is None:
-        start_button(
-            f"Measure on {MEASURED:,} test images", key, work, button="measure-accuracies", icon=":material/play_arrow:"
-        )
-        return
-    found: list[HeadAccuracy] = task.result
     show_table(
         {
             "Without head": [each.name for each in found],

@@ -19,10 +19,10 @@ function spell(text) {
   });
 }
 
-// values: of the first spans; the largest has the full colour.
+// values: of the first spans; the largest has the full colour, and a weak one still some.
 function shade(spans, values) {
   const most = Math.max(1e-9, ...values);
-  spans.forEach((span, index) => span.style.setProperty("--share", `${Math.round((STRONGEST * (values[index] ?? 0)) / most)}%`));
+  spans.forEach((span, index) => span.style.setProperty("--share", `${Math.round(STRONGEST * ((values[index] ?? 0) / most) ** 0.6)}%`));
 }
 
 // What is under the pointer, until it leaves.

@@ -9,24 +9,27 @@ import streamlit as st
 from core.attention.config import HeadsConfig, RemoveHeadsConfig
 from core.attention.figures import DIGITS, joint_figure, worth_figure
 from core.attention.kind import HEADS
-from core.attention.results import CHEAP_BITS, REPORTS, HeadReport, HeadWorth, read_report
+from core.attention.results import CHEAP_BITS, MOST_REMOVED, REPORTS, HeadReport, HeadWorth, read_report
 from core.attention.roles import ROLES
 from core.attention.text import has_text_attention
-from core.checkpoints.store import find_checkpoint
+from core.checkpoints.store import Checkpoint, CheckpointRef, find_checkpoint
+from core.common.devices import cores
 from core.common.errors import LabError
-from core.common.values import plus_minus
+from core.common.values import plural, plus_minus
 from core.jobs import Run, RunStore
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import download, folded, show_figure, show_table
 from pages.shared.registry import page_link
-from pages.shared.resources import dark, forget_runs
-from pages.shared.run_controls import start_job_button
+from pages.shared.resources import dark, forget_runs, loaded
+from pages.shared.run_controls import note_nothing_yet, start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
-from pages.shared.text import escape_markdown, label_error, show_error
+from pages.shared.text import duration, escape_markdown, label_error, show_error
 from pages.shared.url import linked
 from pages.shared.url_values import number, several_of, write_several
+from pages.shared.warmup import until_ready
 
+STARTING_S = 10.0
 REMOVED, SAVED = "heads-removed", "heads-saved"
 LABELS = {"characters": "Characters"}
 TITLES = {name: role.title for name, role in ROLES.items()}
@@ -42,7 +45,7 @@ def read(runs: RunStore, run_id: str) -> HeadReport | None:
 
 def worth_view(report: HeadReport | None, key: str, run: Run | None) -> None:
     if report is None:
-        st.info("The result appears once all windows of text are measured.")
+        note_nothing_yet(run, "There is no result yet.", "It appears once all windows of text are measured.")
         return
     st.markdown(f"## {escape_markdown(report.answer)}")
     left, right = st.columns(2, gap="large")
@@ -100,24 +103,26 @@ def _removal(report: HeadReport, key: str) -> None:
             st.session_state[SAVED] = of, *_save(report.checkpoint, chosen)
         except LabError as error:
             show_error(error)
-    saved_from, run_id, name = st.session_state.get(SAVED, (None, "", ""))
+    saved_from, run_id, name, fresh = st.session_state.get(SAVED, (None, "", "", True))
     if saved_from == of:
-        st.markdown(f"Kept as **{escape_markdown(name)}**.")
+        kept = "Kept as" if fresh else "These heads were removed before. The checkpoint is"
+        st.markdown(f"{kept} **{escape_markdown(name)}**.")
         with st.container(horizontal=True):
             page_link("text", "Write with it", checkpoint=run_id)
             page_link("attention", "Look at its heads", view="Heads", checkpoint=run_id)
             page_link("attention", "Measure it", view="New measurement", checkpoint=run_id)
 
 
-def _save(checkpoint: str, heads: list[str]) -> tuple[str, str]:
-    """Id and name of the run that holds the smaller network. Raises LabError."""
-    from core.attention.removal import save_without
+def _save(checkpoint: str, heads: list[str]) -> tuple[str, str, bool]:
+    """Id and name of the run that holds the smaller network, and whether it is new. Raises LabError."""
+    from core.attention.removal import find_without, save_without
 
     card = find_checkpoint(checkpoint).card
     config = RemoveHeadsConfig(checkpoint=checkpoint, heads=heads, model=card.model, dataset=card.dataset.name)
-    run_id = save_without(config)
+    there = find_without(config)
+    run_id = there or save_without(config)
     forget_runs()
-    return run_id, RunStore().get(run_id).name
+    return run_id, RunStore().get(run_id).name, there is None
 
 
 def _table(report: HeadReport, key: str) -> None:
@@ -155,6 +160,28 @@ def _files(report: HeadReport, key: str) -> None:
     st.caption("To save a figure as PNG, point at it and click the camera.")
 
 
+def expected_s(checkpoint: Checkpoint, reference: CheckpointRef, characters: int) -> float:
+    """How long a measurement takes here, out of one measured window."""
+    from core.attention.worth import count_windows
+    from core.models.heads import list_heads
+
+    model: Any = checkpoint.model
+    heads = len(list_heads(model))
+    length = reference.card.text_data.sizes.get("validation", characters)
+    count, _ = count_windows(length, model.config.context, characters)
+    together = min(MOST_REMOVED, heads) / (2 * heads)  # the cheapest are left out together on half of the windows
+    work_s = max(1, count) * window_s(reference.card.fingerprint, _checkpoint=checkpoint) * (1 + together)
+    return STARTING_S + work_s / cores()
+
+
+@st.cache_resource(max_entries=16, show_spinner="Measuring one window of text")
+def window_s(fingerprint: str, *, _checkpoint: Checkpoint) -> float:
+    from core.attention.worth import window_seconds
+
+    window_seconds(_checkpoint.model)  # the first one builds kernels and memory pools
+    return window_seconds(_checkpoint.model)
+
+
 def new_measurement_view() -> None:
     reference = checkpoint_picker(
         "Checkpoint", "heads-checkpoint", param="checkpoint", task="text", fits=has_text_attention
@@ -171,6 +198,10 @@ def new_measurement_view() -> None:
         config = HeadsConfig(checkpoint=reference.name, **values)
     except LabError as error:
         show_error(label_error(error, LABELS))
+    if config is not None:
+        until_ready()
+        seconds = expected_s(loaded(reference), reference, config.characters)
+        st.markdown(f"**About {duration(seconds)}** on {plural(cores(), 'core')}, in the queue like any run.")
     name_key = f"heads-name-{reference.name}"
     st.text_input("Name", reference.label, key=name_key, persist_state="session")
     start_job_button("Measure the heads", HEADS, config, key="start-heads", name_key=name_key)

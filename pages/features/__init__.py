@@ -5,7 +5,7 @@ from pages.shared.registry import Page
 PAGE = Page(
     name="features",
     title="Features",
-    icon=":material/visibility:",
+    icon=":material/neurology:",
     section="Trust",
     question="What has it learned?",
     views={

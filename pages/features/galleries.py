@@ -5,16 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from core.common.errors import LabError
+from core.common.pixels import from_png
 from core.features.config import GalleryConfig
 from core.features.kind import GALLERY
-from core.features.results import Gallery, from_png, read_gallery
+from core.features.results import Gallery, read_gallery
 from core.jobs import Run, RunStore
 from pages.features.images import column, show_rgb
 from pages.features.query import ask_layer
 from pages.features.unit_view import times
 from pages.shared.elements import download, folded
 from pages.shared.registry import page_link
-from pages.shared.run_controls import start_job_button
+from pages.shared.run_controls import note_nothing_yet, start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
 from pages.shared.text import escape_markdown, show_error
@@ -40,17 +41,9 @@ def new_gallery_view() -> None:
         with st.container(horizontal=True):
             values = settings_form(GalleryConfig, ("steps", "seed"), GalleryConfig().to_dict(), "gallery-{}", labels={})
         st.text_input("Name", key="gallery-name", placeholder=asked.reference.label)
-    card, config = asked.reference.card, None
+    config = None
     try:
-        config = GalleryConfig(
-            checkpoint=asked.reference.name,
-            layer=asked.layer.name,
-            channels=tuple(range(count)),
-            model=card.model,
-            dataset=card.dataset.name,
-            fingerprint=card.fingerprint,
-            **values,
-        )
+        config = GalleryConfig.of(asked.reference, asked.layer.name, range(count), **values)
     except LabError as error:
         show_error(error)
     start_job_button("Make the gallery", GALLERY, config, key="start-gallery", name_key="gallery-name")
@@ -59,7 +52,7 @@ def new_gallery_view() -> None:
 def gallery_view(found: Gallery, key: str, run: Run | None) -> None:
     config = found.config
     if not found.units:
-        st.info("No channel is done yet. The first one takes longest: it needs all test images.")
+        note_nothing_yet(run, "No channel is done yet.", "The first ones take longest: they need all test images.")
         return
     beaten = sum((unit.multiple or 0) > (unit.random.multiple or 0) for unit in found.units)
     st.markdown(f"## {beaten} of {len(found.units)} images drive their unit further than in a random network")

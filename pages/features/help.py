@@ -23,8 +23,9 @@ NUMBERS = (
 )
 LAYER = (
     "**A channel** is dead where its response to all test images is the same, or never above 0 after a ReLU. It is redundant "
-    "where it correlates with another above 0.95 in size. Class selectivity is the share of the variance of its responses that "
-    "lies between classes. Colour and frequency are those of its 1% strongest images."
+    "where it correlates with another above 0.95 in size. Its class is that of most of its 100 strongest images. "
+    "Class selectivity is how much of the variance of its responses lies between classes. "
+    "Colour and frequency are those of its 1% strongest images."
 )
 ABLATION = (
     "**Without a unit** its map is held at the mean over test images, and the same images are answered again. What it adds to a "

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import streamlit as st
 
-from core.common.pixels import enlarge
+from core.common.pixels import enlarge, preview
 from core.data.dataset import Split
 from core.features.results import montage
 from pages.shared.elements import show_image
@@ -16,14 +16,19 @@ SIDE_PX = 134
 """Four fit beside the controls, two on a phone."""
 
 
-def png(text: str) -> bytes:
-    """Of a result, which has it in base64."""
+def image_bytes(text: str) -> bytes:
+    """Of an image in a result, which has it in base64."""
     return base64.b64decode(text)
 
 
 def show_rgb(rgb: np.ndarray, *, alt: str, width: int = SIDE_PX) -> None:
-    """(H, W, 3) uint8 as the pixels it is."""
-    show_image(enlarge(rgb, 2 * width), width=width, alt=alt)
+    """(H, W, 3) uint8, a small one as the pixels it is."""
+    show_image(image_file(rgb, width), width=width, alt=alt)
+
+
+def image_file(rgb: np.ndarray, width: int) -> bytes:
+    """What a browser gets of an image (H, W, 3) uint8 that it shows so wide."""
+    return enlarge(rgb, 2 * width) if max(rgb.shape[:2]) <= 2 * width else preview(rgb, 2 * width)
 
 
 def show_real(split: Split, places: tuple[int, ...], classes: tuple[str, ...], what: str) -> None:

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.common.errors import LabError
-from core.common.pixels import enlarge
+from core.common.pixels import from_png
 from core.common.progress import Progress
-from core.features.results import ChannelFacts, LayerFacts, Unit, find_units, from_png
-from pages.features.query import CHANNEL, LayerQuery, ask_layer, background
+from core.data import dataset_state
+from core.features.results import ChannelFacts, LayerFacts, Unit, crop, find_units
+from pages.features.images import image_file
+from pages.features.query import CHANNEL, LayerQuery, ask_layer
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image, download, folded
 from pages.shared.resources import dataset, store
 from pages.shared.tables import csv_bytes, file_stem
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked, linked_flag
 from pages.shared.url_values import one_of
 
 if TYPE_CHECKING:
     from core.data.dataset import Split
+    from core.features.layer import ImageStatistics
 
 BY, SHOW, ALL = "layer-by", "layer-show", "layer-all"
 ORDERS = {"selectivity": "Class", "chroma": "Colour", "frequency": "Frequency", "channel": "Number"}
@@ -48,10 +52,19 @@ def _facts(asked: LayerQuery) -> LayerFacts | None:
     def work(report: Progress) -> LayerFacts:
         from core.features.layer import study_layer
 
-        return study_layer(asked.checkpoint, asked.layer.name, dataset(asked.dataset).test, on_progress=report)
+        known = _statistics(asked.dataset, dataset_state(asked.dataset), asked.source.most)
+        test = dataset(asked.dataset).test
+        return study_layer(asked.checkpoint, asked.layer.name, test, known=known, on_progress=report)
 
-    found: LayerFacts | None = background(f"layer-{asked.key}", "layer", work, label="Look at this layer")
+    found: LayerFacts | None = background(f"layer-{asked.key}", "start-layer", work, label="Look at this layer")
     return found
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _statistics(name: str, state: str, most: int) -> ImageStatistics:
+    from core.features.layer import image_statistics
+
+    return image_statistics(dataset(name).test, most)
 
 
 def _draw(asked: LayerQuery, found: LayerFacts) -> None:
@@ -80,17 +93,20 @@ def _draw(asked: LayerQuery, found: LayerFacts) -> None:
     if len(rows) > SHOWN:
         st.toggle(f"Show all {len(rows)}", key=ALL, persist_state="session")
     optimised = len(units) if show == "Optimised" else None
-    _dead_and_redundant(found, by == "selectivity", optimised)
+    _explain(asked, found, by == "selectivity", optimised)
     folded("Files", lambda: _files(found), key="layer-files", param="files", icon=":material/download:")
 
 
 def _thumb(item: ChannelFacts, by: str, test: Split, unit: Unit | None, asked: LayerQuery) -> None:
-    rgb = test.images[item.best] if unit is None else from_png(unit.image)
-    names = asked.reference.card.image_data.classes
-    label = names[item.channel] if asked.layer.classes else str(item.channel)
+    names = asked.source.classes
+    label = asked.reference.card.image_data.classes[item.channel] if asked.layer.classes else str(item.channel)
     what = "optimised image" if unit else f"strongest image, {names[int(test.labels[item.best])]}"
+    rgb = test.images[item.best] if unit is None else from_png(unit.image)
+    if unit is None and item.patch is not None:
+        rgb = crop(rgb, item.patch, asked.reference.card.image_data.mean)
+        what = f"part of its {what}"
     clickable_image(
-        enlarge(rgb, 2 * THUMB_PX),
+        image_file(rgb, THUMB_PX),
         f"{escape_markdown(label)} · {_figure(item, by)}",
         key=f"channel-{item.channel}",
         alt=f"Channel {label}: {what}",
@@ -107,7 +123,7 @@ def _figure(item: ChannelFacts, by: str) -> str:
         return item.hue
     if by == "frequency":
         return f"{item.frequency:.2f}"
-    return escape_markdown(item.favourite)
+    return escape_markdown(item.unit_class)
 
 
 def _open_unit(channel: int) -> None:
@@ -115,17 +131,20 @@ def _open_unit(channel: int) -> None:
     give("view", "Unit")
 
 
-def _dead_and_redundant(found: LayerFacts, by_class: bool, optimised: int | None) -> None:
+def _explain(asked: LayerQuery, found: LayerFacts, by_class: bool, optimised: int | None) -> None:
     """by_class: whether images carry classes. optimised: channels whose image is an optimised one; None where none is shown."""
-    words = ["Under each: the class with the highest mean response."] if by_class else []
+    words = ["Under each: the class of most of its 100 strongest images."] if by_class else []
     if optimised is not None and optimised < len(found.channels):
         words.append(f"{optimised} of {len(found.channels)} channels have an optimised image and stand first.")
+    side = max((item.patch[2] for item in found.channels if item.patch), default=0)
+    if side and optimised != len(found.channels):
+        words.append(f"Real images: the {side}×{side} pixels that drive it most; grey lies past the border.")
     if found.dead:
         words.append(f"Dead: {_some(found.dead)}.")
     if found.redundant:
         pairs = [f"{item.channel} with {item.twin}" for item in found.channels if item.twin is not None]
         words.append(f"Correlated above 0.95: {_some(pairs)}.")
-    st.caption(" ".join([*words, f"Measured on {found.images:,} test images; a click opens the unit."]))
+    st.caption(" ".join([*words, f"Measured on {found.images:,} {asked.shown_images}; a click opens the unit."]))
 
 
 def _some(items: list[int] | list[str]) -> str:

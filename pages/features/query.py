@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from core.attribution.networks import float_twin_note
+from core.checkpoints.backbone import BACKBONES, fetch_backbone, is_fetched
 from core.checkpoints.store import Checkpoint, CheckpointRef
 from core.common.errors import LabError
+from core.features.source import ImageSource, source_of
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.network_query import FIRST
 from pages.shared.number_field import number_field
 from pages.shared.resources import loaded
-from pages.shared.tasks import drop, find, start, start_button, watch
-from pages.shared.text import escape_markdown, show_error
+from pages.shared.tasks import asked, start_button, watch
+from pages.shared.text import escape_markdown, show_error, size
 from pages.shared.url import give, linked
 from pages.shared.url_values import number, one_of
 from pages.shared.warmup import until_ready
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from core.common.progress import Progress
     from core.features.units import Layer
 
-LAYER, CHANNEL, WORKING = "features-layer", "features-channel", "features-working"
-GRACE_S = 0.4
-"""What is over by then is not shown as under way."""
+LAYER, CHANNEL = "features-layer", "features-channel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,13 +41,31 @@ class LayerQuery:
         return f"{self.reference.card.fingerprint}-{self.layer.name}"
 
     @property
+    def source(self) -> ImageSource:
+        return source_of(self.reference.card)
+
+    @property
     def dataset(self) -> str:
-        return self.reference.card.dataset.name
+        """Whose test images the units are shown."""
+        return self.source.dataset
+
+    @property
+    def shown_images(self) -> str:
+        """`CIFAR-10 test images`, with what is done to those of another dataset."""
+        size = f", enlarged to {self.reference.card.image_data.image_size} px" if self.source.foreign else ""
+        return f"{escape_markdown(self.source.title)} test images{size}"
 
 
 def ask_network() -> tuple[CheckpointRef, Checkpoint] | None:
     """Draw the control of the checkpoint; None, with a sentence on the page, where there is none that can be read."""
-    reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST)
+    fetched = [name for name in BACKBONES if is_fetched(name)]
+    for name in fetched:
+        if asked(f"fetch-{name}") and not st.session_state.get(f"chosen-{name}"):
+            st.session_state[f"chosen-{name}"] = True
+            give("checkpoint", name)
+    reference = checkpoint_picker("Checkpoint", "checkpoint", param="checkpoint", prefer=FIRST, also=fetched)
+    for name in BACKBONES.keys() - set(fetched):
+        _offer_backbone(name)
     if reference is None:
         return None
     until_ready()
@@ -60,6 +77,25 @@ def ask_network() -> tuple[CheckpointRef, Checkpoint] | None:
     if twin := float_twin_note(reference.card, "numbers"):
         st.caption(escape_markdown(twin))
     return reference, checkpoint
+
+
+def _offer_backbone(name: str) -> None:
+    """A button that fetches ImageNet's weights, so that the list has them."""
+    key, backbone = f"fetch-{name}", BACKBONES[name]
+    if not watch(key, quiet=True):
+
+        def work(report: Progress) -> None:
+            fetch_backbone(name, report)
+
+        start_button(
+            "Add ImageNet weights",
+            key,
+            work,
+            button=f"offer-{name}",
+            type="tertiary",
+            icon=":material/download:",
+            help=f"Fetches {backbone.title}, {size(backbone.mirrors[0].archive.size_bytes)}.",
+        )
 
 
 def ask_layer() -> LayerQuery | None:
@@ -112,23 +148,3 @@ def layers_in(fingerprint: str, *, _checkpoint: Checkpoint) -> list[Layer]:
     from core.features.units import layers_of
 
     return layers_of(_checkpoint)
-
-
-def background(key: str, slot: str, work: Callable[[Progress], Any], *, label: str, begin: bool = True) -> Any | None:
-    """The result of a task, or None with its progress, or what became of it, on the page. slot: a session has one task of it;
-    another key ends the one before. label: of the button that starts it where it did not begin by itself, or was stopped."""
-    place = f"{WORKING}-{slot}"
-    previous = st.session_state.get(place, key)
-    task = find(previous)
-    if previous != key and task is not None and not task.done:
-        drop(previous)
-    st.session_state[place] = key
-    if begin and find(key) is None:
-        start(key, work).wait(GRACE_S)
-    if watch(key):
-        return None
-    task = find(key)
-    if task is None or task.result is None:
-        start_button(label, key, work, button=f"start-{slot}", icon=":material/play_arrow:")
-        return None
-    return task.result

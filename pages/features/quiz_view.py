@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import streamlit as st
 
 from core.common.errors import LabError
-from core.common.pixels import enlarge
+from core.common.pixels import enlarge, from_png
 from core.common.progress import Progress
-from core.features.quiz import Pair, Score, brighter_rule, in_split, make_pairs, score
-from core.features.results import Unit, from_png
+from core.features.quiz import QUESTIONS, Pair, brighter_rule, in_split, make_pairs, score
+from core.features.results import Score, Unit
 from pages.features.images import SIDE_PX, column, show_real, show_rgb
-from pages.features.query import LayerQuery, ask_channel, ask_layer, background
+from pages.features.query import LayerQuery, ask_channel, ask_layer
 from pages.features.unit_view import USUAL, unit_of
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import clickable_image, show_table
 from pages.shared.resources import dataset
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
 from pages.shared.url_values import number, one_of
 
-SEED, HINTS, ANSWERS, SCORES = "quiz-seed", "quiz-hints", "quiz-answers", "quiz-scores"
+NUMBER, HINTS, ANSWERS, SCORES = "quiz-number", "quiz-hints", "quiz-answers", "quiz-scores"
+SIDES = {"L": "Left", "R": "Right"}
 KINDS = {"real": "Real", "optimised": "Optimised"}
-MOST_SEED = 2**31 - 2
+MOST_NUMBER = 2**31 - 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,21 +60,36 @@ def quiz_view() -> None:
                 "Hints", list(KINDS), format_func=KINDS.__getitem__, key=HINTS, required=True, persist_state="session"
             )
         )
-        linked("quiz", SEED, number(0, MOST_SEED, "the quiz"), 0)
+        linked("quiz", NUMBER, number(1, MOST_NUMBER, "the quiz"), 1)
         seed = int(
             st.number_input(
-                "Quiz", 0, MOST_SEED, key=SEED, persist_state="session", help="Another number draws other images."
+                "Quiz number",
+                1,
+                MOST_NUMBER,
+                key=NUMBER,
+                persist_state="session",
+                help="Another number draws other images.",
             )
         )
+        card = asked.reference.card
+        this = (Group(card.title, card.fingerprint, asked.layer.name, hints), channel, seed)
+        linked("answers", ANSWERS, _read_answers, "", of=this)
     with answer:
         try:
             if dataset_or_offer(asked.dataset, "draw images for the quiz", "quiz"):
-                _quiz(asked, channel, hints, seed)
+                _quiz(asked, channel, hints, seed, this)
         except LabError as error:
             show_error(error)
 
 
-def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
+def _read_answers(text: str) -> str:
+    """`LRn`: two answers, L for the left image, R for the right one; n after the last one asks the next question."""
+    if not re.fullmatch(rf"[LR]{{0,{QUESTIONS}}}n?", text):
+        raise LabError(f"The link has the answers {text[:30]!r}, which is not a row of L and R: the quiz starts anew.")
+    return text
+
+
+def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int, this: tuple[Group, int, int]) -> None:
     unit = unit_of(asked, channel, USUAL)
     if unit is None:
         return
@@ -79,26 +97,26 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
     def work(report: Progress) -> Quiz:
         from core.features.units import real_images, responses_of
 
-        (places, split), made = real_images(dataset(asked.dataset).test), asked.checkpoint
+        (places, split), made = real_images(dataset(asked.dataset).test, asked.source.most), asked.checkpoint
         values = responses_of(made.model, made.card, asked.layer.name, split, report)[:, channel]
         # With other hints the same pairs would be known already, and the two kinds could not be compared.
         mixed = (seed, list(KINDS).index(hints))
         return Quiz(pairs=in_split(make_pairs(values, mixed), places), rule=brighter_rule(values, split.images, mixed))
 
-    quiz: Quiz | None = background(f"quiz-{asked.key}-{channel}-{hints}-{seed}", "quiz", work, label="Draw the quiz")
+    quiz: Quiz | None = background(
+        f"quiz-{asked.key}-{channel}-{hints}-{seed}", "start-quiz", work, label="Draw the quiz"
+    )
     if quiz is None:
         return
-    card = asked.reference.card
-    this = (Group(card.title, card.fingerprint, asked.layer.name, hints), channel, seed)
-    name, answers = st.session_state.get(ANSWERS, (None, []))
-    if name != this:
-        name, answers = st.session_state[ANSWERS] = (this, [])
-    done = len(answers)
-    if done < len(quiz.pairs):
-        st.markdown(f"## Question {done + 1} of {len(quiz.pairs)}: which image excites the unit more?")
+    state = str(st.session_state[ANSWERS])
+    answers = [letter == "L" for letter in state.removesuffix("n")]
+    if answers and not state.endswith("n"):
+        _feedback(asked, quiz, answers, state)
+    elif len(answers) < len(quiz.pairs):
+        st.markdown(f"## Question {len(answers) + 1} of {len(quiz.pairs)}: which image excites the unit more?")
         with st.container(horizontal=True, gap="small"):
-            for first in (True, False):
-                _choice(asked, quiz.pairs[done], first, answers)
+            for letter in "LR":
+                _choice(asked, quiz.pairs[len(answers)], letter, state.removesuffix("n"))
         _hints(asked, unit, hints)
     else:
         found = score(quiz.pairs, answers)
@@ -107,17 +125,42 @@ def _quiz(asked: LayerQuery, channel: int, hints: str, seed: int) -> None:
         _result(asked, quiz, found, answers)
 
 
-def _choice(asked: LayerQuery, pair: Pair, first: bool, answers: list[bool]) -> None:
-    place = pair.first if first else pair.second
+def _choice(asked: LayerQuery, pair: Pair, letter: str, before: str) -> None:
+    side = SIDES[letter]
     clickable_image(
-        enlarge(dataset(asked.dataset).test.images[place], 2 * SIDE_PX),
-        "This one",
-        key=f"quiz-{'first' if first else 'second'}-{len(answers)}",
-        alt=f"{'First' if first else 'Second'} image of question {len(answers) + 1}",
-        on_click=answers.append,
-        args=(first,),
+        enlarge(dataset(asked.dataset).test.images[pair.first if letter == "L" else pair.second], 2 * SIDE_PX),
+        f"{side} image",
+        key=f"quiz-{side.lower()}-{len(before)}",
+        alt=f"{side} image of question {len(before) + 1}",
+        on_click=give,
+        args=(ANSWERS, before + letter),
         width=SIDE_PX,
+        shortcut=side,
     )
+
+
+def _feedback(asked: LayerQuery, quiz: Quiz, answers: list[bool], state: str) -> None:
+    """Whether the last answer was right, with the unit's response to each image."""
+    pair, last = quiz.pairs[len(answers) - 1], len(answers) == len(quiz.pairs)
+    right = answers[-1] == pair.first_wins
+    winner = SIDES["L" if pair.first_wins else "R"].lower()
+    st.markdown(f"## {'Correct' if right else 'Wrong'}: the {winner} image excites the unit more")
+    test = dataset(asked.dataset).test
+    with st.container(horizontal=True, gap="small"):
+        for side, place, response in zip(SIDES.values(), (pair.first, pair.second), pair.responses, strict=True):
+            with column():
+                show_rgb(test.images[place], alt=f"{side} image")
+                st.caption(f"{side} image: response **{response:.3g}**")
+    st.button(
+        "Show the result" if last else "Next question",
+        key=f"quiz-next-{len(answers)}",
+        icon=":material/arrow_forward:",
+        type="primary",
+        shortcut="Enter",
+        on_click=give,
+        args=(ANSWERS, f"{state}n"),
+    )
+    st.caption(f"{score(quiz.pairs, answers).hits} of {len(answers)} correct so far.")
 
 
 def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
@@ -128,7 +171,7 @@ def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
                 show_rgb(from_png(unit.image), alt=f"Image optimised for {unit.title}")
                 st.caption("**Optimised** for it")
             return
-        test, classes = dataset(asked.dataset).test, asked.reference.card.image_data.classes
+        test, classes = dataset(asked.dataset).test, asked.source.classes
         for places, word in ((unit.most, "most"), (unit.least, "least")):
             with column():
                 show_real(test, places, classes, f"The nine test images that drive it {word}")
@@ -136,7 +179,7 @@ def _hints(asked: LayerQuery, unit: Unit, hints: str) -> None:
 
 
 def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) -> None:
-    st.markdown(f"## {found.hits} of {found.n} right; always the brighter image: {quiz.rule.rate:.0%}")
+    st.markdown(f"## {found.hits} of {found.n} correct; always the brighter image: {quiz.rule.rate:.0%}")
     test = dataset(asked.dataset).test
     with st.container(horizontal=True, gap="small"):
         for pair, chosen in zip(quiz.pairs, answers, strict=True):
@@ -145,7 +188,7 @@ def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) ->
             with st.container(width=72, gap=None):
                 show_rgb(test.images[winner], alt="It excites the unit more", width=64)
                 show_rgb(test.images[loser], alt="It excites the unit less", width=64)
-                st.caption("right" if right else "**wrong**")
+                st.caption("correct" if right else "**wrong**")
     st.caption("The upper image of each pair excites the unit more.")
     st.button("Another quiz", key="quiz-next", icon=":material/refresh:", type="primary", on_click=_next)
     totals: dict[Group, Score] = {}
@@ -156,7 +199,7 @@ def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) ->
             "Checkpoint": [escape_markdown(group.checkpoint) for group in totals],
             "Layer": [escape_markdown(group.layer) for group in totals],
             "Hints": [KINDS[group.hints] for group in totals],
-            "Right": [f"{each.hits} of {each.n}" for each in totals.values()],
+            "Correct": [f"{each.hits} of {each.n}" for each in totals.values()],
             "95% interval": [f"{each.interval[0]:.0%} to {each.interval[1]:.0%}" for each in totals.values()],
         },
         key="quiz-scores",
@@ -169,4 +212,4 @@ def _result(asked: LayerQuery, quiz: Quiz, found: Score, answers: list[bool]) ->
 
 
 def _next() -> None:
-    give(SEED, st.session_state[SEED] + 1)
+    give(NUMBER, st.session_state[NUMBER] % MOST_NUMBER + 1)

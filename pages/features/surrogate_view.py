@@ -10,12 +10,14 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.pixels import enlarge
 from core.common.progress import Progress
-from core.features.surrogate import MOST_DEPTH, Agreement, Surrogate, fit_surrogate
-from pages.features.query import LayerQuery, ask_network, background, layers_in
+from core.features.results import Score
+from core.features.surrogate import MOST_DEPTH, Surrogate, fit_surrogate
+from pages.features.query import LayerQuery, ask_network, layers_in
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import download, folded, show_figure, show_image, show_table
 from pages.shared.resources import dark, dataset
 from pages.shared.tables import json_bytes
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import linked, linked_flag
 from pages.shared.url_values import number, one_of
@@ -63,19 +65,21 @@ def surrogate_view() -> None:
             return fit_surrogate(checkpoint, data.train, data.test, on_progress=report, **settings)
 
         found: Surrogate | None = background(
-            f"surrogate-{asked.key}-{settings}", "surrogate", work, label="Fit the rules"
+            f"surrogate-{asked.key}-{settings}", "start-surrogate", work, label="Fit the rules"
         )
         if found is not None:
             _draw(asked, found)
 
 
 def _draw(asked: LayerQuery, found: Surrogate) -> None:
-    from core.features.figures import tree_figure, weights_figure
-
     st.markdown(f"## {escape_markdown(found.answer)}")
-    figure = tree_figure(found, dark=dark()) if found.kind == "tree" else weights_figure(found, dark=dark())
-    alt = "; ".join(line.strip() for line in found.rules()) or "The largest weights of each class"
-    show_figure(figure, key="surrogate-figure", alt=f"The rules: {alt}")
+    if found.kind == "tree":
+        with st.container(key="wide-surrogate"):
+            _figure(found)
+        with st.container(key="narrow-surrogate"):
+            st.markdown(_indented(found))
+    else:
+        _figure(found)
     show_table(
         {
             "What imitates it": ["These rules", "Always the most common class", "The same rules on shuffled features"],
@@ -98,16 +102,29 @@ def _draw(asked: LayerQuery, found: Surrogate) -> None:
     folded("Rules as text, files", lambda: _files(found), key="surrogate-files", param="files")
 
 
-def _share(item: Agreement) -> str:
+def _figure(found: Surrogate) -> None:
+    from core.features.figures import tree_figure, weights_figure
+
+    figure = tree_figure(found, dark=dark()) if found.kind == "tree" else weights_figure(found, dark=dark())
+    alt = "; ".join(line.strip() for line in found.rules())
+    show_figure(figure, key="surrogate-figure", alt=f"The rules: {alt}")
+
+
+def _indented(found: Surrogate) -> str:
+    """The tree as a list in Markdown: a narrow screen has no room for the figure."""
+    return "\n".join(
+        f"{'  ' * depth}- {escape_markdown(condition)}"
+        + (f": **{escape_markdown(leaf.answer)}** {leaf.share:.0%}" if leaf else "")
+        for depth, condition, leaf in found.steps()
+    )
+
+
+def _share(item: Score) -> str:
     low, high = item.interval
-    return f"{100 * item.share:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * item.rate:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _files(found: Surrogate) -> None:
-    lines = found.rules() or [
-        f"{label}: " + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights)
-        for label, weights in found.weights.items()
-    ]
-    st.code("\n".join(lines), language=None)
+    st.code("\n".join(found.rules()), language=None)
     values: dict[str, Any] = dataclasses.asdict(found)
     download("All numbers (JSON)", json_bytes(values), "surrogate.json", key="surrogate-json")

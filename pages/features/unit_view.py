@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.common.errors import LabError
+from core.common.pixels import from_png
 from core.common.progress import Progress
 from core.common.values import signed
 from core.features.config import STEPS
-from core.features.results import Control, Unit, find_units, from_png
-from pages.features.images import column, png, show_real, show_rgb
-from pages.features.query import LayerQuery, ask_channel, ask_layer, background
+from core.features.results import Control, Unit, find_units
+from pages.features.images import column, image_bytes, show_real, show_rgb
+from pages.features.query import LayerQuery, ask_channel, ask_layer
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.elements import download, folded, show_table
 from pages.shared.resources import dataset, store
 from pages.shared.tables import file_stem, json_bytes
+from pages.shared.tasks import background
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked, linked_flag
 from pages.shared.url_values import number
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 SEED, STEPS_KEY, DIVERSE = "features-seed", "features-steps", "features-diverse"
 MOST_STEPS = 1024
-CHANGED = {
-    "seed": "Another seed of the image",
-    "int8": "Weights rounded to int8",
-    "pruned": "Smaller half of the weights is 0",
-}
 USUAL: dict[str, Any] = {"seed": 0, "steps": STEPS, "diverse": False}
 """Settings of galleries."""
 
@@ -85,7 +82,9 @@ def unit_of(asked: LayerQuery, channel: int, settings: dict[str, Any]) -> Unit |
         test = dataset(asked.dataset).test
         return study_unit(asked.checkpoint, asked.layer.name, channel, test, on_progress=report, **settings)
 
-    found: Unit | None = background(f"unit-{asked.key}-{channel}-{settings}", "unit", work, label="Look at this unit")
+    found: Unit | None = background(
+        f"unit-{asked.key}-{channel}-{settings}", "start-unit", work, label="Look at this unit"
+    )
     return found
 
 
@@ -96,7 +95,7 @@ def _draw(asked: LayerQuery, unit: Unit) -> None:
             show_rgb(from_png(unit.image), alt=f"Image optimised for {unit.title}")
             st.caption(f"**Optimised** for it: {times(unit)}")
         if _has_images(asked):
-            test, classes = dataset(asked.dataset).test, asked.reference.card.image_data.classes
+            test, classes = dataset(asked.dataset).test, asked.source.classes
             for places, word in ((unit.most, "most"), (unit.least, "least")):
                 with column():
                     show_real(test, places, classes, f"The nine test images that drive {unit.title} {word}")
@@ -109,22 +108,12 @@ def _draw(asked: LayerQuery, unit: Unit) -> None:
             for place, text in enumerate(unit.diverse):
                 with column():
                     show_rgb(from_png(text), alt=f"Diverse image {place + 1} for {unit.title}")
+    st.markdown("\n".join(f"- {sentence}" for sentence in unit.changes) or "No image was found that drives it.")
     st.caption(
-        f"× is the response in units of the strongest of {unit.images:,} test images (random network: of "
+        f"× is the response in units of the strongest of {unit.images:,} {asked.shown_images} (random network: of "
         f"{unit.random.images:,}). The response is {'the logit' if asked.layer.classes else 'the mean of the map'}."
     )
-    shares = unit.survival
-    if shares is None:
-        st.markdown("No image was found that drives it.")
-    else:
-        show_table(
-            {
-                "What changes": list(CHANGED.values()),
-                "Response left": [f"{100 * shares[name]:.0f}%" for name in CHANGED],
-            },
-            key="survival",
-        )
-    if not asked.layer.classes:
+    if not asked.layer.classes and not asked.source.foreign:
         folded("From the unit to the classes", lambda: _classes(asked, unit), key="unit-classes", param="classes")
     folded("Files", lambda: _files(unit), key="unit-files", param="files", icon=":material/download:")
 
@@ -151,7 +140,7 @@ def _classes(asked: LayerQuery, unit: Unit) -> None:
         return ablate(asked.checkpoint, unit.layer, unit.channel, test, on_progress=report)
 
     found: Ablation | None = background(
-        f"ablate-{asked.key}-{unit.channel}", "ablation", work, label="Measure without this unit"
+        f"ablate-{asked.key}-{unit.channel}", "start-ablation", work, label="Measure without this unit"
     )
     if found is None:
         return
@@ -177,5 +166,7 @@ def _classes(asked: LayerQuery, unit: Unit) -> None:
 def _files(unit: Unit) -> None:
     name = file_stem(f"{unit.layer}-{unit.channel}", "unit")
     with st.container(horizontal=True, gap="small"):
-        download("Optimised image (PNG)", png(unit.image), f"{name}.png", key="unit-png")
+        image = image_bytes(unit.image)
+        kind = "png" if image.startswith(b"\x89PNG") else "webp"
+        download(f"Optimised image ({kind})", image, f"{name}.{kind}", key="unit-image")
         download("All numbers (JSON)", json_bytes(unit.to_dict()), f"{name}.json", key="unit-json")

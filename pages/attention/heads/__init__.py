@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.attention.config import parse_head
 from pages.shared.elements import component, sent
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Tile:
     """In a word; empty where none is clear."""
     label: str
     sentence: str
+    detail: str
+    """What it does on this text, where the sentence is of more text."""
 
 
 def heads(
@@ -47,7 +50,7 @@ def heads(
     data: dict[str, Any] = {
         "text": found.text,
         "weights": pack(found),
-        "across": max(len(layer) for layer in found.weights),
+        "across": 1 + max(parse_head(name)[1] for name in found.heads),
         "tiles": [asdict(tile) for tile in tiles],
         "head": head,
         "at": at,

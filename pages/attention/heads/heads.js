@@ -1,6 +1,9 @@
 // A text with what a head looks at from one character, and all heads as maps. Weights come with the data: pointing asks nobody.
 
 const TOP = 3;
+// How a map is drawn. On black, weak attention needs more ink to be seen at all.
+const LIGHT = { ink: [0, 90, 150], least: 0.06, power: 0.5 };
+const DARK = { ink: [125, 205, 255], least: 0.16, power: 0.36 };
 
 // What a tile's head gives to the characters up to `at`, 0 to 1.
 function row(state, tile, at) {
@@ -9,7 +12,7 @@ function row(state, tile, at) {
 }
 
 function build(root) {
-  const [answer, next, body] = [element("div", "heads-answer"), element("div", "heads-next"), element("div", "heads-body")];
+  const [answer, detail, next, body] = ["answer", "detail", "next", "body"].map((name) => element("div", `heads-${name}`));
   answer.setAttribute("role", "status");
   const [read, panel, text] = [element("div", "heads-read"), element("div", "heads-panel"), element("div", "heads-text")];
   panel.setAttribute("aria-live", "polite");
@@ -21,8 +24,8 @@ function build(root) {
   read.append(panel, text);
   maps.append(tiles);
   body.append(read, maps);
-  root.replaceChildren(answer, next, body);
-  const state = { root, answer, next, panel, text, tiles, timers: {}, buttons: [] };
+  root.replaceChildren(answer, detail, next, body);
+  const state = { root, answer, detail, next, panel, text, tiles, timers: {}, buttons: [] };
   const under = (event) => {
     const span = event.target.closest?.("span[data-index]");
     return span ? Number(span.dataset.index) : null;
@@ -75,10 +78,10 @@ function drawMap(canvas, state, tile) {
   const side = state.spans.length;
   canvas.width = canvas.height = side;
   const image = new ImageData(side, side);
-  const ink = state.data.dark ? [110, 190, 240] : [0, 90, 150];
+  const { ink, least, power } = state.data.dark ? DARK : LIGHT;
   for (let at = 0, from = tile * state.size; at < side; from += at + 1, at += 1) {
     for (let other = 0; other <= at; other += 1) {
-      const share = 0.06 + 0.94 * Math.sqrt(state.weights[from + other] / 255);
+      const share = least + (1 - least) * (state.weights[from + other] / 255) ** power;
       image.data.set([...ink, Math.round(255 * share)], 4 * (at * side + other));
     }
   }
@@ -112,6 +115,7 @@ function paint(state) {
   });
   press(state.buttons, head);
   state.answer.textContent = data.tiles[head].sentence;
+  state.detail.textContent = data.tiles[head].detail;
   state.next.textContent = data.next;
   const order = [...values.keys()].sort((one, other) => values[other] - values[one]).slice(0, TOP);
   const back = (index) => (index === shown ? "itself" : `${shown - index} back`);

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def tokens(
-    key: str, found: ImageHeads, pixels: np.ndarray, answer: str, token: int, *, on_token: Callable[[int], None]
+    key: str,
+    found: ImageHeads,
+    pixels: np.ndarray,
+    answer: str,
+    token: int,
+    *,
+    dark: bool,
+    on_token: Callable[[int], None],
 ) -> None:
     """pixels: (H, W, 3) uint8. answer: said above it. token: the one that is chosen. on_token: told which one somebody chose."""
     count = found.side**2
@@ -27,11 +34,12 @@ def tokens(
         "pixels": base64.b64encode(pixels.tobytes()).decode(),
         "pixelSide": pixels.shape[0],
         "side": found.side,
-        "heads": [f"{layer}.{head}" for layer, heads in enumerate(found.weights) for head in range(len(heads))],
+        "heads": found.heads,
         "weights": base64.b64encode((255 * every / most).round().astype(np.uint8).tobytes()).decode(),
         "most": most[:, 0].tolist(),
         "answer": answer,
         "at": token,
+        "dark": dark,
     }
 
     def clicked() -> None:

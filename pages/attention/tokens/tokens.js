@@ -10,9 +10,10 @@ function values(state, map, at) {
   return { shares: state.weights.subarray(row * count, (row + 1) * count), most: most[row] };
 }
 
-// The image, darker where there is less attention; without shares as it is.
+// The image, darker where there is less attention; without shares as it is. On a black page less dark, or it would vanish.
 function draw(canvas, state, shares, framed) {
-  const { side } = state.data;
+  const { side, dark } = state.data;
+  const veil = dark ? 0.7 : 0.85;
   canvas.width = canvas.height = LARGE;
   const pen = canvas.getContext("2d");
   pen.imageSmoothingEnabled = false;
@@ -20,7 +21,7 @@ function draw(canvas, state, shares, framed) {
   const cell = LARGE / side;
   const box = (token) => [(token % side) * cell, Math.floor(token / side) * cell, cell, cell];
   for (let token = 0; token < side * side; token += 1) {
-    pen.fillStyle = shares ? `rgba(0, 0, 0, ${0.85 * (1 - shares[token] / 255)})` : "transparent";
+    pen.fillStyle = shares ? `rgba(0, 0, 0, ${veil * (1 - Math.sqrt(shares[token] / 255))})` : "transparent";
     pen.fillRect(...box(token));
     if (!shares) {
       pen.strokeStyle = "rgba(255, 255, 255, 0.35)";
@@ -114,7 +115,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const state = root.tokens;
   const before = state.data;
   Object.assign(state, { data, tell: setTriggerValue });
-  const fresh = before?.weights !== data.weights || before?.pixels !== data.pixels;
+  const fresh = before?.weights !== data.weights || before?.pixels !== data.pixels || before?.dark !== data.dark;
   if (fresh) {
     state.weights = bytes(data.weights);
     const image = new ImageData(data.pixelSide, data.pixelSide);

@@ -17,14 +17,14 @@ from core.attention import results
 from core.attention.config import HeadsConfig, RemoveHeadsConfig, parse_head
 from core.attention.explanation import _divergence, explain_attention
 from core.attention.image import head_accuracies, image_heads
-from core.attention.job import build_report, measure_roles
+from core.attention.job import build_report
 from core.attention.kind import HEADS
-from core.attention.removal import save_without, without_heads
-from core.attention.results import HeadReport, read_report
-from core.attention.roles import ROLES, RoleSums, name_head
+from core.attention.removal import find_without, save_without, without_heads
+from core.attention.results import HeadReport, find_report, read_report
+from core.attention.roles import ROLES, RoleSums, measure_roles, name_head, text_roles
 from core.attention.rollout import roll_out
 from core.attention.text import forward_with, text_heads
-from core.attention.worth import cheapest, head_losses, joint_losses, list_heads, make_windows
+from core.attention.worth import cheapest, count_windows, head_losses, joint_losses, make_windows, window_seconds
 from core.attribution.explainer import Explainer
 from core.attribution.methods.registry import get_method
 from core.checkpoints.store import Card, Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
@@ -36,7 +36,9 @@ from core.data.dataset import TextCard
 from core.inference.images import logits_of
 from core.inference.text import character_losses
 from core.jobs import RunStore
+from core.jobs.job import Job
 from core.models import build_model
+from core.models.heads import list_heads
 from tests.unit.builders import synthetic
 from tests.unit.in_process import finish, follow
 
@@ -190,6 +192,13 @@ def test_the_cost_of_a_head_is_that_of_a_network_without_it() -> None:
     np.testing.assert_array_equal(np.concatenate(list(head_losses(checkpoint.model, windows, scored, 8))), losses[8:])
 
 
+@pytest.mark.parametrize(("length", "characters"), [(300, 200), (66, 10**6), (500, 24), (500, 25)])
+def test_windows_are_counted_without_a_text(length: int, characters: int) -> None:
+    made, scored = make_windows(tokens_of((PLAY * 2)[:length]), 32, max(characters, 48))
+    assert count_windows(length, 32, max(characters, 48)) == (len(made), scored)
+    assert window_seconds(gpt().model) > 0
+
+
 def test_a_silent_head_costs_nothing_and_goes_first() -> None:
     checkpoint = gpt()
     checkpoint.model.blocks[1].attention.out.weight[:, 8:16] = 0
@@ -201,6 +210,7 @@ def test_a_silent_head_costs_nothing_and_goes_first() -> None:
     assert [len(joint.heads) for joint in report.joint] == [1, 2, 3, 4, 5, 6]
     assert HeadReport.from_dict(report.to_dict()) == report
     assert report.characters == 9 * 24
+    assert report.role_characters == 32 * (len(PLAY) // 32)
 
 
 def test_each_layer_keeps_a_head() -> None:
@@ -235,6 +245,56 @@ def test_a_network_without_heads_is_a_checkpoint_like_any_other(tmp_path: Path) 
     assert all(torch.equal(value, kept[name]) for name, value in parent.model.state_dict().items())
 
 
+def test_heads_keep_their_numbers_through_removals_and_on_the_card(tmp_path: Path) -> None:
+    parent = gpt()
+    once = without_heads(parent, ["1.0"])
+    save_checkpoint(tmp_path / "once", once.model, once.card)
+    loaded = load_checkpoint(str(tmp_path / "once"))
+    assert text_heads(loaded, PLAY[:20]).heads == ("0.0", "0.1", "0.2", "1.1", "1.2", "2.0", "2.1", "2.2")
+    twice = without_heads(loaded, ["1.1", "2.0"])
+    assert twice.card.model_config["changed_layers"] == {
+        "blocks.1.attention": {"heads": 1, "kept": [2]},
+        "blocks.2.attention": {"heads": 2, "kept": [1, 2]},
+    }
+    at_once = without_heads(parent, ["2.0", "1.1", "1.0"])
+    assert list_heads(at_once.model) == list_heads(twice.model) == [(0, 0), (0, 1), (0, 2), (1, 2), (2, 1), (2, 2)]
+    for name, value in at_once.model.state_dict().items():
+        assert value.equal(twice.model.state_dict()[name])
+    with pytest.raises(LabError, match=r"heads 1, 2 there"):
+        without_heads(loaded, ["1.0"])
+    before = {"changed_layers": {"blocks.1.attention": {"heads": 2}}}  # from before numbers were kept
+    old = dataclasses.replace(parent, model=build_model("char_gpt", parent.card.model_config | before).eval())
+    assert without_heads(old, ["1.0"]).card.model_config["changed_layers"] == {"blocks.1.attention": {"heads": 1}}
+
+
+def test_the_same_heads_removed_twice_are_one_checkpoint(tmp_path: Path, lab_home: Path) -> None:
+    parent = gpt()
+    save_checkpoint(tmp_path / "writer", parent.model, parent.card)
+
+    def without(*heads: str) -> RemoveHeadsConfig:
+        name = str(tmp_path / "writer")
+        return RemoveHeadsConfig(checkpoint=name, heads=heads, model="char_gpt", dataset="t")
+
+    assert find_without(without("0.1", "1.2")) is None
+    saved = save_without(without("0.1", "1.2"))
+    assert find_without(without("1.2", "0.1")) == save_without(without("1.2", "0.1")) == saved
+    assert save_without(without("0.1")) != saved
+    parent.model.embed.weight.add_(1)
+    save_checkpoint(tmp_path / "writer", parent.model, parent.card)
+    assert save_without(without("0.1", "1.2")) != saved, "it was trained on"
+    assert len(RunStore().list()) == 3
+
+
+def test_roles_of_a_text_are_those_of_its_own_attention() -> None:
+    checkpoint = gpt()
+    text = PLAY[:32]
+    found, untrained = text_roles(checkpoint, text_heads(checkpoint, text))
+    expected, expected_untrained = measure_roles(checkpoint, tokens_of(text))
+    assert untrained == pytest.approx(expected_untrained)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("heads", "words"),
     [
@@ -257,6 +317,12 @@ def test_a_card_with_other_heads_is_refused() -> None:
         with pytest.raises(LabError, match="heads"):
             build_model(
                 "char_gpt", gpt().card.model_config | {"changed_layers": {"blocks.0.attention": {"heads": heads}}}
+            )
+    for kept in ([0], [0, 3], [1, 0], [0, 0], [0, True], "01"):
+        with pytest.raises(LabError, match="kept"):
+            build_model(
+                "char_gpt",
+                gpt().card.model_config | {"changed_layers": {"blocks.0.attention": {"heads": 2, "kept": kept}}},
             )
     with pytest.raises(LabError, match="no attention heads"):
         build_model("simple_cnn", {"changed_layers": {"conv1": {"heads": 1}}})
@@ -362,6 +428,23 @@ def test_attention_that_nothing_reads_explains_nothing_and_one_that_is_read_does
     assert all(0 <= value <= 1 for value in (*read.permuted_tvd, read.adversarial_tvd))
 
 
+def test_a_stop_is_heard_within_every_stage() -> None:
+    shares: dict[str, list[float]] = {}
+    explain_attention(gpt(), PLAY[:30], 0, lambda share, words: shares.setdefault(words, []).append(share))
+    assert len(shares) == 3
+    every = [share for stage in shares.values() for share in stage]
+    assert every == sorted(every)
+    assert [len(stage) >= count for stage, count in zip(shares.values(), (50, 150, 1), strict=True)] == [True] * 3
+    for words, stage in shares.items():
+
+        def stop(share: float, said: str, at: tuple[str, float] = (words, stage[-1])) -> None:
+            if (said, share) == at:
+                raise KeyError(said)
+
+        with pytest.raises(KeyError, match=words):
+            explain_attention(gpt(), PLAY[:30], 0, stop)
+
+
 def test_heads_are_measured_as_a_run_that_goes_on_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch, lab_home: Path, tmp_path: Path
 ) -> None:
@@ -381,17 +464,21 @@ def test_heads_are_measured_as_a_run_that_goes_on_where_it_stopped(
     assert run.message == found.answer
     assert len(found.heads) == 9
     half = store.create(config, None, kind=HEADS.name)
-    kept = results.LOSSES
-    values = json.loads((store.folder(run_id) / kept).read_text())
-    values["losses"] = values["losses"][:8]
-    (store.folder(half) / kept).write_text(json.dumps(values))
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "stop_wanted", lambda job: "Stopped as asked" if job.value("step") else "")
+        stopped = finish(store, half)
+    assert (stopped.status, stopped.step, stopped.saved_step, stopped.keeps_work) == ("stopped", 8, 8, True)
     finish(store, half)
     again = read_report(store.folder(half), config)
+    found_part, again_part = (results.REPORTS.read_part(store.folder(each)) for each in (run_id, half))
     assert dataclasses.replace(again, made={}) == dataclasses.replace(found, made={}), "bit for bit"
     saved = save_without(
         RemoveHeadsConfig(checkpoint=config.checkpoint, heads=("0.1",), model="char_gpt", dataset=name)
     )
-    assert find_checkpoint(saved).card.model_config["changed_layers"] == {"blocks.0.attention": {"heads": 2}}
+    changed = {"blocks.0.attention": {"heads": 2, "kept": [0, 2]}}
+    assert find_checkpoint(saved).card.model_config["changed_layers"] == changed
+    assert find_report(find_checkpoint(config.checkpoint).card.fingerprint, store) in (found_part, again_part)
+    assert find_report(find_checkpoint(saved).card.fingerprint, store) is None
     output, _ = follow("attention", "worth", "show", run_id, "--json")
     assert json.loads(output)["heads"][0]["layer"] == 0
 

@@ -33,14 +33,14 @@ def network(lab_home: Path):
 
 def test_a_rule_that_is_there_is_found_and_a_shuffled_one_knows_nothing(network) -> None:
     found = fit_surrogate(network, DATA.train, DATA.test, layer=LAYER)
-    assert found.agreement.share > 0.97
+    assert found.agreement.rate > 0.97
     assert found.agreement.n == 300
     first = found.nodes[0].feature
     assert first in ("red", f"{LAYER} {RED}"), "both tell the red images from all others"
     low, high = found.shuffled.interval
-    assert low < found.most_common.share + 0.1
+    assert low < found.most_common.rate + 0.1
     assert high < 0.9
-    assert found.agreement.interval[0] > found.most_common.share
+    assert found.agreement.interval[0] > found.most_common.rate
     assert found.nodes[found.nodes[0].high].answer == "a"
     assert found.rules()[0].startswith(f"{first} ≤")
     assert found == fit_surrogate(network, DATA.train, DATA.test, layer=LAYER)
@@ -56,7 +56,7 @@ def test_of_a_sorted_split_all_classes_are_held_out(network, monkeypatch: pytest
     monkeypatch.setattr("core.features.surrogate.HELD_OUT", 100)
     found = fit_surrogate(network, DATA.train, ordered, depth=1)
     assert found.agreement.n == 100
-    red = 1 - found.most_common.share
+    red = 1 - found.most_common.rate
     assert 0.2 < red < 0.3, "a quarter is red, as in the whole split"
     says = logits_of(network, ordered.images, "none").argmax(1)
     for place, answer, _ in found.disagreements:
@@ -66,9 +66,9 @@ def test_of_a_sorted_split_all_classes_are_held_out(network, monkeypatch: pytest
 def test_image_features_alone_do_with_colours(network) -> None:
     found = fit_surrogate(network, DATA.train, DATA.test)
     assert not any(LAYER in name for name in found.features)
-    assert found.agreement.share > found.most_common.share
+    assert found.agreement.rate > found.most_common.rate
     linear = fit_surrogate(network, DATA.train, DATA.test, kind="linear", layer=LAYER)
-    assert linear.agreement.share > 0.9
+    assert linear.agreement.rate > 0.9
     assert not linear.nodes
     assert all(len(weights) <= 4 for weights in linear.weights.values())
 

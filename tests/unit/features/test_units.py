@@ -16,11 +16,15 @@ from torch import nn
 
 from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
+from core.common.pixels import from_png
+from core.data.cifar10 import CLASSES
 from core.data.dataset import Split
 from core.data.splits import subset
 from core.features.classes import Ablation, ClassEffect, ablate
-from core.features.layer import redundancy, spatial_frequency, study_layer
-from core.features.results import Unit, from_png
+from core.features.layer import image_statistics, redundancy, spatial_frequency, study_layer
+from core.features.results import Unit, crop
+from core.features.source import source_of
+from core.features.surrogate import fit_surrogate
 from core.features.unit import prune, round_to_int8, study_unit
 from core.features.units import Responses, find_layer, layers_of, random_twin, real_images, responses_of, usual_layer
 from core.inference.images import logits_of, normalise
@@ -133,7 +137,7 @@ def test_the_red_unit_is_found_by_image_rule_and_number(made: Checkpoint) -> Non
     facts = study_layer(made, LAYER, TEST)
     assert max((item for item in facts.channels), key=lambda item: item.chroma).channel == RED
     assert facts.channels[RED].hue == "red"
-    assert facts.channels[RED].favourite == "a"
+    assert facts.channels[RED].unit_class == unit.top_classes[0][0] == "a"
 
 
 def test_a_unit_survives_json_and_is_the_same_again(made: Checkpoint) -> None:
@@ -164,6 +168,10 @@ def test_a_unit_survives_json_and_is_the_same_again(made: Checkpoint) -> None:
         {"survival": {"seed": 1.0}},
         {"survival": None},
         {"random": {"image": "", "response": 1.0, "strongest": 1.0, "images": 1}},
+        {"response": float("nan")},
+        {"strongest": float("inf")},
+        {"most_responses": [float("nan")] * 9},
+        {"survival": {"seed": 1.0, "int8": float("inf"), "pruned": 1.0}},
     ],
     ids=str,
 )
@@ -287,6 +295,84 @@ def test_contributions_add_up_to_the_mean_logit(made: Checkpoint) -> None:
     np.testing.assert_allclose(totals, logits - logits.mean(), atol=1e-4)
 
 
+def test_a_patch_holds_what_its_channel_looks_for(made: Checkpoint) -> None:
+    """A cross at a known place of one image; at the border the patch reaches past it."""
+    cross = np.zeros((3, 3), np.float32)
+    cross[1], cross[:, 1] = 1, 1
+    made.model.conv1.weight[5] = torch.from_numpy(cross - cross.mean()).expand(3, 3, 3)
+    made.model.conv1.bias[5] = 0
+    drawn = (255 * cross).astype(np.uint8)[..., None].repeat(3, 2)
+    for top, left in ((11, 20), (29, 0)):
+        images = np.full((8, 32, 32, 3), 60, np.uint8)
+        images[3, top : top + 3, left : left + 3] = drawn
+        facts = study_layer(made, LAYER, Split(images=images, labels=np.arange(8) % 4))
+        assert facts.channels[5].best == 3
+        assert facts.channels[5].patch == (top, left, 3)
+        np.testing.assert_array_equal(crop(images[3], (top, left, 3), (0, 0, 0)), drawn)
+        assert facts.channels[DEAD].patch is None
+    wider = crop(images[3], (28, -1, 5), (0.5, 0, 0))
+    np.testing.assert_array_equal(wider[1:4, 1:4], drawn)
+    assert (wider[:, 0] == (128, 0, 0)).all()
+    assert (wider[4] == (128, 0, 0)).all()
+    assert all(item.patch is None for item in study_layer(made, "head", TEST).channels), "a class sees the whole image"
+
+
+def test_of_an_enlarged_image_the_patch_is_where_it_was(made: Checkpoint) -> None:
+    """A network of 64 pixels is shown images of 32: its filter is half as wide there."""
+    data = dataclasses.replace(made.card.image_data, image_size=64)
+    model = build_model("simple_cnn", {"classes": 4, "image_size": 64, "widths": (8, 8)}).eval().requires_grad_(False)
+    model.conv1.weight[0], model.conv1.bias[0] = 1.0, 0.0
+    card = dataclasses.replace(made.card, model_config=made.card.model_config | {"image_size": 64}, dataset=data)
+    images = np.zeros((8, 32, 32, 3), np.uint8)
+    images[6, 9:11, 21:23] = 255
+    split = Split(images=images, labels=np.arange(8) % 4)
+    facts = study_layer(Checkpoint("large", card, model), LAYER, split)
+    top, left, side = facts.channels[0].patch or (0, 0, 0)
+    assert facts.channels[0].best == 6
+    assert side < 5
+    assert (crop(images[6], (top, left, side), (0, 0, 0)) == 255).sum() == 12
+    unit = study_unit(Checkpoint("large", card, model), LAYER, 0, split, steps=8)
+    assert from_png(unit.image).shape == (64, 64, 3)
+
+
+def test_what_is_known_of_images_is_computed_once(made: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = image_statistics(TEST)
+    expected = study_layer(made, LAYER, TEST)
+    monkeypatch.setattr("core.features.layer.spatial_frequency", None)
+    assert study_layer(made, LAYER, TEST, known=known) == expected
+
+
+def test_networks_of_imagenet_are_shown_cifar10(made: Checkpoint) -> None:
+    """Their classes are others, so nothing is said of accuracy; large images are drawn at half the size."""
+    classes = tuple(f"thing {number}" for number in range(4))
+    data = dataclasses.replace(made.card.image_data, name="imagenet", image_size=160, classes=classes)
+    model = build_model("simple_cnn", {"classes": 4, "image_size": 160, "widths": (8, 8)}).eval().requires_grad_(False)
+    card = dataclasses.replace(made.card, model_config=made.card.model_config | {"image_size": 160}, dataset=data)
+    foreign = Checkpoint("foreign", card, model)
+    assert source_of(card).dataset == "cifar10"
+    few = Split(images=TEST.images[:40], labels=TEST.labels[:40])
+    unit = study_unit(foreign, "head", 1, few, steps=8)
+    assert from_png(unit.image).shape == (80, 80, 3)
+    assert unit.title == "The class thing 1"
+    assert {name for name, _ in unit.top_classes} <= set(CLASSES)
+    assert Unit.from_dict(json.loads(json.dumps(unit.to_dict()))) == unit
+    for refuse in (lambda: ablate(foreign, LAYER, 0, few), lambda: fit_surrogate(foreign, few, few)):
+        with pytest.raises(LabError, match="not here"):
+            refuse()
+
+
+@pytest.mark.parametrize(
+    ("survival", "words"),
+    [
+        ({"seed": 0.9, "int8": 1.06, "pruned": 0.68}, ("10% less far", "6% stronger", "32% weaker")),
+        ({"seed": 1.2, "int8": 1.001, "pruned": -0.2}, ("20% further", "just as strongly", "not at all")),
+    ],
+)
+def test_changes_are_sentences(whole: dict[str, Any], survival: dict[str, float], words: tuple[str, ...]) -> None:
+    changes = Unit.from_dict(whole | {"survival": survival}).changes
+    assert all(word in sentence for word, sentence in zip(words, changes, strict=True))
+
+
 def test_of_a_sorted_split_all_classes_are_taken_and_places_are_those_of_the_split(
     made: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +385,7 @@ def test_of_a_sorted_split_all_classes_are_taken_and_places_are_those_of_the_spl
     places, all_of_it = real_images(ordered, 300)
     assert places.tolist() == list(range(300))
     assert all_of_it is ordered
-    monkeypatch.setattr(real_images, "__defaults__", (40,))
+    monkeypatch.setattr("core.features.source.REAL_IMAGES", 40)
     monkeypatch.setattr("core.features.unit.RANDOM_IMAGES", 12)
     unit = study_unit(made, LAYER, FIRST_COPY, ordered, steps=8)
     best = study_layer(made, LAYER, ordered).channels[FIRST_COPY].best
