@@ -8,5 +8,6 @@ PAGE = Page(
     icon=":material/compress:",
     section="Compute",
     question="How small can it get?",
-    views=dict.fromkeys(("Example", "New recipe", "Results"), "How small can it get, and how fast?"),
+    views=dict.fromkeys(("Example", "New recipe", "Results"), "How small can it get, and how fast?")
+    | {"Export": "How does it run without this app?"},
 )

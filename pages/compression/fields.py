@@ -10,7 +10,7 @@ import streamlit as st
 from core.common.errors import LabError
 from core.common.values import read_json
 from core.compression.steps import Step, name_of, read_step
-from core.models import MODELS
+from core.models import DESIGNS
 from pages.shared.settings_form import settings_form
 
 FIELD_PX = 148
@@ -60,8 +60,8 @@ def step_fields(task: str, row: Row) -> None:
         row.step.to_dict(),
         _key(row, "{}"),
         labels=LABELS,
-        options={"student": tuple(name for name, entry in MODELS.items() if entry.task == task)},
-        words=WORDS | {name: entry.title for name, entry in MODELS.items()},
+        options={"student": tuple(name for name, entry in DESIGNS.items() if entry.task == task)},
+        words=WORDS | {name: entry.title for name, entry in DESIGNS.items()},
         increments=INCREMENTS,
         width=FIELD_PX,
     )

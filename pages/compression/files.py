@@ -10,9 +10,8 @@ from core.checkpoints.store import CheckpointRef
 from core.common.errors import LabError
 from core.common.report import Report
 from core.compression.analysis import byte_words, csv_rows
-from pages.compression.export import Exported, export_work, exported
+from pages.compression.export import export_panel
 from pages.compression.result_files import ResultFiles, choose_variant
-from pages.shared import tasks
 from pages.shared.elements import FILES_NOTE, download
 from pages.shared.registry import page_link
 from pages.shared.report import report_button
@@ -55,51 +54,13 @@ def _network(reference: CheckpointRef, key: str) -> None:
     page_link(card.task, label, icon=icon, view=view, checkpoint=reference.name)
     if card.task == "images":
         page_link("attribution", "Explain a prediction", view="Explain", checkpoint=reference.name)
-    task_key = f"export-{card.fingerprint}"
-    ready, task = exported(task_key), tasks.find(task_key)
-    with st.container(horizontal=True, gap="small"):
-        weights = reference.folder / card.weights_file
-        download(
-            f"Weights, safetensors ({byte_words(card.size_bytes)})",
-            weights.read_bytes,
-            f"{name}.safetensors",
-            key=f"safetensors-{key}",
-            help=f"The stored file, as it is: {card.storage}. python -m core reads it beside its card.",
-        )
-        if ready:
-            download(
-                f"ONNX ({byte_words(ready.size_bytes)})",
-                ready.path.read_bytes,
-                f"{name}.onnx",
-                key=f"onnx-{key}",
-                primary=True,
-                help="Classes or characters, normalisation and where it comes from are in its metadata; the batch is free.",
-            )
-        elif task is None or task.done:
-            tasks.start_button(
-                "Make the ONNX file",
-                task_key,
-                export_work(reference, f"{name}.onnx"),
-                button=f"make-onnx-{key}",
-                type="primary",
-                icon=":material/deployed_code:",
-                help="It is exported, loaded again and compared with PyTorch before it is offered.",
-            )
-    if tasks.watch(task_key):
-        return
-    if ready:
-        _checked(ready, reference)
-
-
-def _checked(ready: Exported, reference: CheckpointRef) -> None:
-    """How the file was tried, and how it is run."""
-    st.caption(
-        f"Loaded again in ONNX Runtime and compared with {'its float twin in ' if reference.card.onnx_file else ''}PyTorch on "
-        f"{ready.compared}: the largest difference of a logit is {ready.difference:.2g}."
+    weights = reference.folder / card.weights_file
+    download(
+        f"Stored weights ({byte_words(card.size_bytes)})",
+        weights.read_bytes,
+        f"{name}.safetensors",
+        key=f"safetensors-{key}",
+        help=f"The stored file, as it is: {card.storage}. python -m core reads it beside its card.",
     )
-    if reference.card.task == "text" and reference.card.storage == "int8":
-        st.caption(
-            "This file computes in float32: for language models the 8 bits are for storage and for this project's writer."
-        )
-    st.markdown("It runs without this project:")
-    st.code(ready.snippet, language="python", wrap_lines=True)
+    st.markdown("**Export**")
+    export_panel(reference, key)

@@ -43,7 +43,7 @@ ADVANCED = {"seed": "Seed", "threads": "Threads to measure with"}
 def new_recipe_view() -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
-        task = _task()
+        task = choose_task()
         reference = checkpoint_picker("Checkpoint", f"compress-{task}", param=PARAM, task=task, originals=True)
         if reference is None:
             return
@@ -103,7 +103,7 @@ def _fill(task: str, begin: CompressConfig, changes: Changes) -> None:
         give(f"recipe-{name}", getattr(config, name))
 
 
-def _task() -> str:
+def choose_task() -> str:
     """Images or text; a link that names a checkpoint decides."""
     usual, wanted = "images", st.query_params.get(PARAM)
     if wanted:

@@ -4,6 +4,7 @@ from core.compression.kind import COMPRESS
 from core.compression.store import COMPRESSIONS, read_compression
 from core.jobs import RunStore
 from pages.compression import PAGE
+from pages.compression.export_view import export_view
 from pages.compression.help import compress_help
 from pages.compression.live import live_curves, measured
 from pages.compression.new import TASKS, new_recipe_view
@@ -26,6 +27,7 @@ JobPage(
     result=lambda made, key, _: compress_view(made, key),
     examples=TASKS,
     load_example=lambda task: ResultFiles(COMPRESSIONS.load_shipped(task)),
+    others={"Export": export_view},
     live=live_curves,
     changes=measured,
     help=compress_help,

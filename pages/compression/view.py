@@ -70,6 +70,7 @@ def compress_view(made: ResultFiles, key: str) -> None:
         )
         return
     st.markdown(f"## {escape_markdown(answer(result))}")
+    st.caption(f"Original: {escape_markdown(_original(result))}.")
     cards(made, key)
     _image(result, key)
     folded(

@@ -14,13 +14,14 @@ from core.common.errors import LabError
 from core.common.pixels import preview
 from core.common.theme import colour_of
 from core.data import DATASETS, dataset_status
+from core.data.dataset import NO_DATASET
 from core.images.figures import percent
 from core.images.figures_evaluation import confusion_matrix, per_class_bars, reliability
 from core.inference.evaluation_store import CardAccuracy, card_accuracy, has_evaluation, kept_evaluation
 from pages.images.evaluate_task import evaluation_work, same_images, task_key
 from pages.images.report import evaluation_report, measured_on, tta_words
 from pages.shared import tasks
-from pages.shared.checkpoint_picker import UNCALIBRATED, checkpoint_picker, describe
+from pages.shared.checkpoint_picker import checkpoint_picker, describe, uncalibrated
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.downloads import downloads
 from pages.shared.elements import show_figure, show_image
@@ -56,7 +57,7 @@ def evaluation_view() -> None:
             with st.expander("How it was made", key="checkpoint-notes"):
                 st.markdown(escape_markdown(reference.card.notes))
         if not reference.card.calibration.images:
-            st.caption(UNCALIBRATED)
+            st.caption(uncalibrated(reference))
     result, known = None, card_accuracy(reference.card)
     with answer:
         if has_evaluation(reference.card):
@@ -101,6 +102,9 @@ def _accuracy(accuracy: float, interval: tuple[float, float], n: int) -> None:
 def _offer(reference: CheckpointRef, known: CardAccuracy | None) -> None:
     """The full evaluation. known: what is known of it without."""
     card = reference.card
+    if card.dataset.name == NO_DATASET:
+        st.info("No dataset here has its classes, so there are no test images to evaluate it on.")
+        return
     key = task_key(reference)
     if tasks.watch(key):
         return

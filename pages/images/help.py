@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.checkpoints.store import CheckpointRef
 from pages.images.warning import warning_quality
-from pages.shared.checkpoint_picker import UNCALIBRATED, calibrated_on
+from pages.shared.checkpoint_picker import calibrated_on, uncalibrated
 from pages.shared.text import escape_markdown
 
 
@@ -39,7 +39,7 @@ def how_it_works(references: list[CheckpointRef]) -> None:
         for reference in references:
             calibration, name = reference.card.calibration, escape_markdown(reference.label)
             if not calibration.images:
-                st.caption(f"{name}: {UNCALIBRATED}")
+                st.caption(f"{name}: {uncalibrated(reference)}")
             if calibration.energy_threshold is None:
                 st.caption(f"{name} has no energy threshold, so it never warns.")
             else:

@@ -16,6 +16,7 @@ from pages.images.many_view import back_to_all, many_box, many_toggle, many_view
 from pages.images.report import answer_report
 from pages.images.warning import false_alarms, missed
 from pages.shared.checkpoint_picker import calibrated_on, checkpoint_picker, describe
+from pages.shared.downloads import EXPORT_ICON
 from pages.shared.elements import show_figure
 from pages.shared.image_view import DecodedUpload, look, predict, true_class
 from pages.shared.registry import page_link
@@ -23,6 +24,7 @@ from pages.shared.report import report_button
 from pages.shared.resources import dark, loaded
 from pages.shared.square import show_input_image
 from pages.shared.text import escape_markdown, show_error
+from pages.shared.timing import timed
 from pages.shared.upload_box import InputImage, example_row, upload_box
 from pages.shared.url import linked
 from pages.shared.warmup import until_ready
@@ -55,7 +57,7 @@ def classify_view() -> None:
                 back_to_all()
             answers = st.container()
             second = _second(first)
-            with answers:
+            with answers, timed("upload to label"):
                 _one_image(image, first, second)
     how_it_works([reference for reference in (first, second) if reference])
 
@@ -153,6 +155,7 @@ def _one_answer(
         page_link("attribution", f"Why {escape_markdown(label)}?", **query)
         if not reference.card.calibration.images:
             page_link("images", "How often is it right?", view="Evaluate", checkpoint=reference.name)
+            page_link("compression", "Export", icon=EXPORT_ICON, view="Export", checkpoint=reference.name)
         report_button(
             partial(answer_report, image, seen, reference, prediction, words=words, calibrated=calibrated),
             f"{reference.name}-{image.title}",

@@ -31,7 +31,11 @@ class Writing:
         """Starts at once. config.length: characters to add. precision: None takes what the checkpoint is stored for. pace:
         characters a second at most. Raises LabError for a prompt that cannot be read, before anything is started."""
         self.checkpoint, self.config = checkpoint, config
-        self.precision, self.pace = precision or usual_precision(checkpoint.card), pace
+        from core.inference.decoding import available_precision
+
+        asked = precision or usual_precision(checkpoint.card)
+        self.precision, self.pace = available_precision(asked), pace
+        self.without_int8 = self.precision != asked
         reading = read_prompt(checkpoint, prompt)
         self.prompt = reading.given if prompt else ""
         self.replaced, self.line_breaks = reading.replaced, reading.line_breaks

@@ -131,6 +131,10 @@ def _live(first: Writing, settled: bool) -> None:
         not_in_link("What you continued or chose by hand is not in the link: it writes the text from its prompt.")
     st.markdown(f"#### {headline(writing)}")
     show_reading(writing.replaced, writing.line_breaks, "the prompt")
+    if writing.without_int8:
+        from core.inference.decoding import NO_ENGINE
+
+        st.caption(NO_ENGINE)
     _bar(writing)
     reading(writing)
     text = st.container()  # what is offered when it is done stands below it and does not push it down
