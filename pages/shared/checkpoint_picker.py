@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import streamlit as st
 
-from core.checkpoints.store import Card, CheckpointRef, find_checkpoint, list_checkpoints
+from core.checkpoints.store import RUNTIME_ONLY, Card, CheckpointRef, find_checkpoint, list_checkpoints
 from core.common.errors import LabError
 from core.compression.recipe import is_compressed
 from core.data import DATASETS
+from core.data.dataset import NO_DATASET
 from core.inference.evaluation_store import card_accuracy
 from core.models import MODELS
 from pages.shared.resources import runs_now
@@ -18,7 +19,7 @@ from pages.shared.text import escape_markdown, shorten, size, unique_labels
 from pages.shared.url import linked
 
 CHECKPOINT = "A checkpoint is a trained network: its weights, and a card that says how it was trained."
-TITLE_CHARACTERS = 22
+TITLE_CHARACTERS = 20
 """Of a run in the box, which also holds its accuracy."""
 UNCALIBRATED = (
     "This checkpoint is uncalibrated: its probabilities are often too sure. A run calibrates its checkpoint when it finishes, "
@@ -37,6 +38,7 @@ def checkpoint_picker(
     fits: Callable[[Card], bool] = lambda card: True,
     originals: bool = False,
     always: bool = False,
+    also: Collection[str] = (),
 ) -> CheckpointRef | None:
     """The chosen checkpoint of a task, or None (with a sentence on the page) where there is none yet.
 
@@ -46,6 +48,7 @@ def checkpoint_picker(
     fits: whether one is offered; a link may still bring another.
     originals: leave out those in int8 or coded already, which cannot be compressed again; a link may still bring one.
     always: the address names the first one of the list too.
+    also: names of further ones to offer.
     """
     references = {
         reference.name: reference
@@ -53,6 +56,8 @@ def checkpoint_picker(
         if fits(reference.card) and not (originals and is_compressed(reference.card))
     }
     names = _run_names()
+    for name in also:
+        _add(references, name, task)
     for run_id, (_, active) in names.items():
         if active:
             _add(references, f"{run_id}/last", task)
@@ -84,6 +89,13 @@ def checkpoint_picker(
     return references[chosen]
 
 
+def uncalibrated(reference: CheckpointRef) -> str:
+    """What to know of the probabilities of a checkpoint without a temperature."""
+    if reference.origin == "network":
+        return "Its probabilities are not calibrated. A full evaluation shows how far to trust them."
+    return UNCALIBRATED
+
+
 def is_recurrent(card: Card) -> bool:
     """Whether a network reads with a state that it carries on; `fits` of views that show one."""
     return card.model in MODELS and MODELS[card.model].recurrent
@@ -94,12 +106,16 @@ def describe(reference: CheckpointRef) -> str:
     card = reference.card
     parts = [f"{card.parameters:,} parameters"] if card.parameters else []
     if card.size_bytes:
-        parts.append(size(card.size_bytes))
+        parts.append(size(card.onnx_bytes if card.model == RUNTIME_ONLY else card.size_bytes))
     parts.append(accuracy(reference.card))
-    parts.append(
-        f"trained on {escape_markdown(card.dataset.title)}"
-        + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
-    )
+    if reference.origin == "network":
+        known = card.task != "images" or card.dataset.name != NO_DATASET
+        parts.append("trained elsewhere" + (f", for {escape_markdown(card.dataset.title)}" if known else ""))
+    else:
+        parts.append(
+            f"trained on {escape_markdown(card.dataset.title)}"
+            + ("" if reference.origin == "shipped" else f", epoch {round(card.epoch, 2):g}")
+        )
     return " · ".join(part for part in parts if part)
 
 
@@ -117,6 +133,8 @@ def accuracy(card: Card) -> str:
     if card.task == "text":
         loss = metrics.get("val_loss_nats")
         return "" if loss is None else f"{loss / math.log(2):.2f} bits/character"
+    if card.task == "generation":
+        return ""  # the error of its velocities says nothing to a person
     known = card_accuracy(card)
     value, name = (known.accuracy, "test") if known else (metrics.get("val_accuracy"), "validation")
     one_view = ", one view" if card.compression else ""
@@ -126,7 +144,8 @@ def accuracy(card: Card) -> str:
 def _add(references: dict[str, CheckpointRef], name: str, task: str, *, strict: bool = False) -> None:
     try:
         found = find_checkpoint(name)
-        _ = found.card.text_data if task == "text" else found.card.image_data  # says so where it is of the other kind
+        _ = found.card.text_data if task == "text" else found.card.pixel_data  # says so where it is of the other kind
+        found.card.check_task(task)
         references[name] = found
     except LabError:
         if strict:
@@ -152,9 +171,11 @@ def _labels(references: dict[str, CheckpointRef], names: dict[str, tuple[str, bo
         run_id, _, which = name.partition("/")
         active = which in ("", "best", "last") and names.get(run_id, ("", False))[1]
         # Short, and what tells two of them apart first: the box is narrow.
-        figure = accuracy(reference.card).replace("validation", "val.").replace("bits/character", "bits/char.")
+        figure = accuracy(reference.card)
+        for word, short in ((" test", ""), ("validation", "val."), ("bits/character", "bits")):
+            figure = figure.replace(word, short)
         title = _title(reference, names)
-        parts = [title if reference.origin == "shipped" else shorten(title, TITLE_CHARACTERS), figure]
+        parts = [title if reference.origin != "run" else shorten(title, TITLE_CHARACTERS), figure]
         if reference.card.task == "text" and reference.card.dataset.name not in DATASETS:
             parts.append(f"on {reference.card.dataset.title}")  # its figure is of another text than the others'
         if which == "last":

@@ -14,6 +14,7 @@ from core.data import (
     FOLDER_PREFIX,
     TEXT_PREFIX,
     dataset_state,
+    list_generated,
     store_upload,
     stored_folders,
     stored_texts,
@@ -153,6 +154,8 @@ def dataset_field(param: str = "") -> str:
     titles = {name: source.title for name, source in DATASETS.items() if source.task == "images"}
     for folder in stored_folders():
         titles[folder.name] = folder.title + (f" ({folder.path.name[:6]})" if folder.title in titles.values() else "")
+    for entry in list_generated():
+        titles[entry.name] = entry.title + (f" ({entry.name})" if entry.title in titles.values() else "")
     return url_select(
         "Dataset",
         [*titles, FOLDER],
@@ -213,7 +216,7 @@ def address_word(name: str) -> str:
 
 def dataset_of_word(word: str) -> str:
     """The dataset that an address means. Raises LabError where there is none."""
-    known = [*DATASETS, *(entry.name for entry in stored_folders()), *(entry.name for entry in stored_texts())]
+    known = [*DATASETS, *(entry.name for entry in (*stored_folders(), *stored_texts(), *list_generated()))]
     found = next((name for name in known if address_word(name) == word), None)
     if found is None:
         raise LabError("This dataset is not on this server, or was deleted: choose another.")

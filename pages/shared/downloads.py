@@ -13,9 +13,12 @@ from core.checkpoints.store import CARD, CheckpointRef
 from core.common.errors import LabError
 from core.common.report import Report
 from pages.shared.elements import download
+from pages.shared.registry import page_link
 from pages.shared.report import report_button
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import show_error, size
+
+EXPORT_ICON = ":material/deployed_code:"
 
 if TYPE_CHECKING:
     from core.inference.evaluation import Evaluation
@@ -35,6 +38,7 @@ def downloads(reference: CheckpointRef, result: Evaluation | None, build: Callab
             )
         except LabError as error:
             show_error(error)
+        page_link("compression", "Export", icon=EXPORT_ICON, view="Export", checkpoint=reference.name)
         if result is None:
             return
         if build:

@@ -43,11 +43,12 @@ def clickable_image(
     on_click: Callable[..., None],
     args: tuple[Any, ...],
     width: int = 84,
+    shortcut: str | None = None,
 ) -> None:
-    """An image with a button below it, as one piece: a click anywhere presses the button."""
+    """An image with a button below it, as one piece: a click anywhere presses the button. shortcut: a key that does, too."""
     with st.container(key=f"clickable-{key}", width=width + 2, gap=None):
         show_image(image, width=width, alt=alt)
-        st.button(label, key=key, on_click=on_click, args=args, type="tertiary", width="stretch")
+        st.button(label, key=key, on_click=on_click, args=args, type="tertiary", width="stretch", shortcut=shortcut)
 
 
 def show_figure(

@@ -48,19 +48,24 @@ class JobPage:
     """View -> what draws it: those of the page that stand before the ones about jobs."""
     live: Callable[[Run], None] | None = None
     """Draws under the head of a job, at every look."""
+    actions: Callable[[Run], None] | None = None
+    """Draws what can be done with a job, beside it in the list and in its head."""
     message: Callable[[Run], str] = lambda run: run.message
     """What its head says of a job, where that is news."""
     changes: Callable[[Run], Mapping[float, Any]] = lambda run: {DONE_S: run.parts_done, GROWN_S: run.step}
     """Seconds -> a value; the result is drawn again when one is another and the drawing so old."""
     help: Callable[[], None] = lambda: None
-    """Draws the folded explanation at the foot of all views."""
+    """Draws the folded explanation at the foot of all views but those in `explained`."""
+    explained: frozenset[str] = frozenset()
+    """Views of `others` that explain themselves."""
 
     def draw(self) -> None:
         *example, _, jobs = self._views()
         run_id = st.query_params.get(self.param)
         view = choose_view(self.page, (example or [jobs])[0] if run_id == EXAMPLE else jobs if run_id else None)
         body = st.container()
-        self.help()  # first: a form may have to wait for torch
+        if view not in self.explained:
+            self.help()  # first: a form may have to wait for torch
         with body:
             try:
                 self._view(view, run_id)
@@ -89,10 +94,19 @@ class JobPage:
             self._job(run_id)
         elif runs := [run for run in runs_now() if run.kind == self.kind.name]:
             for run in runs:
-                job_line(run)
+                self._line(run)
         else:
             shows = f"; {example[0]} shows what you will see" if example else ""
             st.info(f"There are no {jobs.lower()} here yet. {new} starts one{shows}.")
+
+    def _line(self, run: Run) -> None:
+        if self.actions is None:
+            job_line(run)
+            return
+        with st.container(horizontal=True, gap="small"):
+            with st.container():
+                job_line(run)
+            self.actions(run)
 
     def _job(self, run_id: str) -> None:
         run = find_run(run_id)
@@ -100,7 +114,7 @@ class JobPage:
             job_line(run)
             return
         found = self.read(store(), run_id)
-        live_job(run, live=self.live, message=self.message, changes=self.changes)
+        live_job(run, live=self.live, buttons=self.actions, message=self.message, changes=self.changes)
         linked_fragment(self.result)(found, run_id, run)
 
     def _example(self) -> None:

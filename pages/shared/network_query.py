@@ -62,8 +62,8 @@ def ask_checkpoint() -> CheckpointRef | None:
 def ask_image(reference: CheckpointRef, what: str, *, examples_too: bool = False) -> NetworkQuery | None:
     """The control of the image; None, with a sentence on the page, where it cannot be read.
 
-    what: is computed with the float twin of an int8 checkpoint. examples_too: whether a drawing is shown beside what the model
-    sees, as an upload is.
+    what: is computed with gradients or layers, of an int8 checkpoint with those of its float twin; empty where nothing is.
+    examples_too: whether a drawing is shown beside what the model sees, as an upload is.
     """
     image = upload_box(reference.card.dataset) or example_image()
     until_ready()
@@ -71,12 +71,14 @@ def ask_image(reference: CheckpointRef, what: str, *, examples_too: bool = False
     try:
         seen = look(image.data, data.image_size, image.square, data.fit)
         checkpoint = loaded(reference)
+        if what:
+            checkpoint.check_layers()
     except LabError as error:
         show_error(error)
         return None
     if image.token or examples_too:
         show_input_image(image, seen)
-    if twin := float_twin_note(reference.card, what):
+    if what and (twin := float_twin_note(reference.card, what)):
         st.caption(escape_markdown(twin))
     return NetworkQuery(reference=reference, checkpoint=checkpoint, image=image, pixels=seen.pixels)
 

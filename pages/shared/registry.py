@@ -27,11 +27,16 @@ ROOMS = (
     "pages.backprop",
     "pages.convolution",
     "pages.datasets",
+    "pages.networks",
+    "pages.augmentation",
     "pages.regularization",
+    "pages.synthesis",
+    "pages.shift",
     "pages.attribution",
     "pages.attention",
     "pages.features",
     "pages.compression",
+    "pages.hardware",
 )
 """In the order of the navigation."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -9,7 +10,9 @@ import streamlit as st
 from core.checkpoints.store import Checkpoint, CheckpointRef, load_checkpoint
 from core.data import dataset_state, load_images, load_text
 from core.data.dataset import ImageDataset, TextDataset
-from core.jobs import LocalEngine, Run, RunStore
+from core.jobs import LocalEngine, Run, RunStore, open_engine
+from core.jobs.quota import Quota
+from pages.shared.user import user
 
 if TYPE_CHECKING:
     from core.attribution.explainer import Explainer
@@ -22,7 +25,7 @@ def store() -> RunStore:
 
 def engine() -> LocalEngine:
     """What starts and stops workers; the truth is in the run folders, so any number of these agree."""
-    return LocalEngine(store())
+    return open_engine(store())
 
 
 def forget_runs() -> None:
@@ -43,8 +46,20 @@ def _runs_now(root: str) -> list[Run]:
 
 def act(verb: str, run_id: str) -> None:
     """`submit` or `stop` a run, and see the effect at once. Raises LabError."""
-    {"submit": engine().submit, "stop": engine().stop}[verb](run_id)
+    if verb == "submit":
+        engine().submit(run_id, user=user())
+    else:
+        engine().stop(run_id)
     forget_runs()
+
+
+def start_new(make: Callable[[], str]) -> Run:
+    """Hand what `make` makes, or changes, to the engine; it returns the run's id. Raises LabError, with nothing made for a user
+    who has as much as they may."""
+    Quota.from_environment().check(store(), user())
+    run_id = make()
+    act("submit", run_id)
+    return store().get(run_id)
 
 
 def loaded(reference: CheckpointRef) -> Checkpoint:

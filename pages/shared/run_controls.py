@@ -8,15 +8,17 @@ from typing import Any
 
 import streamlit as st
 
+from core.common.access import READ_ONLY, read_only
 from core.common.errors import LabError
 from core.jobs import Run
 from core.jobs.kind import JobKind
 from pages.shared.registry import page_link, switch_page
-from pages.shared.resources import act, runs_now, store
+from pages.shared.resources import act, runs_now, start_new, store
 from pages.shared.run_labels import STATUS, address, compares, done, fraction, where
 from pages.shared.text import duration, escape_markdown, shorten, show_error
 
 POLL_S = 3.0
+AT_REST = {"stopped": "It is stopped", "failed": "It failed", "lost": "It was interrupted"}
 NAME_CHARACTERS = 44
 """Of a run in a list: as many as a phone shows."""
 
@@ -62,12 +64,19 @@ def start_job_button(
 
     config: None while there is none that is valid. name_key: of the field for the name of the run.
     """
-    if not st.button(label, key=key, type="primary", icon=icon, disabled=config is None):
+    locked = read_only()
+    if not st.button(
+        label,
+        key=key,
+        type="primary",
+        icon=icon,
+        disabled=config is None or locked,
+        help=READ_ONLY if locked else None,
+    ):
         return
     try:
-        run_id = store().create(config, st.session_state.get(name_key, "").strip() or None, kind=kind.name)
-        act("submit", run_id)
-        run = store().get(run_id)
+        name = st.session_state.get(name_key, "").strip() or None
+        run = start_new(lambda: store().create(config, name, kind=kind.name))
     except LabError as error:
         show_error(error)
         return
@@ -137,10 +146,28 @@ def _stop_or_resume(run: Run) -> None:
     elif run.status == "stopping":
         st.button("Stopping", key="stop", icon=":material/stop:", disabled=True)
     elif run.resumable:
-        resumes = run.saved_step or (run.parts and (run.started or run.step))
-        label = "Resume" if resumes else "Start again" if run.started else "Start"
         icon = ":material/play_arrow:"
-        st.button(label, key="resume", icon=icon, type="primary", on_click=_press, args=("submit", run.id))
+        st.button(_resume_label(run), key="resume", icon=icon, type="primary", on_click=_press, args=("submit", run.id))
+
+
+def _resume_label(run: Run) -> str:
+    return "Resume" if run.keeps_work else "Start again" if run.started else "Start"
+
+
+def note_nothing_yet(run: Run | None, there: str, coming: str) -> None:
+    """In the place of a result that is not there yet. there: what there is; coming: what comes while the run is under way.
+    Both are sentences of Markdown."""
+    st.info(f"{there} {coming if run is None or run.active else _at_rest(run)}")
+
+
+def _at_rest(run: Run) -> str:
+    """That a run is not under way, and what the button above does."""
+    if run.status not in AT_REST:
+        return ""
+    if not run.resumable:
+        return f"{AT_REST[run.status]} and cannot go on."
+    goes_on = "goes on from what is kept" if run.keeps_work else "begins with nothing done"
+    return f"{AT_REST[run.status]}: {_resume_label(run)} {goes_on}."
 
 
 def _press(verb: str, run_id: str) -> None:

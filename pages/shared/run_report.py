@@ -12,7 +12,7 @@ from core.common.values import finite
 from core.jobs import Run
 from core.training.cli import command_of
 from core.training.config import IMAGES_ONLY, TEXT_ONLY
-from core.training.figures import accuracy_curves, loss_curves, text_loss_curves
+from core.training.figures import accuracy_curves, error_curves, loss_curves, text_loss_curves
 from core.training.recipes import NO_MATTER, base_recipe
 from pages.shared.resources import store
 from pages.shared.text import VALIDATION_PLAIN, duration, escape_markdown
@@ -26,7 +26,9 @@ def run_report(run: Run, answer: str, card: Card | None) -> Report:
     """answer: what the page says of it; may be empty. card: of the checkpoint that it keeps."""
     rows = store().metrics(run.id)
     shown: dict[str, Any] = {"revision": run.id, "epochs": run.config.epochs}
-    if run.task == "text":
+    if run.task == "generation":
+        charts = [Chart(draw=lambda dark: error_curves(rows, dark=dark, **shown), alt="Error over epochs")]
+    elif run.task == "text":
         charts = [Chart(draw=lambda dark: text_loss_curves(rows, dark=dark, **shown), alt="Loss over epochs")]
     else:
         charts = [

@@ -69,6 +69,8 @@ def settings_form(
             given = st.checkbox(value=value, **shared)
         elif isinstance(value, dict):
             given = st.text_input(value=json.dumps(value), **shared)
+        elif info.annotation is str:
+            given = st.text_input(value=value, **shared)
         elif info.annotation is int:
             given = st.number_input(value=value, step=int((increments or {}).get(name, 1)), **shared)
         else:

@@ -7,6 +7,7 @@ import re
 
 import streamlit as st
 
+from core.common.access import read_only
 from core.common.devices import cores, processor_name
 from core.common.errors import LabError
 from core.jobs import Run
@@ -59,7 +60,9 @@ def sidebar() -> None:
     """Device and jobs. Refreshes itself only while something is under way."""
     st.html(links_style())
     busy = bool(active_runs()) or _warming()
-    st.fragment(_panel, run_every=POLL_S if busy else None)(busy)
+    # Not a fragment that opens the sidebar itself: Streamlit refuses it after a visit that was cut short.
+    with st.sidebar:
+        st.fragment(_panel, run_every=POLL_S if busy else None)(busy)
 
 
 def _warming() -> bool:
@@ -68,18 +71,17 @@ def _warming() -> bool:
 
 def _panel(polling: bool) -> None:
     runs = active_runs()
-    with st.sidebar:
-        st.caption(f":material/memory: {device_line()}")
-        if _warming():
-            st.caption(f":material/hourglass_top: {warmup().stage} in the background")
-        for run in runs[:4]:
-            page, query = address(run)
-            icon = ":material/play_circle:" if run.status == "running" else ":material/schedule:"
-            page_link(
-                page, f"{escape_markdown(shorten(run.name, NAME_CHARACTERS))} · {_state(run)}", icon=icon, **query
-            )
-        if len(runs) > 4:
-            page_link("runs", f"{len(runs) - 4} more in the queue")
+    st.caption(f":material/memory: {device_line()}")
+    if read_only():
+        st.caption(":material/lock: Read-only: look, classify, explain.")
+    if _warming():
+        st.caption(f":material/hourglass_top: {warmup().stage} in the background")
+    for run in runs[:4]:
+        page, query = address(run)
+        icon = ":material/play_circle:" if run.status == "running" else ":material/schedule:"
+        page_link(page, f"{escape_markdown(shorten(run.name, NAME_CHARACTERS))} · {_state(run)}", icon=icon, **query)
+    if len(runs) > 4:
+        page_link("runs", f"{len(runs) - 4} more in the queue")
     if polling and not runs and not _warming():
         st.rerun()
 

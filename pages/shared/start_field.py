@@ -7,7 +7,7 @@ import streamlit as st
 from core.checkpoints.backbone import BACKBONES, is_fetched
 from core.checkpoints.store import CheckpointRef, list_checkpoints
 from core.compression.recipe import is_compressed
-from core.models import MODELS
+from core.models import DESIGNS, MODELS
 from core.training.config import TrainConfig
 from core.training.recipes import RECIPES, STARTS, recipe_from
 from pages.shared.text import unique_labels
@@ -45,7 +45,7 @@ def start_field(task: str, *, in_address: bool) -> TrainConfig:
                 elsewhere=_recipes(task),
             )
         return recipe_from(references[start].card, start, how)
-    models = [name for name, entry in MODELS.items() if entry.task == task and name not in BACKBONES]
+    models = [name for name, entry in DESIGNS.items() if entry.task == task and name not in BACKBONES]
     with left:
         model = start
         if start == RANDOM:
@@ -85,4 +85,4 @@ def _recipes(task: str) -> list[str]:
 
 def _trainable(reference: CheckpointRef) -> bool:
     card = reference.card
-    return card.model in MODELS and not is_compressed(card)
+    return card.model in DESIGNS and not is_compressed(card)

@@ -21,6 +21,8 @@ from pages.shared.text import duration, escape_markdown, show_error
 THREAD = "task"
 KEEP = 32
 """Finished tasks remembered by the server."""
+GRACE_S = 0.5
+"""A result that comes so soon is drawn without progress before it."""
 
 
 class Stopped(Exception):
@@ -67,7 +69,8 @@ class BackgroundTask:
         elif self.fraction > 0.02:
             spent = time.monotonic() - self._begun
             parts.append(f"{duration(spent / self.fraction - spent)} left")
-        return f"{stage.capitalize()}: {', '.join(parts)}" if parts else stage.capitalize()
+        stage = stage[:1].upper() + stage[1:]
+        return f"{stage}: {', '.join(parts)}" if parts else stage
 
     def _run(self, work: Callable[[Progress], Any]) -> None:
         try:
@@ -131,9 +134,46 @@ def watch(key: str, *, quiet: bool = False, draw: Callable[[], None] = lambda: N
 
 def start_button(label: str, key: str, work: Callable[[Progress], Any], *, button: str, **options: Any) -> None:
     """A button that starts `work` under `key`. button: its own key; options: as of `st.button`."""
-    if st.button(label, key=button, **options):
+
+    pressed = f"pressed-{button}"
+
+    def press() -> None:  # before the page is drawn: a run that another event interrupts would lose the press
+        st.session_state[pressed] = True
+
+    st.button(label, key=button, on_click=press, **options)
+    if st.session_state.pop(pressed, False):
         st.session_state[f"asked-{key}"] = start(key, work)
         st.rerun()
+
+
+def background(
+    key: str, slot: str, work: Callable[[Progress], Any], *, label: str, begin: bool = True, **options: Any
+) -> Any | None:
+    """The result of `work`, or None with its progress, or what became of it, on the page.
+
+    slot: a session has one task of it; another key ends the one before. It is also the key of the button, which starts the
+    work where it did not `begin` by itself, was stopped or failed. label: of that button; options: as of `st.button`.
+    """
+    drop_previous(key, slot)
+    if begin and find(key) is None:
+        start(key, work).wait(GRACE_S)
+    if watch(key):
+        return None
+    task = find(key)
+    if task is None or task.result is None:
+        start_button(label, key, work, button=slot, icon=":material/play_arrow:", **options)
+        return None
+    return task.result
+
+
+def drop_previous(key: str, slot: str) -> None:
+    """`key` is now the session's task in that slot: quick changes would otherwise leave work under way for each."""
+    place = f"task-of-{slot}"
+    previous = st.session_state.get(place, key)
+    task = find(previous)
+    if previous != key and task is not None and not task.done:
+        drop(previous)
+    st.session_state[place] = key
 
 
 def drop(key: str) -> None:

@@ -68,18 +68,22 @@ def _samples(run: Run) -> None:
     if not samples:
         st.caption("What it writes appears here after the first evaluation, and after every one from then on.")
         return
-    at = len(samples)
-    if len(samples) > 1:
-        # Dragged to its end it follows the run. Said again at every look: a slider with another end is a new one.
-        chosen = st.session_state.get("sample-at")
-        follow = chosen is None or chosen > len(samples) or st.session_state.get("samples-seen") == chosen
-        st.session_state["sample-at"] = len(samples) if follow else chosen
-        st.session_state["samples-seen"] = len(samples)
-        at = st.slider("What it wrote after evaluation", 1, len(samples), key="sample-at")
-    sample = samples[at - 1]
+    sample = samples[follow_slider("What it wrote after evaluation", len(samples), "sample") - 1]
     st.caption(f"Epoch {sample['epoch']:.2f}: 300 characters at temperature 0.8, always from the same seed.")
     with st.container(border=True, height=260):
         st.text(sample["text"])
+
+
+def follow_slider(label: str, count: int, key: str) -> int:
+    """Which of so many evaluations is shown, from 1: the last one, unless a person has chosen another. No slider for one."""
+    if count == 1:
+        return 1
+    # Dragged to its end it follows the run. Said again at every look: a slider with another end is a new one.
+    chosen = st.session_state.get(f"{key}-at")
+    follow = chosen is None or chosen > count or st.session_state.get(f"{key}s-seen") == chosen
+    st.session_state[f"{key}-at"] = count if follow else chosen
+    st.session_state[f"{key}s-seen"] = count
+    return int(st.slider(label, 1, count, key=f"{key}-at"))
 
 
 def _nats(value: float | None) -> str:

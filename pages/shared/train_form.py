@@ -19,10 +19,19 @@ from core.common.devices import offered_devices
 from core.common.errors import LabError
 from core.common.settings import choices, field_help, fields_of
 from core.common.values import plural
-from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, canonical_name, dataset_title, stored_texts
+from core.data import (
+    DATASETS,
+    FOLDER_PREFIX,
+    GENERATED_PREFIX,
+    TEXT_PREFIX,
+    canonical_name,
+    dataset_title,
+    list_generated,
+    stored_texts,
+)
 from core.data.folder import IMAGE_SIZE, parse_name
 from core.models import MODELS
-from core.training.config import AUGMENTATION, IMAGES_ONLY, TEXT_ONLY, TrainConfig
+from core.training.config import AUGMENTATION, CLASSIFIERS_ONLY, IMAGES_ONLY, TEXT_ONLY, TrainConfig
 from core.training.estimate import training_examples
 from core.training.recipes import (
     MOST_EPOCHS,
@@ -76,13 +85,27 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Augmentation": AUGMENTATION,
     "Data and speed": (
-        *("train_images", "train_on", "balance", "batch_size", "window", "state_reset"),
-        *("grad_accumulation", "precision", "compile"),
+        *(
+            "train_images",
+            "train_on",
+            "extra_dataset",
+            "extra_images",
+            "extra_only",
+            "balance",
+            "batch_size",
+            "window",
+            "state_reset",
+        ),
+        *("grad_accumulation", "devices", "precision", "compile"),
     ),
     "Evaluation and saving": ("eval_every", "probe_images", "keep", "snapshots", "tta"),
 }
 """All fields that are not SHOWN. One that makes others idle stands before them."""
-OTHER_TASK = {"images": TEXT_ONLY, "text": (*IMAGES_ONLY, "head_lr")}
+OTHER_TASK = {
+    "images": TEXT_ONLY,
+    "text": (*IMAGES_ONLY, "head_lr"),
+    "generation": (*TEXT_ONLY, *CLASSIFIERS_ONLY, "head_lr", "probe_images", "early_stopping"),
+}
 """Fields that mean nothing for a task."""
 FEW_RUN_STEPS = 50
 """A whole run with fewer on images is warned of."""
@@ -93,7 +116,11 @@ FITTED = ("epochs", "eval_every")
 LABELS = {
     "train_images": "Images (0 = all)",
     "balance": "Balance classes",
+    "extra_dataset": "Extra images of",
+    "extra_images": "Extra images (0 = all)",
+    "extra_only": "Extra images only",
     "grad_accumulation": "Pieces per batch",
+    "devices": "Devices",
     "lr": "Learning rate",
     "bias_lr": "Rate of biases",
     "head_lr": "Rate of the head",
@@ -103,6 +130,10 @@ LABELS = {
     "l1": "L1 penalty",
     "crop_padding": "Crop shift (px)",
     "auto_augment": "Auto-augment",
+    "augmentation": "Pipeline",
+    "augmix": "AugMix severity",
+    "consistency": "Consistency weight",
+    "noise": "Gaussian noise",
     "cutout": "Cutout (px)",
     "mixup": "Mixup (alpha)",
     "cutmix": "CutMix (alpha)",
@@ -120,7 +151,7 @@ LABELS = {
 """Where a field's own name is not the words for it."""
 INCREMENTS = {"l1": 1e-5, "mixup": 0.1, "cutmix": 0.1}
 """What plus and minus add to a field that is usually 0, where a hundredth would be far too much or little."""
-SNAPSHOTS = {"images": 6, "text": 0}
+SNAPSHOTS = {"images": 6, "text": 0, "generation": 0}
 """What the form proposes. A recipe keeps none: a study is hundreds of runs."""
 RESIZING = ("widths", "width")
 """Settings of a model that change how many weights it has."""
@@ -142,6 +173,8 @@ class Proposal:
 
     def idle(self, name: str, chosen: Mapping[str, Any]) -> bool:
         """Whether a field does nothing beside what was chosen in those before it."""
+        if name == "consistency" and not chosen["augmix"]:
+            return True
         if name in AUGMENTATION:
             return self.recipe.train_layers == "head"
         if name == "body_lr_factor":
@@ -150,6 +183,8 @@ class Proposal:
             return bool(chosen["optimizer"] != "muon")
         if name == "bias_lr":
             return chosen["optimizer"] not in ("muon", "sgd")
+        if name in ("extra_images", "extra_only"):
+            return not chosen["extra_dataset"]
         if name == "state_reset":
             return not MODELS[self.recipe.model].recurrent
         return name in ("average_decay", "average_every") and chosen["average"] == "none"
@@ -191,7 +226,7 @@ def train_form(
     begin, names = _begin(task, recipe), _names(task)
     if in_address:
         fill = partial(_fill, task, begin)
-        linked_settings(_set_key(task), _key_of(recipe), begin, names, fill, shows=partial(_shows, task))
+        linked_settings(_set_key(task), _key_of(recipe), begin, names, fill, shows=partial(_shows, task, begin))
     about, more = st.container(), advanced.container()
     changes: dict[str, Any] = {"dataset": "", "device": ""}
     left, right = st.columns(2)
@@ -225,7 +260,7 @@ def train_form(
             args=(task, begin, {"device": changes["device"]}),
         )
     if in_address:
-        valid = valid_changes(changed, proposal.config, names, partial(_shows, task))
+        valid = valid_changes(changed, proposal.config, names, partial(_shows, task, begin))
         keep_settings(_set_key(task), proposal.key, valid)
         invalid = "A value that is not valid is not in the link." if len(valid) < len(changed) else ""
         for sentence in filter(None, (data.not_in_link, invalid)):
@@ -243,7 +278,7 @@ def train_form(
         about.caption(said or words[-1], help=NATS if " nats" in said else None)
     if data.name.startswith(TEXT_PREFIX):
         _text_card(card, data.name, config)
-    elif task == "images" and (examples := examples_of(config)):
+    elif task != "text" and (examples := examples_of(config)):
         steps = math.ceil(config.epochs * (examples // min(config.batch_size, examples)))
         if steps < FEW_RUN_STEPS:
             card.warning(
@@ -296,9 +331,17 @@ def _set_key(task: str) -> str:
     return f"{task}-set"
 
 
-def _shows(task: str, config: TrainConfig) -> bool:
+def _shows(task: str, begin: TrainConfig, config: TrainConfig) -> bool:
     """Whether the form offers such choices."""
-    return config.device in offered_devices() and config.optimizer in _optimizers(task)
+    offered = config.device in offered_devices() and config.optimizer in _optimizers(task)
+    return offered and config.extra_dataset in _extra_sets(begin)
+
+
+def _extra_sets(begin: TrainConfig) -> dict[str, str]:
+    """What may be added to the images of a dataset, with its title. Folders are not offered: a server that is open to others
+    must not read any."""
+    sets = {"": "None"} | {source.name: source.title for source in list_generated()}
+    return sets | ({begin.extra_dataset: dataset_title(begin.extra_dataset)} if begin.extra_dataset else {})
 
 
 def _optimizers(task: str) -> list[str]:
@@ -324,13 +367,15 @@ def _fields(
     proposal: Proposal, names: list[str], increments: Mapping[str, float] = INCREMENTS, **settings: Any
 ) -> dict[str, Any]:
     text = proposal.task == "text"
+    extra = _extra_sets(proposal.recipe)
     return settings_form(
         TrainConfig,
         names,
         {name: getattr(proposal.config, name) for name in names},
         proposal.key,
         labels=LABELS | ({"batch_size": "Streams"} if text else {}),
-        options={"optimizer": _optimizers(proposal.task)},
+        options={"optimizer": _optimizers(proposal.task), "extra_dataset": list(extra)},
+        words=extra,
         increments=increments,
         disabled=proposal.idle,
         on_change=_note_edit,
@@ -365,7 +410,7 @@ def _dataset(task: str, recipe: TrainConfig, place: DeltaGenerator, in_address: 
             except LabError as error:
                 return Chosen(problem=str(error))
         param = "dataset" if in_address else ""
-        chosen = dataset_field(param) if task == "images" else text_field(param)
+        chosen = text_field(param) if task == "text" else dataset_field(param)
     if chosen == TEXT_FILE:
         uploaded, problem = text_upload()
         missing = "Choose a text file: at least 1,000 characters, at most 20 MB."
@@ -391,7 +436,7 @@ def _usual_size(recipe: TrainConfig) -> int | None:
     """The image size that a network wants: a checkpoint's own; None for one that takes photos as they are."""
     if recipe.init_from in BACKBONES:
         return None
-    return find_checkpoint(recipe.init_from).card.image_data.image_size if recipe.init_from else IMAGE_SIZE
+    return find_checkpoint(recipe.init_from).card.pixel_data.image_size if recipe.init_from else IMAGE_SIZE
 
 
 def _text_card(box: DeltaGenerator, name: str, config: TrainConfig) -> None:
@@ -431,7 +476,9 @@ def can_show(config: TrainConfig) -> bool:
     recipe = base_recipe(config)
     if recipe is None or recipe.model_settings != config.model_settings:
         return False
-    known = config.dataset in DATASETS or config.dataset.startswith(FOLDER_PREFIX)
+    if config.extra_dataset not in _extra_sets(recipe):
+        return False
+    known = config.dataset in DATASETS or config.dataset.startswith((FOLDER_PREFIX, GENERATED_PREFIX))
     return known or config.dataset in {source.name for source in stored_texts()}
 
 

@@ -39,6 +39,15 @@ HELP = {
         "(https://kellerjordan.github.io/posts/muon/); averaged weights in [Izmailov et al. 2018]"
         "(https://arxiv.org/abs/1803.05407); ResNet-18 in [He et al. 2015](https://arxiv.org/abs/1512.03385)."
     ),
+    "generation": (
+        "**What training does.** Each training image $x$ is mixed with noise $\\varepsilon$ at a random time $t$: "
+        "$x_t = (1 - t)\\,\\varepsilon + t\\,x$. The network sees $x_t$, $t$ and the class, and learns the velocity "
+        "$x - \\varepsilon$ of that straight path by squared error. Predicting zero gives about 2, because noise and normalised "
+        "images have variance 1 each; no network reaches 0, because many paths cross one point "
+        "([Lipman et al. 2022](https://arxiv.org/abs/2210.02747)).\n\n"
+        "**How it makes images.** It starts from noise at $t = 0$ and follows its own velocities to $t = 1$ in a few steps. The "
+        "error says how well it learns; how good the images are is measured under *Evidence*."
+    ),
     "text": (
         "**What training does.** At every place of the text the network gives each character of the vocabulary a probability "
         "for being the next one; the loss is the mean of $-\\log p$ of the one that came, in nats (divided by $\\ln 2$: bits "

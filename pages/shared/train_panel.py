@@ -9,13 +9,15 @@ from core.common.errors import LabError
 from core.common.values import finite, signed
 from core.data import dataset_title
 from core.jobs import Run
+from core.jobs.tensorboard import MISSING, can_write_events, zipped_events
 from core.models import MODELS
 from core.training.figures import accuracy_curves, loss_curves, train_at_evaluations
 from core.training.kind import setting_at_fault
 from core.training.recipes import RECIPES
 from core.training.sample_answers import read_answers
-from pages.shared.downloads import checkpoint_zip
+from pages.shared.downloads import EXPORT_ICON, checkpoint_zip
 from pages.shared.elements import SAVE_AND_RESET, download, show_figure, show_image
+from pages.shared.generator_run import generator_figures
 from pages.shared.registry import switch_page
 from pages.shared.report import report_button
 from pages.shared.resources import dark, store
@@ -35,13 +37,16 @@ USES = {
         ("explain-run", ":material/center_focus_strong:", "attribution", "Explain"),
         ("evaluate-run", ":material/fact_check:", "images", "Evaluate"),
         ("compress-run", ":material/compress:", "compression", "Compress"),
+        ("export-run", EXPORT_ICON, "compression", "Export"),
     ),
     "text": (
         ("use", ":material/edit:", "text", "Write"),
         ("pair-run", ":material/compare_arrows:", "text", "Side by side"),
         ("inside-run", ":material/psychology:", "text", "Inside the RNN"),
         ("compress-run", ":material/compress:", "compression", "Compress"),
+        ("export-run", EXPORT_ICON, "compression", "Export"),
     ),
+    "generation": (("use", ":material/palette:", "synthesis", "Images"),),
 }
 """What a run's checkpoint is good for: key, icon, page, and what the button says, which is the view."""
 VIEWS = {"Compress": "New recipe"}
@@ -53,6 +58,7 @@ IMAGE_PX, ROW_PX, LABEL_CHARACTERS = 72, 500, 24
 POLL_S = 2.0
 LATER_POLL_S = 5.0
 """After the first minute: drawing both curves costs server and browser some 0.2 s of a core that the run could use."""
+EVENTS_HELP = "The metrics as event files. Unpack them, then: tensorboard --logdir FOLDER."
 
 
 def train_panel(run: Run) -> None:
@@ -109,6 +115,11 @@ def answer_words(run: Run) -> str:
     card, test = _card(run), run.figure("test_accuracy")
     if card is None:
         return ""
+    if run.task == "generation":
+        error = run.figure("best_val_loss_nats")
+        return (
+            "" if error is None else f"{error:.3f} mean squared error of its velocities; knowing nothing gives about 2"
+        )
     validation = card.metrics.get("val_accuracy")  # the run's best may be of other weights than those that it keeps
     if test is None and (not finite(validation) or run.config.train_on != "train"):
         return ""
@@ -123,6 +134,8 @@ def _live(run: Run) -> None:
     rows = store().metrics(run.id)
     if run.task == "text":
         text_figures(run, rows)
+    elif run.task == "generation":
+        generator_figures(run, rows)
     else:
         _figures(run, rows)
         _watched(run)
@@ -139,19 +152,27 @@ def _buttons(run: Run) -> None:
         for key, icon, page, label in uses[: WHILE_ACTIVE if run.active else None]:
             if st.button(label, key=key, icon=icon):
                 query = {"view": VIEWS.get(label, label), "checkpoint": f"{run.id}/last" if run.active else run.id}
-                switch_page(page, **query | ({PARAM: run.id} if page == run.task else {}))
+                switch_page(page, **query | ({PARAM: run.id} if page == address(run)[0] else {}))
         if not run.active:
             download("Download", lambda: _zipped(run.id), f"{file_stem(run.name, 'checkpoint')}.zip", key="save-run")
+            download(
+                "TensorBoard",
+                lambda: zipped_events(store(), run.id),
+                f"{file_stem(run.name, 'run')}-events.zip",
+                key="save-events",
+                disabled=not can_write_events(),
+                help=EVENTS_HELP if can_write_events() else MISSING,
+            )
             report_button(lambda: run_report(run, answer_words(run), _card(run)), f"{run.name}-report", key="run")
     longer = run.status == "finished" and run.has_checkpoint
     if longer and st.button("Train for longer", key="longer", icon=":material/forward:"):
-        switch_page(run.task, view="Train", **{START_PARAM: run.id, "recipe": "longer"})
+        switch_page(address(run)[0], view="Train", **{START_PARAM: run.id, "recipe": "longer"})
     if run.active or not can_show(run.config):
         return
     icon = ":material/edit_note:"
     # The folder is named before this page, which may hold the form too, is drawn.
     if st.button("Edit and run again", key="edit-run", icon=icon, on_click=fill_folder, args=(run.config,)):
-        switch_page(run.task, view="Train", **form_query(run.config))
+        switch_page(address(run)[0], view="Train", **form_query(run.config))
 
 
 def _zipped(run_id: str) -> bytes:

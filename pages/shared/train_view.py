@@ -9,13 +9,13 @@ import streamlit as st
 
 from core.common.devices import likely_device
 from core.common.errors import LabError
-from core.data import dataset_status, dataset_title
+from core.data import dataset_state, dataset_status, dataset_title
 from core.jobs.store import MAX_NAME
 from core.models import MODELS
 from core.training.config import TrainConfig
-from core.training.estimate import estimate_seconds
+from core.training.estimate import estimate_seconds, measured_speed
 from core.training.kind import TRAIN
-from pages.shared.resources import runs_now
+from pages.shared.resources import dataset, runs_now
 from pages.shared.run_controls import find_run, job_line, start_job_button
 from pages.shared.sidebar import active_runs
 from pages.shared.start_field import fetch_words
@@ -23,6 +23,7 @@ from pages.shared.text import duration, escape_markdown, label_error, show_error
 from pages.shared.train_form import examples_of, labels, train_form, value_words
 from pages.shared.train_help import train_help
 from pages.shared.train_panel import PARAM, train_panel
+from pages.shared.warmup import until_ready
 
 RECENT = 3
 """Runs that stand beside the form."""
@@ -73,7 +74,8 @@ def _new_run(task: str, *, in_address: bool = True) -> None:
     try:
         with form:
             config, proposed = train_form(advanced, task, in_address=in_address)
-        top.markdown(escape_markdown(_expectation(config)))
+        with top:
+            st.markdown(escape_markdown(_expectation(config)))
         if proposed:
             top.caption(
                 _changed_words(config, proposed, MOST_SAID), help=_changed_words(config, proposed, len(proposed))
@@ -101,7 +103,8 @@ def _expectation(config: TrainConfig) -> str:
     what, sentences = f"{MODELS[config.model].title} on {dataset_title(config.dataset)}", []
     seconds, examples = None, examples_of(config)
     if examples:
-        seconds = estimate_seconds(config, likely_device(config.device), examples)
+        device = likely_device(config.device)
+        seconds = estimate_seconds(config, device, examples, _generator_speed(config, device))
     if seconds is None:
         sentences.append(f"{what}: time unknown until it was measured here.")
     else:
@@ -116,10 +119,29 @@ def _expectation(config: TrainConfig) -> str:
     return " ".join(sentences)
 
 
+def _generator_speed(config: TrainConfig, device: str) -> float | None:
+    """Training images per second out of one step here; None for other networks, where a run was measured, or where the
+    dataset is not here yet. Raises LabError."""
+    if MODELS[config.model].task != "generation" or device != "cpu" or measured_speed(config, device):
+        return None
+    if not dataset_status(config.dataset).ready:
+        return None
+    until_ready()
+    settings = f"{config.model} {config.model_settings} {config.optimizer} {config.precision}"
+    return _trial_speed(settings, dataset_state(config.dataset), _config=config)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Measuring one training step")
+def _trial_speed(settings: str, state: str, *, _config: TrainConfig) -> float:
+    from core.training.trial import trial_speed
+
+    return trial_speed(_config, dataset(_config.dataset).card)
+
+
 def _nothing_chosen(task: str) -> None:
     st.markdown("A run goes on when you close this tab.")
     try:
-        recent = [run for run in runs_now() if run.task == task][:RECENT]
+        recent = [run for run in runs_now() if run.kind == TRAIN.name and run.task == task][:RECENT]
     except LabError as error:
         show_error(error)
         return

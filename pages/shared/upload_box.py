@@ -27,7 +27,7 @@ from pages.shared.resources import dataset
 from pages.shared.square import with_square
 from pages.shared.text import escape_markdown, shorten, show_error
 from pages.shared.uploads import uploads
-from pages.shared.url import Texts, linked_together, write_url
+from pages.shared.url import Texts, insist, linked_together, write_url
 
 CAMERA = "camera image"
 """Title of a photo that was taken on the page."""
@@ -85,7 +85,11 @@ def upload_box(data: DatasetCard) -> InputImage | None:
     a test image.
     """
     state = st.session_state
-    if linked_together(PARAMS, KEY, _from_address, None, write=lambda image: image.query(data.name), keep=True):
+    shown: InputImage | None = state.get(KEY)
+    if shown and shown.token and state.get("box-visit") == state["visit"] and _in_a_box():
+        insist({"upload": shown.token}, PARAMS)
+    changed = linked_together(PARAMS, KEY, _from_address, None, write=lambda image: image.query(data.name), keep=True)
+    if changed and (shown is None or state[KEY] is not shown):
         wanted = state.get(WANTED)
         show_input(state[KEY])
         if wanted is not None:
@@ -236,6 +240,13 @@ def has_camera(url: str | None) -> bool:
     host = parts.hostname or ""
     local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
     return parts.scheme == "https" or local
+
+
+def _in_a_box() -> bool:
+    """Whether the upload box or the camera holds what was taken last."""
+    state = st.session_state
+    boxes = (_box_key("upload"), _box_key("camera"))
+    return any(file.file_id == state.get(f"taken-{key}") for key in boxes if (file := state.get(key)) is not None)
 
 
 def _box_key(kind: str) -> str:

@@ -20,6 +20,8 @@ from pages.shared.url_values import one_of
 
 LATE_S = 1.0
 """For so long a browser may not have heard of an address that was sent to it."""
+MOST_UNHEARD = 10
+"""Addresses that were sent one after another."""
 Texts = Mapping[str, str]
 
 
@@ -51,15 +53,13 @@ def visit(page: str) -> Iterator[None]:
     if page != last:
         # An address that says nothing leaves all as it was here; one that says something means just that.
         state["link-arrival"], state["links-before"] = "links" if here else "bare", {}
-        state["url"] = state["url-before"] = here
-    elif (
-        here == state["url-before"] != state["url"]
-        and time.monotonic() - state["url-sent"] < LATE_S
-        and not _from_history()
-    ):
+        state["url"], state["urls-before"] = here, []
+    elif here != state["url"] and here in state["urls-before"] and not _from_history() and _late(here):
         query.from_dict(state["url"])  # of something done before the browser heard of the address that it has by now
     elif here not in (state["url"], state.get("url-entered")):  # Back, Forward, or a link within the page
         state["url-entered"], state["entered"] = here, state.get("entered", 0) + 1
+    if here == state["url"]:
+        state["urls-before"] = []
     state["links"], state["link-scope"], state["link-notes"], state["link-place"] = {}, "", {}, None
     state["link-problems-place"] = st.container()
     if page == last:
@@ -222,6 +222,18 @@ def write_url(param: str, key: str, text: str | None) -> None:
     _register(_Link((param,), key, lambda: texts, {}, {}, st.session_state["link-scope"]))
 
 
+def insist(texts: Texts, params: tuple[str, ...]) -> None:
+    """These parameters of the address say this where the browser names an address of before, as one that lags does. Back, Forward
+    and addresses that are new here still win."""
+    if not _from_history() and st.query_params.to_dict() in st.session_state["urls-before"]:
+        for param in params:
+            if texts.get(param) != st.query_params.get(param):
+                if param in texts:
+                    st.query_params[param] = texts[param]
+                else:
+                    del st.query_params[param]
+
+
 def set_address(query: Texts) -> None:
     """The page that is drawn next has this address, as if somebody had followed a link within the page."""
     st.query_params.from_dict(query)
@@ -261,6 +273,25 @@ def _from_history() -> bool:
     return bool(getattr(get_script_run_ctx(), "is_history_navigation", False))
 
 
+def _connection() -> str:
+    """Another one once the browser had to connect again."""
+    return st.context.headers.get("Sec-WebSocket-Key", "")
+
+
+def _late(here: dict[str, str]) -> bool:
+    """Whether an address that the browser had before comes from one that has not heard of the newer ones: they were just sent,
+    or its connection broke since, or somebody has changed something with it, which a link within the page does not. A busy
+    browser takes its time."""
+    state = st.session_state
+    if here == state["urls-before"][-1] and time.monotonic() - state["url-sent"] < LATE_S:
+        return True
+    if state["url-connection"] != _connection():
+        return True
+    links: dict[tuple[str, ...], _Link] = state["links-before"]
+    said: dict[tuple[str, ...], Texts] = state.get("links-said", {})
+    return any(params in said and link.texts() != said[params] for params, link in links.items())
+
+
 def _in_address(params: tuple[str, ...]) -> Texts:
     return {param: st.query_params[param] for param in params if param in st.query_params}
 
@@ -288,7 +319,9 @@ def _send(scope: str = "", *, say: bool = True, again: bool = False) -> None:
     others = {params: link for params, link in before.items() if link not in gone} if scope else {}
     state["links-before"], state["links-cut"] = others | links, {}
     if query.to_dict() != state["url"]:
-        state["url-before"], state["url"], state["url-sent"] = state["url"], query.to_dict(), time.monotonic()
+        state["urls-before"] = [*state["urls-before"], state["url"]][-MOST_UNHEARD:]
+        state["url"], state["url-sent"], state["url-connection"] = query.to_dict(), time.monotonic(), _connection()
+    state["links-said"] = {params: link.texts() for params, link in state["links-before"].items()}
     if not scope:
         state["links-given"] = set()
         state["link-arrival"], state["url-entered"] = "", None
