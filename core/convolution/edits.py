@@ -21,7 +21,6 @@ from core.compression.measuring.significance import mcnemar, paired_interval
 from core.convolution.arithmetic import parse_kernel
 from core.convolution.config import Edit, EditConfig
 from core.convolution.kind import EDIT
-from core.convolution.receptive_field import spans
 from core.data.dataset import Split
 from core.inference.evaluation import split_answers
 from core.inference.images import logits_of
@@ -29,6 +28,7 @@ from core.jobs.instant import record_finished
 from core.jobs.job import Job, Outcome
 from core.models import clone_model
 from core.models.pooling import replace_pooling
+from core.models.receptive_field import spans
 
 TEST_IMAGES = 1000
 

@@ -15,9 +15,9 @@ from core.checkpoints.store import Checkpoint
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.convolution.arithmetic import Sums, WindowSettings, compute
-from core.convolution.receptive_field import Span, spans
 from core.inference.images import normalise
 from core.models import clone_model, images_at_once
+from core.models.receptive_field import Span, spans
 
 SHOWN = 8
 """Images that are kept of each channel."""
@@ -49,6 +49,7 @@ class Exciting:
 
 def layers_of(checkpoint: Checkpoint) -> list[LayerInfo]:
     """The layers whose output has height and width, in the order in which the network computes."""
+    checkpoint.check_layers()
     side = checkpoint.card.image_data.image_size
     found = spans(checkpoint.model, side)
     model = clone_model(checkpoint.model)

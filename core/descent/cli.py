@@ -17,8 +17,8 @@ from core.descent.functions import FUNCTIONS, OWN, find_minimum, landscape
 from core.descent.kind import SURFACE
 from core.descent.optimizers import OPTIMIZERS, Hyper
 from core.descent.results import SURFACES, SWEEPS, NetworkSweep, Surface, read_surface
-from core.jobs import LocalEngine
-from core.jobs.foreground import run_in_foreground
+from core.jobs import open_engine
+from core.jobs.foreground import start_run
 
 surface = App(name="surface", help="The loss on a plane through the weights of one or two checkpoints.")
 
@@ -112,13 +112,9 @@ def start(
 ) -> int:
     """Compute the loss on a plane through one or two checkpoints."""
     config = SurfaceConfig(**dict(settings or {}))
-    engine = LocalEngine()
+    engine = open_engine()
     run_id = engine.store.create(config, name, kind=SURFACE.name)
-    if detach:
-        engine.submit(run_id)
-        print(run_id)
-        return 0
-    return run_in_foreground(engine, run_id, as_json=as_json)
+    return start_run(engine, run_id, detach=detach, as_json=as_json)
 
 
 @surface.command
@@ -127,7 +123,7 @@ def show(surface_id: RunId, /, *, as_json: Json = False) -> None:
     if surface_id in SURFACES.shipped_names():
         found: Surface = SURFACES.load_shipped(surface_id)
     else:
-        store = LocalEngine().store
+        store = open_engine().store
         found = read_surface(store.folder(surface_id), store.config(surface_id))
     if as_json:
         print_json(found.to_dict())

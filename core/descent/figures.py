@@ -101,7 +101,7 @@ def surface_3d_figure(surface: Surface, place: int, *, dark: bool) -> go.Figure:
         scene={
             "xaxis": axis | {"title": {"text": "direction 1"}},
             "yaxis": axis | {"title": {"text": "direction 2"}},
-            "zaxis": axis | ticks | {"title": {"text": ""}, "range": [low, high + 2 * lift]},
+            "zaxis": axis | ticks | {"title": {"text": "loss (nats)"}, "range": [low, high + 2 * lift]},
             "aspectmode": "manual",
             "aspectratio": {"x": 1, "y": 1, "z": 0.7},
             "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.15}},

@@ -12,6 +12,7 @@ SURFACE = JobKind(
     title=lambda config: " and ".join(config.checkpoints),
     parts=lambda config: len(config.checkpoints),
     part_name="checkpoints",
+    keeps_parts=True,
     page=lambda run: ("descent", {"view": "Surfaces", "surface": run.id}),
     group=lambda run: "Loss surfaces",
     summary=lambda config: f"{config.points}×{config.points} points, {config.images:,} images",

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.attribution.evidence.controls import CONTROL_TITLES
 from core.attribution.evidence.curves import Verdict
-from core.attribution.figures import overlay_png, score_bar
+from core.attribution.figures import overlay_png, score_bars
 from core.attribution.methods.registry import quick_methods
 from core.common.errors import LabError
 from pages.attribution.cached import attributed, score_map
 from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL, LARGE_PX, look_closer
-from pages.attribution.maps import CONTROL_TITLES, signed_number
+from pages.attribution.maps import signed_number
 from pages.attribution.query import AttributionQuery
 from pages.attribution.ready import scores_ready
 from pages.attribution.report import explanation_report
@@ -115,7 +116,7 @@ def _large(asked: AttributionQuery, best: Best) -> None:
             f"score {signed_number(verdict.score)}. {many or 'How it does over many images was not measured.'}"
         )
         show_image(
-            score_bar(verdict.score, controls, dark=dark(), width=LARGE_PX),
+            score_bars(verdict.score, controls, dark=dark(), width=LARGE_PX),
             width=LARGE_PX,
             alt=f"Score {signed_number(verdict.score)}; controls: {told}",
         )

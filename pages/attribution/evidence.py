@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from core.attribution.evidence.controls import CONTROL_TITLES
 from core.attribution.evidence.curves import Faithfulness, Verdict
 from core.attribution.figures import curves_figure
 from core.checkpoints.store import CheckpointRef
@@ -15,7 +16,7 @@ from core.common.errors import LabError
 from pages.attribution.cached import controls_of, score_of_another, score_order
 from pages.attribution.checks import randomisation, sensitivity
 from pages.attribution.files import Measured, map_files
-from pages.attribution.maps import CONTROL_TITLES, Display, number, signed_number
+from pages.attribution.maps import Display, number, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared.elements import show_figure, show_table
 from pages.shared.resources import dark, explainer_of

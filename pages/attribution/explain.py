@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.attribution.evidence.controls import CONTROL_TITLES
 from core.attribution.methods.registry import METHODS, SLOW, quick_methods
+from core.checkpoints.store import RUNTIME_ONLY
 from core.common.errors import LabError
 from core.images.figures import percent
 from pages.attribution.answer import show_answer
@@ -16,7 +18,6 @@ from pages.attribution.detail import ALL, chosen, closer_look, look_closer
 from pages.attribution.help import attribution_help
 from pages.attribution.maps import (
     BLANK,
-    CONTROL_TITLES,
     CONTROLS_NOTE,
     MAP_PX,
     Display,
@@ -55,7 +56,10 @@ def explain_view() -> None:
                 _headline(asked)
                 only(asked)
                 name = chosen()
-                if name == ALL:
+                if answers_only(asked) and name in (None, ALL):
+                    st.markdown("It runs only in ONNX Runtime, without gradients: these methods only ask it.")
+                    _maps(asked)
+                elif name == ALL:
                     st.button(
                         "Back to the answer",
                         key="back-to-answer",
@@ -73,6 +77,11 @@ def explain_view() -> None:
         elif reference:
             example_row(reference.card.dataset)
     attribution_help()
+
+
+def answers_only(asked: AttributionQuery) -> bool:
+    """Whether the network has no gradients and no layers."""
+    return asked.reference.card.model == RUNTIME_ONLY
 
 
 def _headline(asked: AttributionQuery) -> None:
@@ -99,7 +108,7 @@ def _headline(asked: AttributionQuery) -> None:
 
 def _maps(asked: AttributionQuery) -> None:
     """The image, the quick methods, those asked for and the controls; scores follow once all maps are there."""
-    quick = quick_methods(asked.reference.card.model)
+    quick = () if answers_only(asked) else quick_methods(asked.reference.card.model)
     if not scores_ready(asked, quick):
         return
     display = display_controls()
@@ -147,7 +156,8 @@ def _maps(asked: AttributionQuery) -> None:
                 f"**{escape_markdown(METHODS[name].title)}.** {escape_markdown(why)}" for name, why in refused.items()
             )
         )
-    more_methods(asked, tuple(name for name in SLOW if name not in slow))
+    possible = (name for name in SLOW if not answers_only(asked) or METHODS[name].family == "perturbation")
+    more_methods(asked, tuple(name for name in possible if name not in slow))
     _scores(asked, places, told)
 
 

@@ -34,7 +34,6 @@ LEAST = 0.05
 PERCENTILES = (95.0, 99.0, 100.0)
 BLANK = "Zero everywhere: the method found nothing to say."
 IMPROBABLE = "too improbable to tell"
-CONTROL_TITLES = {"random": "Random map", "edges": "Edge detector", "blob": "Centre blob"}
 CONTROLS_NOTE = {
     "random": "Drawn at random; the score is the mean of three",
     "edges": "Sobel's edges of the image",

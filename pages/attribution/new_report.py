@@ -50,7 +50,7 @@ def new_report_form(reference: CheckpointRef) -> None:
     every = methods_for(reference.card.model)
     refused = {name: why for name in every if (why := explainer.refusal(get_method(name)))}
     offered = [name for name in every if name not in refused]
-    usual = [name for name in offered if METHODS[name].quick]
+    usual = [name for name in offered if METHODS[name].quick] or offered[:1]
     of = reference.card.fingerprint
     linked("score", METHODS_KEY, several_of(offered, "method", len(METHODS)), usual, write=write_several, of=of)
     linked("images", IMAGES_KEY, number(2, test, "the test images"), min(USUAL_IMAGES, test), of=of)

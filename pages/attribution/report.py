@@ -6,14 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from core.attribution.baselines import DEFAULT_BASELINE
+from core.attribution.evidence.controls import CONTROL_TITLES
 from core.attribution.evidence.curves import Faithfulness, Verdict
-from core.attribution.figures import curves_figure, overlay_png, score_bar
+from core.attribution.figures import curves_figure, overlay_png, score_bars
 from core.attribution.methods.registry import METHODS
 from core.common.commands import command_line
 from core.common.report import Block, Chart, Image, Paragraph, Report
 from core.images.figures import percent
 from pages.attribution.cached import controls_of
-from pages.attribution.maps import CONTROL_TITLES, Display, signed_number
+from pages.attribution.maps import Display, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared.maps import colour_meanings
 from pages.shared.report import image_file, made_here
@@ -98,7 +99,7 @@ def _evidence(asked: AttributionQuery, found: Attribution, curves: Faithfulness,
             f"On this image: {escape_markdown(verdict.label)}."
         ),
         Image(
-            draw=lambda dark: score_bar(verdict.score, scores, dark=dark, width=SIDE_PX),
+            draw=lambda dark: score_bars(verdict.score, scores, dark=dark, width=SIDE_PX),
             alt=f"Score {signed_number(verdict.score)}; controls: {listed}",
             width=SIDE_PX,
         ),

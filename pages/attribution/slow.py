@@ -191,6 +191,7 @@ def _costs(fingerprint: str, _reference: CheckpointRef) -> tuple[float, float]:
         started = time.perf_counter()
         explainer.logits(inputs)
         forward_s = time.perf_counter() - started
-        times.append((forward_s, explainer.attribute(both, pixels, 0).milliseconds / 1000))
+        refused = explainer.refusal(both)  # of a network without gradients, which are then not needed
+        times.append((forward_s, forward_s if refused else explainer.attribute(both, pixels, 0).milliseconds / 1000))
     forward, with_backward = (min(column) / TRIAL for column in zip(*times, strict=True))
     return forward, max(0.0, with_backward - forward)

@@ -19,6 +19,8 @@ from pages.shared.url_values import number, one_of, write_number
 DEPTH, ACTIVATION, GAIN = "backprop-depth", "backprop-activation", "backprop-gain"
 STEPS = tuple(round(0.05 * step, 2) for step in range(2, 81))
 """Of the gain, besides those with a name."""
+FIRST_GAIN = 0.8
+"""Smaller than any with a name: the gradient vanishes, and the line lies beside theirs."""
 FADES = 1e-3
 """Below this share a gradient counts as vanished, above its inverse as exploded."""
 
@@ -36,7 +38,7 @@ def _depth() -> None:
             st.selectbox("Activation", list(ACTIVATIONS), format_func=title, key=ACTIVATION, persist_state="session")
         )
         linked("depth", DEPTH, number(*DEPTHS, "the depth"), 30)
-        linked("gain", GAIN, number(*GAINS, "the gain", float), 1.0, write=write_number)
+        linked("gain", GAIN, number(*GAINS, "the gain", float), FIRST_GAIN, write=write_number)
         with st.container(horizontal=True):
             for name, value in MARKS.items():
                 st.button(f"{name}: {value:.2f}", key=f"backprop-{name}", on_click=give, args=(GAIN, round(value, 2)))

@@ -21,7 +21,7 @@ from pages.shared.network_query import FIRST, NetworkQuery, ask_network, has_dat
 from pages.shared.number_field import linked_number
 from pages.shared.registry import page_link
 from pages.shared.resources import dark, dataset, forget_runs
-from pages.shared.tasks import drop, find, start, start_button, watch
+from pages.shared.tasks import background, drop_previous
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
 from pages.shared.url_values import one_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.convolution.edits import Comparison
 
 EDITS, LAYER, CHANNEL, INPUT, KERNEL = "edits", "edit-layer", "edit-channel", "edit-input", "edit-kernel"
-SAVED, PROBLEM, MEASURING = "edit-saved", "edit-problem", "edit-measuring"
+SAVED, PROBLEM, MEASURE = "edit-saved", "edit-problem", "edit-measure"
 FIRST_EDITS = (Edit(what="zero", layer="conv1", channel=28),)
 """What the page opens with."""
 SHOWN = 5
@@ -50,7 +50,7 @@ def edit_view() -> None:
     edits: tuple[Edit, ...] = st.session_state[EDITS]
     tab = st.session_state.setdefault("edit-tab", secrets.token_hex(4))  # Stop is for this one
     key = f"edit-accuracy-{tab}-{asked.key}-{write_edits(edits)}"
-    _stop_previous(key)
+    drop_previous(key, MEASURE)
     with place:
         _controls(asked, edits)
     with answer:
@@ -199,15 +199,6 @@ def changeable(key: str, *, _asked: NetworkQuery) -> dict[str, tuple[int, ...]]:
     return found | dict.fromkeys(poolings(_asked.checkpoint), ())
 
 
-def _stop_previous(key: str) -> None:
-    """Quick changes would otherwise leave a measurement each under way."""
-    previous = st.session_state.get(MEASURING, key)
-    task = find(previous)
-    if previous != key and task is not None and not task.done:
-        drop(previous)
-    st.session_state[MEASURING] = key
-
-
 def _accuracy(key: str, asked: NetworkQuery, made: Checkpoint) -> Comparison | None:
     """Measured as soon as something is changed; None while that is under way, and after it was stopped or failed."""
     if not has_dataset(asked):
@@ -217,15 +208,9 @@ def _accuracy(key: str, asked: NetworkQuery, made: Checkpoint) -> Comparison | N
     def work(report: Progress) -> Comparison:
         return comparison(asked.key, edits, report, _asked=asked, _made=made)
 
-    if find(key) is None:
-        start(key, work).wait(0.5)
-    if watch(key):
+    found: Comparison | None = background(key, MEASURE, work, label="Measure accuracy")
+    if found is None:
         return None
-    task = find(key)
-    if task is None or task.result is None:
-        start_button("Measure accuracy", key, work, button="edit-measure")
-        return None
-    found: Comparison = task.result
     low, high = found.interval_points
     sure = "" if found.p_value < 0.05 else " This may be luck."
     p = "< 0.0001" if found.p_value < 0.0001 else f"= {found.p_value:.2g}"

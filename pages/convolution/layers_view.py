@@ -19,7 +19,7 @@ from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.number_field import linked_number
 from pages.shared.resources import dataset
 from pages.shared.tasks import find, start_button, watch
-from pages.shared.text import escape_markdown
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
 from pages.shared.url_values import one_of
 
@@ -40,6 +40,9 @@ def layers_view() -> None:
     if asked is None:
         return
     layers = {layer.name: layer for layer in layers_of(asked.key, _asked=asked)}
+    if not layers:
+        show_error("The layers of this network cannot be followed from the image on: choose another checkpoint.")
+        return
     first = next(name for name, layer in layers.items() if layer.kind == "MaxPool2d" or name == list(layers)[-1])
     with controls:
         linked("layer", LAYER, one_of(layers, "layer"), first, of=asked.key, options=layers)

@@ -15,8 +15,8 @@ from pages.convolution.shift import shift_board
 from pages.shared.elements import show_table
 from pages.shared.network_query import NetworkQuery, ask_network, has_dataset
 from pages.shared.resources import dataset
-from pages.shared.tasks import find, start_button, watch
-from pages.shared.text import show_error
+from pages.shared.tasks import background
+from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import linked
 from pages.shared.url_values import number
 
@@ -59,10 +59,22 @@ def shift_view() -> None:
         )
         shift_board("shift-board", asked.pixels, {_title(kind, found): found[kind] for kind in found}, asked.classes)
         st.caption("Blue: the probability of the answer in place. An orange square: another answer.")
+        if (label := asked.image.label) in asked.classes:
+            right = {kind: str(int((item.answers == asked.classes.index(label)).sum())) for kind, item in found.items()}
+            st.markdown(
+                f"The true class is {escape_markdown(label)}, the answer at {_listed(right, f'{count + 1} places')}."
+            )
+        accuracies = st.empty()
         if len(found) == 1:
             st.caption("This network has no max pooling and no stride that another could replace.")
     with controls:
-        _consistency(asked, reach)
+        measured = _consistency(asked, reach)
+    if measured:
+        first = next(iter(measured.values()))
+        listed = _listed(
+            {kind: f"{item.accuracy:.1%}" for kind, item in measured.items()}, f"{first.images:,} test images"
+        )
+        accuracies.markdown(f"A steady answer need not be right. In place, the answer is right on {listed}.")
     shift_help()
 
 
@@ -93,10 +105,11 @@ def shifts(key: str, pixels: np.ndarray, reach: int, *, _asked: NetworkQuery) ->
     }
 
 
-def _consistency(asked: NetworkQuery, reach: int) -> None:
+def _consistency(asked: NetworkQuery, reach: int) -> dict[str, Consistency] | None:
+    """By kind of pooling; None until it is counted."""
     st.markdown("**On test images**")
     if not has_dataset(asked):
-        return
+        return None
     key = f"consistency-{asked.key}-{reach}"
 
     def work(report: Progress) -> dict[str, Consistency]:
@@ -115,13 +128,9 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
             for place, (kind, network) in enumerate(networks.items())
         }
 
-    if watch(key):
-        return
-    task = find(key)
-    if task is None or task.result is None:
-        start_button("Count on test images", key, work, button="count-shifts")
-        return
-    found: dict[str, Consistency] = task.result
+    found: dict[str, Consistency] | None = background(key, "count-shifts", work, label="Count on test images")
+    if found is None:
+        return None
     images = next(iter(found.values())).images
     changed = {kind: f"{100 * (1 - item.same / item.images):.0f}%" for kind, item in found.items()}
     listed = _listed(changed, f"{images:,} test images")
@@ -138,3 +147,4 @@ def _consistency(asked: NetworkQuery, reach: int) -> None:
         key="shift-table",
     )
     st.caption("95% intervals.")
+    return found

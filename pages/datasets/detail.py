@@ -16,12 +16,14 @@ from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, data
 from core.data.audit import Audit, audit
 from core.data.dataset import ImageCard, ImageDataset
 from core.data.folder import delete_photos, parse_name, read
+from core.data.generated import GENERATED_PREFIX
 from core.data.image_uploads import is_stored, leave_out, stored_folders
 from pages.datasets.labels import labels_section
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
 from pages.shared.dataset_fetch import dataset_or_offer
 from pages.shared.dataset_field import FOLDER_KEY, address_word
+from pages.shared.delete_set import delete_set_button
 from pages.shared.elements import show_image, show_table
 from pages.shared.registry import switch_page
 from pages.shared.resources import dataset, text_dataset
@@ -72,6 +74,8 @@ def detail(name: str) -> None:
         _actions(name)
         _rows(card, _sheets(found))
         _facts(card, ())
+        if name.startswith(GENERATED_PREFIX):
+            delete_set_button(name.removeprefix(GENERATED_PREFIX), "All datasets")
 
 
 def _folder(name: str, state: str) -> None:

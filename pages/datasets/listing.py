@@ -10,6 +10,7 @@ from core.data import (
     dataset_state,
     dataset_status,
     dataset_task,
+    list_generated,
     load_images,
     stored_folders,
     stored_texts,
@@ -32,6 +33,8 @@ def listing() -> None:
         st.rerun()
     for folder in stored_folders():
         _card(folder.name, folder.title, f"{folder.images:,} image files of yours · {size(folder.size_bytes)}")
+    for entry in list_generated():
+        _card(entry.name, entry.title, entry.description)
     for text in stored_texts():
         _card(text.name, text.title, "A text of yours")
     for name, source in DATASETS.items():

@@ -20,7 +20,6 @@ from pages.shared.url_values import number, one_of, several_of, write_number, wr
 KEY = "descent-paths"
 FIRST = ("sgd", "momentum", "adam")
 BATCHES = (0, 256, 64, 16, 4, 1)
-FIRST_STEP = 30
 RATES = (1e-9, 1e4)
 FIELD_PX = 170
 
@@ -56,7 +55,7 @@ def _descents(
     except LabError as error:
         show_error(error)
         found, least = [], None
-    place, chosen, revision = linked_view(KEY, identity(land), FIRST_STEP, STEPS, names)
+    place, chosen, revision = linked_view(KEY, identity(land), STEPS, STEPS, names)
     words = answer(found, bounded=least is None or least.found)
     heading.markdown(f"## {words}")
     minima = [least.point] if least and least.found else []

@@ -19,7 +19,7 @@ from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.copy_link import not_in_link
 from pages.shared.elements import download, folded, show_figure
 from pages.shared.resources import dark
-from pages.shared.run_controls import start_job_button
+from pages.shared.run_controls import note_nothing_yet, start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import file_stem, json_bytes
 from pages.shared.text import escape_markdown, label_error, show_error
@@ -44,7 +44,7 @@ def surface_view(found: Surface, key: str, run: Run | None) -> None:
     found = replace(found, planes=tuple(plane for plane in found.planes if plane.loss_nats))
     planes = found.planes
     if not planes:
-        st.info("Nothing was measured yet. The first row appears in a few seconds.")
+        note_nothing_yet(run, "Nothing is measured yet.", "The first row appears in a few seconds.")
         return
     st.markdown(f"## {escape_markdown(found.answer)}")
     linked("as", "surface-look", one_of(LOOKS, "look"), LOOKS[0])

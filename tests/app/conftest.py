@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import re
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -33,6 +35,15 @@ from tests.unit.builders import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_are_scanned_once() -> Iterator[None]:
+    """Every AppTest reads the metadata of all installed packages, in search of components: a third of a second each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +294,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Runs that the page handed to the engine; no worker is started."""
     found: list[str] = []
-    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id: found.append(run_id))
+    monkeypatch.setattr(LocalEngine, "submit", lambda self, run_id, **_: found.append(run_id))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from core.attention import text
 from core.attention.explanation import explain_attention
 from core.attention.image import image_heads
+from core.attention.kind import HEADS
 from core.attention.results import REPORTS, HeadReport, HeadWorth, Joint
 from core.attention.text import text_heads
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
+from core.common.progress import Progress
 from core.data.decode import decode_image, fit_to_model
 from core.jobs import RunStore
 from core.models import build_model
@@ -114,7 +119,7 @@ def test_without_a_checkpoint_the_page_says_what_to_do(open_page: Open) -> None:
     assert "train one" in texts(open_page("attention"))
 
 
-def write_report(folder: Path) -> HeadReport:
+def write_report(folder: Path, fingerprint: str = "") -> HeadReport:
     """Of a network with one layer of two heads, of which one can go."""
     heads = tuple(
         HeadWorth(layer=0, head=head, cost_bits=cost, half_width=0.001, shares={"previous": share}, role=role)
@@ -123,7 +128,7 @@ def write_report(folder: Path) -> HeadReport:
     joint = (Joint(heads=("0.1",), cost_bits=0.002, half_width=0.001),)
     report = HeadReport(
         checkpoint="writer",
-        fingerprint="",
+        fingerprint=fingerprint,
         title="Writer",
         dataset="Tiny Shakespeare",
         characters=5000,
@@ -131,6 +136,7 @@ def write_report(folder: Path) -> HeadReport:
         heads=heads,
         untrained={"previous": 0.04},
         joint=joint,
+        role_characters=4000,
     )
     (folder / "char_gpt.json").write_text(json.dumps(report.to_dict()))
     return report
@@ -163,6 +169,39 @@ def test_heads_are_named_priced_and_removed(open_page: Open, ships: Path) -> Non
     assert [(item.proto.page, item.proto.label) for item in at.get("page_link") if "with it" in item.proto.label]
     at = open_page("attention", view="Heads", checkpoint=run.id, prompt=TEXT)
     assert [tile["name"] for tile in shown(at, "attention-heads")["tiles"]] == ["0.0", "all"]
+    at = open_page("attention", view="What heads do")
+    at = click(at, "remove-shipped-char_gpt")
+    assert "These heads were removed before" in texts(at)
+    assert [each.id for each in RunStore().list()] == [run.id]
+
+
+@pytest.mark.usefixtures("gpt")
+def test_heads_have_the_names_that_were_measured(open_page: Open, ships: Path) -> None:
+    at = open_page("attention", prompt=TEXT)
+    assert "are of this text alone" in texts(at)
+    assert not any(tile["detail"] for tile in shown(at, "attention-heads")["tiles"])
+    write_report(ships, find_checkpoint("writer").card.fingerprint)
+    at = open_page("attention", prompt=TEXT)
+    first, second, _ = shown(at, "attention-heads")["tiles"]
+    assert (first["role"], second["role"]) == ("previous", "")
+    assert "80% of its attention on 4,000 characters, an untrained head gives 4%" in first["sentence"]
+    assert "on this text" in first["detail"].lower()
+    assert "measured on 4,000 characters" in texts(at)
+
+
+@pytest.mark.usefixtures("gpt")
+def test_the_attention_of_a_text_is_computed_once(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[Any] = []
+    really = text.weights_of
+
+    def count(model: Any, tokens: torch.Tensor) -> Any:
+        computed.append(model)
+        return really(model, tokens)
+
+    monkeypatch.setattr(text, "weights_of", count)
+    open_page("attention", prompt=TEXT + TEXT)
+    assert len(computed) == 2, "and once of the untrained network"
+    assert computed[0] is not computed[1]
 
 
 @pytest.mark.usefixtures("gpt")
@@ -177,12 +216,20 @@ def test_no_layer_loses_all_its_heads(open_page: Open, ships: Path) -> None:
 @pytest.mark.usefixtures("gpt")
 def test_a_measurement_is_started_and_found_again(open_page: Open, submitted: list[str]) -> None:
     at = open_page("attention", view="New measurement", characters="2000")
+    assert re.search(r"About \d+ s", texts(at))
     at = click(at, "start-heads")
     (run_id,) = submitted
     config: Any = RunStore().config(run_id)
     assert (config.checkpoint, config.characters) == ("writer", 2000)
     at = open_page("attention", view="Measurements", heads=run_id)
-    assert "once all windows" in texts(at)
+    assert "There is no result yet" in texts(at)
+    for saved, label in ((0, "Start again"), (8, "Resume")):
+        # A new run: one that was seen at rest is kept in memory, and a file changed by hand is found only in its turn.
+        run_id = RunStore().create(config, kind=HEADS.name)
+        status = RunStore().folder(run_id) / "status.json"
+        values = {"status": "stopped", "started": 1.0, "step": 8, "saved_step": saved, "total_steps": 20}
+        status.write_text(json.dumps(values))
+        assert open_page("attention", view="Measurements", heads=run_id).button(key="resume").label == label
     at = rerun(open_page("attention", view="New measurement").number_input(key="heads-characters").set_value(10))
     assert len(at.error) == 1
     assert at.button(key="start-heads").disabled
@@ -264,3 +311,21 @@ def test_what_cannot_be_tested_is_one_sentence(open_page: Open, query: dict[str,
     at = open_page("attention", view="Is it an explanation?", **query)
     assert len(at.error) == 1
     assert sentence in at.error[0].value
+
+
+@pytest.mark.usefixtures("gpt")
+def test_another_text_ends_the_test_of_the_one_before(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(checkpoint: Checkpoint, text: str, seed: int, report: Progress) -> None:
+        while text == TEXT:
+            report(0.5, "searching other attention")
+            time.sleep(0.01)
+
+    monkeypatch.setattr("core.attention.explanation.explain_attention", endless)
+    at = open_page("attention", view="Is it an explanation?", prompt=TEXT)
+    (first,) = tasks._tasks().values()
+    assert not first.done
+    at = rerun(at.text_area(key="attention-prompt").set_value("cab cab cab"))
+    wait_for(lambda: first.done)
+    assert first.stopped
+    assert first not in tasks._tasks().values()
+    assert not at.get("bidi_component")

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 import pages.attribution.cached
 import pages.attribution.ready
+from core.attribution.evidence.controls import CONTROL_TITLES
 from core.attribution.evidence.curves import Verdict, control_curves, curves, verdict
 from core.attribution.evidence.masking import covered_probabilities, most_important
 from core.attribution.evidence.stability import cover_squares, infidelity, max_sensitivity
@@ -28,7 +29,7 @@ from core.models import build_model
 from pages.attribution.answer import Best, answer_words
 from pages.attribution.conclusion import conclusion
 from pages.attribution.detail import ALL
-from pages.attribution.maps import BLANK, CONTROL_TITLES, signed_number
+from pages.attribution.maps import BLANK, signed_number
 from pages.attribution.query import AttributionQuery
 from pages.shared import tasks
 from pages.shared.examples import examples

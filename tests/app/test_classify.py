@@ -296,6 +296,20 @@ def test_an_address_opens_a_drawing_and_drops_it_for_another(open_page: Open, sh
     assert at.button(key="example-ship")
 
 
+def test_an_upload_outlives_an_address_of_before(open_page: Open, shipped: Card) -> None:
+    """A busy browser may name one that it had before the upload, long after, with nothing changed."""
+    at = open_page("images", example="apple")
+    rerun(at.file_uploader[0].set_value(("photo.png", random_image(), "image/png")))
+    token = at.query_params["upload"]
+    del at.query_params["upload"]
+    at.query_params["example"] = "apple"
+    rerun(at)
+    assert "photo.png" in texts(at)
+    assert at.query_params["upload"] == token
+    rerun(at.file_uploader[0].set_value(("other.png", random_image(), "image/png")))
+    assert "other.png" in texts(at)
+
+
 def test_an_address_with_two_checkpoints_compares_them(open_page: Open, shipped: Card, lab_home: Path) -> None:
     write_checkpoint(lab_home / "none" / "other", seed=5, title="Other")
     at = open_page("images", checkpoint="tiny", second="other", example="car")

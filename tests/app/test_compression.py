@@ -20,6 +20,7 @@ from core.compression.kind import COMPRESS
 from core.compression.results import merged
 from core.compression.steps import Distill, Float16
 from core.compression.store import COMPRESSIONS
+from core.compression.targets import TARGETS
 from core.jobs import LocalEngine, RunStore
 from core.training.config import TrainConfig
 from pages.compression import disagreements
@@ -314,14 +315,19 @@ def test_a_network_is_exported_compared_and_offered(
     links = [link.proto.query_string for link in at.get("page_link") if "view=Classify" in link.proto.query_string]
     assert len(links) == 1 + len(cards(at))
     assert len(at.download_button) == 4 + len(cards(at))
-    click(at, f"make-onnx-{answered}")
+    click(at, f"make-{answered}")
     task = next(iter(tasks._tasks().values()))
     task._thread.join(120)
     assert task.error is None
     rerun(at)
     said = texts(at)
-    assert "compared with PyTorch on random inputs: the largest difference of a logit is" in said
+    assert "compared with PyTorch on 64 random images: the largest difference of a logit is" in said
     assert "onnxruntime.InferenceSession(" in at.code[1].value
+    at.segmented_control(key=f"target-{answered}").set_value("card").run()
+    click(at, f"make-{answered}")
+    list(tasks._tasks().values())[-1]._thread.join(120)
+    rerun(at)
+    assert len(list((lab_home / "exports").glob("*.md"))) == 1
     assert len(list((lab_home / "exports").glob("*.onnx"))) == 1
     tasks._tasks().clear()
 
@@ -334,7 +340,7 @@ def test_a_full_disk_is_one_sentence(
 
     monkeypatch.setattr("pages.compression.export.write_atomic", full)
     at = at_tab(open_page("compression", recipe=answered), answered, "Files")
-    click(at, f"make-onnx-{answered}")
+    click(at, f"make-{answered}")
     next(iter(tasks._tasks().values()))._thread.join(120)
     at.run()
     assert "No space left on device" in read(at.error[0].value)
@@ -385,3 +391,14 @@ def test_recipes_side_by_side_say_so(open_page: Open, example: Path) -> None:
         "prune 50% of the weights, fine-tune for 2 epochs, float16",
         "float16",
     ]
+
+
+def test_any_checkpoint_is_exported_without_a_recipe(open_page: Open, warm: None, shipped: Card, scribe: Card) -> None:
+    at = click(open_page("compression", view="Export", checkpoint="tiny"), "make-any")
+    next(iter(tasks._tasks().values()))._thread.join(120)
+    rerun(at)
+    assert "the largest difference of a logit is" in texts(at)
+    assert at.segmented_control(key="target-any").options == [target.title for target in TARGETS.values()]
+    tasks._tasks().clear()
+    at = open_page("compression", view="Export", task="text")
+    assert TARGETS["web"].title not in at.segmented_control(key="target-any").options

@@ -147,7 +147,7 @@ def test_a_surface_is_started_and_shown_while_it_grows(open_page: Open, lab_home
     config = RunStore().config(run_id)
     assert config == SurfaceConfig(checkpoints=("tiny", "twin"))
     at = open_page("descent", surface=run_id)
-    assert "Nothing was measured yet" in read(at.info[0].value)
+    assert "Nothing is measured yet" in read(at.info[0].value)
     axis = (-1.0, 0.0, 1.0)
     plane = Plane(
         checkpoint="tiny",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.checkpoints.backbone import BACKBONES
 from core.checkpoints.store import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.data import DATASETS
 from core.data.dataset import ImageDataset, Split
@@ -23,7 +24,7 @@ from core.features.unit import study_unit
 from core.features.units import responses_of
 from core.inference.images import logits_of
 from core.jobs import RunStore
-from pages.features import unit_view
+from pages.features import query, unit_view
 from tests.app.conftest import Open, click, link, read, rerun, texts, unfold, wait_for, write_checkpoint
 from tests.unit.builders import synthetic
 
@@ -73,8 +74,8 @@ def test_a_unit_beside_its_real_images(open_page: Open, made: Checkpoint, data: 
     at = settled(open_page("features", layer=LAYER, channel="3"), "Channel 3 of relu1")
     unit = study_unit(made, LAYER, 3, data.test, steps=STEPS)
     assert unit.answer in read(texts(at))
-    assert unit.survival is not None
-    assert f"{100 * unit.survival['pruned']:.0f}%" in str(at.table[0].value)
+    assert len(unit.changes) == 3
+    assert all(sentence in texts(at) for sentence in unit.changes)
     assert link(at)["layer"] == LAYER
     assert link(at)["channel"] == "3"
     assert "view" not in link(at)
@@ -151,23 +152,42 @@ def test_ten_questions_and_a_rate(open_page: Open, made: Checkpoint, data: Image
     def take(at: AppTest, seed: tuple[int, int], *wrong: int) -> AppTest:
         for place, pair in enumerate(make_pairs(values, seed)):
             right = place not in wrong
-            at = click(at, f"quiz-{'first' if pair.first_wins == right else 'second'}-{place}")
+            at = click(at, f"quiz-{'left' if pair.first_wins == right else 'right'}-{place}")
+            assert f"{'Correct' if right else 'Wrong'}: the" in texts(at)
+            assert all(f"response **{response:.3g}**" in texts(at) for response in pair.responses)
+            at = click(at, f"quiz-next-{place + 1}")
         return at
 
     at = take(at, (3, 0), 4)
-    assert "9 of 10 right" in texts(at)
-    assert at.table[0].value["Right"].tolist() == ["9 of 10"]
+    assert "9 of 10 correct" in texts(at)
+    assert at.table[0].value["Correct"].tolist() == ["9 of 10"]
     at = settled(click(at, "quiz-next"), "Question 1 of 10")
     assert link(at)["quiz"] == "4"
-    at = settled(rerun(at.number_input(key="quiz-seed").set_value(3)), "Question 1 of 10")
+    at = settled(rerun(at.number_input(key="quiz-number").set_value(3)), "Question 1 of 10")
     at = take(at, (3, 0))
-    assert "10 of 10 right" in texts(at)
-    assert at.table[0].value["Right"].tolist() == ["9 of 10"], "the first try counts"
+    assert "10 of 10 correct" in texts(at)
+    assert at.table[0].value["Correct"].tolist() == ["9 of 10"], "the first try counts"
     at = settled(rerun(at.segmented_control(key="quiz-hints").set_value("optimised")), "Question 1 of 10")
     assert "Optimised" in texts(at)
     at = take(at, (3, 1), 0, 1)
     assert at.table[0].value["Hints"].tolist() == ["Real", "Optimised"]
-    assert at.table[0].value["Right"].tolist() == ["9 of 10", "8 of 10"]
+    assert at.table[0].value["Correct"].tolist() == ["9 of 10", "8 of 10"]
+
+
+def test_a_quiz_goes_on_where_its_address_says(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
+    address = {"view": "Quiz", "layer": LAYER, "channel": "2", "hints": "optimised"}
+    at = settled(open_page("features", **address), "Question 1 of 10")
+    at = click(at, "quiz-left-0")
+    assert link(at) == address | {"answers": "L"}
+    at = click(at, "quiz-next-1")
+    assert link(at) == address | {"answers": "Ln"}
+    at = settled(open_page("features", **address, answers="LRL"), "of 3 correct so far")
+    assert [button.key for button in at.button if "quiz" in str(button.key)] == ["quiz-next-3"]
+    at = settled(rerun(at.number_input(key="features-channel").set_value(3)), "Question 1 of 10")
+    assert "answers" not in link(at), "answers belong to one quiz"
+    at = settled(open_page("features", **address, answers="LRLRLRLRLRn"), "of 10 correct; always")
+    at = settled(open_page("features", **address, answers="x"), "Question 1 of 10")
+    assert len(at.warning) == 1
 
 
 def test_the_surrogate_is_that_of_core(open_page: Open, made: Checkpoint, data: ImageDataset) -> None:
@@ -175,11 +195,30 @@ def test_the_surrogate_is_that_of_core(open_page: Open, made: Checkpoint, data: 
     found = fit_surrogate(made, data.train, data.test, depth=2, layer="relu2")
     assert found.answer in read(texts(at))
     assert len(at.get("plotly_chart")) == 1
+    assert all(f": **{leaf.answer}** {leaf.share:.0%}" in texts(at) for _, _, leaf in found.steps() if leaf)
     at = unfold(at, "surrogate-files")
     assert "\n".join(found.rules()) in [code.value for code in at.code]
     at = rerun(at.segmented_control(key="surrogate-kind").set_value("linear"))
     settled(at, "A linear model agrees")
     assert link(at)["rules"] == "linear"
+
+
+def test_imagenet_weights_are_fetched_chosen_and_shown_cifar10(
+    open_page: Open, made: Checkpoint, data: ImageDataset, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(iter(BACKBONES))
+
+    def fetch(wanted: str, report: object) -> None:
+        card = dataclasses.replace(made.card, dataset=dataclasses.replace(made.card.image_data, name="imagenet"))
+        save_checkpoint(lab_home / "backbones" / wanted, made.model, card)
+
+    monkeypatch.setattr(query, "fetch_backbone", fetch)
+    at = click(open_page("features", layer=LAYER), f"offer-{name}")
+    wait_for(lambda: rerun(at).selectbox(key="checkpoint").value == name)
+    assert not [button for button in at.button if button.key == f"offer-{name}"]
+    at = settled(at, "CIFAR-10 test images, enlarged to 32 px")
+    assert "unit-classes" not in [box.key for box in at.expander]
+    at = settled(open_page("features", view="Surrogate", checkpoint=name), "own dataset, and those are not here")
 
 
 def test_a_gallery_is_started_and_its_units_open_at_once(

@@ -36,7 +36,11 @@ def test_every_view_opens_on_an_empty_machine(open_page: Open, page: str, view: 
     needs_one = page in ("images", "text", "attribution", "convolution") and view not in ("Train", "One sum")
     needs_one |= page == "attention" and view not in ("What heads do", "Measurements")
     needs_one |= page == "features" and view != "Galleries"
-    needs_one |= view in ("New recipe", "New surface", "Network", "Accumulation")
+    needs_one |= page == "synthesis" and view in ("Images", "From noise", "New set")
+    needs_one |= page == "augmentation" and view in ("Pipeline", "New map")
+    needs_one |= page == "hardware" and view == "New grid"
+    needs_one |= page == "shift" and view in ("Your image", "Renditions", "New measurement")
+    needs_one |= view in ("New recipe", "New surface", "Network", "Accumulation", "Export")
     assert ("There is no checkpoint yet: train one" in texts(at)) is needs_one
     assert not (page == "text" and needs_one and at.button)
 

@@ -53,6 +53,11 @@ def test_every_folder_with_a_page_is_a_room() -> None:
     assert {f"pages.{path.parent.name}" for path in (ROOT / "pages").glob("*/page.py")} == set(ROOMS)
 
 
+def test_every_page_has_an_icon_of_its_own() -> None:
+    icons = [page.icon for page in pages().values()]
+    assert len(set(icons)) == len(icons)
+
+
 def test_a_link_opens_its_view_also_from_a_page_with_another_view(open_page: Open) -> None:
     """And the page that was left comes back as it was."""
     run_id = RunStore().create(StudyConfig(), "Mine", kind=STUDY.name)
@@ -100,7 +105,7 @@ def test_an_address_of_nothing_is_one_sentence(
 def test_what_the_engine_refuses_is_one_sentence(
     open_page: Open, shipped: Card, warm: None, monkeypatch: pytest.MonkeyPatch, page: str, view: str, key: str
 ) -> None:
-    def refuse(self: LocalEngine, run_id: str) -> None:
+    def refuse(self: LocalEngine, run_id: str, **_: object) -> None:
         raise LabError("There is no room: stop a run first.")
 
     monkeypatch.setattr(LocalEngine, "submit", refuse)

@@ -154,7 +154,7 @@ def test_studies_are_listed_with_links(open_page: Open) -> None:
 def test_a_study_that_has_not_begun_says_what_to_wait_for(open_page: Open) -> None:
     run_id = store_study(result_of(), over=0, status="stopped")
     at = open_page("regularization", study=run_id)
-    assert "Nothing was measured yet" in texts(at)
+    assert "Nothing is measured yet" in texts(at)
     assert not at.table
     assert at.button(key="resume").label == "Start"
 

@@ -19,7 +19,7 @@ from core.common.settings import fields_of
 from core.jobs import RunStore
 from core.models import MODELS
 from core.training.config import IMAGES_ONLY, TEXT_ONLY, TrainConfig
-from core.training.kind import DIVERGED
+from core.training.kind import DIVERGED, PAGES
 from core.training.recipes import RECIPES, fit_to_data, recipe_from
 from core.training.sample_answers import SampleImages, add_answers, write_sample_images
 from pages.shared.run_report import run_report
@@ -61,11 +61,11 @@ def test_start_makes_exactly_the_run_that_the_recipe_describes(
     open_page: Open, submitted: list[str], model: str, recipe: str
 ) -> None:
     task = MODELS[model].task
-    at = open_page(task, view="Train")
+    at = open_page(PAGES.get(task, task), view="Train")
     if RECIPES[model][recipe].init_from:
         at.selectbox(key="images-start").set_value(RECIPES[model][recipe].init_from).run()
     else:
-        at.selectbox(key="model" if task == "images" else "text-model").set_value(model).run()
+        at.selectbox(key="model" if task == "images" else f"{task}-model").set_value(model).run()
     at.selectbox(key=f"recipe-{model}").set_value(recipe).run()
     click(at, "start")
     assert not at.error
@@ -105,7 +105,7 @@ def test_every_field_that_means_something_has_a_widget_with_its_explanation(
     open_page: Open, task: str, meaningless: tuple[str, ...]
 ) -> None:
     at = open_page(task, view="Train")
-    widgets = [*at.selectbox, *at.number_input, *at.checkbox]
+    widgets = [*at.selectbox, *at.number_input, *at.checkbox, *at.text_input]
     helped = {widget.key.split("-")[0] for widget in widgets if widget.help}
     missing = set(fields_of(TrainConfig)) - helped
     assert missing == {"model", "recipe", "dataset", "model_config", "init_from", "train_layers", *meaningless}
@@ -492,10 +492,10 @@ def test_after_a_failure_the_recipe_is_a_way_out(open_page: Open, lab_home: Path
 def test_a_link_brings_a_snapshot_and_the_list_does_not(open_page: Open, lab_home: Path) -> None:
     run_id = finished_run(lab_home)
     write_checkpoint(lab_home / "runs" / run_id / "epochs" / "2", title="Mine (epoch 2)")
-    assert open_page("images", view="Evaluate").selectbox(key="evaluated").options == ["Mine · 12.3% test"]
+    assert open_page("images", view="Evaluate").selectbox(key="evaluated").options == ["Mine · 12.3%"]
     box = open_page("images", view="Evaluate", checkpoint=f"{run_id}/epoch-2").selectbox(key="evaluated")
     assert box.value == f"{run_id}/epoch-2"
-    assert "Mine (epoch 2) · 12.3% test" in box.options
+    assert "Mine (epoch 2) · 12.3%" in box.options
 
 
 def test_what_snapshots_cost_is_said_where_they_are_kept(open_page: Open) -> None:
@@ -563,6 +563,8 @@ def parent(lab_home: Path) -> str:
 
 def test_a_finished_run_is_trained_for_longer(open_page: Open, submitted: list[str], parent: str) -> None:
     at = open_page("images", view="Train", run=parent)
+    files = {button.proto.label: button.proto.disabled for button in at.get("download_button")}
+    assert files["TensorBoard"] is False
     click(at, "longer")
     assert at.query_params["from"] == parent
     assert at.selectbox(key="images-how").value == "longer"

@@ -103,6 +103,22 @@ def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_
     assert (at.caption[0].value, address(at)) == ("0 True", None)
 
 
+def test_who_changes_something_is_not_following_a_link_however_late_the_address() -> None:
+    """A busy browser may do two things, or three, before it hears of an address."""
+    at = opened(n="7")
+    for number in (8, 9, 5):
+        at.query_params["n"] = "7"
+        at.number_input[0].set_value(number).run()
+        assert (at.caption[0].value, address(at)) == (f"{number} False", str(number))
+    at.query_params["n"] = "8"  # heard of some
+    at.number_input[0].set_value(6).run()
+    assert (at.caption[0].value, address(at)) == ("6 False", "6")
+    at.run()  # and of all
+    at.query_params["n"] = "8"  # a link within the page, or an address by hand
+    at.run()
+    assert (at.caption[0].value, address(at)) == ("8 True", "8")
+
+
 def test_a_value_that_a_run_gave_before_it_was_cut_short_is_given_again() -> None:
     at = opened()
     at.query_params["n"] = "7"
