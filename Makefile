@@ -43,8 +43,9 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 ifeq ($(ARGS),)
-	$(PY) -m pytest $(BOTH) tests/unit tests/app
-	$(PY) -m pytest tests/browser
+	$(PY) -m pytest $(BOTH) -m "not alone" tests/unit tests/app
+	$(PY) -m pytest -m "not alone" tests/browser
+	$(PY) -m pytest -m alone tests/unit/jobs tests/browser
 else
 	$(PY) -m pytest $(ARGS)
 endif

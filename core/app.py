@@ -32,21 +32,30 @@ KINDS = (
     "core.descent.kind",
     "core.attention.kind",
     "core.features.kind",
+    "core.synthesis.kind",
+    "core.augmentation.kind",
+    "core.shift.kind",
+    "core.hardware.kind",
 )
 """Modules that declare kinds of runs, as `KINDS`."""
 COMMANDS = {
     "core.data.cli": ("data", "models", "checkpoints"),
     "core.training.cli": ("train", "resume", "stop"),
     "core.jobs.cli": ("runs", "worker"),
+    "core.networks.cli": ("networks",),
     "core.images.cli": ("classify", "evaluate"),
     "core.attribution.cli": ("explain",),
     "core.attention.cli": ("attention",),
     "core.features.cli": ("features",),
+    "core.synthesis.cli": ("synthesize",),
+    "core.shift.cli": ("shift",),
     "core.language.cli": ("generate",),
     "core.regularization.cli": ("study",),
+    "core.augmentation.cli": ("augment",),
     "core.compression.cli": ("compress",),
     "core.compression.cli_measure": ("measure",),
     "core.compression.cli_export": ("export",),
+    "core.hardware.cli": ("hardware",),
     "core.benchmark.cli": ("benchmark",),
 }
 """Functions and groups of commands. A module is imported when a command in it is called or listed."""

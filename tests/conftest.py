@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["GOMP_SPINCOUNT"] = "0"
 _HOME = Path(tempfile.mkdtemp(prefix="bottleneck-lab-tests-"))
 os.environ["LAB_HOME"] = str(_HOME)
+# Bytecode is kept, whatever the shell says: pytest rewrites 300 test modules otherwise, and each process that a test
+# starts compiles the lab anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_unconfigure() -> None:
