@@ -78,7 +78,21 @@ def page(page: Page, lab: Lab, request: pytest.FixtureRequest, output_path: str)
     yield page
     if getattr(getattr(request.node, "rep_call", None), "failed", True):
         page.screenshot(path=Path(output_path) / "failed.png")
+        print(f"{page.url}\n{told(lab)}")
     log = lab.log.read_bytes()[before:].decode(errors="replace")
     assert "Traceback" not in log, log
     assert not complaints, "\n".join(complaints)
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1000)
+
+
+def told(lab: Lab) -> str:
+    """What the runs of a lab say of themselves, for the report of a test that failed."""
+    runs = sorted((lab.home / "runs").glob("[!.]*/status.json"))
+    return "\n".join(
+        f"{status.parent.name}: {status.read_text()[:400]}\n{read_end(status.with_name('log.txt'))}" for status in runs
+    )
+
+
+def read_end(path: Path) -> str:
+    """The last lines of a log that may not be there yet."""
+    return path.read_text(errors="replace")[-600:] if path.is_file() else ""

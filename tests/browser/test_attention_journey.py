@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from tests.browser.steps import settled
+
+pytestmark = pytest.mark.alone
 
 
 def test_heads_by_pointer_and_by_keyboard(page: Page) -> None:

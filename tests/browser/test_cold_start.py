@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.lab import Lab
+
+pytestmark = pytest.mark.alone
 
 
 def test_the_first_visit_by_an_address_finds_its_page(browser: Browser, tmp_path: Path) -> None:

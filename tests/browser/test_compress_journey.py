@@ -20,7 +20,8 @@ from core.compression.kind import COMPRESS
 from core.compression.recipe import PRESETS, CompressConfig
 from core.compression.results import loss_words
 from core.compression.store import read_compression
-from core.inference.images import logits_of
+from core.data.decode import decode_image
+from core.inference.images import classify, logits_of
 from core.inference.onnx_network import OnnxNetwork, onnx_inputs
 from core.jobs import RunStore
 from core.training.recipes import RECIPES
@@ -29,6 +30,8 @@ from tests.browser.steps import badge, choose, circle, no_overflow, press, run_i
 from tests.tiny import CLASSES, draw
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.in_process import finish
+
+pytestmark = pytest.mark.alone
 
 DONE_MS = 240_000
 """A variant is measured for some seconds on an idle machine."""
@@ -111,10 +114,10 @@ def exported(page: Page, started: str, variant: str) -> tuple[str, bytes]:
     if variant not in (box.input_value(), box.inner_text()):
         box.click()
         page.get_by_role("option", name=variant, exact=True).click()
-    press(page, f"make-onnx-{started}")
+    press(page, f"make-{started}")
     expect(page.get_by_text("the largest difference of a logit")).to_be_visible(timeout=DONE_MS)
     with page.expect_download() as waiting:
-        press(page, f"onnx-{started}")
+        press(page, f"file-{started}")
     return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
@@ -191,14 +194,20 @@ def test_compress_a_network_of_ones_own_and_run_what_comes_out(
     twin = logits_of(dataclasses.replace(last, onnx=b""), shapes(), "none").numpy()
     np.testing.assert_allclose(found, twin, rtol=0, atol=0.1 * np.abs(twin).max())
 
-    # The lines beside it run it, and know a circle.
+    # The script beside it runs it, and knows a circle.
     (tmp_path / name).write_bytes(data)
     (tmp_path / "circle.png").write_bytes(circle())
-    (tmp_path / "run.py").write_text(page.get_by_test_id("stCode").inner_text())
-    said = subprocess.run(
-        [sys.executable, "run.py", "circle.png"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert said.stdout.split() == ["circle"]
+    with page.expect_download() as waiting:
+        press(page, f"script-{started}")
+    assert waiting.value.suggested_filename.endswith("-int8-classify.py")
+    waiting.value.save_as(tmp_path / "classify.py")
+    command = [sys.executable, "classify.py", "--json", "circle.png"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    answer = json.loads(said.stdout)
+    expected = classify(last, decode_image(circle()).rgb[None])[0]
+    assert max(answer["probabilities"], key=answer["probabilities"].get) == "circle" == expected.top[0][0]
+    assert max(answer["probabilities"].values()) == pytest.approx(expected.top[0][1], abs=1e-4)
+    assert answer["probably_none_of_these"] == expected.likely_none_of_these
 
     # It is where it was, by its address, and fits a phone in every tab.
     page.goto("about:blank")

@@ -9,6 +9,8 @@ from playwright.sync_api import Page, WebSocket, expect
 
 from tests.browser.steps import settled
 
+pytestmark = pytest.mark.alone
+
 PLACES = {
     "/convolution": ("Output, 6 by 6 values", re.compile(r"^y\[1, 4\] = −52$"), "at=1%2C4"),
     "/convolution?view=Through+a+network": ("Map of channel", re.compile(r"^It sees 4×4 of"), "unit=2%2C11"),

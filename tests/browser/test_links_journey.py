@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from core.jobs import RunStore
@@ -11,6 +12,8 @@ from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, enter, press, view
+
+pytestmark = pytest.mark.alone
 
 SIZE = "size-shipped-example"
 
@@ -110,3 +113,11 @@ def test_a_copied_link_opens_the_same_answer(page: Page, context: BrowserContext
     stranger.goto(link)
     expect(stranger.get_by_role("heading", level=2)).to_have_text(said.inner_text())
     stranger.context.close()
+
+
+def test_a_wrong_address_says_so_and_leads_home(page: Page) -> None:
+    page.goto("/nonsense")
+    expect(page.get_by_text("There is no page at /nonsense")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_test_id("stMain").get_by_role("link", name="Home").click()
+    expect(page.get_by_role("heading", name="Bottleneck Lab")).to_be_visible(timeout=30_000)

@@ -6,10 +6,13 @@ import io
 import zipfile
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.steps import no_overflow, upload
+
+pytestmark = pytest.mark.alone
 
 READ_MS = 60_000
 

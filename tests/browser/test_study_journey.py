@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import psutil
+import pytest
 from playwright.sync_api import Page, expect
 
 from core.jobs import RunStore
@@ -14,6 +15,8 @@ from core.regularization.study import StudyConfig
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, press, run_id, upload
 from tests.unit.in_process import finish
+
+pytestmark = pytest.mark.alone
 
 VERDICT = re.compile("helps|hurts|within seed noise")
 

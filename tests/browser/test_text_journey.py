@@ -13,6 +13,8 @@ from tests.browser.lab import Lab
 from tests.browser.steps import badge, choose, enter, metric, no_overflow, press, run_id, text_of, upload, view, written
 from tests.tiny_text import play
 
+pytestmark = pytest.mark.alone
+
 NAMES = {"↵ new line": "\n", "␣ space": " ", "⇥ tab": "\t"}
 """How the page names characters that cannot be seen."""
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"> **ANNA** [x](//evil.example)"

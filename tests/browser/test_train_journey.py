@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from playwright.sync_api import Page, expect
 
 from core.jobs import RunStore
 from tests.browser.lab import Lab
 from tests.browser.steps import answer, badge, choose, circle, enter, metric, press, run_id, upload
+
+pytestmark = pytest.mark.alone
 
 EPOCHS = "5000"
 """Two steps each: minutes of work, so that the run is still under way at every step of the journey."""
@@ -24,6 +27,9 @@ def start_run(page: Page, folder: Path, name: str, epochs: str = EPOCHS) -> str:
     choose(page, "model", "Simple CNN")
     choose(page, "dataset", "A folder of mine")
     enter(page, "folder", str(folder))
+    expect(
+        page.get_by_text(re.compile(r"Suggested for \d+ training images"))
+    ).to_be_visible()  # fills the next field anew
     enter(page, "epochs-simple_cnn-quick", epochs)
     page.get_by_text("Advanced", exact=True).click()
     enter(page, "run-name", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from core.app import main
+from core.common.progress import Progress
+from core.data import DATASETS
+from core.data.dataset import ImageDataset
 from core.jobs import LocalEngine, Run, RunStore
 from core.jobs.pool import PoolTask, TaskResult
 from core.jobs.store import LOG
@@ -43,7 +47,7 @@ def in_process(pool: type = InProcessPool) -> Iterator[None]:
     pool: what does the runs of a study.
     """
 
-    def submit(engine: LocalEngine, run_id: str, *, attached: bool = False) -> Run:
+    def submit(engine: LocalEngine, run_id: str, **_: object) -> Run:
         log = (engine.store.folder(run_id) / LOG).open("a")
         with log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             do_run(engine.store, run_id)
@@ -51,7 +55,7 @@ def in_process(pool: type = InProcessPool) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.jobs.worker.signal.signal", lambda number, handler: None)
-        patch.setattr("core.regularization.job.WorkerPool", pool)
+        patch.setattr("core.jobs.pool.WorkerPool", pool)
         patch.setattr(LocalEngine, "submit", submit)
         yield
 
@@ -60,6 +64,23 @@ def finish(store: RunStore, run_id: str, pool: type = InProcessPool) -> Run:
     """Do a run to its end, whatever that is. pool: as of `in_process`."""
     with in_process(pool):
         return LocalEngine(store).submit(run_id)
+
+
+def check_other_data_are_refused(store: RunStore, run_id: str) -> None:
+    """A run that was stopped does not go on where a checksum of CIFAR-10, or what is in its place, has changed."""
+    source = DATASETS["cifar10"]
+
+    def load(on_progress: Progress | None) -> ImageDataset:
+        found = source.load(on_progress)
+        assert isinstance(found, ImageDataset)
+        return dataclasses.replace(found, card=dataclasses.replace(found.card, sha256={"test_images": "other"}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "cifar10", dataclasses.replace(source, load=load))
+        run = finish(store, run_id)
+    assert run.status == "failed"
+    assert "have changed since this" in run.message
+    assert run.resumable, "they may be put back"
 
 
 def follow(*arguments: str) -> tuple[str, str]:

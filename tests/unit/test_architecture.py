@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ ROOMS = {
     "descent": set(),
     "backprop": set(),
     "features": {"attribution", "compression"},
+    "synthesis": {"regularization"},
+    "augmentation": {"compression", "regularization"},
+    "shift": {"images"},
+    "hardware": {"images", "compression"},
+    "networks": {"compression"},
 }
 """Each room, and the rooms that it may import besides the spine."""
 TOP = {"pretrained", "benchmark", "app", "__main__"}
@@ -61,8 +67,13 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, *, at_import_time: bool = False) -> Iterator[tuple[str, int]]:
+@cache
+def imports(path: Path, *, at_import_time: bool = False) -> tuple[tuple[str, int], ...]:
     """(module, line) of every import in a file; with at_import_time only of those that importing the file runs."""
+    return tuple(walk_imports(path, at_import_time))
+
+
+def walk_imports(path: Path, at_import_time: bool) -> Iterator[tuple[str, int]]:
     package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
     pending: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
     while pending:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from core.attribution.evidence.curves import Curve, Faithfulness
 from core.attribution.evidence.scores import FAILS, PASSES
-from core.attribution.figures import CONTROL, curves_figure, limit, overlay, overlay_png, score_bar, scores_figure
-from core.common.theme import GREEN, VERMILLION
+from core.attribution.figures import CONTROL, curves_figure, limit, overlay, overlay_png, score_bars, scores_figure
+from core.common.theme import GREEN, MUTED, VERMILLION
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 NOTHING = np.zeros((32, 32), dtype=np.float32)
@@ -137,15 +137,18 @@ def test_a_photo_of_any_size_lies_under_the_maps_squares(side: int) -> None:
 
 @pytest.mark.parametrize(("score", "colour"), [(0.4, GREEN), (0.1, VERMILLION), (-0.2, VERMILLION)])
 def test_a_score_bar_marks_what_is_to_be_beaten(score: float, colour: str) -> None:
-    drawn = ElementTree.fromstring(score_bar(score, {"random map": -0.05, "edges": 0.2}, dark=False, width=208))
+    drawn = ElementTree.fromstring(score_bars(score, {"random map": -0.05, "edges": 0.2}, dark=False, width=208))
     ours = "{http://www.w3.org/2000/svg}"
-    bar = drawn.find(f"{ours}rect")
-    assert bar is not None
+    bars = drawn.findall(f"{ours}rect")
+    assert [bar.get("fill") for bar in bars] == [colour, MUTED[False], MUTED[False]]
     low, high = min(-0.05, score), 0.5
-    scale = 200 / (high - low)
-    assert bar.get("fill") == colour
-    assert float(bar.get("width", "")) == pytest.approx(abs(score) * scale, abs=0.1)
-    assert float(bar.get("x", "")) == pytest.approx(4 + (min(0, score) - low) * scale, abs=0.1)
-    assert [text.text for text in drawn.iter(f"{ours}text")] == ["random map −0.05", "edges 0.20"]
-    marks = [float(path.get("d", "").split()[0].removeprefix("M")) for path in drawn.iter(f"{ours}path")]
-    assert marks == pytest.approx([4 + (value - low) * scale for value in (-0.05, 0.2)], abs=0.1)
+    begin, end = 6.7 * len("random map") + 8, 208 - 38
+    scale = (end - begin) / (high - low)
+    for bar, value in zip(bars, (score, 0.2, -0.05), strict=True):
+        assert float(bar.get("width", "")) == pytest.approx(abs(value) * scale, abs=0.1)
+        assert float(bar.get("x", "")) == pytest.approx(begin + (min(0, value) - low) * scale, abs=0.1)
+    said = [str(text.text) for text in drawn.iter(f"{ours}text")]
+    number = f"{score:.2f}".replace("-", "−")
+    assert said == ["this map", number, "edges", "0.20", "random map", "−0.05", "0", "0.5"]
+    rows = {text.get("y") for text in drawn.iter(f"{ours}text")}
+    assert len(rows) == 4, "no two labels but a bar's name and its number share a row, and the axis has its own"

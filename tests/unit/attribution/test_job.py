@@ -74,6 +74,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_report_of_one_go(
         stopped = finish(store, run_id)
     assert (stopped.status, stopped.parts_done, stopped.parts) == ("stopped", 2, 4)
     assert stopped.resumable
+    assert stopped.keeps_work
     assert read_report(store, run_id) is None
     kept = (store.folder(run_id) / WORK).read_bytes()
     ended = finish(store, run_id)

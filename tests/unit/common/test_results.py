@@ -36,6 +36,20 @@ def test_facts_are_added_and_replaced(store: ResultStore[Weight, Weight], tmp_pa
     assert store.read_facts(tmp_path) == {"classes": ["cat", "dog"], "made": {"date": "2026-01-01"}, "extra": 2}
 
 
+def test_data_are_kept_and_others_refused(store: ResultStore[Weight, Weight], tmp_path: Path) -> None:
+    begun = {"classes": "cat\ndog", "test_images": "1"}
+    store.write_facts(tmp_path, extra=1)
+    store.check_data(tmp_path, "Pets", begun)
+    store.check_data(tmp_path, "Pets", begun)
+    for other in (begun | {"test_images": "2"}, begun | {"classes": "dog\ncat"}, {"classes": "cat\ndog"}):
+        with pytest.raises(
+            LabError, match=r"^The data of Pets have changed since this weighing began: .* a new weighing\.$"
+        ):
+            store.check_data(tmp_path, "Pets", other)
+    facts = store.read_facts(tmp_path)
+    assert (facts["data"], facts["extra"]) == (begun, 1)
+
+
 @pytest.mark.parametrize("content", [*DAMAGED, '{"classes": 3}', '{"made": []}', '{"made": null}'])
 def test_damaged_facts_are_empty(store: ResultStore[Weight, Weight], tmp_path: Path, content: str) -> None:
     (tmp_path / FACTS).write_text(content, encoding="latin-1")

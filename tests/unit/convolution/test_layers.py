@@ -12,9 +12,9 @@ from torch import nn
 
 from core.common.errors import LabError
 from core.convolution.layers import activations, convolution_sums, layers_of, most_exciting, pytorch_output
-from core.convolution.receptive_field import spans
 from core.inference.images import normalise
 from core.models import LAYERS, build_model
+from core.models.receptive_field import spans
 from tests.unit.convolution.networks import PIXELS, checkpoint
 
 

@@ -208,7 +208,8 @@ def test_a_surface_stopped_after_a_row_and_resumed_is_the_same(
     assert finish(store, whole).status == "finished"
     with monkeypatch.context() as patch:
         patch.setattr(Job, "stop_wanted", lambda job: "Stopped as asked" if job.value("step") else "")
-        assert finish(store, stopped).status == "stopped"
+        run = finish(store, stopped)
+    assert (run.status, run.keeps_work) == ("stopped", True)
     part = read_surface(store.folder(stopped), config)
     assert len(part.planes[0].loss_nats) == 1
     assert "not whole yet" in part.answer

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from core.app import main
 from core.checkpoints.store import Card, find_checkpoint, save_checkpoint
@@ -117,7 +118,7 @@ def test_the_settings_are_those_of_the_writing(writer: str, capsys: pytest.Captu
 
 
 def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
-    writer: str, home: Path, capsys: pytest.CaptureFixture[str]
+    writer: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from core.checkpoints.store import load_checkpoint
     from core.compression.methods.int8 import to_int8
@@ -132,6 +133,11 @@ def test_a_checkpoint_in_8_bits_writes_in_them_unless_told_otherwise(
     assert (usual["text"], usual["bits_per_character"]) == (explicit["text"], explicit["bits_per_character"])
     assert plain["settings"]["precision"] == "float32"
     assert plain["bits_per_character"] != usual["bits_per_character"]
+    monkeypatch.setattr(type(torch.backends.quantized), "engine", "none")  # as on Apple silicon
+    code, output, said = ask(capsys, "--json", *asked)
+    without = json.loads(output)
+    assert (code, without["settings"]["precision"], without["text"]) == (0, "float32", plain["text"])
+    assert "cannot compute in int8" in said
 
 
 ODD_PROMPTS = {

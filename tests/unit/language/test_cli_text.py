@@ -68,7 +68,7 @@ def test_a_language_model_is_measured_on_validation(
     assert f"{values['bits_per_character']:.4f} bits per character" in output
     assert "not scored: 3" in output
     rows = answer(capsys, "checkpoints", "--json")
-    assert {row["task"] for row in rows} == {"images", "text"}
+    assert {row["task"] for row in rows} == {"generation", "images", "text"}
     assert next(row["val_loss_nats"] for row in rows if row["name"] == run_id) == pytest.approx(values["loss_nats"])
     assert f"{values['loss_nats']:.4g}" in run_main(capsys, "checkpoints")[1]
     assert f"{values['loss_nats']:.3f} nats" in run_main(capsys, "runs")[1]

@@ -10,17 +10,20 @@ import torch
 from torch import nn
 
 from core.common.errors import LabError
-from core.models import MODELS, build_model
+from core.models import DESIGNS, MODELS, build_model
 from core.models.stochastic_depth import StochasticDepth
 from core.models.tta import tta_logits
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", DESIGNS)
 def test_parameter_counts_are_as_stated(name: str) -> None:
     model = build_model(name, {})
     assert sum(parameter.numel() for parameter in model.parameters()) == MODELS[name].parameters
     if MODELS[name].task == "text":
         assert model.eval()(torch.zeros(2, 7, dtype=torch.long))[0].shape == (2, 7, 65)
+    elif MODELS[name].task == "generation":
+        time, classes = torch.zeros(2), torch.zeros(2, dtype=torch.long)
+        assert model.eval()(torch.zeros(2, 3, 32, 32), time, classes).shape == (2, 3, 32, 32)
     else:
         assert model.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
@@ -32,6 +35,21 @@ def test_simple_cnn_is_the_textbook_network() -> None:
     assert kinds == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear]
     optional = build_model("simple_cnn", {"dropout": 0.3, "batch_norm": True})
     assert {type(module) for module in optional.children()} >= {nn.Dropout, nn.BatchNorm2d}
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_simple_cnn_pools_first_in_training_and_learns_the_same(pooling: str) -> None:
+    model = build_model("simple_cnn", {})
+    if pooling == "average":  # which may not change places with ReLU
+        model.pool1 = nn.AvgPool2d(2)
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+    for mode in (True, False):
+        model.train(mode).zero_grad()
+        logits = model(images)
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(parameter.grad.clone() for parameter in model.parameters())])
+    assert all(map(torch.equal, *found))
 
 
 DROPS = {"dropout": 0.5, "spatial_dropout": 0.2, "stochastic_depth": 0.4}

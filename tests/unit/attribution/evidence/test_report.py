@@ -119,8 +119,7 @@ def test_every_value_is_what_asking_for_it_gives(report: Report, reference: Chec
     assert np.isnan(report.column("saliency", "sensitivity")[1:]).all()
 
 
-def test_the_same_seed_gives_the_same_and_another_does_not(report: Report, reference: CheckpointRef) -> None:
-    assert timeless(whole(make(reference))) == timeless(report)
+def test_another_seed_and_more_images(report: Report, reference: CheckpointRef) -> None:
     other = whole(make(reference, seed=1, methods=METHODS_HERE[:1]))
     assert other.images != report.images
     more = whole(make(reference, images=6, methods=METHODS_HERE[:1]))
@@ -128,9 +127,8 @@ def test_the_same_seed_gives_the_same_and_another_does_not(report: Report, refer
     assert len(set(more.images)) == 6
 
 
-def test_several_processes_give_the_same(reference: CheckpointRef) -> None:
-    alone, together = (whole(make(reference, jobs=jobs, methods=METHODS_HERE[:3:2])) for jobs in (1, 2))
-    assert timeless(together) == timeless(alone)
+def test_several_processes_give_the_same(report: Report, reference: CheckpointRef) -> None:
+    assert timeless(whole(make(reference, jobs=2))) == timeless(report)
 
 
 def test_an_interrupted_report_goes_on(report: Report, reference: CheckpointRef, tmp_path: Path) -> None:
