@@ -16,6 +16,10 @@ PIP  := $(PY) -m pip --disable-pip-version-check install --no-input $(QUIET) $(P
 # server of its own.
 BOTH := -n 2 --dist loadfile --no-loadscope-reorder
 
+# A browser test that fails is tried once more. The summary names it with its first failure: a fault to find, which keeps
+# no other work back.
+ONCE_MORE := --reruns 1
+
 # A stamp is written after its step is complete, so a half-finished install is done again.
 MADE  := $(VENV)/.made
 APP   := $(VENV)/.app-installed
@@ -44,8 +48,8 @@ test: $(TESTS) ## lint, types and all tests, those in a real browser included
 	$(PY) -m mypy
 ifeq ($(ARGS),)
 	$(PY) -m pytest $(BOTH) -m "not alone" tests/unit tests/app
-	$(PY) -m pytest -m "not alone" tests/browser
-	$(PY) -m pytest -m alone tests/unit/jobs tests/browser
+	$(PY) -m pytest $(ONCE_MORE) -m "not alone" tests/browser
+	$(PY) -m pytest $(ONCE_MORE) -m alone tests/unit/jobs tests/browser
 else
 	$(PY) -m pytest $(ARGS)
 endif

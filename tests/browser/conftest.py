@@ -85,6 +85,13 @@ def page(page: Page, lab: Lab, request: pytest.FixtureRequest, output_path: str)
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1000)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why a test was tried once more, which no report of pytest's own says."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("-", f"failed once: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 def told(lab: Lab) -> str:
     """What the runs of a lab say of themselves, for the report of a test that failed."""
     runs = sorted((lab.home / "runs").glob("[!.]*/status.json"))
