@@ -123,7 +123,9 @@ def exported(page: Page, started: str, variant: str) -> tuple[str, bytes]:
 
 def logits(data: bytes, images: np.ndarray) -> np.ndarray:
     """What a stranger gets from a file: by its own metadata, without this project."""
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as its script does, for x86 without VNNI
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     mean, std = (np.float32(json.loads(about[key])) for key in ("mean", "std"))
     pixels = (images.astype(np.float32) / 255 - mean) / std
