@@ -52,7 +52,8 @@ def visit(page: str) -> Iterator[None]:
     here = query.to_dict()
     if page != last:
         # An address that says nothing leaves all as it was here; one that says something means just that.
-        state["link-arrival"], state["links-before"] = "links" if here else "bare", {}
+        state["link-arrival"], state["link-back"] = "links" if here else "bare", _from_history()
+        state["links-before"] = {}
         state["url"], state["urls-before"] = here, []
     elif here != state["url"] and here in state["urls-before"] and not _from_history() and _late(here):
         query.from_dict(state["url"])  # of something done before the browser heard of the address that it has by now
@@ -157,10 +158,15 @@ def linked_together(
     arrived, arrival = visit != state["visit"], state["link-arrival"]
     entering = state.get("url-entered") is not None and entered != state["entered"]
     moved, state[f"{key}-of"] = state.get(f"{key}-of", of) != of, of
+    stood: dict[tuple[str, str], tuple[Any, ...]] = state.setdefault("links-stood", {})
+    place = state["visit"][1], key
     if arrived and not moved and not texts and key in state and (arrival != "links" if keep is None else keep):
-        kept = (state[key],)
+        # Two quick presses of Back leave out an address that said the value: then it is what it was before that one.
+        kept = stood.get(place, ()) if state["link-back"] and seen else (state[key],)
     elif arrived or moved or keep is False:
         kept = ()
+    if arrived and not texts:
+        stood[place] = kept
     value = kept[0] if kept else default
     if arrived and not arrival:
         kept = ()  # a view that is opened later: this is a step anyway, and the address says all

@@ -85,6 +85,38 @@ def test_back_keeps_what_no_address_can_carry() -> None:
     assert at.number_input[0].value == 8
 
 
+@pytest.mark.parametrize("number", [8, 99])
+def test_back_over_an_address_that_said_the_choice_leads_to_what_was_before(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back twice in quick succession: the address between is never seen. What no address can carry stays."""
+    at = opened()
+    at.number_input[0].set_value(5).run()
+    at.query_params.clear()
+    at.query_params["page"] = "other"
+    at.number_input[0].set_value(number).run()
+    at.number_input[0].set_value(number).run()
+    assert address(at) == (None if number == 99 else str(number))
+    monkeypatch.setattr(url, "_from_history", lambda: True)
+    at.query_params.clear()
+    at.run()
+    assert (at.number_input[0].value, address(at)) == (99 if number == 99 else 0, None)
+
+
+def test_back_to_a_bare_page_shows_what_it_kept_when_somebody_came_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = opened(page="other")
+    at.number_input[0].set_value(8).run()
+    at.query_params.clear()
+    at.run()
+    assert (at.number_input[0].value, address(at)) == (8, None)
+    at.query_params.update({"page": "other", "n": "8"})
+    at.run()
+    monkeypatch.setattr(url, "_from_history", lambda: True)
+    at.query_params.clear()
+    at.run()
+    assert (at.number_input[0].value, address(at)) == (8, None)
+
+
 def test_an_address_that_the_browser_had_before_it_heard_of_the_new_one_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -68,6 +68,13 @@ def test_every_choice_is_one_step_of_the_browser(page: Page) -> None:
     page.go_back()
     expect(page).to_have_url(re.compile("/images$"))
     expect(page.locator(".st-key-example-ship")).to_be_visible()
+    press(page, "example-ship")
+    page.get_by_role("link", name=re.compile("^Why ")).click()
+    expect(page).to_have_url(explained)
+    expect(baseline).to_be_visible()
+    page.evaluate("history.go(-2)")  # as two quick presses of Back
+    expect(page).to_have_url(re.compile("/images$"))
+    expect(page.locator(".st-key-example-ship")).to_be_visible()
 
 
 def test_a_click_on_an_example_image_is_answered(page: Page) -> None:
