@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.compression.analysis import byte_words
 from core.hardware.figures import AXES, best_rows, scaling_figure, scaling_lines, speed_alt, speed_bars
-from core.hardware.recommend import BUSY, answer, recommend, slowdowns, unrest
+from core.hardware.recommend import BUSY, answer, passed_over, recommend, slowdowns, unrest
 from core.hardware.results import HardwareResult, Row, times
 from core.jobs import Run
 from pages.hardware.sources import EXAMPLES, choose_group, read, reasons
@@ -36,6 +36,8 @@ def result_view(found: HardwareResult, key: str, run: Run | None) -> None:
     )
     if len(best) < len(rows):
         st.caption(f"The fastest of each runtime and precision, out of {len(rows)} cells.")
+    if why := passed_over(found, work, batch):
+        st.caption(escape_markdown(why))
     advice = recommend(found, work, batch)
     if advice is not None:
         take_over(found, advice, key)
