@@ -7,6 +7,7 @@ happens to both.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -149,6 +150,11 @@ class Row:
         return row
 
 
+def by_speed(rows: Iterable[Row]) -> list[tuple[Row, Ratio]]:
+    """Those that could be compared with the reference, with their speedups, the fastest first."""
+    return sorted(((row, row.speedup) for row in rows if row.speedup), key=lambda pair: -pair[1].middle)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPoint:
     """One layer on the roofline, for one call of the network."""
@@ -240,6 +246,10 @@ class HardwareResult:
 
     def group(self, work: str, batch_size: int) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.setup.group == (work, batch_size))
+
+    def compared(self, work: str, batch_size: int) -> list[tuple[Row, Ratio]]:
+        """Rows of a group with their speedups, the fastest first."""
+        return by_speed(self.group(work, batch_size))
 
     def reference(self, row: Row) -> Row | None:
         """The row that it is compared with, where that was measured."""
