@@ -26,7 +26,8 @@ from core.common.theme import (
     name_rows,
     new_figure,
 )
-from core.hardware.results import HardwareResult, Ratio, Roofline, Row, by_speed, times
+from core.hardware.expect import times
+from core.hardware.results import HardwareResult, Ratio, Roofline, Row, by_speed
 from core.hardware.setups import FORMATS, RUNTIMES, Setup
 
 COLOURS = {"eager": ORANGE, "compile": BLUE, "onnx": GREEN}

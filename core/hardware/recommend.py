@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.common.values import signed
-from core.hardware.results import HardwareResult, Ratio, Row, times
+from core.hardware.expect import times
+from core.hardware.results import HardwareResult, Ratio, Row
 from core.hardware.setups import Setup, changes
 
 BUSY = 1.5

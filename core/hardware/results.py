@@ -16,10 +16,9 @@ from typing import Any
 from core.common.errors import LabError
 from core.common.results import DAMAGED, ResultStore, check_format
 from core.common.values import finite, read_json, wilson
-from core.compression.analysis import times as usual_times
 from core.compression.measuring.significance import paired_interval
 from core.hardware.config import HardwareConfig
-from core.hardware.expect import Expectation, expect
+from core.hardware.expect import Expectation, expect, times
 from core.hardware.machine import Machine
 from core.hardware.setups import Setup
 
@@ -375,8 +374,3 @@ def read_file(data: bytes) -> HardwareResult:
         raise
     except DAMAGED as error:
         raise LabError("This file is no result of this page: download one there as All figures (JSON).") from error
-
-
-def times(ratio: float) -> str:
-    """`3.1`, `0.64`, and below a tenth one figure: `0.002`."""
-    return usual_times(ratio) if ratio >= 0.095 else f"{ratio:.1g}"

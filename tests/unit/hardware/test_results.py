@@ -10,6 +10,7 @@ import pytest
 
 from core.common.errors import LabError
 from core.hardware.compare import comparison, names_of, shared_rows
+from core.hardware.expect import times
 from core.hardware.figures import best_rows, machines_figure, roofline_figure, scaling_figure, scaling_lines, speed_bars
 from core.hardware.recommend import (
     answer,
@@ -22,7 +23,7 @@ from core.hardware.recommend import (
     unrest,
     usage,
 )
-from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file, times
+from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file
 from tests.unit.hardware.planted import CONFIG, MACHINE, REFERENCE_MS, ROOFLINE, cell, result, row
 
 ONNX = {"runtime": "onnx"}
