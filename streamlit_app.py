@@ -3,12 +3,31 @@
 from urllib.parse import urlencode
 
 import streamlit as st
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from core.common.errors import LabError
 from pages.shared.registry import pages
+
+STREAMLITS = ("static", "media", "component", "app")
+"""First parts of the paths that Streamlit serves. It also looks for its `_stcore` below every page."""
+
+
+class Deep(StringConvertor):
+    """A path of two parts or more that nobody serves. Streamlit would answer with a blank page."""
+
+    regex = rf"(?!(?:{'|'.join(STREAMLITS)})/|(?:.*/)?_stcore/)[^/]+/.+"
+
+
+register_url_convertor("deep", Deep())
+
+
+async def to_page(request: Request) -> RedirectResponse:
+    """`/nonsense/more` leads to `/nonsense`, which says that there is no such page."""
+    page, *rest = request.path_params["path"].split("/")
+    return RedirectResponse(f"{'../' * len(rest)}{page}")
 
 
 async def to_view(request: Request) -> RedirectResponse:
@@ -27,4 +46,4 @@ def routes() -> list[Route]:
 
 # The script of every visit is one folder down: with a folder called pages beside it, Streamlit starts its first session
 # in the old multipage mode, which greets a cold link to any page but Home with "Page not found".
-app = st.App("pages/main.py", routes=routes())
+app = st.App("pages/main.py", routes=[*routes(), Route("/{path:deep}", to_page)])

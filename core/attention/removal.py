@@ -47,11 +47,11 @@ def without_heads(checkpoint: Checkpoint, heads: Sequence[str]) -> Checkpoint:
     return child_checkpoint(checkpoint, model, notes=notes)
 
 
-def save_without(config: RemoveHeadsConfig, name: str | None = None) -> str:
+def save_without(config: RemoveHeadsConfig, name: str | None = None, *, user: str = "") -> str:
     """Keep the smaller network as a finished run, which lists and pages find under its id; returns that, or the id of the
     one that is there already. Raises LabError."""
     return find_without(config) or record_finished(
-        config, REMOVE_HEADS.name, name, f"Saved {config.words}.", partial(_write, config)
+        config, REMOVE_HEADS.name, name, f"Saved {config.words}.", partial(_write, config), user=user
     )
 
 

@@ -59,6 +59,10 @@ EPOCHS = "epochs"
 """Folder of what a run keeps of its way, see core.training.snapshots."""
 
 
+class NoCheckpoint(LabError):
+    """A name that is that of no checkpoint."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Misses:
     """What the none-of-these warning lets pass: counted on images that show none of the classes, see core.inference.foreign."""
@@ -384,7 +388,7 @@ def find_checkpoint(name: str, runs_folder: Path | None = None) -> CheckpointRef
     names = [ref.name for ref in list_checkpoints(runs_folder)]
     more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
     known = ", ".join([*names[:MOST_NAMED], *more]) or "none yet"
-    raise LabError(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
+    raise NoCheckpoint(f"There is no checkpoint named {name[:100]!r}: choose one of {known}, or give its folder.")
 
 
 def load_checkpoint(reference: CheckpointRef | str, device: str = "cpu") -> Checkpoint:

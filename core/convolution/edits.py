@@ -123,11 +123,13 @@ def first_test_logits(checkpoint: Checkpoint, split: Split, on_progress: Progres
     return logits.numpy(), time.perf_counter() - started
 
 
-def save_edited(config: EditConfig, name: str | None = None, measured: Comparison | None = None) -> str:
+def save_edited(
+    config: EditConfig, name: str | None = None, measured: Comparison | None = None, *, user: str = ""
+) -> str:
     """Keep the changed checkpoint as a finished run, which lists and pages find under its id; returns that. It takes
     milliseconds, so it waits in no queue. Raises LabError."""
     message = f"Changed by hand: {config.words}."
-    return record_finished(config, EDIT.name, name, message, partial(_write, config, measured=measured))
+    return record_finished(config, EDIT.name, name, message, partial(_write, config, measured=measured), user=user)
 
 
 def run_edit(config: EditConfig, job: Job) -> Outcome:

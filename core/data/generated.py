@@ -60,6 +60,8 @@ class GeneratedCard(Settings):
     """Real images that the generator saw."""
     count: Annotated[int, Field(ge=1, le=MAX_IMAGES)]
     """Images of the set."""
+    user: str = ""
+    """Whose it is, see core.jobs.quota."""
 
 
 def home() -> Path:

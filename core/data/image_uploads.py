@@ -74,8 +74,9 @@ def folder() -> Path:
     return lab_home() / "data" / "images"
 
 
-def store_zip(archive: IO[bytes], title: str, on_progress: Progress | None = None) -> StoredFolder:
-    """Unpack an archive of images. Raises LabError for one that is damaged, encrypted or too large, or has no images."""
+def store_zip(archive: IO[bytes], title: str, on_progress: Progress | None = None, *, user: str = "") -> StoredFolder:
+    """Unpack an archive of images. user: whose it is then, see core.jobs.quota. Raises LabError for one that is damaged,
+    encrypted or too large, or has no images."""
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as opened:
@@ -85,16 +86,21 @@ def store_zip(archive: IO[bytes], title: str, on_progress: Progress | None = Non
             claimed = sum(member.file_size for member in members)
             _check_total(len(members), claimed)
             files = (UploadedFile(member.filename, partial(opened.open, member)) for member in members)
-            return _store(files, title, claimed, on_progress)
+            return _store(files, title, claimed, on_progress, user)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise LabError(f"{_clean(title)} is not a zip archive that can be read ({error}): pack it again.") from error
 
 
 def store_files(
-    files: Iterable[UploadedFile], title: str, total_bytes: int = 0, on_progress: Progress | None = None
+    files: Iterable[UploadedFile],
+    title: str,
+    total_bytes: int = 0,
+    on_progress: Progress | None = None,
+    *,
+    user: str = "",
 ) -> StoredFolder:
     """Store the files of a folder. Raises LabError where they are too many or too large, or none is an image."""
-    return _store(iter(files), title, total_bytes, on_progress)
+    return _store(iter(files), title, total_bytes, on_progress, user)
 
 
 def stored_folders() -> list[StoredFolder]:
@@ -196,7 +202,9 @@ def _check_total(files: int, size_bytes: int) -> None:
         )
 
 
-def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progress: Progress | None) -> StoredFolder:
+def _store(
+    files: Iterator[UploadedFile], title: str, total_bytes: int, on_progress: Progress | None, user: str
+) -> StoredFolder:
     check_writable()
     home = folder()
     with readable_disk_errors(home):
@@ -206,9 +214,10 @@ def _store(files: Iterator[UploadedFile], title: str, total_bytes: int, on_progr
             if not images:
                 raise LabError(f"{_clean(title)} holds no image: give a folder or a zip archive with photos.")
             path = home / content[:16]
-            kept = read_note(path, MAX_NOTE_BYTES)  # photos that are here already keep their name
+            kept = read_note(path, MAX_NOTE_BYTES)  # photos that are here already keep their name and owner
             facts = {
                 "title": kept.get("title", _clean(title)),
+                "user": kept.get("user", "") if kept else user,
                 "images": images,
                 "size_bytes": size,
                 "left_out": left_out,

@@ -24,14 +24,16 @@ from core.common.values import read_json
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LEFTOVER_S = 24 * 3600
 """A temporary folder of this age belongs to a process that was killed."""
+MAX_NOTE_BYTES = 1_000_000
+"""Of a note that may say whose something is."""
 T = TypeVar("T")
 Files = dict[str, Iterable[bytes | memoryview]]
 """The parts of each file's content, by name."""
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below `folder`. A file that vanishes or cannot be read counts as 0."""
-    total = 0
+    """Bytes of a file, or of all below a folder. One that vanishes or cannot be read counts as 0."""
+    total = folder.stat().st_size if folder.is_file() else 0
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
@@ -80,13 +82,26 @@ def read_note(path: Path, max_bytes: int) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def temporary_folder(home: Path) -> Path:
-    """A new hidden folder in `home`, which is made where it is missing; those that killed processes left are removed."""
-    home.mkdir(parents=True, exist_ok=True)
+def owned_bytes(home: Path, notes: str, user: str) -> int:
+    """Bytes of what a user keeps in `home`. notes: a pattern of the .json files that say whose it is: each inside a folder, or
+    beside a file or folder of its own name. What says nothing, as all of before there were owners, is nobody's."""
+    own = [note for note in home.glob(notes) if read_note(note, MAX_NOTE_BYTES).get("user") == user]
+    found = (home.glob(f"{note.stem}*") if note.parent == home else (note.parent,) for note in own)
+    return sum(folder_bytes(path) for paths in found for path in paths)
+
+
+def remove_leftovers(home: Path) -> None:
+    """Hidden folders that killed processes and closed tabs left a day ago."""
     for leftover in home.glob(".*/"):
         with contextlib.suppress(OSError):  # removed just now
             if time.time() - leftover.stat().st_mtime > LEFTOVER_S:
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def temporary_folder(home: Path) -> Path:
+    """A new hidden folder in `home`, which is made where it is missing."""
+    home.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(home)
     return Path(tempfile.mkdtemp(prefix=".", dir=home))
 
 

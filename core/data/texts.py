@@ -77,18 +77,20 @@ def state(name: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def store_upload(data: bytes, title: str, encoding: str | None = None) -> str:
+def store_upload(data: bytes, title: str, encoding: str | None = None, *, user: str = "") -> str:
     """Check an uploaded text and keep it; the name of its dataset. Raises LabError where it cannot become one.
 
-    A text that is there already is kept once, under its newest title. encoding: as in `text.decode_file`.
+    A text that is there already is kept once, under its newest title. encoding: as in `text.decode_file`. user: whose a new
+    one is, see core.jobs.quota.
     """
     check_writable()
     content = text.decode_file(data, title, encoding)
     sha256 = text.digest(content.text)
     text.build(content.text, name="", title=title, source="", sha256=sha256)
-    note = {"title": text.clean_title(title), "changes": content.changes}
     # The path comes from the checksum alone: whatever a title holds, it stays inside the note.
     path = ensure_folder(folder()) / f"{sha256[:16]}.txt"
+    owner = storage.read_note(path, MAX_NOTE_BYTES).get("user", "") if path.is_file() else user
+    note = {"title": text.clean_title(title), "changes": content.changes, "user": owner}
     with storage.readable_disk_errors(path.parent):
         # The note first: a crash between the two leaves a note without a text, which nobody sees.
         write_atomic(path.with_suffix(".json"), json.dumps(note))
@@ -104,12 +106,28 @@ def convert_text(name: str, encoding: str) -> str:
     return store_upload(_read(path), _title(path), encoding)
 
 
+def delete_text(name: str) -> None:
+    """Remove an uploaded text. Raises LabError for any other, and where the disk refuses."""
+    path = path_of(name)
+    if not is_upload(path):
+        raise LabError(f"{path} was not uploaded here: delete it yourself.")
+    check_writable()
+    with storage.readable_disk_errors(path):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def is_upload(path: Path) -> bool:
+    """Whether this is the file of an upload."""
+    return path.parent == folder() and bool(re.fullmatch(r"[0-9a-f]{16}\.txt", path.name))
+
+
 def stored_texts() -> list[DatasetSource]:
     """The texts that were uploaded, the newest first."""
     found = []
     for path in folder().glob("*.txt"):
         try:
-            if re.fullmatch(r"[0-9a-f]{16}\.txt", path.name):
+            if is_upload(path):
                 found.append((_uploaded_ns(path), source(f"{TEXT_PREFIX}{path}")))
         except (LabError, OSError):  # removed just now
             continue

@@ -51,7 +51,9 @@ LARGEST = 256
 """Shorter side, pixels, that is stored of a larger image."""
 
 
-def add_torchvision(name: str, on_progress: Progress | None = None, *, root: Path | None = None) -> StoredFolder:
+def add_torchvision(
+    name: str, on_progress: Progress | None = None, *, root: Path | None = None, user: str = ""
+) -> StoredFolder:
     """Download a dataset of `torchvision.datasets` and store it. root: a folder that holds its files already, as torchvision
     lays them out. Raises LabError for a name that is no classification dataset, and where it cannot be had."""
     check_writable()
@@ -63,7 +65,7 @@ def add_torchvision(name: str, on_progress: Progress | None = None, *, root: Pat
     temporary = None if root else Path(tempfile.mkdtemp(prefix=".torchvision-", dir=home))
     try:
         splits = _splits(kind, title, root or temporary or home)
-        return store_files(_files(splits, title, report), title)
+        return store_files(_files(splits, title, report), title, user=user)
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,6 @@ from core.common.parent import end_group, end_with_parent, reason, take_stdout
 
 ROUND_S = 0.4
 MOST_CALLS = 50
-"""Of a round."""
 WARM_UP = 2
 
 
@@ -60,7 +59,7 @@ def _serve(values: dict[str, Any], say: Callable[[Any], None]) -> None:
             say(_logits(cell, file))
         elif verb == "round":
             before = joules()
-            times = _round(cell.call)
+            times = call_times(cell.call, ROUND_S)
             used = spent(before, joules())
             say({"ms": times, "joules": None if used is None else used / (len(times) * setup.batch_size)})
         elif verb == "memory":
@@ -83,13 +82,13 @@ def _logits(cell: Any, file: str) -> dict[str, Any]:
     return {"written": True}
 
 
-def _round(call: Callable[[], None]) -> list[float]:
-    """Milliseconds of each call."""
+def call_times(call: Callable[[], Any], seconds: float, fewest: int = 1) -> list[float]:
+    """Milliseconds of each call, for so long, but at least so many and no more than MOST_CALLS."""
     times: list[float] = []
     gc.collect()
     gc.disable()
     began = time.perf_counter()
-    while not times or (len(times) < MOST_CALLS and time.perf_counter() - began < ROUND_S):
+    while len(times) < fewest or (len(times) < MOST_CALLS and time.perf_counter() - began < seconds):
         started = time.perf_counter()
         call()
         times.append(1000 * (time.perf_counter() - started))

@@ -17,7 +17,7 @@ from core.hardware.estimate import grid_seconds
 from core.hardware.expect import expect, slow_warning
 from core.hardware.kind import HARDWARE
 from core.hardware.machine import read_machine
-from core.hardware.recommend import answer, default_batch, recommend, start_words
+from core.hardware.recommend import answer, default_batch, passed_over, recommend, start_words
 from core.hardware.results import GRIDS, MAX_BYTES, HardwareResult, Row, read_file, read_grid
 from core.hardware.setups import MOST_BATCH, MOST_THREADS, WORKS
 from core.images.cli import read
@@ -135,8 +135,10 @@ def _print(found: HardwareResult) -> None:
     title = found.machine.title if found.machine else "unknown machine"
     print(f"{found.title} on {title}.")
     for work, sentence in answers(found).items():
-        advice = recommend(found, work, default_batch(found, work) or 0)
-        print(f"{WORKS[work]}: {sentence} {start_words(advice) if advice else ''}".rstrip())
+        batch = default_batch(found, work) or 0
+        advice = recommend(found, work, batch)
+        more = (start_words(advice) if advice else "", passed_over(found, work, batch))
+        print(f"{WORKS[work]}: {' '.join(filter(None, (sentence, *more)))}")
     rows = [_line(found, row) for row in found.rows]
     print_table(rows, list(rows[0]))
     if found.roofline:

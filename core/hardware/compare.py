@@ -5,7 +5,8 @@ from __future__ import annotations
 from statistics import geometric_mean
 
 from core.common.errors import LabError
-from core.hardware.results import HardwareResult, Row, times
+from core.hardware.expect import times
+from core.hardware.results import HardwareResult, Row
 
 EQUAL = 1.05
 """A ratio below this is none."""

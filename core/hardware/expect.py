@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.compression.analysis import times
+from core.compression.analysis import times as usual_times
 from core.hardware.machine import Machine
 from core.hardware.setups import Setup
 
@@ -27,6 +27,11 @@ GPU: Range = (2.0, 300.0)
 """Against the processor."""
 
 
+def times(ratio: float) -> str:
+    """`3.1`, `0.64`, and below a tenth one figure: `0.002`."""
+    return usual_times(ratio) if ratio >= 0.095 else f"{ratio:.1g}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expectation:
     low: float
@@ -39,8 +44,7 @@ class Expectation:
     @property
     def words(self) -> str:
         """`0.9 to 5 times`."""
-        low, high = (times(value) if value >= 0.095 else f"{value:.1g}" for value in (self.low, self.high))
-        return f"{low} to {high} times"
+        return f"{times(self.low)} to {times(self.high)} times"
 
     def holds(self, speedup: float) -> bool:
         return self.low <= speedup <= self.high

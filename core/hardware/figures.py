@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -25,8 +26,8 @@ from core.common.theme import (
     name_rows,
     new_figure,
 )
-from core.common.values import plural
-from core.hardware.results import HardwareResult, Roofline, Row, times
+from core.hardware.expect import times
+from core.hardware.results import HardwareResult, Ratio, Roofline, Row, by_speed
 from core.hardware.setups import FORMATS, RUNTIMES, Setup
 
 COLOURS = {"eager": ORANGE, "compile": BLUE, "onnx": GREEN}
@@ -41,15 +42,14 @@ AXES = {"threads": "threads", "batch_size": "images of one call"}
 
 def speed_bars(rows: Sequence[Row], reference: Setup, *, dark: bool) -> go.Figure:
     """Times as fast as the reference, with the range over rounds, the fastest first; cells without a speed say so below."""
-    measured = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.middle if row.speedup else 0)
+    measured = by_speed(rows)
     failed = [row for row in rows if not row.measured]
     if not measured:
         return empty_figure("No cell was measured.", dark)
     figure = new_figure(dark=dark, height=90 + ROW_PX * (len(measured) + len(failed)), zoom=False)
     for runtime, title in RUNTIMES.items():
-        places = [place for place, row in enumerate(measured) if row.setup.runtime == runtime]
-        found = [(measured[place], measured[place].speedup) for place in places]
-        pairs = [(row, speed) for row, speed in found if speed]
+        places = [place for place, (row, _) in enumerate(measured) if row.setup.runtime == runtime]
+        pairs = [measured[place] for place in places]
         if not pairs:
             continue
         figure.add_bar(
@@ -67,13 +67,7 @@ def speed_bars(rows: Sequence[Row], reference: Setup, *, dark: bool) -> go.Figur
                     "solidity": 0.15,
                 },
             },
-            error_x={
-                "array": [speed.high - speed.middle for _, speed in pairs],
-                "arrayminus": [speed.middle - speed.low for _, speed in pairs],
-                "thickness": 1.5,
-                "width": 4,
-                "color": TEXT[dark],
-            },
+            error_x=_range([speed for _, speed in pairs]) | {"color": TEXT[dark]},
             customdata=[[f"{row.images_per_s.middle:,.0f}", speed.words] for row, speed in pairs],
             hovertemplate=f"{title}: %{{customdata[1]}} times, %{{customdata[0]}} images/s<extra></extra>",
         )
@@ -82,7 +76,7 @@ def speed_bars(rows: Sequence[Row], reference: Setup, *, dark: bool) -> go.Figur
         figure.add_annotation(
             x=0, y=place, text=as_text(_short(row.reason)), showarrow=False, xanchor="left", font={"color": MUTED[dark]}
         )
-    names = [_name(row.setup, reference) for row in (*measured, *failed)]
+    names = [_name(row.setup, reference) for row in (*(row for row, _ in measured), *failed)]
     name_rows(figure, names)
     figure.update_xaxes(title_text="times as fast as the default", rangemode="tozero", zeroline=False)
     figure.update_layout(bargap=0.35, margin={"r": 16})
@@ -91,18 +85,26 @@ def speed_bars(rows: Sequence[Row], reference: Setup, *, dark: bool) -> go.Figur
 
 def _name(setup: Setup, reference: Setup | None = None) -> str:
     """In two lines: runtime and precision, layout and threads."""
-    first = RUNTIMES[setup.runtime] + ("" if setup.precision == "float32" else f", {setup.precision}")
     plain = setup.memory_format == "contiguous" or setup.work == "training"
-    where = plural(setup.threads, "thread") if setup.on_cpu else setup.device
-    second = where if plain else f"{FORMATS[setup.memory_format]}, {where}"
-    return f"{first}<br>{second}{' (default)' if setup == reference else ''}"
+    layout = "" if plain else f"{FORMATS[setup.memory_format]}, "
+    return f"{setup.kind}<br>{layout}{setup.where}{' (default)' if setup == reference else ''}"
+
+
+def _range(ratios: Sequence[Ratio]) -> dict[str, Any]:
+    """Error bars from each median to the ends of its range."""
+    return {
+        "array": [ratio.high - ratio.middle for ratio in ratios],
+        "arrayminus": [ratio.middle - ratio.low for ratio in ratios],
+        "thickness": 1.5,
+        "width": 4,
+    }
 
 
 def best_rows(rows: Sequence[Row], reference: Setup) -> list[Row]:
     """The fastest cell of each runtime and precision, or one that failed where all did; and the reference."""
     found: dict[tuple[str, str], Row] = {}
-    for row in sorted(rows, key=lambda row: row.speedup.middle if row.speedup else 0.0):
-        found[row.setup.runtime, row.setup.precision] = row
+    for row in (*(row for row, _ in by_speed(rows)), *rows):
+        found.setdefault((row.setup.runtime, row.setup.precision), row)
     return [row for row in rows if row.setup == reference or row in found.values()]
 
 
@@ -193,8 +195,7 @@ def scaling_lines(result: HardwareResult, work: str, axis: str) -> dict[tuple[st
         setup = row.setup
         if getattr(setup, other) != fixed:
             continue
-        name = RUNTIMES[setup.runtime] + ("" if setup.precision == "float32" else f", {setup.precision}")
-        line = lines.setdefault((setup.runtime, setup.precision, name), {})
+        line = lines.setdefault((setup.runtime, setup.precision, setup.kind), {})
         place = getattr(setup, axis)
         line[place] = max(line.get(place, 0.0), row.images_per_s.middle)
     return {key: sorted(points.items()) for key, points in lines.items() if len(points) > 1}
@@ -212,12 +213,7 @@ def machines_figure(pairs: Sequence[tuple[Row, Row]], names: tuple[str, str], *,
             mode="markers",
             name="<br>".join(lines_of(name, 40)),
             marker={"color": for_theme(colour, dark), "symbol": symbol, "size": 11},
-            error_x={
-                "array": [speed.high - speed.middle for speed in speeds],
-                "arrayminus": [speed.middle - speed.low for speed in speeds],
-                "thickness": 2,
-                "width": 4,
-            },
+            error_x=_range(speeds),
             hovertemplate=f"{as_text(name)}: %{{x:,.0f}} images/s<extra></extra>",
         )
     values = [value for pair in pairs for row in pair for value in (row.images_per_s.low, row.images_per_s.high)]
@@ -228,4 +224,4 @@ def machines_figure(pairs: Sequence[tuple[Row, Row]], names: tuple[str, str], *,
 
 def speed_alt(rows: Sequence[Row]) -> str:
     """The bars in words."""
-    return "; ".join(f"{row.setup.words} {times(row.speedup.middle)} times" for row in rows if row.speedup)
+    return "; ".join(f"{row.setup.words} {times(speed.middle)} times" for row, speed in by_speed(rows))

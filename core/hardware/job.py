@@ -19,7 +19,7 @@ from core.data.dataset import ImageDataset, Split
 from core.hardware.config import HardwareConfig
 from core.hardware.estimate import cell_seconds
 from core.hardware.machine import Machine, read_machine
-from core.hardware.measure import NO_FILE, Heat, heat_size, heats, onnx_files, run_roofline
+from core.hardware.measure import Heat, heat_size, heats, onnx_files, run_roofline
 from core.hardware.networks import Spec
 from core.hardware.recommend import answer
 from core.hardware.results import GRIDS, ROOFLINE, part_folder, read_grid
@@ -114,7 +114,7 @@ class Specs:
         numbers = np.random.default_rng(config.seed).permutation(len(dataset.test))[: config.images]
         self._save("sample", dataset.test, np.sort(numbers))
         self._save("train", dataset.train, np.arange(min(TRAIN_IMAGES, len(dataset.train))))
-        self.onnx: dict[str, str] = {}
+        self.onnx: dict[str, str | LabError] = {}
         if any(setup.runtime == "onnx" for setup in config.setups):
             job.stage("exporting to ONNX")
             self.onnx = onnx_files(checkpoint, np.asarray(dataset.train.images[:TRAIN_IMAGES]), work)
@@ -122,8 +122,8 @@ class Specs:
     def spec(self, setup: Setup) -> Spec:
         """Raises LabError for a cell whose file could not be made."""
         file = self.onnx.get(setup.precision, "") if setup.runtime == "onnx" else ""
-        if file.startswith(NO_FILE):
-            raise LabError(file.removeprefix(NO_FILE))
+        if isinstance(file, LabError):
+            raise file
         training = setup.work == "training"
         return Spec(
             setup=setup,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from core.checkpoints.store import load_checkpoint
 from core.compression.measuring.counting import kind_of
+from core.hardware.child import call_times
 from core.hardware.results import LayerPoint, Roofline
 
 SIDE = 1536
@@ -24,7 +24,7 @@ SIDE = 1536
 COPIED = 64_000_000
 """Numbers that are copied for the peak of memory: 256 MB, more than any cache."""
 PEAK_ROUNDS = 7
-LAYER_S, FEWEST_CALLS, MOST_CALLS = 0.15, 3, 50
+LAYER_S, FEWEST_CALLS = 0.15, 3
 FLOAT_BYTES = 4
 KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("activation", (nn.ReLU, nn.GELU, nn.SiLU, nn.ReLU6, nn.Hardswish, nn.Sigmoid)),
@@ -65,12 +65,7 @@ def memory_peak() -> float:
 
 def _best_s(work: Callable[[], Any]) -> float:
     work()
-    found = []
-    for _ in range(PEAK_ROUNDS):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return min(found)
+    return min(call_times(work, 0.0, PEAK_ROUNDS)) / 1000
 
 
 @torch.inference_mode()
@@ -125,10 +120,4 @@ def count_bytes(module: nn.Module, inputs: Tensor, output: Tensor) -> int:
 
 def _layer_ms(module: nn.Module, inputs: Tensor) -> float:
     module(inputs)
-    found: list[float] = []
-    began = time.perf_counter()
-    while len(found) < FEWEST_CALLS or (len(found) < MOST_CALLS and time.perf_counter() - began < LAYER_S):
-        started = time.perf_counter()
-        module(inputs)
-        found.append(1000 * (time.perf_counter() - started))
-    return median(found)
+    return median(call_times(lambda: module(inputs), LAYER_S, FEWEST_CALLS))

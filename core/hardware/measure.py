@@ -19,10 +19,10 @@ from core.checkpoints.store import Checkpoint
 from core.common.child import Child, ChildFailed, TookTooLong
 from core.common.errors import LabError
 from core.hardware.config import HardwareConfig
-from core.hardware.expect import SLOW_LIMIT_S, is_slow
+from core.hardware.expect import SLOW_LIMIT_S, is_slow, times
 from core.hardware.machine import Machine
 from core.hardware.networks import Spec
-from core.hardware.results import MOST_REASON, ROOFLINE, Roofline, Row, times
+from core.hardware.results import MOST_REASON, ROOFLINE, Roofline, Row
 from core.hardware.setups import Setup
 
 MOST_CELLS = 5
@@ -32,8 +32,6 @@ CELL_BYTES = 1_000_000_000
 MODULE = "core.hardware.child"
 LOAD_LIMIT_S, ACCURACY_S = 180.0, 60.0
 """Seconds to import and read, and for all answers to the sample."""
-
-NO_FILE = "!"
 
 Poll = Callable[[], None]
 Says = Callable[[str], None]
@@ -202,8 +200,8 @@ def run_roofline(folder: Path, threads: int, batch_size: int, poll: Poll) -> Roo
         child.close()
 
 
-def onnx_files(checkpoint: Checkpoint, images: np.ndarray, folder: Path) -> dict[str, str]:
-    """Precision -> a file for ONNX Runtime in `folder`, or behind NO_FILE what keeps it from being made.
+def onnx_files(checkpoint: Checkpoint, images: np.ndarray, folder: Path) -> dict[str, str | LabError]:
+    """Precision -> a file for ONNX Runtime in `folder`, or what keeps it from being made.
 
     images: (N, H, W, 3) uint8, training images that set the ranges of int8, as a recipe of Compression would. An int8 checkpoint
     has its file already.
@@ -216,11 +214,11 @@ def onnx_files(checkpoint: Checkpoint, images: np.ndarray, folder: Path) -> dict
         "float32": lambda: export_onnx(dataclasses.replace(checkpoint, onnx=b"", features=None)),
         "int8": lambda: (checkpoint if checkpoint.in_int8 else to_int8(checkpoint, images, Int8())).onnx,
     }
-    found: dict[str, str] = {}
+    found: dict[str, str | LabError] = {}
     for precision, make in makers.items():
         try:
             (folder / f"{precision}.onnx").write_bytes(make())
             found[precision] = str(folder / f"{precision}.onnx")
         except LabError as error:
-            found[precision] = f"{NO_FILE}{error}"
+            found[precision] = error
     return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.common.values import plural, signed
-from core.hardware.results import HardwareResult, Ratio, Row, times
-from core.hardware.setups import RUNTIMES, Setup, changes
+from core.common.values import signed
+from core.hardware.expect import times
+from core.hardware.results import HardwareResult, Ratio, Row
+from core.hardware.setups import Setup, changes
 
 BUSY = 1.5
 """Ratio of the default's slowest round to its fastest above which the machine was busy with something else."""
@@ -34,13 +35,20 @@ class Advice:
         return self.row.break_even(self.reference)
 
 
-def is_faster(row: Row) -> bool:
-    """Whether its slowest round is faster than the fastest of its reference in the same rounds, and by more than it takes.
+def no_gain(row: Row) -> str:
+    """Why it is not surely faster than the default, with the figures that decide; empty where it is.
 
-    Of noise alone, two sets of five rounds lie so apart once in 252 times.
+    Its slowest round has to beat the fastest of its reference, and its median by more than a change takes. Of noise alone,
+    two sets of five rounds lie so apart once in 252 times.
     """
-    speedup = row.speedup
-    return speedup is not None and speedup.middle >= LEAST_GAIN and max(row.round_ms) < min(row.reference_ms)
+    if row.speedup is None:
+        return "it was not compared with the default"
+    if row.speedup.middle < LEAST_GAIN:
+        return f"less than {LEAST_GAIN:g} times as fast is not worth a change"
+    slowest, least = max(row.round_ms), min(row.reference_ms)
+    if slowest >= least:
+        return f"its rounds spread too much: its slowest took {slowest:.3g} ms, the default's fastest {least:.3g} ms"
+    return ""
 
 
 def keeps_accuracy(row: Row) -> bool:
@@ -57,12 +65,11 @@ def recommend(result: HardwareResult, work: str, batch_size: int, *, exact: bool
     reference = next((row for row in result.group(work, batch_size) if row.measured and result.is_reference(row)), None)
     if reference is None:
         return None
-    found = [
-        (row, row.speedup)
-        for row in result.group(work, batch_size)
-        if is_faster(row) and keeps_accuracy(row) and (not exact or row.setup.precision == "float32")
+    pairs = [
+        (row, speedup)
+        for row, speedup in result.compared(work, batch_size)
+        if not no_gain(row) and keeps_accuracy(row) and (not exact or row.setup.precision == "float32")
     ]
-    pairs = [(row, speedup) for row, speedup in found if speedup]
     if not pairs:
         return None
     best = max(pairs, key=lambda pair: pair[1].middle)[1]
@@ -103,10 +110,28 @@ def answer(result: HardwareResult, work: str = "inference", batch_size: int | No
 
 def refused_for_accuracy(result: HardwareResult, work: str, batch_size: int, best: Advice | None) -> Row | None:
     """The fastest cell that would be the better one, if it did not lose accuracy."""
-    least = best.speedup.middle if best else 1.0
-    rows = [row for row in result.group(work, batch_size) if is_faster(row) and row.change and row.change.high < 0]
-    faster = [(row.speedup.middle, row) for row in rows if row.speedup and row.speedup.middle > least]
-    return max(faster, key=lambda pair: pair[0])[1] if faster else None
+    for row, speedup in result.compared(work, batch_size):
+        if speedup.middle <= (best.speedup.middle if best else 1.0):
+            break
+        if not no_gain(row) and row.change and row.change.high < 0:
+            return row
+    return None
+
+
+def passed_over(result: HardwareResult, work: str, batch_size: int) -> str:
+    """Why the longest bar is not what is recommended, in a sentence; empty where it is, or where `answer` says why."""
+    best = recommend(result, work, batch_size)
+    longest, speedup = next(iter(result.compared(work, batch_size)), (None, None))
+    if speedup is None or longest is None or speedup.middle <= (best.speedup.middle if best else 1.0):
+        return ""
+    name = f"{longest.setup.words} measured {speedup.words} times"
+    if reason := no_gain(longest):
+        return f"{name}, but {reason}."
+    if longest.change is None:
+        return f"{name}, but its accuracy was not."
+    if best is None or not keeps_accuracy(longest):
+        return ""
+    return f"{name}: its rounds do not tell it from {best.speedup.words}, which takes fewer changes."
 
 
 def unrest(result: HardwareResult, work: str, batch_size: int) -> float:
@@ -117,8 +142,8 @@ def unrest(result: HardwareResult, work: str, batch_size: int) -> float:
 
 def slowdowns(result: HardwareResult, work: str, batch_size: int) -> list[Row]:
     """Cells that are surely slower than the default, the worst first."""
-    rows = [row for row in result.group(work, batch_size) if row.speedup and min(row.round_ms) > max(row.reference_ms)]
-    return sorted(rows, key=lambda row: row.speedup.middle if row.speedup else 1.0)
+    rows = [row for row, _ in result.compared(work, batch_size) if min(row.round_ms) > max(row.reference_ms)]
+    return rows[::-1]
 
 
 def start_words(advice: Advice) -> str:
@@ -173,9 +198,7 @@ def usage(setup: Setup, checkpoint: str) -> str:
 def _name(setup: Setup) -> str:
     """`ONNX Runtime with 2 threads`, `PyTorch with channels last and 2 threads`."""
     extra = ["channels last"] if setup.memory_format == "channels_last" and setup.work == "inference" else []
-    extra += [plural(setup.threads, "thread")] if setup.on_cpu else [setup.device]
-    precision = "" if setup.precision == "float32" else f" in {setup.precision}"
-    return f"{RUNTIMES[setup.runtime]}{precision} with {' and '.join(extra)}"
+    return f"{setup.kind.replace(', ', ' in ')} with {' and '.join([*extra, setup.where])}"
 
 
 def _cost(row: Row) -> str:

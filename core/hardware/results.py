@@ -7,6 +7,7 @@ happens to both.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,10 +16,9 @@ from typing import Any
 from core.common.errors import LabError
 from core.common.results import DAMAGED, ResultStore, check_format
 from core.common.values import finite, read_json, wilson
-from core.compression.analysis import times as usual_times
 from core.compression.measuring.significance import paired_interval
 from core.hardware.config import HardwareConfig
-from core.hardware.expect import Expectation, expect
+from core.hardware.expect import Expectation, expect, times
 from core.hardware.machine import Machine
 from core.hardware.setups import Setup
 
@@ -149,6 +149,11 @@ class Row:
         return row
 
 
+def by_speed(rows: Iterable[Row]) -> list[tuple[Row, Ratio]]:
+    """Those that could be compared with the reference, with their speedups, the fastest first."""
+    return sorted(((row, row.speedup) for row in rows if row.speedup), key=lambda pair: -pair[1].middle)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPoint:
     """One layer on the roofline, for one call of the network."""
@@ -240,6 +245,10 @@ class HardwareResult:
 
     def group(self, work: str, batch_size: int) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.setup.group == (work, batch_size))
+
+    def compared(self, work: str, batch_size: int) -> list[tuple[Row, Ratio]]:
+        """Rows of a group with their speedups, the fastest first."""
+        return by_speed(self.group(work, batch_size))
 
     def reference(self, row: Row) -> Row | None:
         """The row that it is compared with, where that was measured."""
@@ -365,8 +374,3 @@ def read_file(data: bytes) -> HardwareResult:
         raise
     except DAMAGED as error:
         raise LabError("This file is no result of this page: download one there as All figures (JSON).") from error
-
-
-def times(ratio: float) -> str:
-    """`3.1`, `0.64`, and below a tenth one figure: `0.002`."""
-    return usual_times(ratio) if ratio >= 0.095 else f"{ratio:.1g}"

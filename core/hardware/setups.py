@@ -49,13 +49,20 @@ class Setup:
         return self.device == "cpu"
 
     @property
+    def kind(self) -> str:
+        """`ONNX Runtime, int8`."""
+        return RUNTIMES[self.runtime] + ("" if self.precision == "float32" else f", {self.precision}")
+
+    @property
+    def where(self) -> str:
+        """`2 threads`, or the device."""
+        return plural(self.threads, "thread") if self.on_cpu else self.device
+
+    @property
     def words(self) -> str:
         """`ONNX Runtime, int8, 2 threads`."""
-        parts = [RUNTIMES[self.runtime]]
-        parts += [] if self.precision == "float32" else [self.precision]
-        parts += [FORMATS[self.memory_format]] if self.memory_format != "contiguous" else []
-        parts += [plural(self.threads, "thread")] if self.on_cpu else [self.device]
-        return ", ".join(parts)
+        layout = "" if self.memory_format == "contiguous" else f", {FORMATS[self.memory_format]}"
+        return f"{self.kind}{layout}, {self.where}"
 
     @classmethod
     def from_dict(cls, values: Any) -> Setup:

@@ -10,8 +10,11 @@ from typing import Any
 from core.jobs.store import RunStore
 
 
-def record_finished(config: Any, kind: str, name: str | None, message: str, write: Callable[[Path, str], None]) -> str:
-    """Keep what `write(folder, name of the run)` writes as a finished run; returns its id. What it raises leaves no run."""
+def record_finished(
+    config: Any, kind: str, name: str | None, message: str, write: Callable[[Path, str], None], *, user: str = ""
+) -> str:
+    """Keep what `write(folder, name of the run)` writes as a finished run of a user; returns its id. What it raises leaves no
+    run."""
     store = RunStore()
     run_id = store.create(config, name, kind=kind)
     try:
@@ -21,5 +24,5 @@ def record_finished(config: Any, kind: str, name: str | None, message: str, writ
         raise
     now = time.time()
     with store.locked():
-        store.write_status(run_id, status="finished", message=message, started=now, ended=now, final=True)
+        store.write_status(run_id, status="finished", message=message, user=user, started=now, ended=now, final=True)
     return run_id

@@ -6,21 +6,29 @@ which no limit holds for.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.checkpoints.store import NETWORKS
 from core.common.environment import number_from
 from core.common.errors import LabError
+from core.common.paths import lab_home
 from core.common.values import plural
-from core.data.storage import folder_bytes
+from core.data import generated, image_uploads, texts
+from core.data.storage import folder_bytes, owned_bytes, remove_leftovers
 
 if TYPE_CHECKING:
     from core.jobs.run import Run
     from core.jobs.store import RunStore
 
 MOST_RUNS, MOST_GB = 1024, 100_000.0
+PLACES = {"runs": "Runs", "datasets": "Datasets", "networks": "Networks"}
+"""What a user keeps -> the page that deletes it."""
+UNFINISHED = "unfinished uploads"
+"""Files of networks that were given and neither kept nor put away."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +38,7 @@ class Quota:
     runs: int | None = None
     """Queued or running at once."""
     disk_gb: float | None = None
-    """All their runs together, 10⁹ bytes."""
+    """All that they keep together, 10⁹ bytes: see `stored_bytes`."""
 
     @classmethod
     def from_environment(cls) -> Quota:
@@ -40,24 +48,54 @@ class Quota:
 
     def check(self, store: RunStore, user: str) -> None:
         """Raises LabError where the user may not start another run now."""
-        if not user or (self.runs is None and self.disk_gb is None):
+        if not user:
             return
-        own = [run for run in store.list() if run.user == user]
-        active = sum(run.active for run in own)
-        if self.runs is not None and active >= self.runs:
+        if self.runs is not None:
+            active = sum(run.active for run in store.list() if run.user == user)
             if not self.runs:
                 raise LabError("Users cannot start runs on this server: ask its administrator.")
-            have = plural(active, "run")
-            raise LabError(
-                f"You have {have} under way, as many as this server allows each user: wait for one to end, or stop one."
-            )
-        if self.disk_gb is not None:
-            used_gb = sum(folder_bytes(store.root / run.id) for run in own) / 1e9
-            if used_gb >= self.disk_gb:
+            if active >= self.runs:
                 raise LabError(
-                    f"Your runs take {used_gb:.3g} GB, and this server allows each user {self.disk_gb:g} GB: delete some "
-                    "under Runs."
+                    f"You have {plural(active, 'run')} under way, as many as this server allows each user: wait for one to end, "
+                    "or stop one."
                 )
+        self.check_disk(store, user)
+
+    def check_disk(self, store: RunStore, user: str, adding: int = 0) -> None:
+        """Raises LabError where the user may not keep so many bytes more, or has as much as they may."""
+        if not user or self.disk_gb is None:
+            return
+        used = {what: count for what, count in stored_bytes(store, user).items() if count}
+        limit = 1e9 * self.disk_gb
+        if sum(used.values()) + max(adding, 1) <= limit:
+            return
+        takes = [f"your {name} take {_megabytes(count)}" for name, count in used.items()]
+        takes += [f"this upload takes {_megabytes(adding)}"] * bool(adding)
+        pages = " or ".join(PLACES[what] for what in used if what in PLACES)
+        advice = f"delete some under {pages}" if pages else "give less"
+        if UNFINISHED in used:
+            advice += f", or wait a day for {UNFINISHED} to go"
+        words = f"{', '.join(takes)}, and this" if takes else "This"
+        raise LabError(f"{words[0].upper()}{words[1:]} server allows each user {_megabytes(limit)}: {advice}.")
+
+
+def stored_bytes(store: RunStore, user: str) -> dict[str, int]:
+    """What a user keeps here -> its bytes, the most first. What has no owner, such as all that a terminal made, is nobody's."""
+    networks = lab_home() / NETWORKS
+    remove_leftovers(networks)
+    found = {
+        "runs": sum(folder_bytes(store.root / run.id) for run in store.list() if run.user == user),
+        "datasets": owned_bytes(image_uploads.folder(), "*.json", user)
+        + owned_bytes(texts.folder(), "*.json", user)
+        + owned_bytes(generated.home(), f"*/{generated.CARD}", user),
+        "networks": owned_bytes(networks, "[!.]*/facts.json", user),
+        UNFINISHED: owned_bytes(networks, ".*/facts.json", user),
+    }
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def _megabytes(count: float) -> str:
+    return f"{math.ceil(count / 1e6):,} MB"
 
 
 def fair_order(queued: Sequence[Run], working: Iterable[Run]) -> list[Run]:

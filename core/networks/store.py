@@ -33,6 +33,7 @@ LIMIT_S = 180.0
 """For reading a file, and for trying it."""
 MODULE = "core.networks.child"
 FACTS = "facts.json"
+"""Also of a file that is not kept yet, to say whose it is."""
 FILE, MADE, IMAGE = "file", "made", "image.npy"
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9-]{1,40}-[0-9a-f]{6}")
 _TURN = threading.Semaphore(1)
@@ -48,6 +49,7 @@ class Given:
     name: str
     facts: dict[str, Any]
     """`kind` (`onnx`, `weights` or `checkpoint`), and what the file says of itself, see core.networks.onnx_file.Facts."""
+    user: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,12 +65,14 @@ def folder() -> Path:
     return lab_home() / NETWORKS
 
 
-def receive(source: IO[bytes], name: str, on_progress: Progress = no_progress) -> Given:
-    """Write a file down and say what it is. Raises LabError for one that is too large, or is no network."""
+def receive(source: IO[bytes], name: str, on_progress: Progress = no_progress, *, user: str = "") -> Given:
+    """Write a file down and say what it is. user: whose it is, see core.jobs.quota. Raises LabError for one that is too large, or
+    is no network."""
     check_writable()
     with readable_disk_errors(folder()):
         place = temporary_folder(folder())
         with _removed_on_error(place):
+            write_atomic(place / FACTS, json.dumps({"user": user}))
             size = 0
             with (place / FILE).open("xb") as file:
                 while part := source.read(1 << 20):
@@ -77,7 +81,7 @@ def receive(source: IO[bytes], name: str, on_progress: Progress = no_progress) -
                         raise LabError(f"The file is larger than the {MAX_BYTES / 1e9:g} GB that are taken.")
                     file.write(part)
             facts = _ask({"what": "inspect", "file": str(place / FILE), "name": name}, "reading the file", on_progress)
-            return Given(folder=place, name=name, facts=facts)
+            return Given(folder=place, name=name, facts=facts, user=user)
 
 
 def attempt(
@@ -111,7 +115,7 @@ def attempt(
             "asking the network",
             on_progress,
         )
-        write_atomic(made / FACTS, json.dumps({"name": given.name} | given.facts | answer))
+        write_atomic(made / FACTS, json.dumps({"name": given.name} | given.facts | answer | {"user": given.user}))
         return Tried(given=given, answer=answer)
 
 

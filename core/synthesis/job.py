@@ -129,6 +129,7 @@ def _keep(
             seed=config.seed,
             trained_on=trained_on,
             count=config.images,
+            user=job.run.user,
         ),
     )
 

@@ -20,7 +20,7 @@ from core.jobs import Run, RunStore
 from pages.shared.checkpoint_picker import checkpoint_picker
 from pages.shared.elements import download, folded, show_figure, show_table
 from pages.shared.registry import page_link
-from pages.shared.resources import dark, forget_runs, loaded
+from pages.shared.resources import dark, forget_runs, loaded, may_store
 from pages.shared.run_controls import note_nothing_yet, start_job_button
 from pages.shared.settings_form import settings_form
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
@@ -120,7 +120,7 @@ def _save(checkpoint: str, heads: list[str]) -> tuple[str, str, bool]:
     card = find_checkpoint(checkpoint).card
     config = RemoveHeadsConfig(checkpoint=checkpoint, heads=heads, model=card.model, dataset=card.dataset.name)
     there = find_without(config)
-    run_id = there or save_without(config)
+    run_id = there or save_without(config, user=may_store())
     forget_runs()
     return run_id, RunStore().get(run_id).name, there is None
 

@@ -20,7 +20,7 @@ from pages.shared.elements import show_figure
 from pages.shared.network_query import FIRST, NetworkQuery, ask_network, has_dataset
 from pages.shared.number_field import linked_number
 from pages.shared.registry import page_link
-from pages.shared.resources import dark, dataset, forget_runs
+from pages.shared.resources import dark, dataset, forget_runs, may_store
 from pages.shared.tasks import background, drop_previous
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import give, linked
@@ -252,7 +252,7 @@ def _save(asked: NetworkQuery, edits: tuple[Edit, ...], measured: Comparison | N
             config = EditConfig(
                 checkpoint=asked.reference.name, edits=edits, model=card.model, dataset=card.dataset.name
             )
-            run_id = save_edited(config, measured=measured)
+            run_id = save_edited(config, measured=measured, user=may_store())
             st.session_state[SAVED] = (asked.key, edits), run_id, RunStore().get(run_id).name
             forget_runs()
         except LabError as error:

@@ -11,13 +11,13 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile as StreamlitFile
 
 from core.common.errors import LabError
-from core.common.progress import Progress
 from core.data import FOLDER_PREFIX, canonical_name
 from core.data.image_uploads import MAX_FILES, MAX_TOTAL_BYTES, StoredFolder, UploadedFile, store_files, store_zip
 from core.data.torchvision_sets import NAMES, add_torchvision
 from pages.datasets.detail import detail
 from pages.shared import tasks
 from pages.shared.dataset_field import address_word, allowed_name, folder_field, folders_allowed
+from pages.shared.resources import may_store
 from pages.shared.text import show_error
 from pages.shared.url import set_address
 
@@ -63,18 +63,23 @@ def add_view() -> None:
         help="Quicker than a folder of more than a few hundred photos.",
     )
     if archive is not None:
-        _start(number, partial(_store_archive, archive))
+        _start(number, partial(store_zip, archive, archive.name), archive.size)
     if folder:
-        _start(number, partial(_store_folder, folder))
+        _start(number, _folder_work(folder), sum(file.size for file in folder))
     with st.expander("A folder on this server", icon=":material/folder_open:"):
         _local()
     with st.expander("A dataset of torchvision", icon=":material/cloud_download:"):
         _torchvision(number)
 
 
-def _start(number: int, work: Callable[[Progress], StoredFolder]) -> NoReturn:
+def _start(number: int, work: Callable[..., StoredFolder], size_bytes: int = 0) -> NoReturn:
+    """work: takes a progress report and the user."""
     st.session_state.pop(PROBLEM, None)
-    tasks.start(_task(number), work)
+    try:
+        tasks.start(_task(number), partial(work, user=may_store(size_bytes)))
+    except LabError as error:
+        st.session_state[PROBLEM] = str(error)
+        st.session_state[NUMBER] = number + 1
     st.rerun()
 
 
@@ -85,15 +90,11 @@ def _task(number: int) -> str:
     return f"add-photos-{st.session_state[TOKEN]}-{number}"
 
 
-def _store_archive(archive: StreamlitFile, report: Progress) -> StoredFolder:
-    return store_zip(archive, archive.name, report)
-
-
-def _store_folder(files: Sequence[StreamlitFile], report: Progress) -> StoredFolder:
+def _folder_work(files: Sequence[StreamlitFile]) -> Callable[..., StoredFolder]:
     tops = {file.name.partition("/")[0] for file in files}
     title = tops.pop() if len(tops) == 1 and "/" in files[0].name else "My photos"
     given = (UploadedFile(file.name, partial(_opened, file)) for file in files)
-    return store_files(given, title, sum(file.size for file in files), report)
+    return partial(store_files, given, title, sum(file.size for file in files))
 
 
 def _opened(file: StreamlitFile) -> StreamlitFile:

@@ -12,12 +12,13 @@ from core.checkpoints.backbone import BACKBONES
 from core.common.errors import LabError
 from core.common.progress import Progress
 from core.common.values import plural
-from core.data import DATASETS, FOLDER_PREFIX, dataset_state, dataset_task, dataset_title
+from core.data import DATASETS, FOLDER_PREFIX, TEXT_PREFIX, dataset_state, dataset_task, dataset_title, stored_texts
 from core.data.audit import Audit, audit
 from core.data.dataset import ImageCard, ImageDataset
 from core.data.folder import delete_photos, parse_name, read
 from core.data.generated import GENERATED_PREFIX
 from core.data.image_uploads import is_stored, leave_out, stored_folders
+from core.data.texts import delete_text
 from pages.datasets.labels import labels_section
 from pages.datasets.samples import at_suggested_size, by_class, sheet
 from pages.shared import tasks
@@ -219,19 +220,23 @@ def _text(name: str) -> None:
     st.code(found.text[:600], language=None, wrap_lines=True)
     with st.expander("How it was read", icon=":material/description:"):
         st.markdown(f"- {escape_markdown(found.card.split)}\n- Source: {escape_markdown(found.card.source)}")
+    _delete(name)
 
 
 def _delete(name: str) -> None:
-    root = parse_name(name).root
-    if not any(entry.path == root for entry in stored_folders()):
+    """Offered of what was uploaded here."""
+    if not any(entry.name == name.partition("?")[0] for entry in (*stored_folders(), *stored_texts())):
         return
     with st.popover("Delete", icon=":material/delete:", type="tertiary"):
         st.markdown(
-            "Its photos are removed from this server. Its checkpoints still answer, but cannot be trained further or compressed."
+            "It is removed from this server. Its checkpoints still answer, but cannot be trained further or compressed."
         )
         if st.button("Delete it", key="delete-dataset", type="primary"):
             try:
-                delete_photos(root)
+                if name.startswith(TEXT_PREFIX):
+                    delete_text(name)
+                else:
+                    delete_photos(parse_name(name).root)
             except LabError as error:
                 show_error(error)
                 return

@@ -6,8 +6,9 @@ import streamlit as st
 
 from core.common.errors import LabError
 from core.hardware.compare import comparison, names_of, shared_rows
+from core.hardware.expect import times
 from core.hardware.figures import machines_figure
-from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file, times
+from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file
 from pages.hardware.sources import choose_group, grid_labels, open_grid, pick
 from pages.shared.copy_link import not_in_link
 from pages.shared.elements import folded, show_figure, show_table

@@ -6,8 +6,9 @@ from pages.hardware import PAGE
 from pages.hardware.compare_view import compare_view
 from pages.hardware.help import guide_view, hardware_help
 from pages.hardware.new import new_view
-from pages.hardware.result import EXAMPLES, read, result_view
+from pages.hardware.result import result_view
 from pages.hardware.roofline_view import roofline_view
+from pages.hardware.sources import EXAMPLES, read
 from pages.shared.job_page import JobPage
 
 JobPage(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from core.compression.analysis import byte_words
+from core.hardware.expect import times
 from core.hardware.figures import AXES, best_rows, scaling_figure, scaling_lines, speed_alt, speed_bars
-from core.hardware.recommend import BUSY, answer, recommend, slowdowns, unrest
-from core.hardware.results import HardwareResult, Row, times
+from core.hardware.recommend import BUSY, answer, passed_over, recommend, slowdowns, unrest
+from core.hardware.results import HardwareResult, Row
 from core.jobs import Run
-from pages.hardware.sources import EXAMPLES, choose_group, read, reasons
+from pages.hardware.sources import choose_group, reasons
 from pages.hardware.take_over import take_over
 from pages.shared.elements import download, folded, show_figure, show_table
 from pages.shared.resources import dark
 from pages.shared.tables import csv_bytes, file_stem, json_bytes
 from pages.shared.text import escape_markdown
-
-__all__ = ["EXAMPLES", "read", "result_view"]
 
 
 def result_view(found: HardwareResult, key: str, run: Run | None) -> None:
@@ -36,6 +35,8 @@ def result_view(found: HardwareResult, key: str, run: Run | None) -> None:
     )
     if len(best) < len(rows):
         st.caption(f"The fastest of each runtime and precision, out of {len(rows)} cells.")
+    if why := passed_over(found, work, batch):
+        st.caption(escape_markdown(why))
     advice = recommend(found, work, batch)
     if advice is not None:
         take_over(found, advice, key)
@@ -125,16 +126,15 @@ def _expected(found: HardwareResult, rows: tuple[Row, ...], key: str) -> None:
             "Setting": [row.setup.words for row, _ in pairs],
             "Expected": [expected.words for _, expected in pairs],
             "Measured": [row.speedup.words if row.speedup else escape_markdown(row.reason) for row, _ in pairs],
-            "Held": ["–" if not row.speedup else _held(expected.holds(row.speedup.middle)) for row, expected in pairs],
+            "Held": [
+                ("yes" if expected.holds(row.speedup.middle) else "no") if row.speedup else "–"
+                for row, expected in pairs
+            ],
         },
         key=f"expected-table-{key}",
     )
     if found.machine:
         st.caption(f"The processor has {escape_markdown(found.machine.feature_words)}. {reasons(pairs)}")
-
-
-def _held(holds: bool) -> str:
-    return "yes" if holds else "no"
 
 
 def _scaling(found: HardwareResult, work: str, key: str) -> None:

@@ -25,7 +25,7 @@ from pages.networks.detail import show_answer, show_facts
 from pages.shared import tasks
 from pages.shared.elements import show_image
 from pages.shared.examples import examples
-from pages.shared.resources import dataset
+from pages.shared.resources import dataset, may_store
 from pages.shared.settings_form import settings_form
 from pages.shared.text import escape_markdown, show_error
 from pages.shared.url import set_address
@@ -88,7 +88,11 @@ def _box() -> None:
     )
     if file is not None:
         st.session_state.pop(PROBLEM, None)
-        tasks.start(_task("file"), lambda report: receive(file, file.name, report))
+        try:
+            tasks.start(_task("file"), partial(receive, file, file.name, user=may_store(file.size)))
+        except LabError as error:
+            st.session_state[PROBLEM] = str(error)
+            _again()
         st.rerun()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 import streamlit as st
 
-from core.checkpoints.store import RUNTIME_ONLY, Card, CheckpointRef, find_checkpoint, list_checkpoints
+from core.checkpoints.store import RUNTIME_ONLY, Card, CheckpointRef, NoCheckpoint, find_checkpoint, list_checkpoints
 from core.common.errors import LabError
 from core.compression.recipe import is_compressed
 from core.data import DATASETS
@@ -69,7 +69,10 @@ def checkpoint_picker(
 
     def find(name: str) -> str:
         if name not in references:
-            _add(references, name, task, strict=True)
+            try:
+                _add(references, name, task, strict=True)
+            except NoCheckpoint as error:  # its list holds those of other pages, too
+                raise LabError(f"There is no checkpoint named {name[:60]!r}: the default is used.") from error
         return name
 
     fitting = (name for name in (prefer, *references) if name in references and name != other)

@@ -25,6 +25,7 @@ from core.data.encodings import ENCODINGS, EncodingError, preview
 from core.data.folder import IMAGE_SIZES, parse_name, parse_path
 from core.data.image_uploads import folder as image_folder
 from core.data.normalize import changes_sentence
+from pages.shared.resources import may_store
 from pages.shared.text import escape_markdown
 from pages.shared.url import linked
 from pages.shared.url_select import url_select
@@ -93,7 +94,7 @@ def _store(file_id: str, data: bytes, title: str, encoding: str | None = None) -
     """Keep a file as a dataset, or say why it is none."""
     before = st.session_state.get(UPLOADED)
     try:
-        given = _Given(file_id, name=store_upload(data, title, encoding))
+        given = _Given(file_id, name=store_upload(data, title, encoding, user=may_store(len(data))))
     except EncodingError as error:
         given = _Given(
             file_id, problem=f"{error.title} is not UTF-8: convert it below, or choose another file.", question=error

@@ -62,6 +62,12 @@ def start_new(make: Callable[[], str]) -> Run:
     return store().get(run_id)
 
 
+def may_store(size_bytes: int = 0) -> str:
+    """Who keeps so many bytes more on this server. Raises LabError for a user who has as much as they may."""
+    Quota.from_environment().check_disk(store(), user(), size_bytes)
+    return user()
+
+
 def loaded(reference: CheckpointRef) -> Checkpoint:
     """The checkpoint with its model, from memory if it was loaded before and its card still says the same."""
     return _loaded(str(reference.folder), reference.card.fingerprint, reference)

@@ -17,13 +17,14 @@ from streamlit.testing.v1 import AppTest
 
 from core.common.errors import LabError
 from core.common.progress import Progress, no_progress
-from core.data import load_images, stored_folders
+from core.data import load_images, store_upload, stored_folders, stored_texts
 from core.data.dataset import ImageDataset
 from core.images.diagnosis import Diagnosis, Forecast, diagnose
 from pages.datasets.labels import forecast_words
 from pages.shared import tasks
 from pages.shared.dataset_field import allowed_name
 from tests.app.conftest import HOSTILE, Open, click, follow, rerun, sources, texts, wait_for
+from tests.tiny_text import play
 
 
 def photo(seed: int, side: int = 100) -> bytes:
@@ -113,6 +114,13 @@ def test_deleted_photos_are_gone_and_a_link_to_them_says_so(open_page: Open) -> 
     at = follow(at, "datasets", view="Add photos")
     assert at.error.len == 0
     assert len(at.file_uploader) == 2, "ready for other photos"
+
+
+def test_an_uploaded_text_can_be_deleted(open_page: Open) -> None:
+    name = store_upload(play(2000).encode(), "play.txt")
+    click(open_page("datasets", open=Path(name).stem), "delete-dataset")
+    assert not stored_texts()
+    assert not Path(name.removeprefix("text:")).exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from core.jobs import RunStore
 from pages.shared.resources import start_new
 from pages.shared.user import BROWSER_COOKIE, MOST_CHARACTERS, _unmasked, user
-from tests.app.conftest import Open, click, read
+from tests.app.conftest import Open, click, read, rerun
 from tests.unit.failures import refusal
 
 
@@ -29,6 +30,30 @@ def test_a_refused_start_is_one_sentence_and_leaves_no_run(open_page: Open, monk
         "Users cannot start runs on this server: ask its administrator."
     ]
     assert not RunStore().list()
+
+
+@pytest.mark.parametrize(
+    ("page", "address", "uploader"),
+    [
+        ("datasets", {"view": "Add photos"}, "photos-zip-0"),
+        ("networks", {}, "network-file-0"),
+        ("text", {"view": "Train", "dataset": "file"}, "text-upload"),
+    ],
+)
+def test_a_refused_upload_is_one_sentence_and_nothing_is_stored(
+    page: str, address: dict[str, str], uploader: str, open_page: Open, lab_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_QUOTA_GB", "0.001")
+    at = open_page(page, **address)
+    end = {"photos-zip-0": "zip", "network-file-0": "onnx"}.get(uploader, "txt")
+    data = b"To be, or not to be. " * 50_000
+    at = rerun(at.file_uploader(key=uploader).set_value((f"mine.{end}", data, "application/octet-stream")))
+    said = [read(error.value) for error in at.error]
+    assert len(said) == 1
+    assert "2 MB" in said[0]
+    assert "1 MB" in said[0]
+    kept = [path for name in ("data/images", "data/texts", "networks") for path in (lab_home / name).glob("*")]
+    assert not kept
 
 
 def test_a_refused_start_makes_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,17 @@ def test_a_hostile_value_is_one_warning_and_the_default(open_page: Open, shipped
     assert not {*query} - {"view"} & {*link(at)}
 
 
+def test_an_unknown_checkpoint_is_one_warning_that_lists_none_of_other_pages(
+    open_page: Open, shipped: Card, scribe: Card
+) -> None:
+    at = open_page("images", checkpoint="nope")
+    (warning,) = (read(item.value) for item in at.warning)
+    assert "'nope'" in warning
+    assert "default" in warning
+    assert not any(name in warning for name in ("scribe", "folder"))
+    assert not at.error
+
+
 # Text
 
 

@@ -24,14 +24,25 @@ from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
     [
         ("/images/Train", b"", "../images?view=Train"),
         ("/text/Why this one", b"a=%26", "../text?view=Why+this+one&a=%26"),
+        ("/nonsense/more", b"", "../nonsense"),
+        ("/images/Train/more/", b"", "../../../images"),
     ],
 )
 def test_a_view_as_a_path_leads_to_the_view(path: str, query: bytes, leads: str) -> None:
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": []}
     scope |= {"server": ("localhost", 80), "scheme": "http"}
-    [found] = [fit[1] for route in app._user_routes if (fit := route.matches(scope))[0] == Match.FULL]
+    found, *_ = (fit[1] for route in app._user_routes if (fit := route.matches(scope))[0] == Match.FULL)
     answer = asyncio.run(found["endpoint"](Request(scope | found)))
     assert (answer.status_code, answer.headers["location"]) == (307, leads)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/images", "/nonsense", "/static/js/index.js", "/_stcore/health", "/nonsense/_stcore/health", "/media/a.png"],
+)
+def test_what_streamlit_serves_leads_nowhere_else(path: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path}
+    assert not [route for route in app._user_routes if route.matches(scope)[0] == Match.FULL]
 
 
 def test_a_room_from_elsewhere_has_such_paths_and_home_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

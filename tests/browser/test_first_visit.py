@@ -10,6 +10,10 @@ from playwright.sync_api import Page, expect
 from tests.browser.steps import answer, choose, no_overflow, press, upload
 from tests.tiny import photo
 
+CUT_LINKS = """[...document.querySelectorAll("[data-testid=stPageLink] p")]
+    .filter(text => text.scrollWidth > text.clientWidth || text.offsetHeight > text.closest("a").offsetHeight)
+    .map(text => text.innerText)"""
+"""What links say that is not shown in full."""
 JPEG = ("car.jpg", "image/jpeg", photo())
 
 
@@ -25,6 +29,9 @@ def test_home_shows_the_way_to_a_first_answer(page: Page) -> None:
         expect(page.get_by_role("link", name=way)).not_to_be_visible()
         page.get_by_text(door, exact=True).click()
         expect(page.get_by_role("link", name=way)).to_be_visible()
+    page.get_by_text("All pages", exact=True).click()
+    expect(page.get_by_role("link", name="Which settings make it fast on this machine?")).to_be_visible()
+    assert not page.evaluate(CUT_LINKS)
     no_overflow(page)
     page.get_by_role("button", name="Classify an image").click()
     expect(page.get_by_role("heading", name="Images")).to_be_visible()

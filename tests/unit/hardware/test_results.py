@@ -10,9 +10,11 @@ import pytest
 
 from core.common.errors import LabError
 from core.hardware.compare import comparison, names_of, shared_rows
+from core.hardware.expect import times
 from core.hardware.figures import best_rows, machines_figure, roofline_figure, scaling_figure, scaling_lines, speed_bars
 from core.hardware.recommend import (
     answer,
+    passed_over,
     recommend,
     refused_for_accuracy,
     slowdowns,
@@ -21,7 +23,7 @@ from core.hardware.recommend import (
     unrest,
     usage,
 )
-from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file, times
+from core.hardware.results import MAX_BYTES, HardwareResult, Row, read_file
 from tests.unit.hardware.planted import CONFIG, MACHINE, REFERENCE_MS, ROOFLINE, cell, result, row
 
 ONNX = {"runtime": "onnx"}
@@ -94,6 +96,38 @@ def test_what_is_not_surely_better_is_left() -> None:
     assert recommend(failed, *GROUP) is None
     assert "could not be measured" in answer(failed)
     assert answer(dataclasses.replace(failed, rows=())) == "Nothing is measured yet"
+
+
+@pytest.mark.parametrize(
+    ("rows", "facts"),
+    [
+        ([row(speed=2.0, **ONNX)], ()),
+        ([row(speed=0.5, **ONNX)], ()),
+        ([row(speed=2.0, **ONNX), row(speed=3.0, lost=40, **INT8)], ()),
+        ([row(speed=1.03, **ONNX)], ("1.0 (", "1.05 times")),
+        (
+            [
+                row(speed=2.0, **ONNX),
+                dataclasses.replace(row(runtime="compile"), round_ms=(20.0, 21.0, 22.0, 99.0, 23.0)),
+            ],
+            ("torch.compile, 2 threads", "4.5 (1.0 to 5.0)", "spread", "99 ms, the default's fastest 99 ms"),
+        ),
+        (
+            [row(speed=2.0, **ONNX), dataclasses.replace(row(speed=3.0, **INT8), lost=None, gained=None)],
+            ("ONNX Runtime, int8, 2 threads", "3.0 (", "accuracy"),
+        ),
+        (
+            [row(speed=2.0, threads=1, **ONNX), row(speed=1.99, **ONNX)],
+            ("ONNX Runtime, 1 thread", "2.0 (", "fewer changes"),
+        ),
+    ],
+    ids=["longest is taken", "default is longest", "the answer says it", "small", "spread", "not asked", "equal"],
+)
+def test_the_longest_bar_is_taken_or_it_is_said_why_not(rows: list[Row], facts: tuple[str, ...]) -> None:
+    said = passed_over(result(*rows), *GROUP)
+    assert bool(said) == bool(facts)
+    for fact in facts:
+        assert fact in said
 
 
 def test_of_equals_the_fewest_changes_are_taken() -> None:

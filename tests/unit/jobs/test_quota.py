@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.common import locks
-from core.data import texts
+from core.data import image_uploads, texts
+from core.data.generated import GeneratedCard, write_generated
+from core.data.image_uploads import UploadedFile
+from core.data.storage import LEFTOVER_S, folder_bytes
 from core.jobs import LocalEngine, RunStore
-from core.jobs.quota import Quota, fair_order
+from core.jobs.instant import record_finished
+from core.jobs.quota import UNFINISHED, Quota, fair_order, stored_bytes
 from core.jobs.run import Run
 from core.jobs.store import WORKER_LOCK
 from core.training.config import TrainConfig
@@ -90,6 +98,73 @@ def test_a_user_has_so_much_disk(runs: RunStore, engine: LocalEngine, monkeypatc
     with refusal("delete some"):
         engine.submit(second, user="Bob")
     assert engine.submit(second, user="Ada").status == "queued"
+
+
+def store_photo(user: str) -> Path:
+    photo = b"\x89PNG\r\n\x1a\n" + bytes(50_000)
+    return image_uploads.store_files([UploadedFile("a/1.png", lambda: io.BytesIO(photo))], "Pets", user=user).path
+
+
+def test_all_that_a_user_keeps_is_counted_and_no_other_users(runs: RunStore, lab_home: Path) -> None:
+    assert not any(stored_bytes(runs, "Ada").values())
+    photos = store_photo("Ada")
+    text = Path(texts.store_upload(play(2000).encode(), "play.txt", user="Ada").removeprefix("text:"))
+    made = GeneratedCard(title="Set", base="cifar10", checkpoint="flow", trained_on=1, count=2, user="Ada")
+    write_generated("set", np.zeros((2, 32, 32, 3), np.uint8), np.array([0, 1]), made)
+    networks = {name: lab_home / "networks" / name for name in ("kept", ".given", "bobs")}
+    for name, folder in networks.items():
+        folder.mkdir(parents=True)
+        (folder / "facts.json").write_text(json.dumps({"user": "Bob" if name == "bobs" else "Ada"}))
+        (folder / "file").write_bytes(bytes(7000 if name == "kept" else 9000))
+    edited = record_finished(TrainConfig(), "train", None, "", lambda *_: None, user="Ada")
+    found = stored_bytes(RunStore(), "Ada")
+    datasets = (photos, photos.with_suffix(".json"), text, text.with_suffix(".json"), lab_home / "generated" / "set")
+    assert found == {
+        "runs": folder_bytes(RunStore().folder(edited)),
+        "datasets": sum(map(folder_bytes, datasets)),
+        "networks": folder_bytes(networks["kept"]),
+        UNFINISHED: folder_bytes(networks[".given"]),
+    }
+    assert list(found) == sorted(found, key=found.__getitem__, reverse=True)
+    assert stored_bytes(RunStore(), "Bob")["networks"] == folder_bytes(networks["bobs"])
+    assert not stored_bytes(RunStore(), "Bob")["datasets"]
+
+
+def test_what_was_here_first_keeps_its_owner_and_older_things_have_none(runs: RunStore, lab_home: Path) -> None:
+    for user in ("", "Ada"):
+        store_photo(user)
+        texts.store_upload(play(2000).encode(), "play.txt", user=user)
+    assert not stored_bytes(runs, "Ada")["datasets"]
+    path = store_photo("Ada")
+    path.with_suffix(".json").write_text('{"title": "Pets"}')
+    store_photo("Ada")
+    assert not stored_bytes(runs, "Ada")["datasets"]
+
+
+def test_an_upload_that_nobody_came_back_to_goes_after_a_day(runs: RunStore, lab_home: Path) -> None:
+    given = lab_home / "networks" / ".given"
+    given.mkdir(parents=True)
+    (given / "facts.json").write_text('{"user": "Ada"}')
+    assert stored_bytes(runs, "Ada")[UNFINISHED]
+    os.utime(given, (0, time.time() - LEFTOVER_S - 60))
+    assert not stored_bytes(runs, "Ada")[UNFINISHED]
+    assert not given.exists()
+
+
+def test_a_refusal_says_what_takes_how_much_and_where_it_goes(runs: RunStore, lab_home: Path) -> None:
+    quota = Quota(disk_gb=0.03)
+    quota.check_disk(runs, "Ada", 30_000_000)
+    with refusal("upload takes 31 MB, .*30 MB: give less"):
+        quota.check_disk(runs, "Ada", 30_000_001)
+    run_id = runs.create(TrainConfig())
+    runs.write_status(run_id, user="Ada")
+    (runs.folder(run_id) / "weights").write_bytes(bytes(20_000_000))
+    store_photo("Ada")
+    quota.check_disk(runs, "Ada", 5_000_000)
+    quota.check_disk(runs, "Bob", 30_000_000)
+    with refusal("runs take 21 MB, your datasets take 1 MB, this upload takes 10 MB, .*30 MB: .* Runs or Datasets"):
+        quota.check_disk(runs, "Ada", 10_000_000)
+    quota.check_disk(runs, "", 10**12)
 
 
 @pytest.mark.parametrize(

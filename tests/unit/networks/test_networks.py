@@ -33,9 +33,11 @@ from core.compression.store import read_compression
 from core.compression.targets import TARGETS, ExportRequest, export_file, offered_precisions, offered_targets
 from core.data import load_images
 from core.data.dataset import ImageDataset
+from core.data.storage import folder_bytes
 from core.inference.images import classify, logits_of
 from core.inference.onnx_network import check_onnx
 from core.jobs import RunStore
+from core.jobs.quota import UNFINISHED, stored_bytes
 from core.jobs.worker import do_run
 from core.models import build_model
 from core.networks import child, onnx_file, store
@@ -368,7 +370,8 @@ def test_a_checkpoint_of_the_lab_comes_back_from_its_archive(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_process_with_limits_reads_tries_and_keeps(lab_home: Path) -> None:
     data = export(Small(), (2, 3, 32, 32))
-    given = store.receive(io.BytesIO(data), "../My Net.onnx")
+    given = store.receive(io.BytesIO(data), "../My Net.onnx", user="Ada")
+    assert stored_bytes(RunStore(), "Ada")[UNFINISHED] >= len(data)
     tried = store.attempt(given, Choices(classes=tuple("abcdefghij")), image=np.full((40, 50, 3), 90, np.uint8))
     name = store.keep(tried)
     assert [reference.name for reference in store.kept_networks()] == [name]
@@ -376,6 +379,7 @@ def test_a_process_with_limits_reads_tries_and_keeps(lab_home: Path) -> None:
     ((label, probability), *_) = classify(load_checkpoint(name), image)[0].top
     assert tried.answer["top"][0] == [label, pytest.approx(probability, abs=1e-6)]
     assert [item.name for item in store.folder().iterdir()] == [name], "no copy of the file is left"
+    assert stored_bytes(RunStore(), "Ada")["networks"] == folder_bytes(store.folder() / name)
     store.delete(name)
     assert not store.kept_networks()
     with pytest.raises(LabError, match="no network"):
