@@ -38,10 +38,14 @@ from core.inference.onnx_network import check_onnx
 from core.jobs import RunStore
 from core.jobs.worker import do_run
 from core.models import build_model
+from core.models.torchvision_names import ARCHITECTURES
 from core.networks import child, onnx_file, store
+from core.networks import recognise as recognition
 from core.networks.choices import Choices
 from core.networks.house import to_house
 from core.networks.onnx_file import facts_of, read_file
+from core.networks.recognise import fingerprint, recognise, shapes_of, size_of
+from core.networks.weights import read_state
 from tests.unit.compression.compressible import network
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.networks.files import (
@@ -292,12 +296,61 @@ def test_weights_of_an_architecture_answer_as_torchvisions_own(tmp_path: Path) -
     pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     with torch.no_grad():
         wanted = model(pixels)
-    for name, data in (("a.pt", state_file(model)), ("a.safetensors", save(model.state_dict()))):
+    for name, data, architecture in (
+        ("a.pt", state_file(model), "mobilenet_v3_small"),
+        ("a.safetensors", save(model.state_dict()), ""),
+    ):
         found = bring(
-            data, tmp_path / name, name, architecture="mobilenet_v3_small", input_size=64, pixels="0..1", dataset=None
+            data, tmp_path / name, name, architecture=architecture, input_size=64, pixels="0..1", dataset=None
         )
         assert found.card.model == "torchvision"
         torch.testing.assert_close(logits_of(found, images), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_table_of_architectures_is_torchvisions_own() -> None:
+    rows = recognition._rows()
+    assert tuple(rows) == ARCHITECTURES
+    assert len({row["exact"] for row in rows.values()}) == len(rows), "two cannot be told apart"
+    for name in ("squeezenet1_1", "resnet18", "regnet_x_400mf", "vit_b_32"):
+        assert rows[name] == fingerprint(name), name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnet_y_400mf", "squeezenet1_0"])
+def test_weights_say_what_they_are(name: str) -> None:
+    shapes = shapes_of({"architecture": name, "classes": 12})
+    found = recognise({key: shape for key, shape in shapes.items() if "num_batches" not in key})
+    assert (found.architecture, found.classes) == (name, 12)
+
+
+def test_weights_of_a_vision_transformer_say_the_size_of_their_images() -> None:
+    shapes = shapes_of({"architecture": "vit_b_16", "classes": 5, "image_size": 384})
+    found = recognise(shapes)
+    assert (found.architecture, found.classes) == ("vit_b_16", 5)
+    assert size_of(shapes, "vit_b_16") == {"image_size": 384}
+
+
+def test_of_other_weights_the_nearest_architecture_and_the_difference_are_said(tmp_path: Path) -> None:
+    shapes = shapes_of({"architecture": "resnet18", "classes": 10}) | {"conv1.weight": (64, 3, 3, 3)}
+    found = recognise(shapes)
+    assert (found.architecture, found.classes) == ("resnet18", 0)
+    assert "conv1.weight is 64×3×3×3 and must be 64×3×7×7" in found.sentence
+    assert not recognise({"a": (3, 4)}).architecture
+    with pytest.raises(LabError, match="No architecture"):
+        bring(save(Small().state_dict()), tmp_path, "a.safetensors")
+
+
+def test_of_weights_names_and_shapes_are_read_alone(tmp_path: Path) -> None:
+    names = ("module._orig_mod.encoder.layers.encoder_layer_0.mlp.linear_2.bias", "module._orig_mod.features.0.weight")
+    state = {name: torch.zeros(3, 4) for name in names}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    for name, data in (("a.safetensors", save(state)), ("a.pt", buffer.getvalue())):
+        (tmp_path / name).write_bytes(data)
+        found = read_state(tmp_path / name, name, "meta")
+        assert {key: (tuple(value.shape), value.is_meta) for key, value in found.items()} == {
+            "encoder.layers.encoder_layer_0.mlp.3.bias": ((3, 4), True),
+            "features.0.weight": ((3, 4), True),
+        }
 
 
 def test_weights_that_are_none_or_of_another_architecture_are_one_sentence(tmp_path: Path) -> None:
@@ -496,6 +549,10 @@ def test_the_command_adds_lists_and_deletes(
     assert name in capsys.readouterr().out
     assert main(["networks", "delete", name]) == 0
     assert main(["networks", "delete", name]) == 2
+    weights = tmp_path / "net.pt"
+    weights.write_bytes(state_file(torchvision_network()))
+    assert main(["networks", "add", str(weights), "--input-size", "64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["facts"]["architecture"] == "mobilenet_v3_small"
 
 
 def test_no_fresh_network_is_trained_of_what_comes_from_elsewhere() -> None:
