@@ -51,7 +51,7 @@ def _limit_memory(more: int) -> None:
 
 def inspect(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """What the file is, and what it says of itself."""
-    from core.networks.bundle import is_bundle
+    from core.networks.bundle import card_in, is_bundle
     from core.networks.onnx_file import facts_of, read_file
     from core.networks.recognise import recognise, size_of
     from core.networks.weights import is_safetensors, read_state
@@ -59,7 +59,7 @@ def inspect(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     name = asked["name"]
     with path.open("rb") as file:
         head = file.read(4)
-    if is_bundle(path):
+    if is_bundle(path) or (is_safetensors(path) and card_in(path)):
         return {"kind": "checkpoint"}
     if head[:2] in (b"PK", b"\x80\x02") or is_safetensors(path) or name.lower().endswith(WEIGHTS):
         shapes = {key: tuple(value.shape) for key, value in read_state(path, name, "meta").items()}
@@ -139,9 +139,9 @@ def _from_weights(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, 
 
 
 def _from_bundle(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    from core.networks.bundle import unpack
+    from core.networks.bundle import is_bundle, unpack, unpack_weights
 
-    unpack(path, folder)
+    (unpack if is_bundle(path) else unpack_weights)(path, folder)
     return {"notes": [], "only_answers": ""}
 
 

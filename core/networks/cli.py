@@ -24,7 +24,7 @@ def add(
     """Check a file, let the network answer once, and keep it as a checkpoint.
 
     Args:
-        file: ONNX, safetensors, a state dict of PyTorch, or a checkpoint of this lab as a zip archive.
+        file: ONNX, safetensors, a state dict of PyTorch, or a checkpoint of this lab (the zip archive, or exported weights).
         image: What it answers first; without it a random one.
     """
     from core.data import load_images

@@ -84,8 +84,8 @@ def _box() -> None:
         type=SUFFIXES_TAKEN,
         max_upload_size=MAX_BYTES // 10**6,
         key=f"network-file-{st.session_state.get(NUMBER, 0)}",
-        help="An ONNX file, weights of a torchvision architecture (safetensors or a state dict), or a checkpoint of this lab as "
-        "a zip archive. It is read in a process with limits, and nothing in it is unpickled.",
+        help="An ONNX file, weights of a torchvision architecture (safetensors or a state dict), or a checkpoint of this lab: "
+        "Download's zip archive, or Export's weights. It is read in a process with limits, and nothing in it is unpickled.",
     )
     if file is not None:
         st.session_state.pop(PROBLEM, None)

@@ -418,6 +418,36 @@ def test_a_checkpoint_of_the_lab_comes_back_from_its_archive(tmp_path: Path) -> 
         bring(damaged.getvalue(), tmp_path / "damaged", "mine.zip")
 
 
+@pytest.mark.parametrize("kind", ["of the lab", "converted"])
+def test_exported_weights_come_back_with_their_card(kind: str, tmp_path: Path) -> None:
+    made = network("simple_cnn") if kind == "of the lab" else bring(export(Small(), (2, 3, 32, 32)), tmp_path / "first")
+    data = export_file(made, ExportRequest(target="safetensors"), "net").data
+    found = bring(data, tmp_path / "again", "net.safetensors", title="not asked")
+    assert found.card.title == made.card.title
+    assert found.card.calibration == made.card.calibration
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    torch.testing.assert_close(logits_of(found, images), logits_of(made, images), atol=1e-5, rtol=1e-5)
+    assert export_file(found, ExportRequest(), "net").data
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"model_config": {"widths": [10**6] * 2}}, "damaged|too large"),
+        ({"dataset": 3}, "cannot be read"),
+        ({"model_config": {"one_by_one": True}}, "Download"),
+    ],
+    ids=["figures", "size", "kind", "one image at a time"],
+)
+def test_a_card_in_exported_weights_is_not_believed(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    made = network("simple_cnn")
+    card = json.loads(made.card.to_json()) | change
+    data = save(made.model.state_dict(), metadata={"card": json.dumps(card)})
+    with pytest.raises(LabError, match=said):
+        bring(data, tmp_path, "net.safetensors")
+
+
 @pytest.mark.slow
 def test_a_process_with_limits_reads_tries_and_keeps(lab_home: Path) -> None:
     data = export(Small(), (2, 3, 32, 32))
