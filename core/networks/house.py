@@ -18,7 +18,7 @@ from core.compression.onnx.graph import IMAGES, LOGITS, without_notes
 from core.inference.onnx_network import OnnxNetwork
 from core.networks.choices import Choices
 from core.networks.compare import difference
-from core.networks.folding import BATCHES, drop_unused, fold, open_session, why
+from core.networks.folding import BATCHES, PREFIX, drop_unused, fold, open_session, why
 from core.networks.onnx_file import check_classes, facts_of, output_of, read_file, shape_of, softmax_end
 
 GREY = (0.299, 0.587, 0.114)
@@ -40,6 +40,7 @@ class House:
 def to_house(data: bytes, choices: Choices) -> House:
     """Raises LabError."""
     model = read_file(data)
+    _free_names(model.graph)
     facts = facts_of(model)
     size = facts.size or choices.input_size
     if not size:
@@ -155,9 +156,6 @@ def _with_form(
         del graph.output[:]
         graph.output.extend([onnx.ValueInfoProto(name=result)])
         drop_unused(graph)
-    _rename(graph, {IMAGES: "images_of_file", LOGITS: "logits_of_file"})
-    renamed = {IMAGES: "images_of_file", LOGITS: "logits_of_file"}
-    source, result = renamed.get(source, source), renamed.get(result, result)
     side, before, current = image_size or size, [], IMAGES
     if side != size:
         before += _enlarging(graph, current, size)
@@ -201,6 +199,19 @@ def _enlarging(graph: onnx.GraphProto, source: str, size: int) -> list[onnx.Node
             coordinate_transformation_mode="half_pixel",
         ),
     ]
+
+
+def _free_names(graph: onnx.GraphProto) -> None:
+    """Gives tensors of the file other names than those that are given here: it may have been brought to this form before."""
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken |= {item.name for item in (*graph.initializer, *graph.input, *graph.output)}
+    names = {}
+    for name in sorted(taken):
+        if name in (IMAGES, LOGITS) or name.startswith(PREFIX):
+            names[name] = f"file_{name}"
+            while names[name] in taken:
+                names[name] = f"file_{names[name]}"
+    _rename(graph, names)
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:

@@ -142,6 +142,23 @@ def test_smaller_images_are_enlarged_by_the_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(logits_of(found, images).numpy(), own_runtime(data, large.numpy()), atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_in_the_labs_form_is_brought_again_with_other_sizes(channels: int, tmp_path: Path) -> None:
+    data = export(Small(channels), (2, channels, 64, 64))
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    for number, side in enumerate((32, 24, 16)):
+        found = bring(data, tmp_path / str(number), pixels="0..1", image_size=side)
+        data = found.onnx
+    pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
+    for side in (24, 32):
+        pixels = nn.functional.interpolate(pixels, (side, side), mode="bilinear")
+    wanted = own_runtime(
+        (tmp_path / "0" / "made" / read_card(tmp_path / "0" / "made").onnx_file).read_bytes(), pixels.numpy()
+    )
+    np.testing.assert_allclose(logits_of(found, images).numpy(), wanted, atol=1e-5)
+    assert found.card.model == "onnx"
+
+
 def test_a_network_that_cannot_be_converted_answers_and_says_why_it_does_no_more(tmp_path: Path) -> None:
     data = answers_only()
     found = bring(data, tmp_path, pixels="0..1")
