@@ -81,6 +81,7 @@ def own_runtime(data: bytes, inputs: np.ndarray, *, one: bool = False) -> np.nda
     return np.concatenate([session.run(None, {name: part})[0] for part in parts])
 
 
+TAIL = (nn.ReLU(), nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.Flatten(), nn.Linear(8 * 64, 5))
 KINDS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, Any]]] = {
     "plain": (Small(), (2, 3, 32, 32), {}),
     "as old as they come": (Small(), (2, 3, 32, 32), {"opset": 11}),
@@ -91,6 +92,7 @@ KINDS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, Any]]] = {
     "class token": (Attends(), (2, 3, 16, 16), {}),
     "class token, batch of one": (Attends(), (1, 3, 16, 16), {"free": ()}),
     "probabilities": (Small(softmax=True), (2, 3, 32, 32), {}),
+    "group norm": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), *TAIL), (2, 3, 16, 16), {}),
 }
 
 
@@ -140,6 +142,77 @@ def test_smaller_images_are_enlarged_by_the_network(tmp_path: Path) -> None:
     pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     large = nn.functional.interpolate(pixels, (64, 64), mode="bilinear")
     np.testing.assert_allclose(logits_of(found, images).numpy(), own_runtime(data, large.numpy()), atol=1e-5)
+
+
+def pooling(op: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(op, ["x"], ["made"], **attributes)
+
+
+LAYERS: dict[str, tuple[onnx.NodeProto, int, int]] = {
+    "uneven": (pooling("AveragePool", kernel_shape=[3, 2], pads=[0, 1, 1, 0]), 6, 17),
+    "uneven, padding counts": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 1], pads=[0, 0, 1, 2], count_include_pad=1),
+        6,
+        17,
+    ),
+    "SAME_UPPER": (pooling("AveragePool", kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER"), 6, 17),
+    "SAME_LOWER": (pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER"), 6, 17),
+    "up": (pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), 6, 17),
+    "up, even": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1),
+        6,
+        17,
+    ),
+    "up, uneven": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
+        6,
+        17,
+    ),
+    "up, uneven, padding counts": (
+        pooling(
+            "AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1, count_include_pad=1
+        ),
+        6,
+        19,
+    ),
+    "largest, up, uneven": (
+        pooling("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
+        6,
+        17,
+    ),
+    "instance norm": (helper.make_node("InstanceNormalization", ["x", "s6", "b6"], ["made"], epsilon=1e-3), 6, 17),
+    "group norm": (helper.make_node("GroupNormalization", ["x", "s6", "b6"], ["made"], num_groups=3), 6, 21),
+    "group norm of old": (helper.make_node("GroupNormalization", ["x", "s3", "b3"], ["made"], num_groups=3), 6, 18),
+}
+"""Each with the number of its channels and its opset."""
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_answers_as_in_onnx_runtime(kind: str, tmp_path: Path) -> None:
+    node, channels, opset = LAYERS[kind]
+    drawn = np.random.default_rng(0)
+    weights = {"mix": drawn.normal(size=(channels, 3, 1, 1))}
+    weights |= {name: drawn.normal(size=int(name[1])) for name in node.input[1:]}
+    nodes = [helper.make_node("Conv", ["image", "mix"], ["x"]), node]
+    given: Any = (("image", ["N", 3, 15, 15]),)
+    alone = {name: value.astype(np.float32) for name, value in weights.items()}
+    images = drawn.normal(size=(3, 3, 15, 15)).astype(np.float32)
+    between = own_runtime(graph(nodes, alone, inputs=given, outputs=(("made", None),), opset=opset), images)
+    alone["head"] = drawn.normal(size=(between[0].size, 4)).astype(np.float32) / 10
+    nodes += [helper.make_node("Flatten", ["made"], ["flat"]), helper.make_node("Gemm", ["flat", "head"], ["y"])]
+    data = graph(nodes, alone, inputs=given, opset=opset)
+    found = bring(data, tmp_path)
+    assert found.card.model == "onnx"
+    twin = found.model(torch.from_numpy(images))
+    np.testing.assert_allclose(twin.numpy(), own_runtime(data, images), atol=1e-5, rtol=1e-5)
+    assert ("norm" in kind) == any(isinstance(module, nn.GroupNorm) for module in found.model.modules())
+
+
+def test_a_group_norm_of_pytorch_is_one_layer_again(tmp_path: Path) -> None:
+    model, shape, options = KINDS["group norm"]
+    found = bring(export(model, shape, **options), tmp_path)
+    (norm,) = (module for module in found.model.modules() if isinstance(module, nn.GroupNorm))
+    assert (norm.num_groups, norm.num_channels) == (4, 8)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
