@@ -50,7 +50,7 @@ TARGETS = {
     "safetensors": Target(
         title="Weights",
         suffix=".safetensors",
-        about="The weights in float32, named as in PyTorch, with the card in its metadata.",
+        about="The weights in float32, named as in PyTorch, with the card in its metadata. Networks takes the file back.",
         tasks=tuple(TASKS),
     ),
     "card": Target(

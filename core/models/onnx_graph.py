@@ -267,12 +267,21 @@ def _layer_norm(at: dict[str, Any], inputs: list[str], weights: list[Any]) -> La
     return layer, _names(inputs, ("weight", "bias"))
 
 
+def _group_norm(at: dict[str, Any], inputs: list[str], weights: list[Any]) -> Layer | None:
+    """InstanceNormalization is one with a group for each channel."""
+    channels = weights[0][0]
+    groups = at.get("num_groups", channels)
+    return nn.GroupNorm(groups, channels, eps=at.get("epsilon", 1e-5)), _names(inputs, ("weight", "bias"))
+
+
 WEIGHTED: dict[str, Callable[[dict[str, Any], list[str], list[Any]], Layer | None]] = {
     "Conv": _convolution,
     "Gemm": _linear,
     "MatMul": _linear,
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _group_norm,
 }
 
 
@@ -370,12 +379,45 @@ def _convolve(at: dict[str, Any], _: int, x: Tensor, weight: Tensor, bias: Tenso
     return F.conv2d(x, weight, bias, at.get("strides", (1, 1)), 0, at.get("dilations", (1, 1)), at.get("group", 1))
 
 
-def _pool_uneven(at: dict[str, Any], _: int, x: Tensor) -> Tensor:
-    top, left, bottom, right = at.get("pads", [0, 0, 0, 0])
-    if at.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or at.get("ceil_mode"):
+def _padding(at: dict[str, Any], x: Tensor) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom of what a pooling pads, with what it adds for a last window that begins within the image."""
+    if at.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or x.ndim != 4:
         raise Unsupported("a pooling that pads by itself")
-    x = F.pad(x, (left, right, top, bottom), value=-math.inf)
+    found: list[int] = []
+    for axis in (1, 0):
+        near, far = (at.get("pads", [0, 0, 0, 0])[place] for place in (axis, axis + 2))
+        stride, dilation = (at.get(name, [1, 1])[axis] for name in ("strides", "dilations"))
+        size = x.shape[2 + axis]
+        room = size + near + far - dilation * (at["kernel_shape"][axis] - 1) - 1
+        if at.get("ceil_mode"):
+            steps = -(-room // stride)
+            steps -= steps * stride >= size + near
+            far += max(steps * stride - room, 0)
+        found += [near, far]
+    left, right, top, bottom = found
+    return left, right, top, bottom
+
+
+def _max_pool_uneven(at: dict[str, Any], _: int, x: Tensor) -> Tensor:
+    x = F.pad(x, _padding(at, x), value=-math.inf)
     return F.max_pool2d(x, at["kernel_shape"], at.get("strides", [1, 1]), 0, at.get("dilations", 1))
+
+
+def _average_pool_uneven(at: dict[str, Any], _: int, x: Tensor) -> Tensor:
+    """A sum over each window, divided by how much of it counts: the image, and what is padded where the graph says so."""
+    if at.get("dilations", [1, 1]) != [1, 1]:
+        raise Unsupported("an average over a window with gaps")
+    added = _padding(at, x)
+    counted = torch.ones_like(x[:1, :1])
+    if at.get("count_include_pad"):
+        top, left, bottom, right = at.get("pads", [0, 0, 0, 0])
+        counted = F.pad(counted, (left, right, top, bottom), value=1.0)
+        rest = (0, added[1] - right, 0, added[3] - bottom)
+    else:
+        rest = added
+    window = (at["kernel_shape"], at.get("strides", [1, 1]))
+    total = F.avg_pool2d(F.pad(x, added), *window, divisor_override=1)
+    return total / F.avg_pool2d(F.pad(counted, rest), *window, divisor_override=1)
 
 
 def _product(at: dict[str, Any], _: int, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
@@ -476,7 +518,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Gemm": _product,
     "Einsum": lambda at, _, *parts: torch.einsum(at["equation"], *parts),
     "Conv": _convolve,
-    "MaxPool": _pool_uneven,
+    "MaxPool": _max_pool_uneven,
+    "AveragePool": _average_pool_uneven,
     "PRelu": _plain(lambda x, slope: torch.where(x < 0, slope * x, x)),
     "Clip": _plain(lambda x, low=None, high=None: x.clamp(low, high)),
     "HardSigmoid": _hard_sigmoid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
 
 Architecture = Literal[
@@ -20,3 +21,41 @@ Architecture = Literal[
 """Without those that give more than logits: GoogLeNet and Inception v3."""
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+
+_TITLES = {
+    "alexnet": "AlexNet",
+    "convnext_(.+)": "ConvNeXt {}",
+    r"densenet(\d+)": "DenseNet-{}",
+    r"efficientnet_(b\d)": "EfficientNet-{}",
+    "efficientnet_v2_(.)": "EfficientNetV2-{}",
+    "maxvit_(.)": "MaxViT-{}",
+    "mnasnet(.+)": "MNASNet {}",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_(.+)": "MobileNetV3 {}",
+    "regnet_(.)_(.+)": "RegNet{}-{}",
+    r"resnet(\d+)": "ResNet-{}",
+    r"resnext(\d+)_(.+)": "ResNeXt-{} {}",
+    "shufflenet_v2_x(.+)": "ShuffleNetV2 ×{}",
+    "squeezenet(.+)": "SqueezeNet {}",
+    "swin_(.)": "Swin-{}",
+    "swin_v2_(.)": "SwinV2-{}",
+    r"vgg(\d+)": "VGG-{}",
+    r"vgg(\d+)_bn": "VGG-{} with batch norm",
+    r"vit_(.)_(\d+)": "ViT-{}/{}",
+    r"wide_resnet(\d+)_2": "Wide ResNet-{}-2",
+}
+"""Names in torchvision, and what their papers call them."""
+
+
+def architecture_title(name: str) -> str:
+    """What people call an architecture: `ResNet-18`."""
+    found = ((re.fullmatch(pattern, name), title) for pattern, title in _TITLES.items())
+    return next((title.format(*map(_word, match.groups())) for match, title in found if match), name)
+
+
+def _word(part: str) -> str:
+    """`1_6gf` as 1.6GF, `large` as Large, `32x8d` as 32×8d."""
+    text = part.replace("_", ".")
+    if text.isalpha():
+        return text.capitalize()
+    return text.upper() if text.endswith("f") or text.startswith("b") else text.replace("x", "×")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from core.common.errors import LabError
 from core.common.settings import Count, Settings
@@ -23,6 +27,15 @@ class TorchvisionConfig(Settings):
     """Smaller images are enlarged to this height and width first (bilinear); 0 = off."""
 
 
+class _WidthsOnCpu(TorchFunctionMode):
+    """RegNet computes the widths of its blocks with tensors: these need numbers where the rest is on the meta device."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **({"device": "cpu"} if func in (torch.arange, torch.tensor) else {}) | (kwargs or {}))
+
+
 class TorchvisionNetwork(nn.Module):
     """Normalised images (N, 3, H, W) to logits (N, classes)."""
 
@@ -34,7 +47,8 @@ class TorchvisionNetwork(nn.Module):
         sized = {"image_size": side} if config.architecture.startswith("vit_") else {}
         try:
             # Without random weights, which take seconds and of which none stays.
-            self.network = get_model(config.architecture, weights=None, num_classes=config.classes, **sized)
+            with _WidthsOnCpu() if config.architecture.startswith("regnet_") else nullcontext():
+                self.network = get_model(config.architecture, weights=None, num_classes=config.classes, **sized)
         except (ValueError, AssertionError, RuntimeError) as error:
             raise LabError(
                 f"{config.architecture} cannot take images of {side} pixels: choose another size ({str(error)[:80]})."

@@ -1,10 +1,15 @@
-"""A checkpoint of the lab as the zip archive that Download gives. Runs in a separate process."""
+"""A checkpoint of the lab as the zip archive that Download gives, or as the weights with their card that Export does. Runs in
+a separate process."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from core.checkpoints.store import (
     CARD,
@@ -16,7 +21,10 @@ from core.checkpoints.store import (
     read_card,
 )
 from core.common.errors import LabError
+from core.common.values import read_json
 
+CARD_KEY = "card"
+"""In the metadata of exported weights."""
 DAMAGED = (OSError, EOFError, ValueError, NotImplementedError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -47,6 +55,45 @@ def unpack(path: Path, folder: Path) -> Card:
         raise LabError(
             "The archive is not a checkpoint of this lab that can be read: download it again, and give it as it is."
         ) from error
+    return card
+
+
+def card_in(path: Path) -> dict[str, Any]:
+    """The card in the metadata of a safetensors file, not checked; empty where there is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(CARD_KEY, "")
+        found = read_json(text) if 0 < len(text) <= MAX_CARD_BYTES else {}
+    except (SafetensorError, *DAMAGED):
+        return {}
+    return found if isinstance(found, dict) and {"model", "dataset"} <= found.keys() else {}
+
+
+def unpack_weights(path: Path, folder: Path) -> Card:
+    """Write exported weights and their card into a folder. Raises LabError."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    name = f"weights-{digest[:16]}.safetensors"
+    files = {
+        "weights_file": name,
+        "weights_sha256": digest,
+        "size_bytes": path.stat().st_size,
+        "storage": "float32",
+        "onnx_file": "",
+        "onnx_sha256": "",
+        "onnx_bytes": 0,
+        "features_file": "",
+        "features_sha256": "",
+    }
+    (folder / CARD).write_text(json.dumps(card_in(path) | files))
+    card = read_card(folder)
+    if card.has_one_file:
+        raise LabError(
+            "Its weights alone do not bring this network back: give the zip archive that Download makes of it."
+        )
+    shutil.copyfile(path, folder / name)
     return card
 
 

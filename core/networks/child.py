@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import resource
 import sys
 from pathlib import Path
@@ -50,23 +51,27 @@ def _limit_memory(more: int) -> None:
 
 def inspect(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """What the file is, and what it says of itself."""
-    from core.networks.bundle import is_bundle
+    from core.networks.bundle import card_in, is_bundle
     from core.networks.onnx_file import facts_of, read_file
-    from core.networks.weights import guess_architecture, is_safetensors, read_state
+    from core.networks.recognise import recognise, size_of
+    from core.networks.weights import is_safetensors, read_state
 
     name = asked["name"]
     with path.open("rb") as file:
         head = file.read(4)
-    if is_bundle(path):
+    if is_bundle(path) or (is_safetensors(path) and card_in(path)):
         return {"kind": "checkpoint"}
     if head[:2] in (b"PK", b"\x80\x02") or is_safetensors(path) or name.lower().endswith(WEIGHTS):
-        state = read_state(path, name)
-        parameters = sum(value.numel() for value in state.values())
+        shapes = {key: tuple(value.shape) for key, value in read_state(path, name, "meta").items()}
+        found = recognise(shapes)
         return {
             "kind": "weights",
-            "tensors": len(state),
-            "parameters": parameters,
-            "architecture": guess_architecture(name),
+            "tensors": len(shapes),
+            "parameters": sum(map(math.prod, shapes.values())),
+            "architecture": found.architecture,
+            "classes": found.classes,
+            "recognised": found.sentence,
+            "input_size": size_of(shapes, found.architecture).get("image_size", 0),
         }
     return {"kind": "onnx"} | dataclasses.asdict(facts_of(read_file(path.read_bytes())))
 
@@ -134,9 +139,9 @@ def _from_weights(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, 
 
 
 def _from_bundle(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    from core.networks.bundle import unpack
+    from core.networks.bundle import is_bundle, unpack, unpack_weights
 
-    unpack(path, folder)
+    (unpack if is_bundle(path) else unpack_weights)(path, folder)
     return {"notes": [], "only_answers": ""}
 
 

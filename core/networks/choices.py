@@ -32,7 +32,7 @@ class Choices(Settings):
     title: Annotated[str, Field(max_length=100)] = ""
     """Name for people; empty for the file's."""
     architecture: str = ""
-    """Of torchvision, for a file of weights."""
+    """Of torchvision, for a file of weights; empty for the one that their names and shapes are of."""
     input_size: Annotated[int, Field(ge=0, le=512)] = 0
     """Height and width that the network takes, pixels; 0 = as its file says."""
     image_size: Annotated[int, Field(ge=0, le=512)] = 0

@@ -24,7 +24,7 @@ def add(
     """Check a file, let the network answer once, and keep it as a checkpoint.
 
     Args:
-        file: ONNX, safetensors, a state dict of PyTorch, or a checkpoint of this lab as a zip archive.
+        file: ONNX, safetensors, a state dict of PyTorch, or a checkpoint of this lab (the zip archive, or exported weights).
         image: What it answers first; without it a random one.
     """
     from core.data import load_images
@@ -38,9 +38,8 @@ def add(
     with file.open("rb") as source:
         given = receive(source, file.name)
     try:
-        if not choices.architecture and given.facts.get("architecture"):
-            choices = choices.replace(architecture=given.facts["architecture"])
-            note(f"Its name says {choices.architecture}.")
+        if not choices.architecture and given.facts.get("classes") and given.facts.get("recognised"):
+            note(given.facts["recognised"])
         if "pixels" not in (settings or {}) and given.facts.get("mean") and given.facts.get("std"):
             choices = choices.replace(pixels="own", mean=given.facts["mean"], std=given.facts["std"])
             note("Its mean and standard deviation are those in the file.")

@@ -32,7 +32,7 @@ def convert(model: onnx.ModelProto, classes: int, image_size: int) -> tuple[Onnx
     weights = {
         name: value for name, value in arrays.items() if value.dtype.kind == "f" and value.ndim and name not in settings
     }
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         {
             "op": node.op_type,
             "inputs": list(node.input),
@@ -42,7 +42,7 @@ def convert(model: onnx.ModelProto, classes: int, image_size: int) -> tuple[Onnx
         for node in graph.node
     ]
     described = {
-        "nodes": nodes,
+        "nodes": _with_group_norms(nodes, weights),
         "tensors": {name: list(value.shape) for name, value in weights.items()},
         "constants": {name: value.tolist() for name, value in arrays.items() if name not in weights},
     }
@@ -65,6 +65,48 @@ def convert(model: onnx.ModelProto, classes: int, image_size: int) -> tuple[Onnx
     network.load_state_dict(state)
     network.eval().requires_grad_(False)
     return network, config, _difference(model, network, image_size)
+
+
+def _with_group_norms(nodes: list[dict[str, Any]], weights: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Normalising channels in groups, scaling and shifting them as the one layer that they are. weights: given vectors for it."""
+    users: dict[str, list[dict[str, Any]]] = {}
+    for node in nodes:
+        for name in node["inputs"]:
+            users.setdefault(name, []).append(node)
+    gone: set[int] = set()
+    merged: dict[int, dict[str, Any]] = {}
+    for first in nodes:
+        chain = [first]
+        for op in ("InstanceNormalization", "Reshape", "Mul", "Add"):
+            after = users.get(chain[-1]["outputs"][0], [])
+            if len(after) != 1 or after[0]["op"] != op:
+                break
+            chain.append(after[0])
+        if first["op"] != "Reshape" or len(chain) < 5:
+            continue
+        norm, (scale, bias) = chain[1], (_vector(node, weights) for node in chain[3:])
+        ones, zeros = (weights.get(name) for name in norm["inputs"][1:3])
+        if ones is None or zeros is None or (ones != 1).any() or zeros.any():
+            continue
+        if scale is None or bias is None or len(weights[scale]) != len(weights[bias]):
+            continue
+        gone |= {id(node) for node in chain}
+        merged[id(chain[-1])] = {
+            "op": "GroupNormalization",
+            "inputs": [first["inputs"][0], scale, bias],
+            "outputs": chain[-1]["outputs"],
+            "attributes": norm["attributes"] | {"num_groups": len(ones)},
+        }
+    return [merged.get(id(node), node) for node in nodes if id(node) in merged or id(node) not in gone]
+
+
+def _vector(node: dict[str, Any], weights: dict[str, np.ndarray]) -> str | None:
+    """Name of the (C, 1, 1) that a node takes, once more as (C,) among the weights; None where it takes none."""
+    name = next((name for name in node["inputs"] if name in weights and weights[name].shape[1:] == (1, 1)), None)
+    if name is None:
+        return None
+    weights[f"{name}_flat"] = weights[name].reshape(-1)
+    return f"{name}_flat"
 
 
 def _attribute(value: Any) -> Any:

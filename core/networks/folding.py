@@ -17,7 +17,9 @@ from core.inference.onnx_network import session_options
 
 BATCHES = (2, 3)
 """For which what depends on sizes is computed."""
-BATCH, SIZES, FIRST = "form_batch", "form_sizes", "form_first"
+PREFIX = "form_"
+"""Of the names of all tensors that are added to a graph."""
+BATCH, SIZES, FIRST = f"{PREFIX}batch", f"{PREFIX}sizes", f"{PREFIX}first"
 MOST_FOLDED = 2**24
 """Numbers in a constant that replaces nodes."""
 
@@ -97,7 +99,7 @@ class _Folding:
         elif place is not None and name in self.reshaped and first.min() > 0:
             self.constant(name, np.where(np.arange(len(first)) == place, -1, first))
         elif place is not None and first[place] == BATCHES[0]:
-            parts = [BATCH if at == place else f"{name}_{at}" for at in range(len(first))]
+            parts = [BATCH if at == place else f"{PREFIX}{at}_{name}" for at in range(len(first))]
             for at in {*range(len(first))} - {place}:
                 self.constant(parts[at], first[at : at + 1])
             node = helper.make_node("Concat", parts, [name], axis=0)

@@ -18,7 +18,7 @@ from core.compression.onnx.graph import IMAGES, LOGITS, without_notes
 from core.inference.onnx_network import OnnxNetwork
 from core.networks.choices import Choices
 from core.networks.compare import difference
-from core.networks.folding import BATCHES, drop_unused, fold, open_session, why
+from core.networks.folding import BATCHES, PREFIX, drop_unused, fold, open_session, why
 from core.networks.onnx_file import check_classes, facts_of, output_of, read_file, shape_of, softmax_end
 
 GREY = (0.299, 0.587, 0.114)
@@ -40,6 +40,8 @@ class House:
 def to_house(data: bytes, choices: Choices) -> House:
     """Raises LabError."""
     model = read_file(data)
+    _free_names(model.graph)
+    _split_group_norms(model)
     facts = facts_of(model)
     size = facts.size or choices.input_size
     if not size:
@@ -155,9 +157,6 @@ def _with_form(
         del graph.output[:]
         graph.output.extend([onnx.ValueInfoProto(name=result)])
         drop_unused(graph)
-    _rename(graph, {IMAGES: "images_of_file", LOGITS: "logits_of_file"})
-    renamed = {IMAGES: "images_of_file", LOGITS: "logits_of_file"}
-    source, result = renamed.get(source, source), renamed.get(result, result)
     side, before, current = image_size or size, [], IMAGES
     if side != size:
         before += _enlarging(graph, current, size)
@@ -201,6 +200,60 @@ def _enlarging(graph: onnx.GraphProto, source: str, size: int) -> list[onnx.Node
             coordinate_transformation_mode="half_pixel",
         ),
     ]
+
+
+def _free_names(graph: onnx.GraphProto) -> None:
+    """Gives tensors of the file other names than those that are given here: it may have been brought to this form before."""
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken |= {item.name for item in (*graph.initializer, *graph.input, *graph.output)}
+    names = {}
+    for name in sorted(taken):
+        if name in (IMAGES, LOGITS) or name.startswith(PREFIX):
+            names[name] = f"file_{name}"
+            while names[name] in taken:
+                names[name] = f"file_{names[name]}"
+    _rename(graph, names)
+
+
+def _split_group_norms(model: onnx.ModelProto) -> None:
+    """GroupNormalization as the older exporters write it: ONNX infers no sizes behind that operator, and without them nothing is
+    run. core.networks.convert makes one layer of it again."""
+    graph = model.graph
+    by_group = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")) < 21
+    nodes = []
+    for number, node in enumerate(graph.node):
+        if node.op_type != "GroupNormalization":
+            nodes.append(node)
+            continue
+        at = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        groups, (source, scale, bias) = at["num_groups"], node.input
+        name = f"{PREFIX}norm{number}_"
+        arrays = {
+            "groups": np.array([0, groups, -1], np.int64),
+            "wide": np.array([-1, 1, 1], np.int64),
+            "ones": np.ones(groups, np.float32),
+            "zeros": np.zeros(groups, np.float32),
+        }
+        graph.initializer.extend(numpy_helper.from_array(value, name + key) for key, value in arrays.items())
+        plain = (scale, bias) if by_group else (name + "ones", name + "zeros")
+        result = node.output[0] if by_group else name + "normed"
+        nodes += [
+            helper.make_node("Shape", [source], [name + "sizes"]),
+            helper.make_node("Reshape", [source, name + "groups"], [name + "grouped"]),
+            helper.make_node(
+                "InstanceNormalization", [name + "grouped", *plain], [name + "each"], epsilon=at.get("epsilon", 1e-5)
+            ),
+            helper.make_node("Reshape", [name + "each", name + "sizes"], [result]),
+        ]
+        if not by_group:
+            nodes += [
+                helper.make_node("Reshape", [scale, name + "wide"], [name + "scale"]),
+                helper.make_node("Mul", [result, name + "scale"], [name + "scaled"]),
+                helper.make_node("Reshape", [bias, name + "wide"], [name + "bias"]),
+                helper.make_node("Add", [name + "scaled", name + "bias"], [node.output[0]]),
+            ]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from core.data.dataset import NO_DATASET, ImageCard
 from core.data.decode import MAX_BYTES as MAX_PHOTO
 from core.data.decode import SUFFIXES, decode_image
 from core.data.folder import IMAGE_SIZES
-from core.models.torchvision_names import ARCHITECTURES
+from core.models.torchvision_names import ARCHITECTURES, architecture_title
 from core.networks.choices import Choices
 from core.networks.store import MAX_BYTES, Given, Tried, attempt, discard, keep, receive
 from pages.networks.detail import show_answer, show_facts
@@ -51,6 +51,7 @@ WORDS = {
     "crop": "central square",
     "whole": "whole image",
     NO_DATASET: "None of them",
+    **{name: architecture_title(name) for name in ARCHITECTURES},
 }
 SAMPLE_PX = 160
 USUAL_SIZE = 224
@@ -83,8 +84,8 @@ def _box() -> None:
         type=SUFFIXES_TAKEN,
         max_upload_size=MAX_BYTES // 10**6,
         key=f"network-file-{st.session_state.get(NUMBER, 0)}",
-        help="An ONNX file, weights of a torchvision architecture (safetensors or a state dict), or a checkpoint of this lab as "
-        "a zip archive. It is read in a process with limits, and nothing in it is unpickled.",
+        help="An ONNX file, weights of a torchvision architecture (safetensors or a state dict), or a checkpoint of this lab: "
+        "Download's zip archive, or Export's weights. It is read in a process with limits, and nothing in it is unpickled.",
     )
     if file is not None:
         st.session_state.pop(PROBLEM, None)
@@ -111,12 +112,15 @@ def _again() -> NoReturn:
 def _form(given: Given) -> None:
     answer, controls = st.columns([3, 2], gap="large")  # on a phone the answer stands above what it is of
     facts, asked = given.facts, (Choices(), None)
+    unknown = facts["kind"] == "weights" and not facts["classes"]
     with controls:
         image = _sample()
-        found = asked if facts["kind"] == "checkpoint" else _choices(given)
+        found = None if unknown else asked if facts["kind"] == "checkpoint" else _choices(given)
     with answer:
         st.markdown(f"#### {escape_markdown(given.name)}")
         show_facts(facts)
+        if unknown:
+            show_error(facts["recognised"])
         with st.container(horizontal=True, gap="small"):
             task = tasks.find(_task("try"))
             if found is not None and (task is None or task.done):
@@ -152,10 +156,10 @@ def _choices(given: Given) -> tuple[Choices, ImageCard | None] | None:
     names: list[str] = []
     values: dict[str, Any] = Choices().to_dict()
     if facts["kind"] == "weights":
-        names, values["architecture"] = ["architecture", "input_size"], facts["architecture"] or "resnet18"
+        names, values["architecture"] = ["architecture", "input_size"], facts["architecture"]
     else:
         names = ["input_size"] * (not facts["size"]) + ["layout"] * (not facts["layout"])
-    values["input_size"] = facts.get("size") or USUAL_SIZE
+    values["input_size"] = facts.get("size") or facts.get("input_size") or USUAL_SIZE
     known = {name: facts[name] for name in ("mean", "std") if facts.get(name)}
     if len(known) == 2:
         values["pixels"] = "own"

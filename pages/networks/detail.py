@@ -101,6 +101,8 @@ def show_facts(facts: dict[str, Any]) -> None:
         ]
     elif kind == "weights":
         lines = [f"Weights: {facts['tensors']:,} tensors, {facts['parameters']:,} numbers."]
+        if facts.get("classes"):
+            lines.append(facts["recognised"])
     elif kind == "checkpoint":
         lines = ["A checkpoint of this lab, with its card."]
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
+from torchvision.models import mobilenet_v3_small
 
 from core.checkpoints.store import load_checkpoint
 from core.networks.store import kept_networks
@@ -35,6 +37,21 @@ def test_a_file_is_read_answers_is_kept_and_deleted(open_page: Open) -> None:
     at = click(at, "delete-network")
     assert not kept_networks()
     assert "There are no networks here yet" in texts(at)
+
+
+def test_weights_say_what_they_are(open_page: Open) -> None:
+    model = mobilenet_v3_small(num_classes=7)
+    at = give(open_page, save(model.state_dict()), "mine.safetensors")
+    assert "MobileNetV3 Small, 7 classes" in texts(at)
+    assert at.selectbox(key="network-0-architecture").value == "mobilenet_v3_small"
+    at = settled(click(at, "try-network"))
+    assert "keep-network" in {button.key for button in at.button}
+
+
+def test_weights_of_no_architecture_are_one_sentence(open_page: Open) -> None:
+    at = give(open_page, save(Small().state_dict()), "mine.safetensors")
+    assert "ONNX" in "".join(error.value for error in at.error)
+    assert "try-network" not in {button.key for button in at.button}
 
 
 def test_a_kept_network_answers_on_the_pages(open_page: Open, ten_classes: None) -> None:

@@ -40,10 +40,14 @@ from core.jobs import RunStore
 from core.jobs.quota import UNFINISHED, stored_bytes
 from core.jobs.worker import do_run
 from core.models import build_model
+from core.models.torchvision_names import ARCHITECTURES
 from core.networks import child, onnx_file, store
+from core.networks import recognise as recognition
 from core.networks.choices import Choices
 from core.networks.house import to_house
 from core.networks.onnx_file import facts_of, read_file
+from core.networks.recognise import fingerprint, recognise, shapes_of, size_of
+from core.networks.weights import read_state
 from tests.unit.compression.compressible import network
 from tests.unit.compression.quick_measuring import quicken
 from tests.unit.networks.files import (
@@ -79,6 +83,7 @@ def own_runtime(data: bytes, inputs: np.ndarray, *, one: bool = False) -> np.nda
     return np.concatenate([session.run(None, {name: part})[0] for part in parts])
 
 
+TAIL = (nn.ReLU(), nn.AvgPool2d(3, 2, 1, ceil_mode=True), nn.Flatten(), nn.Linear(8 * 64, 5))
 KINDS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, Any]]] = {
     "plain": (Small(), (2, 3, 32, 32), {}),
     "as old as they come": (Small(), (2, 3, 32, 32), {"opset": 11}),
@@ -89,6 +94,7 @@ KINDS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, Any]]] = {
     "class token": (Attends(), (2, 3, 16, 16), {}),
     "class token, batch of one": (Attends(), (1, 3, 16, 16), {"free": ()}),
     "probabilities": (Small(softmax=True), (2, 3, 32, 32), {}),
+    "group norm": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), *TAIL), (2, 3, 16, 16), {}),
 }
 
 
@@ -138,6 +144,94 @@ def test_smaller_images_are_enlarged_by_the_network(tmp_path: Path) -> None:
     pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     large = nn.functional.interpolate(pixels, (64, 64), mode="bilinear")
     np.testing.assert_allclose(logits_of(found, images).numpy(), own_runtime(data, large.numpy()), atol=1e-5)
+
+
+def pooling(op: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(op, ["x"], ["made"], **attributes)
+
+
+LAYERS: dict[str, tuple[onnx.NodeProto, int, int]] = {
+    "uneven": (pooling("AveragePool", kernel_shape=[3, 2], pads=[0, 1, 1, 0]), 6, 17),
+    "uneven, padding counts": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 1], pads=[0, 0, 1, 2], count_include_pad=1),
+        6,
+        17,
+    ),
+    "SAME_UPPER": (pooling("AveragePool", kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER"), 6, 17),
+    "SAME_LOWER": (pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER"), 6, 17),
+    "up": (pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), 6, 17),
+    "up, even": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1),
+        6,
+        17,
+    ),
+    "up, uneven": (
+        pooling("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
+        6,
+        17,
+    ),
+    "up, uneven, padding counts": (
+        pooling(
+            "AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1, count_include_pad=1
+        ),
+        6,
+        19,
+    ),
+    "largest, up, uneven": (
+        pooling("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
+        6,
+        17,
+    ),
+    "instance norm": (helper.make_node("InstanceNormalization", ["x", "s6", "b6"], ["made"], epsilon=1e-3), 6, 17),
+    "group norm": (helper.make_node("GroupNormalization", ["x", "s6", "b6"], ["made"], num_groups=3), 6, 21),
+    "group norm of old": (helper.make_node("GroupNormalization", ["x", "s3", "b3"], ["made"], num_groups=3), 6, 18),
+}
+"""Each with the number of its channels and its opset."""
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_layer_answers_as_in_onnx_runtime(kind: str, tmp_path: Path) -> None:
+    node, channels, opset = LAYERS[kind]
+    drawn = np.random.default_rng(0)
+    weights = {"mix": drawn.normal(size=(channels, 3, 1, 1))}
+    weights |= {name: drawn.normal(size=int(name[1])) for name in node.input[1:]}
+    nodes = [helper.make_node("Conv", ["image", "mix"], ["x"]), node]
+    given: Any = (("image", ["N", 3, 15, 15]),)
+    alone = {name: value.astype(np.float32) for name, value in weights.items()}
+    images = drawn.normal(size=(3, 3, 15, 15)).astype(np.float32)
+    between = own_runtime(graph(nodes, alone, inputs=given, outputs=(("made", None),), opset=opset), images)
+    alone["head"] = drawn.normal(size=(between[0].size, 4)).astype(np.float32) / 10
+    nodes += [helper.make_node("Flatten", ["made"], ["flat"]), helper.make_node("Gemm", ["flat", "head"], ["y"])]
+    data = graph(nodes, alone, inputs=given, opset=opset)
+    found = bring(data, tmp_path)
+    assert found.card.model == "onnx"
+    twin = found.model(torch.from_numpy(images))
+    np.testing.assert_allclose(twin.numpy(), own_runtime(data, images), atol=1e-5, rtol=1e-5)
+    assert ("norm" in kind) == any(isinstance(module, nn.GroupNorm) for module in found.model.modules())
+
+
+def test_a_group_norm_of_pytorch_is_one_layer_again(tmp_path: Path) -> None:
+    model, shape, options = KINDS["group norm"]
+    found = bring(export(model, shape, **options), tmp_path)
+    (norm,) = (module for module in found.model.modules() if isinstance(module, nn.GroupNorm))
+    assert (norm.num_groups, norm.num_channels) == (4, 8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_in_the_labs_form_is_brought_again_with_other_sizes(channels: int, tmp_path: Path) -> None:
+    data = export(Small(channels), (2, channels, 64, 64))
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    for number, side in enumerate((32, 24, 16)):
+        found = bring(data, tmp_path / str(number), pixels="0..1", image_size=side)
+        data = found.onnx
+    pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
+    for side in (24, 32):
+        pixels = nn.functional.interpolate(pixels, (side, side), mode="bilinear")
+    wanted = own_runtime(
+        (tmp_path / "0" / "made" / read_card(tmp_path / "0" / "made").onnx_file).read_bytes(), pixels.numpy()
+    )
+    np.testing.assert_allclose(logits_of(found, images).numpy(), wanted, atol=1e-5)
+    assert found.card.model == "onnx"
 
 
 def test_a_network_that_cannot_be_converted_answers_and_says_why_it_does_no_more(tmp_path: Path) -> None:
@@ -294,12 +388,61 @@ def test_weights_of_an_architecture_answer_as_torchvisions_own(tmp_path: Path) -
     pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
     with torch.no_grad():
         wanted = model(pixels)
-    for name, data in (("a.pt", state_file(model)), ("a.safetensors", save(model.state_dict()))):
+    for name, data, architecture in (
+        ("a.pt", state_file(model), "mobilenet_v3_small"),
+        ("a.safetensors", save(model.state_dict()), ""),
+    ):
         found = bring(
-            data, tmp_path / name, name, architecture="mobilenet_v3_small", input_size=64, pixels="0..1", dataset=None
+            data, tmp_path / name, name, architecture=architecture, input_size=64, pixels="0..1", dataset=None
         )
         assert found.card.model == "torchvision"
         torch.testing.assert_close(logits_of(found, images), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_table_of_architectures_is_torchvisions_own() -> None:
+    rows = recognition._rows()
+    assert tuple(rows) == ARCHITECTURES
+    assert len({row["exact"] for row in rows.values()}) == len(rows), "two cannot be told apart"
+    for name in ("squeezenet1_1", "resnet18", "regnet_x_400mf", "vit_b_32"):
+        assert rows[name] == fingerprint(name), name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnet_y_400mf", "squeezenet1_0"])
+def test_weights_say_what_they_are(name: str) -> None:
+    shapes = shapes_of({"architecture": name, "classes": 12})
+    found = recognise({key: shape for key, shape in shapes.items() if "num_batches" not in key})
+    assert (found.architecture, found.classes) == (name, 12)
+
+
+def test_weights_of_a_vision_transformer_say_the_size_of_their_images() -> None:
+    shapes = shapes_of({"architecture": "vit_b_16", "classes": 5, "image_size": 384})
+    found = recognise(shapes)
+    assert (found.architecture, found.classes) == ("vit_b_16", 5)
+    assert size_of(shapes, "vit_b_16") == {"image_size": 384}
+
+
+def test_of_other_weights_the_nearest_architecture_and_the_difference_are_said(tmp_path: Path) -> None:
+    shapes = shapes_of({"architecture": "resnet18", "classes": 10}) | {"conv1.weight": (64, 3, 3, 3)}
+    found = recognise(shapes)
+    assert (found.architecture, found.classes) == ("resnet18", 0)
+    assert "conv1.weight is 64×3×3×3 and must be 64×3×7×7" in found.sentence
+    assert not recognise({"a": (3, 4)}).architecture
+    with pytest.raises(LabError, match="No architecture"):
+        bring(save(Small().state_dict()), tmp_path, "a.safetensors")
+
+
+def test_of_weights_names_and_shapes_are_read_alone(tmp_path: Path) -> None:
+    names = ("module._orig_mod.encoder.layers.encoder_layer_0.mlp.linear_2.bias", "module._orig_mod.features.0.weight")
+    state = {name: torch.zeros(3, 4) for name in names}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    for name, data in (("a.safetensors", save(state)), ("a.pt", buffer.getvalue())):
+        (tmp_path / name).write_bytes(data)
+        found = read_state(tmp_path / name, name, "meta")
+        assert {key: (tuple(value.shape), value.is_meta) for key, value in found.items()} == {
+            "encoder.layers.encoder_layer_0.mlp.3.bias": ((3, 4), True),
+            "features.0.weight": ((3, 4), True),
+        }
 
 
 def test_weights_that_are_none_or_of_another_architecture_are_one_sentence(tmp_path: Path) -> None:
@@ -365,6 +508,36 @@ def test_a_checkpoint_of_the_lab_comes_back_from_its_archive(tmp_path: Path) -> 
         archive.writestr(card.weights_file, b"others")
     with pytest.raises(LabError, match="checksum"):
         bring(damaged.getvalue(), tmp_path / "damaged", "mine.zip")
+
+
+@pytest.mark.parametrize("kind", ["of the lab", "converted"])
+def test_exported_weights_come_back_with_their_card(kind: str, tmp_path: Path) -> None:
+    made = network("simple_cnn") if kind == "of the lab" else bring(export(Small(), (2, 3, 32, 32)), tmp_path / "first")
+    data = export_file(made, ExportRequest(target="safetensors"), "net").data
+    found = bring(data, tmp_path / "again", "net.safetensors", title="not asked")
+    assert found.card.title == made.card.title
+    assert found.card.calibration == made.card.calibration
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    torch.testing.assert_close(logits_of(found, images), logits_of(made, images), atol=1e-5, rtol=1e-5)
+    assert export_file(found, ExportRequest(), "net").data
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"model_config": {"widths": [10**6] * 2}}, "damaged|too large"),
+        ({"dataset": 3}, "cannot be read"),
+        ({"model_config": {"one_by_one": True}}, "Download"),
+    ],
+    ids=["figures", "size", "kind", "one image at a time"],
+)
+def test_a_card_in_exported_weights_is_not_believed(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    made = network("simple_cnn")
+    card = json.loads(made.card.to_json()) | change
+    data = save(made.model.state_dict(), metadata={"card": json.dumps(card)})
+    with pytest.raises(LabError, match=said):
+        bring(data, tmp_path, "net.safetensors")
 
 
 @pytest.mark.slow
@@ -500,6 +673,10 @@ def test_the_command_adds_lists_and_deletes(
     assert name in capsys.readouterr().out
     assert main(["networks", "delete", name]) == 0
     assert main(["networks", "delete", name]) == 2
+    weights = tmp_path / "net.pt"
+    weights.write_bytes(state_file(torchvision_network()))
+    assert main(["networks", "add", str(weights), "--input-size", "64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["facts"]["architecture"] == "mobilenet_v3_small"
 
 
 def test_no_fresh_network_is_trained_of_what_comes_from_elsewhere() -> None:
