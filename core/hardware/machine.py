@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, with_config
 
 from core.common.devices import apple_gpu, cores, nvidia_gpus, processor_name
 from core.common.processor import processor_flags
@@ -28,30 +31,41 @@ FLAGS = {
     "sve": "SVE",
 }
 """Flags of /proc/cpuinfo that change how fast a network runs, and what they are called."""
-MOST_TEXT = 200
+Text = Annotated[str, Field(max_length=200)]
+T = TypeVar("T")
+
+
+def checked(kind: type[T], values: Any) -> T:
+    """A dataclass out of values that anyone may have written. Raises ValueError for what does not fit its fields."""
+    return _adapter(kind).validate_python(values)  # type: ignore[arg-type]  # a class can be hashed
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    name: str
-    device: str
+    name: Text
+    device: Text
     """`cuda:0` or `mps`."""
-    capability: tuple[int, int]
+    capability: tuple[NonNegativeInt, NonNegativeInt]
     """CUDA compute capability; (0, 0) of an Apple GPU."""
-    memory_bytes: int
+    memory_bytes: NonNegativeInt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    processor: str
-    cores: int
+    processor: Text
+    cores: NonNegativeInt
     """That this process may use."""
-    memory_bytes: int
-    features: tuple[str, ...]
+    memory_bytes: NonNegativeInt
+    features: tuple[Text, ...]
     """Keys of FLAGS."""
     gpus: tuple[Gpu, ...]
-    system: str
-    versions: dict[str, str]
+    system: Text
+    versions: dict[str, Text]
 
     def has(self, *names: str) -> bool:
         """Whether the processor has any of these."""
@@ -79,16 +93,8 @@ class Machine:
 
     @classmethod
     def from_dict(cls, values: Any) -> Machine:
-        """Raises ValueError, TypeError or LookupError for what is no machine."""
-        gpus = tuple(Gpu(**gpu | {"capability": tuple(gpu["capability"])}) for gpu in values["gpus"])
-        machine = cls(**values | {"gpus": gpus, "features": tuple(values["features"])})
-        texts = (machine.processor, machine.system, *(gpu.name for gpu in gpus), *machine.versions.values())
-        if not all(isinstance(text, str) and len(text) <= MOST_TEXT for text in texts):
-            raise ValueError("no such machine")
-        counts = (machine.cores, machine.memory_bytes, *(number for gpu in gpus for number in gpu.capability))
-        if not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("no such machine")
-        return machine
+        """Raises ValueError for what is no machine."""
+        return checked(cls, values)
 
 
 def read_machine() -> Machine:

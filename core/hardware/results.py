@@ -11,15 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
 
 from core.common.errors import LabError
 from core.common.results import DAMAGED, ResultStore, check_format
-from core.common.values import finite, read_json, wilson
+from core.common.values import read_json, wilson
 from core.compression.measuring.significance import paired_interval
 from core.hardware.config import HardwareConfig
 from core.hardware.expect import Expectation, expect, times
-from core.hardware.machine import Machine
+from core.hardware.machine import Machine, Text, checked
 from core.hardware.setups import Setup
 
 FORMAT = 1
@@ -29,6 +31,13 @@ MOST_REASON = 300
 MOST_ROWS, MOST_ROUNDS, MOST_LAYERS = 1000, 1000, 2000
 MAX_BYTES = 5_000_000
 """Of a result file that a person gives."""
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Rounds = Annotated[tuple[Positive, ...], Field(max_length=MOST_ROUNDS)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,28 +58,28 @@ class Ratio:
 class Row:
     """What came of one cell."""
 
-    setup: Setup
-    reason: str = ""
+    setup: Annotated[Setup, PlainValidator(Setup.from_dict)]
+    reason: Annotated[str, Field(max_length=MOST_REASON)] = ""
     """Why there is no speed, in a sentence; empty for a cell that was measured."""
-    round_ms: tuple[float, ...] = ()
+    round_ms: Rounds = ()
     """Median time of one call, round by round."""
-    reference_ms: tuple[float, ...] = ()
+    reference_ms: Rounds = ()
     """The same of the reference in the same rounds; empty where that failed."""
-    p50_ms: float | None = None
-    p95_ms: float | None = None
-    memory_bytes: int | None = None
+    p50_ms: Amount | None = None
+    p95_ms: Amount | None = None
+    memory_bytes: Count | None = None
     """Peak of its process beyond what it had with its libraries imported; of a GPU what PyTorch had allocated."""
-    start_s: float | None = None
+    start_s: Amount | None = None
     """From the loaded checkpoint to the first answer, compiling included."""
-    right: int | None = None
+    right: Count | None = None
     """Right answers; None where it was too slow to ask."""
-    images: int = 0
-    lost: int | None = None
+    images: Annotated[int, Field(ge=0, le=10**6)] = 0
+    lost: Count | None = None
     """Images that the reference alone answers right; `gained`: this cell alone. None without a reference."""
-    gained: int | None = None
-    logit_difference: float | None = None
+    gained: Count | None = None
+    logit_difference: Amount | None = None
     """Largest, to the reference."""
-    image_joules: float | None = None
+    image_joules: Amount | None = None
     """Energy for an image, where a counter was there."""
 
     @property
@@ -124,27 +133,10 @@ class Row:
 
     @classmethod
     def from_dict(cls, values: Any) -> Row:
-        row = cls(
-            **values
-            | {
-                "setup": Setup.from_dict(values["setup"]),
-                "round_ms": tuple(values["round_ms"]),
-                "reference_ms": tuple(values["reference_ms"]),
-            }
-        )
-        numbers = (row.p50_ms, row.p95_ms, row.memory_bytes, row.start_s, row.logit_difference, row.image_joules)
-        if not all(finite(ms) and ms > 0 for ms in (*row.round_ms, *row.reference_ms)):
-            raise ValueError("a time is not above 0")
-        if not all(number is None or (finite(number) and number >= 0) for number in numbers):
-            raise ValueError("a figure is not a number")
-        counts = (row.right, row.lost, row.gained)
-        if type(row.images) is not int or not 0 <= row.images <= 10**6:
-            raise ValueError("no such number of images")
-        if not all(count is None or (type(count) is int and 0 <= count <= row.images) for count in counts):
+        row = checked(cls, values)
+        if not all((count or 0) <= row.images for count in (row.right, row.lost, row.gained)):
             raise ValueError("no such number of answers")
-        if (row.right is not None and not row.images) or len(row.round_ms) > MOST_ROUNDS:
-            raise ValueError("no such row")
-        if not isinstance(row.reason, str) or len(row.reason) > MOST_REASON or bool(row.reason) == row.measured:
+        if (row.right is not None and not row.images) or bool(row.reason) == row.measured:
             raise ValueError("a row is measured, or has a reason")
         return row
 
@@ -158,13 +150,13 @@ def by_speed(rows: Iterable[Row]) -> list[tuple[Row, Ratio]]:
 class LayerPoint:
     """One layer on the roofline, for one call of the network."""
 
-    name: str
-    kind: str
-    flops: int
+    name: Text
+    kind: Text
+    flops: Whole
     """A multiply-add counts as two."""
-    bytes: int
+    bytes: Whole
     """Inputs, weights and outputs, each moved once."""
-    ms: float
+    ms: Positive
     """Median of calls of this layer alone."""
 
     @property
@@ -179,13 +171,13 @@ class LayerPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roofline:
-    gflops_per_s: float
+    gflops_per_s: Positive
     """Peak that was measured: a float32 matrix product."""
-    gbytes_per_s: float
+    gbytes_per_s: Positive
     """Peak that was measured: a copy of an array that fits in no cache."""
-    threads: int
-    batch_size: int
-    layers: tuple[LayerPoint, ...]
+    threads: Whole
+    batch_size: Whole
+    layers: Annotated[tuple[LayerPoint, ...], Field(min_length=1, max_length=MOST_LAYERS)]
 
     def roof(self, intensity: float) -> float:
         """GFLOP/s that are possible at this intensity (Williams et al., doi:10.1145/1498765.1498785)."""
@@ -210,15 +202,7 @@ class Roofline:
 
     @classmethod
     def from_dict(cls, values: Any) -> Roofline:
-        layers = tuple(LayerPoint(**layer) for layer in values["layers"])
-        found = cls(**values | {"layers": layers})
-        numbers = [found.gflops_per_s, found.gbytes_per_s, found.threads, found.batch_size]
-        numbers += [value for layer in layers for value in (layer.flops, layer.bytes, layer.ms)]
-        if not 1 <= len(layers) <= MOST_LAYERS or not all(finite(value) and value > 0 for value in numbers):
-            raise ValueError("a figure of the roofline is not above 0")
-        if not all(isinstance(text, str) and len(text) <= 200 for each in layers for text in (each.name, each.kind)):
-            raise ValueError("a layer has no name")
-        return found
+        return checked(cls, values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
