@@ -667,8 +667,11 @@ def test_the_command_adds_lists_and_deletes(
     name = json.loads(capsys.readouterr().out)["name"]
     assert main(["networks", "list"]) == 0
     assert name in capsys.readouterr().out
+    assert main(["networks", "add", str(file)]) == 0
+    assert {reference.label for reference in store.kept_networks()} == {"net", "net (2)"}
     assert main(["networks", "delete", name]) == 0
     assert main(["networks", "delete", name]) == 2
+    capsys.readouterr()
     weights = tmp_path / "net.pt"
     weights.write_bytes(state_file(torchvision_network()))
     assert main(["networks", "add", str(weights), "--input-size", "64", "--json"]) == 0
