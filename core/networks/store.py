@@ -33,7 +33,7 @@ MAX_BYTES = 1_000_000_000
 """Of a file."""
 LIMIT_S = 180.0
 """For reading a file, and for trying it."""
-MODULE = "core.networks.child"
+MODULE = "core.networks.worker"
 FACTS = "facts.json"
 FILE, MADE, IMAGE = "file", "made", "image.npy"
 ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9-]{1,40}-[0-9a-f]{6}")
@@ -122,10 +122,12 @@ def keep(tried: Tried) -> str:
     check_writable()
     made = tried.given.folder / MADE
     card = read_card(made)
+    title = _free_title(card.title)
     stem = re.sub(r"[^a-z0-9]+", "-", tried.given.name.rpartition(".")[0].lower()).strip("-")[:40].strip("-")
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{stem or 'network'}-{secrets.token_hex(3)}"
     with readable_disk_errors(folder()):
-        write_atomic(made / CARD, dataclasses.replace(card, title=_free_title(card.title)).to_json())
+        if title != card.title:
+            write_atomic(made / CARD, dataclasses.replace(card, title=title).to_json())
         made.rename(folder() / name)
     discard(tried.given)
     return name

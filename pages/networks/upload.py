@@ -57,7 +57,7 @@ SAMPLE_PX = 160
 USUAL_SIZE = 224
 
 
-def bring() -> bool:
+def upload() -> bool:
     """The box and what became of what was given; whether a file is at hand, so that the page shows it alone."""
     task = tasks.find(_task("file"))
     if task is None:
