@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import secrets
@@ -11,12 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from core.checkpoints.store import NETWORKS, CheckpointRef, list_checkpoints
+from core.checkpoints.store import CARD, NETWORKS, CheckpointRef, list_checkpoints, read_card
 from core.common.access import check_writable
 from core.common.child import Child, ChildFailed
 from core.common.errors import LabError
@@ -31,7 +33,7 @@ MAX_BYTES = 1_000_000_000
 """Of a file."""
 LIMIT_S = 180.0
 """For reading a file, and for trying it."""
-MODULE = "core.networks.child"
+MODULE = "core.networks.worker"
 FACTS = "facts.json"
 """Also of a file that is not kept yet, to say whose it is."""
 FILE, MADE, IMAGE = "file", "made", "image.npy"
@@ -120,14 +122,26 @@ def attempt(
 
 
 def keep(tried: Tried) -> str:
-    """Keep what answered; its name as a checkpoint. Raises LabError."""
+    """Keep what answered, under a title that nothing else has; its name as a checkpoint. Raises LabError."""
     check_writable()
+    made = tried.given.folder / MADE
+    card = read_card(made)
+    title = _free_title(card.title)
     stem = re.sub(r"[^a-z0-9]+", "-", tried.given.name.rpartition(".")[0].lower()).strip("-")[:40].strip("-")
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{stem or 'network'}-{secrets.token_hex(3)}"
     with readable_disk_errors(folder()):
-        (tried.given.folder / MADE).rename(folder() / name)
+        if title != card.title:
+            write_atomic(made / CARD, dataclasses.replace(card, title=title).to_json())
+        made.rename(folder() / name)
     discard(tried.given)
     return name
+
+
+def _free_title(title: str) -> str:
+    """The title, with a number behind where a checkpoint has it already."""
+    taken = {reference.card.title for reference in list_checkpoints()}
+    numbered = (f"{title[:90]} ({number})" for number in count(2))
+    return next(each for each in chain([title], numbered) if each not in taken)
 
 
 def discard(given: Given) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,9 +15,8 @@ from core.networks.store import delete, facts_of, kept_networks
 from pages.shared.checkpoint_picker import describe
 from pages.shared.downloads import EXPORT_ICON
 from pages.shared.registry import page_link
-from pages.shared.text import escape_markdown, show_error
+from pages.shared.text import escape_markdown, show_error, unique_labels
 from pages.shared.url import linked, set_address
-from pages.shared.url_values import one_of
 
 MOST_OPERATORS = 12
 KEY = "network"
@@ -31,8 +31,9 @@ def detail() -> None:
     names = list(found)
     if st.session_state.get(KEY) not in found:
         st.session_state.pop(KEY, None)
-    linked(KEY, KEY, one_of(names, "network"), names[0], options=names)
-    name = st.selectbox("Network", names, format_func=lambda each: found[each].label, key=KEY)
+    linked(KEY, KEY, partial(_known, names), names[0], options=names)
+    labels = unique_labels({name: reference.label for name, reference in found.items()})
+    name = st.selectbox("Network", names, format_func=lambda each: labels[each], key=KEY)
     reference, facts = found[name], facts_of(name)
     st.markdown(f"#### {escape_markdown(reference.label)}: {describe(reference)}")
     if reference.card.task == "images":
@@ -42,6 +43,12 @@ def detail() -> None:
     if reference.card.task == "images":
         _reading(reference.card.image_data)
     _delete(reference)
+
+
+def _known(names: list[str], text: str) -> str:
+    if text not in names:
+        raise LabError("This network is not here any more: choose another.")
+    return text
 
 
 def _pages(reference: CheckpointRef) -> None:

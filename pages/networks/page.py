@@ -2,15 +2,15 @@
 
 from core.common.errors import LabError
 from pages.networks import PAGE
-from pages.networks.bring import bring
 from pages.networks.detail import detail
 from pages.networks.listing import listing
+from pages.networks.upload import upload
 from pages.shared.text import show_error
 from pages.shared.url import choose_view
 
 try:
     if choose_view(PAGE) == "All networks":
-        if not bring():
+        if not upload():
             listing()
     else:
         detail()

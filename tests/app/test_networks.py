@@ -34,6 +34,8 @@ def test_a_file_is_read_answers_is_kept_and_deleted(open_page: Open) -> None:
     assert "No dataset here has its classes" in texts(at)
     (network,) = kept_networks()
     assert load_checkpoint(network).onnx
+    gone = open_page("networks", view="One network", network="gone")
+    assert "not here any more" in "".join(warning.value for warning in gone.warning)
     at = click(at, "delete-network")
     assert not kept_networks()
     assert "There are no networks here yet" in texts(at)

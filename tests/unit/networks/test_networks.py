@@ -41,12 +41,12 @@ from core.jobs.quota import UNFINISHED, stored_bytes
 from core.jobs.worker import do_run
 from core.models import build_model
 from core.models.torchvision_names import ARCHITECTURES
-from core.networks import child, onnx_file, store
+from core.networks import onnx_file, store, worker
 from core.networks import recognise as recognition
 from core.networks.choices import Choices
-from core.networks.house import to_house
 from core.networks.onnx_file import facts_of, read_file
 from core.networks.recognise import fingerprint, recognise, shapes_of, size_of
+from core.networks.standard_form import to_standard_form
 from core.networks.weights import read_state
 from tests.unit.compression.compressible import network
 from tests.unit.compression.quick_measuring import quicken
@@ -70,9 +70,9 @@ def bring(data: bytes, folder: Path, name: str = "mine.onnx", *, dataset: Any = 
     path, made = folder / "file", folder / "made"
     path.write_bytes(data)
     made.mkdir()
-    kind = child.inspect(path, {"name": name})["kind"]
+    kind = worker.inspect(path, {"name": name})["kind"]
     asked = {"name": name, "kind": kind, "folder": str(made), "choices": Choices(**choices), "dataset": dataset}
-    child.prepare(path, asked)
+    worker.prepare(path, asked)
     return load_checkpoint(CheckpointRef(name="mine", folder=made, card=read_card(made), origin="folder"))
 
 
@@ -287,7 +287,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 def test_what_cannot_be_taken_is_one_sentence(kind: str) -> None:
     data, said = REFUSED[kind]
     with pytest.raises(LabError, match=said) as caught:
-        to_house(data, Choices())
+        to_standard_form(data, Choices())
     assert str(caught.value).count(". ") == 0
     assert len(str(caught.value)) < 200, "the process cuts what is longer"
 
@@ -662,7 +662,7 @@ def test_the_command_adds_lists_and_deletes(
     lab_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(line: dict[str, Any], words: str, on_progress: Any) -> Any:
-        return child.VERBS[line["what"]](Path(line["file"]), line)
+        return worker.VERBS[line["what"]](Path(line["file"]), line)
 
     monkeypatch.setattr(store, "_ask", ask)  # within this process: the real one has a test of its own
     file = tmp_path / "net.onnx"
@@ -671,8 +671,11 @@ def test_the_command_adds_lists_and_deletes(
     name = json.loads(capsys.readouterr().out)["name"]
     assert main(["networks", "list"]) == 0
     assert name in capsys.readouterr().out
+    assert main(["networks", "add", str(file)]) == 0
+    assert {reference.label for reference in store.kept_networks()} == {"net", "net (2)"}
     assert main(["networks", "delete", name]) == 0
     assert main(["networks", "delete", name]) == 2
+    capsys.readouterr()
     weights = tmp_path / "net.pt"
     weights.write_bytes(state_file(torchvision_network()))
     assert main(["networks", "add", str(weights), "--input-size", "64", "--json"]) == 0

@@ -1,4 +1,4 @@
-"""The process in which a file from elsewhere is read and tried: `python -m core.networks.child`, with a limit to its memory.
+"""The process in which a file from elsewhere is read and tried: `python -m core.networks.worker`, with a limit to its memory.
 
 A line of JSON asks; a line of JSON answers. What it makes lies in a folder that the line names.
 """
@@ -109,22 +109,22 @@ def _from_onnx(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, Any
     from core.inference.runtime_network import RuntimeNetwork, RuntimeNetworkConfig
     from core.networks.convert import convert
     from core.networks.describe import card_of
-    from core.networks.house import to_house
+    from core.networks.standard_form import to_standard_form
 
     choices = asked["choices"]
-    house = to_house(path.read_bytes(), choices)
-    side = house.model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    form = to_standard_form(path.read_bytes(), choices)
+    side = form.model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     model: Any
     try:
-        model, config, difference = convert(house.model, house.classes, side)
+        model, config, difference = convert(form.model, form.classes, side)
         name, why, twin = "onnx", "", difference
     except LabError as error:
         name, why, twin = "onnx_runtime", str(error), None
-        config = {"classes": house.classes, "image_size": side, "reason": why[:200]}
+        config = {"classes": form.classes, "image_size": side, "reason": why[:200]}
         model = RuntimeNetwork(RuntimeNetworkConfig(**config))
-    card = card_of(choices, asked["dataset"], asked["name"], name, config, house.notes)
-    save_checkpoint(folder, model, card, onnx=house.model.SerializeToString())
-    return {"notes": house.notes, "difference": house.difference, "twin_difference": twin, "only_answers": why}
+    card = card_of(choices, asked["dataset"], asked["name"], name, config, form.notes)
+    save_checkpoint(folder, model, card, onnx=form.model.SerializeToString())
+    return {"notes": form.notes, "difference": form.difference, "twin_difference": twin, "only_answers": why}
 
 
 def _from_weights(path: Path, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ SAMPLE_PX = 160
 USUAL_SIZE = 224
 
 
-def bring() -> bool:
+def upload() -> bool:
     """The box and what became of what was given; whether a file is at hand, so that the page shows it alone."""
     task = tasks.find(_task("file"))
     if task is None:
@@ -110,17 +110,18 @@ def _again() -> NoReturn:
 
 
 def _form(given: Given) -> None:
-    answer, controls = st.columns([3, 2], gap="large")  # on a phone the answer stands above what it is of
     facts, asked = given.facts, (Choices(), None)
-    unknown = facts["kind"] == "weights" and not facts["classes"]
+    if facts["kind"] == "weights" and not facts["classes"]:
+        _heading(given)
+        show_error(facts["recognised"])
+        _other_file(given)
+        return
+    answer, controls = st.columns([3, 2], gap="large")  # on a phone the answer stands above what it is of
     with controls:
         image = _sample()
-        found = None if unknown else asked if facts["kind"] == "checkpoint" else _choices(given)
+        found = asked if facts["kind"] == "checkpoint" else _choices(given)
     with answer:
-        st.markdown(f"#### {escape_markdown(given.name)}")
-        show_facts(facts)
-        if unknown:
-            show_error(facts["recognised"])
+        _heading(given)
         with st.container(horizontal=True, gap="small"):
             task = tasks.find(_task("try"))
             if found is not None and (task is None or task.done):
@@ -135,6 +136,11 @@ def _form(given: Given) -> None:
                 _answered(tried)
             else:
                 st.caption("Settings have changed: run it again.")
+
+
+def _heading(given: Given) -> None:
+    st.markdown(f"#### {escape_markdown(given.name)}")
+    show_facts(given.facts)
 
 
 def _try(

@@ -1,6 +1,6 @@
 """An ONNX file brought to the lab's form: `images` (N, 3, S, S) float32, normalised, to `logits` (N, classes).
 
-Runs in a separate process, see core.networks.child.
+Runs in a separate process, see core.networks.worker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GREY = (0.299, 0.587, 0.114)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class House:
+class StandardForm:
     """A file in the lab's form."""
 
     model: onnx.ModelProto
@@ -37,7 +37,7 @@ class House:
     """What was changed, in sentences."""
 
 
-def to_house(data: bytes, choices: Choices) -> House:
+def to_standard_form(data: bytes, choices: Choices) -> StandardForm:
     """Raises LabError."""
     model = read_file(data)
     _free_names(model.graph)
@@ -85,7 +85,7 @@ def to_house(data: bytes, choices: Choices) -> House:
         notes.append("It takes grey images: red, green and blue are weighted as in ITU-R 601.")
     if enlarged:
         notes.append(f"Images of {choices.image_size} pixels are brought to the {size} that it takes.")
-    return House(model=made, classes=classes, difference=largest, notes=tuple(dict.fromkeys(notes)))
+    return StandardForm(model=made, classes=classes, difference=largest, notes=tuple(dict.fromkeys(notes)))
 
 
 def _sized(model: onnx.ModelProto, shape: list[int | str]) -> onnx.ModelProto:
