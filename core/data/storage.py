@@ -33,11 +33,14 @@ Files = dict[str, Iterable[bytes | memoryview]]
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of a file, or of all below a folder. One that vanishes or cannot be read counts as 0."""
-    total = folder.stat().st_size if folder.is_file() else 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(parent, name)).st_size
+    if folder.is_dir():
+        files = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    else:
+        files = [str(folder)]
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += os.lstat(file).st_size
     return total
 
 

@@ -41,7 +41,7 @@ def unpack(path: Path, folder: Path) -> Card:
     try:
         with zipfile.ZipFile(path) as archive:
             _copy(archive, CARD, folder / CARD, MAX_CARD_BYTES)
-            card = read_card(folder)  # checks the names that it gives
+            card = _card(folder)  # checks the names that it gives
             for name, most in (
                 (card.weights_file, min(card.size_bytes, MAX_WEIGHTS_BYTES)),
                 (card.onnx_file, min(card.onnx_bytes, MAX_ONNX_BYTES)),
@@ -88,13 +88,21 @@ def unpack_weights(path: Path, folder: Path) -> Card:
         "features_sha256": "",
     }
     (folder / CARD).write_text(json.dumps(card_in(path) | files))
-    card = read_card(folder)
+    card = _card(folder)
     if card.has_one_file:
         raise LabError(
             "Its weights alone do not bring this network back: give the zip archive that Download makes of it."
         )
     shutil.copyfile(path, folder / name)
     return card
+
+
+def _card(folder: Path) -> Card:
+    """What it raises names no folder of this server."""
+    try:
+        return read_card(folder)
+    except LabError as error:
+        raise LabError(str(error).replace(str(folder / CARD), "of this file")) from error
 
 
 def _copy(archive: zipfile.ZipFile, name: str, target: Path, most: int) -> None:
