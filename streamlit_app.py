@@ -25,9 +25,12 @@ register_url_convertor("deep", Deep())
 
 
 async def to_page(request: Request) -> RedirectResponse:
-    """`/nonsense/more` leads to `/nonsense`, which says that there is no such page."""
+    """`/nonsense/more` leads to `/nonsense`, which says that there is no such page. `/images/Train/` is `/images/Train`."""
     page, *rest = request.path_params["path"].split("/")
-    return RedirectResponse(f"{'../' * len(rest)}{page}")
+    of_page = any(route.path.startswith(f"/{page}/") for route in routes())
+    view = {"view": rest[0]} if of_page and len(rest) == 2 and not rest[1] else {}
+    query = urlencode(view | dict(request.query_params))
+    return RedirectResponse(f"{'../' * len(rest)}{page}{'?' * bool(query)}{query}")
 
 
 async def to_view(request: Request) -> RedirectResponse:
@@ -44,6 +47,11 @@ def routes() -> list[Route]:
         return []
 
 
+def deep_routes() -> list[Route]:
+    """None below a path of the server, where they would take Streamlit's own files."""
+    return [] if st.get_option("server.baseUrlPath") else [Route("/{path:deep}", to_page)]
+
+
 # The script of every visit is one folder down: with a folder called pages beside it, Streamlit starts its first session
 # in the old multipage mode, which greets a cold link to any page but Home with "Page not found".
-app = st.App("pages/main.py", routes=[*routes(), Route("/{path:deep}", to_page)])
+app = st.App("pages/main.py", routes=[*routes(), *deep_routes()])

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
 
 def read_json(text: bytes | str) -> Any:
-    """The value in a JSON text. Raises ValueError for whatever is none, nesting without end included."""
+    """The value in a JSON text. Raises ValueError for whatever is none, nesting without end and halves of characters included."""
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if _SURROGATE.search(text):  # no page and no file takes half a character
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    return value
 
 
 def finite(value: Any) -> bool:

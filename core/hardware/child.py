@@ -87,12 +87,14 @@ def call_times(call: Callable[[], Any], seconds: float, fewest: int = 1) -> list
     times: list[float] = []
     gc.collect()
     gc.disable()
-    began = time.perf_counter()
-    while len(times) < fewest or (len(times) < MOST_CALLS and time.perf_counter() - began < seconds):
-        started = time.perf_counter()
-        call()
-        times.append(1000 * (time.perf_counter() - started))
-    gc.enable()
+    try:
+        began = time.perf_counter()
+        while len(times) < fewest or (len(times) < MOST_CALLS and time.perf_counter() - began < seconds):
+            started = time.perf_counter()
+            call()
+            times.append(1000 * (time.perf_counter() - started))
+    finally:
+        gc.enable()
     return times
 
 

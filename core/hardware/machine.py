@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from core.common.devices import apple_gpu, cores, nvidia_gpus, processor_name
 from core.common.processor import processor_flags
@@ -33,6 +33,7 @@ FLAGS = {
 """Flags of /proc/cpuinfo that change how fast a network runs, and what they are called."""
 Text = Annotated[str, Field(max_length=200)]
 T = TypeVar("T")
+Count = Annotated[int, Field(ge=0, le=10**18)]
 
 
 def checked(kind: type[T], values: Any) -> T:
@@ -50,17 +51,17 @@ class Gpu:
     name: Text
     device: Text
     """`cuda:0` or `mps`."""
-    capability: tuple[NonNegativeInt, NonNegativeInt]
+    capability: tuple[Count, Count]
     """CUDA compute capability; (0, 0) of an Apple GPU."""
-    memory_bytes: NonNegativeInt
+    memory_bytes: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     processor: Text
-    cores: NonNegativeInt
+    cores: Count
     """That this process may use."""
-    memory_bytes: NonNegativeInt
+    memory_bytes: Count
     features: tuple[Text, ...]
     """Keys of FLAGS."""
     gpus: tuple[Gpu, ...]

@@ -128,10 +128,11 @@ def passed_over(result: HardwareResult, work: str, batch_size: int) -> str:
     if reason := no_gain(longest):
         return f"{name}, but {reason}."
     if longest.change is None:
-        return f"{name}, but its accuracy was not."
+        return f"{name}, but its accuracy was not measured."
     if best is None or not keeps_accuracy(longest):
         return ""
-    return f"{name}: its rounds do not tell it from {best.speedup.words}, which takes fewer changes."
+    setup = best.setup.words
+    return f"{name}, but its rounds overlap those of {setup}, {best.speedup.words} times, which takes fewer changes."
 
 
 def unrest(result: HardwareResult, work: str, batch_size: int) -> float:

@@ -21,7 +21,7 @@ from core.common.values import read_json, wilson
 from core.compression.measuring.significance import paired_interval
 from core.hardware.config import HardwareConfig
 from core.hardware.expect import Expectation, expect, times
-from core.hardware.machine import Machine, Text, checked
+from core.hardware.machine import Count, Machine, Text, checked
 from core.hardware.setups import Setup
 
 FORMAT = 1
@@ -33,10 +33,10 @@ MAX_BYTES = 5_000_000
 """Of a result file that a person gives."""
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Whole = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+# Bounds that no machine reaches: figures that follow from others stay numbers.
+Positive = Annotated[float, Field(ge=1e-9, le=1e12)]
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+Whole = Annotated[int, Field(gt=0, le=10**18)]
 Rounds = Annotated[tuple[Positive, ...], Field(max_length=MOST_ROUNDS)]
 
 

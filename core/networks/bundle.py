@@ -59,15 +59,21 @@ def unpack(path: Path, folder: Path) -> Card:
 
 
 def card_in(path: Path) -> dict[str, Any]:
-    """The card in the metadata of a safetensors file, not checked; empty where there is none."""
+    """The card in the metadata of a safetensors file, not checked; empty where there is none. Raises LabError where it cannot be
+    read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(CARD_KEY, "")
-        found = read_json(text) if 0 < len(text) <= MAX_CARD_BYTES else {}
     except (SafetensorError, *DAMAGED):
         return {}
+    try:
+        found = read_json(text) if 0 < len(text) <= MAX_CARD_BYTES else text
+    except ValueError:
+        found = text
+    if found and isinstance(found, str):
+        raise LabError("The card in this file is damaged: export the weights again.")
     return found if isinstance(found, dict) and {"model", "dataset"} <= found.keys() else {}
 
 

@@ -14,6 +14,7 @@ from core.common.errors import LabError
 from core.inference.onnx_network import OnnxNetwork
 from core.models.onnx_graph import OnnxGraph, OnnxGraphConfig
 from core.networks.compare import difference
+from core.networks.folding import PREFIX
 
 COMPARED = 4
 """Random images."""
@@ -88,7 +89,12 @@ def _with_group_norms(nodes: list[dict[str, Any]], weights: dict[str, np.ndarray
         ones, zeros = (weights.get(name) for name in norm["inputs"][1:3])
         if ones is None or zeros is None or (ones != 1).any() or zeros.any():
             continue
-        if scale is None or bias is None or len(weights[scale]) != len(weights[bias]):
+        if (
+            scale is None
+            or bias is None
+            or len(weights[scale]) != len(weights[bias])
+            or len(weights[scale]) % len(ones)
+        ):
             continue
         gone |= {id(node) for node in chain}
         merged[id(chain[-1])] = {
@@ -105,8 +111,9 @@ def _vector(node: dict[str, Any], weights: dict[str, np.ndarray]) -> str | None:
     name = next((name for name in node["inputs"] if name in weights and weights[name].shape[1:] == (1, 1)), None)
     if name is None:
         return None
-    weights[f"{name}_flat"] = weights[name].reshape(-1)
-    return f"{name}_flat"
+    flat = f"{PREFIX}flat_{name}"
+    weights[flat] = weights[name].reshape(-1)
+    return flat
 
 
 def _attribute(value: Any) -> Any:

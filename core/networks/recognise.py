@@ -31,8 +31,10 @@ POSITIONS = "encoder.pos_embedding"
 """Of a vision transformer, (1, patches + 1, width): the only shape that depends on the size of the images."""
 SKETCH = 64
 """Hashes by which architectures are compared: the smallest of all names, and of all names with shapes (MinHash)."""
-MOST_DIFFERENCES = 2
+MOST_DIFFERENCES = 1
 """That a sentence names."""
+MOST_SIZES = 5
+"""Of a tensor, that a sentence names."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -56,6 +58,8 @@ def recognise(shapes: Shapes) -> Recognised:
         for name, row in rows.items():
             if (row["head"], row["exact"]) == (head, exact):
                 classes = classes_of(shapes, name)
+                if problem := not_taken(name, classes):
+                    return Recognised(architecture=name, classes=0, sentence=problem)
                 sentence = f"Recognised: {architecture_title(name)}, {classes:,} classes."
                 return Recognised(architecture=name, classes=classes, sentence=sentence)
     sketch = set(_sketch(shapes))
@@ -76,6 +80,14 @@ def recognise(shapes: Shapes) -> Recognised:
 def classes_of(shapes: Shapes, architecture: str) -> int:
     """How many classes weights of that architecture are for; 0 where they have no layer for it."""
     return next(iter(shapes.get(f"{_rows()[architecture]['head']}.weight", ())), 0)
+
+
+def not_taken(architecture: str, classes: int) -> str:
+    """Why weights for so many classes are not taken, in a sentence; empty where they are."""
+    if 2 <= classes <= MAX_CLASSES:
+        return ""
+    title, noun = architecture_title(architecture), "class" if classes == 1 else "classes"
+    return f"These are weights of {title} for {classes:,} {noun}: networks of 2 to {MAX_CLASSES:,} classes are taken."
 
 
 def size_of(shapes: Shapes, architecture: str) -> dict[str, int]:
@@ -103,8 +115,14 @@ def differences(shapes: Shapes, wanted: Shapes) -> Iterator[str]:
         elif key not in wanted:
             yield f"{key[:60]} is not part of it"
         elif shapes[key] != wanted[key]:
-            its, here = ("×".join(map(str, shape)) or "one number" for shape in (shapes[key], wanted[key]))
+            its, here = map(_size_words, (shapes[key], wanted[key]))
             yield f"{key[:60]} is {its} and must be {here}"
+
+
+def _size_words(shape: tuple[int, ...]) -> str:
+    if len(shape) > MOST_SIZES:
+        return f"{len(shape)} dimensions"
+    return "×".join(map(str, shape)) or "one number"
 
 
 def fingerprint(architecture: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from core.common.child import Child, ChildFailed
 from core.common.errors import LabError
 from core.common.paths import lab_home, write_atomic
 from core.common.progress import Progress, no_progress
-from core.common.values import read_json
+from core.common.values import one_line, read_json
 from core.data.dataset import ImageCard
 from core.data.storage import readable_disk_errors, temporary_folder
 from core.networks.choices import Choices
@@ -97,6 +97,7 @@ def attempt(
     """Make the checkpoint and ask it. dataset: the card of that of the choices. image: (H, W, 3) uint8 to answer first.
     Raises LabError; the file is still there then."""
     check_writable()
+    _still_there(given)
     with readable_disk_errors(folder()):
         made = given.folder / MADE
         shutil.rmtree(made, ignore_errors=True)
@@ -124,9 +125,10 @@ def attempt(
 def keep(tried: Tried) -> str:
     """Keep what answered, under a title that nothing else has; its name as a checkpoint. Raises LabError."""
     check_writable()
+    _still_there(tried.given)
     made = tried.given.folder / MADE
     card = read_card(made)
-    title = _free_title(card.title)
+    title = _free_title(one_line(card.title, 100) or "Network")
     stem = re.sub(r"[^a-z0-9]+", "-", tried.given.name.rpartition(".")[0].lower()).strip("-")[:40].strip("-")
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{stem or 'network'}-{secrets.token_hex(3)}"
     with readable_disk_errors(folder()):
@@ -140,8 +142,14 @@ def keep(tried: Tried) -> str:
 def _free_title(title: str) -> str:
     """The title, with a number behind where a checkpoint has it already."""
     taken = {reference.card.title for reference in list_checkpoints()}
-    numbered = (f"{title[:90]} ({number})" for number in count(2))
+    stem = re.sub(r" \(\d+\)$", "", title)[:90]
+    numbered = (f"{stem} ({number})" for number in count(2))
     return next(each for each in chain([title], numbered) if each not in taken)
+
+
+def _still_there(given: Given) -> None:
+    if not (given.folder / FILE).is_file():  # a day later it is removed
+        raise LabError("The file is not here any more: give it again.")
 
 
 def discard(given: Given) -> None:
@@ -158,6 +166,7 @@ def facts_of(name: str) -> dict[str, Any]:
     with suppress(OSError, ValueError):
         found = read_json((_path(name) / FACTS).read_text())
         if isinstance(found, dict):
+            found.pop("user", None)  # nobody's business but the quota's
             return found
     return {}
 

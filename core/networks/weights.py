@@ -13,8 +13,8 @@ from torch import nn
 from core.common.errors import LabError
 from core.models import build_model
 from core.models.torchvision_names import ARCHITECTURES
-from core.networks.choices import MAX_CLASSES, Choices
-from core.networks.recognise import MODEL, PART, classes_of, differences, recognise, shapes_of, size_of
+from core.networks.choices import Choices
+from core.networks.recognise import MODEL, PART, classes_of, differences, not_taken, recognise, shapes_of, size_of
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which trainers put the weights beside other things."""
@@ -97,10 +97,10 @@ def build(state: dict[str, torch.Tensor], choices: Choices) -> tuple[nn.Module, 
     if size < side:
         raise LabError(f"Images of {side} pixels are larger than the {size} that the network takes: choose them alike.")
     classes = classes_of(shapes, name)
-    if not 2 <= classes <= MAX_CLASSES:
-        raise LabError(
-            f"These are not weights of {name} for 2 to {MAX_CLASSES:,} classes: choose the architecture that they are of."
-        )
+    if not classes:
+        raise LabError(f"These are not weights of {name}: choose the architecture that they are of.")
+    if problem := not_taken(name, classes):
+        raise LabError(problem)
     config["classes"] = classes
     wanted = shapes_of(config)
     if problem := next(differences(shapes, wanted), ""):

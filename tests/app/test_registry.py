@@ -15,7 +15,7 @@ from core.jobs import LocalEngine, RunStore
 from core.regularization.kind import STUDY
 from core.regularization.study import StudyConfig
 from pages.shared.registry import ROOMS, pages
-from streamlit_app import app, routes
+from streamlit_app import app, deep_routes, routes
 from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
 
 
@@ -25,7 +25,8 @@ from tests.app.conftest import HOSTILE, ROOT, Open, click, follow, read, sources
         ("/images/Train", b"", "../images?view=Train"),
         ("/text/Why this one", b"a=%26", "../text?view=Why+this+one&a=%26"),
         ("/nonsense/more", b"", "../nonsense"),
-        ("/images/Train/more/", b"", "../../../images"),
+        ("/images/Train/more/", b"a=1", "../../../images?a=1"),
+        ("/images/Train/", b"a=1", "../../images?view=Train&a=1"),
     ],
 )
 def test_a_view_as_a_path_leads_to_the_view(path: str, query: bytes, leads: str) -> None:
@@ -43,6 +44,12 @@ def test_a_view_as_a_path_leads_to_the_view(path: str, query: bytes, leads: str)
 def test_what_streamlit_serves_leads_nowhere_else(path: str) -> None:
     scope = {"type": "http", "method": "GET", "path": path}
     assert not [route for route in app._user_routes if route.matches(scope)[0] == Match.FULL]
+
+
+def test_below_a_path_of_the_server_streamlit_keeps_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(deep_routes()) == 1
+    monkeypatch.setattr("streamlit_app.st.get_option", {"server.baseUrlPath": "lab"}.get)
+    assert not deep_routes()
 
 
 def test_a_room_from_elsewhere_has_such_paths_and_home_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,11 @@ def test_a_result_file_comes_back_as_it_was_with_its_machine() -> None:
         lambda values: values["config"].update(colour="red"),
         lambda values: values["roofline"].update(gflops_per_s=0),
         lambda values: values["roofline"].update(layers=[]),
+        lambda values: values["roofline"].update(gbytes_per_s=5e-324),
+        lambda values: values["roofline"]["layers"][0].update(flops=10**400),
+        lambda values: values["machine"].update(cores=10**400),
+        lambda values: values["rows"][0].update(round_ms=[5e-324]),
+        lambda values: values["rows"][0].update(round_ms=[1.7e308]),
     ],
 )
 def test_a_damaged_file_is_one_sentence(damage: object) -> None:

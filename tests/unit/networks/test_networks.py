@@ -431,6 +431,21 @@ def test_of_other_weights_the_nearest_architecture_and_the_difference_are_said(t
         bring(save(Small().state_dict()), tmp_path, "a.safetensors")
 
 
+@pytest.mark.parametrize("classes", [0, 1, 2001])
+def test_another_number_of_classes_than_is_taken_is_said(classes: int) -> None:
+    shapes = shapes_of({"architecture": "resnet18", "classes": 2})
+    found = recognise(shapes | {"fc.weight": (classes, 512), "fc.bias": (classes,)})
+    assert found.classes == 0
+    assert "ResNet-18" in found.sentence
+    assert f"for {classes:,} class" in found.sentence
+
+
+def test_a_tensor_of_many_dimensions_makes_no_long_sentence() -> None:
+    shapes = shapes_of({"architecture": "resnet18", "classes": 2}) | {"conv1.weight": (1,) * 500}
+    assert "500 dimensions" in recognise(shapes).sentence
+    assert len(recognise(shapes).sentence) < 200
+
+
 def test_of_weights_names_and_shapes_are_read_alone(tmp_path: Path) -> None:
     names = ("module._orig_mod.encoder.layers.encoder_layer_0.mlp.linear_2.bias", "module._orig_mod.features.0.weight")
     state = {name: torch.zeros(3, 4) for name in names}
@@ -528,9 +543,10 @@ def test_exported_weights_come_back_with_their_card(kind: str, tmp_path: Path) -
         ({"calibration": {"temperature": 0}}, "temperature"),
         ({"model_config": {"widths": [10**6] * 2}}, "damaged|too large"),
         ({"dataset": 3}, "cannot be read"),
+        ({"title": "a\ud800b"}, "card in this file is damaged"),
         ({"model_config": {"one_by_one": True}}, "Download"),
     ],
-    ids=["figures", "size", "kind", "one image at a time"],
+    ids=["figures", "size", "kind", "half a character", "one image at a time"],
 )
 def test_a_card_in_exported_weights_is_not_believed(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     made = network("simple_cnn")
@@ -568,6 +584,8 @@ def test_a_bomb_ends_its_own_process_alone(lab_home: Path, data: bytes) -> None:
         store.attempt(given, Choices())
     store.discard(given)
     assert not any(store.folder().iterdir())
+    with pytest.raises(LabError, match="give it again"):
+        store.attempt(given, Choices())
 
 
 @pytest.fixture(scope="module")
