@@ -340,6 +340,10 @@ def read_card(folder: Path) -> Card:
         raise
     except FileNotFoundError as error:
         raise LabError(f"There is no checkpoint in {folder}: it has no {CARD}.") from error
+    except UnicodeEncodeError as error:
+        raise LabError(
+            f"The card {path} has half a character in it: the checkpoint is damaged, get it again."
+        ) from error
     except DAMAGED as error:
         raise LabError(
             f"The card {path} cannot be read ({type(error).__name__}): the checkpoint is damaged."

@@ -164,8 +164,6 @@ def _wrong_text(card: Card) -> str:
     known = data.vocabulary
     if not isinstance(known, str) or len(known) < 2 or len(set(known)) != len(known):
         return "has a vocabulary that is not at least two different characters"
-    if any("\ud800" <= character <= "\udfff" for character in known):
-        return "has half a character in its vocabulary"
     changed = card.model_config.get(LAYERS) or {}
     if not isinstance(changed, dict) or any(
         not isinstance(change, dict) or not {"heads"} <= set(change) <= {"heads", "kept"} for change in changed.values()
