@@ -208,7 +208,7 @@ def set_folder(set_id: str) -> Path:
     """Where a set is kept. Raises LabError for an id that is not valid."""
     if not IDS.fullmatch(set_id):
         raise LabError(
-            f"{set_id[:80]!r} is no name of generated images: it has 1 to 80 letters, digits, hyphens or underscores."
+            f"{set_id[:80]!r} is no name of generated images: use 1 to 80 letters, digits, hyphens or underscores."
         )
     return home() / set_id
 

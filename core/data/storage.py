@@ -87,7 +87,7 @@ def read_note(path: Path, max_bytes: int) -> dict[str, Any]:
 
 def owned_bytes(home: Path, notes: str, user: str) -> int:
     """Bytes of what a user keeps in `home`. notes: a pattern of the .json files that say whose it is: each inside a folder, or
-    beside a file or folder of its own name. What says nothing, as all of before there were owners, is nobody's."""
+    beside a file or folder of its own name. Files without an owner count for nobody."""
     own = [note for note in home.glob(notes) if read_note(note, MAX_NOTE_BYTES).get("user") == user]
     found = (home.glob(f"{note.stem}*") if note.parent == home else (note.parent,) for note in own)
     return sum(folder_bytes(path) for paths in found for path in paths)

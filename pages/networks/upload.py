@@ -85,7 +85,7 @@ def _box() -> None:
         max_upload_size=MAX_BYTES // 10**6,
         key=f"network-file-{st.session_state.get(NUMBER, 0)}",
         help="An ONNX file, weights of a torchvision architecture (safetensors or a state dict), or a checkpoint of this lab: "
-        "Download's zip archive, or Export's weights. It is read in a process with limits, and nothing in it is unpickled.",
+        "the zip archive from Download, or the weights from Export. Nothing in it is unpickled, and memory and time are limited.",
     )
     if file is not None:
         st.session_state.pop(PROBLEM, None)
